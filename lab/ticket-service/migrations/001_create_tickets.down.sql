@@ -1,0 +1,3 @@
+DROP TABLE purchases;
+DROP TABLE tickets;
+DROP TABLE ticket_types;

@@ -1,0 +1,3 @@
+DELETE FROM purchases;
+DELETE FROM tickets;
+DELETE FROM ticket_types;

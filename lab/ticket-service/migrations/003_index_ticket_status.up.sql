@@ -1,0 +1,1 @@
+CREATE INDEX tickets_invalid ON tickets (id) WHERE status = 'invalid';
