@@ -1,0 +1,1 @@
+"""The contract: the two resources, their reasons, their CRDs. No I/O, no decision."""

@@ -1,0 +1,147 @@
+"""Models -> CustomResourceDefinition with a structural schema (KEP-2335), as a dictionary. Pure.
+
+Pydantic emits JSON Schema 2020; the API server takes OpenAPI 3.0 without references and without a
+type union. What has no structural form is refused loudly rather than written loosely.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rollback_operator.api.v1alpha1 import GROUP, VERSION, Resource
+
+_KEPT = (
+    "description",
+    "type",
+    "enum",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "format",
+)
+
+
+class NotStructuralError(TypeError):
+    """A model uses something that a structural schema cannot say; the path tells where."""
+
+
+def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
+    """Make the CRD of one kind."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.KIND,
+                "listKind": f"{kind.KIND}List",
+                "plural": kind.PLURAL,
+                "singular": kind.KIND.lower(),
+                "shortNames": [kind.SHORT],
+                "categories": ["rollback-operator"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [dict(column) for column in kind.COLUMNS],
+                    "schema": {"openAPIV3Schema": _root(kind)},
+                }
+            ],
+        },
+    }
+
+
+def _root(kind: type[Resource]) -> dict[str, Any]:
+    full = kind.model_json_schema(by_alias=True, mode="validation")
+    definitions = full.get("$defs", {})
+    spec, status = (
+        structural(full["properties"][part], definitions, path=part) for part in ("spec", "status")
+    )
+    return {
+        "type": "object",
+        "description": (kind.__doc__ or "").strip(),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": status,
+        },
+    }
+
+
+def structural(
+    node: Mapping[str, Any], definitions: Mapping[str, Any], path: str = ""
+) -> dict[str, Any]:
+    """Rewrite one node of a pydantic JSON schema as a structural one.
+
+    Raises:
+        NotStructuralError: a union other than `X | None`, a tuple, or a node without a type.
+    """
+    node = _resolved(node, definitions, path)
+    found = {key: node[key] for key in _KEPT if key in node}
+    found |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+    if "const" in node:
+        found["enum"] = [node["const"]]
+    match found.get("type"):
+        case "object":
+            found |= _object(node, definitions, path)
+        case "array":
+            if "items" not in node:
+                raise NotStructuralError(f"{path}: an array needs items of one type")
+            found["items"] = structural(node["items"], definitions, f"{path}[]")
+        case "string" | "integer" | "boolean":
+            pass
+        case other:
+            raise NotStructuralError(f"{path}: type {other!r} has no structural form")
+    if found.get("format") == "date-time":
+        found["maxLength"] = 64  # bounds the cost of CEL rules over it
+    return _unwrapped(found)
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
+    merged = dict(node)
+    while "$ref" in merged or "anyOf" in merged:
+        if "$ref" in merged:
+            name = merged.pop("$ref").rsplit("/", 1)[-1]
+            # What stands beside the reference (a field's own words) wins over the referred type's.
+            merged = dict(definitions[name]) | merged
+            continue
+        options = [one for one in merged.pop("anyOf") if one.get("type") != "null"]
+        if len(options) != 1:
+            raise NotStructuralError(f"{path}: a union has no structural form")
+        merged = dict(options[0]) | merged
+    return merged
+
+
+def _object(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
+    if "properties" not in node:
+        values = node.get("additionalProperties")
+        if not isinstance(values, Mapping):
+            raise NotStructuralError(f"{path}: a map needs values of one type")
+        return {"additionalProperties": structural(values, definitions, f"{path}.*")}
+    made: dict[str, Any] = {
+        "properties": {
+            name: structural(child, definitions, f"{path}.{name}")
+            for name, child in node["properties"].items()
+        }
+    }
+    if node.get("required"):
+        made["required"] = sorted(node["required"])
+    return made
+
+
+def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
+    if "description" in node:
+        node["description"] = " ".join(node["description"].split())
+    return node

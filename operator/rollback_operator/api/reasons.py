@@ -1,0 +1,110 @@
+"""Every condition type, reason and event of the operator: one list to grep.
+
+A reason names one situation. Words for people belong in messages, not here.
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Condition types of both resources (KEP-1623 shape)."""
+
+    READY = "Ready"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    HEALTHY = "Healthy"
+    COMPLETE = "Complete"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions, verdicts, refusals and events."""
+
+    # Ready: the policy can do its work ...
+    WATCHING_TARGET = "WatchingTarget"
+    RECREATE_STRATEGY = "RecreateStrategy"
+    SINGLE_REPLICA = "SingleReplica"
+    SUSPENDED = "Suspended"
+    # ... or it cannot, and why.
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_MATRIX = "InvalidMatrix"
+    TARGET_NOT_FOUND = "TargetNotFound"
+    TARGET_PAUSED = "TargetPaused"
+    TARGET_SCALED_TO_ZERO = "TargetScaledToZero"
+    NO_HISTORY = "NoHistory"
+    TARGET_ALREADY_WATCHED = "TargetAlreadyWatched"
+    ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
+    READ_FAILED = "ReadFailed"
+
+    # MetricsAvailable, and the four kinds of missing data behind a NoVerdict.
+    SAMPLES_FRESH = "SamplesFresh"
+    NOT_YET_READ = "NotYetRead"
+    NO_SERIES = "NoSeries"
+    ERROR_SERIES_MISSING = "ErrorSeriesMissing"
+    NOT_A_NUMBER = "NotANumber"
+    TOO_FEW_REQUESTS = "TooFewRequests"
+    SAMPLES_STALE = "SamplesStale"
+    CLOCK_SKEW = "ClockSkew"
+    PROVIDER_UNREACHABLE = "ProviderUnreachable"
+    PROVIDER_UNAUTHORIZED = "ProviderUnauthorized"
+    PROVIDER_ERROR = "ProviderError"
+    QUERY_REFUSED = "QueryRefused"
+    ANSWER_MALFORMED = "AnswerMalformed"
+    ANSWER_TOO_LARGE = "AnswerTooLarge"
+
+    # Verdicts.
+    NO_RELEASE_WATCHED = "NoReleaseWatched"
+    NO_EVIDENCE_AGAINST = "NoEvidenceAgainst"
+    NO_CONTROL = "NoControl"
+    ERROR_RATE_ABOVE_CONTROL = "ErrorRateAboveControl"
+    ENVIRONMENT_SUSPECTED = "EnvironmentSuspected"
+    OLD_REVISION_FAILS_TOO = "OldRevisionFailsToo"
+    FEW_PODS_AFFECTED = "FewPodsAffected"
+    TRAFFIC_SPIKE = "TrafficSpike"
+    FAULT_CEASED = "FaultCeased"
+    EVIDENCE_GATHERING = "EvidenceGathering"
+    UNAVAILABLE = "Unavailable"
+    STUCK_ROLLOUT = "StuckRollout"
+    ENVIRONMENT_PREVENTS_PODS = "EnvironmentPreventsPods"
+
+    # Why a wanted rollback is not made.
+    OBSERVE_MODE = "ObserveMode"
+    ALREADY_ROLLED_BACK = "AlreadyRolledBack"
+    ROLLBACK_ACTIVE = "RollbackActive"
+    IS_A_ROLLBACK = "IsARollback"
+    COOLDOWN_ACTIVE = "CooldownActive"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    GITOPS_OWNER = "GitOpsOwner"
+    ROLLOUT_OWNER = "RolloutOwner"
+    SAME_RELEASE = "SameRelease"
+    NO_TARGET_REVISION = "NoTargetRevision"
+    TARGET_KNOWN_BAD = "TargetKnownBad"
+    NO_REMEDY = "NoRemedy"
+    UNKNOWN_CONTAINER = "UnknownContainer"
+    ALREADY_AT_TARGET = "AlreadyAtTarget"
+    AUTOSCALER_PRESENT = "AutoscalerPresent"
+
+    # Progress and end of a Rollback.
+    IN_PROGRESS = "InProgress"
+    STEP_REFUSED = "StepRefused"
+    TARGET_MOVED = "TargetMoved"
+    TARGET_DELETED = "TargetDeleted"
+    REPLICA_SET_GONE = "ReplicaSetGone"
+    ROLLOUT_TIMED_OUT = "RolloutTimedOut"
+    NOT_OF_THIS_POLICY = "NotOfThisPolicy"
+    RECOVERED = "Recovered"
+    STILL_FAILING = "StillFailing"
+    RECORDED_ONLY = "RecordedOnly"
+
+
+class EventReason(StrEnum):
+    """Reasons of the Kubernetes Events that the operator posts on transitions."""
+
+    RELEASE_WATCHED = "ReleaseWatched"
+    RELEASE_SUSPECT = "ReleaseSuspect"
+    RELEASE_BAD = "ReleaseBad"
+    RELEASE_GOOD = "ReleaseGood"
+    ROLLBACK_STARTED = "RollbackStarted"
+    ROLLBACK_FINISHED = "RollbackFinished"
+    ROLLBACK_OBSERVED = "RollbackObserved"
+    ROLLBACK_REFUSED = "RollbackRefused"
+    INVESTIGATION_NEEDED = "InvestigationNeeded"
+    FIX_FORWARD_ADVISED = "FixForwardAdvised"

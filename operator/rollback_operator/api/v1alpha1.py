@@ -1,0 +1,746 @@
+"""RollbackPolicy and Rollback, group rollback.tickettoken.io, version v1alpha1.
+
+The models are the only source of the CRDs (crd.py), of docs/api.md and of what `kubectl explain`
+prints. Every field here works; what does not work yet is not here. Docstrings under a field become
+its description, `json_schema_extra` carries what only Kubernetes knows (CEL rules, list types).
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+GROUP = "rollback.tickettoken.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/open-step"
+FIELD_MANAGER = "rollback-operator"
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+Label = Annotated[str, Field(min_length=1, max_length=253)]
+Text = Annotated[str, Field(max_length=2048)]
+MetricName = Annotated[
+    str, Field(min_length=1, max_length=256, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
+]
+LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+Route = Annotated[str, Field(min_length=1, max_length=512)]
+Fraction = Annotated[str, Field(max_length=12, pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$")]
+"""A decimal string from 0 to 1: the API has no floats."""
+
+
+def _cel(rule: str, message: str, field_path: str | None = None) -> Any:
+    found = {"rule": rule, "message": message}
+    return found | ({"fieldPath": field_path} if field_path else {})
+
+
+def _label_names(matchers: dict[str, str]) -> dict[str, str]:
+    for name in matchers:
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}", name):
+            raise ValueError(f"{name!r} is no label name: letters, digits and underscores only")
+    return matchers
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+
+class Mode(StrEnum):
+    """Observe decides and records; Enforce also acts."""
+
+    OBSERVE = "Observe"
+    ENFORCE = "Enforce"
+
+
+class Severity(StrEnum):
+    """The runbook's severities, worst first."""
+
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+    P4 = "P4"
+    NONE = "None"
+
+
+class MatrixSeverity(StrEnum):
+    """A severity that a rule may give."""
+
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+    P4 = "P4"
+
+
+class Response(StrEnum):
+    """What a rule asks for."""
+
+    ROLLBACK = "Rollback"
+    INVESTIGATE = "Investigate"
+    REPORT = "Report"
+
+
+class SignalName(StrEnum):
+    """What a condition looks at."""
+
+    ERROR_RATE = "ErrorRate"
+    UNAVAILABLE = "Unavailable"
+    STUCK_ROLLOUT = "StuckRollout"
+
+
+class RouteSet(StrEnum):
+    """A named set of routes."""
+
+    PURCHASE = "Purchase"
+
+
+class RemedyType(StrEnum):
+    """What is done about a bad release."""
+
+    UNDO = "Undo"
+    PIN_IMAGE = "PinImage"
+    SCALE = "Scale"
+
+
+class UndoTo(StrEnum):
+    """Which revision an undo goes back to."""
+
+    LAST_KNOWN_GOOD = "LastKnownGood"
+    PREVIOUS = "Previous"
+    REVISION = "Revision"
+
+
+class VerdictValue(StrEnum):
+    """What is thought of the running revision."""
+
+    WATCHING = "Watching"
+    HEALTHY = "Healthy"
+    SUSPECT = "Suspect"
+    BAD = "Bad"
+    NO_VERDICT = "NoVerdict"
+
+
+class Health(StrEnum):
+    """What the ledger knows of a revision."""
+
+    GOOD = "Good"
+    ASSUMED = "Assumed"
+    UNKNOWN = "Unknown"
+    BAD = "Bad"
+
+
+class Outcome(StrEnum):
+    """How a rollback ended."""
+
+    OBSERVED = "Observed"
+    VERIFIED = "Verified"
+    NOT_RECOVERED = "NotRecovered"
+    UNKNOWN = "Unknown"
+    ABANDONED = "Abandoned"
+    FAILED = "Failed"
+
+
+class StepName(StrEnum):
+    """The steps of a rollback, in the order in which they may follow each other."""
+
+    UNDO = "Undo"
+    PIN_IMAGE = "PinImage"
+    SCALE = "Scale"
+    ROLLOUT_COMPLETE = "RolloutComplete"
+    RESTORE_STRATEGY = "RestoreStrategy"
+    VERIFY = "Verify"
+
+
+class Pace(StrEnum):
+    """Express surges all good pods at once; Normal keeps the Deployment's own strategy."""
+
+    NORMAL = "Normal"
+    EXPRESS = "Express"
+
+
+class TargetKind(StrEnum):
+    """The kinds a policy can watch."""
+
+    DEPLOYMENT = "Deployment"
+
+
+class Condition(_Model):
+    """One aspect of the state, in the shape of KEP-1623."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)]
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    last_transition_time: AwareDatetime
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    message: Annotated[str, Field(max_length=32768)] = ""
+
+
+class TargetRef(_Model):
+    """The workload that is watched, in the policy's own namespace."""
+
+    kind: TargetKind = TargetKind.DEPLOYMENT
+    name: Name
+
+
+class PrometheusSpec(_Model):
+    """Where the metrics come from."""
+
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/@]+(/.*)?$")] | None = None
+    """Base address of the Prometheus HTTP API. Default: the operator's own setting. Its host must
+    be the operator's own Prometheus, in the policy's namespace, or on the operator's allow-list."""
+
+
+class CounterSignal(_Model):
+    """A counter in Prometheus."""
+
+    metric: MetricName
+    matchers: Annotated[
+        dict[str, Annotated[str, Field(max_length=256)]],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    _cel(
+                        "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,127}$'))",
+                        "a label name has letters, digits and underscores only",
+                    )
+                ]
+            },
+        ),
+        AfterValidator(_label_names),
+    ] = {}
+    """Labels that the series must carry, by exact value. The namespace and the target's pods are
+    always matched."""
+
+
+class SignalLabels(_Model):
+    """The labels that tell pods and routes apart."""
+
+    pod: LabelName = "pod"
+    """Holds the pod's name; a series without it cannot be told to a revision."""
+    route: LabelName = "route"
+    """Holds the route; without it all requests are judged together."""
+
+
+class SignalsSpec(_Model):
+    """Which series tell how the release does. The defaults are the runbook's metrics."""
+
+    requests: CounterSignal = CounterSignal(metric="http_request_duration_seconds_count")
+    """Counts every request."""
+    errors: CounterSignal = CounterSignal(metric="http_request_errors_total")
+    """Counts the failed ones. Initialise it to 0 for each route, or the first error is unseen."""
+    labels: SignalLabels = SignalLabels()
+    purchase_routes: Annotated[
+        list[Route], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = [
+        "/api/v1/tickets/purchase",
+        "/api/v1/tickets/reserve",
+    ]
+    """The routes that `routes: Purchase` means; the worst of them counts."""
+    exclude_routes: (
+        Annotated[
+            list[Route], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
+        ]
+        | None
+    ) = None
+    """Routes that are not judged. Default: the paths of the pods' HTTP probes and of their
+    metrics, since nobody buys anything there."""
+
+
+class MatrixCondition(_Model):
+    """One symptom. ErrorRate needs exactly one of `above` and `atLeast`; the others take none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel(
+                    "self.signal != 'ErrorRate' || has(self.above) != has(self.atLeast)",
+                    "ErrorRate needs exactly one of above and atLeast",
+                ),
+                _cel(
+                    "self.signal == 'ErrorRate'"
+                    " || !(has(self.above) || has(self.atLeast) || has(self.routes))",
+                    "above, atLeast and routes belong to ErrorRate only",
+                ),
+                _cel(
+                    "!has(self.above) || double(self.above) < 1.0",
+                    "a rate can never be above 1: this condition could not match",
+                    ".above",
+                ),
+                _cel(
+                    "!has(self.atLeast) || double(self.atLeast) > 0.0",
+                    "a rate is always at least 0: this condition would match every release",
+                    ".atLeast",
+                ),
+            ]
+        }
+    )
+
+    signal: SignalName
+    above: Fraction | None = None
+    """Matches when the lower bound of the new revision's own error rate is above this."""
+    at_least: Fraction | None = None
+    """Matches when the lower bound is at least this, or when all of 20 or more requests failed."""
+    routes: RouteSet | None = None
+    """Purchase: the worst of `signals.purchaseRoutes`. Default: all routes together."""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        # The API server says the same in CEL; a file given to the command line has only this.
+        thresholds = (self.above is not None) + (self.at_least is not None)
+        if self.signal is SignalName.ERROR_RATE and thresholds != 1:
+            raise ValueError("ErrorRate needs exactly one of above and atLeast")
+        if self.signal is not SignalName.ERROR_RATE and (thresholds or self.routes):
+            raise ValueError("above, atLeast and routes belong to ErrorRate only")
+        return self
+
+
+class MatrixRule(_Model):
+    """A severity, its symptoms (any of them), and what is done within which time."""
+
+    severity: MatrixSeverity
+    when: Annotated[
+        list[MatrixCondition],
+        Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ]
+    response: Response
+    within_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
+    """From the first bad sample to the act. It only limits waiting for more evidence: what is
+    proved is acted on at once. For an error rate it shrinks as the rate grows."""
+
+
+RUNBOOK_MATRIX = (
+    MatrixRule(
+        severity=MatrixSeverity.P1,
+        when=[
+            MatrixCondition(
+                signal=SignalName.ERROR_RATE, at_least="0.90", routes=RouteSet.PURCHASE
+            ),
+            MatrixCondition(signal=SignalName.UNAVAILABLE),
+        ],
+        response=Response.ROLLBACK,
+        within_seconds=60,
+    ),
+    MatrixRule(
+        severity=MatrixSeverity.P2,
+        when=[
+            MatrixCondition(signal=SignalName.ERROR_RATE, above="0.05"),
+            MatrixCondition(signal=SignalName.STUCK_ROLLOUT),
+        ],
+        response=Response.ROLLBACK,
+        within_seconds=900,
+    ),
+    MatrixRule(
+        severity=MatrixSeverity.P4,
+        when=[MatrixCondition(signal=SignalName.ERROR_RATE, above="0.01")],
+        response=Response.REPORT,
+    ),
+)
+
+
+class Remedy(_Model):
+    """What is done. The first remedy that applies to the severity is taken."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel(
+                    "has(self.to) == (self.type == 'Undo')",
+                    "to belongs to type Undo, which needs it",
+                ),
+                _cel(
+                    "has(self.revision) == (has(self.to) && self.to == 'Revision')",
+                    "revision belongs to 'to: Revision', which needs it",
+                ),
+                _cel(
+                    "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
+                    " && has(self.container) == has(self.image)",
+                    "container and image belong to type PinImage, which needs both",
+                ),
+                _cel(
+                    "has(self.replicas) == (self.type == 'Scale')",
+                    "replicas belongs to type Scale, which needs it",
+                ),
+            ]
+        }
+    )
+
+    type: RemedyType
+    severities: (
+        Annotated[
+            list[MatrixSeverity],
+            Field(min_length=1, max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """The severities that this remedy is for. Default: all."""
+    to: UndoTo | None = None
+    """LastKnownGood: the newest older revision that was recorded as good. Previous: the newest
+    older revision. Revision: the one with the number in `revision`."""
+    revision: Annotated[int, Field(ge=1)] | None = None
+    container: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\s]+$")] | None = None
+    replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
+
+    @model_validator(mode="after")
+    def _fields_of_its_type(self) -> Self:
+        wanted = {
+            RemedyType.UNDO: {"to"},
+            RemedyType.PIN_IMAGE: {"container", "image"},
+            RemedyType.SCALE: {"replicas"},
+        }[self.type] | ({"revision"} if self.to is UndoTo.REVISION else set())
+        fields = ("to", "revision", "container", "image", "replicas")
+        given = {field for field in fields if getattr(self, field) is not None}
+        if given != wanted:
+            raise ValueError(f"type {self.type} takes {sorted(wanted)}, not {sorted(given)}")
+        return self
+
+
+class VerificationSpec(_Model):
+    """How it is seen that a rollback helped."""
+
+    timeout_seconds: Annotated[int, Field(ge=10, le=7200)] = 600
+    """How long the rollout and the proof that errors ceased may take, each."""
+
+
+class SafetySpec(_Model):
+    """What keeps the operator from doing harm."""
+
+    watch_seconds: Annotated[int, Field(ge=60, le=86400)] = 3600
+    """How long a release is judged after its template appeared."""
+    good_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
+    """A release is Good after this time fully rolled out, with enough traffic and nothing bad."""
+    cooldown_seconds: Annotated[int, Field(ge=0, le=604800)] = 3600
+    """After a rollback, how long the same release is not rolled back again by itself."""
+    max_rollbacks_per_day: Annotated[int, Field(ge=1, le=100)] = 3
+    """Rollbacks of this policy in any 24 hours; after that people are told instead."""
+    stuck_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
+    """A rollout without progress for this long is stuck, or after the Deployment's
+    progressDeadlineSeconds if that is shorter."""
+    express: Annotated[
+        list[MatrixSeverity],
+        Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = [MatrixSeverity.P1]
+    """Severities whose undo starts all good pods at once (maxSurge 100 % for its time)."""
+
+
+class RollbackPolicySpec(_Model):
+    """What to watch and what is allowed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel(
+                    "!has(self.safety)"
+                    " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
+                    " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
+                    "goodAfterSeconds is at most watchSeconds, or no release could become good",
+                    ".safety.goodAfterSeconds",
+                ),
+            ]
+        }
+    )
+
+    target_ref: TargetRef
+    mode: Mode
+    suspend: bool = False
+    """True: nothing is judged and nothing is done until it is false again."""
+    prometheus: PrometheusSpec = PrometheusSpec()
+    signals: SignalsSpec = SignalsSpec()
+    matrix: Annotated[
+        list[MatrixRule],
+        Field(
+            min_length=1,
+            max_length=4,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["severity"],
+                "x-kubernetes-validations": [
+                    _cel(
+                        "self.all(i, r, i == 0 || self[i - 1].severity < r.severity)",
+                        "rules go from the worst severity to the mildest: the first match wins",
+                    )
+                ],
+            },
+        ),
+    ] = list(RUNBOOK_MATRIX)
+    """First match from the top wins."""
+    remedies: Annotated[
+        list[Remedy],
+        Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = [Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)]
+    verification: VerificationSpec = VerificationSpec()
+    safety: SafetySpec = SafetySpec()
+
+
+class Revision(_Model):
+    """A revision of the target."""
+
+    number: Annotated[int, Field(ge=0)]
+    template_hash: Annotated[str, Field(max_length=63)]
+    """The ReplicaSet's pod-template-hash."""
+    digest: Annotated[str, Field(max_length=64)]
+    """Own digest of the pod template: what opens a watch when it changes."""
+    release: Annotated[str, Field(max_length=64)]
+    """Digest of the template without annotations: a restart is the same release."""
+    images: Annotated[
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    since: AwareDatetime | None = None
+
+
+class LedgerEntry(Revision):
+    """A revision and what is known of its health."""
+
+    health: Health = Health.UNKNOWN
+    reason: Annotated[str, Field(max_length=256)] = ""
+
+
+class LastRollback(_Model):
+    """The newest rollback of the policy."""
+
+    name: Name
+    outcome: Outcome | None = None
+    time: AwareDatetime
+
+
+class RollbackPolicyStatus(_Model):
+    """What the operator sees and thinks. It can be rebuilt by looking again."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+        ),
+    ] = []
+    revision: Revision | None = None
+    last_known_good: Revision | None = None
+    verdict: VerdictValue = VerdictValue.NO_VERDICT
+    severity: Severity = Severity.NONE
+    revisions: Annotated[
+        list[LedgerEntry],
+        Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """The health ledger: only revisions whose ReplicaSet still exists."""
+    last_rollback: LastRollback | None = None
+
+
+class Trigger(_Model):
+    """Why the rollback was decided: counts, odds, times."""
+
+    reason: Annotated[str, Field(max_length=256)]
+    message: Text
+    """The decision in words."""
+    first_bad_time: AwareDatetime | None = None
+    """Time of the first bad sample, or of the start of the outage."""
+    decided_time: AwareDatetime
+    deadline_time: AwareDatetime | None = None
+    requests: Annotated[int, Field(ge=0)] = 0
+    """Requests of the new revision that were judged."""
+    errors: Annotated[int, Field(ge=0)] = 0
+    control_requests: Annotated[int, Field(ge=0)] = 0
+    control_errors: Annotated[int, Field(ge=0)] = 0
+    odds: Annotated[str, Field(max_length=32)] = ""
+    """How much likelier the counts are if the new revision is worse: '12000 : 1'."""
+    blame_odds: Annotated[str, Field(max_length=32)] = ""
+    """Release against environment, where no old pod is left to compare with."""
+
+
+class RollbackTarget(_Model):
+    """The Deployment as it was judged."""
+
+    kind: TargetKind = TargetKind.DEPLOYMENT
+    name: Name
+    uid: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class RevisionRef(_Model):
+    """One end of the rollback."""
+
+    number: Annotated[int, Field(ge=0)]
+    template_hash: Annotated[str, Field(max_length=63)]
+    digest: Annotated[str, Field(max_length=64)]
+    release: Annotated[str, Field(max_length=64)]
+    images: Annotated[
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    replica_set: Annotated[str, Field(max_length=253)] = ""
+    replica_set_uid: Annotated[str, Field(max_length=64)] = ""
+    health: Health = Health.UNKNOWN
+
+
+class PolicyRef(_Model):
+    """The policy that decided."""
+
+    name: Name
+    uid: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class RollbackSpec(_Model):
+    """The stored intent. It never changes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel("self == oldSelf", "a Rollback's spec is its stored intent and never changes")
+            ]
+        }
+    )
+
+    policy_ref: PolicyRef
+    target_ref: RollbackTarget
+    mode: Mode
+    severity: MatrixSeverity
+    remedy: Remedy
+    pace: Pace = Pace.NORMAL
+    from_revision: RevisionRef
+    to_revision: RevisionRef | None = None
+    """Absent for Scale, which changes no template."""
+    trigger: Trigger
+
+
+class StepStatus(_Model):
+    """Facts of one step. It runs only if its start is stored."""
+
+    name: StepName
+    started_time: AwareDatetime
+    finished_time: AwareDatetime | None = None
+    attempts: Annotated[int, Field(ge=1)] = 1
+    message: Annotated[str, Field(max_length=1024)] = ""
+
+
+class StoredStrategy(_Model):
+    """The Deployment's rolling-update bounds as they were before an express undo."""
+
+    max_surge: Annotated[str, Field(max_length=16)]
+    max_unavailable: Annotated[str, Field(max_length=16)]
+
+
+class RollbackStatus(_Model):
+    """How far the rollback is, and how it ended."""
+
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+        ),
+    ] = []
+    severity: MatrixSeverity | None = None
+    """The worst severity seen so far: it may rise after the decision."""
+    step: StepName | None = None
+    steps: Annotated[
+        list[StepStatus],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = []
+    strategy: StoredStrategy | None = None
+    outcome: Outcome | None = None
+    finished_time: AwareDatetime | None = None
+
+
+class ObjectMeta(_Model):
+    """The part of an object's metadata that decisions need."""
+
+    name: str
+    namespace: str
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: AwareDatetime | None = None
+    deletion_timestamp: AwareDatetime | None = None
+    finalizers: list[str] = []
+
+
+class Resource(_Model):
+    """What every kind of this group has."""
+
+    KIND: ClassVar[str]
+    PLURAL: ClassVar[str]
+    SHORT: ClassVar[str]
+    COLUMNS: ClassVar[tuple[dict[str, Any], ...]]
+
+    metadata: ObjectMeta
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.metadata.namespace, self.metadata.name
+
+
+class RollbackPolicy(Resource):
+    """Watches a Deployment and takes bad releases of it back."""
+
+    KIND: ClassVar[str] = "RollbackPolicy"
+    PLURAL: ClassVar[str] = "rollbackpolicies"
+    SHORT: ClassVar[str] = "rbp"
+    COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "Target", "type": "string", "jsonPath": ".spec.targetRef.name"},
+        {"name": "Mode", "type": "string", "jsonPath": ".spec.mode"},
+        {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
+        {"name": "Severity", "type": "string", "jsonPath": ".status.severity"},
+        {"name": "Revision", "type": "integer", "jsonPath": ".status.revision.number"},
+        {"name": "Last-Rollback", "type": "string", "jsonPath": ".status.lastRollback.outcome"},
+        {
+            "name": "Ready",
+            "type": "string",
+            "priority": 1,
+            "jsonPath": ".status.conditions[?(@.type=='Ready')].reason",
+        },
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    )
+
+    spec: RollbackPolicySpec
+    status: RollbackPolicyStatus = RollbackPolicyStatus()
+
+
+class Rollback(Resource):
+    """One rollback: the stored intent, its steps, its end."""
+
+    KIND: ClassVar[str] = "Rollback"
+    PLURAL: ClassVar[str] = "rollbacks"
+    SHORT: ClassVar[str] = "rbk"
+    COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "Policy", "type": "string", "jsonPath": ".spec.policyRef.name"},
+        {"name": "Severity", "type": "string", "jsonPath": ".status.severity"},
+        {"name": "From", "type": "integer", "jsonPath": ".spec.fromRevision.number"},
+        {"name": "To", "type": "integer", "jsonPath": ".spec.toRevision.number"},
+        {"name": "Step", "type": "string", "jsonPath": ".status.step"},
+        {"name": "Outcome", "type": "string", "jsonPath": ".status.outcome"},
+        {"name": "Why", "type": "string", "priority": 1, "jsonPath": ".spec.trigger.message"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    )
+
+    spec: RollbackSpec
+    status: RollbackStatus = RollbackStatus()
+
+
+KINDS: tuple[type[Resource], ...] = (RollbackPolicy, Rollback)
