@@ -1,0 +1,3 @@
+module rollback-operator/lab/loadgen
+
+go 1.24

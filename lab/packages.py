@@ -1,0 +1,74 @@
+"""Debian packages that the lab's node mode and images need, installed by name when missing.
+
+Only programs and libraries are used. Services that a package starts on an ordinary machine
+(containerd, PostgreSQL) are left alone: the lab runs its own, on its own folders and addresses.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+from lab.binaries import say
+from lab.errors import LabError
+
+NODE: Mapping[str, str] = {
+    "containerd": "runs the pods' containers",
+    "runc": "starts one container",
+    "containernetworking-plugins": "gives a pod its network",
+    "iptables": "writes the rules of Services",
+    "conntrack": "lets kube-proxy forget old connections",
+    "iproute2": "makes the node's network interface",
+    "busybox-static": "is the content of the pause and test images",
+    "openssl": "makes the key of ServiceAccount tokens",
+}
+POSTGRES: Mapping[str, str] = {"postgresql-15": "is the database of policies with a schema check"}
+IMAGES: Mapping[str, str] = {
+    "buildah": "builds the operator's image without a daemon",
+    "mmdebstrap": "makes the base image from Debian packages",
+}
+CONTROL_PLANE: Mapping[str, str] = {"openssl": NODE["openssl"]}
+
+
+def ensure(wanted: Mapping[str, str]) -> None:
+    """Install what is missing; says what and why."""
+    missing = {name: why for name, why in wanted.items() if not _installed(name)}
+    if not missing:
+        return
+    names = " ".join(missing)
+    if not shutil.which("apt-get"):
+        raise LabError(f"these programs are needed, and this machine has no apt-get: {names}")
+    if os.geteuid() != 0:
+        raise LabError(f"these packages are missing; install them as root: apt-get install {names}")
+    for name, why in missing.items():
+        say(f"installing {name}: it {why}")
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    if _apt(install).returncode != 0:
+        # A fresh machine has no package lists, an old one has stale ones.
+        _apt(["apt-get", "update"])
+        result = _apt(install)
+        if result.returncode != 0:
+            tail = "\n".join(result.stdout.splitlines()[-20:])
+            raise LabError(f"apt-get could not install {names}:\n{tail}")
+
+
+def _installed(name: str) -> bool:
+    if not shutil.which("dpkg-query"):
+        return False
+    query = ["dpkg-query", "-W", "-f", "${Status}", name]
+    result = subprocess.run(query, capture_output=True, text=True, check=False)
+    return result.stdout == "install ok installed"
+
+
+def _apt(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )

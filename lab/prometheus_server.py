@@ -1,0 +1,119 @@
+"""A real Prometheus on a free port, with the configuration its caller gives.
+
+Remote write, the admin API and reloads by HTTP are on, so that a test can feed it samples,
+delete series and change targets.
+"""
+
+from __future__ import annotations
+
+import signal
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.access import http_ok
+from lab.binaries import programs
+from lab.ports import free_ports
+from lab.workspace import KeeperClient, Program, Workspace
+
+EMPTY = "global: {scrape_interval: 5s}\n"
+NAME = "prometheus"
+RELOAD_SECONDS = 30
+
+
+def program(directory: Path, listen: str) -> Program:
+    """How the lab runs Prometheus, in whatever mode; config and data lie in the folder."""
+    return Program(
+        NAME,
+        (
+            str(programs("prometheus") / "prometheus"),
+            f"--config.file={directory}/prometheus.yml",
+            f"--storage.tsdb.path={directory}/data",
+            f"--web.listen-address={listen}",
+            "--storage.tsdb.retention.time=30d",
+            "--web.enable-admin-api",
+            "--web.enable-lifecycle",
+            "--web.enable-remote-write-receiver",
+            "--log.level=warn",
+        ),
+    )
+
+
+class Prometheus:
+    """A Prometheus for the time of a `with` block."""
+
+    def __init__(self, config: str = EMPTY, workspace: Workspace | None = None) -> None:
+        programs("prometheus")
+        self._config = config
+        self._workspace = workspace or Workspace("prometheus")
+        self._owns_workspace = workspace is None
+        self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    @property
+    def directory(self) -> Path:
+        return self._workspace.directory / NAME
+
+    @property
+    def data_directory(self) -> Path:
+        """Blocks put here while it is stopped are there at the next start."""
+        return self.directory / "data"
+
+    @property
+    def promtool(self) -> Path:
+        return programs("prometheus") / "promtool"
+
+    @property
+    def _keeper(self) -> KeeperClient:
+        return self._workspace.keeper
+
+    def __enter__(self) -> Self:
+        if self._owns_workspace:
+            self._workspace.__enter__()
+        try:
+            self.directory.mkdir()
+            self._write(self._config)
+            self._keeper.start(program(self.directory, self.url.removeprefix("http://")))
+            self._wait()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._owns_workspace:
+            self._workspace.end()
+
+    def reload(self, config: str | None = None) -> None:
+        """Take a new configuration. New targets are scraped after about five seconds."""
+        if config is not None:
+            self._write(config)
+        request = urllib.request.Request(f"{self.url}/-/reload", method="POST")
+        with urllib.request.urlopen(request, timeout=RELOAD_SECONDS):
+            pass
+
+    def stop(self) -> None:
+        self._keeper.stop(NAME, signal.SIGTERM)
+
+    def start(self) -> None:
+        """Start it again on the same address, with its data; returns when it is ready."""
+        self._keeper.start_again(NAME)
+        self._wait()
+
+    def freeze(self) -> None:
+        """Connections stay open and nothing answers, until `thaw`."""
+        self._keeper.signal(NAME, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._keeper.signal(NAME, signal.SIGCONT)
+
+    def _wait(self) -> None:
+        self._keeper.wait("Prometheus", lambda: http_ok(f"{self.url}/-/ready"), needs=(NAME,))
+
+    def _write(self, config: str) -> None:
+        (self.directory / "prometheus.yml").write_text(config)
