@@ -39,8 +39,7 @@ class Access:
             [*argv, *arguments],
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
             timeout=KUBECTL_SECONDS,
@@ -49,7 +48,9 @@ class Access:
         )
         if result.returncode != 0:
             command = " ".join(arguments)
-            raise LabError(f"kubectl {command} failed ({result.returncode}): {result.stderr.strip()}")
+            raise LabError(
+                f"kubectl {command} failed ({result.returncode}): {result.stderr.strip()}"
+            )
         return result.stdout
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:

@@ -86,7 +86,7 @@ RECIPES = {
 
 def say(text: str) -> None:
     """Progress for a person; on stderr, so that it never mixes with a command's output."""
-    print(f"lab: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
 def cache_folder() -> Path:
@@ -127,7 +127,9 @@ def _go() -> str:
 def _key(recipe: Recipe) -> str:
     folder = HERE / recipe.name
     digest = hashlib.sha256()
-    version = subprocess.run([_go(), "env", "GOVERSION", "GOARCH"], stdout=subprocess.PIPE, check=True)
+    version = subprocess.run(
+        [_go(), "env", "GOVERSION", "GOARCH"], stdout=subprocess.PIPE, check=True
+    )
     digest.update(version.stdout)
     digest.update(repr((recipe.packages, recipe.flags, recipe.ldflags)).encode())
     for path in sorted([folder / "go.mod", folder / "go.sum", *folder.glob("*.go")]):

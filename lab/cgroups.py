@@ -1,7 +1,8 @@
 """One cgroup subtree per lab, so that two kubelets never see each other's pods.
 
 On cgroup v1 the lab gets a child group of the caller's own group in every hierarchy. On cgroup v2
-it gets one child group. The v2 path follows the kernel's documentation but has not been tried.
+it gets one group below the top. The v2 path follows the kernel's documentation, and has not been
+tried on a machine.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ RECORD = "cgroups.json"
 # Against builds and tests beside the node: a process outside has 1024 (v1) or 100 (v2).
 V1_SHARES = "32768"
 V2_WEIGHT = "3200"
+V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ def hierarchies() -> list[Hierarchy]:
         root, mount_point = left.split()[3:5]
         kind, _, super_options = right.split()[:3]
         if kind == "cgroup":
-            options = sorted(set(super_options.split(",")) - {"rw", "ro", "xattr", "clone_children"})
+            options = sorted(
+                set(super_options.split(",")) - {"rw", "ro", "xattr", "clone_children"}
+            )
             options = [o for o in options if not o.startswith("release_agent")]
             key = ",".join(options)
             group = own.get(frozenset(options), "/")
             v1.append(Hierarchy(key, Path(mount_point), _below(mount_point, root, group)))
         elif kind == "cgroup2" and mount_point == "/sys/fs/cgroup":
-            group = own.get(frozenset(), "/")
-            v2.append(Hierarchy("", Path(mount_point), _below(mount_point, root, group)))
+            # The caller's own group holds processes and so hands out no controllers.
+            v2.append(Hierarchy("", Path(mount_point), Path(mount_point)))
     return v1 or v2
 
 
@@ -80,11 +84,10 @@ def create(directory: Path) -> list[Hierarchy]:
 
 def _make(group: Hierarchy) -> None:
     path = group.own_group
-    path.mkdir(exist_ok=True)
     if group.is_v2:
-        with contextlib.suppress(OSError):  # the controller may not be handed down to us
-            (path / "cpu.weight").write_text(V2_WEIGHT)
+        _make_v2(path)
         return
+    path.mkdir(exist_ok=True)
     names = group.options.split(",")
     if "cpuset" in names:
         # A new group starts empty and takes no process until both are set.
@@ -95,6 +98,15 @@ def _make(group: Hierarchy) -> None:
     if "memory" in names:
         with contextlib.suppress(OSError):
             (path / "memory.use_hierarchy").write_text("1")
+
+
+def _make_v2(path: Path) -> None:
+    for controller in V2_CONTROLLERS:
+        with contextlib.suppress(OSError):  # what is on already or not there need not be on
+            (path.parent / "cgroup.subtree_control").write_text(f"+{controller}")
+    path.mkdir(exist_ok=True)
+    with contextlib.suppress(OSError):  # the controller may not be handed down to us
+        (path / "cpu.weight").write_text(V2_WEIGHT)
 
 
 def paths_of(directory: Path) -> list[Path]:

@@ -20,12 +20,13 @@ from lab.errors import LabError
 from lab.node import Node
 from lab.postgres_server import Postgres
 from lab.prometheus_server import Prometheus
-from lab.workspace import Workspace, base_folder, end_detached, is_alive
+from lab.workspace import Workspace, all_folders, base_folder, end_detached, is_alive
 
 EXTRAS = {session.CONTROL_PLANE: ("kwok", "prometheus", "postgres"), session.NODE: ("kwok",)}
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
 NOT_FOUND = 127
 INTERRUPTED = 130
+GRACE_SECONDS = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("names", nargs="*", metavar="NAME", help=" ".join(RECIPES))
     build.set_defaults(action=_build)
 
-    run = commands.add_parser(
-        "run", help="run a command in a lab of its own: run MODE -- CMD..."
-    )
+    run = commands.add_parser("run", help="run a command in a lab of its own: run MODE -- CMD...")
     run.add_argument("mode", choices=EXTRAS)
     _add_extras(run)
     run.set_defaults(action=_run)
@@ -128,14 +127,14 @@ def _up(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _servers(
-    workspace: Workspace, options: argparse.Namespace
-) -> Iterator[session.Session]:
+def _servers(workspace: Workspace, options: argparse.Namespace) -> Iterator[session.Session]:
     """Start what the mode and --with ask for; they end with the workspace."""
     allowed = EXTRAS[options.mode]
     for name in options.extras:
         if name not in allowed:
-            raise LabError(f"--with {name}: in mode {options.mode} choose from {', '.join(allowed)}")
+            raise LabError(
+                f"--with {name}: in mode {options.mode} choose from {', '.join(allowed)}"
+            )
     if options.mode == session.NODE:
         with Node(workspace, kwok_nodes=int("kwok" in options.extras)) as node:
             yield node.session
@@ -169,7 +168,7 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _status(_options: argparse.Namespace) -> int:
-    for directory in sorted(base_folder().iterdir()):
+    for directory in all_folders():
         if not is_alive(directory):
             continue
         try:
@@ -180,7 +179,7 @@ def _status(_options: argparse.Namespace) -> int:
         sys.stdout.write(f"{found.name}: {found.mode}, {found.server}, in {directory}\n")
         for name, state in found.programs().items():
             code = state["returncode"]
-            how = f"runs as {state['pid']}" if code is None else f"ended with {code}"
+            how = "runs" if code is None else f"ended with {code}"
             sys.stdout.write(f"    {name}: {how}, log {state['log']}\n")
     return 0
 
@@ -219,6 +218,8 @@ def _call(found: session.Session, command: Sequence[str]) -> int:
         code = process.wait()
     except SystemExit:
         process.terminate()
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+        process.kill()
         raise
     return code if code >= 0 else 128 - code

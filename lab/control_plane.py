@@ -7,8 +7,10 @@ makes Ready on fake nodes. Enough for most integration tests, and ready in about
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,29 +51,28 @@ class Core:
         directory: Path,
         keeper: KeeperClient,
         addresses: Addresses,
-        apiserver_flags: tuple[str, ...],
+        program: Callable[[str], Path],
     ) -> None:
         self.directory = directory
         self.keeper = keeper
         self.addresses = addresses
-        self.apiserver_flags = apiserver_flags
+        self._program = program
         self.token = secrets.token_hex(16)
         self.pki = directory / "pki"
         self.access = access.Access(
             directory,
             addresses.server,
             directory / "kubeconfig",
-            control_plane_program("kubectl"),
+            program("kubectl"),
         )
 
     def prepare(self) -> None:
         """Write keys and kubeconfig; the API server adds its own certificate."""
         self.pki.mkdir(mode=0o700)
         key, public = self.pki / "sa.key", self.pki / "sa.pub"
-        for argv in (
-            ["openssl", "genrsa", "-out", key, "2048"],
-            ["openssl", "rsa", "-in", key, "-pubout", "-out", public],
-        ):
+        make = ("openssl", "genrsa", "-out", str(key), "2048")
+        publish = ("openssl", "rsa", "-in", str(key), "-pubout", "-out", str(public))
+        for argv in (make, publish):
             subprocess.run(argv, check=True, capture_output=True)
         tokens = self.directory / "tokens.csv"
         tokens.touch(mode=0o600)
@@ -81,7 +82,7 @@ class Core:
             self.access.kubeconfig, self.addresses.server, self.token, authority
         )
 
-    def start_server(self) -> None:
+    def start_server(self, *apiserver_flags: str) -> None:
         """Start etcd and the API server, without waiting for them."""
         a = self.addresses
         client, peer = f"http://127.0.0.1:{a.etcd_client}", f"http://127.0.0.1:{a.etcd_peer}"
@@ -115,7 +116,7 @@ class Core:
             "--allow-privileged",
             "--enable-aggregator-routing",
             "--profiling=false",
-            *self.apiserver_flags,
+            *apiserver_flags,
         )
 
     def start_controllers(self) -> None:
@@ -190,7 +191,7 @@ class Core:
         )
 
     def _start(self, name: str, *flags: str) -> None:
-        self.keeper.start(Program(name, (str(control_plane_program(name)), *flags)))
+        self.keeper.start(Program(name, (str(self._program(name)), *flags)))
 
 
 class ControlPlane:
@@ -202,7 +203,8 @@ class ControlPlane:
     def __init__(
         self, workspace: Workspace | None = None, apiserver_flags: tuple[str, ...] = ()
     ) -> None:
-        packages.ensure(packages.CONTROL_PLANE)
+        if not shutil.which("openssl"):
+            packages.ensure(packages.CONTROL_PLANE)
         for name in ("etcd", "kube-apiserver", "kube-controller-manager"):
             control_plane_program(name)
         self._workspace = workspace or Workspace("cp")
@@ -226,11 +228,11 @@ class ControlPlane:
             self._workspace.directory,
             self._workspace.keeper,
             Addresses("127.0.0.1", "127.0.0.1", port, client, peer),
-            # The kubernetes Service may not point at a loopback address; nobody uses it here.
-            ("--endpoint-reconciler-type=none", *self._apiserver_flags),
+            control_plane_program,
         )
         self._core.prepare()
-        self._core.start_server()
+        # The kubernetes Service may not point at a loopback address; nobody uses it here.
+        self._core.start_server("--endpoint-reconciler-type=none", *self._apiserver_flags)
         self._core.wait_for_server()
         self._core.start_controllers()
         self._core.wait_for_controllers()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import pwd
@@ -68,8 +67,8 @@ def _become(spec: dict[str, Any]) -> None:
         # After the change of user, which would clear it again.
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(spec.get("cwd") or "/")
-        os.execvpe(spec["argv"][0], spec["argv"], {**os.environ, **spec.get("env", {})})  # noqa: S606
-    except BaseException as error:  # noqa: BLE001 - a forked child must not run the parent's code
+        os.execvpe(spec["argv"][0], spec["argv"], {**os.environ, **spec.get("env", {})})
+    except BaseException as error:
         os.write(2, f"cannot start {spec['argv'][0]}: {error}\n".encode())
     finally:
         os._exit(SPAWN_FAILED)
@@ -228,7 +227,7 @@ def _descendants(root: int) -> set[int]:
 
 
 def _marked(directory: Path) -> set[int]:
-    """Processes that were started for this lab by others: commands run in it, and their children."""
+    """Commands that others run in this lab, and the children of those."""
     marker = f"LAB_DIR={directory}".encode()
     found = set()
     for entry in os.listdir("/proc"):
@@ -256,11 +255,8 @@ def main() -> None:
     if role == "node":
         keeper.run()
         return  # the kernel ends the namespaces with their first process
-    # Held for life: whoever can take this lock knows that the lab's folder is a leftover.
-    # It gets its name only once it is held, so nobody can take it in between.
-    lock = os.open(directory / "lock.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    os.rename(directory / "lock.new", directory / "lock")
+    # The lab's lock, inherited and held for life; a folder whose lock is free is a leftover.
+    os.set_inheritable(int(sys.argv[4]), False)
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
     keeper.watch_tether()
     sys.stdout.write("ready\n")

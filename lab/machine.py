@@ -25,12 +25,13 @@ def require_linux() -> None:
 def require_node_support() -> None:
     """The node mode's needs: Linux, root, namespaces, cgroup controllers, overlay, bridge."""
     require_linux()
-    problems = []
     if os.geteuid() != 0:
         raise LabError("the lab's node mode makes namespaces and mounts: run it as root (sudo)")
-    for program in ("unshare", "nsenter", "mount"):
-        if not shutil.which(program):
-            problems.append(f"the program {program} is missing: install util-linux")
+    problems = [
+        f"the program {program} is missing: install util-linux"
+        for program in ("unshare", "nsenter", "mount")
+        if not shutil.which(program)
+    ]
     problems += _kernel_problems()
     base = str(base_folder().resolve())
     if base.startswith(HIDDEN_IN_NODE):

@@ -111,10 +111,10 @@ class Node:
             directory,
             inner,
             Addresses("0.0.0.0", address, 6443, 2379, 2380),
-            ("--kubelet-preferred-address-types=InternalIP",),
+            lambda name: programs("cluster") / name,
         )
         core.prepare()
-        core.start_server()
+        core.start_server("--kubelet-preferred-address-types=InternalIP")
         postgres = Postgres(
             self._workspace, inner, f"{address},127.0.0.1", node_config.POSTGRES_PORT
         )
@@ -173,9 +173,7 @@ class Node:
     def _wait(self, core: Core, inner: KeeperClient) -> None:
         address = node_config.ADDRESS
         core.wait_for_controllers()
-        inner.wait(
-            "the node to be Ready", lambda: _is_ready(core), needs=("kubelet", "containerd")
-        )
+        inner.wait("the node to be Ready", lambda: _is_ready(core), needs=("kubelet", "containerd"))
         dns = f"http://{address}:{node_config.DNS_READY_PORT}/ready"
         inner.wait("DNS", lambda: access.http_ok(dns), needs=("coredns",))
         prometheus = f"http://{address}:{node_config.PROMETHEUS_PORT}/-/ready"

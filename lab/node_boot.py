@@ -34,7 +34,8 @@ def inside(directory: Path) -> None:
     _mount_system(directory)
     _mount_cgroups(_groups(directory))
     _make_network()
-    os.execv(sys.executable, [sys.executable, "-I", str(KEEPER), str(directory), "node.sock", "node"])
+    keeper = (sys.executable, "-I", str(KEEPER), str(directory), "node.sock", "node")
+    os.execv(sys.executable, keeper)
 
 
 def _groups(directory: Path) -> list[dict[str, Any]]:

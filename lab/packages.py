@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lab.binaries import say
 from lab.errors import LabError
@@ -34,12 +34,13 @@ CONTROL_PLANE: Mapping[str, str] = {"openssl": NODE["openssl"]}
 
 def ensure(wanted: Mapping[str, str]) -> None:
     """Install what is missing; says what and why."""
-    missing = {name: why for name, why in wanted.items() if not _installed(name)}
+    present = _installed(wanted)
+    missing = {name: why for name, why in wanted.items() if name not in present}
     if not missing:
         return
     names = " ".join(missing)
     if not shutil.which("apt-get"):
-        raise LabError(f"these programs are needed, and this machine has no apt-get: {names}")
+        raise LabError(f"the lab needs Debian's packages, and this machine has no apt-get: {names}")
     if os.geteuid() != 0:
         raise LabError(f"these packages are missing; install them as root: apt-get install {names}")
     for name, why in missing.items():
@@ -54,12 +55,15 @@ def ensure(wanted: Mapping[str, str]) -> None:
             raise LabError(f"apt-get could not install {names}:\n{tail}")
 
 
-def _installed(name: str) -> bool:
-    if not shutil.which("dpkg-query"):
-        return False
-    query = ["dpkg-query", "-W", "-f", "${Status}", name]
-    result = subprocess.run(query, capture_output=True, text=True, check=False)
-    return result.stdout == "install ok installed"
+def _installed(names: Iterable[str]) -> set[str]:
+    query = ["dpkg-query", "-W", "-f", "${Status} ${Package}\n", *names]
+    try:
+        result = subprocess.run(query, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return set()
+    marker = "install ok installed "
+    lines = result.stdout.splitlines()
+    return {line.removeprefix(marker) for line in lines if line.startswith(marker)}
 
 
 def _apt(argv: list[str]) -> subprocess.CompletedProcess[str]:

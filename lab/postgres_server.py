@@ -93,7 +93,8 @@ class Postgres:
             account = pwd.getpwnam(self._user)
             os.chown(self.directory, account.pw_uid, account.pw_gid)
         data = self.directory / "data"
-        self._run("initdb", "-D", str(data), "-U", NAME, "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+        encoding = ("-E", "UTF8", "--locale=C.UTF-8")
+        self._run("initdb", "-D", str(data), "-U", NAME, "--no-sync", *encoding)
         (data / "pg_hba.conf").write_text(ACCESS)
         settings = {
             "listen_addresses": self._listen,
@@ -101,7 +102,6 @@ class Postgres:
             "unix_socket_directories": str(self.directory),
             "fsync": "off",
             "full_page_writes": "off",
-            "synchronous_commit": "off",
         }
         flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         argv = (str(PROGRAMS / "postgres"), "-D", str(data), *flags)
@@ -114,7 +114,8 @@ class Postgres:
         self._psql(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
     def stop(self) -> None:
-        self._keeper.stop(NAME, signal.SIGQUIT)
+        """Break off its connections and end it, with all that was committed kept."""
+        self._keeper.stop(NAME, signal.SIGINT)
 
     def start(self) -> None:
         """Start it again on the same address, with its data; returns when it answers."""
@@ -122,7 +123,8 @@ class Postgres:
         self._wait_until_it_answers()
 
     def _wait_until_it_answers(self) -> None:
-        argv = [PROGRAMS / "pg_isready", "-q", "-h", self.directory, "-p", str(self.port)]
+        program = str(PROGRAMS / "pg_isready")
+        argv = [program, "-q", "-h", str(self.directory), "-p", str(self.port)]
         self._keeper.wait(
             "PostgreSQL",
             lambda: subprocess.run(argv, check=False).returncode == 0,
@@ -137,7 +139,7 @@ class Postgres:
         if not (PROGRAMS / name).is_file():
             raise LabError(f"{PROGRAMS}/{name} is missing; install the package postgresql-15")
         result = subprocess.run(
-            [PROGRAMS / name, *arguments],
+            [str(PROGRAMS / name), *arguments],
             user=self._user,
             group=self._user,
             extra_groups=[] if self._user else None,
@@ -149,5 +151,3 @@ class Postgres:
         )
         if result.returncode != 0:
             raise LabError(f"{name} failed ({result.returncode}): {result.stderr.strip()}")
-
-

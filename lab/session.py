@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +18,13 @@ from typing import Any
 
 from lab.access import Access, http_ok
 from lab.errors import LabError
+from lab.namespace import network_of
 from lab.workspace import KeeperClient
 
 FILE = "session.json"
 CONTROL_PLANE = "control-plane"
 NODE = "node"
+RELOAD_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Session:
         enter = ["nsenter", "-t", str(self.node_pid), "-m", "-u", "-i", "-n", "-p", "-C", "--"]
         result = subprocess.run([*enter, *argv], input=input, capture_output=True, check=False)
         if result.returncode != 0:
-            raise LabError(f"{' '.join(argv)} failed: {result.stderr.decode(errors='replace').strip()}")
+            said = result.stderr.decode(errors="replace").strip()
+            raise LabError(f"{' '.join(argv)} failed: {said}")
         return result.stdout.decode()
 
     @property
@@ -104,10 +109,22 @@ class Session:
     def start_prometheus(self) -> None:
         """Start it again with its data; returns when it is ready."""
         self._servers.start_again("prometheus")
-        self._require_network()
-        self._servers.wait(
-            "Prometheus", lambda: http_ok(f"{self.prometheus_url}/-/ready"), needs=("prometheus",)
-        )
+        with self._network():
+            self._servers.wait(
+                "Prometheus",
+                lambda: http_ok(f"{self.prometheus_url}/-/ready"),
+                needs=("prometheus",),
+            )
+
+    def add_scrape_config(self, name: str, config: str) -> None:
+        """Let the node's Prometheus scrape more; the text is a file with `scrape_configs:`."""
+        self._require_node("add_scrape_config")
+        folder = self.directory / "prometheus" / "scrape.d"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.yml").write_text(config)
+        request = urllib.request.Request(f"{self.prometheus_url}/-/reload", method="POST")
+        with self._network(), urllib.request.urlopen(request, timeout=RELOAD_SECONDS):
+            pass
 
     def freeze(self, program: str) -> None:
         """Stop a program without ending it: connections to it stay open, nothing answers."""
@@ -124,9 +141,8 @@ class Session:
     def _servers(self) -> KeeperClient:
         return KeeperClient(self.directory, "node.sock" if self.node_pid else "keeper.sock")
 
-    def _require_network(self) -> None:
-        if self.network_prefix():
-            raise LabError("this must run inside the lab: python -m lab exec NAME -- ...")
+    def _network(self) -> contextlib.AbstractContextManager[None]:
+        return network_of(self.node_pid) if self.node_pid else contextlib.nullcontext()
 
     def _require_node(self, what: str) -> None:
         if not self.node_pid:
@@ -139,8 +155,9 @@ def read(directory: Path) -> Session:
         document = json.loads((directory / FILE).read_text())
     except FileNotFoundError as error:
         raise LabError(f"no lab runs in {directory}; see python -m lab status") from error
-    paths = {key: Path(document.pop(key)) for key in ("directory", "kubeconfig", "kubectl_path")}
-    return Session(**document, **paths)
+    for key in ("directory", "kubeconfig", "kubectl_path"):
+        document[key] = Path(document[key])
+    return Session(**document)
 
 
 def current(environment: Mapping[str, str] = os.environ) -> Session:

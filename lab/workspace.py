@@ -31,7 +31,6 @@ KEEPER = Path(__file__).with_name("keeper.py")
 SOCKET = "keeper.sock"
 POLL_SECONDS = 0.05
 LAST_LINES = 20
-NEW_SECONDS = 60
 
 
 def base_folder() -> Path:
@@ -133,7 +132,9 @@ class KeeperClient:
 
 def _obituary(name: str, state: Mapping[str, Any], moment: str) -> str:
     code = state["returncode"]
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    how = f"ended with exit code {code}"
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
     return f"{name} {how} {moment}\n{_log_end(state['log'])}"
 
 
@@ -143,9 +144,9 @@ def _log_end(path: str) -> str:
     except OSError as error:
         return f"its log cannot be read: {error}"
     # The folder goes with the lab, the log is what a person needs then: keep a copy.
-    kept = Path(tempfile.gettempdir(), f"rollback-lab-{Path(path).stem}.log")
-    with contextlib.suppress(OSError):
-        shutil.copyfile(path, kept)
+    kept = base_folder() / ".failed" / Path(path).name
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(path, kept)
     body = "\n".join(f"    {line}" for line in lines)
     return f"last lines of its log (whole log: {kept}):\n{body}"
 
@@ -160,28 +161,43 @@ class Workspace:
 
     def __enter__(self) -> Self:
         sweep()
-        try:
-            self.directory.mkdir(mode=0o711)
-        except FileExistsError as error:
-            raise LabError(
-                f"a lab named {self.directory.name} already exists; end it first: "
-                f"python -m lab down {self.directory.name}"
-            ) from error
-        (self.directory / "log").mkdir(mode=0o711)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LAB_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(KEEPER), str(self.directory), SOCKET, "lab"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=inherited,
-            cwd="/",
-        )
+        lock = self._claim_folder()
+        argv = [sys.executable, "-I", str(KEEPER), str(self.directory), SOCKET, "lab", str(lock)]
+        with (self.directory / "log" / "keeper.log").open("w") as log:
+            self._process = subprocess.Popen(
+                argv,
+                pass_fds=(lock,),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                env=_environment(),
+                cwd="/",
+            )
+        os.close(lock)
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             raise LabError(f"the keeper of the lab in {self.directory} did not start")
         return self
+
+    def _claim_folder(self) -> int:
+        """Make the folder under its name only once its lock is held, so no sweep takes it."""
+        unnamed = self.directory.with_name(f".{self.directory.name}-{secrets.token_hex(4)}")
+        unnamed.mkdir(mode=0o711)
+        (unnamed / "log").mkdir(mode=0o711)
+        lock = os.open(unnamed / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            unnamed.rename(self.directory)
+        except OSError as error:
+            os.close(lock)
+            shutil.rmtree(unnamed)
+            name = self.directory.name
+            raise LabError(
+                f"a lab named {name} is up already; end it first: python -m lab down {name}"
+            ) from error
+        return lock
 
     def __exit__(
         self,
@@ -212,13 +228,25 @@ class Workspace:
         self._process = None
 
 
+def _environment() -> dict[str, str]:
+    """What the lab's programs inherit: not the lab that this process itself may be in."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LAB_")}
+    inherited["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+    return inherited
+
+
+def all_folders() -> list[Path]:
+    """The folders of labs; those with a dot are just being made."""
+    return sorted(path for path in base_folder().iterdir() if not path.name.startswith("."))
+
+
 def is_alive(directory: Path) -> bool:
-    """Whether a keeper holds the folder's lock. A folder without a lock is just being made."""
+    """Whether a keeper holds the folder's lock."""
     try:
         with (directory / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
-        return time.time() - directory.stat().st_mtime < NEW_SECONDS
+        return False
     except BlockingIOError:
         return True
     return False
@@ -226,7 +254,7 @@ def is_alive(directory: Path) -> bool:
 
 def sweep() -> None:
     """Remove what labs left whose keeper is gone: a power cut, a kill -9 of everything."""
-    for directory in base_folder().iterdir():
+    for directory in all_folders():
         with contextlib.suppress(FileNotFoundError):
             if not is_alive(directory):
                 cgroups.remove(cgroups.paths_of(directory))
