@@ -615,7 +615,8 @@ class RollbackSpec(_Model):
     pace: Pace = Pace.NORMAL
     from_revision: RevisionRef
     to_revision: RevisionRef | None = None
-    """Absent for Scale, which changes no template."""
+    """Absent for Scale and PinImage, which go to no recorded revision."""
+    verification: VerificationSpec = VerificationSpec()
     trigger: Trigger
 
 

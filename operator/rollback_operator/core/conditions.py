@@ -1,0 +1,48 @@
+"""Conditions of KEP-1623: one per aspect, moved only when the state does."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import Condition
+
+
+def condition(
+    kind: ConditionType, status: bool | None, reason: Reason, message: str = ""
+) -> Condition:
+    """Make a condition without a time; None means Unknown. `upsert` dates it."""
+    word = {True: "True", False: "False", None: "Unknown"}[status]
+    return Condition(
+        type=kind,
+        status=word,
+        reason=reason,
+        message=message[:4096],
+        last_transition_time=datetime.fromisoformat("1970-01-01T00:00:00+00:00"),
+    )
+
+
+def upsert(
+    old: Sequence[Condition], new: Sequence[Condition], generation: int, now: datetime
+) -> list[Condition]:
+    """Merge new conditions into old ones.
+
+    A condition whose status, reason and generation stand keeps its message too: figures in it tick,
+    and a status that ticks is a write at every look.
+    """
+    known = {one.type: one for one in old}
+    for one in new:
+        before = known.get(one.type)
+        dated = one.model_copy(
+            update={"last_transition_time": now, "observed_generation": generation}
+        )
+        if before is not None and before.status == one.status:
+            dated = dated.model_copy(update={"last_transition_time": before.last_transition_time})
+            if before.reason == one.reason and before.observed_generation == generation:
+                dated = before
+        known[one.type] = dated
+    return sorted(known.values(), key=lambda one: (one.type != ConditionType.READY, one.type))
+
+
+def find(conditions: Sequence[Condition], kind: ConditionType) -> Condition | None:
+    """Find a condition by its type."""
+    return next((one for one in conditions if one.type == kind), None)

@@ -1,0 +1,60 @@
+"""What is done about a verdict: nothing yet, tell people, or a plan. Data; others carry it out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import (
+    Response,
+    RollbackSpec,
+    Severity,
+    VerdictValue,
+)
+from rollback_operator.core import matrix
+from rollback_operator.core.matrix import Match
+from rollback_operator.core.plan import Case, Refusal, make_plan, make_trigger
+from rollback_operator.core.verdict import BAD_ODDS, DEADLINE_ODDS, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict's severity, what the matrix asks for, and the plan or why there is none."""
+
+    verdict: Verdict
+    severity: Severity = Severity.NONE
+    response: Response | None = None
+    plan: RollbackSpec | None = None
+    refusal: Refusal | None = None
+    deadline: float | None = None
+    """When weaker evidence will do, if the suspicion still stands then."""
+
+
+def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
+    """Decide what follows from a verdict.
+
+    What is proved is acted on at once. A suspicion waits for more evidence until the rule's
+    deadline, and then needs a tenth of the odds.
+    """
+    if verdict.value is VerdictValue.BAD:
+        match = matrix.classify(case.policy.spec.matrix, verdict, BAD_ODDS)
+        return _respond(case, verdict, match, now)
+    if verdict.value is VerdictValue.SUSPECT:
+        match = matrix.classify(case.policy.spec.matrix, verdict, DEADLINE_ODDS)
+        due = matrix.deadline(match, verdict) if match is not None else None
+        if due is not None and now.timestamp() >= due:
+            return _respond(case, verdict, match, now)
+        return Decision(verdict, deadline=due)
+    return Decision(verdict)
+
+
+def _respond(case: Case, verdict: Verdict, match: Match | None, now: datetime) -> Decision:
+    if match is None:
+        return Decision(verdict)
+    severity, response = Severity(match.rule.severity), match.rule.response
+    if response is not Response.ROLLBACK:
+        return Decision(verdict, severity, response)
+    due = matrix.deadline(match, verdict)
+    deadline = datetime.fromtimestamp(due, now.tzinfo) if due is not None else None
+    planned = make_plan(case, match.rule, make_trigger(verdict, match, deadline, now), now)
+    if isinstance(planned, Refusal):
+        return Decision(verdict, severity, response, refusal=planned)
+    return Decision(verdict, severity, response, plan=planned)

@@ -1,0 +1,218 @@
+"""Counters -> increments per pod, route and time. Whoever read a sample, it is counted once.
+
+One sequence per series, its value the maximum seen; a fall counts as a reset only if the container
+has restarted. A counter is taken from zero where its container started after the watch opened, or
+where its series appeared on a pod that was already being read; otherwise the first sample is the
+base. (Prometheus' own rate() throws a new pod's first scrape away: seconds that decide here.)
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from rollback_operator.core.model import Counters, CounterSeries, Pod
+
+COARSE_AFTER_SECONDS = 180.0
+"""Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
+COARSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What one pod counted on one route between two readings of it."""
+
+    pod: str
+    route: str
+    start: float
+    end: float
+    requests: float
+    errors: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    time: float
+    value: float
+
+
+SeriesKey = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All increments since the watch opened, and where each series stands."""
+
+    opened: float
+    heads: Mapping[SeriesKey, _Head] = field(default_factory=dict)
+    seen: Mapping[str, float] = field(default_factory=dict)
+    """Per pod, the time of its newest sample."""
+    instances: Mapping[str, str] = field(default_factory=dict)
+    """Per pod, the scrape target whose series are counted: two targets must not square the odds."""
+    increments: tuple[Increment, ...] = ()
+    interval: float = 15.0
+    """Seconds between two samples of a pod, as seen."""
+
+    @property
+    def newest(self) -> float | None:
+        """Time of the newest sample of any pod."""
+        return max(self.seen.values(), default=None)
+
+    def newest_of(self, pods: Iterable[str]) -> float | None:
+        """Time of the newest sample of these pods."""
+        return max((self.seen[pod] for pod in pods if pod in self.seen), default=None)
+
+
+def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:
+    """Add what an answer holds to the evidence; samples that are known already change nothing.
+
+    Args:
+        evidence: what is known so far.
+        counters: an answer, overlapping with earlier ones or not.
+        pods: the target's pods, for the start of their containers.
+    """
+    instances = _instances(evidence, counters)
+    times = _times(counters, instances)
+    started = {pod.name: pod.started for pod in pods}
+    heads = dict(evidence.heads)
+    cells: dict[tuple[str, str, float], Increment] = {}
+    for kind, series in _counted(counters, instances):
+        key = (kind, series.pod, (("route", series.route), *series.identity))
+        start = started.get(series.pod)
+        zero = _zero(evidence, series, start, times[series.pod])
+        for step in _steps(series, heads.get(key), start, zero):
+            if step.begin is not None:
+                _add(cells, kind, series, step)
+            heads[key] = _Head(step.end, step.value)
+    known = evidence.seen
+    newest = {pod: max(all_[-1], known.get(pod, 0.0)) for pod, all_ in times.items()}
+    merged = sorted((*evidence.increments, *cells.values()), key=lambda one: one.end)
+    return replace(
+        evidence,
+        heads=heads,
+        seen={**known, **newest},
+        instances=instances,
+        increments=tuple(_coarsened(merged)),
+        interval=_interval(counters, evidence.interval),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    begin: float | None
+    """None: this sample is only the base of the next ones."""
+    end: float
+    amount: float
+    value: float
+
+
+def _steps(
+    series: CounterSeries, head: _Head | None, started: float | None, zero: float | None
+) -> Iterator[_Step]:
+    for time, value in series.samples:
+        if head is not None and time <= head.time:
+            continue
+        begin, base = (zero, 0.0) if head is None else (head.time, head.value)
+        # A fall without a restart is a late or foreign sample: the maximum stands.
+        has_restarted = head and value < base and started and head.time < started <= time
+        if has_restarted:
+            begin, base = started, 0.0
+        amount = max(0.0, value - base) if begin is not None else 0.0
+        head = _Head(time, max(value, base))
+        yield _Step(begin, time, amount, head.value)
+
+
+def _zero(
+    evidence: Evidence, series: CounterSeries, started: float | None, times: list[float]
+) -> float | None:
+    """Tell since when a series that has no base yet has counted from zero; None: unknown."""
+    first = series.samples[0][0]
+    if started is not None and evidence.opened <= started <= first:
+        return started
+    # The pod was being read before this series was there: it appeared with its first event.
+    before = [time for time in (evidence.seen.get(series.pod), *times) if time and time < first]
+    return max(before, default=None)
+
+
+def _add(
+    cells: dict[tuple[str, str, float], Increment], kind: str, series: CounterSeries, step: _Step
+) -> None:
+    begin = step.end if step.begin is None else step.begin
+    key = (series.pod, series.route, step.end)
+    old = cells.get(key) or Increment(series.pod, series.route, begin, step.end, 0.0, 0.0)
+    requests = old.requests + (step.amount if kind == "requests" else 0.0)
+    errors = old.errors + (step.amount if kind == "errors" else 0.0)
+    cells[key] = replace(old, start=min(old.start, begin), requests=requests, errors=errors)
+
+
+def _counted(
+    counters: Counters, instances: Mapping[str, str]
+) -> Iterator[tuple[str, CounterSeries]]:
+    for kind, all_ in (("requests", counters.requests), ("errors", counters.errors)):
+        for series in all_:
+            if series.samples and instances.get(series.pod) == series.instance:
+                yield kind, series
+
+
+def _instances(evidence: Evidence, counters: Counters) -> dict[str, str]:
+    """Choose one scrape target per pod, and keep to it while it is being scraped."""
+    found: dict[str, dict[str, tuple[int, float]]] = {}
+    for series in counters.requests:
+        if series.samples:
+            one = found.setdefault(series.pod, {})
+            count, newest = one.get(series.instance, (0, 0.0))
+            one[series.instance] = (
+                count + len(series.samples),
+                max(newest, series.samples[-1][0]),
+            )
+    chosen = dict(evidence.instances)
+    for pod, targets in found.items():
+        newest = max(time for _, time in targets.values())
+        kept = chosen.get(pod)
+        if kept in targets and targets[kept][1] >= newest - 3 * evidence.interval:
+            continue
+        if kept is not None and evidence.seen[pod] >= newest - 3 * evidence.interval:
+            continue
+        chosen[pod] = min(targets, key=lambda name: (-targets[name][0], name))
+    return chosen
+
+
+def _times(counters: Counters, instances: Mapping[str, str]) -> dict[str, list[float]]:
+    found: dict[str, set[float]] = {}
+    for _, series in _counted(counters, instances):
+        found.setdefault(series.pod, set()).update(time for time, _ in series.samples)
+    return {pod: sorted(times) for pod, times in found.items()}
+
+
+def _interval(counters: Counters, known: float) -> float:
+    gaps = sorted(
+        later[0] - earlier[0]
+        for series in counters.requests
+        for earlier, later in zip(series.samples, series.samples[1:], strict=False)
+    )
+    return gaps[len(gaps) // 2] if gaps else known
+
+
+def _coarsened(increments: list[Increment]) -> list[Increment]:
+    if not increments:
+        return []
+    limit = increments[-1].end - COARSE_AFTER_SECONDS
+    merged: dict[tuple[str, str, int], Increment] = {}
+    fresh: list[Increment] = []
+    for one in increments:
+        if one.end > limit:
+            fresh.append(one)
+            continue
+        key = (one.pod, one.route, int(one.end // COARSE_SECONDS))
+        old = merged.get(key)
+        merged[key] = (
+            one
+            if old is None
+            else Increment(
+                one.pod,
+                one.route,
+                min(old.start, one.start),
+                max(old.end, one.end),
+                old.requests + one.requests,
+                old.errors + one.errors,
+            )
+        )
+    return sorted((*merged.values(), *fresh), key=lambda one: one.end)

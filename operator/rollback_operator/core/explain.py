@@ -1,0 +1,47 @@
+"""Decisions in words, as one would tell them on the phone: counts, odds, blame, what is missing."""
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.verdict import Method, ScopeVerdict
+
+_WORDS = {
+    Reason.OLD_REVISION_FAILS_TOO: "the old pods had begun to fail alike before they went, so "
+    "going back would not help",
+    Reason.TRAFFIC_SPIKE: "there is more than three times the traffic of the busiest minute before",
+    Reason.ENVIRONMENT_SUSPECTED: "the release is not clearly to blame",
+    Reason.TOO_FEW_REQUESTS: "too few to judge",
+    Reason.NO_EVIDENCE_AGAINST: "nothing speaks against it",
+}
+
+
+def ratio(odds: float) -> str:
+    """Write odds for people: '9300 : 1', capped where a figure says no more."""
+    if odds >= 1e9:  # noqa: PLR2004 (beyond this nobody weighs it any more)
+        return "over a billion : 1"
+    return f"{odds:.0f} : 1" if odds >= 1 else f"1 : {1 / max(odds, 1e-9):.0f}"
+
+
+def scope(one: ScopeVerdict, reason: Reason) -> str:
+    """Tell what a scope's evidence is and what follows from it."""
+    where = "all routes" if one.route is None else one.route
+    said = (
+        f"the new pods served {one.requests:.0f} requests on {where} and failed "
+        f"{one.errors:.0f} ({_percent(one.requests, one.errors)}); the old revision failed "
+        f"{one.control_errors:.0f} of {one.control_requests:.0f} "
+        + ("in the same seconds" if one.method is Method.CONTROL else "before the release")
+    )
+    if one.errors > 0:
+        said += f"; odds {ratio(one.odds)} that the new one is worse"
+    if one.blame is not None:
+        onset = (
+            "failing from its first request on"
+            if one.blame.is_from_first_request
+            else f"the fault began {one.blame.onset:.0f} s after its first request"
+        )
+        said += f"; {onset}, {ratio(one.blame.odds)} that the release is to blame"
+    if one.unmet and one.errors > 0:
+        said += f"; not enough yet: {one.unmet}"
+    return f"{said}; {_WORDS[reason]}" if reason in _WORDS else said
+
+
+def _percent(requests: float, errors: float) -> str:
+    return f"{100 * errors / requests:.1f} %" if requests else "none"

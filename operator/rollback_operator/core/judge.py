@@ -1,0 +1,185 @@
+"""The verdict: is the new revision worse, is that proved, and is the release to blame.
+
+Straight down: what Kubernetes shows; is there anything to judge from; then, for all routes together
+and for each purchase route, odds against the old pods in the same seconds, or, when none is left,
+against their last hour with blame by onset. Missing data is never good and never bad.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import VerdictValue
+from rollback_operator.core import explain
+from rollback_operator.core.availability import Availability, Patience, availability
+from rollback_operator.core.evidence import Increment
+from rollback_operator.core.model import Workload
+from rollback_operator.core.scope import Arms, judge_scope
+from rollback_operator.core.verdict import (
+    BAD_ODDS,
+    SUSPECT_ODDS,
+    ScopeVerdict,
+    Verdict,
+)
+from rollback_operator.core.watch import Watch
+
+STALE_INTERVALS = 3
+SETTLING_SECONDS = 30.0
+ENOUGH_REQUESTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the policy wants judged."""
+
+    purchase_routes: tuple[str, ...]
+    excluded_routes: frozenset[str]
+    watch_seconds: float
+    stuck_after: float
+
+
+def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
+    """Give the verdict on the Deployment's current revision.
+
+    Args:
+        watch: what has been counted since the template changed.
+        workload: the target as Kubernetes shows it now.
+        question: what the policy wants judged.
+        now: seconds since the epoch, by the operator's clock.
+    """
+    seen = availability(
+        workload,
+        watch.opened,
+        watch.unavailable_since,
+        Patience(question.stuck_after, watch.startup),
+        now,
+    )
+    if seen.is_unavailable or seen.is_stuck:
+        return _by_kubernetes(seen)
+    if seen.environment:
+        return Verdict(VerdictValue.NO_VERDICT, Reason.ENVIRONMENT_PREVENTS_PODS, seen.environment)
+    missing = _missing(watch, workload, now)
+    if missing is not None:
+        return missing
+    scopes = judged_scopes(watch, workload, question, now)
+    return _worst(scopes, watch)
+
+
+def judged_scopes(
+    watch: Watch, workload: Workload, question: Question, now: float
+) -> tuple[ScopeVerdict, ...]:
+    """Judge all routes together, and each purchase route by itself."""
+    arms = _arms(watch, workload, question, now)
+    routes = {one.route for one in arms.new}
+    wanted = [None, *(route for route in question.purchase_routes if route in routes)]
+    return tuple(judge_scope(arms, route, len(wanted)) for route in wanted)
+
+
+def _by_kubernetes(seen: Availability) -> Verdict:
+    reason = Reason.UNAVAILABLE if seen.is_unavailable else Reason.STUCK_ROLLOUT
+    return Verdict(
+        VerdictValue.BAD,
+        reason,
+        seen.message,
+        is_unavailable=seen.is_unavailable,
+        is_stuck=seen.is_stuck,
+        first_bad=seen.since,
+    )
+
+
+def _missing(watch: Watch, workload: Workload, now: float) -> Verdict | None:
+    if watch.missing is not None:
+        return Verdict(VerdictValue.NO_VERDICT, watch.missing.reason, watch.missing.message)
+    interval = watch.evidence.interval
+    if abs(watch.skew) > interval:
+        return Verdict(
+            VerdictValue.NO_VERDICT,
+            Reason.CLOCK_SKEW,
+            f"Prometheus' clock differs by {watch.skew:+.1f} s from the operator's, more than the "
+            f"scrape interval of {interval:.0f} s: set both by NTP",
+        )
+    current = workload.current
+    pods = [pod for pod in watch.pods if current and pod.pod_hash == current.pod_hash]
+    newest = watch.evidence.newest_of(pod.name for pod in pods)
+    ready = [pod for pod in pods if pod.ready]
+    patience = SETTLING_SECONDS + STALE_INTERVALS * interval
+    if newest is None:
+        settled = bool(ready) and now - max(p.ready_since or now for p in ready) > patience
+        value = VerdictValue.NO_VERDICT if settled else VerdictValue.WATCHING
+        return Verdict(
+            value,
+            Reason.NO_SERIES if settled else Reason.EVIDENCE_GATHERING,
+            "no request counter of a pod of the new revision has been scraped"
+            + (": check signals.requests and that the pods are scraped" if settled else " yet"),
+        )
+    age = now + watch.skew - newest
+    if age > STALE_INTERVALS * interval and ready:
+        return Verdict(
+            VerdictValue.NO_VERDICT,
+            Reason.SAMPLES_STALE,
+            f"the newest sample of the new revision is {age:.0f} s old, "
+            f"more than {STALE_INTERVALS} scrape intervals",
+            newest_sample=newest,
+        )
+    return None
+
+
+def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
+    current = workload.current
+    new_hash = current.pod_hash if current is not None else ""
+    new = {pod.name: pod for pod in watch.pods if pod.pod_hash == new_hash}
+    old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
+    fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
+    judged = [one for one in watch.evidence.increments if one.route not in question.excluded_routes]
+    return Arms(
+        new=_of(judged, frozenset(new)),
+        old=_of(judged, frozenset(old)),
+        control=watch.control,
+        living_new=frozenset(name for name, pod in new.items() if not pod.terminating),
+        living_old=frozenset(
+            name
+            for name, pod in old.items()
+            if pod.ready and not pod.terminating and watch.evidence.seen.get(name, 0.0) >= fresh
+        ),
+        seen=watch.evidence.seen,
+        starts={name: pod.started or pod.created for name, pod in new.items()},
+        interval=watch.evidence.interval,
+        watch_seconds=question.watch_seconds,
+    )
+
+
+def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Increment, ...]:
+    return tuple(one for one in increments if one.pod in pods)
+
+
+def _worst(scopes: Sequence[ScopeVerdict], watch: Watch) -> Verdict:
+    leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
+    value, reason = _value(leading, scopes[0])
+    return Verdict(
+        value,
+        reason,
+        explain.scope(leading, reason),
+        scopes=tuple(scopes),
+        first_bad=leading.first_bad,
+        newest_sample=watch.evidence.newest,
+    )
+
+
+def _value(leading: ScopeVerdict, pooled: ScopeVerdict) -> tuple[VerdictValue, Reason]:
+    if leading.odds >= SUSPECT_ODDS and not leading.unmet:
+        return _suspicion(leading)
+    if pooled.requests < ENOUGH_REQUESTS:
+        return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
+    if leading.odds >= SUSPECT_ODDS:
+        return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING
+    return VerdictValue.WATCHING, Reason.NO_EVIDENCE_AGAINST
+
+
+def _suspicion(leading: ScopeVerdict) -> tuple[VerdictValue, Reason]:
+    if leading.veto is not None:
+        # Something is wrong, but this release is not shown to be the cause: people are told.
+        return VerdictValue.SUSPECT, leading.veto
+    if not leading.is_proved:
+        return VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED
+    value = VerdictValue.BAD if leading.odds >= BAD_ODDS else VerdictValue.SUSPECT
+    return value, Reason.ERROR_RATE_ABOVE_CONTROL

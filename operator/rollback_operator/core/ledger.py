@@ -1,0 +1,105 @@
+"""What is known of each revision's health, from Rollbacks and ReplicaSets; status caches it.
+
+Keyed by the release (the template without annotations), never by the revision's number: numbers
+move when a revision is gone back to, and 'the second highest' is the bad one after an undo.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import Health, LedgerEntry, Rollback
+from rollback_operator.core.model import ReplicaSet, Workload
+
+LIMIT = 10
+
+
+def entries(
+    known: Sequence[LedgerEntry], workload: Workload, rollbacks: Iterable[Rollback], now: datetime
+) -> list[LedgerEntry]:
+    """Give the ledger of the ReplicaSets that exist, newest revision first.
+
+    A release that a Rollback went away from is Bad, also when the status that said so was lost.
+    Revisions that were there before anything was known of them have no entry until they run.
+    """
+    healths = {one.release: one for one in known}
+    bad = {one.spec.from_revision.release: one.metadata.name for one in rollbacks}
+    current = workload.current
+    found = []
+    for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
+        release = replica_set.template.release
+        entry = healths.get(release)
+        if release in bad and (entry is None or entry.health not in (Health.GOOD, Health.BAD)):
+            entry = _entry(replica_set, Health.BAD, f"rolled back by {bad[release]}", now)
+        if entry is None and current is not None and replica_set.name == current.name:
+            entry = _first_seen(known, workload, replica_set, now)
+        if entry is not None:
+            found.append(_renumbered(entry, replica_set))
+    return found[:LIMIT]
+
+
+def _first_seen(
+    known: Sequence[LedgerEntry], workload: Workload, replica_set: ReplicaSet, now: datetime
+) -> LedgerEntry:
+    if not known and workload.deployment.is_rolled_out:
+        # Adoption: it was running and available before this policy looked at it.
+        return _entry(replica_set, Health.ASSUMED, "was running when the policy began", now)
+    return _entry(replica_set, Health.UNKNOWN, "", now)
+
+
+def _entry(replica_set: ReplicaSet, health: Health, reason: str, now: datetime) -> LedgerEntry:
+    return LedgerEntry(
+        number=replica_set.revision,
+        template_hash=replica_set.pod_hash,
+        digest=replica_set.template.digest,
+        release=replica_set.template.release,
+        images=list(replica_set.template.images),
+        since=now,
+        health=health,
+        reason=reason,
+    )
+
+
+def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
+    return entry.model_copy(
+        update={
+            "number": replica_set.revision,
+            "template_hash": replica_set.pod_hash,
+            "digest": replica_set.template.digest,
+        }
+    )
+
+
+def with_health(
+    ledger: Sequence[LedgerEntry], release: str, health: Health, reason: str
+) -> list[LedgerEntry]:
+    """Record a release's health."""
+    return [
+        one.model_copy(update={"health": health, "reason": reason[:256]})
+        if one.release == release and one.health is not health
+        else one
+        for one in ledger
+    ]
+
+
+def health_of(ledger: Iterable[LedgerEntry], release: str) -> Health | None:
+    """Look a release up; None: nothing was ever seen of it."""
+    return next((one.health for one in ledger if one.release == release), None)
+
+
+def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> ReplicaSet | None:
+    """Find the revision that a bad release goes back to; None: there is none.
+
+    The newest Good one; else the one that was adopted as running; else the newest that this policy
+    has never seen run. Never one known Bad, nor one that was still being watched when it was
+    replaced.
+    """
+    release = workload.deployment.template.release
+    older = sorted(
+        (one for one in workload.replica_sets if one.template.release != release),
+        key=lambda one: -one.revision,
+    )
+    for wanted in (Health.GOOD, Health.ASSUMED, None):
+        for one in older:
+            if health_of(ledger, one.template.release) is wanted:
+                return one
+    return None

@@ -1,0 +1,184 @@
+"""What is seen: the target, its ReplicaSets and pods, and the counters of its requests.
+
+Values only. Who judges them is judge.py; who makes them from the API server's dictionaries and from
+Prometheus' answers is projections.py and the adapters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rollback_operator.api.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A pod template, known by its digests."""
+
+    digest: str
+    """Of the whole template: changes whenever the template does."""
+    release: str
+    """Of the template without annotations: a restart is the same release."""
+    images: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who else steers the Deployment: a GitOps controller, Helm, or another rollout tool."""
+
+    kind: str
+    """Argo CD, Flux, Helm, Argo Rollouts, Flagger."""
+    evidence: str
+    """The label or annotation that says so."""
+    remedy: str
+    """What a person can do about it."""
+    is_rollout_tool: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The target as the API server shows it."""
+
+    namespace: str
+    name: str
+    uid: str
+    template: Template
+    generation: int = 1
+    observed_generation: int = 1
+    revision: int = 0
+    replicas: int = 1
+    updated: int = 0
+    total: int = 0
+    available: int = 0
+    paused: bool = False
+    strategy: str = "RollingUpdate"
+    max_surge: str = "25%"
+    max_unavailable: str = "25%"
+    min_ready_seconds: int = 0
+    progress_deadline_seconds: int = 600
+    history_limit: int = 10
+    probe_paths: frozenset[str] = frozenset()
+    owner: Owner | None = None
+    failed_create: str = ""
+    """Message of the ReplicaFailure condition: quota, admission; empty when there is none."""
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Tell whether the rollout is complete, by the rules of `kubectl rollout status`."""
+        return (
+            self.observed_generation >= self.generation
+            and self.updated >= self.replicas
+            and self.total <= self.updated
+            and self.available >= self.updated
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSet:
+    """A revision of the target that can still be gone back to."""
+
+    name: str
+    uid: str
+    pod_hash: str
+    revision: int
+    template: Template
+    created: float
+    replicas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the target, told to a revision by its pod-template-hash label."""
+
+    name: str
+    pod_hash: str
+    node: str = ""
+    created: float = 0.0
+    started: float | None = None
+    """When its newest container started; None before that."""
+    ready: bool = False
+    ready_since: float | None = None
+    restarts: int = 0
+    terminating: bool = False
+    own_failure: str = ""
+    """What its own containers do wrong (crash, exit, failing probe); empty if nothing."""
+    environment: str = ""
+    """What keeps it from running that is not the release's doing: scheduling, registry, node."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSeries:
+    """One counter of one pod, as somebody read it: samples in time order."""
+
+    pod: str
+    route: str
+    identity: tuple[tuple[str, str], ...]
+    """The counter's own labels, without those that only tell who scraped it."""
+    instance: str
+    samples: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """An answer: request and error counters, read together."""
+
+    requests: tuple[CounterSeries, ...]
+    errors: tuple[CounterSeries, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """No usable answer, and which of the four kinds: none of them is good, none is bad."""
+
+    reason: Reason
+    message: str
+
+
+Reading = Counters | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class RouteControl:
+    """How the control revision did on one route in the time before the release."""
+
+    requests: float
+    errors: float
+    worst_minute: float
+    """Highest error rate of a minute with at least 20 requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The last hour of the revision that would be gone back to, route by route."""
+
+    seconds: float
+    routes: Mapping[str, RouteControl]
+    busiest_minute: float = 0.0
+    """Requests a second, all routes, in its busiest minute."""
+    pooled: RouteControl = field(default_factory=lambda: RouteControl(0, 0, 0))
+
+    @property
+    def is_sufficient(self) -> bool:
+        """Tell whether it can stand for the old revision: 60 s and 100 requests."""
+        return self.seconds >= 60 and self.pooled.requests >= 100  # noqa: PLR2004 (design section 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The target with its ReplicaSets and pods, read together."""
+
+    deployment: Deployment
+    replica_sets: tuple[ReplicaSet, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    autoscaler: str = ""
+    """Name of the HorizontalPodAutoscaler that scales the target; empty when there is none."""
+
+    @property
+    def current(self) -> ReplicaSet | None:
+        """The ReplicaSet of the Deployment's template, once the controller has made it."""
+        digest = self.deployment.template.digest
+        return next((one for one in self.replica_sets if one.template.digest == digest), None)
+
+    def pods_of(self, pod_hashes: frozenset[str]) -> tuple[Pod, ...]:
+        """Give the pods that belong to the ReplicaSets with these hashes."""
+        return tuple(pod for pod in self.pods if pod.pod_hash in pod_hashes)

@@ -1,0 +1,86 @@
+"""Which Kubernetes Events tell of a change: transitions between two statuses, each told once."""
+
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Outcome,
+    Response,
+    Rollback,
+    RollbackPolicyStatus,
+    VerdictValue,
+)
+from rollback_operator.core.conditions import find
+from rollback_operator.core.decide import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An Event to post."""
+
+    reason: EventReason
+    message: str
+    is_warning: bool = False
+
+
+def policy_notices(
+    old: RollbackPolicyStatus, new: RollbackPolicyStatus, decision: Decision | None
+) -> list[Notice]:
+    """List what a policy's new status has to tell."""
+    notices: list[Notice] = []
+    before, after = old.revision, new.revision
+    if after is not None and before is not None and before.digest != after.digest:
+        images = ", ".join(after.images)
+        notices.append(Notice(EventReason.RELEASE_WATCHED, f"revision {after.number}: {images}"))
+    if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after is not None:
+        notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
+    healthy, was = (find(one.conditions, ConditionType.HEALTHY) for one in (new, old))
+    told_before = was is not None and (was.status, was.reason) == (
+        healthy.status if healthy else "",
+        healthy.reason if healthy else "",
+    )
+    if decision is None or healthy is None or told_before:
+        return notices
+    return notices + _verdict_notices(healthy.message, new, decision)
+
+
+def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision) -> list[Notice]:
+    refusal = decision.refusal
+    if refusal is not None and refusal.reason not in (
+        Reason.ALREADY_ROLLED_BACK,
+        Reason.ROLLBACK_ACTIVE,
+    ):
+        return [Notice(EventReason.ROLLBACK_REFUSED, message, True)]
+    if decision.response is Response.INVESTIGATE:
+        return [Notice(EventReason.INVESTIGATION_NEEDED, f"{decision.severity}: {message}", True)]
+    if decision.response is Response.REPORT:
+        return [Notice(EventReason.FIX_FORWARD_ADVISED, f"{decision.severity}: {message}", True)]
+    if new.verdict is VerdictValue.BAD:
+        return [Notice(EventReason.RELEASE_BAD, f"{decision.severity}: {message}", True)]
+    if new.verdict is VerdictValue.SUSPECT:
+        return [Notice(EventReason.RELEASE_SUSPECT, message, True)]
+    return []
+
+
+def _health(status: RollbackPolicyStatus) -> Health | None:
+    release = status.revision.release if status.revision else ""
+    return next((one.health for one in status.revisions if one.release == release), None)
+
+
+def started(rollback: Rollback) -> Notice:
+    """Tell that a rollback has been decided, and why."""
+    spec = rollback.spec
+    target = f" to revision {spec.to_revision.number}" if spec.to_revision else ""
+    said = f"{spec.severity} {spec.remedy.type}{target}: {spec.trigger.message}"
+    return Notice(EventReason.ROLLBACK_STARTED, said, True)
+
+
+def finished(rollback: Rollback) -> Notice:
+    """Tell how a rollback has ended."""
+    done = find(rollback.status.conditions, ConditionType.COMPLETE)
+    outcome = rollback.status.outcome
+    said = f"{outcome}: {done.message if done else ''}"
+    if outcome is Outcome.OBSERVED:
+        return Notice(EventReason.ROLLBACK_OBSERVED, said, True)
+    return Notice(EventReason.ROLLBACK_FINISHED, said, outcome is not Outcome.VERIFIED)

@@ -1,0 +1,382 @@
+"""Rule -> plan, or the reason why there is none. Guards, the way back, the steps in order.
+
+A plan is a Rollback's spec: the intent that is stored before anything is touched. Its name follows
+from policy, Deployment, template, revision and mode, so a replay and a second leader make the same.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    LedgerEntry,
+    MatrixRule,
+    Mode,
+    Outcome,
+    Pace,
+    PolicyRef,
+    Remedy,
+    RemedyType,
+    RevisionRef,
+    Rollback,
+    RollbackPolicy,
+    RollbackSpec,
+    RollbackTarget,
+    StepName,
+    Trigger,
+    UndoTo,
+)
+from rollback_operator.core import explain
+from rollback_operator.core.ledger import health_of, last_known_good
+from rollback_operator.core.matrix import Match
+from rollback_operator.core.model import ReplicaSet, Workload
+from rollback_operator.core.verdict import Verdict
+
+EXPRESS_READY_SECONDS = 30
+NAME_PART = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that a decision on one policy is made from."""
+
+    policy: RollbackPolicy
+    workload: Workload
+    ledger: Sequence[LedgerEntry]
+    rollbacks: Sequence[Rollback]
+    """All Rollbacks of this Deployment, whoever made them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rollback that is wanted and not made."""
+
+    reason: Reason
+    message: str
+
+
+def make_plan(
+    case: Case, rule: MatrixRule, trigger: Trigger, now: datetime
+) -> RollbackSpec | Refusal:
+    """Plan the remedy for a bad release.
+
+    Args:
+        case: policy, target, ledger and earlier rollbacks.
+        rule: the rule of the matrix that was met.
+        trigger: why, for the record.
+        now: the time of the decision.
+    """
+    for guard in _GUARDS:
+        refusal = guard(case, now)
+        if refusal is not None:
+            return refusal
+    remedy = _remedy(case, rule)
+    if remedy is None:
+        return Refusal(
+            Reason.NO_REMEDY,
+            f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
+            "severities out",
+        )
+    way = _way(case, remedy)
+    if isinstance(way, Refusal):
+        return way
+    return RollbackSpec(
+        policy_ref=PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid),
+        target_ref=RollbackTarget(
+            name=case.workload.deployment.name, uid=case.workload.deployment.uid
+        ),
+        mode=case.policy.spec.mode,
+        severity=rule.severity,
+        remedy=remedy,
+        pace=_pace(case, rule, remedy),
+        from_revision=_from(case.workload),
+        to_revision=_ref(way, case.ledger) if isinstance(way, ReplicaSet) else None,
+        verification=case.policy.spec.verification,
+        trigger=trigger,
+    )
+
+
+def make_trigger(
+    verdict: Verdict, match: Match, deadline: datetime | None, now: datetime
+) -> Trigger:
+    """Record a verdict, and the evidence that met the rule, as the reason of a rollback."""
+    one = match.scope
+    message = verdict.message if one is None else explain.scope(one, verdict.reason)
+    return Trigger(
+        reason=verdict.reason,
+        message=message[:2048],
+        first_bad_time=(
+            datetime.fromtimestamp(verdict.first_bad, now.tzinfo) if verdict.first_bad else None
+        ),
+        decided_time=now,
+        deadline_time=deadline,
+        requests=round(one.requests) if one else 0,
+        errors=round(one.errors) if one else 0,
+        control_requests=round(one.control_requests) if one else 0,
+        control_errors=round(one.control_errors) if one else 0,
+        odds=explain.ratio(one.odds) if one else "",
+        blame_odds=explain.ratio(one.blame.odds) if one and one.blame else "",
+    )
+
+
+def rollback_name(case: Case) -> str:
+    """Make the name under which this policy's rollback of this revision is stored."""
+    deployment = case.workload.deployment
+    identity = "/".join(
+        (
+            case.policy.metadata.uid,
+            deployment.uid,
+            deployment.template.digest,
+            str(deployment.revision),
+            case.policy.spec.mode,
+        )
+    )
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    return f"{case.policy.metadata.name[:NAME_PART].rstrip('-.')}-{digest}"
+
+
+def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
+    """List the steps of a rollback in their order; none in mode Observe."""
+    if spec.mode is Mode.OBSERVE:
+        return ()
+    act = {
+        RemedyType.UNDO: StepName.UNDO,
+        RemedyType.PIN_IMAGE: StepName.PIN_IMAGE,
+        RemedyType.SCALE: StepName.SCALE,
+    }[spec.remedy.type]
+    restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
+    return (act, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
+
+
+def is_active(rollback: Rollback) -> bool:
+    """Tell whether a rollback has not ended yet."""
+    return rollback.status.outcome is None
+
+
+# -- guards, in the order in which they are told ---------------------------------------------------
+
+
+def _recorded(case: Case, _: datetime) -> Refusal | None:
+    """The name only arbitrates: once-only comes from looking whether it is there."""
+    name = rollback_name(case)
+    if any(one.metadata.name == name for one in case.rollbacks):
+        return Refusal(Reason.ALREADY_ROLLED_BACK, f"{name} deals with this revision")
+    return None
+
+
+def _owner(case: Case, _: datetime) -> Refusal | None:
+    owner = case.workload.deployment.owner
+    if owner is None:
+        return None
+    reason = Reason.ROLLOUT_OWNER if owner.is_rollout_tool else Reason.GITOPS_OWNER
+    return Refusal(
+        reason,
+        f"{owner.kind} steers this Deployment ({owner.evidence}) and would revert an undo: "
+        f"{owner.remedy}",
+    )
+
+
+def _restored(case: Case, now: datetime) -> Refusal | None:
+    """A rollback is never rolled back: it would go on to older and older revisions."""
+    digest = case.workload.deployment.template.digest
+    span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
+    for one in case.rollbacks:
+        restored = one.spec.to_revision is not None and one.spec.to_revision.digest == digest
+        if restored and one.spec.mode is Mode.ENFORCE and now - _end(one, now) < span:
+            return Refusal(
+                Reason.IS_A_ROLLBACK,
+                f"this revision was restored by {one.metadata.name}; it is not rolled back again",
+            )
+    return None
+
+
+def _active(case: Case, _: datetime) -> Refusal | None:
+    one = next((one for one in case.rollbacks if is_active(one)), None)
+    if one is None:
+        return None
+    return Refusal(Reason.ROLLBACK_ACTIVE, f"{one.metadata.name} is still running")
+
+
+def _cooldown(case: Case, now: datetime) -> Refusal | None:
+    release = case.workload.deployment.template.release
+    span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
+    for one in _own(case):
+        if one.spec.from_revision.release == release and now - _end(one, now) < span:
+            return Refusal(
+                Reason.COOLDOWN_ACTIVE,
+                f"{one.metadata.name} has rolled this release back already and it has come back: "
+                "remove it at its source; it is not rolled back by itself again before "
+                f"{(_end(one, now) + span):%Y-%m-%d %H:%M:%S} UTC",
+            )
+    return None
+
+
+def _budget(case: Case, now: datetime) -> Refusal | None:
+    day = [one for one in _own(case) if now - one.spec.trigger.decided_time < timedelta(days=1)]
+    most = case.policy.spec.safety.max_rollbacks_per_day
+    if len(day) < most:
+        return None
+    return Refusal(
+        Reason.BUDGET_EXHAUSTED,
+        f"{len(day)} rollbacks in the last 24 hours, spec.safety.maxRollbacksPerDay is {most}",
+    )
+
+
+_GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
+    _recorded,
+    _owner,
+    _active,
+    _restored,
+    _cooldown,
+    _budget,
+)
+
+
+def _own(case: Case) -> list[Rollback]:
+    mode = case.policy.spec.mode
+    return [
+        one
+        for one in case.rollbacks
+        if one.spec.policy_ref.uid == case.policy.metadata.uid
+        and one.spec.mode is mode
+        and one.status.outcome is not Outcome.ABANDONED
+    ]
+
+
+def _end(rollback: Rollback, now: datetime) -> datetime:
+    return rollback.status.finished_time or now
+
+
+# -- the way back ----------------------------------------------------------------------------------
+
+
+def _remedy(case: Case, rule: MatrixRule) -> Remedy | None:
+    return next(
+        (
+            one
+            for one in case.policy.spec.remedies
+            if one.severities is None or rule.severity in one.severities
+        ),
+        None,
+    )
+
+
+def _way(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
+    match remedy.type:
+        case RemedyType.UNDO:
+            return _undo_target(case, remedy)
+        case RemedyType.PIN_IMAGE:
+            return _pin(case.workload, remedy)
+        case RemedyType.SCALE:
+            return _scale(case.workload, remedy)
+
+
+def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
+    if case.workload.deployment.history_limit == 0:
+        return Refusal(
+            Reason.NO_HISTORY,
+            "the Deployment keeps no old ReplicaSets: set spec.revisionHistoryLimit above 0",
+        )
+    found = _named(case, remedy)
+    if found is None:
+        return Refusal(
+            Reason.NO_TARGET_REVISION,
+            f"no revision to go back to: {_told(remedy)} is not among the Deployment's ReplicaSets",
+        )
+    if found.template.release == case.workload.deployment.template.release:
+        return Refusal(
+            Reason.SAME_RELEASE,
+            f"revision {found.revision} differs in annotations only: it is the same release",
+        )
+    if health_of(case.ledger, found.template.release) is Health.BAD:
+        return Refusal(
+            Reason.TARGET_KNOWN_BAD, f"revision {found.revision} is known to be bad itself"
+        )
+    return found
+
+
+def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
+    if remedy.to is UndoTo.LAST_KNOWN_GOOD:
+        return last_known_good(case.ledger, case.workload)
+    current = case.workload.deployment.revision
+    older = [one for one in case.workload.replica_sets if one.revision != current]
+    if remedy.to is UndoTo.REVISION:
+        return next((one for one in older if one.revision == remedy.revision), None)
+    return max(older, key=lambda one: one.revision, default=None)
+
+
+def _told(remedy: Remedy) -> str:
+    return {
+        UndoTo.LAST_KNOWN_GOOD: "one that was known good",
+        UndoTo.PREVIOUS: "a previous one",
+        UndoTo.REVISION: f"number {remedy.revision}",
+    }[remedy.to or UndoTo.PREVIOUS]
+
+
+def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
+    template = workload.deployment.template
+    images = dict(zip(template.containers, template.images, strict=True))
+    if remedy.container not in images:
+        return Refusal(
+            Reason.UNKNOWN_CONTAINER,
+            f"the pod template has no container {remedy.container!r}, only "
+            f"{', '.join(images)}: correct spec.remedies[].container",
+        )
+    if images[remedy.container] == remedy.image:
+        return Refusal(Reason.ALREADY_AT_TARGET, f"{remedy.container} runs {remedy.image} already")
+    return None
+
+
+def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
+    if workload.autoscaler:
+        return Refusal(
+            Reason.AUTOSCALER_PRESENT,
+            f"HorizontalPodAutoscaler {workload.autoscaler} sets the replicas and would undo this",
+        )
+    if (remedy.replicas or 0) <= workload.deployment.replicas:
+        return Refusal(
+            Reason.ALREADY_AT_TARGET,
+            f"{workload.deployment.replicas} replicas are there already; capacity is never reduced",
+        )
+    return None
+
+
+def _pace(case: Case, rule: MatrixRule, remedy: Remedy) -> Pace:
+    deployment = case.workload.deployment
+    fits = (
+        remedy.type is RemedyType.UNDO
+        and rule.severity in case.policy.spec.safety.express
+        and deployment.strategy == "RollingUpdate"
+        and deployment.min_ready_seconds < EXPRESS_READY_SECONDS
+    )
+    return Pace.EXPRESS if fits else Pace.NORMAL
+
+
+def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
+    return RevisionRef(
+        number=replica_set.revision,
+        template_hash=replica_set.pod_hash,
+        digest=replica_set.template.digest,
+        release=replica_set.template.release,
+        images=list(replica_set.template.images),
+        replica_set=replica_set.name,
+        replica_set_uid=replica_set.uid,
+        health=health_of(ledger, replica_set.template.release) or Health.UNKNOWN,
+    )
+
+
+def _from(workload: Workload) -> RevisionRef:
+    deployment, current = workload.deployment, workload.current
+    return RevisionRef(
+        number=deployment.revision,
+        template_hash=current.pod_hash if current else "",
+        digest=deployment.template.digest,
+        release=deployment.template.release,
+        images=list(deployment.template.images),
+        replica_set=current.name if current else "",
+        replica_set_uid=current.uid if current else "",
+        health=Health.BAD,
+    )

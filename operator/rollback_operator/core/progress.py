@@ -1,0 +1,261 @@
+"""How a rollback goes on: which step is next, what a look at the target means for it, how it ends.
+
+Pure. The stored Rollback says what has begun and what is done; the live Deployment says what is
+true. A step that finds its work done is done: replayed, it does no harm.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Outcome,
+    Rollback,
+    RollbackStatus,
+    StepName,
+    StepStatus,
+    StoredStrategy,
+)
+from rollback_operator.core import conditions
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.model import Deployment, Pod
+from rollback_operator.core.plan import steps_of
+from rollback_operator.core.scope import CEILING_TIMES, LEAST_CEILING, LEAST_REQUESTS
+from rollback_operator.core.sequential import against_ceiling
+from rollback_operator.core.verdict import SUSPECT_ODDS
+
+EXPRESS_SURGE = "100%"
+ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE})
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A write to the Deployment is due."""
+
+    step: StepName
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step has reached its end."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do but to look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The rollback is over."""
+
+    outcome: Outcome
+    reason: Reason
+    message: str
+
+
+Next = Act | Done | Wait | End
+
+
+def next_step(rollback: Rollback) -> StepName | None:
+    """Find the step that is open or due; None: all are done."""
+    finished = {one.name for one in rollback.status.steps if one.finished_time is not None}
+    return next((one for one in steps_of(rollback.spec) if one not in finished), None)
+
+
+def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
+    """Find what is stored of a step; None: it has not begun."""
+    return next((one for one in rollback.status.steps if one.name is step), None)
+
+
+def look(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
+    """Compare the step's aim with the live Deployment, just before any damage."""
+    match step:
+        case StepName.UNDO:
+            return _look_undo(rollback, deployment)
+        case StepName.PIN_IMAGE | StepName.SCALE:
+            return _look_in_place(rollback, deployment)
+        case StepName.ROLLOUT_COMPLETE:
+            return _look_rollout(rollback, deployment, now)
+        case StepName.RESTORE_STRATEGY:
+            return _look_strategy(rollback, deployment)
+        case StepName.VERIFY:
+            return Wait()
+
+
+def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
+    spec = rollback.spec
+    if spec.to_revision is not None and deployment.template.digest == spec.to_revision.digest:
+        return Done(f"the template is that of revision {spec.to_revision.number}")
+    if deployment.template.digest != spec.from_revision.digest:
+        return _moved(rollback)
+    return Act(StepName.UNDO)
+
+
+def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
+    remedy = rollback.spec.remedy
+    if remedy.replicas is not None:
+        if deployment.replicas >= remedy.replicas:
+            return Done(f"{deployment.replicas} replicas are wanted")
+        is_ours = deployment.template.digest == rollback.spec.from_revision.digest
+        return Act(StepName.SCALE) if is_ours else _moved(rollback)
+    template = deployment.template
+    images = dict(zip(template.containers, template.images, strict=True))
+    if images.get(remedy.container or "") == remedy.image:
+        return Done(f"{remedy.container} is to run {remedy.image}")
+    if template.digest != rollback.spec.from_revision.digest:
+        return _moved(rollback)
+    return Act(StepName.PIN_IMAGE)
+
+
+def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
+    if has_moved(rollback, deployment):
+        return _moved(rollback)
+    if deployment.is_rolled_out:
+        return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
+    begun = step_status(rollback, StepName.ROLLOUT_COMPLETE)
+    if begun is not None and now - begun.started_time > _limit(rollback):
+        return End(
+            Outcome.NOT_RECOVERED,
+            Reason.ROLLOUT_TIMED_OUT,
+            f"the rollout was not complete after {_limit(rollback).seconds} s: "
+            f"{deployment.available} of {deployment.replicas} replicas are available",
+        )
+    return Wait()
+
+
+def _limit(rollback: Rollback) -> timedelta:
+    return timedelta(seconds=rollback.spec.verification.timeout_seconds)
+
+
+def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
+    stored = rollback.status.strategy
+    if stored is None or stored.max_surge == EXPRESS_SURGE:
+        return Done("the strategy was not changed")
+    if deployment.max_surge != EXPRESS_SURGE:
+        return Done("the strategy is no longer ours: it stays as it was set since")
+    return Act(StepName.RESTORE_STRATEGY)
+
+
+def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
+    """Tell whether somebody has rolled out another template since the act."""
+    remedy, target = rollback.spec.remedy, rollback.spec.to_revision
+    if target is not None:
+        return deployment.template.digest != target.digest
+    if remedy.image is not None:
+        images = dict(zip(deployment.template.containers, deployment.template.images, strict=True))
+        return images.get(remedy.container or "") != remedy.image
+    return deployment.template.digest != rollback.spec.from_revision.digest
+
+
+def _moved(rollback: Rollback) -> End:
+    return End(
+        Outcome.ABANDONED,
+        Reason.TARGET_MOVED,
+        "somebody else has changed the pod template since it was judged "
+        f"({rollback.spec.from_revision.digest}): theirs stands",
+    )
+
+
+def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: datetime) -> Next:
+    """Judge whether the errors have ceased on the pods that serve now.
+
+    Args:
+        rollback: the rollback, for the control's error rate and for the time limit.
+        evidence: counts since the act.
+        pods: the pods of the restored revision.
+        now: the time of the look.
+    """
+    names = {pod.name for pod in pods}
+    since = _proof_begins(rollback)
+    counted = [one for one in evidence.increments if one.pod in names and one.start >= since]
+    requests = sum(one.requests for one in counted)
+    errors = sum(one.errors for one in counted)
+    trigger = rollback.spec.trigger
+    past = trigger.control_errors / trigger.control_requests if trigger.control_requests else 0.0
+    ceiling = min(0.9, max(LEAST_CEILING, CEILING_TIMES * past))
+    said = f"{errors:.0f} of {requests:.0f} requests have failed on the pods that serve now"
+    samples = {one.end for one in counted if one.requests > 0}
+    odds = against_ceiling([(one.start, one.requests, one.errors) for one in counted], ceiling)
+    if odds.value >= SUSPECT_ODDS:
+        return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+    is_enough = requests >= LEAST_REQUESTS and len(samples) >= 2  # noqa: PLR2004
+    if is_enough and errors <= ceiling * requests:
+        return End(Outcome.VERIFIED, Reason.RECOVERED, said)
+    begun = step_status(rollback, StepName.VERIFY)
+    if begun is not None and now - begun.started_time > _limit(rollback):
+        return End(
+            Outcome.UNKNOWN,
+            Reason.TOO_FEW_REQUESTS,
+            f"{said}: too few to prove that it helped; the rollout itself is complete",
+        )
+    return Wait()
+
+
+def _proof_begins(rollback: Rollback) -> float:
+    """Give the time from which requests prove something: the pods of an undo are new, those of a
+    scaled release are not.
+    """
+    step = StepName.VERIFY if rollback.spec.remedy.replicas is not None else StepName.UNDO
+    known = step_status(rollback, step)
+    return known.started_time.timestamp() if known is not None else 0.0
+
+
+# -- the only makers of a Rollback's status ----------------------------------------------------------
+
+
+def begun(
+    status: RollbackStatus, step: StepName, strategy: StoredStrategy | None, now: datetime
+) -> RollbackStatus:
+    """Store that a step begins, and the strategy that it will change; a second time counts it."""
+    known = next((one for one in status.steps if one.name is step), None)
+    entry = (
+        StepStatus(name=step, started_time=now)
+        if known is None
+        else known.model_copy(update={"attempts": min(1000, known.attempts + 1)})
+    )
+    steps = [one for one in status.steps if one.name is not step]
+    return status.model_copy(
+        update={
+            "step": step,
+            "steps": [*steps, entry],
+            "strategy": status.strategy or strategy,
+            "conditions": conditions.upsert(
+                status.conditions,
+                [conditions.condition(ConditionType.COMPLETE, False, Reason.IN_PROGRESS)],
+                1,
+                now,
+            ),
+        }
+    )
+
+
+def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
+    """Store that a step is done."""
+    known = next(one for one in status.steps if one.name is step)
+    entry = known.model_copy(update={"finished_time": now, "message": message[:1024]})
+    steps = [entry if one.name is step else one for one in status.steps]
+    return status.model_copy(update={"steps": steps})
+
+
+def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
+    """Store how the rollback ended. An outcome that is stored already stands."""
+    if status.outcome is not None:
+        return status
+    steps = [
+        one
+        if one.finished_time is not None
+        else one.model_copy(update={"finished_time": now, "message": end.message[:1024]})
+        for one in status.steps
+    ]
+    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)
+    return status.model_copy(
+        update={
+            "steps": steps,
+            "outcome": end.outcome,
+            "finished_time": now,
+            "conditions": conditions.upsert(status.conditions, [done], 1, now),
+        }
+    )

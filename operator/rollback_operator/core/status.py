@@ -1,0 +1,160 @@
+"""The only maker of a policy's status: what was, what is seen, what was decided -> what is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Health,
+    LastRollback,
+    LedgerEntry,
+    Revision,
+    Rollback,
+    RollbackPolicyStatus,
+    Severity,
+    VerdictValue,
+)
+from rollback_operator.core import conditions
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.ledger import health_of, last_known_good
+from rollback_operator.core.model import Missing, ReplicaSet, Workload
+
+QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
+"""Refusals that only say that something is being done already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a pass has found out, as far as the status tells it."""
+
+    ready: Condition
+    workload: Workload | None = None
+    ledger: Sequence[LedgerEntry] = ()
+    decision: Decision | None = None
+    """None: no release is under watch."""
+    missing: Missing | None = None
+    rollbacks: Sequence[Rollback] = ()
+
+
+def ready(reason: Reason, message: str = "") -> Condition:
+    """Say that the policy can do its work."""
+    return conditions.condition(ConditionType.READY, True, reason, message)
+
+
+def not_ready(reason: Reason, message: str) -> Condition:
+    """Say that it cannot, why, and what helps."""
+    return conditions.condition(ConditionType.READY, False, reason, message)
+
+
+def next_status(
+    old: RollbackPolicyStatus, seen: Seen, generation: int, now: datetime
+) -> RollbackPolicyStatus:
+    """Make the new status; equal to the old one when nothing has changed."""
+    verdict, severity = _verdict(seen)
+    made = [seen.ready, _metrics(seen), _healthy(seen, verdict)]
+    last = _last_rollback(seen.rollbacks)
+    return RollbackPolicyStatus(
+        observed_generation=generation,
+        conditions=conditions.upsert(old.conditions, made, generation, now),
+        revision=_revision(old, seen, now),
+        last_known_good=_last_known_good(seen) if seen.workload else old.last_known_good,
+        verdict=verdict,
+        severity=severity,
+        revisions=list(seen.ledger) if seen.workload else old.revisions,
+        last_rollback=last if last is not None else old.last_rollback,
+    )
+
+
+def _verdict(seen: Seen) -> tuple[VerdictValue, Severity]:
+    health = _health(seen)
+    if seen.decision is not None:
+        value = seen.decision.verdict.value
+        if value is VerdictValue.WATCHING and health is Health.GOOD:
+            value = VerdictValue.HEALTHY
+        return value, seen.decision.severity
+    known = {
+        Health.GOOD: VerdictValue.HEALTHY,
+        Health.BAD: VerdictValue.BAD,
+    }
+    return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), Severity.NONE
+
+
+def _health(seen: Seen) -> Health | None:
+    if seen.workload is None:
+        return None
+    return health_of(seen.ledger, seen.workload.deployment.template.release)
+
+
+def _metrics(seen: Seen) -> Condition:
+    kind = ConditionType.METRICS_AVAILABLE
+    if seen.decision is None:
+        return conditions.condition(
+            kind, None, Reason.NO_RELEASE_WATCHED, "metrics are read while a release is watched"
+        )
+    if seen.missing is not None:
+        status = None if seen.missing.reason is Reason.NOT_YET_READ else False
+        return conditions.condition(kind, status, seen.missing.reason, seen.missing.message)
+    reason = seen.decision.verdict.reason
+    if reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
+        return conditions.condition(kind, False, reason, seen.decision.verdict.message)
+    return conditions.condition(kind, True, Reason.SAMPLES_FRESH)
+
+
+def _healthy(seen: Seen, verdict: VerdictValue) -> Condition:
+    kind = ConditionType.HEALTHY
+    status = {VerdictValue.HEALTHY: True, VerdictValue.BAD: False}.get(verdict)
+    if seen.decision is None:
+        return conditions.condition(
+            kind, status, Reason.NO_RELEASE_WATCHED, "no release is being watched"
+        )
+    refusal = seen.decision.refusal
+    if refusal is not None and refusal.reason not in QUIET:
+        said = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
+        return conditions.condition(kind, status, refusal.reason, said)
+    found = seen.decision.verdict
+    return conditions.condition(kind, status, found.reason, found.message)
+
+
+def _revision(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> Revision | None:
+    current = seen.workload.current if seen.workload else None
+    if current is None:
+        return old.revision
+    is_same = old.revision is not None and old.revision.digest == current.template.digest
+    since = old.revision.since if is_same and old.revision else now
+    return _as_revision(current, since)
+
+
+def _as_revision(replica_set: ReplicaSet, since: datetime | None) -> Revision:
+    return Revision(
+        number=replica_set.revision,
+        template_hash=replica_set.pod_hash,
+        digest=replica_set.template.digest,
+        release=replica_set.template.release,
+        images=list(replica_set.template.images),
+        since=since,
+    )
+
+
+def _last_known_good(seen: Seen) -> Revision | None:
+    if seen.workload is None:
+        return None
+    current = seen.workload.current
+    if current is not None and _health(seen) in (Health.GOOD, Health.ASSUMED):
+        return _as_revision(current, None)
+    found = last_known_good(seen.ledger, seen.workload)
+    if found is None or health_of(seen.ledger, found.template.release) is None:
+        return None
+    return _as_revision(found, None)
+
+
+def _last_rollback(rollbacks: Sequence[Rollback]) -> LastRollback | None:
+    newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
+    if newest is None:
+        return None
+    return LastRollback(
+        name=newest.metadata.name,
+        outcome=newest.status.outcome,
+        time=newest.status.finished_time or newest.spec.trigger.decided_time,
+    )

@@ -1,0 +1,83 @@
+"""What the judge says, as data that explains itself: counts, odds, blame, vetoes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import VerdictValue
+
+SUSPECT_ODDS = 100.0
+DEADLINE_ODDS = 1_000.0
+BAD_ODDS = 10_000.0
+BLAME_ODDS = 100.0
+
+
+class Method(StrEnum):
+    """What the new revision was compared with."""
+
+    CONTROL = "Control"
+    """Old pods in the same seconds."""
+    HISTORY = "History"
+    """The old revision's time before the release: no old pod is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Release against environment: odds by the time at which the fault began."""
+
+    odds: float
+    is_from_first_request: bool
+    onset: float
+    """Seconds from the new revision's first request to the fault; 0 if from the first on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeVerdict:
+    """The evidence on one route, or on all routes together (`route` None)."""
+
+    route: str | None
+    method: Method
+    requests: float
+    errors: float
+    control_requests: float
+    control_errors: float
+    odds: float
+    rate_lower_bound: float
+    has_all_failed: bool
+    """All of at least 20 requests failed: the lower bound is then as good as 1."""
+    first_bad: float | None = None
+    blame: Blame | None = None
+    unmet: str = ""
+    """The first floor that is not met yet, in words; empty when all are."""
+    veto: Reason | None = None
+    pods_failing: int = 0
+    pods: int = 0
+
+    @property
+    def is_proved(self) -> bool:
+        """Tell whether floors, vetoes and blame allow an act, whatever the odds."""
+        blamed = self.blame is None or self.blame.odds >= BLAME_ODDS
+        return not self.unmet and self.veto is None and blamed
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is thought of the running revision, and why."""
+
+    value: VerdictValue
+    reason: Reason
+    message: str
+    scopes: tuple[ScopeVerdict, ...] = ()
+    is_unavailable: bool = False
+    is_stuck: bool = False
+    first_bad: float | None = None
+    newest_sample: float | None = None
+
+    @property
+    def leading(self) -> ScopeVerdict | None:
+        """The scope with the strongest evidence."""
+        return max(
+            self.scopes,
+            key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound),
+            default=None,
+        )

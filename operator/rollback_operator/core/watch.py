@@ -1,0 +1,64 @@
+"""A release under watch: since when, against what, and what has been counted.
+
+It is rebuilt from Prometheus and from Kubernetes when the operator starts anew; nothing of it is
+stored but the time at which the template changed.
+"""
+
+from dataclasses import dataclass, replace
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.evidence import Evidence, fold
+from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
+
+DEFAULT_STARTUP_SECONDS = 30.0
+NOT_YET_READ = Missing(Reason.NOT_YET_READ, "metrics have not been read yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is known of the release that is being watched."""
+
+    digest: str
+    opened: float
+    evidence: Evidence
+    control: Control | None = None
+    control_hashes: frozenset[str] = frozenset()
+    """pod-template-hash values of the revision that it is compared with."""
+    startup: float = DEFAULT_STARTUP_SECONDS
+    unavailable_since: float | None = None
+    skew: float = 0.0
+    """Prometheus' clock minus the operator's, seconds."""
+    missing: Missing | None = NOT_YET_READ
+    pods: tuple[Pod, ...] = ()
+    """Every pod of the target seen since the watch opened: their names outlive them."""
+
+
+def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Watch:
+    """Start to watch a release whose template appeared at `opened`."""
+    return Watch(digest, opened, Evidence(opened), control_hashes=control_hashes)
+
+
+def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
+    """Take in what Kubernetes shows now."""
+    is_down = workload.deployment.replicas > 0 and workload.deployment.available == 0
+    since = (watch.unavailable_since or now) if is_down else None
+    known = {pod.name: pod for pod in watch.pods}
+    # A pod that is gone from the list is kept as it was last seen, but no longer as a living one.
+    gone = {name: replace(pod, terminating=True, ready=False) for name, pod in known.items()}
+    pods = gone | {pod.name: pod for pod in workload.pods}
+    startups = [
+        pod.ready_since - pod.created
+        for pod in workload.pods
+        if pod.pod_hash in watch.control_hashes and pod.ready_since is not None
+    ]
+    startup = min(600.0, max(startups)) if startups else watch.startup
+    return replace(watch, unavailable_since=since, startup=startup, pods=tuple(pods.values()))
+
+
+def with_reading(watch: Watch, reading: Reading) -> Watch:
+    """Take in an answer of Prometheus, or the lack of one."""
+    match reading:
+        case Missing():
+            return replace(watch, missing=reading)
+        case Counters():
+            return replace(watch, evidence=fold(watch.evidence, reading, watch.pods), missing=None)
