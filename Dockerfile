@@ -1,0 +1,34 @@
+# The operator's image, made without a network from wheels that lie beside this file:
+#
+#   pip wheel --wheel-dir wheels .        # with Python 3.11, on the image's own platform
+#   docker build -t rollback-operator .   # or: buildah bud -t rollback-operator .
+#
+# BASE_IMAGE is any image with Python 3.11 and its venv module; both stages must use the same.
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS build
+COPY wheels /wheels
+# pip stays in an environment of its own: the one that is shipped holds only what runs.
+RUN python3 -m venv /pip \
+ && python3 -m venv --without-pip /opt/venv \
+ && /pip/bin/python -m pip --disable-pip-version-check --no-cache-dir --python /opt/venv/bin/python \
+      install --no-index --find-links=/wheels --no-compile rollback-operator
+# A read-only root cannot keep bytecode, and without it a start takes twice the time and memory.
+# Hash-based and unchecked: builders rewrite the files' times, which would outdate the usual kind.
+RUN /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
+FROM ${BASE_IMAGE}
+# The same for the standard library, which public Python images ship without bytecode.
+RUN library="$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+ && { [ -d "$library/__pycache__" ] || python3 -m compileall -q -j 0 \
+        --invalidation-mode unchecked-hash -x '/(test|tests|idlelib|lib2to3|site-packages)/' \
+        "$library"; }
+COPY --from=build /opt/venv /opt/venv
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+LABEL org.opencontainers.image.title=rollback-operator \
+      org.opencontainers.image.description="Takes bad releases of Kubernetes Deployments back" \
+      org.opencontainers.image.licenses=Apache-2.0
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/rollback-operator"]
+CMD ["run"]
