@@ -135,6 +135,8 @@ class Core:
             f"--root-ca-file={self.pki}/apiserver.crt",
             "--use-service-account-credentials",
             "--allocate-node-cidrs=false",
+            # Made at the start, used or not; the default would lie outside of the lab.
+            f"--flex-volume-plugin-dir={self.directory}/flex-volumes",
         )
         self._start("kube-scheduler", *common)
 

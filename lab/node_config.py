@@ -151,6 +151,8 @@ scrape_config_files:
 - {directory}/prometheus/scrape.d/*.yml
 scrape_configs:
 - job_name: pods
+  # For servers that do not say what they send; Prometheus 3 refuses them otherwise.
+  fallback_scrape_protocol: PrometheusText0.0.4
   kubernetes_sd_configs:
   - role: pod
     kubeconfig_file: {directory}/kubeconfig
