@@ -178,6 +178,23 @@ func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 	}
 }
 
+func TestItEndsWithStandardInput(t *testing.T) {
+	s := newShop(t, works)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	original := os.Stdin
+	os.Stdin = reader
+	t.Cleanup(func() { os.Stdin = original })
+	time.AfterFunc(300*time.Millisecond, func() { writer.Close() })
+	began := time.Now()
+	result, _ := load(t, s.URL, "-duration", "0", "-stdin")
+	if took := time.Since(began); took > 5*time.Second || result.Total.Sent == 0 {
+		t.Errorf("took %v, sent %d", took, result.Total.Sent)
+	}
+}
+
 func TestScheduleKeepsRateAndMix(t *testing.T) {
 	const draws = 100_000
 	plan := newSchedule(50, "poisson", 1)

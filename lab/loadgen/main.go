@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/signal"
@@ -24,6 +25,7 @@ type settings struct {
 	logAll      bool
 	summaryFile string
 	seed        uint64
+	stdin       bool
 }
 
 func main() {
@@ -52,6 +54,7 @@ func parse(arguments []string) (settings, error) {
 	flags.StringVar(&s.logFile, "log", "", "file that gets one JSON line a failure, at once")
 	flags.BoolVar(&s.logAll, "log-all", false, "log every request, not failures alone")
 	flags.StringVar(&s.summaryFile, "summary", "", "file that gets the JSON summary at the end; default standard output")
+	flags.BoolVar(&s.stdin, "stdin", false, "also end when standard input ends, with the program that started this one")
 	flags.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of the arrivals and the mix of routes")
 	if err := flags.Parse(arguments); err != nil {
 		return s, err
@@ -79,10 +82,18 @@ func (s settings) check(rest []string) error {
 func run(s settings) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if s.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.duration)
-		defer cancel()
+		var expire context.CancelFunc
+		ctx, expire = context.WithTimeout(ctx, s.duration)
+		defer expire()
+	}
+	if s.stdin {
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
 	}
 	records, err := newRecorder(s.logFile, s.logAll)
 	if err != nil {

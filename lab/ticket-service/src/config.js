@@ -20,7 +20,7 @@ export function readConfig(env) {
     adminPort: integer(env, 'ADMIN_PORT', 9102),
     shutdownDelayMs: integer(env, 'SHUTDOWN_DELAY_MS', 2000),
     slowMs: integer(env, 'SLOW_MS', 120),
-    leakMibPerSecond: integer(env, 'LEAK_MIB_PER_SECOND', 4),
+    leakMibPerSecond: integer(env, 'LEAK_MIB_PER_SECOND', 5),
     database: readDatabaseConfig(env),
   };
 }
