@@ -49,6 +49,7 @@ class Reason(StrEnum):
     QUERY_REFUSED = "QueryRefused"
     ANSWER_MALFORMED = "AnswerMalformed"
     ANSWER_TOO_LARGE = "AnswerTooLarge"
+    ANSWER_PARTIAL = "AnswerPartial"
 
     # Verdicts.
     NO_RELEASE_WATCHED = "NoReleaseWatched"

@@ -9,6 +9,7 @@ _WORDS = {
     Reason.TRAFFIC_SPIKE: "there is more than three times the traffic of the busiest minute before",
     Reason.ENVIRONMENT_SUSPECTED: "the release is not clearly to blame",
     Reason.TOO_FEW_REQUESTS: "too few to judge",
+    Reason.NO_CONTROL: "there is no older revision, or not enough of its past, to compare with",
     Reason.NO_EVIDENCE_AGAINST: "nothing speaks against it",
 }
 

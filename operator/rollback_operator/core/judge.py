@@ -61,15 +61,12 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     missing = _missing(watch, workload, now)
     if missing is not None:
         return missing
-    scopes = judged_scopes(watch, workload, question, now)
-    return _worst(scopes, watch)
-
-
-def judged_scopes(
-    watch: Watch, workload: Workload, question: Question, now: float
-) -> tuple[ScopeVerdict, ...]:
-    """Judge all routes together, and each purchase route by itself."""
     arms = _arms(watch, workload, question, now)
+    return _worst(judged_scopes(arms, question), arms, watch)
+
+
+def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:
+    """Judge all routes together, and each purchase route by itself."""
     routes = {one.route for one in arms.new}
     wanted = [None, *(route for route in question.purchase_routes if route in routes)]
     return tuple(judge_scope(arms, route, len(wanted)) for route in wanted)
@@ -152,9 +149,11 @@ def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Incremen
     return tuple(one for one in increments if one.pod in pods)
 
 
-def _worst(scopes: Sequence[ScopeVerdict], watch: Watch) -> Verdict:
+def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
     value, reason = _value(leading, scopes[0])
+    if value is VerdictValue.WATCHING and not arms.has_control:
+        value, reason = VerdictValue.NO_VERDICT, Reason.NO_CONTROL
     return Verdict(
         value,
         reason,

@@ -4,13 +4,19 @@ Keyed by the release (the template without annotations), never by the revision's
 move when a revision is gone back to, and 'the second highest' is the bad one after an undo.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from rollback_operator.api.v1alpha1 import Health, LedgerEntry, Rollback
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Health, LedgerEntry, Rollback, VerdictValue
 from rollback_operator.core.model import ReplicaSet, Workload
+from rollback_operator.core.verdict import Verdict
+from rollback_operator.core.watch import Watch
 
 LIMIT = 10
+ENOUGH_REQUESTS = 100
+CLEAN = 0.01
 
 
 def entries(
@@ -103,3 +109,29 @@ def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> Replic
             if health_of(ledger, one.template.release) is wanted:
                 return one
     return None
+
+
+def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:
+    """Tell whether the running revision has earned to be gone back to.
+
+    Args:
+        watch: what has been counted of it.
+        workload: the target now.
+        verdict: the judge's.
+        since: it must have been fully rolled out before this time.
+    """
+    pods = [pod for pod in workload.pods if not pod.terminating]
+    newest = max((pod.ready_since or math.inf for pod in pods), default=math.inf)
+    if not workload.deployment.is_rolled_out or max(newest, watch.opened) > since:
+        return False
+    pooled = verdict.scopes[0] if verdict.scopes else None
+    if pooled is None or watch.missing is not None:
+        return False
+    if verdict.value is VerdictValue.WATCHING:
+        return pooled.requests >= ENOUGH_REQUESTS and verdict.reason is Reason.NO_EVIDENCE_AGAINST
+    if verdict.reason is Reason.NO_CONTROL:
+        # Nothing to compare with, as at adoption: then it must be clean by itself.
+        return pooled.requests >= ENOUGH_REQUESTS and pooled.errors <= CLEAN * pooled.requests
+    # A service without traffic, before as well as now, is good by what Kubernetes shows.
+    had_none = watch.control is not None and watch.control.pooled.requests < 1
+    return verdict.reason is Reason.TOO_FEW_REQUESTS and had_none

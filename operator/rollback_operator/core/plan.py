@@ -124,18 +124,23 @@ def make_trigger(
 
 def rollback_name(case: Case) -> str:
     """Make the name under which this policy's rollback of this revision is stored."""
+    policy = PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid)
     deployment = case.workload.deployment
-    identity = "/".join(
-        (
-            case.policy.metadata.uid,
-            deployment.uid,
-            deployment.template.digest,
-            str(deployment.revision),
-            case.policy.spec.mode,
-        )
-    )
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
-    return f"{case.policy.metadata.name[:NAME_PART].rstrip('-.')}-{digest}"
+    revision = deployment.template.digest, deployment.revision
+    return _name(policy, deployment.uid, revision, case.policy.spec.mode)
+
+
+def name_of(spec: RollbackSpec) -> str:
+    """Make the name that a Rollback with this spec has if the operator made it."""
+    revision = spec.from_revision.digest, spec.from_revision.number
+    return _name(spec.policy_ref, spec.target_ref.uid, revision, spec.mode)
+
+
+def _name(policy: PolicyRef, target_uid: str, revision: tuple[str, int], mode: Mode) -> str:
+    digest, number = revision
+    identity = "/".join((policy.uid, target_uid, digest, str(number), mode))
+    suffix = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    return f"{policy.name[:NAME_PART].rstrip('-.')}-{suffix}"
 
 
 def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:

@@ -90,7 +90,7 @@ def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
     if spec.to_revision is not None and deployment.template.digest == spec.to_revision.digest:
         return Done(f"the template is that of revision {spec.to_revision.number}")
     if deployment.template.digest != spec.from_revision.digest:
-        return _moved(rollback)
+        return moved(rollback)
     return Act(StepName.UNDO)
 
 
@@ -100,19 +100,19 @@ def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
         if deployment.replicas >= remedy.replicas:
             return Done(f"{deployment.replicas} replicas are wanted")
         is_ours = deployment.template.digest == rollback.spec.from_revision.digest
-        return Act(StepName.SCALE) if is_ours else _moved(rollback)
+        return Act(StepName.SCALE) if is_ours else moved(rollback)
     template = deployment.template
     images = dict(zip(template.containers, template.images, strict=True))
     if images.get(remedy.container or "") == remedy.image:
         return Done(f"{remedy.container} is to run {remedy.image}")
     if template.digest != rollback.spec.from_revision.digest:
-        return _moved(rollback)
+        return moved(rollback)
     return Act(StepName.PIN_IMAGE)
 
 
 def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
     if has_moved(rollback, deployment):
-        return _moved(rollback)
+        return moved(rollback)
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
     begun = step_status(rollback, StepName.ROLLOUT_COMPLETE)
@@ -150,7 +150,8 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     return deployment.template.digest != rollback.spec.from_revision.digest
 
 
-def _moved(rollback: Rollback) -> End:
+def moved(rollback: Rollback) -> End:
+    """End a rollback whose target somebody else has changed: the newer release stands."""
     return End(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
@@ -194,16 +195,29 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
     return Wait()
 
 
+def without_evidence(rollback: Rollback, now: datetime) -> Next:
+    """Wait for evidence on the restored revision, and not for ever."""
+    begun = step_status(rollback, StepName.VERIFY)
+    if begun is not None and now - begun.started_time > _limit(rollback):
+        return End(
+            Outcome.UNKNOWN,
+            Reason.NOT_YET_READ,
+            "the rollout is complete; whether it helped was not seen in any metric",
+        )
+    return Wait()
+
+
 def _proof_begins(rollback: Rollback) -> float:
-    """Give the time from which requests prove something: the pods of an undo are new, those of a
-    scaled release are not.
+    """Give the time from which requests prove something.
+
+    The pods of an undo are new, those of a scaled release are not.
     """
     step = StepName.VERIFY if rollback.spec.remedy.replicas is not None else StepName.UNDO
     known = step_status(rollback, step)
     return known.started_time.timestamp() if known is not None else 0.0
 
 
-# -- the only makers of a Rollback's status ----------------------------------------------------------
+# -- the only makers of a Rollback's status --------------------------------------------------------
 
 
 def begun(

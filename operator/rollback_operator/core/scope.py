@@ -43,6 +43,11 @@ class Arms:
     interval: float
     watch_seconds: float
 
+    @property
+    def has_control(self) -> bool:
+        """Tell whether there is anything to compare with: old pods, or enough of a past."""
+        return bool(self.living_old) or (self.control is not None and self.control.is_sufficient)
+
 
 def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     """Judge one route, or all together.

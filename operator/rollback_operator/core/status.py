@@ -36,6 +36,8 @@ class Seen:
     """None: no release is under watch."""
     missing: Missing | None = None
     rollbacks: Sequence[Rollback] = ()
+    opened: datetime | None = None
+    """When the current template appeared."""
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
@@ -52,14 +54,14 @@ def next_status(
     old: RollbackPolicyStatus, seen: Seen, generation: int, now: datetime
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
-    verdict, severity = _verdict(seen)
+    verdict, severity = _verdict(old, seen)
     made = [seen.ready, _metrics(seen), _healthy(seen, verdict)]
     last = _last_rollback(seen.rollbacks)
     return RollbackPolicyStatus(
         observed_generation=generation,
         conditions=conditions.upsert(old.conditions, made, generation, now),
-        revision=_revision(old, seen, now),
-        last_known_good=_last_known_good(seen) if seen.workload else old.last_known_good,
+        revision=_revision(old, seen),
+        last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
         severity=severity,
         revisions=list(seen.ledger) if seen.workload else old.revisions,
@@ -67,8 +69,8 @@ def next_status(
     )
 
 
-def _verdict(seen: Seen) -> tuple[VerdictValue, Severity]:
-    health = _health(seen)
+def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Severity]:
+    health = _health(old, seen)
     if seen.decision is not None:
         value = seen.decision.verdict.value
         if value is VerdictValue.WATCHING and health is Health.GOOD:
@@ -81,10 +83,10 @@ def _verdict(seen: Seen) -> tuple[VerdictValue, Severity]:
     return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), Severity.NONE
 
 
-def _health(seen: Seen) -> Health | None:
-    if seen.workload is None:
-        return None
-    return health_of(seen.ledger, seen.workload.deployment.template.release)
+def _health(old: RollbackPolicyStatus, seen: Seen) -> Health | None:
+    if seen.workload is not None:
+        return health_of(seen.ledger, seen.workload.deployment.template.release)
+    return health_of(old.revisions, old.revision.release) if old.revision else None
 
 
 def _metrics(seen: Seen) -> Condition:
@@ -117,12 +119,12 @@ def _healthy(seen: Seen, verdict: VerdictValue) -> Condition:
     return conditions.condition(kind, status, found.reason, found.message)
 
 
-def _revision(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> Revision | None:
+def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     current = seen.workload.current if seen.workload else None
     if current is None:
         return old.revision
     is_same = old.revision is not None and old.revision.digest == current.template.digest
-    since = old.revision.since if is_same and old.revision else now
+    since = old.revision.since if is_same and old.revision else seen.opened
     return _as_revision(current, since)
 
 
@@ -137,11 +139,11 @@ def _as_revision(replica_set: ReplicaSet, since: datetime | None) -> Revision:
     )
 
 
-def _last_known_good(seen: Seen) -> Revision | None:
+def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     if seen.workload is None:
         return None
     current = seen.workload.current
-    if current is not None and _health(seen) in (Health.GOOD, Health.ASSUMED):
+    if current is not None and _health(old, seen) in (Health.GOOD, Health.ASSUMED):
         return _as_revision(current, None)
     found = last_known_good(seen.ledger, seen.workload)
     if found is None or health_of(seen.ledger, found.template.release) is None:

@@ -28,6 +28,8 @@ class Watch:
     unavailable_since: float | None = None
     skew: float = 0.0
     """Prometheus' clock minus the operator's, seconds."""
+    skew_read: float | None = None
+    """When that was last measured."""
     missing: Missing | None = NOT_YET_READ
     pods: tuple[Pod, ...] = ()
     """Every pod of the target seen since the watch opened: their names outlive them."""

@@ -1,0 +1,76 @@
+# Every command a person or CI runs. `make help` prints itself.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CLUSTER ?= lab
+REPLICAS ?= 4
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-down demo-shell test unit integration e2e coverage lint fmt types generate verify bench bench-reaction clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with the operator and everything that tests need
+
+$(STAMP): pyproject.toml
+	@echo "== installing the Python packages into $(VENV) (about a minute)"
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or pass PYTHON="; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --editable '.[cli,dev]'
+	@touch $(STAMP)
+
+demo: install ## watch a bad release being taken back on a real cluster (CLUSTER=lab)
+	@$(BIN)/python -m lab.demo --cluster $(CLUSTER)
+
+demo-down: ## remove the demo's cluster
+	@$(PYTHON) -m lab down demo
+
+demo-shell: ## a shell with kubectl set up for the demo's cluster
+	@$(PYTHON) -m lab shell demo
+
+test: install lint unit integration e2e ## everything: lint, unit, integration, e2e
+
+unit: install ## tables over core/ and passes with swapped ports; no server
+	@$(BIN)/python -m coverage run --data-file=.coverage.unit -m pytest tests/unit --timeout 60
+	@$(BIN)/python -m coverage report --data-file=.coverage.unit --include='operator/rollback_operator/core/*' --fail-under=95
+
+integration: install ## against a real API server, Prometheus and PostgreSQL, without containers
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m pytest tests/lab tests/integration -n 2 --dist loadgroup --timeout 300
+
+e2e: install ## the whole operator on a real node with real pods
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m lab.e2e
+
+lint: install ## ruff, mypy strict, import contracts, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+	@$(BIN)/python tools/generate.py --check
+
+types: install ## mypy strict
+	@$(BIN)/mypy
+
+fmt: install ## format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+generate: install ## write the CRDs and docs/api.md from the models
+	@$(BIN)/python tools/generate.py
+
+verify: generate ## fail if a generated file was not committed
+	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/crds docs/api.md
+
+bench: bench-reaction ## all benchmarks
+
+bench-reaction: install ## first failed request -> undo sent, in scrape intervals -> bench/results/reaction.json
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m bench.reaction
+
+clean: demo-down ## remove what make has made here; the lab's builds in ~/.cache stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist wheels

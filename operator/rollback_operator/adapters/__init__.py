@@ -1,0 +1,1 @@
+"""One file per outside system; each fulfils one port; none knows another."""

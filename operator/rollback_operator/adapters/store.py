@@ -1,0 +1,160 @@
+"""Our own resources through the API server. Every status is written whole and guarded."""
+
+import logging
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from rollback_operator.api.v1alpha1 import (
+    API_VERSION,
+    FINALIZER,
+    GROUP,
+    VERSION,
+    Resource,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+    RollbackSpec,
+    RollbackStatus,
+)
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.core.notices import Notice
+from rollback_operator.ports import Failure, FailureKind
+
+_log = logging.getLogger(__name__)
+POLICY_LABEL = f"{GROUP}/policy"
+_EVENT_LIMIT = 1024
+_LABEL_LIMIT = 63
+
+R = TypeVar("R", bound=Resource)
+
+
+class ApiStore:
+    """The Store port on a real API server."""
+
+    def __init__(self, api: ApiServer, instance: str, now: Any) -> None:
+        self._api = api
+        self._instance = instance
+        self._now = now
+
+    async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
+        """Read all Rollbacks of a namespace."""
+        raw = await self._api.get(_path(Rollback, namespace))
+        if isinstance(raw, Failure):
+            return raw
+        found = (_parsed(Rollback, one) for one in raw.get("items", []))
+        return [one for one in found if isinstance(one, Rollback)]
+
+    async def create_rollback(
+        self, namespace: str, name: str, spec: RollbackSpec
+    ) -> Rollback | Failure:
+        """Store an intent."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": Rollback.KIND,
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "finalizers": [FINALIZER],
+                "labels": {POLICY_LABEL: spec.policy_ref.name[:_LABEL_LIMIT].rstrip("-.")},
+            },
+            "spec": _dump(spec),
+        }
+        return _written(Rollback, await self._api.create(_path(Rollback, namespace), body))
+
+    async def write_rollback(
+        self, rollback: Rollback, status: RollbackStatus
+    ) -> Rollback | Failure:
+        """Replace a Rollback's status."""
+        return await self._write(rollback, status)
+
+    async def write_policy(
+        self, policy: RollbackPolicy, status: RollbackPolicyStatus
+    ) -> RollbackPolicy | Failure:
+        """Replace a policy's status."""
+        return await self._write(policy, status)
+
+    async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
+        """Take our finalizer off."""
+        kept = [one for one in rollback.metadata.finalizers if one != FINALIZER]
+        operations = [
+            _unchanged(rollback),
+            {"op": "add", "path": "/metadata/finalizers", "value": kept},
+        ]
+        path = f"{_path(Rollback, rollback.metadata.namespace)}/{rollback.metadata.name}"
+        return _written(Rollback, await self._api.patch(path, operations))
+
+    async def delete_rollback(self, rollback: Rollback) -> Failure | None:
+        """Delete an old record."""
+        path = f"{_path(Rollback, rollback.metadata.namespace)}/{rollback.metadata.name}"
+        done = await self._api.delete(path, rollback.metadata.resource_version)
+        return done if isinstance(done, Failure) else None
+
+    async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
+        """Post an Event."""
+        namespace = regarding.metadata.namespace
+        moment: datetime = self._now()
+        stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "generateName": f"{regarding.metadata.name[:200]}.",
+                "namespace": namespace,
+            },
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": regarding.KIND,
+                "name": regarding.metadata.name,
+                "namespace": namespace,
+                "uid": regarding.metadata.uid,
+            },
+            "reason": notice.reason,
+            "message": notice.message[:_EVENT_LIMIT],
+            "type": "Warning" if notice.is_warning else "Normal",
+            "source": {"component": "rollback-operator"},
+            "reportingComponent": f"{GROUP}/rollback-operator",
+            "reportingInstance": self._instance[:128],
+            "action": notice.reason,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+        }
+        done = await self._api.create(f"/api/v1/namespaces/{namespace}/events", body)
+        if isinstance(done, Failure):
+            _log.warning("an event was not posted: %s", done.message)
+
+    async def _write(self, resource: R, status: BaseModel) -> R | Failure:
+        path = f"{_path(type(resource), resource.metadata.namespace)}/{resource.metadata.name}"
+        operations = [
+            _unchanged(resource),
+            {"op": "add", "path": "/status", "value": _dump(status)},
+        ]
+        return _written(type(resource), await self._api.patch(f"{path}/status", operations))
+
+
+def _path(kind: type[Resource], namespace: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{kind.PLURAL}"
+
+
+def _unchanged(resource: Resource) -> dict[str, Any]:
+    version = resource.metadata.resource_version
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+
+
+def _dump(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _written(kind: type[R], raw: dict[str, Any] | Failure) -> R | Failure:
+    return raw if isinstance(raw, Failure) else _parsed(kind, raw)
+
+
+def _parsed(kind: type[R], raw: dict[str, Any]) -> R | Failure:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        name = raw.get("metadata", {}).get("name")
+        _log.warning("%s %s cannot be read: %s", kind.KIND, name, error)
+        return Failure(FailureKind.REJECTED, f"{kind.KIND} {name} cannot be read: {error}")

@@ -1,0 +1,210 @@
+"""Deployments through the API server: read fresh, write guarded.
+
+Every write is a JSON patch that tests uid and template as judged, and replaces only the fields
+meant. Not guarded by resourceVersion: a rollout's status updates would refuse half of the patches;
+nor by generation: an autoscaler moves it.
+"""
+
+from typing import Any
+
+from rollback_operator.api.v1alpha1 import Remedy, Rollback, StoredStrategy
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.core.model import Deployment, ReplicaSet, Workload
+from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.projections import (
+    deployment_of,
+    pod_of,
+    replica_set_of,
+    template_of,
+    without_pod_hash,
+)
+
+Operations = list[dict[str, Any]]
+
+
+class ApiWorkloads:
+    """The Workloads port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        """Read the Deployment with its ReplicaSets, pods and autoscaler."""
+        raw = await self._api.get(_deployment(namespace, name))
+        if isinstance(raw, Failure):
+            return raw
+        selector = _selector(raw)
+        sets = await self._api.get(
+            f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector
+        )
+        if isinstance(sets, Failure):
+            return sets
+        pods = await self._api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)
+        if isinstance(pods, Failure):
+            return pods
+        scalers = await self._api.get(
+            f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+        )
+        if isinstance(scalers, Failure):
+            return scalers
+        owned = _owned(sets, raw["metadata"]["uid"])
+        hashes = {one.pod_hash for one in owned}
+        found = (pod_of(one) for one in pods.get("items", []))
+        return Workload(
+            deployment_of(raw),
+            replica_sets=tuple(owned),
+            pods=tuple(pod for pod in found if pod.pod_hash in hashes),
+            autoscaler=_autoscaler(scalers, name),
+        )
+
+    async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
+        """Put the recorded ReplicaSet's template into the Deployment."""
+        raw = await self._judged(rollback)
+        if isinstance(raw, Failure):
+            return raw
+        target = rollback.spec.to_revision
+        if target is None:
+            return Failure(FailureKind.REJECTED, "the Rollback names no revision to go back to")
+        source = await self._api.get(
+            f"/apis/apps/v1/namespaces/{rollback.metadata.namespace}/replicasets/"
+            f"{target.replica_set}"
+        )
+        if isinstance(source, Failure):
+            return source
+        if not _is_recorded(source, raw, rollback):
+            return Failure(
+                FailureKind.GONE,
+                f"ReplicaSet {target.replica_set} is not the one of revision {target.number} any "
+                "more",
+            )
+        template = without_pod_hash(source["spec"]["template"])
+        plain = [*_guard(raw), {"op": "replace", "path": "/spec/template", "value": template}]
+        if surge is not None:
+            express = await self._patch(rollback, [*plain, *_strategy(surge)])
+            refused = isinstance(express, Failure) and express.kind is FailureKind.REJECTED
+            if not refused:
+                return express
+        return await self._patch(rollback, plain)
+
+    async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
+        """Pin an image, or set the replicas."""
+        raw = await self._judged(rollback)
+        if isinstance(raw, Failure):
+            return raw
+        if remedy.replicas is not None:
+            change = {"op": "replace", "path": "/spec/replicas", "value": remedy.replicas}
+            return await self._patch(rollback, [*_guard(raw), change])
+        containers = raw["spec"]["template"]["spec"]["containers"]
+        names = [one["name"] for one in containers]
+        if remedy.container not in names:
+            return Failure(
+                FailureKind.REJECTED, f"the pod template has no container {remedy.container!r}"
+            )
+        path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
+        change = {"op": "replace", "path": path, "value": remedy.image}
+        return await self._patch(rollback, [*_guard(raw), change])
+
+    async def set_strategy(
+        self, rollback: Rollback, strategy: StoredStrategy
+    ) -> Deployment | Failure:
+        """Set the rolling-update bounds back, only while they are the express undo's."""
+        ours = {
+            "op": "test",
+            "path": "/spec/strategy/rollingUpdate/maxSurge",
+            "value": EXPRESS_SURGE,
+        }
+        uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
+        return await self._patch(rollback, [uid, ours, *_strategy(strategy)])
+
+    async def _judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
+        """Read the Deployment and see that it is still the one that was judged."""
+        raw = await self._api.get(
+            _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
+        )
+        if isinstance(raw, Failure):
+            return raw
+        template = template_of(raw["spec"]["template"])
+        is_same = (
+            raw["metadata"]["uid"] == rollback.spec.target_ref.uid
+            and template.digest == rollback.spec.from_revision.digest
+        )
+        if not is_same:
+            return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
+        return raw
+
+    async def _patch(self, rollback: Rollback, operations: Operations) -> Deployment | Failure:
+        path = _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
+        written = await self._api.patch(path, operations)
+        return written if isinstance(written, Failure) else deployment_of(written)
+
+
+def _deployment(namespace: str, name: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+
+
+def _guard(raw: dict[str, Any]) -> Operations:
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": raw["metadata"]["uid"]},
+        {"op": "test", "path": "/spec/template", "value": raw["spec"]["template"]},
+    ]
+
+
+def _strategy(bounds: StoredStrategy) -> Operations:
+    return [
+        {
+            "op": "add",
+            "path": f"/spec/strategy/rollingUpdate/{field}",
+            "value": int(value) if value.isdecimal() else value,
+        }
+        for field, value in (
+            ("maxSurge", bounds.max_surge),
+            ("maxUnavailable", bounds.max_unavailable),
+        )
+    ]
+
+
+def _selector(raw: dict[str, Any]) -> str:
+    selector = raw["spec"].get("selector") or {}
+    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for one in selector.get("matchExpressions") or []:
+        key, values = one["key"], ",".join(one.get("values") or [])
+        terms.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[one["operator"]]
+        )
+    return ",".join(terms)
+
+
+def _owned(sets: dict[str, Any], uid: str) -> list[ReplicaSet]:
+    return [
+        replica_set_of(one)
+        for one in sets.get("items", [])
+        if any(
+            ref.get("controller") and ref.get("uid") == uid
+            for ref in one["metadata"].get("ownerReferences") or []
+        )
+    ]
+
+
+def _autoscaler(scalers: dict[str, Any], name: str) -> str:
+    for one in scalers.get("items", []):
+        target = (one.get("spec") or {}).get("scaleTargetRef") or {}
+        if target.get("kind") == "Deployment" and target.get("name") == name:
+            return str(one["metadata"]["name"])
+    return ""
+
+
+def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback) -> bool:
+    """Tell whether a ReplicaSet is the one that was recorded, and still the Deployment's own."""
+    target = rollback.spec.to_revision
+    return (
+        target is not None
+        and source["metadata"]["uid"] == target.replica_set_uid
+        and template_of(source["spec"]["template"]).digest == target.digest
+        and bool(_owned({"items": [source]}, raw["metadata"]["uid"]))
+    )

@@ -1,0 +1,154 @@
+"""The API server, raw: a method, a path, dictionaries in and out, failures as values.
+
+Typed models are not used: they drop fields that they do not know, and a pod template that loses a
+field is another release.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.ports import Failure, FailureKind
+
+JSON_PATCH = "application/json-patch+json"
+TIMEOUT_SECONDS = 10.0
+_CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
+_ERROR = 400
+_SERVER_ERROR = 500
+_REQUEST_TIMEOUT = 408
+
+
+class ApiServer:
+    """One connection pool to the API server."""
+
+    def __init__(self, api: client.ApiClient, measure: Callable[[str, str], None]) -> None:
+        self._api: Any = api  # its own signatures are wider than what it takes
+        self._measure = measure
+
+    @classmethod
+    async def connect(
+        cls, kubeconfig: str | None, measure: Callable[[str, str], None]
+    ) -> "ApiServer":
+        """Connect with the pod's service account, or with a kubeconfig file where one is named.
+
+        Raises:
+            config.ConfigException: neither is usable; the message says which file is missing.
+        """
+        configuration = client.Configuration()
+        if kubeconfig is None:
+            config.load_incluster_config(  # type: ignore[no-untyped-call] # has no annotations
+                client_configuration=configuration
+            )
+        else:
+            await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
+                config_file=kubeconfig, client_configuration=configuration, persist_config=False
+            )
+        return cls(client.ApiClient(configuration), measure)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def get(self, path: str, **query: str) -> dict[str, Any] | Failure:
+        """Read an object or a list."""
+        return await self._call("GET", path, query=query)
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
+        """Create an object."""
+        return await self._call(
+            "POST",
+            path,
+            body=body,
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Warn"},
+        )
+
+    async def update(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
+        """Replace an object, guarded by the resourceVersion in it."""
+        return await self._call("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
+
+    async def patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any] | Failure:
+        """Apply a JSON patch, whole or not at all."""
+        return await self._call(
+            "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
+        )
+
+    async def delete(self, path: str, resource_version: str) -> dict[str, Any] | Failure:
+        """Delete an object if it is the one that was read."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {"resourceVersion": resource_version},
+        }
+        return await self._call("DELETE", path, body=body)
+
+    async def _call(
+        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None
+    ) -> dict[str, Any] | Failure:
+        found = await self._answer(method, path, body, query)
+        self._measure(method, found.kind if isinstance(found, Failure) else "OK")
+        return found
+
+    async def _answer(
+        self, method: str, path: str, body: Any, query: dict[str, str] | None
+    ) -> dict[str, Any] | Failure:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = JSON_PATCH if method == "PATCH" else "application/json"
+        request = self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS + 1):
+                answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {_words(error)}")
+        except ApiException as error:  # raised by some versions instead of an answer
+            return _failure(method, path, int(error.status or 0), str(error.body or ""), None)
+        if answer.status >= _ERROR:
+            retry = answer.headers.get("Retry-After")
+            return _failure(method, path, answer.status, content.decode(errors="replace"), retry)
+        try:
+            found = json.loads(content)
+        except ValueError:
+            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: the answer is not JSON")
+        if not isinstance(found, dict):
+            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: the answer is no object")
+        return found
+
+
+def _failure(method: str, path: str, status: int, content: str, retry: str | None) -> Failure:
+    message, reason = content[:400], ""
+    try:
+        parsed = json.loads(content)
+        message, reason = str(parsed.get("message", "")), str(parsed.get("reason", ""))
+    except (ValueError, AttributeError):
+        pass
+    said = f"{method} {path}: {status} {reason} {message}".strip()
+    if status == _CONFLICT:
+        kind = FailureKind.EXISTS if reason == "AlreadyExists" else FailureKind.CONFLICT
+    elif status == _GONE:
+        kind = FailureKind.GONE
+    elif status == _INVALID and method == "PATCH" and not message.strip(" :"):
+        kind = FailureKind.CONFLICT  # a failed `test` has no words of its own
+    elif status in (_REQUEST_TIMEOUT, _TOO_MANY, 401) or status >= _SERVER_ERROR or not status:
+        kind = FailureKind.UNAVAILABLE
+    else:
+        kind = FailureKind.REJECTED
+    after = float(retry) if retry is not None and retry.isdecimal() else None
+    return Failure(kind, said, after)
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__} {error}".strip()

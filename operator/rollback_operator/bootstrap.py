@@ -1,0 +1,72 @@
+"""The composition root: settings -> real adapters -> a Reconciler. Wires, and does nothing else."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rollback_operator.adapters.lease import Elector, LeaseName
+from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
+from rollback_operator.adapters.store import ApiStore
+from rollback_operator.adapters.telemetry import Telemetry
+from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.cache import Cache, Key
+from rollback_operator.execution import Executor
+from rollback_operator.observation import Observer
+from rollback_operator.reconcile import Address, Reconciler
+from rollback_operator.settings import Settings
+from rollback_operator.workqueue import WorkQueue
+
+
+def utc_now() -> datetime:
+    """Read the clock: the only place that does, beside the sample times of Prometheus."""
+    return datetime.now(UTC)  # noqa: TID251 (everything else takes `now` as an argument)
+
+
+@dataclass
+class Parts:
+    """The running operator's parts."""
+
+    api: ApiServer
+    cache: Cache
+    queue: WorkQueue[Key]
+    elector: Elector
+    reconciler: Reconciler
+    metrics: PrometheusMetrics
+    telemetry: Telemetry
+
+    async def close(self) -> None:
+        """Close connections and threads."""
+        self.metrics.close()
+        await self.api.close()
+
+
+async def build(settings: Settings) -> Parts:
+    """Make the parts from settings."""
+    telemetry = Telemetry()
+    kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
+    api = await ApiServer.connect(kubeconfig, telemetry.measure_call)
+    cache = Cache()
+    metrics = PrometheusMetrics(Access(settings.prometheus_token_file, settings.prometheus_ca_file))
+    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, utc_now)
+    lease = LeaseName(
+        settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
+    )
+    reconciler = Reconciler(
+        cache=cache,
+        workloads=workloads,
+        store=store,
+        observer=Observer(metrics, lambda: utc_now().timestamp()),
+        executor=Executor(workloads, store, cache.remember, utc_now),
+        address=Address(settings.prometheus_url, settings.allows),
+        clock=utc_now,
+    )
+    return Parts(
+        api=api,
+        cache=cache,
+        queue=WorkQueue(time.monotonic),
+        elector=Elector(api, lease, utc_now, time.monotonic),
+        reconciler=reconciler,
+        metrics=metrics,
+        telemetry=telemetry,
+    )

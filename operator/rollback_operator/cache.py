@@ -1,0 +1,128 @@
+"""What the watches have told: our resources parsed, Deployments as projections, never whole."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from rollback_operator.api.v1alpha1 import (
+    ObjectMeta,
+    Resource,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+)
+from rollback_operator.core.model import Deployment
+from rollback_operator.projections import deployment_of
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A policy that the API server took and the models refuse, with the fields at fault."""
+
+    metadata: ObjectMeta
+    message: str
+    status: RollbackPolicyStatus
+
+
+@dataclass
+class Cache:
+    """The newest version seen of each object, by namespace and name."""
+
+    policies: dict[Key, RollbackPolicy | Unreadable] = field(default_factory=dict)
+    rollbacks: dict[Key, Rollback] = field(default_factory=dict)
+    deployments: dict[Key, Deployment] = field(default_factory=dict)
+    _watching: dict[Key, set[Key]] = field(default_factory=dict)
+    _undoing: dict[str, set[Key]] = field(default_factory=dict)
+
+    def put_policy(self, raw: dict[str, Any]) -> Key:
+        """Take in a policy as the API server shows it."""
+        metadata = ObjectMeta.model_validate(raw["metadata"])
+        key = metadata.namespace, metadata.name
+        known = self.policies.get(key)
+        if known is not None and _is_newer(known.metadata, metadata):
+            return key
+        self.drop_policy(key)
+        try:
+            self.remember(RollbackPolicy.model_validate(raw))
+        except ValidationError as error:
+            self.policies[key] = Unreadable(metadata, _words(error), _status(raw))
+        return key
+
+    def put_rollback(self, raw: dict[str, Any]) -> Key:
+        """Take in a Rollback; one that cannot be read is not ours."""
+        metadata = ObjectMeta.model_validate(raw["metadata"])
+        key = metadata.namespace, metadata.name
+        known = self.rollbacks.get(key)
+        if known is None or not _is_newer(known.metadata, metadata):
+            self.drop_rollback(key)
+            with suppress(ValidationError):
+                self.remember(Rollback.model_validate(raw))
+        return key
+
+    def put_deployment(self, raw: dict[str, Any]) -> Key:
+        """Take in a Deployment."""
+        found = deployment_of(raw)
+        self.deployments[found.namespace, found.name] = found
+        return found.namespace, found.name
+
+    def drop_policy(self, key: Key) -> None:
+        """Forget a policy."""
+        known = self.policies.pop(key, None)
+        if isinstance(known, RollbackPolicy):
+            self._watching.get((key[0], known.spec.target_ref.name), set()).discard(key)
+
+    def drop_rollback(self, key: Key) -> None:
+        """Forget a Rollback."""
+        known = self.rollbacks.pop(key, None)
+        if known is not None:
+            self._undoing.get(known.spec.target_ref.uid, set()).discard(key)
+
+    def remember(self, written: Resource) -> None:
+        """Take in what a write returned, so that the next pass does not act on an older view."""
+        match written:
+            case RollbackPolicy():
+                self.policies[written.key] = written
+                target = written.metadata.namespace, written.spec.target_ref.name
+                self._watching.setdefault(target, set()).add(written.key)
+            case Rollback():
+                self.rollbacks[written.key] = written
+                self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
+
+    def rollbacks_of(self, namespace: str, deployment_uid: str) -> list[Rollback]:
+        """Give all Rollbacks of a Deployment."""
+        keys = self._undoing.get(deployment_uid, set())
+        return [self.rollbacks[key] for key in sorted(keys) if key[0] == namespace]
+
+    def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
+        """Give the policies that watch a Deployment, oldest first."""
+        keys = self._watching.get((namespace, deployment), set())
+        found = [one for one in map(self.policies.get, keys) if isinstance(one, RollbackPolicy)]
+        return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+
+
+def _created(metadata: ObjectMeta) -> float:
+    return metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0
+
+
+def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
+    """Tell whether what is known is newer than what a watch delivers late."""
+    same = known.uid == seen.uid
+    versions = known.resource_version, seen.resource_version
+    return same and all(one.isdecimal() for one in versions) and int(versions[0]) > int(versions[1])
+
+
+def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:
+    try:
+        return RollbackPolicyStatus.model_validate(raw.get("status") or {})
+    except ValidationError:
+        return RollbackPolicyStatus()
+
+
+def _words(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
+    )[:2000]

@@ -1,0 +1,247 @@
+"""Act: carry a stored Rollback on, step by step.
+
+A step runs only if its start is stored; its end is stored before the next begins. Each looks
+before it does, so a step that is replayed after a crash does no harm. Steps follow each other at
+once; only waiting ends the pass.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    Pace,
+    Rollback,
+    RollbackStatus,
+    StepName,
+    StoredStrategy,
+)
+from rollback_operator.core import notices, progress
+from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.progress import Act, Done, End, Wait
+from rollback_operator.core.watch import Watch
+from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+
+_log = logging.getLogger(__name__)
+RETRY_SECONDS = 2.0
+LOOK_SECONDS = 1.0
+MOST_ATTEMPTS = 5
+SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The rollback is not over: look again after `seconds`."""
+
+    rollback: Rollback
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    workload: Workload
+    watch: Watch | None
+    deployment: Deployment
+    """The newest version: that of the workload, or what our own write returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stepped:
+    rollback: Rollback
+    deployment: Deployment
+
+
+@dataclass
+class Executor:
+    """Carries rollbacks out through the ports."""
+
+    workloads: Workloads
+    store: Store
+    remember: Callable[[Rollback], None]
+    clock: Callable[[], datetime]
+
+    async def observe_only(self, rollback: Rollback) -> Rollback | Failure:
+        """End a Rollback of mode Observe: it only records what would have been done."""
+        end = End(Outcome.OBSERVED, Reason.RECORDED_ONLY, "mode Observe: nothing was done")
+        return await self._end(rollback, end)
+
+    async def disown(self, rollback: Rollback) -> Rollback | Again:
+        """End a Rollback that no policy has decided."""
+        end = End(
+            Outcome.FAILED,
+            Reason.NOT_OF_THIS_POLICY,
+            "no policy has decided this Rollback: one made by hand is not carried out",
+        )
+        return _settled(rollback, await self._end(rollback, end))
+
+    async def carry_on(
+        self, rollback: Rollback, workload: Workload | None, watch: Watch | None
+    ) -> Rollback | Again:
+        """Carry a rollback on as far as it goes now.
+
+        Args:
+            rollback: the stored intent, not ended.
+            workload: the target as it was read in this pass; None: it is gone.
+            watch: counts on the revision that runs now; None: not under watch.
+        """
+        if workload is None or workload.deployment.uid != rollback.spec.target_ref.uid:
+            gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, "the Deployment is gone")
+            return await self._conclude(rollback, gone)
+        if rollback.spec.mode is Mode.OBSERVE:
+            return _settled(rollback, await self.observe_only(rollback))
+        seen = _Seen(workload, watch, workload.deployment)
+        while (step := progress.next_step(rollback)) is not None:
+            result = await self._step(rollback, step, seen)
+            if not isinstance(result, _Stepped):
+                return result
+            rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
+        return await self._conclude(
+            rollback, End(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
+        )
+
+    async def _step(
+        self, rollback: Rollback, step: StepName, seen: "_Seen"
+    ) -> "_Stepped | Rollback | Again":
+        """Take one step: store its start, look, act if need be, store its end."""
+        begun = await self._begin(rollback, step, seen.deployment)
+        if isinstance(begun, Failure):
+            return _again(rollback, begun)
+        found = self._look(begun, step, seen)
+        deployment = seen.deployment
+        if isinstance(found, Act):
+            done = await self._act(begun, step, deployment)
+            if isinstance(done, Failure):
+                return await self._refused(begun, step, done)
+            deployment, found = done, Done("the Deployment was changed")
+        match found:
+            case Wait():
+                return Again(begun, LOOK_SECONDS)
+            case End():
+                return await self._conclude(begun, found, deployment)
+            case Done(message):
+                status = progress.finished(begun.status, step, message, self.clock())
+                written = await self._write(begun, status)
+                if isinstance(written, Failure):
+                    return _again(begun, written)
+                return _Stepped(written, deployment)
+        raise AssertionError(found)
+
+    def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
+        now = self.clock()
+        if step is not StepName.VERIFY:
+            return progress.look(rollback, step, seen.deployment, now)
+        if progress.has_moved(rollback, seen.deployment):
+            return progress.moved(rollback)
+        watch, current = seen.watch, seen.workload.current
+        if watch is None or watch.digest != seen.deployment.template.digest:
+            return progress.without_evidence(rollback, now)
+        pods = seen.workload.pods_of(frozenset({current.pod_hash} if current else ()))
+        return progress.verify(rollback, watch.evidence, pods, now)
+
+    async def _begin(
+        self, rollback: Rollback, step: StepName, deployment: Deployment
+    ) -> Rollback | Failure:
+        """Store that a step begins; for the express undo, first of all, what it will change."""
+        if progress.step_status(rollback, step) is not None:
+            return rollback
+        strategy = None
+        if step is StepName.UNDO and rollback.spec.pace is Pace.EXPRESS:
+            strategy = StoredStrategy(
+                max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
+            )
+        status = progress.begun(rollback.status, step, strategy, self.clock())
+        return await self._write(
+            rollback,
+            status.model_copy(update={"severity": status.severity or rollback.spec.severity}),
+        )
+
+    async def _act(
+        self, rollback: Rollback, step: StepName, deployment: Deployment
+    ) -> Deployment | Failure:
+        _log.info("%s: %s %s", rollback.metadata.name, step, rollback.spec.target_ref.name)
+        stored = rollback.status.strategy
+        match step:
+            case StepName.UNDO:
+                surge = None
+                if stored is not None:
+                    surge = SURGE.model_copy(update={"max_unavailable": stored.max_unavailable})
+                return await self.workloads.undo(rollback, surge)
+            case StepName.RESTORE_STRATEGY if stored is not None:
+                return await self.workloads.set_strategy(rollback, stored)
+            case _:
+                return await self.workloads.apply_in_place(rollback, rollback.spec.remedy)
+
+    async def _refused(
+        self, rollback: Rollback, step: StepName, failure: Failure
+    ) -> Rollback | Again:
+        """Read again after a conflict or an outage; give up on what will be refused again."""
+        _log.warning("%s: %s: %s", rollback.metadata.name, step, failure.message)
+        match failure.kind:
+            case FailureKind.CONFLICT | FailureKind.EXISTS:
+                return Again(rollback, 0.1)
+            case FailureKind.UNAVAILABLE:
+                return _again(rollback, failure)
+            case FailureKind.GONE:
+                return await self._conclude(
+                    rollback, End(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
+                )
+            case FailureKind.REJECTED:
+                known = progress.step_status(rollback, step)
+                if known is not None and known.attempts < MOST_ATTEMPTS:
+                    status = progress.begun(rollback.status, step, None, self.clock())
+                    written = await self._write(rollback, status)
+                    return _again(rollback if isinstance(written, Failure) else written, failure)
+                return await self._conclude(
+                    rollback, End(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
+                )
+
+    async def _conclude(
+        self, rollback: Rollback, end: End, deployment: Deployment | None = None
+    ) -> Rollback | Again:
+        """Store the end; but leave no surge of ours behind on a Deployment that moved on."""
+        if deployment is not None and rollback.status.strategy is not None:
+            left = progress.look(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
+            if isinstance(left, Act):
+                done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
+                if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:
+                    return _again(rollback, done)
+        return _settled(rollback, await self._end(rollback, end))
+
+    async def _end(self, rollback: Rollback, end: End) -> Rollback | Failure:
+        status = progress.ended(rollback.status, end, self.clock())
+        written = await self._write(
+            rollback,
+            status.model_copy(update={"severity": status.severity or rollback.spec.severity}),
+        )
+        if isinstance(written, Failure):
+            return written
+        _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
+        await self.store.post(written, notices.finished(written))
+        return await self.release(written)
+
+    async def release(self, rollback: Rollback) -> Rollback | Failure:
+        """Take the finalizer off a Rollback that is over."""
+        released = await self.store.release_rollback(rollback)
+        if isinstance(released, Rollback):
+            self.remember(released)
+        return rollback if isinstance(released, Failure) else released
+
+    async def _write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+        written = await self.store.write_rollback(rollback, status)
+        if isinstance(written, Rollback):
+            self.remember(written)
+        return written
+
+
+def _again(rollback: Rollback, failure: Failure) -> Again:
+    _log.warning("%s: %s", rollback.metadata.name, failure.message)
+    soon = 0.2 if failure.kind is FailureKind.CONFLICT else RETRY_SECONDS
+    return Again(rollback, failure.retry_after or soon)
+
+
+def _settled(rollback: Rollback, ended: Rollback | Failure) -> Rollback | Again:
+    return _again(rollback, ended) if isinstance(ended, Failure) else ended

@@ -1,0 +1,159 @@
+"""Runs the operator: settings -> parts -> elector, queue, watches and endpoints, until its end."""
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import kopf
+
+from rollback_operator import handlers
+from rollback_operator.adapters import telemetry
+from rollback_operator.bootstrap import Parts, build, utc_now
+from rollback_operator.cache import Key
+from rollback_operator.settings import Settings
+
+_log = logging.getLogger(__name__)
+STALL_SECONDS = 60.0
+SETTLE_SECONDS = 0.3
+LOGIN_MINUTES = 10
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM, SIGINT, a lost lease or a dead watch; gives the exit status."""
+    configure_logging(settings)
+    parts = await build(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    ready = asyncio.Event()
+    health = telemetry.Health(
+        is_alive=lambda: time.monotonic() - parts.queue.beat < STALL_SECONDS,
+        is_ready=ready.is_set,
+        is_leading=parts.elector.is_leading,
+        depth=lambda: len(parts.queue),
+    )
+    # Tasks that kopf did not start itself must exist before it does: at its end it cancels others.
+    runner = await telemetry.serve(parts.telemetry, health, settings.http_host, settings.http_port)
+    tasks = {
+        asyncio.create_task(parts.elector.run(), name="elector"),
+        asyncio.create_task(_work(parts, settings, ready), name="queue"),
+        asyncio.create_task(stop.wait(), name="stop"),
+        asyncio.create_task(parts.elector.lost.wait(), name="lost"),
+    }
+    watches = asyncio.create_task(_watch(parts, settings, ready, stop), name="watches")
+    done, _ = await asyncio.wait({*tasks, watches}, return_when=asyncio.FIRST_COMPLETED)
+    failed = [task for task in done if not task.cancelled() and task.exception()]
+    for task in failed:
+        _log.error("%s ended: %r", task.get_name(), task.exception())
+    is_orderly = stop.is_set() and not failed
+    await _end(parts, {*tasks, watches} - done, stop)
+    await runner.cleanup()
+    return 0 if is_orderly else 1
+
+
+async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event) -> None:
+    """Stop working first, then give the lease up, then close."""
+    stop.set()
+    for task in tasks:
+        if task.get_name() in ("queue", "elector"):
+            task.cancel()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            await asyncio.gather(
+                *(one for one in tasks if one.get_name() in ("queue", "elector")),
+                return_exceptions=True,
+            )
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            await parts.elector.release()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await parts.close()
+
+
+async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
+    """Work on the queue while leading; standbys keep their caches warm."""
+    await ready.wait()
+    await parts.elector.leading.wait()
+
+    async def one_pass(key: Key) -> float | None:
+        parts.telemetry.passes.inc()
+        with parts.telemetry.seconds.time():
+            return await parts.reconciler.reconcile(key)
+
+    await parts.queue.run(one_pass, settings.workers, parts.elector.is_leading)
+
+
+async def _watch(
+    parts: Parts, settings: Settings, ready: asyncio.Event, stop: asyncio.Event
+) -> None:
+    registry = kopf.OperatorRegistry()
+    seen = _LastEvent()
+    handlers.register(registry, parts.cache, parts.queue.add, seen.mark)
+    kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
+
+    @kopf.on.login(registry=registry)
+    async def login(**options: Any) -> kopf.ConnectionInfo | None:
+        return _login(kubeconfig, **options)
+
+    operator_settings = kopf.OperatorSettings()
+    handlers.configure(operator_settings)
+    started = asyncio.Event()
+    settled = asyncio.create_task(_settle(seen, started, ready))
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=operator_settings,
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=stop,
+            ready_flag=started,
+        )
+    finally:
+        settled.cancel()
+
+
+class _LastEvent:
+    """When the watches last delivered something."""
+
+    def __init__(self) -> None:
+        self.time = time.monotonic()
+
+    def mark(self) -> None:
+        self.time = time.monotonic()
+
+
+async def _settle(seen: _LastEvent, started: asyncio.Event, ready: asyncio.Event) -> None:
+    """Wait for the initial lists: the first decision must not be made on half a view."""
+    await started.wait()
+    while (quiet := time.monotonic() - seen.time) < SETTLE_SECONDS:  # noqa: ASYNC110 (a lull)
+        await asyncio.sleep(SETTLE_SECONDS - quiet)
+    ready.set()
+
+
+def _login(kubeconfig: str | None, **options: Any) -> kopf.ConnectionInfo | None:
+    if kubeconfig is not None:
+        return kopf.login_with_kubeconfig(**options)
+    found = kopf.login_with_service_account(**options)
+    # A service account's token is rotated: log in anew well before it expires.
+    expiration = utc_now() + timedelta(minutes=LOGIN_MINUTES)
+    return None if found is None else _expiring(found, expiration)
+
+
+def _expiring(found: kopf.ConnectionInfo, expiration: Any) -> kopf.ConnectionInfo:
+    return type(found)(**{**vars(found), "expiration": expiration})
+
+
+def configure_logging(settings: Settings) -> None:
+    """Set the form and level of log lines; kopf's own chatter stays out unless asked for."""
+    form = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
+    kopf.configure(debug=settings.log_level == "debug", log_format=form)
+    logging.getLogger().setLevel(settings.log_level.upper())
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,123 @@
+"""What a pass needs of the outside world. A failure is a value, an exception a bug.
+
+The adapters fulfil them against real servers; unit tests swap them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from rollback_operator.api.v1alpha1 import (
+    CounterSignal,
+    Remedy,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+    RollbackSpec,
+    RollbackStatus,
+    SignalLabels,
+    StoredStrategy,
+)
+from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
+from rollback_operator.core.notices import Notice
+
+
+class FailureKind(StrEnum):
+    """What a server's refusal means for the caller."""
+
+    CONFLICT = "Conflict"
+    """The object is not as it was read: read again, decide again."""
+    EXISTS = "Exists"
+    GONE = "Gone"
+    REJECTED = "Rejected"
+    """It will be refused again: no right, invalid, an admission policy."""
+    UNAVAILABLE = "Unavailable"
+    """It may work later: time-out, 429, 5xx, no connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that did not do what was asked."""
+
+    kind: FailureKind
+    message: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CounterQuery:
+    """Which counters of which pods."""
+
+    url: str
+    namespace: str
+    pods: tuple[str, ...]
+    """Regular expressions for pod names, any of them."""
+    requests: CounterSignal
+    errors: CounterSignal
+    labels: SignalLabels
+
+
+class Metrics(Protocol):
+    """The provider of metrics."""
+
+    async def read(self, query: CounterQuery, seconds: float) -> Reading:
+        """Read the raw counters of the last `seconds`; Missing tells which kind of nothing."""
+
+    async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
+        """Read an hour's error rates by the minute up to `until`, by the provider's clock."""
+
+    async def read_clock(self, url: str) -> float | Missing:
+        """Read the provider's time, seconds since the epoch."""
+
+
+class Workloads(Protocol):
+    """Deployments and what belongs to them."""
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        """Read the Deployment with its ReplicaSets, pods and autoscaler, fresh."""
+
+    async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
+        """Put the recorded ReplicaSet's template into the Deployment.
+
+        Guarded: only while uid and template are as judged; otherwise Conflict. `surge` is the
+        strategy to set in the same patch; if that is refused the plain undo is sent at once.
+        """
+
+    async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
+        """Pin an image, or set the replicas; guarded like an undo."""
+
+    async def set_strategy(
+        self, rollback: Rollback, strategy: StoredStrategy
+    ) -> Deployment | Failure:
+        """Set the rolling-update bounds back, only while they are the express undo's."""
+
+
+class Store(Protocol):
+    """Our own resources."""
+
+    async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
+        """Read all Rollbacks of a namespace, fresh."""
+
+    async def create_rollback(
+        self, namespace: str, name: str, spec: RollbackSpec
+    ) -> Rollback | Failure:
+        """Store an intent; Exists if somebody has."""
+
+    async def write_rollback(
+        self, rollback: Rollback, status: RollbackStatus
+    ) -> Rollback | Failure:
+        """Replace a Rollback's status; Conflict if it is not the one that was read."""
+
+    async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
+        """Take our finalizer off a Rollback that is over."""
+
+    async def delete_rollback(self, rollback: Rollback) -> Failure | None:
+        """Delete an old record."""
+
+    async def write_policy(
+        self, policy: RollbackPolicy, status: RollbackPolicyStatus
+    ) -> RollbackPolicy | Failure:
+        """Replace a policy's status; Conflict if it is not the one that was read."""
+
+    async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
+        """Post an Event; one that cannot be posted is logged and dropped."""

@@ -1,0 +1,235 @@
+"""The API server's dictionaries -> values of the core. Pure; only what decisions need is kept."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rollback_operator.core.model import Deployment, Owner, Pod, ReplicaSet, Template
+
+POD_HASH_LABEL = "pod-template-hash"
+REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+DIGEST_LENGTH = 16
+
+_OWNERS = (
+    ("labels", "argocd.argoproj.io/instance", "Argo CD", "roll back in Git, or pause auto-sync"),
+    (
+        "annotations",
+        "argocd.argoproj.io/tracking-id",
+        "Argo CD",
+        "roll back in Git, or pause auto-sync",
+    ),
+    (
+        "labels",
+        "kustomize.toolkit.fluxcd.io/name",
+        "Flux Kustomization",
+        "roll back in Git, or `flux suspend kustomization`",
+    ),
+    (
+        "labels",
+        "helm.toolkit.fluxcd.io/name",
+        "Flux HelmRelease",
+        "roll back in Git, or `flux suspend helmrelease`",
+    ),
+    (
+        "annotations",
+        "meta.helm.sh/release-name",
+        "Helm",
+        "use `helm rollback`, or take the Deployment out of the release",
+    ),
+)
+_REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
+_STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing", ""})
+
+
+def template_of(template: Mapping[str, Any]) -> Template:
+    """Make a template's digests; the label that the controller adds to ReplicaSets is left out."""
+    metadata = dict(template.get("metadata") or {})
+    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != POD_HASH_LABEL}
+    annotations = metadata.get("annotations") or {}
+    containers = (template.get("spec") or {}).get("containers") or []
+    bare = {"labels": labels, "spec": template.get("spec") or {}}
+    return Template(
+        digest=_digest({**bare, "annotations": annotations}),
+        release=_digest(bare),
+        images=tuple(str(one.get("image", "")) for one in containers),
+        containers=tuple(str(one.get("name", "")) for one in containers),
+    )
+
+
+def without_pod_hash(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a ReplicaSet's template as a Deployment may carry it."""
+    metadata = dict(template.get("metadata") or {})
+    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != POD_HASH_LABEL}
+    return {**template, "metadata": {**metadata, "labels": labels}}
+
+
+def deployment_of(raw: Mapping[str, Any]) -> Deployment:
+    """Project a Deployment."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    strategy = spec.get("strategy") or {}
+    rolling = strategy.get("rollingUpdate") or {}
+    conditions = {one.get("type"): one for one in status.get("conditions") or []}
+    failed = conditions.get("ReplicaFailure") or {}
+    return Deployment(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        template=template_of(spec.get("template") or {}),
+        generation=int(metadata.get("generation") or 0),
+        observed_generation=int(status.get("observedGeneration") or 0),
+        revision=_revision(metadata),
+        replicas=int(spec.get("replicas", 1)),
+        updated=int(status.get("updatedReplicas") or 0),
+        total=int(status.get("replicas") or 0),
+        available=int(status.get("availableReplicas") or 0),
+        paused=bool(spec.get("paused")),
+        strategy=str(strategy.get("type") or "RollingUpdate"),
+        max_surge=str(rolling.get("maxSurge", "25%")),
+        max_unavailable=str(rolling.get("maxUnavailable", "25%")),
+        min_ready_seconds=int(spec.get("minReadySeconds") or 0),
+        progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
+        history_limit=int(spec.get("revisionHistoryLimit", 10)),
+        probe_paths=frozenset(_probe_paths(spec.get("template") or {})),
+        owner=owner_of(metadata),
+        failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
+    )
+
+
+def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
+    """Project a ReplicaSet."""
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    return ReplicaSet(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        pod_hash=str((metadata.get("labels") or {}).get(POD_HASH_LABEL, "")),
+        revision=_revision(metadata),
+        template=template_of(spec.get("template") or {}),
+        created=_seconds(metadata.get("creationTimestamp")) or 0.0,
+        replicas=int(spec.get("replicas") or 0),
+    )
+
+
+def pod_of(raw: Mapping[str, Any]) -> Pod:
+    """Project a pod."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    containers = [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
+    running = status.get("containerStatuses") or []
+    conditions = {one.get("type"): one for one in status.get("conditions") or []}
+    ready = conditions.get("Ready") or {}
+    is_ready = ready.get("status") == "True"
+    starts = [
+        _seconds(((one.get("state") or {}).get("running") or {}).get("startedAt"))
+        for one in running
+    ]
+    known = [one for one in starts if one is not None]
+    return Pod(
+        name=metadata["name"],
+        pod_hash=str((metadata.get("labels") or {}).get(POD_HASH_LABEL, "")),
+        node=str(spec.get("nodeName") or ""),
+        created=_seconds(metadata.get("creationTimestamp")) or 0.0,
+        started=max(known, default=None),
+        ready=is_ready,
+        ready_since=_seconds(ready.get("lastTransitionTime")) if is_ready else None,
+        restarts=sum(int(one.get("restartCount") or 0) for one in containers),
+        terminating=bool(metadata.get("deletionTimestamp"))
+        or status.get("phase") in ("Succeeded", "Failed"),
+        own_failure=_own_failure(containers, conditions),
+        environment=_environment(containers, conditions, status),
+    )
+
+
+def owner_of(metadata: Mapping[str, Any]) -> Owner | None:
+    """Find who else steers a Deployment, by what they leave on it."""
+    for reference in metadata.get("ownerReferences") or []:
+        if reference.get("controller"):
+            kind, name = reference.get("kind"), reference.get("name")
+            is_flagger = str(reference.get("apiVersion", "")).startswith("flagger.app/")
+            return Owner(
+                "Flagger" if is_flagger else f"{kind} {name}",
+                f"ownerReference {reference.get('apiVersion')}/{kind} {name}",
+                f"roll back through {kind} {name}",
+                is_rollout_tool=True,
+            )
+    for place, key, kind, remedy in _OWNERS:
+        value = (metadata.get(place) or {}).get(key)
+        if value:
+            return Owner(kind, f"{place[:-1]} {key}={value}", remedy)
+    return None
+
+
+def _own_failure(
+    containers: Iterable[Mapping[str, Any]], conditions: Mapping[Any, Mapping[str, Any]]
+) -> str:
+    for one in containers:
+        name, state = one.get("name"), one.get("state") or {}
+        waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+        reason = str(waiting.get("reason") or "")
+        if waiting and reason not in _STARTING_REASONS and not _is_registry(waiting):
+            return f"container {name}: {reason} {waiting.get('message', '')}".strip()[:400]
+        if terminated and terminated.get("exitCode"):
+            return f"container {name}: {terminated.get('reason')} ({terminated['exitCode']})"
+    is_ready = (conditions.get("Ready") or {}).get("status") == "True"
+    unready = [
+        str(one.get("name"))
+        for one in containers
+        if (one.get("state") or {}).get("running") and not one.get("ready")
+    ]
+    if unready and not is_ready:
+        return f"container {', '.join(unready)}: running but not ready"
+    return ""
+
+
+def _environment(
+    containers: Iterable[Mapping[str, Any]],
+    conditions: Mapping[Any, Mapping[str, Any]],
+    status: Mapping[str, Any],
+) -> str:
+    scheduled = conditions.get("PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return f"a pod cannot be scheduled: {scheduled.get('message', '')}"[:400]
+    if status.get("reason") == "NodeLost":
+        return "a pod's node does not answer"
+    for one in containers:
+        waiting = (one.get("state") or {}).get("waiting") or {}
+        if _is_registry(waiting):
+            return f"an image cannot be pulled: {waiting.get('message', '')}"[:400]
+    return ""
+
+
+def _is_registry(waiting: Mapping[str, Any]) -> bool:
+    """Tell a registry that does not answer from an image that is not there: the release's fault."""
+    if waiting.get("reason") not in _REGISTRY_REASONS:
+        return False
+    message = str(waiting.get("message") or "").lower()
+    return not any(word in message for word in ("not found", "manifest unknown"))
+
+
+def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:
+    for container in (template.get("spec") or {}).get("containers") or []:
+        for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+            path = ((container.get(probe) or {}).get("httpGet") or {}).get("path")
+            if path:
+                yield str(path).split("?", 1)[0]
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    yield str(annotations.get("prometheus.io/path") or "/metrics")
+
+
+def _revision(metadata: Mapping[str, Any]) -> int:
+    text = str((metadata.get("annotations") or {}).get(REVISION_ANNOTATION, "0"))
+    return int(text) if text.isdecimal() else 0
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _seconds(text: str | None) -> float | None:
+    if not text:
+        return None
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,424 @@
+"""One pass for one policy: observe, decide, act, report. Straight down, once.
+
+Nothing here knows kopf, HTTP or SQL: what is seen comes through ports, what is decided comes from
+core, and what is stored is stored before it is done.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Health,
+    Mode,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicySpec,
+    RollbackSpec,
+    TargetRef,
+)
+from rollback_operator.cache import Cache, Key, Unreadable
+from rollback_operator.core import ledger, matrix, notices, plan, schedule, status
+from rollback_operator.core.decide import Decision, decide
+from rollback_operator.core.judge import Question, judge
+from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.execution import Again, Executor
+from rollback_operator.observation import Observer, Source
+from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+
+_log = logging.getLogger(__name__)
+RETRY_SECONDS = 2.0
+KEPT_ROLLBACKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where metrics are read by default, and what else a policy may name."""
+
+    default: str
+    allows: Callable[[str, str], bool]
+
+
+@dataclass
+class Reconciler:
+    """Everything that a pass needs; made once, in bootstrap."""
+
+    cache: Cache
+    workloads: Workloads
+    store: Store
+    observer: Observer
+    executor: Executor
+    address: Address
+    clock: Callable[[], datetime]
+    watches: dict[Key, Watch] = field(default_factory=dict)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make one pass; gives the seconds until the next look, None: when something happens."""
+        policy = self.cache.policies.get(key)
+        match policy:
+            case None:
+                self.watches.pop(key, None)
+                return await self._finish_orphans(key)
+            case Unreadable():
+                await self._report_unreadable(policy)
+                return None
+            case RollbackPolicy():
+                return await self._pass(policy)
+
+    # -- observe -----------------------------------------------------------------------------------
+
+    async def _pass(self, policy: RollbackPolicy) -> float | None:
+        key = policy.key
+        deployment = self.cache.deployments.get((key[0], policy.spec.target_ref.name))
+        ready = readiness(policy, deployment, self.cache, self.address)
+        if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
+            return RETRY_SECONDS / 4  # the watch has not delivered it yet
+        if deployment is None or ready.reason in _IDLE:
+            self.watches.pop(key, None)
+            return await self._report(policy, status.Seen(ready))
+        now = self.clock()
+        rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
+        active = next((one for one in rollbacks if plan.is_active(one)), None)
+        if active is None and not self._is_due(policy, deployment, now):
+            self.watches.pop(key, None)
+            return await self._report(policy, status.Seen(ready, rollbacks=_own(policy, rollbacks)))
+        workload = await self.workloads.inspect(key[0], deployment.name)
+        if isinstance(workload, Failure):
+            return await self._unread(policy, workload)
+        if workload.current is None:
+            return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
+        case = self._case(policy, workload, rollbacks, now)
+        watch = self._watch(case, now)
+        source = Source(policy, policy.spec.prometheus.url or self.address.default)
+        watch = self.watches[key] = await self.observer.observe(watch, workload, source)
+        return await self._decide(case, watch, ready)
+
+    async def _is_there(self, policy: RollbackPolicy) -> bool:
+        name = policy.spec.target_ref.name
+        found = await self.workloads.inspect(policy.metadata.namespace, name)
+        return not isinstance(found, Failure) or found.kind is not FailureKind.GONE
+
+    def _is_due(self, policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
+        """Tell whether a release is to be looked at: a new template, or one still under watch."""
+        known = policy.status.revision
+        if known is None or known.digest != deployment.template.digest or known.since is None:
+            return True
+        return (now - known.since).total_seconds() < policy.spec.safety.watch_seconds
+
+    def _case(
+        self,
+        policy: RollbackPolicy,
+        workload: Workload,
+        rollbacks: Sequence[Rollback],
+        now: datetime,
+    ) -> plan.Case:
+        entries = ledger.entries(policy.status.revisions, workload, rollbacks, now)
+        return plan.Case(policy, workload, entries, rollbacks)
+
+    def _watch(self, case: plan.Case, now: datetime) -> Watch:
+        workload, key = case.workload, case.policy.key
+        digest = workload.deployment.template.digest
+        known = self.watches.get(key)
+        control = control_hashes(case)
+        if known is not None and known.digest == digest:
+            if known.control_hashes == control:
+                return known
+            return replace(known, control_hashes=control, control=None)
+        return open_watch(digest, opened(case, now), control)
+
+    # -- decide, act, report -----------------------------------------------------------------------
+
+    async def _decide(self, case: plan.Case, watch: Watch, ready: Condition) -> float | None:
+        now = self.clock()
+        policy, workload = case.policy, case.workload
+        question = _question(policy, workload.deployment)
+        verdict = judge(watch, workload, question, now.timestamp())
+        good_after = policy.spec.safety.good_after_seconds
+        if ledger.is_proved_good(watch, workload, verdict, now.timestamp() - good_after):
+            release = workload.deployment.template.release
+            reason = f"{good_after} s fully rolled out with nothing against it"
+            entries = ledger.with_health(case.ledger, release, Health.GOOD, reason)
+            case = replace(case, ledger=entries)
+        decision = decide(case, verdict, now)
+        again = await self._act(case, decision, watch)
+        if decision.plan is not None:
+            release = workload.deployment.template.release
+            entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)
+            case = replace(case, ledger=entries)
+        rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
+        seen = status.Seen(
+            ready,
+            workload=workload,
+            ledger=case.ledger,
+            decision=decision,
+            missing=watch.missing,
+            rollbacks=_own(policy, rollbacks),
+            opened=datetime.fromtimestamp(watch.opened, UTC),
+        )
+        retry = await self._report(policy, seen)
+        stamp = self.clock().timestamp()
+        due = [
+            schedule.next_look(watch, workload, verdict, stamp),
+            schedule.next_limit(watch, question, (decision.deadline,), stamp),
+        ]
+        waits = [min(due) - stamp, *(one for one in (again, retry) if one is not None)]
+        return max(0.05, min(waits))
+
+    async def _act(self, case: plan.Case, decision: Decision, watch: Watch) -> float | None:
+        active = next((one for one in case.rollbacks if _is_open(one, case.policy)), None)
+        if decision.plan is not None:
+            stored = await self._store_intent(case, decision.plan)
+            if not isinstance(stored, Rollback):
+                return RETRY_SECONDS if isinstance(stored, Failure) else None
+            active = stored
+        if active is None:
+            return None
+        if not _is_ours(active, case.policy):
+            done = await self.executor.disown(active)
+        else:
+            done = await self.executor.carry_on(active, case.workload, watch)
+        if isinstance(done, Again):
+            return done.seconds
+        await self._prune(case)
+        return 0.05  # what has been changed is looked at anew
+
+    async def _store_intent(self, case: plan.Case, spec: RollbackSpec) -> Rollback | Failure | None:
+        """Store the intent, unless a fresh look shows that somebody has, or is at work."""
+        namespace, name = case.policy.metadata.namespace, plan.rollback_name(case)
+        fresh = await self.store.list_rollbacks(namespace)
+        if isinstance(fresh, Failure):
+            return fresh
+        for one in fresh:
+            self.cache.remember(one)
+        same = [one for one in fresh if one.spec.target_ref.uid == spec.target_ref.uid]
+        if any(plan.is_active(one) or one.metadata.name == name for one in same):
+            return next((one for one in same if one.metadata.name == name), None)
+        made = await self.store.create_rollback(namespace, name, spec)
+        if isinstance(made, Failure):
+            _log.warning("%s: the intent was not stored: %s", name, made.message)
+            return made
+        self.cache.remember(made)
+        _log.info("%s: %s", name, spec.trigger.message)
+        await self.store.post(made, notices.started(made))
+        return made
+
+    async def _prune(self, case: plan.Case) -> None:
+        """Keep the newest records of a Deployment."""
+        ended = [one for one in _own(case.policy, case.rollbacks) if not plan.is_active(one)]
+        ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
+        for one in ended[KEPT_ROLLBACKS:]:
+            await self.store.delete_rollback(one)
+
+    async def _finish_orphans(self, key: Key) -> float | None:
+        """Carry on what a policy had begun before it was deleted: a half-way state has no name."""
+        waits: list[float] = []
+        for one in list(self.cache.rollbacks.values()):
+            if (one.metadata.namespace, one.spec.policy_ref.name) != key or not plan.is_active(one):
+                continue
+            found = await self.workloads.inspect(key[0], one.spec.target_ref.name)
+            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
+                waits.append(RETRY_SECONDS)
+                continue
+            workload = None if isinstance(found, Failure) else found
+            if one.status.steps:
+                done = await self.executor.carry_on(one, workload, None)
+            else:
+                done = await self.executor.disown(one)
+            if isinstance(done, Again):
+                waits.append(done.seconds)
+        return min(waits, default=None)
+
+    async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
+        if failure.kind is FailureKind.GONE:
+            name = policy.spec.target_ref.name
+            missing = status.not_ready(Reason.TARGET_NOT_FOUND, _not_found(name))
+            await self._report(policy, status.Seen(missing))
+            return RETRY_SECONDS
+        _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)
+        if failure.kind is FailureKind.REJECTED:
+            refused = status.not_ready(Reason.READ_FAILED, failure.message)
+            await self._report(policy, status.Seen(refused))
+        return failure.retry_after or RETRY_SECONDS
+
+    async def _report_unreadable(self, policy: Unreadable) -> None:
+        said = status.not_ready(Reason.INVALID_SPEC, policy.message)
+        generation = policy.metadata.generation
+        new = status.next_status(policy.status, status.Seen(said), generation, self.clock())
+        if new != policy.status:
+            shell = RollbackPolicy(metadata=policy.metadata, spec=_NO_SPEC, status=policy.status)
+            await self.store.write_policy(shell, new)
+
+    async def _report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
+        """Write the status whole, once, or not at all when nothing has changed."""
+        old = policy.status
+        new = status.next_status(old, seen, policy.metadata.generation, self.clock())
+        if new == old:
+            return None
+        written = await self.store.write_policy(policy, new)
+        if isinstance(written, Failure):
+            if written.kind is FailureKind.GONE:
+                return None
+            _log.warning("%s: status not written: %s", policy.metadata.name, written.message)
+            soon = 0.2 if written.kind is FailureKind.CONFLICT else RETRY_SECONDS
+            return written.retry_after or soon
+        if isinstance(self.cache.policies.get(policy.key), RollbackPolicy):
+            self.cache.remember(written)
+        for notice in notices.policy_notices(old, new, seen.decision):
+            await self.store.post(written, notice)
+        return None
+
+
+_IDLE = frozenset(
+    {
+        Reason.SUSPENDED,
+        Reason.INVALID_MATRIX,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_PAUSED,
+        Reason.TARGET_SCALED_TO_ZERO,
+        Reason.TARGET_ALREADY_WATCHED,
+        Reason.ADDRESS_NOT_ALLOWED,
+    }
+)
+"""Reasons for which a policy does nothing at all."""
+_NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
+"""Stands in for a spec that cannot be read: only metadata and status are written."""
+
+
+def readiness(
+    policy: RollbackPolicy, deployment: Deployment | None, cache: Cache, address: Address
+) -> Condition:
+    """Tell whether a policy can do its work, and what to do where it cannot."""
+    spec, namespace = policy.spec, policy.metadata.namespace
+    name = spec.target_ref.name
+    faults = matrix.faults(spec.matrix)
+    older = cache.policies_on(namespace, name)
+    if faults:
+        return status.not_ready(Reason.INVALID_MATRIX, "; ".join(faults))
+    if spec.prometheus.url and not address.allows(spec.prometheus.url, namespace):
+        return status.not_ready(
+            Reason.ADDRESS_NOT_ALLOWED,
+            f"spec.prometheus.url: {spec.prometheus.url} is neither the operator's Prometheus nor "
+            "a Service of this namespace: list its host in --allowed-prometheus-hosts",
+        )
+    if older and older[0].key != policy.key:
+        return status.not_ready(
+            Reason.TARGET_ALREADY_WATCHED,
+            f"spec.targetRef: the older policy {older[0].metadata.name} watches Deployment {name}",
+        )
+    if deployment is None:
+        return status.not_ready(Reason.TARGET_NOT_FOUND, _not_found(name))
+    return _target_readiness(policy, deployment)
+
+
+def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Condition:
+    if policy.spec.suspend:
+        return status.ready(Reason.SUSPENDED, "spec.suspend is true: nothing is judged or done")
+    obstacles = (
+        (
+            deployment.paused,
+            Reason.TARGET_PAUSED,
+            "the Deployment is paused and can be neither judged nor undone: "
+            f"kubectl rollout resume deployment/{deployment.name}",
+        ),
+        (
+            deployment.replicas == 0,
+            Reason.TARGET_SCALED_TO_ZERO,
+            "the Deployment has no replicas: there is nothing to judge",
+        ),
+        (
+            deployment.history_limit == 0,
+            Reason.NO_HISTORY,
+            "spec.revisionHistoryLimit of the Deployment is 0: there is never a revision to go "
+            "back to; releases are judged and reported only",
+        ),
+    )
+    for is_met, reason, message in obstacles:
+        if is_met:
+            return status.not_ready(reason, message)
+    return _limits(deployment)
+
+
+def _limits(deployment: Deployment) -> Condition:
+    """Say what a target's own shape costs the judgement."""
+    if deployment.strategy == "Recreate":
+        return status.ready(
+            Reason.RECREATE_STRATEGY,
+            "strategy Recreate leaves no old pod to compare with: the old revision's last hour is "
+            "the control, and an outage is told from a start only after the progress deadline",
+        )
+    if deployment.replicas == 1:
+        return status.ready(
+            Reason.SINGLE_REPLICA, "one replica: a bad release cannot be told from a bad pod"
+        )
+    return status.ready(Reason.WATCHING_TARGET)
+
+
+def _not_found(name: str) -> str:
+    return f"spec.targetRef.name: there is no Deployment {name} in this namespace"
+
+
+def opened(case: plan.Case, now: datetime) -> float:
+    """Give the time at which the current template appeared.
+
+    A ReplicaSet younger than the revision before it was made for this release, also while nobody
+    was looking. An older one has come back just now.
+    """
+    known, current = case.policy.status.revision, case.workload.current
+    if known is not None and known.digest == case.workload.deployment.template.digest:
+        return known.since.timestamp() if known.since else now.timestamp()
+    if current is None:
+        return now.timestamp()
+    if known is None:
+        adopted = case.workload.deployment.is_rolled_out
+        return now.timestamp() if adopted else current.created
+    is_new = known.since is None or current.created > known.since.timestamp()
+    return current.created if is_new else now.timestamp()
+
+
+def control_hashes(case: plan.Case) -> frozenset[str]:
+    """Name the revision that the current one is compared with: the one it would go back to."""
+    current = case.workload.deployment.template.release
+    good = ledger.last_known_good(case.ledger, case.workload)
+    if good is None:
+        return frozenset()
+    release = good.template.release
+    return frozenset(
+        one.pod_hash
+        for one in case.workload.replica_sets
+        if one.template.release == release != current
+    )
+
+
+def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
+    signals, safety = policy.spec.signals, policy.spec.safety
+    excluded = signals.exclude_routes
+    return Question(
+        purchase_routes=tuple(signals.purchase_routes),
+        excluded_routes=deployment.probe_paths if excluded is None else frozenset(excluded),
+        watch_seconds=safety.watch_seconds,
+        stuck_after=safety.stuck_after_seconds,
+    )
+
+
+def _own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
+    return [one for one in rollbacks if one.spec.policy_ref.uid == policy.metadata.uid]
+
+
+def _is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
+    return plan.is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
+
+
+def _is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:
+    """Tell whether this policy decided a Rollback: the operator's rights are not lent to others."""
+    is_begun = bool(rollback.status.steps)
+    return rollback.metadata.name == plan.name_of(rollback.spec) and (
+        is_begun
+        or (
+            rollback.spec.policy_ref.uid == policy.metadata.uid
+            and rollback.spec.remedy in policy.spec.remedies
+        )
+    )

@@ -1,0 +1,77 @@
+"""Operator-wide settings: flags, then environment (ROLLBACK_OPERATOR_...), then defaults."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What holds for all policies of this operator."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ROLLBACK_OPERATOR_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    prometheus_url: Annotated[str, Field(pattern=r"^https?://[^/@]+(/.*)?$")] = (
+        "http://prometheus.monitoring:9090"
+    )
+    """Prometheus for policies that name none."""
+    prometheus_token_file: Path | None = None
+    """File with a bearer token for Prometheus; read anew for each query."""
+    prometheus_ca_file: Path | None = None
+    """File with the certificate authority of Prometheus."""
+    allowed_prometheus_hosts: Names = ()
+    """Further hosts that policies may name in spec.prometheus.url, comma separated."""
+    namespaces: Names = ()
+    """Namespaces to watch, comma separated; none means the whole cluster."""
+    kubeconfig: Path | None = None
+    """Kubeconfig file; by default the pod's service account."""
+    lease_namespace: str = "rollback-operator"
+    """Namespace of the Lease that elects the leader."""
+    lease_name: str = "rollback-operator"
+    """Name of that Lease."""
+    lease_seconds: Annotated[float, Field(ge=3, le=600)] = 15.0
+    """How long a leader that has died keeps the others waiting."""
+    identity: str = Field(default_factory=socket.gethostname)
+    """Name of this replica in the Lease: the pod's name."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    """Policies that are worked on at the same time."""
+    http_host: str = "0.0.0.0"
+    """Address of /healthz, /readyz and /metrics."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level of log lines."""
+    log_format: Literal["json", "text"] = "json"
+    """Form of log lines."""
+
+    @field_validator("allowed_prometheus_hosts", "namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def allows(self, url: str, namespace: str) -> bool:
+        """Tell whether a policy of this namespace may have its metrics read from there.
+
+        Its own namespace's Services, the operator's own Prometheus, and what the operator's owner
+        has listed: else a policy could make the operator call any address.
+        """
+        try:
+            host = urlsplit(url).hostname or ""
+        except ValueError:
+            return False
+        own = urlsplit(self.prometheus_url).hostname
+        local = (f"{namespace}", f"{namespace}.svc", f"{namespace}.svc.cluster.local")
+        is_local = any(
+            host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
+            for suffix in local
+        )
+        return host == own or is_local or host in self.allowed_prometheus_hosts

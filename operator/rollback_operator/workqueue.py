@@ -1,0 +1,115 @@
+"""Keys and due times: one worker per key, several keys at once, errors back off per key."""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+_log = logging.getLogger(__name__)
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 60.0
+
+K = TypeVar("K", bound=Hashable)
+Work = Callable[[K], Awaitable[float | None]]
+"""One pass for a key; gives the seconds until the next one, or None for no due time."""
+
+
+class WorkQueue(Generic[K]):
+    """Holds each key at most once, with the earliest time at which it is wanted."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = itertools.count()
+        self._busy: set[K] = set()
+        self._again: set[K] = set()
+        """Wanted anew while a pass for them is running."""
+        self._failures: dict[K, int] = {}
+        self._changed = asyncio.Event()
+        self.beat = clock()
+        """When a worker last took a key or found none: the liveness of the queue."""
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, key: K, delay: float = 0.0) -> None:
+        """Want a pass for a key after `delay` seconds, or earlier if one is due earlier."""
+        due = self._clock() + delay
+        if key in self._due and self._due[key] <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, next(self._order), key))
+        self._changed.set()
+
+    def forget(self, key: K) -> None:
+        """Drop a key's due time; a pass that is running ends by itself."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    async def run(self, work: Work[K], workers: int, may_work: Callable[[], bool]) -> None:
+        """Work until cancelled. `may_work` is asked before each pass."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._worker(work, may_work))
+
+    async def _worker(self, work: Work[K], may_work: Callable[[], bool]) -> None:
+        while True:
+            key = await self._next()
+            if not may_work():
+                self._release(key)
+                self.add(key, 1.0)
+                await asyncio.sleep(0.2)
+                continue
+            try:
+                delay = await work(key)
+                self._failures.pop(key, None)
+            except Exception:
+                # A bug or a server nobody has thought of: this key backs off, the others go on.
+                _log.exception("the pass for %s failed", key)
+                delay = self._backoff(key)
+            finally:
+                self._release(key)
+            if delay is not None:
+                self.add(key, delay)
+
+    async def _next(self) -> K:
+        while True:
+            self.beat = self._clock()
+            key = self._take()
+            if key is not None:
+                return key
+            wait = max(0.0, self._heap[0][0] - self._clock()) if self._heap else 5.0
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(min(wait, 5.0) or 0.001):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _take(self) -> K | None:
+        while self._heap and self._heap[0][0] <= self._clock():
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) != due:
+                continue  # an earlier time has replaced this one, or the key was forgotten
+            del self._due[key]
+            if key in self._busy:
+                self._again.add(key)
+                continue
+            self._busy.add(key)
+            return key
+        return None
+
+    def _release(self, key: K) -> None:
+        self._busy.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def _backoff(self, key: K) -> float:
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(count, 10))
+        return longest * random.uniform(0.5, 1.0)
