@@ -1,0 +1,212 @@
+"""The chart renders what Kubernetes accepts: a pod of the strictest level with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+import yaml
+
+from lab import chart
+from rollback_operator.api.v1alpha1 import GROUP
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "rollback-operator"
+KUBERNETES = "1.34"
+URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
+IN_NAMESPACES = {**URL, "watchNamespaces": ["production", "staging"]}
+WITH_SECRETS = {
+    "prometheus": {
+        **URL["prometheus"],
+        "tokenSecret": {"name": "prometheus", "key": "bearer"},
+        "caSecret": {"name": "authority"},
+    }
+}
+EVERYTHING = {
+    **WITH_SECRETS,
+    "allowedPrometheusHosts": ["metrics.example.com", "thanos:9090"],
+    "replicas": 3,
+    "lease": {"seconds": 30},
+    "log": {"level": "DEBUG", "format": "text"},
+    "image": {
+        "repository": "registry.example.com/rollback-operator",
+        "digest": "sha256:" + "a" * 64,
+    },
+    "imagePullSecrets": [{"name": "registry"}],
+    "httpPort": 9000,
+    "serviceAccount": {"name": "operator", "annotations": {"example.com/role": "reader"}},
+    "podLabels": {"team": "shop"},
+    "podAnnotations": {"example.com/note": "1"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "infra", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+        }
+    ],
+    "priorityClassName": "system-cluster-critical",
+}
+CASES = {
+    "cluster": URL,
+    "namespaces": IN_NAMESPACES,
+    "secrets": WITH_SECRETS,
+    "everything": EVERYTHING,
+}
+
+
+def render(
+    values: Mapping[str, Any], *, name: str = "guard", namespace: str = "operators"
+) -> list[dict[str, Any]]:
+    return chart.rendered(values, name=name, namespace=namespace)
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [each for each in objects if each["kind"] == kind]
+
+
+def deployment(values: Mapping[str, Any], **release: str) -> dict[str, Any]:
+    (found,) = of_kind(render(values, **release), "Deployment")
+    return found
+
+
+def container(values: Mapping[str, Any]) -> dict[str, Any]:
+    (found,) = deployment(values)["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def environment(values: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = "ROLLBACK_OPERATOR_"
+    listed = container(values)["env"]
+    assert all(each["name"].startswith(prefix) for each in listed)
+    return {
+        each["name"].removeprefix(prefix): each.get("value", each.get("valueFrom"))
+        for each in listed
+    }
+
+
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+def test_kubernetes_knows_every_field(values: Mapping[str, Any]) -> None:
+    for found in render(values):
+        kubernetes_validate.validate(found, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("values", [{}, *CASES.values()], ids=["nothing set", *CASES])
+def test_helm_lints_it_clean(values: dict[str, Any]) -> None:
+    report = helm_python.lint(CHART, values, strict=True)
+
+    assert report["errors"] == []
+    assert {each["error"] for each in report["messages"]} <= {"icon is recommended"}
+
+
+def test_its_crds_are_the_projects() -> None:
+    ours = {path.name: path.read_text() for path in (ROOT / "deploy" / "crds").iterdir()}
+    charts = {path.name: path.read_text() for path in (CHART / "crds").iterdir()}
+
+    assert ours == charts
+    assert {each["spec"]["group"] for each in chart.crds()} == {GROUP}
+
+
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+def test_every_object_says_where_it_belongs(values: Mapping[str, Any]) -> None:
+    for found in render(values):
+        metadata = found["metadata"]
+        assert metadata["labels"]["app.kubernetes.io/instance"] == "guard"
+        assert ("namespace" in metadata) == (not found["kind"].startswith("Cluster"))
+
+
+class TestPod:
+    @pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+    def test_fits_the_restricted_level(self, values: Mapping[str, Any]) -> None:
+        spec = deployment(values)["spec"]["template"]["spec"]
+
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] == 65532
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
+        assert {kind for volume in spec.get("volumes", []) for kind in volume} <= {"name", "secret"}
+        (found,) = spec["containers"]
+        assert found["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+    def test_asks_for_what_it_needs(self) -> None:
+        assert container(URL)["resources"] == {
+            "requests": {"cpu": "50m", "memory": "128Mi"},
+            "limits": {"memory": "256Mi"},
+        }
+
+    @pytest.mark.parametrize(("values", "port"), [(URL, 8080), (EVERYTHING, 9000)])
+    def test_is_probed_and_scraped_where_it_listens(
+        self, values: Mapping[str, Any], port: int
+    ) -> None:
+        found = container(values)
+        (service,) = of_kind(render(values), "Service")
+        template = deployment(values)["spec"]["template"]
+
+        assert found["ports"] == [{"name": "http", "containerPort": port}]
+        assert environment(values)["HTTP_PORT"] == str(port)
+        assert found["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+        assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+        assert service["spec"]["ports"] == [{"name": "metrics", "port": port, "targetPort": "http"}]
+        assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+        assert template["metadata"]["annotations"]["prometheus.io/port"] == str(port)
+        assert template["metadata"]["annotations"]["prometheus.io/path"] == "/metrics"
+
+    def test_gets_its_settings_by_environment(self) -> None:
+        assert environment(URL) == {
+            "PROMETHEUS_URL": "http://prometheus.monitoring:9090",
+            "ALLOWED_PROMETHEUS_HOSTS": "",
+            "NAMESPACES": "",
+            "LEASE_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+            "LEASE_NAME": "guard-rollback-operator",
+            "LEASE_SECONDS": "15",
+            "IDENTITY": {"fieldRef": {"fieldPath": "metadata.name"}},
+            "HTTP_PORT": "8080",
+            "LOG_LEVEL": "INFO",
+            "LOG_FORMAT": "json",
+        }
+        assert environment(IN_NAMESPACES)["NAMESPACES"] == "production,staging"
+
+        found = environment(EVERYTHING)
+        assert found["ALLOWED_PROMETHEUS_HOSTS"] == "metrics.example.com,thanos:9090"
+        assert (found["LEASE_SECONDS"], found["LOG_LEVEL"]) == ("30", "DEBUG")
+        assert found["LOG_FORMAT"] == "text"
+
+    def test_finds_its_secrets_where_it_is_told(self) -> None:
+        spec = deployment(WITH_SECRETS)["spec"]["template"]["spec"]
+        found = environment(WITH_SECRETS)
+        files = {}
+        for mount in spec["containers"][0]["volumeMounts"]:
+            (volume,) = (each for each in spec["volumes"] if each["name"] == mount["name"])
+            (item,) = volume["secret"]["items"]
+            source = volume["secret"]["secretName"], item["key"]
+            files[f"{mount['mountPath']}/{item['path']}"] = source
+
+        assert files == {
+            found["PROMETHEUS_TOKEN_FILE"]: ("prometheus", "bearer"),
+            found["PROMETHEUS_CA_FILE"]: ("authority", "ca.crt"),
+        }
+
+    def test_image_is_the_charts_version_unless_told_otherwise(self) -> None:
+        metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
+
+        assert container(URL)["image"] == f"rollback-operator:{metadata['appVersion']}"
+        tagged = {**URL, "image": {"tag": "dev", "repository": "localhost/rollback-operator"}}
+        assert container(tagged)["image"] == "localhost/rollback-operator:dev"
+        assert container(EVERYTHING)["image"].endswith("operator@sha256:" + "a" * 64)
+
+    def test_labels_of_ones_own_cannot_break_the_selector(self) -> None:
+        found = deployment({**URL, "podLabels": {"app.kubernetes.io/name": "other", "team": "a"}})
+        labels = found["spec"]["template"]["metadata"]["labels"]
+
+        assert found["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert labels["team"] == "a"

@@ -1,0 +1,142 @@
+"""The chart asks for no right too many, and for none of the cluster where namespaces are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from lab import chart
+from rollback_operator.api.v1alpha1 import GROUP
+
+URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
+IN_NAMESPACES = {**URL, "watchNamespaces": ["production", "staging"]}
+RIGHTS = {
+    (GROUP, "rollbackpolicies"): {"get", "list", "watch"},
+    (GROUP, "rollbackpolicies/status"): {"patch"},
+    (GROUP, "rollbacks"): {"get", "list", "watch", "create", "patch", "delete"},
+    (GROUP, "rollbacks/status"): {"patch"},
+    ("apps", "deployments"): {"get", "list", "watch", "patch"},
+    ("apps", "replicasets"): {"list"},
+    ("", "pods"): {"list"},
+    ("autoscaling", "horizontalpodautoscalers"): {"list"},
+    ("", "events"): {"create"},
+}
+LEASE_RIGHTS = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
+
+
+def render(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return chart.rendered(values, name="guard", namespace="operators")
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [each for each in objects if each["kind"] == kind]
+
+
+def rights(role: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
+
+
+def granted(objects: list[dict[str, Any]], binding: Mapping[str, Any]) -> dict[str, Any]:
+    """The role behind a binding, which must be in the chart too."""
+    reference, namespace = binding["roleRef"], binding["metadata"].get("namespace")
+    (role,) = (
+        each
+        for each in of_kind(objects, reference["kind"])
+        if each["metadata"]["name"] == reference["name"]
+        and each["metadata"].get("namespace") == namespace
+    )
+    return role
+
+
+def test_rights_of_the_whole_cluster_are_exactly_those_used() -> None:
+    objects = render(URL)
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+
+    assert rights(granted(objects, binding)) == RIGHTS
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "guard-rollback-operator", "namespace": "operators"}
+    ]
+
+
+def test_rights_of_named_namespaces_need_no_cluster_role() -> None:
+    objects = render(IN_NAMESPACES)
+    bindings = of_kind(objects, "RoleBinding")
+    found = {
+        binding["metadata"]["namespace"]: rights(granted(objects, binding)) for binding in bindings
+    }
+
+    assert found == {"production": RIGHTS, "staging": RIGHTS, "operators": LEASE_RIGHTS}
+    assert not [each["kind"] for each in objects if each["kind"].startswith("Cluster")]
+    assert {each["subjects"][0]["namespace"] for each in bindings} == {"operators"}
+
+
+def test_the_own_namespace_can_be_watched_too() -> None:
+    objects = render({**URL, "watchNamespaces": ["operators"]})
+    bindings = of_kind(objects, "RoleBinding")
+    found = {each["metadata"]["name"]: rights(granted(objects, each)) for each in bindings}
+
+    assert found == {
+        "guard-rollback-operator-lease": LEASE_RIGHTS,
+        "operators-guard-rollback-operator": RIGHTS,
+    }
+
+
+@pytest.mark.parametrize("values", [URL, IN_NAMESPACES])
+def test_rights_of_leases_end_at_the_own_one(values: Mapping[str, Any]) -> None:
+    objects = render(values)
+    (binding,) = (
+        each
+        for each in of_kind(objects, "RoleBinding")
+        if each["metadata"]["namespace"] == "operators"
+    )
+    role = granted(objects, binding)
+
+    assert rights(role) == LEASE_RIGHTS
+    named = [rule.get("resourceNames") for rule in role["rules"] if rule["verbs"] != ["create"]]
+    (deployment,) = of_kind(objects, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    settings = {each["name"]: each.get("value") for each in container["env"]}
+    assert named == [[settings["ROLLBACK_OPERATOR_LEASE_NAME"]]]
+
+
+def test_rights_of_people_widen_the_clusters_own_roles() -> None:
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    found = {
+        to: rights({"rules": rules})
+        for to in ("view", "edit", "admin")
+        if (
+            rules := [
+                rule
+                for role in of_kind(render(URL), "ClusterRole")
+                if role["metadata"]["labels"].get(prefix + to) == "true"
+                for rule in role["rules"]
+            ]
+        )
+    }
+    policies, rollbacks = (GROUP, "rollbackpolicies"), (GROUP, "rollbacks")
+    look = {"get", "list", "watch"}
+    change = {"create", "update", "patch", "delete", "deletecollection"}
+
+    assert found["view"] == {policies: look, rollbacks: look}
+    assert found["edit"] == {policies: look | change, rollbacks: look}
+    assert found["admin"] == {
+        policies: look | change,
+        rollbacks: look | {"delete", "deletecollection"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "left"), [("aggregate", {"ClusterRole": 1, "Role": 1}), ("create", {})]
+)
+def test_rights_can_be_left_to_others(setting: str, left: Mapping[str, int]) -> None:
+    objects = render({**URL, "rbac": {setting: False}})
+
+    for kind in ("ClusterRole", "Role"):
+        assert len(of_kind(objects, kind)) == left.get(kind, 0)
