@@ -111,8 +111,9 @@ def _base(
             extra(context / "rootfs.tar")
 
     sources = "\n".join(map(str, debian.sources()))
-    inputs = [sources, " ".join(debian_packages), node.NPM if extra else ""]
-    key = cache.key(*inputs, BASE_CONTAINERFILE, debian.HOOK, Path(debian.__file__))
+    chosen = " ".join([*debian.PACKAGES, *debian_packages])
+    npm = node.NPM if extra else ""
+    key = cache.key(sources, chosen, npm, BASE_CONTAINERFILE, debian.HOOK)
     return Recipe(
         what=f"the image localhost/{name}:1 from Debian packages",
         key=key,

@@ -15,8 +15,7 @@ from pathlib import Path
 from lab.errors import LabError
 
 HOOK = Path(__file__).with_name("rootfs-hook.sh")
-SOURCES = Path("/etc/apt")
-OS_RELEASE = Path("/etc/os-release")
+ETC = Path("/etc")
 PACKAGES = ("base-files", "base-passwd", "libc6", "dash", "coreutils", "ca-certificates", "tzdata")
 
 
@@ -32,21 +31,20 @@ class Source:
         return f"deb {self.uri} {self.suite} {self.components}"
 
 
-def sources() -> list[Source]:
+def sources(etc: Path = ETC) -> list[Source]:
     """The machine's sources of its own Debian release; other vendors' are left out."""
-    codename = _codename()
+    codename = _codename(etc)
     wanted = {codename, f"{codename}-updates", f"{codename}-security"}
     found: dict[Source, None] = {}
-    for file in [SOURCES / "sources.list", *sorted((SOURCES / "sources.list.d").glob("*"))]:
+    apt = etc / "apt"
+    for file in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]:
         if file.suffix == ".sources":
             found.update(dict.fromkeys(_stanzas(file.read_text())))
         elif file.suffix == ".list" and file.is_file():
             found.update(dict.fromkeys(_lines(file.read_text())))
     chosen = [each for each in found if each.suite in wanted and "main" in each.components.split()]
     if not any(each.suite == codename for each in chosen):
-        raise LabError(
-            f"apt's sources in {SOURCES} have no {codename}; add the distribution's mirror"
-        )
+        raise LabError(f"apt's sources in {apt} have no {codename}; add the distribution's mirror")
     return chosen
 
 
@@ -55,8 +53,7 @@ def make_rootfs(packages: Sequence[str], target: Path) -> None:
     chosen = sources()
     include = ",".join([*PACKAGES, *packages])
     argv = ["mmdebstrap", "--variant=extract", f"--include={include}", f"--extract-hook={HOOK}"]
-    # mmdebstrap keeps its own lists, and warns on standard error about much that is no fault.
-    argv += [_codename(), str(target), *map(str, chosen)]
+    argv += [_codename(ETC), str(target), *map(str, chosen)]
     result = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
@@ -70,10 +67,11 @@ def make_rootfs(packages: Sequence[str], target: Path) -> None:
         raise LabError(f"mmdebstrap failed with the mirror {chosen[0].uri}:\n{tail}")
 
 
-def _codename() -> str:
-    found = re.search(r"^VERSION_CODENAME=(\S+)$", OS_RELEASE.read_text(), re.MULTILINE)
+def _codename(etc: Path) -> str:
+    file = etc / "os-release"
+    found = re.search(r"^VERSION_CODENAME=(\S+)$", file.read_text(), re.MULTILINE)
     if not found:
-        raise LabError(f"{OS_RELEASE} has no VERSION_CODENAME; images need a Debian release")
+        raise LabError(f"{file} has no VERSION_CODENAME; images need a Debian release")
     return found.group(1)
 
 

@@ -19,7 +19,7 @@ export function readConfig(env) {
     port: integer(env, 'PORT', 8080),
     adminPort: integer(env, 'ADMIN_PORT', 9102),
     shutdownDelayMs: integer(env, 'SHUTDOWN_DELAY_MS', 2000),
-    slowMs: integer(env, 'SLOW_MS', 120),
+    slowMs: integer(env, 'SLOW_MS', 80),
     leakMibPerSecond: integer(env, 'LEAK_MIB_PER_SECOND', 5),
     database: readDatabaseConfig(env),
   };
