@@ -24,6 +24,7 @@ from lab.errors import LabError
 HERE = Path(__file__).parent
 KUBERNETES = "1.34.4"
 PROGRESS_SECONDS = 5
+KEPT_BUILDS = 3
 _VERSION = "k8s.io/component-base/version"
 CLUSTER_PROGRAMS = (
     "etcd",
@@ -161,9 +162,15 @@ def _build(recipe: Recipe, target: Path) -> None:
         for link in recipe.links:
             (output / link).symlink_to(recipe.name)
         output.rename(target)
-    for old in target.parent.glob(f"{recipe.name}-*"):
-        if old != target and len(old.name) == len(target.name):
-            shutil.rmtree(old, ignore_errors=True)
+    _prune(recipe)
+
+
+def _prune(recipe: Recipe) -> None:
+    """Keep the newest builds, since checkouts of different ages share the folder."""
+    found = [path for path in cache_folder().glob(f"{recipe.name}-*") if path.is_dir()]
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in found[KEPT_BUILDS:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _run(recipe: Recipe, argv: list[str], log: Path) -> None:

@@ -20,7 +20,14 @@ from lab.errors import LabError
 from lab.node import Node
 from lab.postgres_server import Postgres
 from lab.prometheus_server import Prometheus
-from lab.workspace import Workspace, all_folders, base_folder, end_detached, is_alive
+from lab.workspace import (
+    Workspace,
+    all_folders,
+    base_folder,
+    end_detached,
+    is_alive,
+    obituary,
+)
 
 EXTRAS = {session.CONTROL_PLANE: ("kwok", "prometheus", "postgres"), session.NODE: ("kwok",)}
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
@@ -114,7 +121,17 @@ def _build(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     command = _command(options)
     with Workspace("run") as workspace, _servers(workspace, options) as found:
-        return _call(found, command)
+        code = _call(found, command)
+        if code != 0:
+            _report_ended(found)
+        return code
+
+
+def _report_ended(found: session.Session) -> None:
+    """A program that died under the command may be why the command failed."""
+    for name, state in found.programs().items():
+        if state["returncode"] is not None:
+            say(obituary(name, state, "while the command ran"))
 
 
 def _up(options: argparse.Namespace) -> int:

@@ -122,7 +122,7 @@ class KeeperClient:
             state = self.ask("status")
             for name in needs:
                 if state[name]["returncode"] is not None:
-                    raise LabError(_obituary(name, state[name], f"while waiting for {what}"))
+                    raise LabError(obituary(name, state[name], f"while waiting for {what}"))
             if time.monotonic() > deadline:
                 name = needs[0]
                 reason = f"{what} did not happen within {limit_seconds:.0f} s; {name} still runs"
@@ -130,7 +130,8 @@ class KeeperClient:
             time.sleep(POLL_SECONDS)
 
 
-def _obituary(name: str, state: Mapping[str, Any], moment: str) -> str:
+def obituary(name: str, state: Mapping[str, Any], moment: str) -> str:
+    """How a program ended, with its log's last lines; the whole log is kept."""
     code = state["returncode"]
     how = f"ended with exit code {code}"
     if code < 0:
