@@ -1,0 +1,180 @@
+"""The two resources on a real API server: what it takes, what it refuses and how it says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.control_plane import ControlPlane
+from lab.errors import LabError
+from tests.integration.manifests import NAMESPACE, REVISION, WRONG, Manifest, policy, rollback
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+Change = Callable[[Manifest], None]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    with ControlPlane() as found:
+        found.kubectl("apply", "-f", str(ROOT / "deploy" / "crds"))
+        for crd in ("rollbackpolicies", "rollbacks"):
+            name = f"crd/{crd}.rollback.tickettoken.io"
+            found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        found.kubectl("create", "namespace", NAMESPACE)
+        yield found
+
+
+def send(cluster: ControlPlane, manifest: Manifest, *options: str) -> str:
+    return cluster.kubectl("apply", *options, "-f", "-", input=json.dumps(manifest))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_taken_as_it_is(cluster: ControlPlane, path: Path) -> None:
+    example = yaml.safe_load(path.read_text())
+    stored = json.loads(send(cluster, example, "--dry-run=server", "--output=json"))
+
+    assert stored["spec"] == example["spec"]
+
+
+@pytest.mark.parametrize(("manifest", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_manifest_is_refused_by_the_fields_name(
+    cluster: ControlPlane, manifest: Manifest, said: str
+) -> None:
+    with pytest.raises(LabError, match=said):
+        send(cluster, manifest, "--dry-run=server")
+
+
+def _other_severity(found: Manifest) -> None:
+    found["spec"]["severity"] = "P2"
+
+
+def _other_revision(found: Manifest) -> None:
+    found["spec"]["toRevision"]["number"] = 5
+
+
+def _one_field_less(found: Manifest) -> None:
+    del found["spec"]["toRevision"]
+
+
+def _one_field_more(found: Manifest) -> None:
+    found["spec"]["pace"] = "Express"
+
+
+@pytest.mark.parametrize(
+    "change", [_other_severity, _other_revision, _one_field_less, _one_field_more]
+)
+def test_a_stored_intent_never_changes(cluster: ControlPlane, change: Change) -> None:
+    manifest = rollback()
+    send(cluster, manifest)
+    change(manifest)
+
+    with pytest.raises(LabError, match=r"spec: .*stored intent and never changes"):
+        send(cluster, manifest)
+
+
+def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
+    send(cluster, policy())
+    send(cluster, rollback())
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "WatchingTarget",
+        "lastTransitionTime": "2030-01-01T00:00:00Z",
+    }
+    status = {
+        "verdict": "Bad",
+        "severity": "P1",
+        "revision": REVISION,
+        "lastRollback": {
+            "name": "ticket-service",
+            "outcome": "Verified",
+            "time": "2030-01-01T00:00:00Z",
+        },
+        "conditions": [condition],
+    }
+    _patch_status(cluster, "rbp", status)
+    _patch_status(cluster, "rbk", {"severity": "P1", "step": "Verify", "outcome": "Verified"})
+
+    assert _table(cluster, "rbp") == {
+        "NAME": "ticket-service",
+        "TARGET": "ticket-service",
+        "MODE": "Enforce",
+        "VERDICT": "Bad",
+        "SEVERITY": "P1",
+        "REVISION": "7",
+        "LAST-ROLLBACK": "Verified",
+        "READY": "WatchingTarget",
+    }
+    found = _table(cluster, "rbk")
+    # The one column with spaces in it comes last but for the age.
+    assert found.pop("WHY").startswith("240")
+    assert found == {
+        "NAME": "ticket-service",
+        "POLICY": "ticket-service",
+        "SEVERITY": "P1",
+        "FROM": "7",
+        "TO": "6",
+        "STEP": "Verify",
+        "OUTCOME": "Verified",
+    }
+
+
+def _patch_status(cluster: ControlPlane, kind: str, status: Mapping[str, Any]) -> None:
+    patch = json.dumps({"status": status})
+    target = (kind, "ticket-service", "--namespace", NAMESPACE)
+    cluster.kubectl("patch", *target, "--subresource=status", "--type=merge", "--patch", patch)
+
+
+def _table(cluster: ControlPlane, kind: str) -> dict[str, str]:
+    listed = cluster.kubectl("get", kind, "--namespace", NAMESPACE, "--output=wide")
+    heading, row = listed.splitlines()
+    return {
+        name: row[heading.index(name) :].split()[0] for name in heading.split() if name != "AGE"
+    }
+
+
+def test_a_status_is_no_part_of_what_people_write(cluster: ControlPlane) -> None:
+    manifest = policy(mode="Observe") | {"status": {"verdict": "Bad"}}
+    manifest["metadata"]["name"] = "fresh"
+
+    stored = json.loads(send(cluster, manifest, "--output=json"))
+
+    assert "status" not in stored
+
+
+def test_one_category_lists_both_kinds(cluster: ControlPlane) -> None:
+    send(cluster, policy())
+    send(cluster, rollback())
+    listed = cluster.kubectl("get", "rollback-operator", "-n", NAMESPACE, "--output=name")
+
+    assert "rollbackpolicy.rollback.tickettoken.io/ticket-service" in listed.split()
+    assert "rollback.rollback.tickettoken.io/ticket-service" in listed.split()
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("rollbackpolicy", "takes bad releases of it back"),
+        ("rbp.spec.mode", "Observe decides and records; Enforce also acts"),
+        ("rbp.spec.matrix.when.atLeast", "at least this"),
+        ("rbp.spec.safety.express", "maxSurge 100 %"),
+        ("rbk.spec.trigger.firstBadTime", "first bad sample"),
+    ],
+)
+def test_explain_tells_what_a_field_is_for(cluster: ControlPlane, field: str, said: str) -> None:
+    explained = " ".join(cluster.kubectl("explain", field).split())
+
+    assert said in explained
+
+
+def test_explain_lists_the_choices(cluster: ControlPlane) -> None:
+    explained = cluster.kubectl("explain", "rbp.spec.mode").split()
+
+    assert explained[explained.index("ENUM:") + 1 :][:2] == ["Observe", "Enforce"]
