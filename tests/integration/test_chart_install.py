@@ -25,6 +25,7 @@ NEEDED = [
     ),
     f"patch rollbacks.{GROUP}/status",
     *(f"{verb} deployments.apps" for verb in ("get", "list", "watch", "patch")),
+    "get replicasets.apps",
     "list replicasets.apps",
     "list pods",
     "list horizontalpodautoscalers.autoscaling",

@@ -13,6 +13,7 @@ import yaml
 
 from lab import chart
 from rollback_operator.api.v1alpha1 import GROUP
+from rollback_operator.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "rollback-operator"
@@ -28,10 +29,10 @@ WITH_SECRETS = {
 }
 EVERYTHING = {
     **WITH_SECRETS,
-    "allowedPrometheusHosts": ["metrics.example.com", "thanos:9090"],
+    "allowedPrometheusHosts": ["metrics.example.com", "thanos", "2001:db8::1"],
     "replicas": 3,
     "lease": {"seconds": 30},
-    "log": {"level": "DEBUG", "format": "text"},
+    "log": {"level": "debug", "format": "text"},
     "image": {
         "repository": "registry.example.com/rollback-operator",
         "digest": "sha256:" + "a" * 64,
@@ -171,15 +172,34 @@ class TestPod:
             "LEASE_SECONDS": "15",
             "IDENTITY": {"fieldRef": {"fieldPath": "metadata.name"}},
             "HTTP_PORT": "8080",
-            "LOG_LEVEL": "INFO",
+            "LOG_LEVEL": "info",
             "LOG_FORMAT": "json",
         }
         assert environment(IN_NAMESPACES)["NAMESPACES"] == "production,staging"
 
         found = environment(EVERYTHING)
-        assert found["ALLOWED_PROMETHEUS_HOSTS"] == "metrics.example.com,thanos:9090"
-        assert (found["LEASE_SECONDS"], found["LOG_LEVEL"]) == ("30", "DEBUG")
+        assert found["ALLOWED_PROMETHEUS_HOSTS"] == "metrics.example.com,thanos,2001:db8::1"
+        assert (found["LEASE_SECONDS"], found["LOG_LEVEL"]) == ("30", "debug")
         assert found["LOG_FORMAT"] == "text"
+
+    @pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+    def test_settings_are_the_operators_own(
+        self, values: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = environment(values)
+        for name, value in found.items():
+            by_the_kubelet = f"from-{name.lower()}"
+            text = value if isinstance(value, str) else by_the_kubelet
+            monkeypatch.setenv(f"ROLLBACK_OPERATOR_{name}", text)
+
+        settings = Settings()
+
+        assert {name.lower() for name in found} <= set(Settings.model_fields)
+        assert settings.prometheus_url == URL["prometheus"]["url"]
+        assert settings.namespaces == tuple(values.get("watchNamespaces", ()))
+        assert settings.allowed_prometheus_hosts == tuple(values.get("allowedPrometheusHosts", ()))
+        assert settings.identity == "from-identity"
+        assert settings.http_port == container(values)["ports"][0]["containerPort"]
 
     def test_finds_its_secrets_where_it_is_told(self) -> None:
         spec = deployment(WITH_SECRETS)["spec"]["template"]["spec"]

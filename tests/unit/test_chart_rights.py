@@ -18,7 +18,7 @@ RIGHTS = {
     (GROUP, "rollbacks"): {"get", "list", "watch", "create", "patch", "delete"},
     (GROUP, "rollbacks/status"): {"patch"},
     ("apps", "deployments"): {"get", "list", "watch", "patch"},
-    ("apps", "replicasets"): {"list"},
+    ("apps", "replicasets"): {"get", "list"},
     ("", "pods"): {"list"},
     ("autoscaling", "horizontalpodautoscalers"): {"list"},
     ("", "events"): {"create"},

@@ -27,6 +27,7 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "address without scheme": ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
     "address with a password": ({"prometheus": {"url": "http://a:b@c"}}, "/prometheus/url"),
     "host with a path": ({"allowedPrometheusHosts": ["a/b"]}, "/allowedPrometheusHosts/0"),
+    "host with a port": ({"allowedPrometheusHosts": ["a:9090"]}, "/allowedPrometheusHosts/0"),
     "lease too short": ({"lease": {"seconds": 1}}, "/lease/seconds"),
     "unknown log level": ({"log": {"level": "LOUD"}}, "/log/level"),
     "port of the system": ({"httpPort": 80}, "/httpPort"),

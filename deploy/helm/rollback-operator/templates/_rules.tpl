@@ -14,7 +14,7 @@
   verbs: [get, list, watch, patch]
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [list]
+  verbs: [get, list]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
