@@ -6,6 +6,7 @@ where its series appeared on a pod that was already being read; otherwise the fi
 base. (Prometheus' own rate() throws a new pod's first scrape away: seconds that decide here.)
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,8 @@ from rollback_operator.core.model import Counters, CounterSeries, Pod
 COARSE_AFTER_SECONDS = 180.0
 """Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
 COARSE_SECONDS = 60.0
+CLOCK_GRAIN = 1.0
+"""Kubernetes' times have no fractions: a start may be up to this much later than it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +74,25 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
     """
     instances = _instances(evidence, counters)
     times = _times(counters, instances)
-    started = {pod.name: pod.started for pod in pods}
+    known = {pod.name: pod for pod in pods}
     heads = dict(evidence.heads)
-    cells: dict[tuple[str, str, float], Increment] = {}
+    cells = {(one.pod, one.route, one.end): one for one in evidence.increments}
     for kind, series in _counted(counters, instances):
         key = (kind, series.pod, (("route", series.route), *series.identity))
-        start = started.get(series.pod)
-        zero = _zero(evidence, series, start, times[series.pod])
-        for step in _steps(series, heads.get(key), start, zero):
+        pod = known.get(series.pod)
+        zero = _zero(evidence, series, pod, times[series.pod])
+        for step in _steps(series, heads.get(key), pod, zero):
             if step.begin is not None:
                 _add(cells, kind, series, step)
             heads[key] = _Head(step.end, step.value)
-    known = evidence.seen
-    newest = {pod: max(all_[-1], known.get(pod, 0.0)) for pod, all_ in times.items()}
-    merged = sorted((*evidence.increments, *cells.values()), key=lambda one: one.end)
+    seen = evidence.seen
+    newest = {pod: max(all_[-1], seen.get(pod, 0.0)) for pod, all_ in times.items()}
     return replace(
         evidence,
         heads=heads,
-        seen={**known, **newest},
+        seen={**seen, **newest},
         instances=instances,
-        increments=tuple(_coarsened(merged)),
+        increments=tuple(_coarsened(sorted(cells.values(), key=lambda one: one.end))),
         interval=_interval(counters, evidence.interval),
     )
 
@@ -105,37 +107,53 @@ class _Step:
 
 
 def _steps(
-    series: CounterSeries, head: _Head | None, started: float | None, zero: float | None
+    series: CounterSeries, head: _Head | None, pod: Pod | None, zero: float | None
 ) -> Iterator[_Step]:
+    started = pod.started if pod is not None else None
     for time, value in series.samples:
-        if head is not None and time <= head.time:
+        if (head is not None and time <= head.time) or not math.isfinite(value):
             continue
         begin, base = (zero, 0.0) if head is None else (head.time, head.value)
-        # A fall without a restart is a late or foreign sample: the maximum stands.
-        has_restarted = head and value < base and started and head.time < started <= time
-        if has_restarted:
-            begin, base = started, 0.0
+        if head is not None and value < base:
+            if started is None or not head.time - CLOCK_GRAIN < started <= time:
+                # A late or foreign sample, or a restart that nobody has told of yet. What it adds
+                # is counted once a later sample, or the news of the restart, explains it.
+                continue
+            begin, base = max(head.time, _serving_since(pod, time)), 0.0
         amount = max(0.0, value - base) if begin is not None else 0.0
-        head = _Head(time, max(value, base))
-        yield _Step(begin, time, amount, head.value)
+        head = _Head(time, value)
+        yield _Step(begin, time, amount, value)
 
 
 def _zero(
-    evidence: Evidence, series: CounterSeries, started: float | None, times: list[float]
+    evidence: Evidence, series: CounterSeries, pod: Pod | None, times: list[float]
 ) -> float | None:
     """Tell since when a series that has no base yet has counted from zero; None: unknown."""
     first = series.samples[0][0]
-    if started is not None and evidence.opened <= started <= first:
-        return started
-    # The pod was being read before this series was there: it appeared with its first event.
-    before = [time for time in (evidence.seen.get(series.pod), *times) if time and time < first]
-    return max(before, default=None)
+    if pod is not None:
+        # Of a container that has restarted since, only the pod's creation is known.
+        for begin in (pod.started, pod.created):
+            if begin is not None and evidence.opened - CLOCK_GRAIN <= begin <= first:
+                return max(begin, _serving_since(pod, first))
+    # The pod was being read before this series was there: it appeared with its first event. The
+    # first time in a first answer may only lie outside this series' own, slightly later window.
+    seen = evidence.seen.get(series.pod)
+    before = times[1:] if seen is None else [seen, *times]
+    return max((time for time in before if time < first), default=None)
+
+
+def _serving_since(pod: Pod | None, until: float) -> float:
+    """Give the time from which a pod has had requests: before it is ready nobody sends any."""
+    if pod is None:
+        return 0.0
+    since = [one for one in (pod.started, pod.ready_since) if one is not None and one <= until]
+    return max(since, default=0.0)
 
 
 def _add(
     cells: dict[tuple[str, str, float], Increment], kind: str, series: CounterSeries, step: _Step
 ) -> None:
-    begin = step.end if step.begin is None else step.begin
+    begin = step.end if step.begin is None else min(step.begin, step.end)
     key = (series.pod, series.route, step.end)
     old = cells.get(key) or Increment(series.pod, series.route, begin, step.end, 0.0, 0.0)
     requests = old.requests + (step.amount if kind == "requests" else 0.0)
