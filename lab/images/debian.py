@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.images.downloads import require_way_out
 
 HOOK = Path(__file__).with_name("rootfs-hook.sh")
 ETC = Path("/etc")
@@ -50,6 +51,7 @@ def sources(etc: Path = ETC) -> list[Source]:
 
 def make_rootfs(packages: Sequence[str], target: Path) -> None:
     """Write the tar of a root file system with these packages and what they depend on."""
+    require_way_out("Debian packages")
     chosen = sources()
     include = ",".join([*PACKAGES, *packages])
     argv = ["mmdebstrap", "--variant=extract", f"--include={include}", f"--extract-hook={HOOK}"]

@@ -19,6 +19,7 @@ from lab import packages
 from lab.binaries import say
 from lab.errors import LabError
 from lab.images import cache
+from lab.images.downloads import require_way_out
 
 # The last npm that runs on Debian 12's Node 18. Debian's own npm is several hundred packages.
 NPM = "npm@10.9.9"
@@ -63,6 +64,7 @@ def add_npm(rootfs: Path) -> None:
 
 
 def _npm(arguments: Sequence[str], folder: Path) -> None:
+    require_way_out("node modules")
     if not shutil.which("npm"):
         packages.ensure({"npm": "installs the ticket service's modules"})
     result = subprocess.run(

@@ -17,6 +17,7 @@ from typing import Any
 from lab.binaries import say
 from lab.errors import LabError
 from lab.images import cache
+from lab.images.downloads import require_way_out
 
 PYTHON = "/usr/bin/python3"
 SOURCES = ("pyproject.toml", "README.md", "operator")
@@ -47,6 +48,7 @@ def _dependencies(needed: Sequence[str]) -> Path:
     target = cache.folder() / f"wheels-{cache.key(*needed)}"
     if target.is_dir():
         return target
+    require_way_out("wheels")
     say(f"collecting the wheels of {len(needed)} dependencies")
     tools = _tools([])
     with cache.scratch() as scratch:
@@ -61,6 +63,7 @@ def _tools(builders: Sequence[str]) -> Path:
         _run([PYTHON, "-m", "venv", "--clear", str(target)])
     marker = target / f"has-{cache.key(*builders)}"
     if builders and not marker.exists():
+        require_way_out("the build backend")
         _pip(target, ["install", *builders])
         marker.touch()
     return target
