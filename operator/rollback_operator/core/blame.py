@@ -7,9 +7,9 @@ interval in which the onset lies: 9,300 : 1 for a release that fails from its fi
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rollback_operator.core.evidence import Increment
-from rollback_operator.core.sequential import is_lower
 from rollback_operator.core.verdict import Blame
 
 BAD_RELEASES = 0.02
@@ -17,6 +17,10 @@ BAD_RELEASES = 0.02
 OUTAGES_PER_SECOND = 1 / (30 * 86400)
 FROM_FIRST_REQUEST = 0.9
 LATENT = 0.1
+GRAIN = 0.5
+"""Seconds within which two samples are taken for simultaneous."""
+MOST_TIMES = 60
+FINE_STEPS = 16
 _DECISIVE_NATS = 2.0
 _LEAST_RATE = 1e-4
 
@@ -25,19 +29,19 @@ def blame(increments: Sequence[Increment], ceiling: float, watch_seconds: float)
     """Compute the odds that the release, not its environment, began the fault.
 
     Args:
-        increments: the new pods' counts on the failing route, in time order, at least one.
+        increments: the new pods' counts on the failing route, at least one.
         ceiling: the error rate that the control allows.
         watch_seconds: over how long the latent faults of a release are spread.
     """
-    begin = min(one.start for one in increments)
-    onset = _onset(increments, ceiling)
-    first = _first_of_each_pod(increments)
-    if onset is None and not _begins_inside(first, increments):
-        length = max(1.0, min(one.end - one.start for one in first))
+    served = [one for one in increments if one.requests > 0] or list(increments)
+    begin = min(one.start for one in served)
+    since, until = (one - begin for one in _onset(_pooled(served), begin, ceiling))
+    if since <= 0:
+        firsts = _first_of_each_pod(served)
+        length = max(1.0, until, min(one.end - one.start for one in firsts))
         return Blame(_odds(FROM_FIRST_REQUEST, length), True, 0.0)
-    earliest = min(first, key=lambda one: one.end) if onset is None else onset
-    since = max(1.0, earliest.start - begin)
-    until = max(since + 1.0, earliest.end - begin)
+    since = max(1.0, since)
+    until = max(since + 1.0, until)
     spread = LATENT * math.log(until / since) / math.log(max(math.e, watch_seconds))
     return Blame(_odds(spread, until - since), False, since)
 
@@ -46,32 +50,58 @@ def _odds(share: float, seconds: float) -> float:
     return BAD_RELEASES * share / (OUTAGES_PER_SECOND * seconds)
 
 
-def _onset(increments: Sequence[Increment], ceiling: float) -> Increment | None:
-    """Find the increment in which the fault began; None: it was there from the first request on.
+def _onset(increments: Sequence[Increment], begin: float, ceiling: float) -> tuple[float, float]:
+    """Give the times between which the fault began.
 
-    The likeliest point of change from the control's level to the level seen since.
+    All times of change from the control's level to the level since that are about as likely as the
+    likeliest one: pods that are read at different times narrow it down together.
     """
-    starts = sorted({one.start for one in increments})
-    likelihoods = [(_likelihood(increments, start, ceiling), start) for start in starts]
-    best, change = max(likelihoods)
-    if best - likelihoods[0][0] < _DECISIVE_NATS:
-        return None
-    return min(
-        (one for one in increments if one.start >= change and one.errors > 0),
-        key=lambda one: one.end,
-        default=increments[-1],
-    )
+    end = max(one.end for one in increments)
+    times = {begin}
+    for one in increments:
+        times |= {one.start, one.end}
+    coarse = [time for time in _thinned(sorted(times)) if time < end]
+    best = max(coarse, key=lambda time: _likelihood(increments, time, ceiling))
+    near = coarse.index(best)
+    left, right = coarse[max(0, near - 1)], (*coarse, end)[near + 1]
+    fine = [left + (right - left) * step / FINE_STEPS for step in range(FINE_STEPS)]
+    likelihoods = {time: _likelihood(increments, time, ceiling) for time in (*coarse, *fine)}
+    most = max(likelihoods.values())
+    alike = [time for time, one in likelihoods.items() if one >= most - _DECISIVE_NATS]
+    return min(alike), max(alike)
+
+
+def _thinned(times: Sequence[float]) -> Sequence[float]:
+    step = -(-len(times) // MOST_TIMES)
+    return times[::step]
+
+
+def _pooled(increments: Sequence[Increment]) -> list[Increment]:
+    """Add up what pods counted over nearly the same time: many pods cost no more than a few."""
+    found: dict[tuple[int, int], Increment] = {}
+    for one in increments:
+        key = round(one.start / GRAIN), round(one.end / GRAIN)
+        old = found.get(key)
+        found[key] = (
+            one
+            if old is None
+            else replace(old, requests=old.requests + one.requests, errors=old.errors + one.errors)
+        )
+    return list(found.values())
 
 
 def _likelihood(increments: Sequence[Increment], change: float, ceiling: float) -> float:
-    after = [one for one in increments if one.start >= change]
-    requests = sum(one.requests for one in after)
-    rate = sum(one.errors for one in after) / requests if requests else ceiling
-    return sum(
-        _binomial(one, rate if one.start >= change else ceiling)
+    """Compute how likely the counts are if the rate rose above the control's at `change`."""
+    shares = [
+        (one, min(1.0, max(0.0, (one.end - change) / max(one.end - one.start, GRAIN))))
         for one in increments
-        if one.requests > 0
+    ]
+    requests = sum(one.requests * share for one, share in shares)
+    errors = sum(
+        one.errors - one.requests * (1 - share) * ceiling for one, share in shares if share
     )
+    rate = max(ceiling, errors / requests) if requests else ceiling
+    return sum(_binomial(one, share * rate + (1 - share) * ceiling) for one, share in shares)
 
 
 def _binomial(one: Increment, rate: float) -> float:
@@ -81,18 +111,6 @@ def _binomial(one: Increment, rate: float) -> float:
 
 def _first_of_each_pod(increments: Sequence[Increment]) -> list[Increment]:
     first: dict[str, Increment] = {}
-    for one in increments:
-        if one.requests > 0:
-            first.setdefault(one.pod, one)
-    return list(first.values()) or [increments[0]]
-
-
-def _begins_inside(first: Sequence[Increment], increments: Sequence[Increment]) -> bool:
-    """Tell whether the fault began within the pods' first samples: they fail less than later."""
-    keys = {(one.pod, one.end) for one in first}
-    later = [one for one in increments if (one.pod, one.end) not in keys]
-    return is_lower(_sum(later), _sum(first))
-
-
-def _sum(increments: Sequence[Increment]) -> tuple[float, float]:
-    return sum(one.requests for one in increments), sum(one.errors for one in increments)
+    for one in sorted(increments, key=lambda one: one.end):
+        first.setdefault(one.pod, one)
+    return list(first.values())

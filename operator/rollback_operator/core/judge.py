@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.core import explain
+from rollback_operator.core.arms import Arms
 from rollback_operator.core.availability import Availability, Patience, availability
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
-from rollback_operator.core.scope import Arms, judge_scope
+from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.verdict import (
     BAD_ODDS,
     SUSPECT_ODDS,
@@ -54,10 +55,16 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
         Patience(question.stuck_after, watch.startup),
         now,
     )
+    by_metrics = _by_metrics(watch, workload, question, now)
     if seen.is_unavailable or seen.is_stuck:
-        return _by_kubernetes(seen)
-    if seen.environment:
+        return _by_kubernetes(seen, by_metrics)
+    if seen.environment and by_metrics.value not in (VerdictValue.BAD, VerdictValue.SUSPECT):
+        # Pods without room say nothing for the release, and nothing against what others prove.
         return Verdict(VerdictValue.NO_VERDICT, Reason.ENVIRONMENT_PREVENTS_PODS, seen.environment)
+    return by_metrics
+
+
+def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
     missing = _missing(watch, workload, now)
     if missing is not None:
         return missing
@@ -72,12 +79,15 @@ def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:
     return tuple(judge_scope(arms, route, len(wanted)) for route in wanted)
 
 
-def _by_kubernetes(seen: Availability) -> Verdict:
+def _by_kubernetes(seen: Availability, by_metrics: Verdict) -> Verdict:
+    """Say what Kubernetes shows; what the counters prove beside it may be worse still."""
     reason = Reason.UNAVAILABLE if seen.is_unavailable else Reason.STUCK_ROLLOUT
     return Verdict(
         VerdictValue.BAD,
         reason,
         seen.message,
+        scopes=by_metrics.scopes,
+        newest_sample=by_metrics.newest_sample,
         is_unavailable=seen.is_unavailable,
         is_stuck=seen.is_stuck,
         first_bad=seen.since,
@@ -132,16 +142,24 @@ def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> A
         new=_of(judged, frozenset(new)),
         old=_of(judged, frozenset(old)),
         control=watch.control,
-        living_new=frozenset(name for name, pod in new.items() if not pod.terminating),
+        living_new=frozenset(
+            name
+            for name, pod in new.items()
+            if not pod.terminating and (pod.ready or name in watch.evidence.seen)
+        ),
         living_old=frozenset(
             name
             for name, pod in old.items()
             if pod.ready and not pod.terminating and watch.evidence.seen.get(name, 0.0) >= fresh
         ),
         seen=watch.evidence.seen,
-        starts={name: pod.started or pod.created for name, pod in new.items()},
+        starts={
+            name: (pod.created, *([pod.started] if pod.started is not None else []))
+            for name, pod in new.items()
+        },
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
+        nodes={name: pod.node for name, pod in new.items()},
     )
 
 

@@ -17,10 +17,10 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.core import conditions
+from rollback_operator.core.arms import CEILING_TIMES, LEAST_CEILING, LEAST_REQUESTS
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Deployment, Pod
 from rollback_operator.core.plan import steps_of
-from rollback_operator.core.scope import CEILING_TIMES, LEAST_CEILING, LEAST_REQUESTS
 from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.verdict import SUSPECT_ODDS
 

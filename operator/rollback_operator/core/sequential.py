@@ -17,6 +17,8 @@ EFFECTS = (3.0, 10.0, 100.0)
 """How many times worse the new revision could be."""
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
+_PROVED = 100_000.0
+"""Odds that are enough for an act even when they are shared out among several scopes."""
 
 
 class Cell(NamedTuple):
@@ -27,6 +29,10 @@ class Cell(NamedTuple):
     new_errors: float
     old_requests: float
     old_errors: float
+    new_errors_unsure: float = 0.0
+    """The new revision's errors, here or later, that may have happened before `start`."""
+    old_errors_before: float = 0.0
+    """The old revision's, counted before `start`, that may have happened after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class Odds:
 
     value: float
     since: float
+    """Start of the count that shows the fault undiluted, of those that prove it."""
 
 
 def coin_flip(cells: Sequence[Cell], dispersion: float) -> Odds:
@@ -47,8 +54,20 @@ def coin_flip(cells: Sequence[Cell], dispersion: float) -> Odds:
         cells: in time order; cells without requests of both revisions say nothing.
         dispersion: how much more the old pods differ than chance allows, at least 1.
     """
-    scores = [(cell.start, _coin_scores(cell)) for cell in cells if _is_comparable(cell)]
-    return _best_count(scores, dispersion)
+    parts = [
+        _Part(
+            cell.start,
+            cell.new_requests,
+            cell.new_errors,
+            _coin(cell, cell.new_errors, cell.old_errors),
+            # A count is only sure of what happened after its start. What the samples leave open is
+            # decided against suspicion: doubtful errors of the new revision out, of the old one in.
+            _coin(cell, -cell.new_errors_unsure, cell.old_errors_before),
+        )
+        for cell in cells
+        if cell.new_requests > 0 and cell.old_requests > 0
+    ]
+    return _best_count(parts, dispersion)
 
 
 def against_ceiling(counts: Sequence[tuple[float, float, float]], ceiling: float) -> Odds:
@@ -62,25 +81,47 @@ def against_ceiling(counts: Sequence[tuple[float, float, float]], ceiling: float
         ceiling: the highest error rate that is still no reason for suspicion, in (0, 1).
     """
     worse = [min(_MAX_RATE, effect * ceiling) for effect in EFFECTS]
-    scores = [
-        (start, [_binomial_score(requests, errors, rate, ceiling) for rate in worse])
+    parts = [
+        _Part(
+            start,
+            requests,
+            errors,
+            [_binomial_score(requests, errors, rate, ceiling) for rate in worse],
+            [0.0] * len(worse),
+        )
         for start, requests, errors in counts
     ]
-    return _best_count(scores, 1.0)
+    return _best_count(parts, 1.0)
 
 
-def _is_comparable(cell: Cell) -> bool:
-    return cell.new_requests > 0 and cell.old_requests > 0
+class _Part(NamedTuple):
+    start: float
+    requests: float
+    errors: float
+    scores: list[float]
+    """Log-likelihood ratios of each effect against none."""
+    border: list[float]
+    """... of what a count that begins here must not profit from."""
+
+    def joined(self, later: "_Part") -> "_Part":
+        """Add what follows; the border stays that of the beginning."""
+        is_same = later.start == self.start
+        return _Part(
+            self.start,
+            self.requests + later.requests,
+            self.errors + later.errors,
+            _added(self.scores, later.scores),
+            _added(self.border, later.border) if is_same else self.border,
+        )
 
 
-def _coin_scores(cell: Cell) -> list[float]:
+def _coin(cell: Cell, new_errors: float, old_errors: float) -> list[float]:
     share = cell.new_requests / (cell.new_requests + cell.old_requests)
     scores = []
     for effect in EFFECTS:
         worse = effect * share / (effect * share + 1 - share)
         scores.append(
-            cell.new_errors * math.log(worse / share)
-            + cell.old_errors * math.log((1 - worse) / (1 - share))
+            new_errors * math.log(worse / share) + old_errors * math.log((1 - worse) / (1 - share))
         )
     return scores
 
@@ -92,48 +133,55 @@ def _binomial_score(requests: float, errors: float, rate: float, ceiling: float)
     return errors * math.log(rate / ceiling) + successes * math.log((1 - rate) / (1 - ceiling))
 
 
-def _best_count(scores: Sequence[tuple[float, list[float]]], phi: float) -> Odds:
-    if not scores:
+def _best_count(parts: Sequence[_Part], phi: float) -> Odds:
+    if not parts:
         return Odds(0.0, 0.0)
-    counts = _by_minute(scores)
-    sums = [0.0] * len(EFFECTS)
-    best = Odds(0.0, counts[0][0])
-    for number, (since, minute) in reversed(list(enumerate(counts, start=1))):
-        sums = [total + one for total, one in zip(sums, minute, strict=True)]
-        raw = sum(math.exp(min(_MAX_EXPONENT, one / phi)) for one in sums) / len(sums)
+    counts: list[tuple[float, _Part]] = []
+    minutes = _by_minute(parts)
+    for number in range(len(minutes), 0, -1):
+        count = minutes[number - 1]
+        count = count.joined(counts[-1][1]) if counts else count
+        scores = _added(count.scores, count.border)
+        raw = sum(math.exp(min(_MAX_EXPONENT, one / phi)) for one in scores) / len(scores)
         # The j-th count spends 6 / (pi j)^2 of alpha; the first one gets nearly all that matters.
-        odds = raw * 6 / (math.pi * number) ** 2
-        if odds >= best.value:
-            best = Odds(odds, since)
-    return best
+        counts.append((raw * 6 / (math.pi * number) ** 2, count))
+    best = max(odds for odds, _ in counts)
+    # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
+    proving = [count for odds, count in counts if odds >= min(best, _PROVED)]
+    worst = max(proving, key=lambda one: wilson_lower(one.requests, one.errors))
+    return Odds(best, worst.start)
 
 
-def _by_minute(scores: Sequence[tuple[float, list[float]]]) -> list[tuple[float, list[float]]]:
-    minutes: list[tuple[float, list[float]]] = []
-    for start, score in scores:
-        if not minutes or start >= minutes[-1][0] + 60:
-            minutes.append((start, list(score)))
+def _by_minute(parts: Sequence[_Part]) -> list[_Part]:
+    minutes: list[_Part] = []
+    for part in parts:
+        if not minutes or part.start >= minutes[-1].start + 60:
+            minutes.append(part)
         else:
-            minutes[-1] = (
-                minutes[-1][0],
-                [total + one for total, one in zip(minutes[-1][1], score, strict=True)],
-            )
+            minutes[-1] = minutes[-1].joined(part)
     return minutes
 
 
-def dispersion(units: Iterable[tuple[float, float]]) -> float:
+def _added(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    return [a + b for a, b in zip(one, other, strict=True)]
+
+
+def dispersion(groups: Iterable[Sequence[tuple[float, float]]]) -> float:
     """Compute Pearson's dispersion between pods of one revision: 1 is pure chance.
 
     Args:
-        units: (requests, errors) of each pod and time; fewer than two say nothing.
+        groups: (requests, errors) of each pod, grouped by what the pods have in common, the route
+            and the time: that errors come and go there says nothing about the pods.
     """
-    known = [(requests, errors) for requests, errors in units if requests > 0]
-    requests = sum(one for one, _ in known)
-    rate = sum(one for _, one in known) / requests if requests else 0.0
-    if len(known) < 2 or not 0 < rate < 1:  # noqa: PLR2004 (one pod cannot differ)
-        return 1.0
-    spread = sum((e - n * rate) ** 2 / (n * rate * (1 - rate)) for n, e in known)
-    return max(1.0, spread / (len(known) - 1))
+    spread, freedom = 0.0, 0
+    for group in groups:
+        known = [(requests, errors) for requests, errors in group if requests > 0]
+        total = sum(requests for requests, _ in known)
+        rate = sum(errors for _, errors in known) / total if total else 0.0
+        if len(known) > 1 and 0 < rate < 1:
+            spread += sum((e - n * rate) ** 2 / (n * rate * (1 - rate)) for n, e in known)
+            freedom += len(known) - 1
+    return max(1.0, spread / freedom) if freedom else 1.0
 
 
 def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:

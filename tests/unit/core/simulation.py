@@ -137,7 +137,9 @@ def looks(release: Release, until: float, every: float | None = None) -> Iterato
     """Judge a release as the operator would: `every` seconds, or after each sample."""
     dice = random.Random(release.seed)
     traffic = _traffic(release, until, dice)
-    times = {life.name: _sample_times(life, release.interval, until, dice) for life in release.lives}
+    times = {
+        life.name: _sample_times(life, release.interval, until, dice) for life in release.lives
+    }
     arrivals = sorted({time + INGESTED for all_ in times.values() for time in all_ if time > 0})
     due = arrivals if every is None else [every * n for n in range(1, int(until / every) + 1)]
     watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
@@ -244,9 +246,7 @@ def _poisson(mean: float, dice: random.Random) -> int:
     return count
 
 
-def _sample_times(
-    life: Life, interval: float, until: float, dice: random.Random
-) -> list[float]:
+def _sample_times(life: Life, interval: float, until: float, dice: random.Random) -> list[float]:
     """A pod is discovered some seconds after its start and then scraped at its own offset."""
     offset = dice.uniform(0, interval)
     begin = max(life.started, -BEFORE) + (dice.uniform(5, 10) if life.version == "v2" else 0)
@@ -257,9 +257,7 @@ def _sample_times(
     return [first + n * interval for n in range(max(0, int((end - first) / interval) + 1))]
 
 
-def _counters(
-    release: Release, traffic: _Traffic, seen: Mapping[str, Sequence[float]]
-) -> Counters:
+def _counters(release: Release, traffic: _Traffic, seen: Mapping[str, Sequence[float]]) -> Counters:
     def series(counts: Mapping[tuple[str, str], Sequence[int]]) -> tuple[CounterSeries, ...]:
         return tuple(
             CounterSeries(

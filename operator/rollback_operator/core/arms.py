@@ -1,0 +1,69 @@
+"""Both revisions' counts, and what the old one's past allows: what a judgement is made from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rollback_operator.core.evidence import Increment
+from rollback_operator.core.model import Control, RouteControl
+
+LEAST_REQUESTS = 20
+LEAST_CEILING = 0.01
+CEILING_TIMES = 3.0
+MOST_CEILING = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Both revisions' counts."""
+
+    new: tuple[Increment, ...]
+    old: tuple[Increment, ...]
+    control: Control | None
+    living_new: frozenset[str]
+    living_old: frozenset[str]
+    seen: Mapping[str, float]
+    starts: Mapping[str, tuple[float, ...]]
+    """When each new pod was created and when its container last started."""
+    interval: float
+    watch_seconds: float
+    nodes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_control(self) -> bool:
+        """Tell whether there is anything to compare with: old pods, or enough of a past."""
+        return bool(self.living_old) or (self.control is not None and self.control.is_sufficient)
+
+
+def on(increments: Iterable[Increment], route: str | None) -> list[Increment]:
+    """Choose the counts on a route; None: all of them."""
+    return [one for one in increments if route is None or one.route == route]
+
+
+def total(increments: Iterable[Increment]) -> tuple[float, float]:
+    """Add requests and errors up."""
+    requests = errors = 0.0
+    for one in increments:
+        requests += one.requests
+        errors += one.errors
+    return requests, errors
+
+
+def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
+    """List (start, requests, errors) in time order."""
+    ordered = sorted(increments, key=lambda one: one.start)
+    return [(one.start, one.requests, one.errors) for one in ordered]
+
+
+def ceiling(control: Control, route: str | None) -> float:
+    """Compute the highest error rate that the control itself makes plausible."""
+    known = past(control, route)
+    mean = known.errors / known.requests if known.requests else 0.0
+    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * max(mean, known.worst_minute)))
+
+
+def past(control: Control, route: str | None) -> RouteControl:
+    """Give the control's figures on a route; of all routes where the route is new."""
+    if route is None:
+        return control.pooled
+    known = control.routes.get(route)
+    return known if known is not None and known.requests >= LEAST_REQUESTS else control.pooled

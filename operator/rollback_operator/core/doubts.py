@@ -1,0 +1,99 @@
+"""What keeps evidence from being proof: floors that are not met yet, and vetoes.
+
+A floor asks for more of the same. A veto says that something is wrong but that this release is not
+shown to be the cause: people are told, nothing is rolled back.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.arms import LEAST_REQUESTS, Arms, ceiling, in_order, on, total
+from rollback_operator.core.evidence import COARSE_SECONDS, Increment
+from rollback_operator.core.sequential import against_ceiling
+from rollback_operator.core.verdict import SUSPECT_ODDS
+
+LEAST_ERRORS = 10
+NEARLY_ALL = 0.9
+SPIKE_TIMES = 3.0
+LEAST_RATE = 0.001
+CLEAN_REQUESTS = 50
+"""A pod that has served so many and does not fail is known not to."""
+Pods = Mapping[str, tuple[float, float]]
+
+
+def by_pod(new: Sequence[Increment]) -> Pods:
+    """Add up (requests, errors) of each pod that has served."""
+    pods = {one.pod for one in new if one.requests > 0}
+    return {pod: total(one for one in new if one.pod == pod) for pod in sorted(pods)}
+
+
+def failing(pods: Pods, expected: float) -> frozenset[str]:
+    """Name the pods whose own errors are more than chance makes of the expected rate."""
+    rate = max(LEAST_RATE, expected)
+    return frozenset(
+        pod
+        for pod, (requests, errors) in pods.items()
+        if 0 < requests <= errors or errors > requests * rate + 3 * math.sqrt(requests * rate) + 1
+    )
+
+
+def unmet(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> str:
+    """Tell the first floor that is not met, in words; empty when all are."""
+    requests, errors = total(new)
+    served = [one for one in new if one.requests > 0]
+    ends = sorted({one.end for one in served})
+    wanted = min(2, len(arms.living_new))
+    floors: tuple[tuple[bool, Callable[[], str]], ...] = (
+        (requests >= LEAST_REQUESTS, lambda: f"{requests:.0f} of {LEAST_REQUESTS} requests"),
+        (
+            errors >= LEAST_ERRORS or 0 < requests <= errors,
+            lambda: f"{errors:.0f} of {LEAST_ERRORS} errors",
+        ),
+        (len(ends) >= 2, lambda: "only one sample"),  # noqa: PLR2004
+        (
+            len(bad) >= wanted or _is_on_few(arms, by_pod(new), bad),
+            lambda: f"errors on {len(bad)} of {wanted} pods needed",
+        ),
+        (
+            all(any(one.errors > 0 for one in served if one.end == end) for end in ends[-2:]),
+            lambda: "no error in one of the two newest samples",
+        ),
+    )
+    return next((say() for met, say in floors if not met), "")
+
+
+def _is_on_few(arms: Arms, pods: Pods, bad: frozenset[str]) -> bool:
+    """Tell whether one pod, or the pods of one node, have the fault and others surely not."""
+    clean = {
+        pod
+        for pod in arms.living_new
+        if pod not in bad and pods.get(pod, (0, 0))[0] >= CLEAN_REQUESTS
+    }
+    if not bad or not clean:
+        return False
+    nodes = {arms.nodes.get(pod, "") for pod in bad}
+    is_one_node = len(nodes) == 1 and all(arms.nodes.get(pod, "") not in nodes for pod in clean)
+    return len(bad) == 1 or (is_one_node and "" not in nodes)
+
+
+def veto(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> Reason | None:
+    """Tell why the release is not to blame, whatever it is compared with."""
+    return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, by_pod(new), bad) else None
+
+
+def veto_by_history(arms: Arms, new: Sequence[Increment], route: str | None) -> Reason | None:
+    """Tell why a fault that only history speaks against is not the release's."""
+    if arms.control is None:
+        return None
+    # Old pods that had begun to fail alike before they went: the fault is not the release's.
+    begin = min(one.start for one in new)
+    last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
+    if against_ceiling(in_order(last), ceiling(arms.control, route)).value >= SUSPECT_ODDS:
+        return Reason.OLD_REVISION_FAILS_TOO
+    since = [one for one in arms.new if one.end > begin]
+    seconds = max(one.end for one in since) - begin
+    requests, errors = total(new)
+    is_total = errors >= NEARLY_ALL * requests
+    is_spike = 0 < SPIKE_TIMES * arms.control.busiest_minute < total(since)[0] / max(1.0, seconds)
+    return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
