@@ -100,7 +100,7 @@ class ApiServer:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = JSON_PATCH if method == "PATCH" else "application/json"
-        request = self._api.param_serialize(
+        request = await self._api.param_serialize(
             method,
             path,
             query_params=list((query or {}).items()),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from contextlib import suppress
@@ -140,6 +141,7 @@ async def _settle(seen: _LastEvent, started: asyncio.Event, ready: asyncio.Event
 
 def _login(kubeconfig: str | None, **options: Any) -> kopf.ConnectionInfo | None:
     if kubeconfig is not None:
+        os.environ["KUBECONFIG"] = kubeconfig  # the only way to tell kopf which file
         return kopf.login_with_kubeconfig(**options)
     found = kopf.login_with_service_account(**options)
     # A service account's token is rotated: log in anew well before it expires.

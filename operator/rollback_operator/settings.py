@@ -58,6 +58,11 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     def allows(self, url: str, namespace: str) -> bool:
         """Tell whether a policy of this namespace may have its metrics read from there.
 
