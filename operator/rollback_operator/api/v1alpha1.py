@@ -193,6 +193,7 @@ class TargetRef(_Model):
 
     kind: TargetKind = TargetKind.DEPLOYMENT
     name: Name
+    """The Deployment's name; it need not exist yet."""
 
 
 class PrometheusSpec(_Model):
@@ -207,6 +208,7 @@ class CounterSignal(_Model):
     """A counter in Prometheus."""
 
     metric: MetricName
+    """The metric's name, not a query: counters are read raw."""
     matchers: Annotated[
         dict[str, Annotated[str, Field(max_length=256)]],
         Field(
@@ -312,11 +314,14 @@ class MatrixRule(_Model):
     """A severity, its symptoms (any of them), and what is done within which time."""
 
     severity: MatrixSeverity
+    """How bad a release with one of these symptoms is; one rule each, the worst first."""
     when: Annotated[
         list[MatrixCondition],
         Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ]
+    """The symptoms: any of them gives the severity."""
     response: Response
+    """Rollback acts by itself. Investigate asks people to look, Report tells them only."""
     within_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
     """From the first bad sample to the act. It only limits waiting for more evidence: what is
     proved is acted on at once. For an error rate it shrinks as the rate grows."""
@@ -379,6 +384,7 @@ class Remedy(_Model):
     )
 
     type: RemedyType
+    """Undo goes back to an earlier revision, PinImage to a named image, Scale sets the replicas."""
     severities: (
         Annotated[
             list[MatrixSeverity],
@@ -391,9 +397,13 @@ class Remedy(_Model):
     """LastKnownGood: the newest older revision that was recorded as good. Previous: the newest
     older revision. Revision: the one with the number in `revision`."""
     revision: Annotated[int, Field(ge=1)] | None = None
+    """With `to: Revision`: its number, as `kubectl rollout history` shows it."""
     container: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """With PinImage: the container of the pod template whose image is set."""
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\s]+$")] | None = None
+    """With PinImage: the whole reference of the image."""
     replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """With Scale: how many pods there shall be."""
 
     @model_validator(mode="after")
     def _fields_of_its_type(self) -> Self:
@@ -482,6 +492,7 @@ class RollbackPolicySpec(_Model):
         list[Remedy],
         Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = [Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)]
+    """The first that applies to the severity is taken. Default: an undo to the newest good one."""
     verification: VerificationSpec = VerificationSpec()
     safety: SafetySpec = SafetySpec()
 

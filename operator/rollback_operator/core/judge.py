@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.core import explain
-from rollback_operator.core.arms import Arms
+from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, availability
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
@@ -171,7 +171,10 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
     value, reason = _value(leading, scopes[0])
     if value is VerdictValue.WATCHING and not arms.has_control:
-        value, reason = VerdictValue.NO_VERDICT, Reason.NO_CONTROL
+        # Without anything to compare with, only a clean release can be said to do well.
+        clean = scopes[0].errors <= LEAST_CEILING * scopes[0].requests
+        value = VerdictValue.WATCHING if clean else VerdictValue.NO_VERDICT
+        reason = Reason.NO_CONTROL
     return Verdict(
         value,
         reason,

@@ -16,7 +16,6 @@ from rollback_operator.core.watch import Watch
 
 LIMIT = 10
 ENOUGH_REQUESTS = 100
-CLEAN = 0.01
 
 
 def entries(
@@ -128,10 +127,9 @@ def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: fl
     if pooled is None or watch.missing is not None:
         return False
     if verdict.value is VerdictValue.WATCHING:
-        return pooled.requests >= ENOUGH_REQUESTS and verdict.reason is Reason.NO_EVIDENCE_AGAINST
-    if verdict.reason is Reason.NO_CONTROL:
-        # Nothing to compare with, as at adoption: then it must be clean by itself.
-        return pooled.requests >= ENOUGH_REQUESTS and pooled.errors <= CLEAN * pooled.requests
+        # Also with nothing to compare with, as at adoption: then it is clean by itself.
+        nothing_against = verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
+        return pooled.requests >= ENOUGH_REQUESTS and nothing_against
     # A service without traffic, before as well as now, is good by what Kubernetes shows.
     had_none = watch.control is not None and watch.control.pooled.requests < 1
     return verdict.reason is Reason.TOO_FEW_REQUESTS and had_none

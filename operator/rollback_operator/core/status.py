@@ -73,7 +73,9 @@ def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Sever
     health = _health(old, seen)
     if seen.decision is not None:
         value = seen.decision.verdict.value
-        if value is VerdictValue.WATCHING and health is Health.GOOD:
+        is_clean = seen.decision.verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
+        is_trusted = health in (Health.GOOD, Health.ASSUMED)
+        if value is VerdictValue.WATCHING and is_clean and is_trusted:
             value = VerdictValue.HEALTHY
         return value, seen.decision.severity
     known = {
