@@ -166,14 +166,14 @@ def make_increment(**changes: Any) -> Increment:
 
 
 def make_control(
-    requests: float = 36_000,
-    errors: float = 36,
+    requests: float = 180_000,
+    errors: float = 180,
     worst_minute: float = 0.005,
     *,
     routes: Mapping[str, RouteControl] | None = None,
     **changes: Any,
 ) -> Control:
-    """An hour of the old revision at 10 requests a second, 0.1 % of which failed."""
+    """An hour of the old revision at 50 requests a second, 0.1 % of which failed."""
     pooled = RouteControl(requests, errors, worst_minute)
     each = {
         one: RouteControl(requests * share, errors * share, worst_minute)

@@ -1,0 +1,446 @@
+"""What the judge says of whole situations, by counts that are written out."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
+from rollback_operator.core.evidence import Evidence, Increment
+from rollback_operator.core.judge import judge
+from rollback_operator.core.matrix import classify
+from rollback_operator.core.model import Missing, Pod, Workload
+from rollback_operator.core.verdict import BAD_ODDS, Method, Verdict
+from rollback_operator.core.watch import Watch, open_watch
+from tests.builders import (
+    LIST,
+    PURCHASE,
+    RESERVE,
+    T0,
+    make_control,
+    make_deployment,
+    make_increment,
+    make_pod,
+    make_question,
+    make_workload,
+)
+
+BAD, SUSPECT, WATCHING, NONE = (
+    VerdictValue.BAD,
+    VerdictValue.SUSPECT,
+    VerdictValue.WATCHING,
+    VerdictValue.NO_VERDICT,
+)
+NEW = tuple(f"new-{number}" for number in range(4))
+OLD = tuple(f"old-{number}" for number in range(4))
+
+
+def served(
+    pods: tuple[str, ...],
+    *counts: tuple[float, float],
+    route: str = PURCHASE,
+    begin: float = 2.0,
+    apart: float = 0.0,
+) -> list[Increment]:
+    """Each pod's (requests, errors) in samples five seconds apart, `apart` from pod to pod."""
+    return [
+        make_increment(
+            pod=pod,
+            route=route,
+            start=begin + 5 * index + apart * number,
+            end=begin + 5 * index + 5 + apart * number,
+            requests=float(requests),
+            errors=float(errors),
+        )
+        for number, pod in enumerate(pods)
+        for index, (requests, errors) in enumerate(counts)
+    ]
+
+
+def pod_of(name: str, **changes) -> Pod:
+    version = "v2" if name.startswith("new") else "v1"
+    created = 0 if version == "v2" else -3600
+    fields = {"created": T0 + created, "started": T0 + created + 1, "ready_since": T0 + created + 2}
+    return make_pod(name=name, version=version, node=f"node-of-{name}", **(fields | changes))
+
+
+def watch_of(*counts: list[Increment], gone: tuple[str, ...] = (), **changes) -> Watch:
+    """A watch that has counted so; pods of the old revision are alive unless they are `gone`."""
+    increments = tuple(sorted((one for all_ in counts for one in all_), key=lambda one: one.end))
+    seen: dict[str, float] = {}
+    for one in increments:
+        seen[one.pod] = max(one.end, seen.get(one.pod, 0.0))
+    pods = tuple(
+        pod_of(name, **({"terminating": True, "ready": False} if name in gone else {}))
+        for name in seen
+    )
+    evidence = Evidence(T0, seen=seen, increments=increments, interval=5.0)
+    watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
+    fields = {"evidence": evidence, "control": make_control(), "missing": None, "pods": pods}
+    return replace(watch, **(fields | changes))
+
+
+def judged(
+    watch: Watch, workload: Workload | None = None, *, now: float | None = None, **changes
+) -> Verdict:
+    newest = watch.evidence.newest or T0
+    workload = workload or make_workload(pods=watch.pods)
+    at = newest + 0.3 if now is None else T0 + now
+    return judge(watch, workload, make_question(**changes), at)
+
+
+def severity(verdict: Verdict) -> str | None:
+    match = classify(RUNBOOK_MATRIX, verdict, BAD_ODDS)
+    return match.rule.severity.value if match else None
+
+
+CLEAN = [(20, 0)] * 4
+ALL = [(20, 20)] * 3
+FIFTH = [(60, 12)] * 4
+
+ROWS = {
+    # -- old pods are gone: history and onset
+    "clean release": (watch_of(served(NEW, *CLEAN)), WATCHING, Reason.NO_EVIDENCE_AGAINST, None),
+    "all purchases fail, no old pod left, two samples": (
+        watch_of(served(NEW, *ALL[:2]), served(NEW, *CLEAN[:2], route=LIST)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "all purchases fail, one sample of each pod, at offsets": (
+        watch_of(served(NEW, (20, 20), apart=0.7)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "all purchases fail, only one time of samples": (
+        watch_of(served(NEW, (20, 20))),
+        WATCHING,
+        Reason.EVIDENCE_GATHERING,
+        None,
+    ),
+    "a fifth fails": (
+        watch_of(served(NEW, *FIFTH)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "3 % fail: fix forward": (
+        watch_of(served(NEW, *[(60, 2)] * 12)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P4",
+    ),
+    "warm-up errors that stop": (
+        watch_of(served(NEW, (60, 20), (60, 6), (60, 0), (60, 0))),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "warm-up errors, still in the first ten seconds": (
+        watch_of(served(NEW, (60, 20))),
+        NONE,
+        Reason.TOO_FEW_REQUESTS,
+        None,
+    ),
+    "errors that ceased": (
+        watch_of(served(NEW, (60, 50), (60, 55), (60, 52), (60, 58), (60, 56), (60, 0), (60, 0))),
+        WATCHING,
+        Reason.EVIDENCE_GATHERING,
+        None,
+    ),
+    "environment fails 20 s after a clean start": (
+        watch_of(served(NEW, *[(60, 0)] * 4, *FIFTH)),
+        SUSPECT,
+        Reason.ENVIRONMENT_SUSPECTED,
+        None,
+    ),
+    "old pods had begun to fail before they went": (
+        watch_of(served(NEW, *FIFTH), served(OLD, (60, 12), (60, 13), begin=-8), gone=OLD),
+        SUSPECT,
+        Reason.OLD_REVISION_FAILS_TOO,
+        None,
+    ),
+    "one pod of four fails": (
+        watch_of(served(NEW[:1], *[(60, 60)] * 4), served(NEW[1:], *[(60, 0)] * 4)),
+        SUSPECT,
+        Reason.FEW_PODS_AFFECTED,
+        None,
+    ),
+    "one pod of four fails, the others now and then": (
+        watch_of(served(NEW[:1], *[(60, 60)] * 4), served(NEW[1:], *[(60, 1)] * 4)),
+        SUSPECT,
+        Reason.FEW_PODS_AFFECTED,
+        None,
+    ),
+    "one pod fails, the others have hardly served": (
+        watch_of(served(NEW[:1], *[(60, 60)] * 4), served(NEW[1:], *[(5, 0)] * 4)),
+        WATCHING,
+        Reason.EVIDENCE_GATHERING,
+        None,
+    ),
+    "one replica, all fail": (
+        watch_of(served(NEW[:1], *[(30, 30)] * 2)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "low traffic: one of one": (
+        watch_of(served(NEW[:1], (1, 1))),
+        NONE,
+        Reason.TOO_FEW_REQUESTS,
+        None,
+    ),
+    "low traffic: nineteen of nineteen": (
+        watch_of(served(NEW, (4, 4), apart=0.3), served(NEW[:1], (3, 3), begin=7)),
+        NONE,
+        Reason.TOO_FEW_REQUESTS,
+        None,
+    ),
+    "five times the traffic and errors of overload": (
+        watch_of(served(NEW, *[(300, 60)] * 4)),
+        SUSPECT,
+        Reason.TRAFFIC_SPIKE,
+        None,
+    ),
+    "five times the traffic, all fails": (
+        watch_of(served(NEW, *[(300, 299)] * 4)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "a control that had it too": (
+        watch_of(served(NEW, *FIFTH), control=make_control(errors=36_000, worst_minute=0.21)),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "no control": (watch_of(served(NEW, *FIFTH), control=None), NONE, Reason.NO_CONTROL, None),
+    "a control of a minute's traffic that is too small": (
+        watch_of(served(NEW, *FIFTH), control=make_control(requests=50, errors=0)),
+        NONE,
+        Reason.NO_CONTROL,
+        None,
+    ),
+    "probes fail": (
+        watch_of(served(NEW, *ALL, route="/health/live"), served(NEW, *CLEAN)),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "a route that is new has the whole control for its past": (
+        watch_of(served(NEW, *ALL, route="/new"), served(NEW, *CLEAN[:3])),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    # -- old pods live: the same seconds
+    "all purchases fail beside old pods": (
+        watch_of(served(NEW[:2], *ALL), served(OLD[:2], *CLEAN)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "a fifth fails beside old pods": (
+        watch_of(served(NEW[:2], *FIFTH), served(OLD[:2], *[(60, 0)] * 5)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "both revisions fail": (
+        watch_of(served(NEW[:2], *FIFTH), served(OLD[:2], *FIFTH, (60, 12))),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "both revisions fail entirely": (
+        watch_of(served(NEW[:2], *ALL), served(OLD[:2], *ALL)),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "a burst on both, read on the new pods first": (
+        watch_of(
+            served(NEW[:2], *CLEAN, (20, 15), apart=0.2),
+            served(OLD[:2], *CLEAN, (20, 0), begin=1.0, apart=0.2),
+        ),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "a burst on both, read at offsets": (
+        watch_of(
+            served(NEW[:2], *CLEAN, (20, 15), (20, 0), apart=0.4),
+            served(OLD[:2], *CLEAN, (20, 5), (20, 10), (20, 0), begin=-0.5, apart=0.4),
+        ),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "errors in clumps on any pod": (
+        watch_of(
+            served(NEW[:1], (60, 0), (60, 14), (60, 0), (60, 12)),
+            served(NEW[1:2], (60, 13), (60, 0), (60, 11), (60, 11)),
+            served(OLD[:1], (60, 12), (60, 0), (60, 0), (60, 0), (60, 0)),
+            served(OLD[1:2], (60, 0), (60, 0), (60, 13), (60, 0), (60, 0)),
+        ),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "proved beside old pods that went since": (
+        watch_of(
+            served(NEW[:2], *[(20, 0)] * 8, *ALL, *ALL),
+            served(OLD[:2], *[(20, 0)] * 14),
+            gone=OLD,
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "a pod that restarted since, failing as before": (
+        watch_of(
+            served(NEW, *FIFTH, *FIFTH),
+            pods=tuple(pod_of(name, started=T0 + 30, restarts=1) for name in NEW),
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "a new pod that is not ready yet is not waited for": (
+        watch_of(
+            served(NEW[:1], *ALL),
+            pods=(pod_of(NEW[0]), pod_of(NEW[1], ready=False, ready_since=None)),
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("watch", "value", "reason", "expected"), ROWS.values(), ids=ROWS)
+def test_verdict(watch, value, reason, expected) -> None:
+    verdict = judged(watch)
+    assert (verdict.value, verdict.reason, severity(verdict)) == (value, reason, expected)
+    assert verdict.message
+
+
+def test_pods_of_one_bad_node_are_not_the_release() -> None:
+    watch = watch_of(served(NEW[:2], *[(60, 60)] * 4), served(NEW[2:], *[(60, 0)] * 4))
+    at = {NEW[0]: "n1", NEW[1]: "n1", NEW[2]: "n2", NEW[3]: "n3"}
+    pods = tuple(replace(pod, node=at[pod.name]) for pod in watch.pods)
+    assert judged(replace(watch, pods=pods)).reason is Reason.FEW_PODS_AFFECTED
+    spread = tuple(replace(pod, node="n1") for pod in watch.pods)
+    assert judged(replace(watch, pods=spread)).value is BAD
+
+
+def test_the_method_is_told() -> None:
+    alone = judged(watch_of(served(NEW, *ALL)))
+    beside = judged(watch_of(served(NEW[:2], *ALL), served(OLD[:2], *CLEAN)))
+    assert alone.leading.method is Method.HISTORY
+    assert beside.leading.method is Method.CONTROL
+    assert alone.leading.blame.is_from_first_request
+    assert beside.leading.blame is None
+
+
+def test_the_odds_are_shared_out_among_the_scopes() -> None:
+    one = judged(watch_of(served(NEW, *ALL)), purchase_routes=())
+    three = judged(watch_of(served(NEW, *ALL), served(NEW, *CLEAN, route=RESERVE)))
+    assert [scope.route for scope in one.scopes] == [None]
+    assert [scope.route for scope in three.scopes] == [None, PURCHASE, RESERVE]
+    assert one.scopes[0].odds > three.scopes[0].odds
+
+
+# -- nothing to judge from -------------------------------------------------------------------------
+
+GOOD = watch_of(served(NEW, *CLEAN))
+
+
+@pytest.mark.parametrize(
+    ("watch", "now", "value", "reason"),
+    [
+        (
+            replace(GOOD, missing=Missing(Reason.NOT_A_NUMBER, "NaN")),
+            None,
+            NONE,
+            Reason.NOT_A_NUMBER,
+        ),
+        (
+            replace(GOOD, missing=Missing(Reason.PROVIDER_UNREACHABLE, "down")),
+            None,
+            NONE,
+            Reason.PROVIDER_UNREACHABLE,
+        ),
+        (open_watch("digest-v2", T0, frozenset()), 5, NONE, Reason.NOT_YET_READ),
+        (replace(GOOD, skew=6.0), None, NONE, Reason.CLOCK_SKEW),
+        (replace(GOOD, skew=-6.0), None, NONE, Reason.CLOCK_SKEW),
+        (replace(GOOD, skew=3.0), 19.2, WATCHING, Reason.NO_EVIDENCE_AGAINST),
+        (GOOD, 22 + 14.9, WATCHING, Reason.NO_EVIDENCE_AGAINST),
+        (GOOD, 22 + 15.1, NONE, Reason.SAMPLES_STALE),
+        (watch_of(pods=(pod_of("new-0"),)), 10, WATCHING, Reason.EVIDENCE_GATHERING),
+        (watch_of(pods=(pod_of("new-0"),)), 60, NONE, Reason.NO_SERIES),
+        (watch_of(served(OLD, *CLEAN), pods=(pod_of("new-0"),)), 60, NONE, Reason.NO_SERIES),
+        (
+            watch_of(pods=(pod_of("new-0", ready=False, ready_since=None),)),
+            100,
+            WATCHING,
+            Reason.EVIDENCE_GATHERING,
+        ),
+    ],
+    ids=[
+        "not a number",
+        "provider down",
+        "not read yet",
+        "clock ahead",
+        "clock behind",
+        "skew below the interval",
+        "as old as may be",
+        "stale",
+        "not scraped yet",
+        "never scraped",
+        "only the old revision is scraped",
+        "not ready yet",
+    ],
+)
+def test_missing_data_is_neither_good_nor_bad(watch, now, value, reason) -> None:
+    verdict = judged(watch, now=now)
+    assert (verdict.value, verdict.reason) == (value, reason)
+    assert severity(verdict) is None
+
+
+# -- Kubernetes beside the counters ----------------------------------------------------------------
+
+
+def stuck(watch: Watch, **changes) -> Workload:
+    pods = (*watch.pods, pod_of("new-9", ready=False, ready_since=None, **changes))
+    return make_workload(pods=pods, deployment=make_deployment(available=3, updated=2, total=5))
+
+
+def test_a_stuck_rollout_is_bad_without_a_sample() -> None:
+    watch = watch_of()
+    verdict = judged(watch, stuck(watch, own_failure="CrashLoopBackOff"), now=301)
+    assert (verdict.value, verdict.reason) == (BAD, Reason.STUCK_ROLLOUT)
+    assert verdict.first_bad == T0
+    assert severity(verdict) == "P2"
+
+
+def test_a_stuck_rollout_does_not_hide_that_all_purchases_fail() -> None:
+    watch = watch_of(served(NEW, *ALL, begin=290))
+    verdict = judged(watch, stuck(watch, own_failure="CrashLoopBackOff"), now=310)
+    assert verdict.reason is Reason.STUCK_ROLLOUT
+    assert severity(verdict) == "P1"
+
+
+@pytest.mark.parametrize(
+    ("counts", "value", "reason"),
+    [
+        (CLEAN, NONE, Reason.ENVIRONMENT_PREVENTS_PODS),
+        (ALL, BAD, Reason.ERROR_RATE_ABOVE_CONTROL),
+    ],
+    ids=["nothing against it", "the others fail"],
+)
+def test_a_pod_without_room_says_nothing(counts, value, reason) -> None:
+    watch = watch_of(served(NEW, *counts))
+    verdict = judged(watch, stuck(watch, environment="0/3 nodes are available"))
+    assert (verdict.value, verdict.reason) == (value, reason)
