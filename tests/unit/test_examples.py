@@ -108,3 +108,19 @@ def test_the_full_example_shows_the_defaults() -> None:
     assert spec.signals.requests.metric == bare.signals.requests.metric
     assert spec.signals.errors.metric == bare.signals.errors.metric
     assert [each.model_copy(update={"severities": None}) for each in spec.remedies] == bare.remedies
+
+
+def test_every_field_that_people_write_is_explained() -> None:
+    schema = _schema()["properties"]["spec"]
+
+    assert list(_unexplained(schema, "spec")) == []
+
+
+def _unexplained(node: Mapping[str, Any], path: str) -> Iterator[str]:
+    if "description" not in node:
+        yield path
+    for name, child in node.get("properties", {}).items():
+        yield from _unexplained(child, f"{path}.{name}")
+    # A list's items need words of their own only where they have fields.
+    for name, child in node.get("items", {}).get("properties", {}).items():
+        yield from _unexplained(child, f"{path}[].{name}")
