@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,22 @@ import yaml
 
 from lab.control_plane import ControlPlane
 from lab.errors import LabError
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Health,
+    LastRollback,
+    LedgerEntry,
+    MatrixSeverity,
+    Outcome,
+    Revision,
+    RollbackPolicyStatus,
+    RollbackStatus,
+    Severity,
+    StepName,
+    StepStatus,
+    StoredStrategy,
+    VerdictValue,
+)
 from tests.integration.manifests import NAMESPACE, REVISION, WRONG, Manifest, policy, rollback
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +46,49 @@ def cluster() -> Iterator[ControlPlane]:
             found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
         found.kubectl("create", "namespace", NAMESPACE)
         yield found
+
+
+NOW = datetime(2030, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC)
+CONDITION = Condition(
+    type="Ready",
+    status="True",
+    observed_generation=3,
+    last_transition_time=NOW,
+    reason="WatchingTarget",
+    message="all is well",
+)
+ENTRY = LedgerEntry(
+    number=7,
+    template_hash="6d5f9c",
+    digest="a" * 64,
+    release="b" * 64,
+    images=["ticket-service:v1"],
+    since=NOW,
+    health=Health.GOOD,
+    reason="ten minutes without anything bad",
+)
+FULL_POLICY_STATUS = RollbackPolicyStatus(
+    observed_generation=3,
+    conditions=[CONDITION],
+    revision=Revision(**ENTRY.model_dump(exclude={"health", "reason"})),
+    last_known_good=Revision(**ENTRY.model_dump(exclude={"health", "reason"})),
+    verdict=VerdictValue.HEALTHY,
+    severity=Severity.P2,
+    revisions=[ENTRY],
+    last_rollback=LastRollback(name="x", outcome=Outcome.VERIFIED, time=NOW),
+)
+FULL_ROLLBACK_STATUS = RollbackStatus(
+    conditions=[CONDITION],
+    severity=MatrixSeverity.P1,
+    step=StepName.VERIFY,
+    steps=[
+        StepStatus(name=name, started_time=NOW, finished_time=NOW, attempts=2, message="done")
+        for name in StepName
+    ],
+    strategy=StoredStrategy(max_surge="25%", max_unavailable="1"),
+    outcome=Outcome.VERIFIED,
+    finished_time=NOW,
+)
 
 
 def send(cluster: ControlPlane, manifest: Manifest, *options: str) -> str:
@@ -147,6 +207,20 @@ def test_a_status_is_no_part_of_what_people_write(cluster: ControlPlane) -> None
     stored = json.loads(send(cluster, manifest, "--output=json"))
 
     assert "status" not in stored
+
+
+def test_nothing_of_a_full_status_is_dropped(cluster: ControlPlane) -> None:
+    """The API server cuts off what its schema does not know, and says nothing."""
+    send(cluster, policy())
+    send(cluster, rollback())
+    for kind, status in (("rbp", FULL_POLICY_STATUS), ("rbk", FULL_ROLLBACK_STATUS)):
+        written = status.model_dump(mode="json", by_alias=True)
+        _patch_status(cluster, kind, written)
+        target = (kind, "ticket-service", "-n", NAMESPACE, "--output=json")
+        read = json.loads(cluster.kubectl("get", *target))["status"]
+
+        assert read == written
+        assert type(status).model_validate(read) == status
 
 
 def test_one_category_lists_both_kinds(cluster: ControlPlane) -> None:
