@@ -5,12 +5,14 @@ stored but the time at which the template changed.
 """
 
 from dataclasses import dataclass, replace
+from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.evidence import Evidence, fold
 from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
 
 DEFAULT_STARTUP_SECONDS = 30.0
+LONGEST_STARTUP_SECONDS = 600.0
 NOT_YET_READ = Missing(Reason.NOT_YET_READ, "metrics have not been read yet")
 
 
@@ -53,7 +55,8 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         for pod in workload.pods
         if pod.pod_hash in watch.control_hashes and pod.ready_since is not None
     ]
-    startup = min(600.0, max(startups)) if startups else watch.startup
+    # A pod that was unready for a moment has become ready long after its start: not the longest.
+    startup = min(LONGEST_STARTUP_SECONDS, median_low(startups)) if startups else watch.startup
     return replace(watch, unavailable_since=since, startup=startup, pods=tuple(pods.values()))
 
 

@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.model import Missing
+from rollback_operator.core.watch import NOT_YET_READ, open_watch, with_reading, with_workload
+from tests.builders import (
+    T0,
+    make_counters,
+    make_deployment,
+    make_pod,
+    make_pods,
+    make_series,
+    make_workload,
+)
+
+WATCH = open_watch("digest-v2", T0, frozenset({"hashv1"}))
+
+
+def test_it_opens_knowing_nothing() -> None:
+    assert WATCH.missing is NOT_YET_READ
+    assert WATCH.evidence.opened == T0
+    assert WATCH.pods == ()
+
+
+def test_an_answer_ends_the_lack_of_one_and_is_kept_through_the_next_lack() -> None:
+    watch = with_workload(WATCH, make_workload(), T0 + 3)
+    pod = watch.pods[0].name
+    read = with_reading(watch, make_counters([make_series([(7, 50)], pod=pod)]))
+    assert read.missing is None
+    assert sum(one.requests for one in read.evidence.increments) == 50
+    lost = with_reading(read, Missing(Reason.PROVIDER_UNREACHABLE, "down"))
+    assert lost.missing.reason is Reason.PROVIDER_UNREACHABLE
+    assert lost.evidence == read.evidence
+
+
+def test_a_pod_outlives_its_listing_but_not_as_a_living_one() -> None:
+    both = make_workload(pods=make_pods(2))
+    watch = with_workload(WATCH, both, T0 + 3)
+    watch = with_workload(watch, replace(both, pods=both.pods[:1]), T0 + 8)
+    kept, gone = watch.pods
+    assert (kept.ready, kept.terminating) == (True, False)
+    assert (gone.ready, gone.terminating) == (False, True)
+
+
+def test_an_outage_is_dated_once_and_forgotten_when_it_is_over() -> None:
+    down = make_workload(deployment=make_deployment(available=0))
+    first = with_workload(WATCH, down, T0 + 5)
+    assert with_workload(first, down, T0 + 9).unavailable_since == T0 + 5
+    assert with_workload(first, make_workload(), T0 + 9).unavailable_since is None
+    empty = make_workload(deployment=make_deployment(available=0, replicas=0))
+    assert with_workload(WATCH, empty, T0 + 5).unavailable_since is None
+
+
+@pytest.mark.parametrize(
+    ("ready_after", "expected"),
+    [
+        ([], 30.0),
+        ([None], 30.0),
+        ([12], 12.0),
+        ([10, 12, 14], 12.0),
+        ([10, 12, 86_400], 12.0),
+        ([86_400], 600.0),
+    ],
+    ids=[
+        "no old pod",
+        "none ready",
+        "one",
+        "the one between",
+        "one was unready for a moment yesterday: its last transition tells nothing",
+        "and never longer than ten minutes",
+    ],
+)
+def test_how_long_an_old_pod_took_to_become_ready(ready_after, expected) -> None:
+    pods = tuple(
+        make_pod(
+            number,
+            "v1",
+            created=T0 - 90_000,
+            ready_since=None if after is None else T0 - 90_000 + after,
+        )
+        for number, after in enumerate(ready_after)
+    )
+    assert with_workload(WATCH, make_workload(pods=pods), T0).startup == expected
