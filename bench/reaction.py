@@ -1,0 +1,205 @@
+"""How fast a bad release is taken back, and whether a good one is left alone: real node, real load.
+
+    python -m bench.reaction [--runs 20] [--rate 50] [--output bench/results/reaction.json]
+
+Per run: 4 replicas under load, a release goes out, and the clock runs from the first request that
+failed for a user to the undo that the API server has answered. Figures are multiples of the scrape
+interval, so that another machine's can be laid beside them; the load average tells how busy this
+one was. A second service gets good releases meanwhile and must not be rolled back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab import images, session
+from lab.loadgen import Failure, Load
+from lab.tickets import TicketService, install_operator, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "bench" / "results" / "reaction.json"
+SCRAPE_SECONDS = 5.0
+HISTORY_SECONDS = 75
+BETWEEN_SECONDS = 8
+HEALTHY_SECONDS = 40
+OUTCOME_SECONDS = 180
+SAFETY = {"cooldownSeconds": 0, "maxRollbacksPerDay": 100, "goodAfterSeconds": 20}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured."""
+
+    runs: int
+    rate: float
+    folder: Path
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.reaction", description=__doc__)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=50)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument(
+        "--inside", nargs=2, metavar=("OPERATOR", "SERVICE"), help=argparse.SUPPRESS
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.inside is None:
+        return _outside(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(arguments.runs, arguments.rate, Path(folder))
+        found = _measure(plan, *map(Path, arguments.inside))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found["summary"], indent=1))
+    return 0
+
+
+def _outside(argv: Sequence[str]) -> int:
+    """Build what a node cannot build, then measure inside one."""
+    archives = [str(images.build(name)) for name in ("rollback-operator", "ticket-service")]
+    inside = [sys.executable, "-m", "bench.reaction", *argv, "--inside", *archives]
+    return subprocess.call([sys.executable, "-m", "lab", "run", "node", "--", *inside], cwd=ROOT)
+
+
+def _measure(plan: Plan, operator: Path, service: Path) -> dict[str, Any]:
+    lab = session.current()
+    lab.import_image(service)
+    install_operator(lab, operator)
+    began = datetime.now(UTC)
+    with ThreadPoolExecutor(2) as lanes:
+        bad = lanes.submit(_bad_releases, lab, plan)
+        good = lanes.submit(_good_releases, lab, plan)
+        runs = {**bad.result(), **good.result()}
+    return {
+        "command": f"python -m bench.reaction --runs {plan.runs} --rate {plan.rate:g}",
+        "began": began.isoformat(timespec="seconds"),
+        "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
+        "cores": os.cpu_count(),
+        "scrapeSeconds": SCRAPE_SECONDS,
+        "requestsPerSecond": plan.rate,
+        "summary": {name: _summary(name, found) for name, found in runs.items()},
+        "runs": runs,
+    }
+
+
+def _bad_releases(lab: session.Session, plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    tickets = _service(lab, "reaction-bad", plan)
+    found: dict[str, list[dict[str, Any]]] = {}
+    with _load(tickets, plan) as load:
+        time.sleep(HISTORY_SECONDS)
+        for version in ("v1.3.0", "v1.3.1"):
+            found[version] = []
+            for number in range(plan.runs):
+                found[version].append(_bad_release(tickets, load, version))
+                print(f"{version} {number + 1}/{plan.runs}: {found[version][-1]}", flush=True)
+                time.sleep(BETWEEN_SECONDS)
+    return found
+
+
+def _bad_release(tickets: TicketService, load: Load, version: str) -> dict[str, Any]:
+    known = {one["metadata"]["name"] for one in tickets.rollbacks()}
+    released = datetime.now(UTC)
+    tickets.release(version)
+
+    def ended() -> dict[str, Any] | None:
+        fresh = [one for one in tickets.rollbacks() if one["metadata"]["name"] not in known]
+        return next((one for one in fresh if one.get("status", {}).get("outcome")), None)
+
+    record = wait_for(f"the end of the rollback of {version}", OUTCOME_SECONDS, ended)
+    failures = [one for one in load.failures() if one.time >= released]
+    steps = {one["name"]: one for one in record["status"]["steps"]}
+    undo = datetime.fromisoformat(steps["Undo"]["finishedTime"])
+    first = failures[0].time
+    return {
+        "intervals": round((undo - first).total_seconds() / SCRAPE_SECONDS, 2),
+        "lastFailureIntervals": round(
+            (failures[-1].time - first).total_seconds() / SCRAPE_SECONDS, 2
+        ),
+        "failedRequests": len(failures),
+        "severity": record["spec"]["severity"],
+        "outcome": record["status"]["outcome"],
+        "rollbacks": len(tickets.rollbacks()) - len(known),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def _good_releases(lab: session.Session, plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    tickets = _service(lab, "reaction-good", plan)
+    found: list[dict[str, Any]] = []
+    with _load(tickets, plan) as load:
+        time.sleep(HISTORY_SECONDS)
+        for number in range(plan.runs):
+            released = datetime.now(UTC)
+            tickets.release("v1.4.0")
+            tickets.wait_rolled_out()
+            time.sleep(HEALTHY_SECONDS)
+            found.append(
+                {
+                    "rollbacks": len(tickets.rollbacks()),
+                    "image": tickets.image(),
+                    "verdict": tickets.policy()["status"]["verdict"],
+                    "failedRequests": len(_since(load.failures(), released)),
+                    "load": round(os.getloadavg()[0], 1),
+                }
+            )
+            print(f"v1.4.0 {number + 1}/{plan.runs}: {found[-1]}", flush=True)
+            tickets.release("v1.2.3")
+            tickets.wait_rolled_out()
+            time.sleep(BETWEEN_SECONDS)
+    return {"v1.4.0": found}
+
+
+def _since(failures: Sequence[Failure], moment: datetime) -> list[Failure]:
+    return [one for one in failures if one.time >= moment]
+
+
+def _service(lab: session.Session, namespace: str, plan: Plan) -> TicketService:
+    tickets = TicketService(lab, namespace)
+    tickets.deploy("v1.2.3")
+    tickets.apply_policy({"safety": SAFETY})
+    (plan.folder / namespace).mkdir()
+    return tickets
+
+
+def _load(tickets: TicketService, plan: Plan) -> Load:
+    return tickets.load(plan.rate, plan.folder / tickets.namespace)
+
+
+def _summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    failed = [one["failedRequests"] for one in runs]
+    common = {
+        "runs": len(runs),
+        "failedRequestsMedian": statistics.median(failed),
+        "failedRequestsMax": max(failed),
+    }
+    if name == "v1.4.0":
+        return {**common, "rollbacks": runs[-1]["rollbacks"]}
+    intervals = [one["intervals"] for one in runs]
+    return {
+        **common,
+        "intervalsMedian": statistics.median(intervals),
+        "intervalsMax": max(intervals),
+        "verified": sum(one["outcome"] == "Verified" for one in runs),
+        "severities": {
+            kind: sum(one["severity"] == kind for one in runs)
+            for kind in sorted({one["severity"] for one in runs})
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
