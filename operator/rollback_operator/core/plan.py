@@ -306,8 +306,9 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
     if remedy.to is UndoTo.LAST_KNOWN_GOOD:
         return last_known_good(case.ledger, case.workload)
-    current = case.workload.deployment.revision
-    older = [one for one in case.workload.replica_sets if one.revision != current]
+    # By the template: the Deployment's number may lag behind that of its newest ReplicaSet.
+    current = case.workload.deployment.template.digest
+    older = [one for one in case.workload.replica_sets if one.template.digest != current]
     if remedy.to is UndoTo.REVISION:
         return next((one for one in older if one.revision == remedy.revision), None)
     return max(older, key=lambda one: one.revision, default=None)

@@ -1,0 +1,238 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Health, Mode, VerdictValue
+from rollback_operator.core.ledger import (
+    LIMIT,
+    entries,
+    health_of,
+    is_proved_good,
+    last_known_good,
+    with_health,
+)
+from rollback_operator.core.model import Missing
+from rollback_operator.core.watch import open_watch
+from tests.builders import (
+    T0,
+    at,
+    make_control,
+    make_deployment,
+    make_entry,
+    make_pods,
+    make_ref,
+    make_replica_set,
+    make_rollback,
+    make_scope,
+    make_template,
+    make_verdict,
+    make_watching,
+    make_workload,
+)
+
+GOOD, ASSUMED, UNKNOWN, BAD = Health.GOOD, Health.ASSUMED, Health.UNKNOWN, Health.BAD
+
+
+def healths(found) -> dict[str, Health]:
+    return {f"v{one.number}": one.health for one in found}
+
+
+ROLLING = make_workload(deployment=make_deployment(updated=1, available=3))
+ROLLED_BACK = make_rollback()
+
+
+@pytest.mark.parametrize(
+    ("known", "workload", "rollbacks", "expected"),
+    [
+        ([], make_workload(), [], {"v2": ASSUMED}),
+        ([], ROLLING, [], {"v2": UNKNOWN}),
+        ([make_entry("v1")], make_workload(), [], {"v2": UNKNOWN, "v1": GOOD}),
+        ([make_entry("v1")], make_workload(older=()), [], {"v2": UNKNOWN}),
+        (
+            [make_entry("v2", UNKNOWN), make_entry("v1")],
+            make_workload(),
+            [ROLLED_BACK],
+            {"v2": BAD, "v1": GOOD},
+        ),
+        ([], make_workload(), [ROLLED_BACK], {"v2": BAD}),
+        ([], make_workload("v3", older=("v2", "v1")), [ROLLED_BACK], {"v3": ASSUMED, "v2": BAD}),
+        (
+            [make_entry("v2", ASSUMED)],
+            make_workload(),
+            [ROLLED_BACK],
+            {"v2": BAD},
+        ),
+        ([make_entry("v2", GOOD)], make_workload(), [ROLLED_BACK], {"v2": GOOD}),
+    ],
+    ids=[
+        "adoption: it was running",
+        "adoption in the middle of a rollout",
+        "a new revision",
+        "a ReplicaSet that is gone is forgotten",
+        "rolled back",
+        "rolled back, and the status was lost",
+        "rolled back long ago, and the status was lost",
+        "assumed, and rolled back",
+        "rolled back, and found good since",
+    ],
+)
+def test_entries(known, workload, rollbacks, expected) -> None:
+    assert healths(entries(known, workload, rollbacks, at())) == expected
+
+
+def test_a_release_keeps_its_health_when_its_revision_gets_a_new_number() -> None:
+    workload = make_workload()
+    again = make_replica_set("v1", revision=3)
+    workload = replace(workload, replica_sets=(workload.replica_sets[0], again))
+    found = entries([make_entry("v2", BAD), make_entry("v1")], workload, [], at())
+    assert healths(found) == {"v3": GOOD, "v2": BAD}
+
+
+def test_a_restart_inherits_the_health_of_its_release() -> None:
+    restarted = make_template("v1", digest="digest-v1-restarted")
+    workload = make_workload(
+        "v2",
+        replica_sets=(make_replica_set("v2", template=restarted), make_replica_set("v1")),
+        deployment=make_deployment("v2", template=restarted),
+    )
+    found = entries([make_entry("v1")], workload, [], at())
+    assert [(one.number, one.health, one.digest) for one in found] == [
+        (2, GOOD, "digest-v1-restarted"),
+        (1, GOOD, "digest-v1"),
+    ]
+
+
+def test_at_most_ten_are_kept_the_newest_first() -> None:
+    versions = [f"v{n}" for n in range(14, 0, -1)]
+    known = [make_entry(one) for one in versions]
+    found = entries(known, make_workload("v14", older=versions[1:]), [], at())
+    assert [one.number for one in found] == list(range(14, 14 - LIMIT, -1))
+
+
+def test_health_is_recorded_and_cut_to_its_bound() -> None:
+    found = with_health([make_entry("v2", UNKNOWN), make_entry("v1")], "release-v2", BAD, "x" * 999)
+    assert healths(found) == {"v2": BAD, "v1": GOOD}
+    assert len(found[0].reason) == 256
+    assert health_of(found, "release-v2") is BAD
+    assert health_of(found, "release-v9") is None
+    same = [make_entry("v1", reason="ten minutes")]
+    assert with_health(same, "release-v1", GOOD, "again") == same
+
+
+@pytest.mark.parametrize(
+    ("ledger", "expected"),
+    [
+        ([make_entry("v2", ASSUMED), make_entry("v1", GOOD)], "v1"),
+        ([make_entry("v2", GOOD), make_entry("v1", GOOD)], "v2"),
+        ([make_entry("v2", UNKNOWN), make_entry("v1", ASSUMED)], "v1"),
+        ([make_entry("v2", BAD), make_entry("v1", UNKNOWN)], None),
+        ([make_entry("v2", BAD)], "v1"),
+        ([], "v2"),
+        ([make_entry("v3", GOOD), make_entry("v2", BAD), make_entry("v1", BAD)], None),
+    ],
+    ids=[
+        "good before assumed",
+        "the newest good one",
+        "assumed before one that was still being watched",
+        "never a bad one, nor one that was still being watched",
+        "one that nothing was ever seen of",
+        "the newest of those",
+        "the current one is no way back",
+    ],
+)
+def test_last_known_good(ledger, expected) -> None:
+    workload = make_workload("v3", older=("v2", "v1"))
+    found = last_known_good(ledger, workload)
+    assert (f"v{found.revision}" if found else None) == expected
+
+
+# -- becoming good ---------------------------------------------------------------------------------
+
+WATCH = replace(
+    open_watch("digest-v2", T0, frozenset({"hashv1"})), missing=None, control=make_control()
+)
+CLEAN = make_watching()
+FEW = make_watching(reason=Reason.TOO_FEW_REQUESTS, value=VerdictValue.NO_VERDICT)
+ALONE = make_watching(reason=Reason.NO_CONTROL)
+UNCLEAN = make_watching(reason=Reason.NO_CONTROL, value=VerdictValue.NO_VERDICT)
+IDLE = make_control(requests=0, errors=0)
+
+
+def scoped(verdict, requests: float, errors: float):
+    scope = replace(verdict.scopes[0], requests=requests, errors=errors)
+    return replace(verdict, scopes=(scope,))
+
+
+@pytest.mark.parametrize(
+    ("watch", "workload", "verdict", "expected"),
+    [
+        (WATCH, make_workload(), scoped(CLEAN, 100, 0), True),
+        (WATCH, make_workload(), scoped(CLEAN, 99, 0), False),
+        (WATCH, ROLLING, scoped(CLEAN, 1000, 0), False),
+        (replace(WATCH, opened=T0 + 1), make_workload(), scoped(CLEAN, 1000, 0), False),
+        (
+            WATCH,
+            make_workload(pods=make_pods(4, ready_since=T0 + 5)),
+            scoped(CLEAN, 1000, 0),
+            False,
+        ),
+        (WATCH, make_workload(pods=()), scoped(CLEAN, 1000, 0), False),
+        (
+            WATCH,
+            make_workload(),
+            replace(scoped(CLEAN, 1000, 5), reason=Reason.EVIDENCE_GATHERING),
+            False,
+        ),
+        (WATCH, make_workload(), make_verdict(), False),
+        (WATCH, make_workload(), replace(CLEAN, scopes=()), False),
+        (
+            replace(WATCH, missing=Missing(Reason.PROVIDER_UNREACHABLE, "down")),
+            make_workload(),
+            scoped(CLEAN, 1000, 0),
+            False,
+        ),
+        (WATCH, make_workload(), scoped(FEW, 0, 0), False),
+        (replace(WATCH, control=IDLE), make_workload(), scoped(FEW, 0, 0), True),
+        (replace(WATCH, control=None), make_workload(), scoped(FEW, 0, 0), False),
+        (replace(WATCH, control=None), make_workload(), scoped(ALONE, 1000, 10), True),
+        (replace(WATCH, control=None), make_workload(), scoped(UNCLEAN, 1000, 11), False),
+        (replace(WATCH, control=None), make_workload(), scoped(ALONE, 99, 0), False),
+    ],
+    ids=[
+        "ten minutes and a hundred requests",
+        "too few requests",
+        "not rolled out",
+        "the template is younger",
+        "a pod is younger",
+        "no pod",
+        "something speaks against it",
+        "bad",
+        "nothing was judged",
+        "metrics are missing",
+        "no traffic, where there was some before",
+        "no traffic, as before",
+        "no traffic, and nothing known of before",
+        "nothing to compare with, clean by itself",
+        "nothing to compare with, not clean",
+        "nothing to compare with, too few requests",
+    ],
+)
+def test_becoming_good(watch, workload, verdict, expected) -> None:
+    if workload.pods and workload.pods[0].ready_since == T0 + 2:
+        workload = replace(workload, pods=make_pods(4, ready_since=T0 - 5))
+    assert is_proved_good(watch, workload, verdict, T0) is expected
+
+
+def test_what_a_rollback_without_effect_says_of_a_release() -> None:
+    scaled = make_rollback(
+        mode=Mode.OBSERVE, to_revision=None, from_revision=make_ref("v2", health=BAD)
+    )
+    assert healths(entries([], make_workload(), [scaled], at())) == {"v2": BAD}
+
+
+def test_scopes_are_read_from_the_pooled_one() -> None:
+    pooled = replace(CLEAN.scopes[0], requests=10)
+    verdict = replace(CLEAN, scopes=(pooled, make_scope("/x", requests=1e6)))
+    workload = make_workload(pods=make_pods(4, ready_since=T0 - 5))
+    assert not is_proved_good(WATCH, workload, verdict, T0)

@@ -1,0 +1,438 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    RUNBOOK_MATRIX,
+    Health,
+    Mode,
+    ObjectMeta,
+    Outcome,
+    Pace,
+    Remedy,
+    RemedyType,
+    RollbackSpec,
+    RollbackStatus,
+    SafetySpec,
+    StepName,
+    UndoTo,
+)
+from rollback_operator.core.matrix import Match
+from rollback_operator.core.model import Owner
+from rollback_operator.core.plan import (
+    Refusal,
+    is_active,
+    make_plan,
+    make_trigger,
+    name_of,
+    rollback_name,
+    steps_of,
+)
+from tests.builders import (
+    NAME,
+    UNDO,
+    at,
+    make_case,
+    make_deployment,
+    make_ended,
+    make_entry,
+    make_policy,
+    make_ref,
+    make_replica_set,
+    make_rollback,
+    make_scope,
+    make_template,
+    make_trigger_record,
+    make_verdict,
+    make_workload,
+)
+
+P1, P2, P4 = RUNBOOK_MATRIX
+PIN = Remedy(type=RemedyType.PIN_IMAGE, container=NAME, image="registry.example.com/x:v1")
+SCALE = Remedy(type=RemedyType.SCALE, replicas=8)
+PREVIOUS = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)
+THIRD = make_workload("v3", older=("v2", "v1"))
+DAY = 86_400.0
+
+
+def numbered(revision: int) -> Remedy:
+    return Remedy(type=RemedyType.UNDO, to=UndoTo.REVISION, revision=revision)
+
+
+def planned(case, rule=P1, now: float = 100.0) -> RollbackSpec | Refusal:
+    return make_plan(case, rule, make_trigger_record(), at(now))
+
+
+def with_remedies(*remedies: Remedy):
+    return make_policy(remedies=list(remedies))
+
+
+def owned(kind: str, *, by_rollout_tool: bool = False):
+    owner = Owner(kind, "a label", "do it there", is_rollout_tool=by_rollout_tool)
+    return make_workload(deployment=make_deployment(owner=owner))
+
+
+def ended(name: str, finished: float = 60.0, outcome=Outcome.VERIFIED, **changes):
+    return make_rollback(name, make_ended(outcome, finished), **changes)
+
+
+def other_release(name: str, decided: float, **changes):
+    trigger = make_trigger_record(decided_time=at(decided))
+    source, target = make_ref("v8"), make_ref("v9")
+    return ended(
+        name, decided, trigger=trigger, from_revision=source, to_revision=target, **changes
+    )
+
+
+CASE = make_case()
+OWN_NAME = rollback_name(CASE)
+
+REFUSALS = {
+    "this revision has its rollback": (
+        make_case(rollbacks=[ended(OWN_NAME, outcome=Outcome.ABANDONED)]),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "Argo CD owns it": (make_case(workload=owned("Argo CD")), Reason.GITOPS_OWNER),
+    "a rollout tool owns it": (
+        make_case(workload=owned("Flagger", by_rollout_tool=True)),
+        Reason.ROLLOUT_OWNER,
+    ),
+    "another rollback is running": (
+        make_case(rollbacks=[make_rollback("another")]),
+        Reason.ROLLBACK_ACTIVE,
+    ),
+    "somebody else's rollback is running": (
+        make_case(
+            rollbacks=[make_rollback("another", policy_ref={"name": "other", "uid": "other"})]
+        ),
+        Reason.ROLLBACK_ACTIVE,
+    ),
+    "this revision was restored by a rollback": (
+        make_case(
+            rollbacks=[
+                ended("r", from_revision=make_ref("v3"), to_revision=make_ref("v2", number=1))
+            ]
+        ),
+        Reason.IS_A_ROLLBACK,
+    ),
+    "this release was rolled back and has come back": (
+        make_case(
+            workload=replace(
+                make_workload(), deployment=make_deployment(revision=4, uid="deployment-uid")
+            ),
+            rollbacks=[ended("r", finished=60)],
+        ),
+        Reason.COOLDOWN_ACTIVE,
+    ),
+    "three rollbacks today": (
+        make_case(rollbacks=[other_release(f"r{n}", -n * 3600.0) for n in range(3)]),
+        Reason.BUDGET_EXHAUSTED,
+    ),
+    "no remedy for this severity": (
+        make_case(policy=with_remedies(UNDO.model_copy(update={"severities": ["P2"]}))),
+        Reason.NO_REMEDY,
+    ),
+    "no old ReplicaSets are kept": (
+        make_case(workload=make_workload(deployment=make_deployment(history_limit=0))),
+        Reason.NO_HISTORY,
+    ),
+    "no good revision": (
+        make_case(ledger=[make_entry("v1", Health.BAD)]),
+        Reason.NO_TARGET_REVISION,
+    ),
+    "no older revision": (
+        make_case(policy=with_remedies(PREVIOUS), workload=make_workload(older=())),
+        Reason.NO_TARGET_REVISION,
+    ),
+    "the numbered revision is gone": (
+        make_case(policy=with_remedies(numbered(7))),
+        Reason.NO_TARGET_REVISION,
+    ),
+    "the numbered revision is the current one": (
+        make_case(policy=with_remedies(numbered(2))),
+        Reason.NO_TARGET_REVISION,
+    ),
+    "the previous revision is known to be bad": (
+        make_case(policy=with_remedies(PREVIOUS), ledger=[make_entry("v1", Health.BAD)]),
+        Reason.TARGET_KNOWN_BAD,
+    ),
+    "the previous revision differs in annotations only": (
+        make_case(
+            policy=with_remedies(PREVIOUS),
+            workload=make_workload(
+                replica_sets=(
+                    make_replica_set("v2"),
+                    make_replica_set("v1", template=make_template("v1", release="release-v2")),
+                )
+            ),
+        ),
+        Reason.SAME_RELEASE,
+    ),
+    "no such container": (
+        make_case(policy=with_remedies(PIN.model_copy(update={"container": "other"}))),
+        Reason.UNKNOWN_CONTAINER,
+    ),
+    "the image runs already": (
+        make_case(
+            policy=with_remedies(
+                PIN.model_copy(update={"image": f"registry.example.com/{NAME}:v2"})
+            )
+        ),
+        Reason.ALREADY_AT_TARGET,
+    ),
+    "an autoscaler sets the replicas": (
+        make_case(policy=with_remedies(SCALE), workload=make_workload(autoscaler="hpa")),
+        Reason.AUTOSCALER_PRESENT,
+    ),
+    "capacity is never reduced": (
+        make_case(policy=with_remedies(SCALE.model_copy(update={"replicas": 4}))),
+        Reason.ALREADY_AT_TARGET,
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "reason"), REFUSALS.values(), ids=REFUSALS)
+def test_refused(case, reason) -> None:
+    found = planned(case)
+    assert isinstance(found, Refusal)
+    assert found.reason is reason
+    assert found.message
+
+
+PLANS = {
+    "the last known good revision": (CASE, "v1"),
+    "skips one that is not known good": (
+        make_case(workload=THIRD, ledger=[make_entry("v2", Health.UNKNOWN), make_entry("v1")]),
+        "v1",
+    ),
+    "the previous revision": (
+        make_case(policy=with_remedies(PREVIOUS), workload=THIRD, ledger=[]),
+        "v2",
+    ),
+    "the previous revision, while the Deployment's number lags behind": (
+        make_case(
+            policy=with_remedies(PREVIOUS),
+            workload=replace(THIRD, deployment=make_deployment("v3", revision=2)),
+            ledger=[],
+        ),
+        "v2",
+    ),
+    "the numbered revision": (
+        make_case(policy=with_remedies(numbered(1)), workload=THIRD, ledger=[]),
+        "v1",
+    ),
+    "the first remedy for the severity": (
+        make_case(policy=with_remedies(SCALE.model_copy(update={"severities": ["P2"]}), UNDO)),
+        "v1",
+    ),
+    "an image": (make_case(policy=with_remedies(PIN)), None),
+    "more replicas": (make_case(policy=with_remedies(SCALE)), None),
+    "the cool-down is over": (
+        make_case(
+            workload=make_workload(deployment=make_deployment(revision=4)),
+            rollbacks=[
+                ended("r", finished=-3601, trigger=make_trigger_record(decided_time=at(-DAY)))
+            ],
+        ),
+        "v1",
+    ),
+    "an abandoned rollback is no rollback": (
+        make_case(
+            workload=make_workload(deployment=make_deployment(revision=4)),
+            rollbacks=[ended(f"r{n}", outcome=Outcome.ABANDONED) for n in range(5)],
+        ),
+        "v1",
+    ),
+    "what was only observed does not bind an Enforce policy": (
+        make_case(
+            rollbacks=[
+                ended(f"r{n}", mode=Mode.OBSERVE, to_revision=make_ref("v2")) for n in range(5)
+            ]
+        ),
+        "v1",
+    ),
+    "yesterday's rollbacks": (
+        make_case(rollbacks=[other_release(f"r{n}", -DAY + 99 - n) for n in range(5)]),
+        "v1",
+    ),
+    "somebody else's rollbacks are not this policy's budget": (
+        make_case(
+            rollbacks=[
+                other_release(f"r{n}", -60.0 * n, policy_ref={"name": "other", "uid": "other"})
+                for n in range(5)
+            ]
+        ),
+        "v1",
+    ),
+    "restored, but that is longer ago than a watch": (
+        make_case(
+            rollbacks=[
+                ended("r", -3600.0, from_revision=make_ref("v3"), to_revision=make_ref("v2"))
+            ]
+        ),
+        "v1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "target"), PLANS.values(), ids=PLANS)
+def test_planned(case, target) -> None:
+    found = planned(case)
+    assert isinstance(found, RollbackSpec), found
+    assert (f"v{found.to_revision.number}" if found.to_revision else None) == target
+    assert found.from_revision.digest == case.workload.deployment.template.digest
+    assert found.from_revision.health is Health.BAD
+    assert steps_of(found)
+
+
+def test_a_plan_says_where_it_comes_from_and_where_it_goes() -> None:
+    found = planned(CASE)
+    assert found.target_ref.uid == "deployment-uid"
+    assert found.policy_ref.name == NAME
+    assert (found.to_revision.replica_set, found.to_revision.replica_set_uid) == (
+        "ticket-service-hashv1",
+        "rs-v1",
+    )
+    assert found.to_revision.health is Health.GOOD
+    assert found.from_revision.replica_set_uid == "rs-v2"
+    unknown = planned(make_case(ledger=[]))
+    assert unknown.to_revision.health is Health.UNKNOWN
+    early = make_workload(replica_sets=(make_replica_set("v1"),))
+    assert planned(make_case(workload=early)).from_revision.replica_set == ""
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes", "policy", "expected"),
+    [
+        (P1, {}, make_policy(), Pace.EXPRESS),
+        (P2, {}, make_policy(), Pace.NORMAL),
+        (P2, {}, make_policy(safety=SafetySpec(express=["P1", "P2"])), Pace.EXPRESS),
+        (P1, {}, make_policy(safety=SafetySpec(express=[])), Pace.NORMAL),
+        (P1, {"strategy": "Recreate"}, make_policy(), Pace.NORMAL),
+        (P1, {"min_ready_seconds": 30}, make_policy(), Pace.NORMAL),
+        (P1, {"min_ready_seconds": 29}, make_policy(), Pace.EXPRESS),
+        (P1, {}, with_remedies(PIN), Pace.NORMAL),
+        (P1, {}, with_remedies(SCALE), Pace.NORMAL),
+    ],
+    ids=[
+        "P1",
+        "P2",
+        "P2 by wish",
+        "P1 not by wish",
+        "Recreate",
+        "slow to count as available",
+        "just fast enough",
+        "a pin",
+        "scaling",
+    ],
+)
+def test_pace(rule, changes, policy, expected) -> None:
+    workload = make_workload(deployment=make_deployment(**changes))
+    assert planned(make_case(policy=policy, workload=workload), rule).pace is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["Undo", "RolloutComplete", "Verify"]),
+        (
+            {"pace": Pace.EXPRESS},
+            ["Undo", "RolloutComplete", "RestoreStrategy", "Verify"],
+        ),
+        ({"remedy": PIN}, ["PinImage", "RolloutComplete", "Verify"]),
+        ({"remedy": SCALE}, ["Scale", "RolloutComplete", "Verify"]),
+        ({"mode": Mode.OBSERVE}, []),
+    ],
+    ids=["undo", "express undo", "pin", "scale", "observe"],
+)
+def test_steps(changes, expected) -> None:
+    steps = steps_of(make_rollback(**changes).spec)
+    assert list(steps) == expected
+    assert len(set(steps)) == len(steps)
+    assert set(steps) <= set(StepName)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def named(name: str, **changes):
+    workload = make_workload(deployment=make_deployment(**changes))
+    return rollback_name(make_case(policy=make_policy(name), workload=workload))
+
+
+def test_names_are_stable_and_follow_from_the_plan() -> None:
+    assert named("a") == named("a")
+    assert name_of(planned(CASE)) == OWN_NAME
+
+
+def test_names_tell_policies_revisions_and_modes_apart() -> None:
+    observing = make_case(policy=make_policy(mode=Mode.OBSERVE))
+    names = {
+        named("a"),
+        named("b"),
+        named("a", uid="other"),
+        named("a", revision=3),
+        named("a", template=make_template("v3")),
+        OWN_NAME,
+        rollback_name(observing),
+    }
+    assert len(names) == 7
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a" * 39 + "-b", "a" * 39 + ".b", "x"])
+def test_names_fit_a_label_and_end_well(name) -> None:
+    found = named(name)
+    assert len(found) <= 63
+    prefix, _, suffix = found.rpartition("-")
+    assert len(suffix) == 10
+    assert prefix[-1].isalnum()
+    assert name.startswith(prefix)
+
+
+def test_names_of_policies_that_begin_alike_differ() -> None:
+    assert named("a" * 60 + "-1") != named("a" * 60 + "-2")
+
+
+def test_a_policy_made_anew_has_names_of_its_own() -> None:
+    again = make_policy()
+    meta = ObjectMeta(name=NAME, namespace="production", uid="another-uid")
+    again = again.model_copy(update={"metadata": meta})
+    assert rollback_name(make_case(policy=again)) != OWN_NAME
+
+
+def test_activity() -> None:
+    assert is_active(make_rollback())
+    assert not is_active(make_rollback(status=RollbackStatus(outcome=Outcome.FAILED)))
+
+
+# -- the record ------------------------------------------------------------------------------------
+
+
+def test_the_trigger_records_counts_odds_and_times() -> None:
+    scope = make_scope(requests=99.6, errors=40.4)
+    trigger = make_trigger(make_verdict(), Match(P1, scope), at(65), at(10))
+    assert (trigger.requests, trigger.errors) == (100, 40)
+    assert (trigger.control_requests, trigger.control_errors) == (36_000, 36)
+    assert trigger.odds == "100000000 : 1"
+    assert trigger.blame_odds == "9331 : 1"
+    assert (trigger.first_bad_time, trigger.decided_time, trigger.deadline_time) == (
+        at(5),
+        at(10),
+        at(65),
+    )
+    assert "failing from its first request on" in trigger.message
+
+
+def test_the_trigger_of_an_outage_has_no_counts() -> None:
+    verdict = make_verdict(message="no pod has been available", first_bad=None, is_unavailable=True)
+    trigger = make_trigger(verdict, Match(P1), None, at(10))
+    assert (trigger.requests, trigger.odds, trigger.blame_odds) == (0, "", "")
+    assert trigger.message == "no pod has been available"
+    assert trigger.first_bad_time is None
+    assert trigger.deadline_time is None
+
+
+def test_a_long_message_is_cut_to_its_bound() -> None:
+    verdict = make_verdict(message="x" * 5000, is_stuck=True)
+    assert len(make_trigger(verdict, Match(P2), None, at(10)).message) == 2048
