@@ -63,11 +63,17 @@ class Cache:
                 self.remember(Rollback.model_validate(raw))
         return key
 
-    def put_deployment(self, raw: dict[str, Any]) -> Key:
-        """Take in a Deployment."""
+    def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
+        """Take in a Deployment; gives its key, and whether its template or its pause is new."""
         found = deployment_of(raw)
-        self.deployments[found.namespace, found.name] = found
-        return found.namespace, found.name
+        key = found.namespace, found.name
+        known = self.deployments.get(key)
+        self.deployments[key] = found
+        is_same = known is not None and (known.template.digest, known.paused) == (
+            found.template.digest,
+            found.paused,
+        )
+        return key, not is_same
 
     def drop_policy(self, key: Key) -> None:
         """Forget a policy."""

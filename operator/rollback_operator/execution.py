@@ -32,6 +32,8 @@ LOOK_SECONDS = 1.0
 MOST_ATTEMPTS = 5
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
 
+_OBSERVED = End(Outcome.OBSERVED, Reason.RECORDED_ONLY, "mode Observe: nothing was done")
+
 
 @dataclass(frozen=True, slots=True)
 class Again:
@@ -64,18 +66,8 @@ class Executor:
     remember: Callable[[Rollback], None]
     clock: Callable[[], datetime]
 
-    async def observe_only(self, rollback: Rollback) -> Rollback | Failure:
-        """End a Rollback of mode Observe: it only records what would have been done."""
-        end = End(Outcome.OBSERVED, Reason.RECORDED_ONLY, "mode Observe: nothing was done")
-        return await self._end(rollback, end)
-
-    async def disown(self, rollback: Rollback) -> Rollback | Again:
-        """End a Rollback that no policy has decided."""
-        end = End(
-            Outcome.FAILED,
-            Reason.NOT_OF_THIS_POLICY,
-            "no policy has decided this Rollback: one made by hand is not carried out",
-        )
+    async def end(self, rollback: Rollback, end: End) -> Rollback | Again:
+        """End a rollback on which nothing has been done."""
         return _settled(rollback, await self._end(rollback, end))
 
     async def carry_on(
@@ -92,7 +84,7 @@ class Executor:
             gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, "the Deployment is gone")
             return await self._conclude(rollback, gone)
         if rollback.spec.mode is Mode.OBSERVE:
-            return _settled(rollback, await self.observe_only(rollback))
+            return await self.end(rollback, _OBSERVED)
         seen = _Seen(workload, watch, workload.deployment)
         while (step := progress.next_step(rollback)) is not None:
             result = await self._step(rollback, step, seen)

@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPol
 from rollback_operator.cache import Cache, Key
 
 DELETED = "DELETED"
+STATUS_SECONDS = 0.3
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -33,7 +34,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
 def register(
     registry: kopf.OperatorRegistry,
     cache: Cache,
-    want: Callable[[Key], None],
+    want: Callable[[Key, float], None],
     saw: Callable[[], None],
 ) -> None:
     """Register the three watches.
@@ -41,7 +42,7 @@ def register(
     Args:
         registry: kopf's, made for this operator.
         cache: takes in what is seen.
-        want: puts a policy's key on the queue.
+        want: puts a policy's key on the queue, due after some seconds.
         saw: told at every event, for readiness.
     """
 
@@ -54,9 +55,9 @@ def register(
             others = _rivals(cache, key)
             cache.drop_policy(key)
             for one in (key, *others):
-                want(one)
+                want(one, 0.0)
             return
-        want(cache.put_policy(raw))
+        want(cache.put_policy(raw), 0.0)
 
     @kopf.on.event(GROUP, VERSION, Rollback.PLURAL, registry=registry)
     async def on_rollback(event: Any, **_: Any) -> None:
@@ -67,7 +68,7 @@ def register(
             return
         known = cache.rollbacks.get(cache.put_rollback(raw))
         if known is not None:
-            want((known.metadata.namespace, known.spec.policy_ref.name))
+            want((known.metadata.namespace, known.spec.policy_ref.name), 0.0)
 
     @kopf.on.event("apps", "v1", "deployments", registry=registry)
     async def on_deployment(event: Any, **_: Any) -> None:
@@ -76,10 +77,13 @@ def register(
         if event["type"] == DELETED:
             key = raw["metadata"]["namespace"], raw["metadata"]["name"]
             cache.deployments.pop(key, None)
+            delay = 0.0
         else:
-            key = cache.put_deployment(raw)
+            key, is_release = cache.put_deployment(raw)
+            # A rollout's status moves several times a second; only a template is looked at at once.
+            delay = 0.0 if is_release else STATUS_SECONDS
         for policy in cache.policies_on(*key):
-            want(policy.key)
+            want(policy.key, delay)
 
 
 def _rivals(cache: Cache, key: Key) -> list[Key]:

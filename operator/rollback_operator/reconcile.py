@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
     Condition,
     Health,
     Mode,
+    Outcome,
     Rollback,
     RollbackPolicy,
     RollbackPolicySpec,
@@ -21,10 +23,13 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.core import ledger, matrix, notices, plan, schedule, status
+from rollback_operator.core import ledger, notices, plan, schedule, status
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.judge import Question, judge
 from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.opening import control_hashes, opened
+from rollback_operator.core.progress import End
+from rollback_operator.core.readiness import Around, not_found, readiness
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.observation import Observer, Source
@@ -62,7 +67,7 @@ class Reconciler:
         match policy:
             case None:
                 self.watches.pop(key, None)
-                return await self._finish_orphans(key)
+                return await self._carry_open(key, _POLICY_DELETED)
             case Unreadable():
                 await self._report_unreadable(policy)
                 return None
@@ -74,14 +79,19 @@ class Reconciler:
     async def _pass(self, policy: RollbackPolicy) -> float | None:
         key = policy.key
         deployment = self.cache.deployments.get((key[0], policy.spec.target_ref.name))
-        ready = readiness(policy, deployment, self.cache, self.address)
+        ready = readiness(policy, deployment, self._around(policy))
         if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
         if deployment is None or ready.reason in _IDLE:
             self.watches.pop(key, None)
-            return await self._report(policy, status.Seen(ready))
+            waits = (
+                await self._carry_open(key, ready),
+                await self._report(policy, status.Seen(ready)),
+            )
+            return min((one for one in waits if one is not None), default=None)
         now = self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
+        await self._release_ended(rollbacks)
         active = next((one for one in rollbacks if plan.is_active(one)), None)
         if active is None and not self._is_due(policy, deployment, now):
             self.watches.pop(key, None)
@@ -96,6 +106,15 @@ class Reconciler:
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
+
+    def _around(self, policy: RollbackPolicy) -> Around:
+        namespace, url = policy.metadata.namespace, policy.spec.prometheus.url
+        oldest = self.cache.policies_on(namespace, policy.spec.target_ref.name)[:1]
+        rivals = [one.metadata.name for one in oldest if one.key != policy.key]
+        return Around(
+            is_address_allowed=url is None or self.address.allows(url, namespace),
+            older_policy=rivals[0] if rivals else "",
+        )
 
     async def _is_there(self, policy: RollbackPolicy) -> bool:
         name = policy.spec.target_ref.name
@@ -172,22 +191,22 @@ class Reconciler:
         active = next((one for one in case.rollbacks if _is_open(one, case.policy)), None)
         if decision.plan is not None:
             stored = await self._store_intent(case, decision.plan)
-            if not isinstance(stored, Rollback):
-                return RETRY_SECONDS if isinstance(stored, Failure) else None
+            if isinstance(stored, Failure):
+                return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
             active = stored
-        if active is None:
+        if active is None or not plan.is_active(active):
             return None
-        if not _is_ours(active, case.policy):
-            done = await self.executor.disown(active)
-        else:
+        if _is_ours(active, case.policy):
             done = await self.executor.carry_on(active, case.workload, watch)
+        else:
+            done = await self.executor.end(active, _NOT_OURS)
         if isinstance(done, Again):
             return done.seconds
         await self._prune(case)
         return 0.05  # what has been changed is looked at anew
 
-    async def _store_intent(self, case: plan.Case, spec: RollbackSpec) -> Rollback | Failure | None:
-        """Store the intent, unless a fresh look shows that somebody has, or is at work."""
+    async def _store_intent(self, case: plan.Case, spec: RollbackSpec) -> Rollback | Failure:
+        """Store the intent, unless a fresh look shows what the watches have not told yet."""
         namespace, name = case.policy.metadata.namespace, plan.rollback_name(case)
         fresh = await self.store.list_rollbacks(namespace)
         if isinstance(fresh, Failure):
@@ -195,8 +214,9 @@ class Reconciler:
         for one in fresh:
             self.cache.remember(one)
         same = [one for one in fresh if one.spec.target_ref.uid == spec.target_ref.uid]
-        if any(plan.is_active(one) or one.metadata.name == name for one in same):
-            return next((one for one in same if one.metadata.name == name), None)
+        if _records(same) != _records(case.rollbacks):
+            # The guards were asked on an older view: this pass ends, the next one asks anew.
+            return Failure(FailureKind.CONFLICT, f"{name}: the rollbacks on record have changed")
         made = await self.store.create_rollback(namespace, name, spec)
         if isinstance(made, Failure):
             _log.warning("%s: the intent was not stored: %s", name, made.message)
@@ -213,29 +233,45 @@ class Reconciler:
         for one in ended[KEPT_ROLLBACKS:]:
             await self.store.delete_rollback(one)
 
-    async def _finish_orphans(self, key: Key) -> float | None:
-        """Carry on what a policy had begun before it was deleted: a half-way state has no name."""
+    async def _carry_open(self, key: Key, why: Condition) -> float | None:
+        """Carry on what a policy had begun before it was deleted or came to a stand.
+
+        A half-way state has no name. An intent on which nothing was done yet is abandoned.
+        """
+        own = [
+            one
+            for one in self.cache.rollbacks.values()
+            if (one.metadata.namespace, one.spec.policy_ref.name) == key
+        ]
+        await self._release_ended(own)
         waits: list[float] = []
-        for one in list(self.cache.rollbacks.values()):
-            if (one.metadata.namespace, one.spec.policy_ref.name) != key or not plan.is_active(one):
+        for one in own:
+            if not plan.is_active(one):
                 continue
             found = await self.workloads.inspect(key[0], one.spec.target_ref.name)
             if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
                 waits.append(RETRY_SECONDS)
                 continue
             workload = None if isinstance(found, Failure) else found
-            if one.status.steps:
+            if one.status.steps or workload is None:
                 done = await self.executor.carry_on(one, workload, None)
             else:
-                done = await self.executor.disown(one)
+                end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
+                done = await self.executor.end(one, end)
             if isinstance(done, Again):
                 waits.append(done.seconds)
         return min(waits, default=None)
 
+    async def _release_ended(self, rollbacks: Sequence[Rollback]) -> None:
+        """Take off the finalizers that a crash or an outage has left on what is over."""
+        for one in rollbacks:
+            if not plan.is_active(one) and FINALIZER in one.metadata.finalizers:
+                await self.executor.release(one)
+
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
             name = policy.spec.target_ref.name
-            missing = status.not_ready(Reason.TARGET_NOT_FOUND, _not_found(name))
+            missing = status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
             await self._report(policy, status.Seen(missing))
             return RETRY_SECONDS
         _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)
@@ -284,113 +320,14 @@ _IDLE = frozenset(
     }
 )
 """Reasons for which a policy does nothing at all."""
+_POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was deleted")
+_NOT_OURS = End(
+    Outcome.FAILED,
+    Reason.NOT_OF_THIS_POLICY,
+    "no policy has decided this Rollback: one made by hand is not carried out",
+)
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
 """Stands in for a spec that cannot be read: only metadata and status are written."""
-
-
-def readiness(
-    policy: RollbackPolicy, deployment: Deployment | None, cache: Cache, address: Address
-) -> Condition:
-    """Tell whether a policy can do its work, and what to do where it cannot."""
-    spec, namespace = policy.spec, policy.metadata.namespace
-    name = spec.target_ref.name
-    faults = matrix.faults(spec.matrix)
-    older = cache.policies_on(namespace, name)
-    if faults:
-        return status.not_ready(Reason.INVALID_MATRIX, "; ".join(faults))
-    if spec.prometheus.url and not address.allows(spec.prometheus.url, namespace):
-        return status.not_ready(
-            Reason.ADDRESS_NOT_ALLOWED,
-            f"spec.prometheus.url: {spec.prometheus.url} is neither the operator's Prometheus nor "
-            "a Service of this namespace: list its host in --allowed-prometheus-hosts",
-        )
-    if older and older[0].key != policy.key:
-        return status.not_ready(
-            Reason.TARGET_ALREADY_WATCHED,
-            f"spec.targetRef: the older policy {older[0].metadata.name} watches Deployment {name}",
-        )
-    if deployment is None:
-        return status.not_ready(Reason.TARGET_NOT_FOUND, _not_found(name))
-    return _target_readiness(policy, deployment)
-
-
-def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Condition:
-    if policy.spec.suspend:
-        return status.ready(Reason.SUSPENDED, "spec.suspend is true: nothing is judged or done")
-    obstacles = (
-        (
-            deployment.paused,
-            Reason.TARGET_PAUSED,
-            "the Deployment is paused and can be neither judged nor undone: "
-            f"kubectl rollout resume deployment/{deployment.name}",
-        ),
-        (
-            deployment.replicas == 0,
-            Reason.TARGET_SCALED_TO_ZERO,
-            "the Deployment has no replicas: there is nothing to judge",
-        ),
-        (
-            deployment.history_limit == 0,
-            Reason.NO_HISTORY,
-            "spec.revisionHistoryLimit of the Deployment is 0: there is never a revision to go "
-            "back to; releases are judged and reported only",
-        ),
-    )
-    for is_met, reason, message in obstacles:
-        if is_met:
-            return status.not_ready(reason, message)
-    return _limits(deployment)
-
-
-def _limits(deployment: Deployment) -> Condition:
-    """Say what a target's own shape costs the judgement."""
-    if deployment.strategy == "Recreate":
-        return status.ready(
-            Reason.RECREATE_STRATEGY,
-            "strategy Recreate leaves no old pod to compare with: the old revision's last hour is "
-            "the control, and an outage is told from a start only after the progress deadline",
-        )
-    if deployment.replicas == 1:
-        return status.ready(
-            Reason.SINGLE_REPLICA, "one replica: a bad release cannot be told from a bad pod"
-        )
-    return status.ready(Reason.WATCHING_TARGET)
-
-
-def _not_found(name: str) -> str:
-    return f"spec.targetRef.name: there is no Deployment {name} in this namespace"
-
-
-def opened(case: plan.Case, now: datetime) -> float:
-    """Give the time at which the current template appeared.
-
-    A ReplicaSet younger than the revision before it was made for this release, also while nobody
-    was looking. An older one has come back just now.
-    """
-    known, current = case.policy.status.revision, case.workload.current
-    if known is not None and known.digest == case.workload.deployment.template.digest:
-        return known.since.timestamp() if known.since else now.timestamp()
-    if current is None:
-        return now.timestamp()
-    if known is None:
-        adopted = case.workload.deployment.is_rolled_out
-        return now.timestamp() if adopted else current.created
-    is_new = known.since is None or current.created > known.since.timestamp()
-    return current.created if is_new else now.timestamp()
-
-
-def control_hashes(case: plan.Case) -> frozenset[str]:
-    """Name the revision that the current one is compared with: the one it would go back to."""
-    current = case.workload.deployment.template.release
-    good = ledger.last_known_good(case.ledger, case.workload)
-    if good is None:
-        return frozenset()
-    release = good.template.release
-    return frozenset(
-        one.pod_hash
-        for one in case.workload.replica_sets
-        if one.template.release == release != current
-    )
 
 
 def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
@@ -406,6 +343,10 @@ def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
 
 def _own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
     return [one for one in rollbacks if one.spec.policy_ref.uid == policy.metadata.uid]
+
+
+def _records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
+    return {(one.metadata.uid, one.status.outcome) for one in rollbacks}
 
 
 def _is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:

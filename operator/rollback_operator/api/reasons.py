@@ -88,6 +88,7 @@ class Reason(StrEnum):
     STEP_REFUSED = "StepRefused"
     TARGET_MOVED = "TargetMoved"
     TARGET_DELETED = "TargetDeleted"
+    POLICY_DELETED = "PolicyDeleted"
     REPLICA_SET_GONE = "ReplicaSetGone"
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     NOT_OF_THIS_POLICY = "NotOfThisPolicy"

@@ -1,0 +1,88 @@
+"""Can a policy do its work? The condition Ready, with the field at fault and the remedy."""
+
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy
+from rollback_operator.core import matrix, status
+from rollback_operator.core.model import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else there is that bears on a policy."""
+
+    is_address_allowed: bool = True
+    older_policy: str = ""
+    """Name of an older policy on the same target; empty when there is none."""
+
+
+def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Around) -> Condition:
+    """Tell whether a policy can do its work, and what to do where it cannot."""
+    spec = policy.spec
+    name = spec.target_ref.name
+    faults = matrix.faults(spec.matrix)
+    if faults:
+        return status.not_ready(Reason.INVALID_MATRIX, "; ".join(faults))
+    if not around.is_address_allowed:
+        return status.not_ready(
+            Reason.ADDRESS_NOT_ALLOWED,
+            f"spec.prometheus.url: {spec.prometheus.url} is neither the operator's Prometheus nor "
+            "a Service of this namespace: list its host in --allowed-prometheus-hosts",
+        )
+    if around.older_policy:
+        return status.not_ready(
+            Reason.TARGET_ALREADY_WATCHED,
+            f"spec.targetRef: the older policy {around.older_policy} watches Deployment {name}",
+        )
+    if deployment is None:
+        return status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
+    return _target_readiness(policy, deployment)
+
+
+def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Condition:
+    if policy.spec.suspend:
+        return status.ready(Reason.SUSPENDED, "spec.suspend is true: nothing is judged or done")
+    obstacles = (
+        (
+            deployment.paused,
+            Reason.TARGET_PAUSED,
+            "the Deployment is paused and can be neither judged nor undone: "
+            f"kubectl rollout resume deployment/{deployment.name}",
+        ),
+        (
+            deployment.replicas == 0,
+            Reason.TARGET_SCALED_TO_ZERO,
+            "the Deployment has no replicas: there is nothing to judge",
+        ),
+        (
+            deployment.history_limit == 0,
+            Reason.NO_HISTORY,
+            "spec.revisionHistoryLimit of the Deployment is 0: there is never a revision to go "
+            "back to; releases are judged and reported only",
+        ),
+    )
+    for is_met, reason, message in obstacles:
+        if is_met:
+            return status.not_ready(reason, message)
+    return _limits(deployment)
+
+
+def _limits(deployment: Deployment) -> Condition:
+    """Say what a target's own shape costs the judgement."""
+    if deployment.strategy == "Recreate":
+        return status.ready(
+            Reason.RECREATE_STRATEGY,
+            "strategy Recreate leaves no old pod to compare with: the old revision's last hour is "
+            "the control, and an outage is told from a start only after the progress deadline",
+        )
+    if deployment.replicas == 1:
+        return status.ready(
+            Reason.SINGLE_REPLICA, "one replica: a bad release cannot be told from a bad pod"
+        )
+    return status.ready(Reason.WATCHING_TARGET)
+
+
+def not_found(name: str) -> str:
+    """Say that the target is missing."""
+    return f"spec.targetRef.name: there is no Deployment {name} in this namespace"
