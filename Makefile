@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit integration e2e coverage lint fmt types generate verify bench bench-reaction clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ demo-down: ## remove the demo's cluster
 demo-shell: ## a shell with kubectl set up for the demo's cluster
 	@$(PYTHON) -m lab shell demo
 
-test: install lint unit integration e2e ## everything: lint, unit, integration, e2e
+test: install lint unit sample integration e2e ## everything: lint, unit, integration, e2e
 
 unit: install ## tables over core/ and passes with swapped ports; no server
 	@$(BIN)/python -m coverage run --data-file=.coverage.unit -m pytest tests/unit --timeout 60
@@ -41,6 +41,11 @@ unit: install ## tables over core/ and passes with swapped ports; no server
 integration: install ## against a real API server, Prometheus and PostgreSQL, without containers
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m pytest tests/lab tests/integration -n 2 --dist loadgroup --timeout 300
+
+sample: install ## the sample service's and the load generator's own tests
+	@cd lab/loadgen && CGO_ENABLED=0 go test ./...
+	@$(PYTHON) -c 'from lab import packages; packages.ensure(packages.POSTGRES)'
+	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
 
 e2e: install ## the whole operator on a real node with real pods
 	@$(PYTHON) -m lab build

@@ -174,9 +174,6 @@ scrape_configs:
     target_label: namespace
   - source_labels: [__meta_kubernetes_pod_name]
     target_label: pod
-  - source_labels: [__meta_kubernetes_pod_label_app]
-    regex: (.+)
-    target_label: service
 """
 
 

@@ -33,7 +33,7 @@ async def run(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     ready = asyncio.Event()
     health = telemetry.Health(
-        is_alive=lambda: time.monotonic() - parts.queue.beat < STALL_SECONDS,
+        is_alive=lambda: _is_alive(parts),
         is_ready=ready.is_set,
         is_leading=parts.elector.is_leading,
         depth=lambda: len(parts.queue),
@@ -55,6 +55,12 @@ async def run(settings: Settings) -> int:
     await _end(parts, {*tasks, watches} - done, stop)
     await runner.cleanup()
     return 0 if is_orderly else 1
+
+
+def _is_alive(parts: Parts) -> bool:
+    """Tell whether the queue is being worked on; a standby's is not, and need not be."""
+    beats = time.monotonic() - parts.queue.beat < STALL_SECONDS
+    return beats or not parts.elector.leading.is_set()
 
 
 async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event) -> None:
@@ -82,6 +88,7 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
     """Work on the queue while leading; standbys keep their caches warm."""
     await ready.wait()
     await parts.elector.leading.wait()
+    parts.queue.beat = time.monotonic()
 
     async def one_pass(key: Key) -> float | None:
         parts.telemetry.passes.inc()

@@ -4,6 +4,7 @@ Pure. The stored Rollback says what has begun and what is done; the live Deploym
 true. A step that finds its work done is done: replayed, it does no harm.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,14 +18,25 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.core import conditions
-from rollback_operator.core.arms import CEILING_TIMES, LEAST_CEILING, LEAST_REQUESTS
-from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.arms import (
+    CEILING_TIMES,
+    LEAST_CEILING,
+    LEAST_REQUESTS,
+    MOST_CEILING,
+    in_order,
+    total,
+)
+from rollback_operator.core.evidence import Evidence, Increment
 from rollback_operator.core.model import Deployment, Pod
 from rollback_operator.core.plan import steps_of
+from rollback_operator.core.scope import without_warm_up
 from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.verdict import SUSPECT_ODDS
 
 EXPRESS_SURGE = "100%"
+RECENT_SECONDS = 60.0
+UNKNOWN_CEILING = 0.05
+"""The runbook's limit, where an outage left no counts to compare with."""
 ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE})
 
 
@@ -169,30 +181,58 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
         pods: the pods of the restored revision.
         now: the time of the look.
     """
-    names = {pod.name for pod in pods}
-    since = _proof_begins(rollback)
-    counted = [one for one in evidence.increments if one.pod in names and one.start >= since]
-    requests = sum(one.requests for one in counted)
-    errors = sum(one.errors for one in counted)
-    trigger = rollback.spec.trigger
-    past = trigger.control_errors / trigger.control_requests if trigger.control_requests else 0.0
-    ceiling = min(0.9, max(LEAST_CEILING, CEILING_TIMES * past))
+    recent = _recent(_serving(rollback, evidence, pods))
+    requests, errors = total(recent)
+    ceiling = _ceiling(rollback)
     said = f"{errors:.0f} of {requests:.0f} requests have failed on the pods that serve now"
-    samples = {one.end for one in counted if one.requests > 0}
-    odds = against_ceiling([(one.start, one.requests, one.errors) for one in counted], ceiling)
-    if odds.value >= SUSPECT_ODDS:
+    ends = sorted({one.end for one in recent})
+    # Errors of the old pods' last seconds, or of the new ones' first, end by themselves.
+    goes_on = all(any(one.errors > 0 for one in recent if one.end == end) for end in ends[-2:])
+    is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
+    odds = against_ceiling(in_order(recent), ceiling)
+    if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
         return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
-    is_enough = requests >= LEAST_REQUESTS and len(samples) >= 2  # noqa: PLR2004
     if is_enough and errors <= ceiling * requests:
         return End(Outcome.VERIFIED, Reason.RECOVERED, said)
     begun = step_status(rollback, StepName.VERIFY)
-    if begun is not None and now - begun.started_time > _limit(rollback):
-        return End(
-            Outcome.UNKNOWN,
-            Reason.TOO_FEW_REQUESTS,
-            f"{said}: too few to prove that it helped; the rollout itself is complete",
-        )
-    return Wait()
+    if begun is None or now - begun.started_time <= _limit(rollback):
+        return Wait()
+    if is_enough:
+        return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+    return End(
+        Outcome.UNKNOWN,
+        Reason.TOO_FEW_REQUESTS,
+        f"{said}: too few to prove that it helped; the rollout itself is complete",
+    )
+
+
+def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> list[Increment]:
+    """Choose the counts that prove something: since the act, without the pods' warm-up."""
+    starts = {pod.name: (pod.created, pod.started or pod.created) for pod in pods}
+    since = _proof_begins(rollback)
+    counted = [
+        one
+        for one in evidence.increments
+        if one.pod in starts and one.start >= since and one.requests > 0
+    ]
+    return without_warm_up(counted, starts)
+
+
+def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
+    """Narrow down to the last minute, if enough was served in it."""
+    newest = max((one.end for one in counted), default=0.0)
+    recent = [one for one in counted if one.end > newest - RECENT_SECONDS]
+    is_enough = total(recent)[0] >= LEAST_REQUESTS and len({one.end for one in recent}) > 1
+    return recent if is_enough else counted
+
+
+def _ceiling(rollback: Rollback) -> float:
+    """Give the error rate up to which a release is as well as the control was."""
+    trigger = rollback.spec.trigger
+    if not trigger.control_requests:
+        return UNKNOWN_CEILING
+    past = trigger.control_errors / trigger.control_requests
+    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * past))
 
 
 def without_evidence(rollback: Rollback, now: datetime) -> Next:
