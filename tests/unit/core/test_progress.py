@@ -1,0 +1,383 @@
+"""Each step, looked at: done already, to be done, moved by somebody else, out of time."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    Pace,
+    Remedy,
+    RemedyType,
+    RollbackStatus,
+    StepName,
+    StoredStrategy,
+    VerificationSpec,
+)
+from rollback_operator.core.conditions import find
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.progress import (
+    Act,
+    Done,
+    End,
+    Wait,
+    begun,
+    ended,
+    finished,
+    has_moved,
+    look,
+    next_step,
+    step_status,
+    verify,
+    without_evidence,
+)
+from tests.builders import (
+    NAME,
+    T0,
+    at,
+    make_deployment,
+    make_increment,
+    make_pods,
+    make_rollback,
+    make_step,
+    make_template,
+    make_trigger_record,
+)
+
+IMAGE = "registry.example.com/ticket-service:v1"
+PIN = Remedy(type=RemedyType.PIN_IMAGE, container=NAME, image=IMAGE)
+SCALE = Remedy(type=RemedyType.SCALE, replicas=8)
+STORED = StoredStrategy(max_surge="25%", max_unavailable="25%")
+
+UNDOING = make_rollback()
+PINNING = make_rollback(remedy=PIN, to_revision=None)
+SCALING = make_rollback(remedy=SCALE, to_revision=None)
+
+BAD = make_deployment("v2")
+RESTORED = make_deployment("v1", revision=3)
+OTHER = make_deployment("v7")
+PINNED = make_deployment(template=make_template("v5", images=(IMAGE,)))
+HALF = replace(RESTORED, available=2)
+
+
+def running(*steps, rollback=UNDOING, **status):
+    new = RollbackStatus(steps=list(steps), **status)
+    return rollback.model_copy(update={"status": new})
+
+
+WAITING = running(make_step(StepName.UNDO, 10, 11), make_step(StepName.ROLLOUT_COMPLETE, 11))
+RESTORING = running(strategy=STORED)
+
+LOOKS = {
+    "undo: to do": (UNDOING, StepName.UNDO, BAD, Act),
+    "undo: done, by us or somebody": (UNDOING, StepName.UNDO, RESTORED, Done),
+    "undo: moved": (UNDOING, StepName.UNDO, OTHER, End),
+    "pin: to do": (PINNING, StepName.PIN_IMAGE, BAD, Act),
+    "pin: done": (PINNING, StepName.PIN_IMAGE, PINNED, Done),
+    "pin: moved": (PINNING, StepName.PIN_IMAGE, OTHER, End),
+    "pin: the container is gone": (
+        PINNING,
+        StepName.PIN_IMAGE,
+        make_deployment(template=make_template("v7", containers=("other",))),
+        End,
+    ),
+    "scale: to do": (SCALING, StepName.SCALE, BAD, Act),
+    "scale: done": (SCALING, StepName.SCALE, replace(BAD, replicas=8), Done),
+    "scale: more than wanted": (SCALING, StepName.SCALE, replace(BAD, replicas=9), Done),
+    "scale: moved": (SCALING, StepName.SCALE, OTHER, End),
+    "rollout: going on": (WAITING, StepName.ROLLOUT_COMPLETE, HALF, Wait),
+    "rollout: complete": (WAITING, StepName.ROLLOUT_COMPLETE, RESTORED, Done),
+    "rollout: not observed yet": (
+        WAITING,
+        StepName.ROLLOUT_COMPLETE,
+        replace(RESTORED, generation=2),
+        Wait,
+    ),
+    "rollout: old pods still there": (
+        WAITING,
+        StepName.ROLLOUT_COMPLETE,
+        replace(RESTORED, total=5),
+        Wait,
+    ),
+    "rollout: moved": (WAITING, StepName.ROLLOUT_COMPLETE, OTHER, End),
+    "rollout: of a pin": (PINNING, StepName.ROLLOUT_COMPLETE, PINNED, Done),
+    "rollout: of a pin that moved": (PINNING, StepName.ROLLOUT_COMPLETE, OTHER, End),
+    "rollout: of more replicas": (
+        SCALING,
+        StepName.ROLLOUT_COMPLETE,
+        replace(BAD, replicas=8, updated=8, total=8, available=8),
+        Done,
+    ),
+    "rollout: of more replicas that moved": (SCALING, StepName.ROLLOUT_COMPLETE, OTHER, End),
+    "strategy: to restore": (
+        RESTORING,
+        StepName.RESTORE_STRATEGY,
+        replace(RESTORED, max_surge="100%"),
+        Act,
+    ),
+    "strategy: set by somebody since": (
+        RESTORING,
+        StepName.RESTORE_STRATEGY,
+        replace(RESTORED, max_surge="1"),
+        Done,
+    ),
+    "strategy: never changed": (UNDOING, StepName.RESTORE_STRATEGY, RESTORED, Done),
+    "strategy: was 100 % before": (
+        running(strategy=StoredStrategy(max_surge="100%", max_unavailable="0")),
+        StepName.RESTORE_STRATEGY,
+        replace(RESTORED, max_surge="100%"),
+        Done,
+    ),
+    "verification is judged from counters": (UNDOING, StepName.VERIFY, RESTORED, Wait),
+}
+
+
+@pytest.mark.parametrize(("rollback", "step", "deployment", "expected"), LOOKS.values(), ids=LOOKS)
+def test_look(rollback, step, deployment, expected) -> None:
+    found = look(rollback, step, deployment, at(20))
+    assert isinstance(found, expected)
+    if isinstance(found, End):
+        assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
+    if isinstance(found, Act):
+        assert found.step is step
+
+
+@pytest.mark.parametrize(("now", "expected"), [(611, Wait), (612, End)])
+def test_a_rollout_has_its_time(now, expected) -> None:
+    found = look(WAITING, StepName.ROLLOUT_COMPLETE, HALF, at(now))
+    assert isinstance(found, expected)
+    if isinstance(found, End):
+        assert (found.outcome, found.reason) == (
+            Outcome.NOT_RECOVERED,
+            Reason.ROLLOUT_TIMED_OUT,
+        )
+        assert "2 of 4" in found.message
+
+
+@pytest.mark.parametrize(
+    ("rollback", "deployment", "expected"),
+    [
+        (UNDOING, RESTORED, False),
+        (UNDOING, BAD, True),
+        (PINNING, PINNED, False),
+        (PINNING, BAD, True),
+        (SCALING, BAD, False),
+        (SCALING, OTHER, True),
+    ],
+)
+def test_has_moved(rollback, deployment, expected) -> None:
+    assert has_moved(rollback, deployment) is expected
+
+
+@pytest.mark.parametrize(
+    ("rollback", "expected"),
+    [
+        (UNDOING, StepName.UNDO),
+        (running(make_step(StepName.UNDO, 10)), StepName.UNDO),
+        (WAITING, StepName.ROLLOUT_COMPLETE),
+        (
+            running(
+                make_step(StepName.UNDO, 10, 11),
+                make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+            ),
+            StepName.VERIFY,
+        ),
+        (
+            running(
+                make_step(StepName.UNDO, 10, 11),
+                make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+                rollback=make_rollback(pace=Pace.EXPRESS),
+            ),
+            StepName.RESTORE_STRATEGY,
+        ),
+        (
+            running(
+                make_step(StepName.UNDO, 10, 11),
+                make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+                make_step(StepName.VERIFY, 20, 40),
+            ),
+            None,
+        ),
+        (make_rollback(mode=Mode.OBSERVE), None),
+    ],
+    ids=["first", "open", "second", "third", "express", "none is left", "observed only"],
+)
+def test_next_step(rollback, expected) -> None:
+    assert next_step(rollback) is expected
+
+
+# -- verification ----------------------------------------------------------------------------------
+
+PODS = make_pods(2, "v1", created=T0 + 10, started=T0 + 11, ready_since=T0 + 12)
+VERIFYING = running(
+    make_step(StepName.UNDO, 10, 11),
+    make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+    make_step(StepName.VERIFY, 20),
+)
+
+
+def counted(*counts: tuple[float, float], begin: float = 12.0, pods=PODS) -> Evidence:
+    return Evidence(
+        T0 + 10,
+        increments=tuple(
+            make_increment(
+                pod=pod.name,
+                start=begin + 5 * index,
+                end=begin + 5 * index + 5,
+                requests=float(requests),
+                errors=float(errors),
+            )
+            for index, (requests, errors) in enumerate(counts)
+            for pod in pods
+        ),
+    )
+
+
+def without_control(rollback):
+    trigger = make_trigger_record(control_requests=0, control_errors=0)
+    spec = rollback.spec.model_copy(update={"trigger": trigger})
+    return rollback.model_copy(update={"spec": spec})
+
+
+CLEAN = [(60, 0)] * 4
+VERIFIED, FAILING, UNKNOWN, WAIT = (
+    Outcome.VERIFIED,
+    Outcome.NOT_RECOVERED,
+    Outcome.UNKNOWN,
+    None,
+)
+PROOFS = {
+    "the errors have ceased": (VERIFYING, counted(*CLEAN), 40, VERIFIED),
+    "one sample proves nothing": (VERIFYING, counted((60, 0)), 40, WAIT),
+    "twenty requests do": (VERIFYING, counted((5, 0), (5, 0)), 40, VERIFIED),
+    "nineteen do not": (
+        VERIFYING,
+        counted((5, 0), (5, 0), pods=PODS[:1]),
+        40,
+        WAIT,
+    ),
+    "no request": (VERIFYING, counted((0, 0), (0, 0)), 40, WAIT),
+    "nothing read": (VERIFYING, counted(), 40, WAIT),
+    "they go on": (VERIFYING, counted(*[(60, 12)] * 4), 40, FAILING),
+    "everything fails": (VERIFYING, counted((60, 60), (60, 60)), 40, FAILING),
+    "errors of the pods' first seconds": (
+        VERIFYING,
+        counted((60, 20), (60, 5), (60, 0), (60, 0)),
+        40,
+        WAIT,
+    ),
+    "errors of the pods' first seconds, and nothing since": (
+        VERIFYING,
+        counted((60, 20), (60, 5), *[(60, 0)] * 6),
+        60,
+        VERIFIED,
+    ),
+    "a burst that has ended": (
+        VERIFYING,
+        counted(*[(60, 0)] * 4, (60, 40), *[(60, 0)] * 13),
+        110,
+        VERIFIED,
+    ),
+    "a burst a moment ago": (VERIFYING, counted(*[(60, 0)] * 4, (60, 40), (60, 0)), 50, WAIT),
+    "as many errors as before": (
+        running(
+            make_step(StepName.UNDO, 10, 11),
+            make_step(StepName.VERIFY, 20),
+            rollback=make_rollback(
+                trigger=make_trigger_record(control_requests=1000, control_errors=50)
+            ),
+        ),
+        counted(*[(60, 4)] * 4),
+        40,
+        VERIFIED,
+    ),
+    "an outage left no control: the runbook's limit": (
+        without_control(VERIFYING),
+        counted(*[(60, 2)] * 4),
+        40,
+        VERIFIED,
+    ),
+    "an outage left no control, and it goes on": (
+        without_control(VERIFYING),
+        counted(*[(60, 20)] * 4),
+        40,
+        FAILING,
+    ),
+    "other pods' counts": (
+        VERIFYING,
+        counted(*CLEAN, pods=make_pods(2, "v2")),
+        40,
+        WAIT,
+    ),
+    "counts from before the act": (VERIFYING, counted((60, 60), (60, 60), begin=-5), 40, WAIT),
+    "out of time, too few requests": (VERIFYING, counted((1, 0), (1, 0)), 621, UNKNOWN),
+    "out of time, and errors now and then": (
+        VERIFYING,
+        counted(*[(60, 0), (60, 2)] * 6, (60, 0)),
+        621,
+        FAILING,
+    ),
+    "nearly out of time": (VERIFYING, counted((1, 0), (1, 0)), 620, WAIT),
+    "more replicas: only what they serve after the rollout": (
+        running(
+            make_step(StepName.SCALE, 10, 11),
+            make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+            make_step(StepName.VERIFY, 22),
+            rollback=SCALING,
+        ),
+        counted((60, 60), (60, 60), *CLEAN, *CLEAN),
+        60,
+        VERIFIED,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rollback", "evidence", "now", "expected"), PROOFS.values(), ids=PROOFS)
+def test_verify(rollback, evidence, now, expected) -> None:
+    found = verify(rollback, evidence, PODS, at(now))
+    assert (found.outcome if isinstance(found, End) else None) is expected
+
+
+def test_verification_has_the_time_that_the_policy_gives() -> None:
+    spec = VERIFYING.spec.model_copy(update={"verification": VerificationSpec(timeout_seconds=10)})
+    quick = VERIFYING.model_copy(update={"spec": spec})
+    assert isinstance(verify(quick, counted(), PODS, at(30)), Wait)
+    assert verify(quick, counted(), PODS, at(31)).outcome is UNKNOWN
+    assert isinstance(without_evidence(quick, at(30)), Wait)
+    assert without_evidence(quick, at(31)).outcome is UNKNOWN
+    assert isinstance(without_evidence(UNDOING, at(10_000)), Wait)
+
+
+# -- the record ------------------------------------------------------------------------------------
+
+
+def test_a_step_is_recorded_before_it_starts_and_after_it_ends() -> None:
+    status = begun(RollbackStatus(), StepName.UNDO, STORED, at(10))
+    assert (status.step, status.strategy) == (StepName.UNDO, STORED)
+    again = begun(status, StepName.UNDO, None, at(12))
+    assert [(one.started_time, one.attempts) for one in again.steps] == [(at(10), 2)]
+    assert again.strategy == STORED
+    assert find(again.conditions, "Complete").status == "False"
+    done = finished(again, StepName.UNDO, "x" * 2000, at(13))
+    step = step_status(make_rollback(status=done), StepName.UNDO)
+    assert (step.finished_time, len(step.message)) == (at(13), 1024)
+    assert step_status(make_rollback(status=done), StepName.VERIFY) is None
+
+
+def test_the_first_outcome_stands() -> None:
+    status = begun(RollbackStatus(), StepName.UNDO, None, at(10))
+    status = finished(status, StepName.UNDO, "done", at(11))
+    status = begun(status, StepName.ROLLOUT_COMPLETE, None, at(11))
+    end = End(Outcome.ABANDONED, Reason.TARGET_MOVED, "theirs stands")
+    over = ended(status, end, at(30))
+    assert (over.outcome, over.finished_time) == (Outcome.ABANDONED, at(30))
+    assert [(one.finished_time, one.message) for one in over.steps] == [
+        (at(11), "done"),
+        (at(30), "theirs stands"),
+    ]
+    complete = find(over.conditions, "Complete")
+    assert (complete.status, complete.reason) == ("True", "TargetMoved")
+    later = End(Outcome.VERIFIED, Reason.RECOVERED, "well")
+    assert ended(over, later, at(40)) == over
