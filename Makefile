@@ -1,10 +1,9 @@
 # Every command a person or CI runs. `make help` prints itself.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLUSTER ?= lab
-REPLICAS ?= 4
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -18,8 +17,9 @@ install: $(STAMP) ## make .venv with the operator and everything that tests need
 
 $(STAMP): pyproject.toml
 	@echo "== installing the Python packages into $(VENV) (about a minute)"
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or pass PYTHON="; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is missing: install it, or pass PYTHON="; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
+		|| { apt-get install --yes --quiet python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/pip install --quiet --editable '.[cli,dev]'
 	@touch $(STAMP)
 
