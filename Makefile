@@ -11,7 +11,7 @@ export PIP_ROOT_USER_ACTION := ignore
 .PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with the operator and everything that tests need
 
