@@ -39,6 +39,8 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
             else f"the fault began {one.blame.onset:.0f} s after its first request"
         )
         said += f"; {onset}, {ratio(one.blame.odds)} that the release is to blame"
+    if reason is Reason.FEW_PODS_AFFECTED:
+        said += f"; only {one.pods_failing} of {one.pods} new pods fail, look at their nodes"
     if one.unmet and one.errors > 0:
         said += f"; not enough yet: {one.unmet}"
     return f"{said}; {_WORDS[reason]}" if reason in _WORDS else said

@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import EventReason, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Outcome,
+    Response,
+    RollbackPolicyStatus,
+    Severity,
+    VerdictValue,
+)
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.notices import finished, policy_notices, started
+from rollback_operator.core.plan import Refusal
+from rollback_operator.core.progress import End, ended
+from rollback_operator.core.status import Seen, next_status, ready
+from tests.builders import (
+    at,
+    make_ended,
+    make_entry,
+    make_rollback,
+    make_verdict,
+    make_watching,
+    make_workload,
+)
+
+CLEAN = Decision(make_watching())
+ROLLBACK = Decision(make_verdict(), Severity.P1, Response.ROLLBACK)
+LEDGER = (make_entry("v2", Health.UNKNOWN), make_entry("v1"))
+
+
+def status_of(decision, old=None, workload=None, ledger=LEDGER):
+    seen = Seen(
+        ready(Reason.WATCHING_TARGET),
+        workload=workload or make_workload(),
+        ledger=ledger,
+        decision=decision,
+        opened=at(0),
+    )
+    return next_status(old or RollbackPolicyStatus(), seen, 1, at(10))
+
+
+WATCHING = status_of(CLEAN)
+
+
+def told(decision, **changes) -> list[EventReason]:
+    new = status_of(decision, WATCHING, **changes)
+    return [one.reason for one in policy_notices(WATCHING, new, decision)]
+
+
+def refused(reason: Reason) -> Decision:
+    return replace(ROLLBACK, refusal=Refusal(reason, "why"))
+
+
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        (CLEAN, []),
+        (ROLLBACK, [EventReason.RELEASE_BAD]),
+        (replace(ROLLBACK, response=Response.REPORT), [EventReason.FIX_FORWARD_ADVISED]),
+        (replace(ROLLBACK, response=Response.INVESTIGATE), [EventReason.INVESTIGATION_NEEDED]),
+        (
+            Decision(make_verdict(value=VerdictValue.SUSPECT, reason=Reason.FEW_PODS_AFFECTED)),
+            [EventReason.RELEASE_SUSPECT],
+        ),
+        (refused(Reason.BUDGET_EXHAUSTED), [EventReason.ROLLBACK_REFUSED]),
+        (refused(Reason.ROLLBACK_ACTIVE), [EventReason.RELEASE_BAD]),
+        (Decision(make_watching(reason=Reason.TOO_FEW_REQUESTS)), []),
+    ],
+    ids=["clean", "bad", "report", "investigate", "suspect", "refused", "being done", "too few"],
+)
+def test_a_verdict_is_told_when_it_changes(decision, expected) -> None:
+    assert told(decision) == expected
+
+
+def test_it_is_told_once() -> None:
+    bad = status_of(ROLLBACK, WATCHING)
+    again = status_of(ROLLBACK, bad)
+    assert policy_notices(bad, again, ROLLBACK) == []
+
+
+def test_a_release_and_its_proof_are_told() -> None:
+    workload = make_workload("v3", older=("v2", "v1"))
+    assert told(CLEAN, workload=workload) == [EventReason.RELEASE_WATCHED]
+    good = (make_entry("v2"), make_entry("v1"))
+    assert told(CLEAN, ledger=good) == [EventReason.RELEASE_GOOD]
+    assert policy_notices(RollbackPolicyStatus(), WATCHING, None) == []
+
+
+def test_start_and_end_of_a_rollback() -> None:
+    start = started(make_rollback())
+    assert start.reason is EventReason.ROLLBACK_STARTED
+    assert start.message == "P1 Undo to revision 1: all purchases fail"
+    assert "revision" not in started(make_rollback(to_revision=None)).message
+    end = End(Outcome.VERIFIED, Reason.RECOVERED, "0 of 200 requests have failed")
+    over = make_rollback(status=ended(make_rollback().status, end, at(60)))
+    assert finished(over).message == "Verified: 0 of 200 requests have failed"
+    assert not finished(over).is_warning
+    assert finished(make_rollback(status=make_ended(Outcome.FAILED))).is_warning
+    observed = finished(make_rollback(status=make_ended(Outcome.OBSERVED)))
+    assert observed.reason is EventReason.ROLLBACK_OBSERVED

@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.model import Missing
+from rollback_operator.core.schedule import next_limit, next_look
+from rollback_operator.core.watch import open_watch
+from tests.builders import (
+    T0,
+    make_pods,
+    make_question,
+    make_scope,
+    make_verdict,
+    make_watching,
+    make_workload,
+)
+
+PODS = make_pods(2)
+SEEN = {PODS[0].name: T0 + 100.0, PODS[1].name: T0 + 102.0}
+WATCH = replace(
+    open_watch("digest-v2", T0, frozenset()),
+    missing=None,
+    pods=PODS,
+    evidence=Evidence(T0, seen=SEEN, interval=5.0),
+)
+CLEAN = make_watching()
+DOUBT = make_verdict(make_scope(odds=11.0))
+DOWN = Missing(Reason.PROVIDER_UNREACHABLE, "down")
+AWAITED = replace(WATCH, evidence=Evidence(T0, seen={PODS[0].name: T0 + 3.0}, interval=5.0))
+LATER = replace(WATCH, opened=T0 - 1000)
+
+
+@pytest.mark.parametrize(
+    ("watch", "verdict", "now", "expected"),
+    [
+        (WATCH, CLEAN, 103.0, 105.3),
+        (WATCH, CLEAN, 105.2, 105.6),
+        (WATCH, CLEAN, 106.0, 107.3),
+        (replace(WATCH, skew=2.0), CLEAN, 103.0, 103.4),
+        (WATCH, CLEAN, 108.0, 113.0),
+        (AWAITED, CLEAN, 3.0, 3.5),
+        (AWAITED, CLEAN, 62.5, 67.5),
+        (LATER, CLEAN, 103.0, 108.0),
+        (LATER, DOUBT, 103.0, 105.3),
+        (replace(WATCH, missing=DOWN), DOUBT, 103.0, 108.0),
+        (replace(LATER, evidence=Evidence(T0, seen=SEEN, interval=0.5)), CLEAN, 103.0, 104.0),
+        (replace(WATCH, pods=()), CLEAN, 103.0, 108.0),
+    ],
+    ids=[
+        "just after the next sample",
+        "not twice at once",
+        "after the second pod's sample",
+        "by the operator's clock",
+        "none is due: an interval later",
+        "a first sample is polled for",
+        "but not for ever",
+        "no longer young: once an interval",
+        "something speaks against it: at each sample",
+        "no answer: once an interval",
+        "never faster than once a second when nothing is wrong",
+        "no pods yet",
+    ],
+)
+def test_next_look(watch, verdict, now, expected) -> None:
+    found = next_look(watch, make_workload(pods=PODS), verdict, T0 + now)
+    assert found - T0 == pytest.approx(expected)
+    assert found > T0 + now
+
+
+@pytest.mark.parametrize(
+    ("changes", "times", "now", "expected"),
+    [
+        ({}, (), 10, 300.1),
+        ({}, (), 301, 3600.1),
+        ({}, (T0 + 65, None), 10, 65.1),
+        ({}, (T0 + 5,), 10, 300.1),
+        ({"unavailable_since": T0 + 20, "startup": 10.0}, (), 25, 60.1),
+        ({}, (), 4000, 7600),
+    ],
+    ids=[
+        "a standstill",
+        "the end of the watch",
+        "a deadline",
+        "one that is over",
+        "an outage",
+        "none",
+    ],
+)
+def test_next_limit(changes, times, now, expected) -> None:
+    found = next_limit(replace(WATCH, **changes), make_question(), times, T0 + now)
+    assert found - T0 == pytest.approx(expected)

@@ -1,0 +1,245 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Outcome,
+    Response,
+    RollbackPolicyStatus,
+    Severity,
+    VerdictValue,
+)
+from rollback_operator.core.conditions import condition, find, upsert
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.model import Missing
+from rollback_operator.core.plan import Refusal
+from rollback_operator.core.status import Seen, next_status, not_ready, ready
+from tests.builders import (
+    at,
+    make_ended,
+    make_entry,
+    make_rollback,
+    make_scope,
+    make_trigger_record,
+    make_verdict,
+    make_watching,
+    make_workload,
+)
+
+READY = ready(Reason.WATCHING_TARGET)
+CLEAN = Decision(make_watching())
+BAD = Decision(make_verdict(), Severity.P1, Response.ROLLBACK)
+LEDGER = (make_entry("v2", Health.UNKNOWN), make_entry("v1"))
+SEEN = Seen(READY, workload=make_workload(), ledger=LEDGER, decision=CLEAN, opened=at(0))
+BEFORE = RollbackPolicyStatus()
+
+
+def status_of(seen: Seen = SEEN, old=BEFORE, now: float = 10.0, generation: int = 1):
+    return next_status(old, seen, generation, at(now))
+
+
+def word(status, kind: ConditionType) -> tuple[str, str]:
+    found = find(status.conditions, kind)
+    return found.status, found.reason
+
+
+def test_it_is_equal_when_nothing_has_changed() -> None:
+    first = status_of()
+    assert status_of(old=first, now=500) == first
+
+
+def test_figures_that_tick_do_not_change_it() -> None:
+    first = status_of()
+    ticked = make_watching(message="the new pods served 2000 requests")
+    assert status_of(replace(SEEN, decision=Decision(ticked)), first, now=500) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decision": BAD},
+        {"ready": not_ready(Reason.READ_FAILED, "no right to read pods")},
+        {"ledger": (make_entry("v2", Health.BAD), make_entry("v1"))},
+        {"rollbacks": (make_rollback(),)},
+        {"workload": make_workload("v3", older=("v2",))},
+    ],
+    ids=["the verdict", "readiness", "the ledger", "a rollback", "a release"],
+)
+def test_what_has_changed_is_written(change) -> None:
+    first = status_of()
+    assert status_of(replace(SEEN, **change), first, now=500) != first
+
+
+def test_a_condition_is_dated_when_its_status_changes_and_only_then() -> None:
+    first = status_of()
+    bad = status_of(replace(SEEN, decision=BAD), first, now=500)
+    moved = find(bad.conditions, ConditionType.HEALTHY)
+    kept = find(bad.conditions, ConditionType.READY)
+    assert moved.last_transition_time == at(500)
+    assert kept.last_transition_time == at(10)
+    other = replace(make_verdict(), reason=Reason.UNAVAILABLE, message="down")
+    again = status_of(replace(SEEN, decision=Decision(other)), bad, now=600)
+    moved = find(again.conditions, ConditionType.HEALTHY)
+    assert (moved.reason, moved.last_transition_time) == ("Unavailable", at(500))
+
+
+def test_a_new_generation_is_observed() -> None:
+    first = status_of()
+    second = status_of(old=first, now=20, generation=2)
+    assert second.observed_generation == 2
+    assert {one.observed_generation for one in second.conditions} == {2}
+    assert {one.last_transition_time for one in second.conditions} == {at(10)}
+
+
+VERDICTS = {
+    "watching": (SEEN, VerdictValue.WATCHING, ("Unknown", "NoEvidenceAgainst")),
+    "clean and known good": (
+        replace(SEEN, ledger=(make_entry("v2"),)),
+        VerdictValue.HEALTHY,
+        ("True", "NoEvidenceAgainst"),
+    ),
+    "clean and adopted": (
+        replace(SEEN, ledger=(make_entry("v2", Health.ASSUMED),)),
+        VerdictValue.HEALTHY,
+        ("True", "NoEvidenceAgainst"),
+    ),
+    "known good, and something speaks against it": (
+        replace(
+            SEEN,
+            ledger=(make_entry("v2"),),
+            decision=Decision(make_watching(reason=Reason.EVIDENCE_GATHERING)),
+        ),
+        VerdictValue.WATCHING,
+        ("Unknown", "EvidenceGathering"),
+    ),
+    "bad": (
+        replace(SEEN, decision=BAD),
+        VerdictValue.BAD,
+        ("False", "ErrorRateAboveControl"),
+    ),
+    "suspect": (
+        replace(
+            SEEN,
+            decision=Decision(
+                make_verdict(value=VerdictValue.SUSPECT, reason=Reason.ENVIRONMENT_SUSPECTED)
+            ),
+        ),
+        VerdictValue.SUSPECT,
+        ("Unknown", "EnvironmentSuspected"),
+    ),
+    "the watch is over": (
+        replace(SEEN, decision=None, ledger=(make_entry("v2"),)),
+        VerdictValue.HEALTHY,
+        ("True", "NoReleaseWatched"),
+    ),
+    "the watch is over, and it was bad": (
+        replace(SEEN, decision=None, ledger=(make_entry("v2", Health.BAD),)),
+        VerdictValue.BAD,
+        ("False", "NoReleaseWatched"),
+    ),
+    "the watch is over without a verdict": (
+        replace(SEEN, decision=None),
+        VerdictValue.NO_VERDICT,
+        ("Unknown", "NoReleaseWatched"),
+    ),
+    "refused": (
+        replace(SEEN, decision=replace(BAD, refusal=Refusal(Reason.GITOPS_OWNER, "Argo CD"))),
+        VerdictValue.BAD,
+        ("False", "GitOpsOwner"),
+    ),
+    "refused because it is being done": (
+        replace(SEEN, decision=replace(BAD, refusal=Refusal(Reason.ROLLBACK_ACTIVE, "x"))),
+        VerdictValue.BAD,
+        ("False", "ErrorRateAboveControl"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "value", "healthy"), VERDICTS.values(), ids=VERDICTS)
+def test_verdict_and_healthy(seen, value, healthy) -> None:
+    status = status_of(seen)
+    assert status.verdict is value
+    assert word(status, ConditionType.HEALTHY) == healthy
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("True", "SamplesFresh")),
+        ({"decision": None}, ("Unknown", "NoReleaseWatched")),
+        ({"missing": Missing(Reason.NOT_YET_READ, "")}, ("Unknown", "NotYetRead")),
+        ({"missing": Missing(Reason.NO_SERIES, "none")}, ("False", "NoSeries")),
+        (
+            {"decision": Decision(make_watching(reason=Reason.SAMPLES_STALE))},
+            ("False", "SamplesStale"),
+        ),
+        (
+            {"decision": Decision(make_watching(reason=Reason.CLOCK_SKEW))},
+            ("False", "ClockSkew"),
+        ),
+    ],
+    ids=["fresh", "not watched", "not read yet", "missing", "stale", "clock"],
+)
+def test_metrics_available(changes, expected) -> None:
+    status = status_of(replace(SEEN, **changes))
+    assert word(status, ConditionType.METRICS_AVAILABLE) == expected
+
+
+def test_a_refusal_says_both_what_is_wrong_and_why_nothing_is_done() -> None:
+    refused = replace(BAD, refusal=Refusal(Reason.GITOPS_OWNER, "Argo CD steers it"))
+    message = find(status_of(replace(SEEN, decision=refused)).conditions, "Healthy").message
+    assert "all purchases fail" in message
+    assert "Not rolled back: Argo CD steers it" in message
+
+
+def test_revisions() -> None:
+    status = status_of()
+    assert (status.revision.number, status.revision.since) == (2, at(0))
+    assert status.last_known_good.number == 1
+    assert status_of(replace(SEEN, ledger=(make_entry("v2"),))).last_known_good.number == 2
+    assert status_of(replace(SEEN, ledger=())).last_known_good is None
+    assert [one.number for one in status.revisions] == [2, 1]
+    later = status_of(replace(SEEN, opened=at(99)), status, now=99)
+    assert later.revision.since == at(0)
+
+
+def test_what_cannot_be_seen_stays_as_it_was() -> None:
+    first = status_of(replace(SEEN, ledger=(make_entry("v2"),), rollbacks=(make_rollback(),)))
+    blind = Seen(not_ready(Reason.READ_FAILED, "forbidden"))
+    second = status_of(blind, first, now=60)
+    assert second.revision == first.revision
+    assert second.revisions == first.revisions
+    assert second.last_known_good == first.last_known_good
+    assert second.last_rollback == first.last_rollback
+    assert second.verdict is VerdictValue.HEALTHY
+    assert status_of(blind).revision is None
+
+
+def test_the_newest_rollback_is_told() -> None:
+    old = make_rollback("old", make_ended(finished=20))
+    new = make_rollback("new", trigger=make_trigger_record(decided_time=at(90)))
+    last = status_of(replace(SEEN, rollbacks=(new, old))).last_rollback
+    assert (last.name, last.outcome, last.time) == ("new", None, at(90))
+    last = status_of(replace(SEEN, rollbacks=(old,))).last_rollback
+    assert (last.name, last.outcome, last.time) == ("old", Outcome.VERIFIED, at(20))
+
+
+def test_ready_comes_first_and_conditions_keep_what_is_not_theirs() -> None:
+    other = condition("Zebra", True, Reason.SUSPENDED)
+    found = upsert(
+        [other], [condition(ConditionType.HEALTHY, None, Reason.NO_CONTROL), READY], 1, at()
+    )
+    assert [one.type for one in found] == ["Ready", "Healthy", "Zebra"]
+    assert found[2] == other
+    assert find(found, "Nothing") is None
+
+
+def test_long_messages_are_cut_to_their_bound() -> None:
+    assert len(condition(ConditionType.READY, False, Reason.NO_SERIES, "x" * 9999).message) == 4096
+
+
+def test_scopes_do_not_reach_the_status() -> None:
+    many = make_watching(scopes=tuple(make_scope(str(n)) for n in range(3)))
+    assert status_of(replace(SEEN, decision=Decision(many))) == status_of()
