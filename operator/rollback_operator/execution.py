@@ -12,6 +12,7 @@ from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
+    MatrixSeverity,
     Mode,
     Outcome,
     Pace,
@@ -65,6 +66,10 @@ class Executor:
     store: Store
     remember: Callable[[Rollback], None]
     clock: Callable[[], datetime]
+
+    async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> None:
+        """Store a severity; one that is not stored now is seen again at the next look."""
+        await self._write(rollback, rollback.status.model_copy(update={"severity": severity}))
 
     async def end(self, rollback: Rollback, end: End) -> Rollback | Again:
         """End a rollback on which nothing has been done."""

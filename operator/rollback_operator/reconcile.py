@@ -14,12 +14,14 @@ from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Condition,
     Health,
+    MatrixSeverity,
     Mode,
     Outcome,
     Rollback,
     RollbackPolicy,
     RollbackPolicySpec,
     RollbackSpec,
+    Severity,
     TargetRef,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
@@ -195,6 +197,7 @@ class Reconciler:
                 return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
             active = stored
         if active is None or not plan.is_active(active):
+            await self._raise_severity(case, decision)
             return None
         if _is_ours(active, case.policy):
             done = await self.executor.carry_on(active, case.workload, watch)
@@ -225,6 +228,15 @@ class Reconciler:
         _log.info("%s: %s", name, spec.trigger.message)
         await self.store.post(made, notices.started(made))
         return made
+
+    async def _raise_severity(self, case: plan.Case, decision: Decision) -> None:
+        """Let a recorded severity rise with the evidence; it never falls."""
+        name = plan.rollback_name(case)
+        known = next((one for one in case.rollbacks if one.metadata.name == name), None)
+        if known is None or decision.severity is Severity.NONE:
+            return
+        if decision.severity < (known.status.severity or known.spec.severity):
+            await self.executor.set_severity(known, MatrixSeverity(decision.severity))
 
     async def _prune(self, case: plan.Case) -> None:
         """Keep the newest records of a Deployment."""

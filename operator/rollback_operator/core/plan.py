@@ -32,7 +32,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import explain
 from rollback_operator.core.ledger import health_of, last_known_good
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.model import ReplicaSet, Workload
+from rollback_operator.core.model import Owner, ReplicaSet, Workload
 from rollback_operator.core.verdict import Verdict
 
 EXPRESS_READY_SECONDS = 30
@@ -172,16 +172,18 @@ def _recorded(case: Case, _: datetime) -> Refusal | None:
     return None
 
 
+def owned(owner: Owner) -> tuple[Reason, str]:
+    """Say who else steers the Deployment, how that was seen, and what helps."""
+    reason = Reason.ROLLOUT_OWNER if owner.is_rollout_tool else Reason.GITOPS_OWNER
+    return reason, (
+        f"{owner.kind} steers this Deployment ({owner.evidence}) and would revert an undo: "
+        f"{owner.remedy}"
+    )
+
+
 def _owner(case: Case, _: datetime) -> Refusal | None:
     owner = case.workload.deployment.owner
-    if owner is None:
-        return None
-    reason = Reason.ROLLOUT_OWNER if owner.is_rollout_tool else Reason.GITOPS_OWNER
-    return Refusal(
-        reason,
-        f"{owner.kind} steers this Deployment ({owner.evidence}) and would revert an undo: "
-        f"{owner.remedy}",
-    )
+    return None if owner is None else Refusal(*owned(owner))
 
 
 def _restored(case: Case, now: datetime) -> Refusal | None:

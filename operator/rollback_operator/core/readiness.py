@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy
+from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.core import matrix, status
 from rollback_operator.core.model import Deployment
+from rollback_operator.core.plan import owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
     for is_met, reason, message in obstacles:
         if is_met:
             return status.not_ready(reason, message)
+    if deployment.owner is not None and policy.spec.mode is Mode.ENFORCE:
+        # Told at once, not in the night when it matters.
+        reason, message = owned(deployment.owner)
+        return status.not_ready(reason, f"{message}. Releases are judged and reported only")
     return _limits(deployment)
 
 
