@@ -1,24 +1,36 @@
 """The ticket service in a namespace of a lab, and the operator beside it: what demo, e2e and
-benchmark have in common. Everything goes through kubectl, as a person would do it."""
+benchmark have in common.
+
+Everything is changed through kubectl, as a person would do it. What is looked at again and again
+is read over HTTPS: a kubectl for each look would take the machine's time from what it looks at.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab import chart
 from lab.errors import LabError
 from lab.loadgen.load import Load
+from lab.namespace import network_of
 from lab.session import Session
 
-TOKEN = "lab-token"  # noqa: S105 (of a cluster that ends with the run)
+TOKEN = "lab-token"  # of a cluster that ends with the run
 MANIFEST = Path(__file__).parent / "manifests" / "ticket-service.yaml"
 OPERATOR = "rollback-operator"
+API = "/apis/rollback.tickettoken.io/v1alpha1"
 ROLLOUT_SECONDS = 180
+READ_SECONDS = 30
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+CALLS = "rollback_operator_api_calls_total"
 
 
 def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:
@@ -37,10 +49,30 @@ def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:
         time.sleep(0.2)
 
 
+def read(lab: Session, path: str) -> dict[str, Any]:
+    """Read an object or a list from the API server, as the administrator.
+
+    Raises:
+        LabError: it is not there, or the server does not answer.
+    """
+    access = json.loads(lab.kubeconfig.read_text())
+    token, cluster = access["users"][0]["user"]["token"], access["clusters"][0]["cluster"]
+    trust = ssl.create_default_context(cafile=cluster["certificate-authority"])
+    headers = {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{lab.server}{path}", headers=headers)
+    is_outside = bool(lab.network_prefix())
+    with network_of(lab.node_pid) if is_outside else contextlib.nullcontext():
+        try:
+            with urllib.request.urlopen(request, timeout=READ_SECONDS, context=trust) as answer:
+                return dict(json.load(answer))
+        except (OSError, ValueError) as error:
+            raise LabError(f"GET {path} failed: {error}") from error
+
+
 def install_operator(
     lab: Session, archive: Path, values: Mapping[str, Any] | None = None
-) -> None:
-    """Install the chart with the image in an archive, and wait until it leads."""
+) -> Operator:
+    """Install the chart with the image in an archive, and wait until it is ready."""
     lab.import_image(archive)
     settings = chart.merged(
         {
@@ -50,12 +82,81 @@ def install_operator(
         },
         values or {},
     )
-    objects = [*chart.crds(), chart.namespace(OPERATOR)]
+    namespace = chart.namespace(OPERATOR)
+    # From its first pod on, the namespace takes none with more rights than it needs.
+    namespace["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
+    objects = [*chart.crds(), namespace]
     objects += chart.rendered(settings, name=OPERATOR, namespace=OPERATOR)
     lab.kubectl("apply", "--server-side", "-f", "-", input=chart.stream(objects))
-    lab.kubectl("label", "namespace", OPERATOR, "pod-security.kubernetes.io/enforce=restricted")
-    wait = f"--timeout={ROLLOUT_SECONDS}s"
-    lab.kubectl("rollout", "status", f"deployment/{OPERATOR}", "-n", OPERATOR, wait)
+    operator = Operator(lab)
+    operator.wait_ready()
+    return operator
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator as the chart installs it."""
+
+    lab: Session
+
+    def wait_ready(self) -> None:
+        """Wait until its Deployment is rolled out."""
+        wait = f"--timeout={ROLLOUT_SECONDS}s"
+        self._kubectl("rollout", "status", f"deployment/{OPERATOR}", wait)
+
+    def pod(self) -> dict[str, Any]:
+        """The pod that runs; LabError where there is not exactly one."""
+        name = f"app.kubernetes.io/name={OPERATOR}"
+        items = json.loads(self._kubectl("get", "pods", "-l", name, "-o", "json"))["items"]
+        alive = [one for one in items if "deletionTimestamp" not in one["metadata"]]
+        if len(alive) != 1:
+            raise LabError(f"{len(alive)} pods of the operator are there instead of one")
+        return dict(alive[0])
+
+    def process(self) -> int:
+        """Its process id inside of the node."""
+        container = self.pod()["status"]["containerStatuses"][0]["containerID"]
+        known = self.lab.in_node("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
+        for line in known:
+            found = line.split()
+            if found[0] == container.removeprefix("containerd://"):
+                return int(found[1])
+        raise LabError(f"containerd knows no task of {container}")
+
+    def resident_mib(self) -> float:
+        """The memory that its process holds now (VmRSS)."""
+        status = self.lab.in_node("cat", f"/proc/{self.process()}/status")
+        line = next(one for one in status.splitlines() if one.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+    def kill(self) -> None:
+        """End its process without a word, as the kernel does when memory runs out."""
+        self.lab.in_node("kill", "-KILL", str(self.process()))
+
+    def writes(self) -> dict[str, int]:
+        """How often it has called the API server to write, by verb, since its process began."""
+        path = f"/api/v1/namespaces/{OPERATOR}/pods/{self.pod()['metadata']['name']}:8080"
+        found = dict.fromkeys(WRITES, 0)
+        for line in self.lab.kubectl("get", "--raw", f"{path}/proxy/metrics").splitlines():
+            name, _, value = line.rpartition(" ")
+            for verb in WRITES:
+                if name.startswith(f"{CALLS}{{") and f'verb="{verb}"' in name:
+                    found[verb] += int(float(value))
+        return found
+
+    def renewals(self, seconds: int) -> int:
+        """Watch its Lease for this long: how often it was written."""
+        shown = 'jsonpath={.metadata.resourceVersion}{"\\n"}'
+        limit = f"--request-timeout={seconds}s"
+        seen = self._kubectl("get", "lease", OPERATOR, "--watch", limit, "-o", shown).split()
+        return len(set(seen)) - 1  # the first is how it was found
+
+    def log(self, lines: int = 40) -> str:
+        """The end of its log."""
+        return self._kubectl("logs", f"deployment/{OPERATOR}", f"--tail={lines}")
+
+    def _kubectl(self, *arguments: str) -> str:
+        return self.lab.kubectl("-n", OPERATOR, *arguments)
 
 
 @dataclass
@@ -65,6 +166,8 @@ class TicketService:
     lab: Session
     namespace: str
     replicas: int = 4
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of its container."""
 
     def deploy(self, version: str) -> None:
         """Make the namespace and roll a first release out."""
@@ -81,6 +184,11 @@ class TicketService:
             f"--from-literal=API_TOKEN={TOKEN}",
         )
         text = MANIFEST.read_text().replace("replicas: 4", f"replicas: {self.replicas}")
+        more = "".join(
+            f"        - {{name: {name}, value: {json.dumps(value)}}}\n"
+            for name, value in self.environment.items()
+        )
+        text = text.replace("        readinessProbe:\n", f"{more}        readinessProbe:\n")
         self.kubectl("apply", "-f", "-", input=text.replace(":v1.2.3", f":{version}"))
         self.wait_rolled_out()
 
@@ -88,6 +196,10 @@ class TicketService:
         """Roll a release out, as a pipeline would."""
         image = f"ticket-service=localhost/ticket-service:{version}"
         self.kubectl("set", "image", "deployment/ticket-service", image)
+
+    def scale(self, replicas: int) -> None:
+        """Change the number of pods, and nothing else."""
+        self.kubectl("scale", "deployment/ticket-service", f"--replicas={replicas}")
 
     def wait_rolled_out(self) -> None:
         """Wait until the rollout is complete."""
@@ -111,18 +223,23 @@ class TicketService:
         ).strip()
         return Load(f"http://{address}", TOKEN, folder, rate, self.lab.network_prefix())
 
+    def deployment(self) -> dict[str, Any]:
+        """The Deployment as it stands."""
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/ticket-service"
+        return read(self.lab, path)
+
     def image(self) -> str:
-        """The image that the Deployment wants now."""
-        path = "jsonpath={.spec.template.spec.containers[0].image}"
-        return self.kubectl("get", "deployment", "ticket-service", "-o", path).rsplit(":", 1)[-1]
+        """The version that the Deployment wants now."""
+        containers = self.deployment()["spec"]["template"]["spec"]["containers"]
+        return str(containers[0]["image"]).rsplit(":", 1)[-1]
 
     def policy(self, name: str = "tickets") -> dict[str, Any]:
         """The policy as it stands."""
-        return dict(json.loads(self.kubectl("get", "rollbackpolicy", name, "-o", "json")))
+        return read(self.lab, f"{API}/namespaces/{self.namespace}/rollbackpolicies/{name}")
 
     def rollbacks(self) -> list[dict[str, Any]]:
         """All Rollbacks of the namespace, oldest first."""
-        found = json.loads(self.kubectl("get", "rollbacks", "-o", "json"))["items"]
+        found = read(self.lab, f"{API}/namespaces/{self.namespace}/rollbacks")["items"]
         return sorted(found, key=lambda one: one["spec"]["trigger"]["decidedTime"])
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 (as Session)
