@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollback_operator.core import doubts
 from rollback_operator.core.arms import (
@@ -23,6 +23,7 @@ from rollback_operator.core.sequential import (
     against_ceiling,
     coin_flip,
     dispersion,
+    goes_on,
     is_lower,
     wilson_lower,
 )
@@ -64,17 +65,30 @@ class _Compared:
 def without_warm_up(
     new: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
 ) -> list[Increment]:
-    """Drop the pods' first seconds where the errors in them are those of a warm-up."""
-    ages = [(_age(one.end, one.pod, starts), one) for one in new]
-    warm = [one for age, one in ages if age <= WARM_UP_SECONDS]
+    """Drop the pods' first seconds unless they are shown to be no warm-up."""
+    return _warm_up(new, starts)[0]
+
+
+def _warm_up(
+    new: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
+) -> tuple[list[Increment], list[Increment]]:
+    """Tell what counts, and what is known of the time since the first request.
+
+    The first seconds count if nearly everything fails, or if what follows their first half fails as
+    that does. If it is shown to fail less, they were a warm-up: no onset of a fault is found there.
+    """
     half = WARM_UP_SECONDS / 2
-    middles = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in warm]
-    first = total(one for age, one in middles if age < half)
-    second = total(one for age, one in middles if age >= half)
+    ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in new]
+    first = total(one for age, one in ages if age < half)
+    later = total(one for age, one in ages if half <= age < WARM_UP_SECONDS + half)
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
-    if fails_entirely or not first[1] or (second[0] > 0 and not is_lower(first, second)):
-        return list(new)
-    return [one for age, one in ages if age > WARM_UP_SECONDS]
+    if fails_entirely or not first[1] or goes_on(first, later):
+        return list(new), list(new)
+    warm = {id(one) for one in new if _age(one.end, one.pod, starts) <= WARM_UP_SECONDS}
+    counted = [one for one in new if id(one) not in warm]
+    if not is_lower(first, later):
+        return counted, list(new)
+    return counted, [replace(one, errors=0.0) if id(one) in warm else one for one in new]
 
 
 def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> float:
@@ -122,7 +136,7 @@ def _verdict(
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, new, route)
             # Since its first request, not only since the count began that shows it best.
-            first = _failing_route(counted, route)
+            first = _failing_route(arms, route)
             blamed = blame(first, ceiling(arms.control, route), arms.watch_seconds)
     return ScopeVerdict(
         route=route,
@@ -151,9 +165,9 @@ def _expected(arms: Arms, route: str | None, compared: _Compared) -> float:
     return errors / requests if requests else 0.0
 
 
-def _failing_route(new: Sequence[Increment], route: str | None) -> Sequence[Increment]:
+def _failing_route(arms: Arms, route: str | None) -> list[Increment]:
     """Narrow all routes down to the one that fails most: its first requests tell the onset."""
-    if route is not None:
-        return new
-    worst = max({one.route for one in new}, key=lambda name: total(on(new, name))[1])
-    return on(new, worst)
+    if route is None:
+        routes = {one.route for one in arms.new}
+        route = max(sorted(routes), key=lambda name: total(on(arms.new, name))[1])
+    return _warm_up(on(arms.new, route), arms.starts)[1]

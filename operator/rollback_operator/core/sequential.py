@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 EFFECTS = (3.0, 10.0, 100.0)
 """How many times worse the new revision could be."""
+FALL = 4.0
+"""A rate that falls to a quarter of itself in ten seconds is that of a warm-up."""
+SHOWN = 10.0
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
 _PROVED = 100_000.0
@@ -192,6 +195,22 @@ def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:
     centre = rate + z * z / (2 * requests)
     spread = z * math.sqrt(rate * (1 - rate) / requests + z * z / (4 * requests * requests))
     return max(0.0, (centre - spread) / (1 + z * z / requests))
+
+
+def goes_on(before: tuple[float, float], after: tuple[float, float]) -> bool:
+    """Tell whether it is shown, ten to one, that a rate stays and does not fall to a quarter.
+
+    Args:
+        before: requests and errors at first.
+        after: requests and errors later.
+    """
+    if not before[0] or not after[0] or not before[1] + after[1]:
+        return False
+    rate = min(_MAX_RATE, max(before[1] / before[0], after[1] / after[0]))
+    fallen = rate / FALL
+    passed = max(0.0, after[0] - after[1])
+    likelihood = after[1] * math.log(rate / fallen) + passed * math.log((1 - rate) / (1 - fallen))
+    return likelihood >= math.log(SHOWN)
 
 
 def is_lower(before: tuple[float, float], after: tuple[float, float]) -> bool:

@@ -254,7 +254,7 @@ def _sample_times(life: Life, interval: float, until: float, dice: random.Random
     if life.version == "v2":
         first = begin
     end = min(until, life.gone)
-    return [first + n * interval for n in range(max(0, int((end - first) / interval) + 1))]
+    return [first + n * interval for n in range(max(0, math.floor((end - first) / interval) + 1))]
 
 
 def _counters(release: Release, traffic: _Traffic, seen: Mapping[str, Sequence[float]]) -> Counters:

@@ -11,6 +11,7 @@ from rollback_operator.core.sequential import (
     against_ceiling,
     coin_flip,
     dispersion,
+    goes_on,
     is_lower,
     wilson_lower,
 )
@@ -156,6 +157,39 @@ def test_odds_of_equals_average_one_at_most() -> None:
 )
 def test_wilson(requests, errors, lower) -> None:
     assert wilson_lower(requests, errors) == pytest.approx(lower, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((100, 20), (100, 19), True),
+        ((100, 20), (100, 35), True),
+        ((100, 20), (20, 4), True),
+        ((100, 20), (20, 3), False),
+        ((100, 20), (100, 9), False),
+        ((100, 20), (100, 5), False),
+        ((100, 20), (5, 1), False),
+        ((100, 20), (0, 0), False),
+        ((0, 0), (100, 20), False),
+        ((100, 0), (100, 0), False),
+        ((10, 10), (10, 10), True),
+    ],
+    ids=[
+        "the same",
+        "more",
+        "the same, few requests",
+        "perhaps the same",
+        "half",
+        "a quarter",
+        "too few requests",
+        "nothing later",
+        "nothing before",
+        "no errors",
+        "everything",
+    ],
+)
+def test_goes_on(before, after, expected) -> None:
+    assert goes_on(before, after) is expected
 
 
 @pytest.mark.parametrize(
