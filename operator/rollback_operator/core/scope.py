@@ -78,6 +78,7 @@ def _warm_up(
     that does. If it is shown to fail less, they were a warm-up: no onset of a fault is found there.
     """
     half = WARM_UP_SECONDS / 2
+    starts = _with_first_requests(starts, new)
     ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in new]
     first = total(one for age, one in ages if age < half)
     later = total(one for age, one in ages if half <= age < WARM_UP_SECONDS + half)
@@ -89,6 +90,16 @@ def _warm_up(
     if not is_lower(first, later):
         return counted, list(new)
     return counted, [replace(one, errors=0.0) if id(one) in warm else one for one in new]
+
+
+def _with_first_requests(
+    starts: Mapping[str, tuple[float, ...]], new: Sequence[Increment]
+) -> dict[str, tuple[float, ...]]:
+    """Add when each pod began to serve: some seconds after its container started."""
+    first: dict[str, float] = {}
+    for one in new:
+        first[one.pod] = min(one.start, first.get(one.pod, one.start))
+    return {pod: (*starts.get(pod, ()), begin) for pod, begin in first.items()}
 
 
 def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> float:

@@ -17,7 +17,8 @@ EFFECTS = (3.0, 10.0, 100.0)
 """How many times worse the new revision could be."""
 FALL = 4.0
 """A rate that falls to a quarter of itself in ten seconds is that of a warm-up."""
-SHOWN = 10.0
+SHOWN = 100.0
+"""Many services warm up; few releases are bad."""
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
 _PROVED = 100_000.0
@@ -198,7 +199,7 @@ def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:
 
 
 def goes_on(before: tuple[float, float], after: tuple[float, float]) -> bool:
-    """Tell whether it is shown, ten to one, that a rate stays and does not fall to a quarter.
+    """Tell whether it is shown, a hundred to one, that a rate does not fall to a quarter.
 
     Args:
         before: requests and errors at first.

@@ -132,7 +132,7 @@ ROWS = {
         "P4",
     ),
     "warm-up errors that stop": (
-        watch_of(served(NEW, (60, 20), (60, 6), (60, 0), (60, 0))),
+        watch_of(served(NEW, (60, 20), (60, 6), *[(60, 0)] * 4)),
         WATCHING,
         Reason.NO_EVIDENCE_AGAINST,
         None,

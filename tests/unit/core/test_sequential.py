@@ -164,8 +164,8 @@ def test_wilson(requests, errors, lower) -> None:
     [
         ((100, 20), (100, 19), True),
         ((100, 20), (100, 35), True),
-        ((100, 20), (20, 4), True),
-        ((100, 20), (20, 3), False),
+        ((100, 20), (60, 12), True),
+        ((100, 20), (60, 9), False),
         ((100, 20), (100, 9), False),
         ((100, 20), (100, 5), False),
         ((100, 20), (5, 1), False),
@@ -173,6 +173,7 @@ def test_wilson(requests, errors, lower) -> None:
         ((0, 0), (100, 20), False),
         ((100, 0), (100, 0), False),
         ((10, 10), (10, 10), True),
+        ((2, 2), (2, 2), False),
     ],
     ids=[
         "the same",
@@ -186,6 +187,7 @@ def test_wilson(requests, errors, lower) -> None:
         "nothing before",
         "no errors",
         "everything",
+        "everything of a little",
     ],
 )
 def test_goes_on(before, after, expected) -> None:
