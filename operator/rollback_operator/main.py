@@ -28,9 +28,7 @@ async def run(settings: Settings) -> int:
     configure_logging(settings)
     parts = await build(settings)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _end_by_signal(stop)
     ready = asyncio.Event()
     health = telemetry.Health(
         is_alive=lambda: _is_alive(parts),
@@ -51,7 +49,7 @@ async def run(settings: Settings) -> int:
     failed = [task for task in done if not task.cancelled() and task.exception()]
     for task in failed:
         _log.error("%s ended: %r", task.get_name(), task.exception())
-    is_orderly = stop.is_set() and not failed
+    is_orderly = not failed and (stop.is_set() or watches in done)
     await _end(parts, {*tasks, watches} - done, stop)
     await runner.cleanup()
     return 0 if is_orderly else 1
@@ -114,6 +112,7 @@ async def _watch(
     handlers.configure(operator_settings)
     started = asyncio.Event()
     settled = asyncio.create_task(_settle(seen, started, ready))
+    taken_back = asyncio.create_task(_take_signals_back(started, stop))
     try:
         await kopf.operator(
             registry=registry,
@@ -126,6 +125,19 @@ async def _watch(
         )
     finally:
         settled.cancel()
+        taken_back.cancel()
+
+
+def _end_by_signal(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Undo what kopf does at its start: by its handlers the watches end first, the lease last."""
+    await started.wait()
+    _end_by_signal(stop)
 
 
 class _LastEvent:
