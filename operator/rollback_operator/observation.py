@@ -1,11 +1,12 @@
 """Observe: bring the watch of a release up to date from Kubernetes and from Prometheus."""
 
-import asyncio
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Counters, Missing, Pod, Workload
 from rollback_operator.core.watch import Watch, with_reading, with_workload
 from rollback_operator.ports import CounterQuery, Metrics
@@ -35,18 +36,19 @@ class Observer:
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
         now = self.clock()
-        watch = with_workload(watch, workload, now)
+        watch = await self._with_skew(with_workload(watch, workload, now), source.url, now)
         if watch.control is None and watch.control_hashes:
             watch = await self._with_control(watch, workload, source)
         newest = watch.evidence.newest
         since = now - watch.opened if newest is None else now + watch.skew - newest
         seconds = min(LONGEST_SECONDS, since + MARGIN_SECONDS + 2 * watch.evidence.interval)
         query = _query(source, workload, (_prefix(workload.deployment.name),))
-        reading, skew = await asyncio.gather(
-            self.metrics.read(query, seconds), self._skew(watch, source.url, now)
-        )
-        watch = replace(watch, skew=skew.value, skew_read=skew.read)
+        reading = await self.metrics.read(query, seconds)
         if isinstance(reading, Counters):
+            if watch.evidence.newest is None:
+                # Before the new pods have two samples, those of the pods they replace tell it.
+                interval = _interval(reading, watch.evidence.interval)
+                watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
             reading = _of_target(reading, watch.pods)
         return with_reading(watch, reading)
 
@@ -58,21 +60,21 @@ class Observer:
         found = await self.metrics.read_control(_query(source, workload, pods), until)
         return watch if isinstance(found, Missing) else replace(watch, control=found)
 
-    async def _skew(self, watch: Watch, url: str, now: float) -> "_Skew":
-        if watch.skew_read is not None and now - watch.skew_read < CLOCK_EVERY_SECONDS:
-            return _Skew(watch.skew, watch.skew_read)
+    async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch:
+        """Compare clocks now and then; at each look while their difference prevents a verdict."""
+        is_fresh = watch.skew_read is not None and now - watch.skew_read < CLOCK_EVERY_SECONDS
+        if is_fresh and abs(watch.skew) <= watch.evidence.interval:
+            return watch
         before = self.clock()
         found = await self.metrics.read_clock(url)
         after = self.clock()
         if isinstance(found, Missing):
-            return _Skew(watch.skew, watch.skew_read)
-        return _Skew(found - (before + after) / 2, after)
-
-
-@dataclass(frozen=True, slots=True)
-class _Skew:
-    value: float
-    read: float | None
+            return watch
+        skew = found - (before + after) / 2
+        if watch.skew_read is not None and abs(skew - watch.skew) > watch.evidence.interval:
+            # Samples that were timed by the clock as it was cannot be put in order with new ones.
+            watch = replace(watch, evidence=Evidence(watch.opened), control=None)
+        return replace(watch, skew=skew, skew_read=after)
 
 
 def _query(source: Source, workload: Workload, pods: tuple[str, ...]) -> CounterQuery:
@@ -97,6 +99,16 @@ def _patterns(watch: Watch, workload: Workload) -> tuple[str, ...]:
     if all(len(name) + 1 <= GENERATED_NAME_BASE for name in names):
         return tuple(f"{re.escape(name)}-[a-z0-9]+" for name in names)
     return tuple(re.escape(pod.name) for pod in watch.pods if pod.pod_hash in watch.control_hashes)
+
+
+def _interval(counters: Counters, known: float) -> float:
+    """Give the time between two samples of a pod, whoever's it is; `known` if none has two."""
+    gaps = sorted(
+        later[0] - earlier[0]
+        for series in counters.requests
+        for earlier, later in pairwise(series.samples)
+    )
+    return gaps[len(gaps) // 2] if gaps else known
 
 
 def _of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:

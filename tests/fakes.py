@@ -1,0 +1,263 @@
+"""The ports, kept in memory: they record what was asked, and can be told to fail next.
+
+What they do with the objects is what the API server does: versions rise with each write, a write
+to an older version is a conflict, a name is there once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    ObjectMeta,
+    Remedy,
+    Resource,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+    RollbackSpec,
+    RollbackStatus,
+    StoredStrategy,
+)
+from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
+from rollback_operator.core.notices import Notice
+from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.ports import (
+    CounterQuery,
+    Failure,
+    FailureKind,
+    Metrics,
+    Store,
+    Workloads,
+)
+from tests.builders import make_workload
+
+R = TypeVar("R", bound=Resource)
+NOTHING = Missing(Reason.NO_SERIES, "there are no series")
+CONFLICT = Failure(FailureKind.CONFLICT, "the object is not as it was read")
+OUTAGE = Failure(FailureKind.UNAVAILABLE, "no answer")
+REFUSAL = Failure(FailureKind.REJECTED, "forbidden")
+GONE = Failure(FailureKind.GONE, "not found")
+
+
+@dataclass
+class Failures:
+    """What the next calls of a name fail with, each once."""
+
+    _next: dict[str, deque[Failure]] = field(default_factory=dict)
+
+    def fail_next(self, call: str, *failures: Failure) -> None:
+        self._next.setdefault(call, deque()).extend(failures)
+
+    def take(self, call: str) -> Failure | None:
+        waiting = self._next.get(call)
+        return waiting.popleft() if waiting else None
+
+
+@dataclass
+class FakeMetrics:
+    """Prometheus: gives what a test puts in, and notes the queries."""
+
+    reading: Reading = NOTHING
+    control: Control | Missing = NOTHING
+    clock: float | Missing = 0.0
+    queries: list[tuple[CounterQuery, float]] = field(default_factory=list)
+    clock_reads: int = 0
+
+    async def read(self, query: CounterQuery, seconds: float) -> Reading:
+        self.queries.append((query, seconds))
+        return self.reading
+
+    async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
+        self.queries.append((query, until))
+        return self.control
+
+    async def read_clock(self, url: str) -> float | Missing:
+        self.clock_reads += 1
+        return self.clock
+
+
+@dataclass
+class FakeWorkloads(Failures):
+    """One Deployment; an act changes it at once, and its rollout is complete at once."""
+
+    workload: Workload = field(default_factory=make_workload)
+    calls: list[str] = field(default_factory=list)
+    surges: list[StoredStrategy | None] = field(default_factory=list)
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        self.calls.append("inspect")
+        return self.take("inspect") or self.workload
+
+    async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
+        self.calls.append("undo")
+        failure = self.take("undo")
+        target = rollback.spec.to_revision
+        if failure is not None or target is None:
+            return failure or REFUSAL
+        self.surges.append(surge)
+        found = next(
+            one for one in self.workload.replica_sets if one.template.digest == target.digest
+        )
+        changed = replace(self.workload.deployment, template=found.template)
+        if surge is not None:
+            changed = replace(changed, max_surge=surge.max_surge)
+        return self._changed(changed)
+
+    async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
+        self.calls.append("apply_in_place")
+        failure = self.take("apply_in_place")
+        if failure is not None:
+            return failure
+        old = self.workload.deployment
+        if remedy.replicas is not None:
+            return self._changed(replace(old, replicas=remedy.replicas))
+        images = (str(remedy.image), *old.template.images[1:])
+        template = replace(old.template, digest="pinned", release="pinned", images=images)
+        return self._changed(replace(old, template=template))
+
+    async def set_strategy(
+        self, rollback: Rollback, strategy: StoredStrategy
+    ) -> Deployment | Failure:
+        self.calls.append("set_strategy")
+        failure = self.take("set_strategy")
+        if failure is None and self.workload.deployment.max_surge != EXPRESS_SURGE:
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        return self._changed(replace(self.workload.deployment, max_surge=strategy.max_surge))
+
+    @property
+    def writes(self) -> list[str]:
+        return [one for one in self.calls if one != "inspect"]
+
+    def _changed(self, deployment: Deployment) -> Deployment:
+        self.workload = replace(self.workload, deployment=deployment)
+        return deployment
+
+
+@dataclass
+class FakeStore(Failures):
+    """Policies, Rollbacks and Events in memory."""
+
+    policies: dict[str, RollbackPolicy] = field(default_factory=dict)
+    rollbacks: dict[str, Rollback] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    _version: int = 100
+
+    def hold(self, *resources: RollbackPolicy | Rollback) -> None:
+        """Put objects in as if they had been there before."""
+        for one in resources:
+            if isinstance(one, Rollback):
+                self.rollbacks[one.metadata.name] = one
+            else:
+                self.policies[one.metadata.name] = one
+
+    async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
+        failure = self._called("list_rollbacks")
+        found = (one for one in self.rollbacks.values() if one.metadata.namespace == namespace)
+        return failure or list(found)
+
+    async def create_rollback(
+        self, namespace: str, name: str, spec: RollbackSpec
+    ) -> Rollback | Failure:
+        failure = self._called("create_rollback")
+        if failure is None and name in self.rollbacks:
+            failure = Failure(FailureKind.EXISTS, f"{name} already exists")
+        if failure is not None:
+            return failure
+        metadata = ObjectMeta(
+            name=name,
+            namespace=namespace,
+            uid=f"uid-{name}",
+            resource_version=self._next_version(),
+            finalizers=[FINALIZER],
+        )
+        made = self.rollbacks[name] = Rollback(metadata=metadata, spec=spec)
+        return made
+
+    async def write_rollback(
+        self, rollback: Rollback, status: RollbackStatus
+    ) -> Rollback | Failure:
+        failure = self._called("write_rollback")
+        known = self.rollbacks.get(rollback.metadata.name)
+        failure = failure or _staleness(known, rollback)
+        if failure is not None or known is None:
+            return failure or GONE
+        written = self._stored(known.model_copy(update={"status": status}))
+        self.rollbacks[rollback.metadata.name] = written
+        return written
+
+    async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
+        failure = self._called("release_rollback")
+        known = self.rollbacks.get(rollback.metadata.name)
+        if failure is not None or known is None:
+            return failure or GONE
+        metadata = known.metadata.model_copy(update={"finalizers": []})
+        written = self._stored(known.model_copy(update={"metadata": metadata}))
+        self.rollbacks[rollback.metadata.name] = written
+        return written
+
+    async def delete_rollback(self, rollback: Rollback) -> Failure | None:
+        failure = self._called("delete_rollback")
+        if failure is None and self.rollbacks.pop(rollback.metadata.name, None) is None:
+            return GONE
+        return failure
+
+    async def write_policy(
+        self, policy: RollbackPolicy, status: RollbackPolicyStatus
+    ) -> RollbackPolicy | Failure:
+        failure = self._called("write_policy")
+        known = self.policies.get(policy.metadata.name)
+        failure = failure or _staleness(known, policy)
+        if failure is not None or known is None:
+            return failure or GONE
+        written = self._stored(known.model_copy(update={"status": status}))
+        self.policies[policy.metadata.name] = written
+        return written
+
+    async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
+        self.calls.append("post")
+        self.notices.append(notice)
+
+    @property
+    def writes(self) -> list[str]:
+        """List the calls that an API server would have had to store."""
+        return [one for one in self.calls if one not in ("list_rollbacks", "post")]
+
+    def told(self) -> list[str]:
+        return [str(one.reason) for one in self.notices]
+
+    def _called(self, name: str) -> Failure | None:
+        self.calls.append(name)
+        return self.take(name)
+
+    def _stored(self, changed: R) -> R:
+        metadata = changed.metadata.model_copy(update={"resource_version": self._next_version()})
+        return changed.model_copy(update={"metadata": metadata})
+
+    def _next_version(self) -> str:
+        self._version += 1
+        return str(self._version)
+
+
+def _staleness(known: Resource | None, written: Resource) -> Failure | None:
+    if known is None:
+        return GONE
+    is_same = known.metadata.resource_version == written.metadata.resource_version
+    return None if is_same else CONFLICT
+
+
+def names(rollbacks: Iterable[Rollback]) -> list[str]:
+    return [one.metadata.name for one in rollbacks]
+
+
+if TYPE_CHECKING:
+    # The type checker holds the fakes against the ports.
+    _ports: tuple[Metrics, Workloads, Store] = (FakeMetrics(), FakeWorkloads(), FakeStore())
