@@ -1,0 +1,215 @@
+"""A plain-HTTP way to the API server that writes down what the operator asks, and can cut in.
+
+It forwards with the operator's own token, so that the operator's own rights hold. A test may have
+the operator killed before its n-th write is forwarded, or after it was done and before the answer
+is returned.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yarl
+from aiohttp import web
+
+from lab.ports import free_ports
+from tests.integration.background import BackgroundLoop
+
+NOT_FORWARDED = frozenset({"host", "content-length", "accept-encoding", "connection"})
+NOT_RETURNED = frozenset({"content-length", "transfer-encoding", "connection", "content-encoding"})
+WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+UNCOUNTED = frozenset({"leases", "events"})
+BODY_BYTES = 64 * 1024 * 1024
+OK = 200
+ERROR = 400
+
+
+@dataclass
+class Call:
+    """One request: what it was for the authorizer, and what came of it."""
+
+    verb: str
+    group: str
+    resource: str
+    """With its subresource: rollbacks/status."""
+    namespace: str
+    name: str
+    body: Any = None
+    status: int = 0
+
+    @property
+    def is_write(self) -> bool:
+        return self.verb in WRITES.values()
+
+    @property
+    def is_counted(self) -> bool:
+        return self.is_write and self.resource not in UNCOUNTED
+
+    @property
+    def right(self) -> tuple[str, str, str]:
+        return self.verb, self.group, self.resource
+
+    @property
+    def changes_template(self) -> bool:
+        operations = self.body if isinstance(self.body, list) else []
+        return self.resource == "deployments" and any(
+            one["op"] != "test" and one["path"].startswith("/spec/template") for one in operations
+        )
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}"
+
+
+@dataclass
+class Cut:
+    """Where the operator is killed: at its n-th write from now on."""
+
+    number: int
+    is_before: bool
+    kill: Callable[[], None]
+    at: Call | None = None
+    """The write at which it happened."""
+
+
+@dataclass
+class ApiProxy:
+    """One address of its own; `calls` lists what came through it."""
+
+    background: BackgroundLoop
+    server: str
+    authority: str
+    token: str
+    calls: list[Call] = field(default_factory=list)
+    cut: Cut | None = None
+
+    def __post_init__(self) -> None:
+        self.port = free_ports(1)[0]
+        self._runner: web.AppRunner | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._tls = ssl.create_default_context(cafile=self.authority)
+        self._counted = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.background.run(self._start())
+
+    def stop(self) -> None:
+        self.background.run(self._stop())
+
+    def cut_at(self, cut: Cut) -> None:
+        """Count writes from now on and kill at one of them."""
+        self._counted = 0
+        self.cut = cut
+
+    def writes(self) -> list[Call]:
+        """List what has been written, but for Leases and Events."""
+        return [one for one in self.calls if one.is_counted]
+
+    def template_changes(self) -> Iterator[Call]:
+        return (one for one in self.calls if one.changes_template and one.status == OK)
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        name = "proxy"
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "users": [{"name": name, "user": {}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        }
+        path.write_text(json.dumps(document))
+        return path
+
+    async def _start(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=None)
+        self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        app = web.Application(client_max_size=BODY_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def _stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._session is not None:
+            await self._session.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        assert self._session is not None
+        content = await request.read()
+        call = _call(request, content)
+        self.calls.append(call)
+        cut = self._cut_here(call)
+        if cut is not None and cut.is_before:
+            return _hang_up(request, cut, call)
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in NOT_FORWARDED}
+        headers["Authorization"] = f"Bearer {self.token}"
+        url = yarl.URL(f"{self.server}{request.raw_path}", encoded=True)
+        async with self._session.request(
+            request.method, url, headers=headers, data=content or None, ssl=self._tls
+        ) as answer:
+            call.status = answer.status
+            if call.verb == "watch" and answer.status == OK:
+                return await _stream(request, answer)
+            body = await answer.read()
+        if cut is not None:
+            return _hang_up(request, cut, call)
+        kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
+        return web.Response(status=answer.status, headers=kept, body=body)
+
+    def _cut_here(self, call: Call) -> Cut | None:
+        if self.cut is None or self.cut.at is not None or not call.is_counted:
+            return None
+        self._counted += 1
+        return self.cut if self._counted == self.cut.number else None
+
+
+def _hang_up(request: web.Request, cut: Cut, call: Call) -> web.StreamResponse:
+    cut.at = call
+    cut.kill()
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=502)
+
+
+async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
+    response = web.StreamResponse(status=answer.status, headers=kept)
+    await response.prepare(request)
+    try:
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+    except (aiohttp.ClientError, ConnectionError):
+        pass  # one of the two has gone; the other sees the end of the stream
+    return response
+
+
+def _call(request: web.Request, content: bytes) -> Call:
+    """Read a request as the API server's authorizer does."""
+    parts = request.path.strip("/").split("/")
+    group = ""
+    if parts[0] == "apis" and len(parts) > 2:
+        group, parts = parts[1], parts[3:]
+    elif parts[0] == "api" and len(parts) > 1:
+        parts = parts[2:]
+    namespace = ""
+    if len(parts) > 2 and parts[0] == "namespaces":
+        namespace, parts = parts[1], parts[2:]
+    resource = "/".join([*parts[:1], *parts[2:]])
+    name = parts[1] if len(parts) > 1 else ""
+    verb = WRITES.get(request.method, "get" if name else "list")
+    if request.method == "GET" and request.query.get("watch") in ("true", "1"):
+        verb = "watch"
+    body = json.loads(content) if content else None
+    return Call(verb, group, resource, namespace, name, body)

@@ -1,0 +1,98 @@
+"""The stand, one for each worker, and an operator for it, whose log is shown when a test fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.api import policies
+from tests.integration.api_proxy import ApiProxy
+from tests.integration.operator_process import InstalledOperator, Options, Zygote
+from tests.integration.service import Service
+from tests.integration.stand import Stand
+
+LOGS: pytest.StashKey[list[Path]] = pytest.StashKey()
+
+
+@dataclass(frozen=True)
+class RunningOperator:
+    """The operator that the tests of a module share, and what came through its proxy."""
+
+    process: InstalledOperator
+    proxy: ApiProxy
+
+
+@pytest.fixture(scope="session")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with Stand(tmp_path_factory.mktemp("stand")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def operator(
+    stand: Stand, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningOperator]:
+    """The installed command, for the whole cluster, under the chart's rights."""
+    directory = tmp_path_factory.mktemp("operator")
+    proxy = stand.proxy()
+    proxy.start()
+    kubeconfig = proxy.write_kubeconfig(directory / "kubeconfig")
+    process = InstalledOperator(
+        Options(kubeconfig, stand.prometheus.url), directory / "operator.log"
+    )
+    request.session.stash.setdefault(LOGS, []).append(process.log)
+    try:
+        process.wait_until_ready()
+        yield RunningOperator(process, proxy)
+        assert process.end() == 0, process.tail()
+    finally:
+        process.kill()
+        request.session.stash[LOGS].remove(process.log)
+        proxy.stop()
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    """A service in a namespace of its own; nothing of it is there yet."""
+    return make_service()
+
+
+@pytest.fixture
+def make_service(stand: Stand, request: pytest.FixtureRequest) -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def make(name: str = "shop") -> Service:
+        test = request.node.name.removeprefix("test_").partition("[")[0]
+        made.append(Service(stand, stand.namespace(test), name))
+        return made[-1]
+
+    yield make
+    for one in made:
+        retire(one)
+
+
+def retire(service: Service) -> None:
+    """Let the operator go on to other work."""
+    api, path = service.stand.api, policies(service.namespace)
+    for one in api.get(path)["items"]:
+        api.delete(f"{path}/{one['metadata']['name']}")
+    if api.find(service.path) is not None:
+        service.change(replicas=0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    result = yield
+    report = result.get_result()  # type: ignore[attr-defined] # pluggy's result
+    if report.failed:
+        for log in item.session.stash.get(LOGS, []):
+            report.sections.append((f"operator {log}", log.read_text()[-8000:]))

@@ -1,0 +1,248 @@
+"""A service under test: its Deployment, its policy, what became of both. In its own namespace."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tests.integration.api import Object, deployments, eventually, policies, rollbacks
+from tests.integration.remote_write import write
+from tests.integration.stand import Stand
+from tests.integration.traffic import ERRORS, LABEL, REQUESTS, Flow
+
+API_VERSION = "rollback.tickettoken.io/v1alpha1"
+REPOSITORY = "registry.example.com/shop"
+PAST_SECONDS = 300
+PAST_REQUESTS = 120
+"""Requests a second on each route in the past: at no time since are there more."""
+SAFETY = {"watchSeconds": 600, "goodAfterSeconds": 600}
+
+
+@dataclass
+class Service:
+    """Speaks of one Deployment and of the policy of the same name."""
+
+    stand: Stand
+    namespace: str
+    name: str = "shop"
+
+    # -- the Deployment ----------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        return f"{deployments(self.namespace)}/{self.name}"
+
+    def deploy(self, version: str = "v1", replicas: int = 4, **spec: Any) -> None:
+        """Make the Deployment and wait for its pods."""
+        template = {
+            "metadata": {"labels": {"app": self.name, LABEL: self.name}},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "shop", "image": f"{REPOSITORY}:{version}"}],
+            },
+        }
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": self.name}},
+                "template": template,
+                **spec,
+            },
+        }
+        self.stand.api.create(deployments(self.namespace), body)
+        self.wait_for_rollout()
+
+    def deployment(self) -> Object:
+        return self.stand.api.get(self.path)
+
+    def change(self, **spec: Any) -> Object:
+        """Change fields of the Deployment's spec, as a person does."""
+        return self.stand.api.merge(self.path, {"spec": spec})
+
+    def annotate(self, **annotations: str) -> None:
+        self.stand.api.merge(self.path, {"metadata": {"annotations": annotations}})
+
+    def roll_out(self, version: str, flow: Flow | None = None, **template: Any) -> None:
+        """Push a release, which does as `flow` says."""
+        if flow is not None:
+            self.flow(version, flow)
+        image = {"name": "shop", "image": f"{REPOSITORY}:{version}"}
+        self.change(template={"spec": {"containers": [image]}, **template})
+
+    def flow(self, version: str, flow: Flow) -> None:
+        self.stand.traffic.set((self.namespace, self.name, version), flow)
+
+    def wait_for_rollout(self) -> Object:
+        return eventually(self._rolled_out, f"{self.namespace}/{self.name} is rolled out")
+
+    def _rolled_out(self) -> Object | None:
+        found = self.deployment()
+        status, wanted = found.get("status", {}), found["spec"]["replicas"]
+        counts = [status.get(one, 0) for one in ("replicas", "updatedReplicas", "readyReplicas")]
+        is_seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+        return found if is_seen and counts == [wanted] * 3 else None
+
+    @property
+    def image(self) -> str:
+        """The tag that the Deployment asks for."""
+        found = self.deployment()["spec"]["template"]["spec"]["containers"][0]["image"]
+        return str(found).rpartition(":")[2]
+
+    def replica_set(self) -> Object:
+        """Find the ReplicaSet of the Deployment's template."""
+        return eventually(self._replica_set, f"the ReplicaSet of {self.namespace}/{self.name}")
+
+    def _replica_set(self) -> Object | None:
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/replicasets"
+        tag = self.image
+        listed = self.stand.api.get(path, labelSelector=f"app={self.name}")["items"]
+        tags = ((one, one["spec"]["template"]["spec"]["containers"][0]["image"]) for one in listed)
+        return next((one for one, image in tags if image.endswith(f":{tag}")), None)
+
+    def remember(self, errors: float = 0.0, requests: float = PAST_REQUESTS) -> None:
+        """Give the running revision five minutes of past in Prometheus, on a pod that is gone."""
+        pod = f"{self.replica_set()['metadata']['name']}-past"
+        now = time.clock_gettime(time.CLOCK_REALTIME)
+        times = range(-PAST_SECONDS, 0)
+        routes = Flow().routes
+        write(
+            self.stand.prometheus.url,
+            (
+                (
+                    {
+                        "__name__": metric,
+                        "namespace": self.namespace,
+                        "pod": pod,
+                        "route": route,
+                        "job": "pods",
+                        "instance": "past",
+                    },
+                    [(now + one, share * requests * (PAST_SECONDS + one)) for one in times],
+                )
+                for metric, share in ((REQUESTS, 1.0), (ERRORS, errors))
+                for route in routes
+            ),
+        )
+
+    # -- the policy --------------------------------------------------------------------------------
+
+    def watch(self, mode: str = "Enforce", name: str = "", **spec: Any) -> Object:
+        """Make a policy on the Deployment."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "RollbackPolicy",
+            "metadata": {"name": name or self.name, "namespace": self.namespace},
+            "spec": {
+                "targetRef": {"name": self.name},
+                "mode": mode,
+                **spec,
+                "safety": {**SAFETY, **spec.get("safety", {})},
+            },
+        }
+        return self.stand.api.create(policies(self.namespace), body)
+
+    def adopt(self, **spec: Any) -> None:
+        """Make a policy and wait until it knows the running revision."""
+        self.watch(**spec)
+        eventually(lambda: self.status().get("revision"), f"{self.namespace} is adopted")
+
+    def policy(self, name: str = "") -> Object:
+        return self.stand.api.get(f"{policies(self.namespace)}/{name or self.name}")
+
+    def amend(self, name: str = "", **spec: Any) -> None:
+        """Change fields of the policy's spec."""
+        self.stand.api.merge(f"{policies(self.namespace)}/{name or self.name}", {"spec": spec})
+
+    def unwatch(self, name: str = "") -> None:
+        self.stand.api.delete(f"{policies(self.namespace)}/{name or self.name}")
+
+    def status(self, name: str = "") -> Object:
+        found: Object = self.policy(name).get("status", {})
+        return found
+
+    def condition(self, kind: str, name: str = "") -> Object:
+        listed = self.status(name).get("conditions", [])
+        return next((one for one in listed if one["type"] == kind), {})
+
+    def reason(self, kind: str, name: str = "") -> tuple[str, str]:
+        found = self.condition(kind, name)
+        return str(found.get("status")), str(found.get("reason"))
+
+    def wait_for(self, kind: str, reason: str, name: str = "", seconds: float = 40.0) -> Object:
+        """Wait for a reason of a condition; the condition."""
+
+        def probe() -> Object | None:
+            found = self.condition(kind, name)
+            return found if found.get("reason") == reason else None
+
+        said = f"{self.namespace}: {kind} because of {reason}"
+        try:
+            return eventually(probe, said, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.told()}") from error
+
+    # -- rollbacks and what is told ----------------------------------------------------------------
+
+    def rollbacks(self) -> list[Object]:
+        listed = self.stand.api.get(rollbacks(self.namespace))["items"]
+        return sorted(listed, key=lambda one: str(one["spec"]["trigger"]["decidedTime"]))
+
+    def wait_for_rollback(self, seconds: float = 40.0) -> Object:
+        """Wait until the newest rollback has ended."""
+
+        def probe() -> Object | None:
+            found = self.rollbacks()
+            ended = found and found[-1].get("status", {}).get("outcome")
+            return found[-1] if ended else None
+
+        try:
+            return eventually(probe, f"{self.namespace}: a rollback has ended", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.told()}") from error
+
+    def events(self, reason: str = "") -> list[str]:
+        """List what the operator has told, in the order of the telling."""
+        listed = self.stand.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        ours = [
+            one
+            for one in listed
+            if one.get("source", {}).get("component") == "rollback-operator"
+            and reason in ("", one["reason"])
+        ]
+        ours.sort(key=lambda one: int(one["metadata"]["resourceVersion"]))
+        return [f"{one['reason']}: {one['message']}" for one in ours]
+
+    def wait_for_event(self, reason: str, seconds: float = 40.0) -> str:
+        def probe() -> str | None:
+            return next(iter(self.events(reason)), None)
+
+        try:
+            return eventually(probe, f"{self.namespace}: event {reason}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.told()}") from error
+
+    def told(self) -> str:
+        """Say all that is known, for a failure's message."""
+        status = self.status() if self.stand.api.find(self._policy_path) else {}
+        return f"{status=} events={self.events()} rollbacks={self.rollbacks()}"
+
+    @property
+    def _policy_path(self) -> str:
+        return f"{policies(self.namespace)}/{self.name}"
+
+
+def outcome(rollback: Object) -> tuple[str, str]:
+    """Give a rollback's outcome with its reason."""
+    status = rollback.get("status", {})
+    done = next(
+        (one for one in status.get("conditions", []) if one["type"] == "Complete"), {"reason": ""}
+    )
+    return str(status.get("outcome")), str(done["reason"])
+
+
+def steps(rollback: Object) -> list[str]:
+    return [str(one["name"]) for one in rollback.get("status", {}).get("steps", [])]

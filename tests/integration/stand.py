@@ -1,0 +1,110 @@
+"""Everything that an integration test stands on: a cluster, its pods' metrics, Prometheus.
+
+One for each test worker. Each test has a namespace and a service of its own in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lab import chart
+from lab.control_plane import ControlPlane
+from lab.ports import free_ports
+from lab.prometheus_server import Prometheus
+from tests.integration.api import Api, Object
+from tests.integration.api_proxy import ApiProxy
+from tests.integration.background import BackgroundLoop
+from tests.integration.traffic import Traffic
+
+ACCOUNT = "rollback-operator"
+HOME = "rollback-operator"
+"""The namespace that the chart is installed in."""
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+PATHS = {
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+}
+TOKEN_SECONDS = 7200
+SCRAPE = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+- job_name: pods
+  honor_labels: true
+  static_configs: [{{targets: ["127.0.0.1:{}"]}}]
+"""
+
+
+class Stand:
+    """Control plane with KWOK, traffic, Prometheus; the chart's CRDs and rights."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._stack = ExitStack()
+        self._numbers = itertools.count(1)
+        self._narrow: str | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.cluster = stack.enter_context(ControlPlane())
+            self.cluster.start_kwok(nodes=4)
+            self.api = Api(self.cluster.kubeconfig)
+            stack.callback(self.api.close)
+            self.background = stack.enter_context(BackgroundLoop())
+            port = free_ports(1)[0]
+            self.prometheus = stack.enter_context(Prometheus(SCRAPE.format(port)))
+            self.traffic = Traffic(self.api, self.background, port)
+            self.traffic.start()
+            stack.callback(self.traffic.stop)
+            self._install()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def namespace(self, name: str) -> str:
+        """Make a namespace whose name nobody else has."""
+        made = f"{name.replace('_', '-')[:40].strip('-')}-{next(self._numbers)}"
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}
+        self.api.create("/api/v1/namespaces", body)
+        return made
+
+    def proxy(self, namespace: str = HOME) -> ApiProxy:
+        """Make a way to the API server with the rights of the ServiceAccount there."""
+        path = PATHS["ServiceAccount"].format(namespace)
+        body: Object = {"spec": {"expirationSeconds": TOKEN_SECONDS}}
+        token = self.api.create(f"{path}/{ACCOUNT}/token", body)["status"]["token"]
+        return ApiProxy(self.background, self.api.server, self.api.authority, token)
+
+    def grant(self, namespace: str) -> None:
+        """Give an operator for one namespace, in that namespace, what the chart gives it."""
+        if self._narrow is None:
+            self._narrow = json.dumps(rights("placeholder", watchNamespaces=["placeholder"]))
+        for one in json.loads(self._narrow.replace("placeholder", namespace)):
+            self.api.create(PATHS[one["kind"]].format(namespace), one)
+
+    def _install(self) -> None:
+        wide = [*chart.crds(), chart.namespace(HOME), *rights(HOME)]
+        self.cluster.kubectl("apply", "-f", "-", input=chart.stream(wide))
+        for one in chart.crds():
+            name = f"crd/{one['metadata']['name']}"
+            self.cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+
+
+def rights(namespace: str, **values: Any) -> list[Mapping[str, Any]]:
+    """The chart's own account and roles, without its pods."""
+    values |= {"prometheus": {"url": "http://prometheus"}}
+    objects = chart.rendered(values, name=ACCOUNT, namespace=namespace)
+    return [one for one in objects if one["kind"] in RIGHTS]
