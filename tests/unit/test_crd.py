@@ -1,0 +1,298 @@
+"""The CRDs: made from the models, structural (KEP-2335), bounded, and complete."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from rollback_operator.api.crd import (
+    NotStructuralError,
+    custom_resource_definition,
+    structural,
+)
+from rollback_operator.api.v1alpha1 import (
+    KINDS,
+    CounterSignal,
+    MatrixCondition,
+    Outcome,
+    Remedy,
+    Resource,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+    RollbackStatus,
+    StepName,
+    StoredStrategy,
+)
+from rollback_operator.core.conditions import condition
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.status import Seen, next_status, ready
+from tests.builders import (
+    at,
+    make_ended,
+    make_entry,
+    make_policy,
+    make_ref,
+    make_rollback,
+    make_step,
+    make_trigger_record,
+    make_verdict,
+    make_workload,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("deploy/crds", "deploy/helm/rollback-operator/crds")
+Node = Mapping[str, Any]
+KEYS = {
+    "type",
+    "description",
+    "enum",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "format",
+    "items",
+    "properties",
+    "additionalProperties",
+    "required",
+    "x-kubernetes-validations",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+}
+"""What a schema here may hold: no $ref, no unions, nothing of OpenAPI 3.1."""
+
+
+def schema_of(kind: type[Resource]) -> Node:
+    version = custom_resource_definition(kind)["spec"]["versions"][0]
+    return version["schema"]["openAPIV3Schema"]
+
+
+def nodes(node: Node, path: str) -> Iterator[tuple[str, Node]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    for key, mark in (("items", "[]"), ("additionalProperties", ".*")):
+        if key in node:
+            yield from nodes(node[key], path + mark)
+
+
+NODES = [
+    pytest.param(path, node, id=path)
+    for kind in KINDS
+    for part in ("spec", "status")
+    for path, node in nodes(schema_of(kind)["properties"][part], f"{kind.KIND}.{part}")
+]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.KIND)
+def test_the_committed_file_is_the_generated_one(kind, folder) -> None:
+    committed = (ROOT / folder / f"{kind.PLURAL}.yaml").read_text()
+    assert yaml.safe_load(committed) == custom_resource_definition(kind), "run `make generate`"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.KIND)
+def test_kubernetes_takes_it_for_a_crd(kind) -> None:
+    kubernetes_validate.validate(custom_resource_definition(kind), "1.34", strict=True)
+
+
+@pytest.mark.parametrize(("path", "node"), NODES)
+def test_a_node_is_structural(path, node) -> None:
+    assert set(node) <= KEYS, path
+    assert node["type"] in ("object", "array", "string", "integer", "boolean"), path
+    assert not ("properties" in node and "additionalProperties" in node), path
+    if node["type"] == "object":
+        assert "properties" in node or "additionalProperties" in node, path
+        assert set(node.get("required", ())) <= set(node.get("properties", ())), path
+    if node["type"] == "array":
+        assert "items" in node, path
+        kind = node.get("x-kubernetes-list-type")
+        assert kind in ("atomic", "set", "map"), path
+        keys = node.get("x-kubernetes-list-map-keys", [])
+        assert bool(keys) == (kind == "map"), path
+        assert set(keys) <= set(node["items"].get("required", ())), path
+    if "minimum" in node or "maximum" in node:
+        assert isinstance(node.get("minimum", 0), int), path
+
+
+@pytest.mark.parametrize(("path", "node"), NODES)
+def test_a_node_is_bounded(path, node) -> None:
+    if node["type"] == "string":
+        assert "maxLength" in node or "enum" in node, path
+    if node["type"] == "array":
+        assert "maxItems" in node, path
+    if "additionalProperties" in node:
+        assert "maxProperties" in node, path
+
+
+@pytest.mark.parametrize(("path", "node"), NODES)
+def test_rules_have_messages_and_patterns_compile(path, node) -> None:
+    for rule in node.get("x-kubernetes-validations", ()):
+        assert rule["message"], path
+        assert "self" in rule["rule"], path
+    re.compile(node.get("pattern", ""))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.KIND)
+def test_the_root_and_the_columns(kind) -> None:
+    schema = schema_of(kind)
+    assert schema["required"] == ["spec"]
+    assert schema["properties"]["metadata"] == {"type": "object"}
+    assert schema["description"]
+    for column in kind.COLUMNS:
+        field = schema["properties"]
+        path = column["jsonPath"]
+        if path.startswith(".metadata") or "[?" in path:
+            continue
+        node: Node = {"properties": field}
+        for name in path.strip(".").split("."):
+            node = node["properties"][name]
+        assert node["type"] == column["type"], path
+
+
+# -- what is written fits ------------------------------------------------------------------------
+
+
+def unknown_keys(value: Any, node: Node, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        properties, free = node.get("properties"), node.get("additionalProperties")
+        for key, child in value.items():
+            if properties is not None and key not in properties:
+                yield f"{path}.{key}"
+            else:
+                inner = properties[key] if properties is not None else free
+                yield from unknown_keys(child, inner, f"{path}.{key}")
+    if isinstance(value, list):
+        for child in value:
+            yield from unknown_keys(child, node["items"], f"{path}[]")
+
+
+def filled_rollback() -> Rollback:
+    steps = [make_step(name, 10, 11) for name in StepName]
+    status = RollbackStatus(
+        conditions=[condition("Complete", True, "Recovered", "well")],  # type: ignore[arg-type]
+        severity="P1",
+        step=StepName.VERIFY,
+        steps=steps,
+        strategy=StoredStrategy(max_surge="25%", max_unavailable="25%"),
+        outcome=Outcome.VERIFIED,
+        finished_time=at(60),
+    )
+    trigger = make_trigger_record(first_bad_time=at(5), deadline_time=at(65), blame_odds="9331 : 1")
+    return make_rollback(status=status, trigger=trigger, to_revision=make_ref("v1"))
+
+
+def filled_policy() -> RollbackPolicy:
+    seen = Seen(
+        ready("WatchingTarget", "yes"),  # type: ignore[arg-type]
+        workload=make_workload(),
+        ledger=(make_entry("v2", reason="new"), make_entry("v1")),
+        decision=Decision(make_verdict()),
+        rollbacks=(make_rollback(status=make_ended()),),
+        opened=at(0),
+    )
+    status = next_status(RollbackPolicyStatus(), seen, 3, at(10))
+    return make_policy().model_copy(update={"status": status})
+
+
+@pytest.mark.parametrize("resource", [filled_policy(), filled_rollback()], ids=lambda one: one.KIND)
+@pytest.mark.parametrize("part", ["spec", "status"])
+def test_what_is_dumped_has_no_field_that_the_crd_lacks(resource, part) -> None:
+    dumped = getattr(resource, part).model_dump(mode="json", by_alias=True, exclude_none=True)
+    node = schema_of(type(resource))["properties"][part]
+    assert list(unknown_keys(dumped, node, part)) == []
+    filled = set(dumped)
+    optional = {"prometheus", "signals"}
+    missing = set(node["properties"]) - filled - optional
+    assert not missing, f"the test does not fill {missing}"
+
+
+@pytest.mark.parametrize("resource", [filled_policy(), filled_rollback()], ids=lambda one: one.KIND)
+def test_what_is_dumped_can_be_read_again(resource) -> None:
+    dumped = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert type(resource).model_validate(dumped) == resource
+
+
+# -- what a file given to the command line is refused for ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "said"),
+    [
+        (MatrixCondition, {"signal": "ErrorRate"}, "exactly one of above and atLeast"),
+        (
+            MatrixCondition,
+            {"signal": "ErrorRate", "above": "0.1", "atLeast": "0.2"},
+            "exactly one of above and atLeast",
+        ),
+        (MatrixCondition, {"signal": "Unavailable", "above": "0.1"}, "belong to ErrorRate only"),
+        (
+            MatrixCondition,
+            {"signal": "StuckRollout", "routes": "Purchase"},
+            "belong to ErrorRate only",
+        ),
+        (MatrixCondition, {"signal": "ErrorRate", "above": "1.5"}, "above"),
+        (MatrixCondition, {"signal": "ErrorRate", "above": "5 %"}, "above"),
+        (Remedy, {"type": "Undo"}, "takes ['to']"),
+        (Remedy, {"type": "Undo", "to": "Revision"}, "takes ['revision', 'to']"),
+        (Remedy, {"type": "Undo", "to": "Previous", "revision": 3}, "takes ['to']"),
+        (Remedy, {"type": "PinImage", "image": "x"}, "takes ['container', 'image']"),
+        (Remedy, {"type": "Scale", "replicas": 3, "image": "x"}, "takes ['replicas']"),
+        (CounterSignal, {"metric": "x", "matchers": {"a-b": "c"}}, "'a-b' is no label name"),
+        (CounterSignal, {"metric": "rate(x[5m])"}, "metric"),
+    ],
+)
+def test_bad_input_is_refused_with_the_reason(model, fields, said) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        model.model_validate(fields)
+
+
+# -- what has no structural form -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "said"),
+    [
+        (int | str, "a union"),
+        (tuple[int, str], "an array needs items"),
+        (float, "'number'"),
+        (Any, "None"),
+        (dict, "a map needs values"),
+    ],
+)
+def test_what_has_no_structural_form_is_refused(annotation, said) -> None:
+    model = type("Odd", (BaseModel,), {"__annotations__": {"field": annotation}})
+    full = model.model_json_schema()
+    with pytest.raises(NotStructuralError, match=said) as error:
+        structural(full, full.get("$defs", {}), path="spec")
+    assert "spec.field" in str(error.value)
+
+
+def test_a_constant_becomes_a_list_of_one() -> None:
+    node = structural({"type": "string", "const": "x"}, {})
+    assert node == {"type": "string", "enum": ["x"]}
+
+
+def test_a_field_s_own_words_win_over_those_of_its_type() -> None:
+    class Inner(BaseModel):
+        """The type's words."""
+
+        size: Annotated[int, Field(ge=0)] = 0
+
+    class Outer(BaseModel):
+        inner: Annotated[Inner | None, Field(description="The  field's\nwords.")] = None
+
+    full = Outer.model_json_schema()
+    node = structural(full, full["$defs"])
+    assert node["properties"]["inner"]["description"] == "The field's words."
+    assert node["properties"]["inner"]["properties"]["size"]["minimum"] == 0

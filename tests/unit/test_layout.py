@@ -1,0 +1,49 @@
+"""Where modules may live and what they may be called: names that would shadow something else."""
+
+import operator
+import sys
+import sysconfig
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "operator"
+PACKAGE = SOURCE / "rollback_operator"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "shared"}
+
+
+def test_the_source_root_is_no_package() -> None:
+    # An __init__.py here would make this folder the module `operator` for whoever runs in the root.
+    assert not (SOURCE / "__init__.py").exists()
+    assert [one.name for one in SOURCE.glob("*.py")] == []
+
+
+def test_operator_is_the_standard_library_s() -> None:
+    assert Path(operator.__file__).is_relative_to(sysconfig.get_path("stdlib"))
+    assert operator.add(1, 2) == 3
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_says_what_it_is_for_and_is_not_too_long(module) -> None:
+    assert module.stem not in VAGUE
+    lines = module.read_text().splitlines()
+    assert not lines or lines[0].startswith('"""')
+    if module.relative_to(PACKAGE).as_posix() != "api/v1alpha1.py":  # one list of fields
+        assert len(lines) < 500
+
+
+def test_no_top_level_name_is_that_of_a_dependency_or_of_the_standard_library() -> None:
+    taken = set(packages_distributions()) | set(sys.stdlib_module_names)
+    own = {one.name for one in SOURCE.iterdir() if one.is_dir() and one.name != "__pycache__"}
+    assert own == {"rollback_operator"}
+    folders = {one.name for one in ROOT.iterdir() if one.is_dir() and not one.name.startswith(".")}
+    tops = {name for name in folders if list((ROOT / name).glob("*.py"))}
+    assert not (tops & taken)
+
+
+def test_every_package_has_its_init() -> None:
+    folders = {one.parent for one in MODULES}
+    assert [one for one in folders if not (one / "__init__.py").exists()] == []
