@@ -82,7 +82,7 @@ def veto(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> Reason | 
     return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, by_pod(new), bad) else None
 
 
-def veto_by_history(arms: Arms, new: Sequence[Increment], route: str | None) -> Reason | None:
+def veto_by_history(arms: Arms, new: Sequence[Increment], route: str) -> Reason | None:
     """Tell why a fault that only history speaks against is not the release's."""
     if arms.control is None:
         return None

@@ -145,9 +145,11 @@ def _verdict(
     if odds >= SUSPECT_ODDS:
         veto = doubts.veto(arms, new, bad)
         if compared.method is Method.HISTORY and arms.control is not None:
-            veto = veto or doubts.veto_by_history(arms, new, route)
+            # The old pods' last errors and the onset show on the route that fails: others dilute.
+            failing = route if route is not None else _failing_route(arms)
+            veto = veto or doubts.veto_by_history(arms, new, failing)
             # Since its first request, not only since the count began that shows it best.
-            first = _failing_route(arms, route)
+            first = _warm_up(on(arms.new, failing), arms.starts)[1]
             blamed = blame(first, ceiling(arms.control, route), arms.watch_seconds)
     return ScopeVerdict(
         route=route,
@@ -176,9 +178,6 @@ def _expected(arms: Arms, route: str | None, compared: _Compared) -> float:
     return errors / requests if requests else 0.0
 
 
-def _failing_route(arms: Arms, route: str | None) -> list[Increment]:
-    """Narrow all routes down to the one that fails most: its first requests tell the onset."""
-    if route is None:
-        routes = {one.route for one in arms.new}
-        route = max(sorted(routes), key=lambda name: total(on(arms.new, name))[1])
-    return _warm_up(on(arms.new, route), arms.starts)[1]
+def _failing_route(arms: Arms) -> str:
+    routes = sorted({one.route for one in arms.new})
+    return max(routes, key=lambda name: total(on(arms.new, name))[1])

@@ -161,6 +161,18 @@ ROWS = {
         Reason.OLD_REVISION_FAILS_TOO,
         None,
     ),
+    "old pods had begun to fail on one route of several": (
+        watch_of(
+            served(NEW, *FIFTH),
+            served(NEW, *[(200, 0)] * 4, route=LIST),
+            served(OLD, (60, 12), (60, 13), begin=-8),
+            served(OLD, (3000, 0), (3000, 0), begin=-8, route=LIST),
+            gone=OLD,
+        ),
+        SUSPECT,
+        Reason.OLD_REVISION_FAILS_TOO,
+        None,
+    ),
     "one pod of four fails": (
         watch_of(served(NEW[:1], *[(60, 60)] * 4), served(NEW[1:], *[(60, 0)] * 4)),
         SUSPECT,

@@ -30,7 +30,7 @@ ROLLOUTS = {"fast": fast_rollout, "slow": slow_rollout, "paused": paused_rollout
 V130: Mapping[str, float] = {PURCHASE: 1.0}
 V131: Mapping[str, float] = {PURCHASE: 0.2, RESERVE: 0.2}
 UNDECIDABLE = 15.0
-"""Seconds after the last new pod's start in which an onset is ambiguous."""
+"""Seconds before the first and after the last new pod's start in which an onset is ambiguous."""
 SCRAPE = 5.0
 
 
@@ -122,7 +122,7 @@ def healthy(seed: int) -> Release:
 
 def is_undecidable(rollout: tuple[Life, ...], start: float) -> bool:
     begins = [life.started for life in rollout if life.version == "v2"]
-    return min(begins) - SCRAPE < start < max(begins) + UNDECIDABLE
+    return min(begins) - UNDECIDABLE < start < max(begins) + UNDECIDABLE
 
 
 @pytest.mark.parametrize("block", range(20))
