@@ -164,7 +164,7 @@ ROWS = {
     "old pods had begun to fail on one route of several": (
         watch_of(
             served(NEW, *FIFTH),
-            served(NEW, *[(200, 0)] * 4, route=LIST),
+            served(NEW, *[(60, 0)] * 4, route=LIST),
             served(OLD, (60, 12), (60, 13), begin=-8),
             served(OLD, (3000, 0), (3000, 0), begin=-8, route=LIST),
             gone=OLD,
