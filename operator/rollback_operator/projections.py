@@ -93,6 +93,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         history_limit=int(spec.get("revisionHistoryLimit", 10)),
         probe_paths=frozenset(_probe_paths(spec.get("template") or {})),
         owner=owner_of(metadata),
+        completed=_completed(conditions.get("Progressing") or {}),
         failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
     )
 
@@ -139,6 +140,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         terminating=bool(metadata.get("deletionTimestamp"))
         or status.get("phase") in ("Succeeded", "Failed"),
         own_failure=_own_failure(containers, conditions),
+        is_out_of_memory=any(map(_is_out_of_memory, containers)),
         environment=_environment(containers, conditions, status),
     )
 
@@ -207,6 +209,18 @@ def _is_registry(waiting: Mapping[str, Any]) -> bool:
         return False
     message = str(waiting.get("message") or "").lower()
     return not any(word in message for word in ("not found", "manifest unknown"))
+
+
+def _is_out_of_memory(container: Mapping[str, Any]) -> bool:
+    states = (container.get("state") or {}, container.get("lastState") or {})
+    return any((one.get("terminated") or {}).get("reason") == "OOMKilled" for one in states)
+
+
+def _completed(progressing: Mapping[str, Any]) -> float | None:
+    """Read when a rollout was complete: the controller keeps this reason until the next one."""
+    if progressing.get("reason") != "NewReplicaSetAvailable":
+        return None
+    return _seconds(progressing.get("lastUpdateTime"))
 
 
 def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:

@@ -5,12 +5,14 @@ a registry that does not answer, quota) is told apart and leads to no verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollback_operator.core.model import Pod, Workload
 
 GRACE_SECONDS = 30.0
 RESTARTS = 3
+SUDDEN_SECONDS = 6.0
+"""A fault within this time of being available is the release's: 100 : 1 by blame.py's formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,21 @@ class Availability:
     since: float | None = None
     environment: str = ""
     """What keeps pods from running that is not the release's doing; then neither is claimed."""
+    suspicion: str = ""
+    """Pods fail, and the release is not shown to be the cause: people are told."""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Since when, in seconds of the operator's clock; None: not so."""
+
+    opened: float
+    """The template changed."""
+    unavailable: float | None = None
+    """The Deployment has had no available pod."""
+    restarted: float | None = None
+    """A new pod has restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,74 +50,100 @@ class Patience:
     """How long a pod of the old revision took to become ready."""
 
 
-def availability(
-    workload: Workload,
-    opened: float,
-    unavailable_since: float | None,
-    patience: Patience,
-    now: float,
-) -> Availability:
+def availability(workload: Workload, since: Since, patience: Patience, now: float) -> Availability:
     """Judge the release by its pods alone.
 
     Args:
         workload: the target with its pods.
-        opened: when the template changed.
-        unavailable_since: since when the Deployment has had no available pod; None: it has one.
+        since: when the template changed, and since when pods fail.
         patience: limits, seconds.
         now: seconds since the epoch.
     """
-    deployment = workload.deployment
     current = workload.current
     pods = [
         pod
         for pod in workload.pods
         if current is not None and pod.pod_hash == current.pod_hash and not pod.terminating
     ]
-    environment = deployment.failed_create or next(
+    environment = workload.deployment.failed_create or next(
         (p.environment for p in pods if p.environment), ""
     )
-    failing = [pod for pod in pods if pod.own_failure]
     if environment:
         return Availability(environment=environment)
+    failing = [pod for pod in pods if pod.own_failure]
+    if not failing:
+        return Availability()
+    found = _outage(workload, since, patience, now) or _stuck(workload, pods, since, patience, now)
+    if found is None:
+        return Availability()
+    found = replace(found, message=f"{found.message}: {failing[0].name} {failing[0].own_failure}")
+    doubt = _doubt(workload, pods, since)
+    return Availability(suspicion=f"{found.message}; {doubt}") if doubt else found
+
+
+def _outage(
+    workload: Workload, since: Since, patience: Patience, now: float
+) -> Availability | None:
+    deployment = workload.deployment
     wait = patience.startup + GRACE_SECONDS
     if deployment.strategy == "Recreate":
         wait += deployment.progress_deadline_seconds
-    if (
-        deployment.replicas > 0
-        and unavailable_since is not None
-        and now - unavailable_since > wait
-        and failing
-    ):
-        return Availability(
-            is_unavailable=True,
-            since=unavailable_since,
-            message=f"no pod has been available for {now - unavailable_since:.0f} s: "
-            f"{failing[0].name} {failing[0].own_failure}",
-        )
-    return _stuck(workload, pods, opened, patience, now)
+    if deployment.replicas == 0 or since.unavailable is None or now - since.unavailable <= wait:
+        return None
+    return Availability(
+        is_unavailable=True,
+        since=since.unavailable,
+        message=f"no pod has been available for {now - since.unavailable:.0f} s",
+    )
 
 
-def _stuck(
-    workload: Workload, pods: Sequence[Pod], opened: float, patience: Patience, now: float
-) -> Availability:
+def _stuck(  # the order of its arguments is that of availability()
+    workload: Workload, pods: Sequence[Pod], since: Since, patience: Patience, now: float
+) -> Availability | None:
     deployment = workload.deployment
-    failing = [pod for pod in pods if pod.own_failure]
-    if deployment.is_rolled_out or deployment.paused or not failing:
-        return Availability()
+    if deployment.is_rolled_out or deployment.paused:
+        return None
     if all(pod.restarts >= RESTARTS for pod in pods):
-        return Availability(
-            is_stuck=True,
-            since=opened,
-            message=f"every new pod has restarted {RESTARTS} times or more: "
-            f"{failing[0].name} {failing[0].own_failure}",
-        )
-    progress = max([opened, *(pod.ready_since for pod in pods if pod.ready and pod.ready_since)])
+        said = f"every new pod has restarted {RESTARTS} times or more"
+        return Availability(is_stuck=True, since=since.opened, message=said)
+    progress = max(
+        [since.opened, *(pod.ready_since for pod in pods if pod.ready and pod.ready_since)]
+    )
     limit = min(float(deployment.progress_deadline_seconds), patience.stuck_after)
-    if now - progress > limit:
-        return Availability(
-            is_stuck=True,
-            since=opened,
-            message=f"the rollout has made no progress for {now - progress:.0f} s: "
-            f"{failing[0].name} {failing[0].own_failure}",
-        )
-    return Availability()
+    if now - progress <= limit or _has_completed(workload, since):
+        return None
+    said = f"the rollout has made no progress for {now - progress:.0f} s"
+    return Availability(is_stuck=True, since=since.opened, message=said)
+
+
+def _has_completed(workload: Workload, since: Since) -> bool:
+    completed = workload.deployment.completed
+    return completed is not None and completed >= since.opened
+
+
+def _doubt(workload: Workload, pods: Sequence[Pod], since: Since) -> str:
+    """Tell why the failing of the new pods may not be the release's doing; empty: it is.
+
+    A release that has been fully available and fails all at once later on is as likely a victim: a
+    database went away, and every pod's readiness with it. By the odds of blame.py that is so from
+    a few seconds on. What a release does to itself, running out of memory, is its own at any time.
+    """
+    current = workload.current
+    others = [
+        pod
+        for pod in workload.pods
+        if not pod.terminating and (current is None or pod.pod_hash != current.pod_hash)
+    ]
+    if others and not any(pod.ready for pod in others):
+        return "the old pods fail as well, so going back would not help"
+    if any(pod.is_out_of_memory for pod in pods) or not _has_completed(workload, since):
+        return ""
+    completed = workload.deployment.completed or since.opened
+    onsets = [one for one in (since.unavailable, since.restarted) if one is not None]
+    late = min(onsets, default=completed) - completed
+    if late <= SUDDEN_SECONDS:
+        return ""
+    return (
+        f"it had been fully available for {late:.0f} s before: something around it may have "
+        "failed, and going back might not help"
+    )

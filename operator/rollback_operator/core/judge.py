@@ -12,7 +12,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.core import explain
 from rollback_operator.core.arms import LEAST_CEILING, Arms
-from rollback_operator.core.availability import Availability, Patience, availability
+from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
 from rollback_operator.core.scope import judge_scope
@@ -50,14 +50,21 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     """
     seen = availability(
         workload,
-        watch.opened,
-        watch.unavailable_since,
+        Since(watch.opened, watch.unavailable_since, watch.restarted_since),
         Patience(question.stuck_after, watch.startup),
         now,
     )
     by_metrics = _by_metrics(watch, workload, question, now)
     if seen.is_unavailable or seen.is_stuck:
         return _by_kubernetes(seen, by_metrics)
+    if seen.suspicion and by_metrics.value is not VerdictValue.BAD:
+        return Verdict(
+            VerdictValue.SUSPECT,
+            Reason.ENVIRONMENT_SUSPECTED,
+            seen.suspicion,
+            scopes=by_metrics.scopes,
+            newest_sample=by_metrics.newest_sample,
+        )
     if seen.environment and by_metrics.value not in (VerdictValue.BAD, VerdictValue.SUSPECT):
         # Pods without room say nothing for the release, and nothing against what others prove.
         return Verdict(VerdictValue.NO_VERDICT, Reason.ENVIRONMENT_PREVENTS_PODS, seen.environment)

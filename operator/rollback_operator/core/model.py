@@ -59,6 +59,8 @@ class Deployment:
     history_limit: int = 10
     probe_paths: frozenset[str] = frozenset()
     owner: Owner | None = None
+    completed: float | None = None
+    """When the newest rollout had become fully available; it stands while pods come and go."""
     failed_create: str = ""
     """Message of the ReplicaFailure condition: quota, admission; empty when there is none."""
 
@@ -102,6 +104,8 @@ class Pod:
     terminating: bool = False
     own_failure: str = ""
     """What its own containers do wrong (crash, exit, failing probe); empty if nothing."""
+    is_out_of_memory: bool = False
+    """A container of it was killed for its memory."""
     environment: str = ""
     """What keeps it from running that is not the release's doing: scheduling, registry, node."""
 

@@ -27,7 +27,7 @@ from rollback_operator.core.sequential import (
     is_lower,
     wilson_lower,
 )
-from rollback_operator.core.verdict import SUSPECT_ODDS, Method, ScopeVerdict
+from rollback_operator.core.verdict import BAD_ODDS, SUSPECT_ODDS, Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
 
@@ -43,9 +43,11 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     new = without_warm_up(on(arms.new, route), arms.starts)
     begin = min((one.start for one in new), default=0.0)
     old = [one for one in on(arms.old, route) if one.end > begin] if new else []
-    compared = [_Compared(Method.CONTROL, _against_control(arms, new, old), total(old))]
+    compared = [
+        _Compared(Method.CONTROL, _against_control(arms, new, old, scopes * BAD_ODDS), total(old))
+    ]
     # While an old pod lives, only the comparison with it counts: it sees what history cannot.
-    history = None if arms.living_old else _against_history(arms, new, route)
+    history = None if arms.living_old else _against_history(arms, new, route, scopes * BAD_ODDS)
     if history is not None and arms.control is not None:
         known = past(arms.control, route)
         compared.append(_Compared(Method.HISTORY, history, (known.requests, known.errors)))
@@ -108,29 +110,38 @@ def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> floa
     return time - max(known, default=0.0)
 
 
-def _against_control(arms: Arms, new: Sequence[Increment], old: Sequence[Increment]) -> Odds:
+def _against_control(
+    arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float
+) -> Odds:
     groups: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for one in old:
         key = one.route, int(one.end // max(1.0, arms.interval))
         groups.setdefault(key, []).append((one.requests, one.errors))
     read = [arms.seen[pod] for pod in arms.living_old if pod in arms.seen]
     overlap = cells(new, old, min(read, default=math.inf), arms.interval)
-    return coin_flip(overlap, dispersion(groups.values()))
+    return coin_flip(overlap, dispersion(groups.values()), enough)
 
 
-def _against_history(arms: Arms, new: Sequence[Increment], route: str | None) -> Odds | None:
+def _against_history(
+    arms: Arms, new: Sequence[Increment], route: str | None, enough: float
+) -> Odds | None:
     if arms.control is None or not arms.control.is_sufficient or not new:
         return None
     if route is not None:
-        return against_ceiling(in_order(new), ceiling(arms.control, route))
+        return against_ceiling(in_order(new), ceiling(arms.control, route), enough)
     # All routes: a fault on one of them is not diluted by the others. The average of the odds on
     # each and on all keeps the property that makes them odds.
-    parts = [against_ceiling(in_order(new), ceiling(arms.control, None))] + [
-        against_ceiling(in_order(on(new, one)), ceiling(arms.control, one))
-        for one in sorted({increment.route for increment in new})
+    routes = sorted({increment.route for increment in new})
+    parts = [against_ceiling(in_order(new), ceiling(arms.control, None), enough)] + [
+        against_ceiling(in_order(on(new, one)), ceiling(arms.control, one), enough)
+        for one in routes
     ]
-    best = max(parts, key=lambda odds: odds.value)
-    return Odds(sum(odds.value for odds in parts) / len(parts), best.since)
+    least = min(enough, max(part.value for part in parts))
+    worst = max(
+        (part.since for part in parts if part.value >= least),
+        key=lambda since: wilson_lower(*total(one for one in new if one.end > since)),
+    )
+    return Odds(sum(part.value for part in parts) / len(parts), worst)
 
 
 def _verdict(

@@ -21,8 +21,6 @@ SHOWN = 100.0
 """Many services warm up; few releases are bad."""
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
-_PROVED = 100_000.0
-"""Odds that are enough for an act even when they are shared out among several scopes."""
 
 
 class Cell(NamedTuple):
@@ -48,7 +46,7 @@ class Odds:
     """Start of the count that shows the fault undiluted, of those that prove it."""
 
 
-def coin_flip(cells: Sequence[Cell], dispersion: float) -> Odds:
+def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
     """Compute the odds that the new revision fails more often than the old one.
 
     A fresh count starts each minute so that a late fault is not diluted by an hour without one; the
@@ -57,6 +55,7 @@ def coin_flip(cells: Sequence[Cell], dispersion: float) -> Odds:
     Args:
         cells: in time order; cells without requests of both revisions say nothing.
         dispersion: how much more the old pods differ than chance allows, at least 1.
+        enough: odds that are enough for an act.
     """
     parts = [
         _Part(
@@ -71,10 +70,12 @@ def coin_flip(cells: Sequence[Cell], dispersion: float) -> Odds:
         for cell in cells
         if cell.new_requests > 0 and cell.old_requests > 0
     ]
-    return _best_count(parts, dispersion)
+    return _best_count(parts, dispersion, enough)
 
 
-def against_ceiling(counts: Sequence[tuple[float, float, float]], ceiling: float) -> Odds:
+def against_ceiling(
+    counts: Sequence[tuple[float, float, float]], ceiling: float, enough: float = math.inf
+) -> Odds:
     """Compute the odds that a revision fails more often than `ceiling`, without a control.
 
     The likelihood ratio of a binomial against the worst rate that the null allows (Wald 1945), a
@@ -83,6 +84,7 @@ def against_ceiling(counts: Sequence[tuple[float, float, float]], ceiling: float
     Args:
         counts: (start, requests, errors) in time order.
         ceiling: the highest error rate that is still no reason for suspicion, in (0, 1).
+        enough: odds that are enough for an act.
     """
     worse = [min(_MAX_RATE, effect * ceiling) for effect in EFFECTS]
     parts = [
@@ -95,7 +97,7 @@ def against_ceiling(counts: Sequence[tuple[float, float, float]], ceiling: float
         )
         for start, requests, errors in counts
     ]
-    return _best_count(parts, 1.0)
+    return _best_count(parts, 1.0, enough)
 
 
 class _Part(NamedTuple):
@@ -137,7 +139,7 @@ def _binomial_score(requests: float, errors: float, rate: float, ceiling: float)
     return errors * math.log(rate / ceiling) + successes * math.log((1 - rate) / (1 - ceiling))
 
 
-def _best_count(parts: Sequence[_Part], phi: float) -> Odds:
+def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
     if not parts:
         return Odds(0.0, 0.0)
     counts: list[tuple[float, _Part]] = []
@@ -151,7 +153,7 @@ def _best_count(parts: Sequence[_Part], phi: float) -> Odds:
         counts.append((raw * 6 / (math.pi * number) ** 2, count))
     best = max(odds for odds, _ in counts)
     # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
-    proving = [count for odds, count in counts if odds >= min(best, _PROVED)]
+    proving = [count for odds, count in counts if odds >= min(best, enough)]
     worst = max(proving, key=lambda one: wilson_lower(one.requests, one.errors))
     return Odds(best, worst.start)
 

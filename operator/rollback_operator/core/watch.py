@@ -28,6 +28,8 @@ class Watch:
     """pod-template-hash values of the revision that it is compared with."""
     startup: float = DEFAULT_STARTUP_SECONDS
     unavailable_since: float | None = None
+    restarted_since: float | None = None
+    """When a pod of the release was first seen to have restarted."""
     skew: float = 0.0
     """Prometheus' clock minus the operator's, seconds."""
     skew_read: float | None = None
@@ -57,7 +59,23 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     ]
     # A pod that was unready for a moment has become ready long after its start: not the longest.
     startup = min(LONGEST_STARTUP_SECONDS, median_low(startups)) if startups else watch.startup
-    return replace(watch, unavailable_since=since, startup=startup, pods=tuple(pods.values()))
+    restarted = watch.restarted_since
+    if restarted is None and _has_restarted(workload):
+        restarted = now
+    return replace(
+        watch,
+        unavailable_since=since,
+        restarted_since=restarted,
+        startup=startup,
+        pods=tuple(pods.values()),
+    )
+
+
+def _has_restarted(workload: Workload) -> bool:
+    current = workload.current
+    return current is not None and any(
+        pod.restarts > 0 for pod in workload.pods if pod.pod_hash == current.pod_hash
+    )
 
 
 def with_reading(watch: Watch, reading: Reading) -> Watch:

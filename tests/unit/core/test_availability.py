@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.availability import Availability, Patience, availability
+from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.model import Workload
 from tests.builders import T0, make_deployment, make_pod, make_pods, make_workload
 
@@ -90,6 +90,43 @@ ROWS = {
         1000,
         "",
     ),
+    "all at once, long after it was complete: a database went away": (
+        down(completed=T0 + 10),
+        60,
+        200,
+        "suspicion",
+    ),
+    "all at once, but out of memory": (
+        down(pods=crashing(is_out_of_memory=True), completed=T0 + 10),
+        60,
+        200,
+        "unavailable",
+    ),
+    "down within seconds of being complete": (down(completed=T0 + 10), 15, 200, "unavailable"),
+    "complete, but that was the revision before": (
+        down(completed=T0 - 500),
+        60,
+        200,
+        "unavailable",
+    ),
+    "the old pods are down as well": (
+        down(pods=(*crashing(2), *make_pods(2, "v1", ready=False))),
+        0,
+        200,
+        "suspicion",
+    ),
+    "complete once, and restarting since long after": (
+        half(crashing(2, restarts=3), completed=T0 + 10),
+        100,
+        200,
+        "suspicion",
+    ),
+    "complete once: no progress is no standstill": (
+        half(crashing(1), completed=T0 + 10),
+        None,
+        400,
+        "",
+    ),
 }
 
 
@@ -101,6 +138,8 @@ def kind(found: Availability) -> str:
         if found.is_stuck
         else "environment"
         if found.environment
+        else "suspicion"
+        if found.suspicion
         else ""
     )
 
@@ -108,7 +147,7 @@ def kind(found: Availability) -> str:
 @pytest.mark.parametrize(("workload", "since", "now", "expected"), ROWS.values(), ids=ROWS)
 def test_availability(workload, since, now, expected) -> None:
     down_since = None if since is None else T0 + since
-    found = availability(workload, T0, down_since, PATIENCE, T0 + now)
+    found = availability(workload, Since(T0, down_since), PATIENCE, T0 + now)
     assert kind(found) == expected
     if expected in ("unavailable", "stuck"):
         assert CRASH in found.message
