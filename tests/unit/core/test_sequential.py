@@ -17,6 +17,7 @@ from rollback_operator.core.sequential import (
 )
 
 FIRST = 6 / math.pi**2
+ENOUGH = 10_000.0
 """What the first count is paid."""
 
 
@@ -35,7 +36,9 @@ def fair_coin(new: float, old: float) -> float:
     ("new", "old"), [(0, 0), (1, 0), (0, 1), (5, 5), (23, 0), (12, 3)], ids=str
 )
 def test_a_fair_coin_gives_the_odds_of_its_tosses(new, old) -> None:
-    assert coin_flip(flat((new, old)), 1.0).value == pytest.approx(FIRST * fair_coin(new, old))
+    assert coin_flip(flat((new, old)), 1.0, ENOUGH).value == pytest.approx(
+        FIRST * fair_coin(new, old)
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,18 +52,18 @@ def test_a_fair_coin_gives_the_odds_of_its_tosses(new, old) -> None:
     ids=["nothing", "no old requests", "no new requests", "no errors"],
 )
 def test_without_a_comparison_there_are_no_odds(cells, expected) -> None:
-    assert coin_flip(cells, 1.0).value == pytest.approx(expected)
+    assert coin_flip(cells, 1.0, ENOUGH).value == pytest.approx(expected)
 
 
 def test_errors_in_proportion_to_the_traffic_are_no_evidence() -> None:
     share = [Cell(n * 5, 10, 2, 90, 18) for n in range(20)]
-    assert coin_flip(share, 1.0).value < 1
+    assert coin_flip(share, 1.0, ENOUGH).value < 1
 
 
 def test_dispersion_takes_power_away() -> None:
     cells = flat((20, 0))
-    assert coin_flip(cells, 1.0).value > 10_000
-    assert coin_flip(cells, 4.0).value < 100
+    assert coin_flip(cells, 1.0, ENOUGH).value > 10_000
+    assert coin_flip(cells, 4.0, ENOUGH).value < 100
 
 
 def test_a_late_fault_is_not_diluted_by_a_clean_hour() -> None:
@@ -68,7 +71,7 @@ def test_a_late_fault_is_not_diluted_by_a_clean_hour() -> None:
     shared = flat(*[(1, 1)] * 720)
     late = [Cell(3600 + n * 5, 100, 20, 100, 0) for n in range(3)]
     for before in (clean, shared):
-        odds = coin_flip([*before, *late], 1.0)
+        odds = coin_flip([*before, *late], 1.0, ENOUGH)
         assert odds.value > 10_000
         assert odds.since >= 3540
 
@@ -76,7 +79,7 @@ def test_a_late_fault_is_not_diluted_by_a_clean_hour() -> None:
 def test_cells_of_several_routes_in_the_same_seconds_belong_to_one_minute() -> None:
     one_route = flat(*[(0, 0)] * 30)
     two_routes = sorted([*one_route, *flat(*[(0, 0)] * 30)], key=lambda cell: cell.start)
-    assert coin_flip(two_routes, 1.0) == coin_flip(one_route, 1.0)
+    assert coin_flip(two_routes, 1.0, ENOUGH) == coin_flip(one_route, 1.0, ENOUGH)
 
 
 def test_a_count_does_not_profit_from_what_may_lie_before_its_start() -> None:
@@ -84,9 +87,9 @@ def test_a_count_does_not_profit_from_what_may_lie_before_its_start() -> None:
     sure = Cell(60, 100, 30, 100, 0)
     doubtful = sure._replace(new_errors_unsure=30.0)
     alike = sure._replace(old_errors_before=30.0)
-    assert coin_flip([*first, sure], 1.0).value > 10_000
-    assert coin_flip([*first, doubtful], 1.0).value < 1
-    assert coin_flip([*first, alike], 1.0).value < 1
+    assert coin_flip([*first, sure], 1.0, ENOUGH).value > 10_000
+    assert coin_flip([*first, doubtful], 1.0, ENOUGH).value < 1
+    assert coin_flip([*first, alike], 1.0, ENOUGH).value < 1
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,7 @@ def fair_looks(dice: random.Random, looks: int):
         errors = [dice.random() < share for _ in range(dice.choice((0, 0, 1, 5, 20)))]
         new, old = sum(errors), len(errors) - sum(errors)
         cells.append(Cell(n * 5, 100 * share, new, 100 * (1 - share), old))
-        yield coin_flip(cells, 1.0).value
+        yield coin_flip(cells, 1.0, ENOUGH).value
 
 
 def steady_looks(dice: random.Random, looks: int):
@@ -139,7 +142,7 @@ def test_odds_of_equals_average_one_at_most() -> None:
     dice, sums = random.Random(7), 0.0
     for _ in range(4000):
         new = sum(dice.random() < 0.5 for _ in range(4))
-        sums += coin_flip(flat((new, 4 - new)), 1.0).value
+        sums += coin_flip(flat((new, 4 - new)), 1.0, ENOUGH).value
     assert sums / 4000 < 1.0
 
 
