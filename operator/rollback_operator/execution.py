@@ -7,8 +7,8 @@ once; only waiting ends the pass.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -66,6 +66,9 @@ class Executor:
     store: Store
     remember: Callable[[Rollback], None]
     clock: Callable[[], datetime]
+    rests: dict[str, datetime] = field(default_factory=dict)
+    """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
+    own writes and of the rollout would else use all attempts up within a second."""
 
     async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> None:
         """Store a severity; one that is not stored now is seen again at the next look."""
@@ -130,7 +133,9 @@ class Executor:
     def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
         now = self.clock()
         if step is not StepName.VERIFY:
-            return progress.look(rollback, step, seen.deployment, now)
+            found = progress.look(rollback, step, seen.deployment, now)
+            rests = now < self.rests.get(rollback.metadata.uid, now)
+            return Wait() if isinstance(found, Act) and rests else found
         if progress.has_moved(rollback, seen.deployment):
             return progress.moved(rollback)
         watch, current = seen.watch, seen.workload.current
@@ -191,7 +196,10 @@ class Executor:
                 if known is not None and known.attempts < MOST_ATTEMPTS:
                     status = progress.begun(rollback.status, step, None, self.clock())
                     written = await self._write(rollback, status)
-                    return _again(rollback if isinstance(written, Failure) else written, failure)
+                    again = _again(rollback if isinstance(written, Failure) else written, failure)
+                    rest = timedelta(seconds=again.seconds)
+                    self.rests[rollback.metadata.uid] = self.clock() + rest
+                    return again
                 return await self._conclude(
                     rollback, End(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
                 )
@@ -216,6 +224,7 @@ class Executor:
         )
         if isinstance(written, Failure):
             return written
+        self.rests.pop(written.metadata.uid, None)
         _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
         await self.store.post(written, notices.finished(written))
         return await self.release(written)
