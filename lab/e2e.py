@@ -1,0 +1,73 @@
+"""`make e2e`: the operator on a real node with real pods, all scenarios at once.
+
+One private node, one operator installed by its chart and one Prometheus; each scenario of
+tests/e2e has a namespace of its own. The exit code is pytest's.
+
+    python -m lab.e2e [PYTEST ARGUMENTS...]       # -k NAME chooses, -n 1 runs them one by one
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from lab import images, session
+from lab.binaries import say
+from lab.errors import LabError
+from lab.node import Node
+from lab.tickets import Operator, install_operator
+
+ROOT = Path(__file__).parents[1]
+# Mostly they wait: for a past to compare with, for scrapes, for what must not happen.
+WORKERS = 8
+LIMIT_SECONDS = 300
+# A killed leader keeps its successor waiting for this long.
+LEASE_SECONDS = 5
+
+
+def main(arguments: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, _leave)
+    began = time.monotonic()
+    try:
+        archives = {name: images.build(name) for name in ("ticket-service", "rollback-operator")}
+        with Node() as node:
+            lab = node.session
+            lab.import_image(archives["ticket-service"])
+            lease = {"lease": {"seconds": LEASE_SECONDS}, "log": {"format": "text"}}
+            operator = install_operator(lab, archives["rollback-operator"], lease)
+            say(f"the operator is ready after {time.monotonic() - began:.0f} s")
+            code = _pytest(lab, arguments)
+            if code != 0:
+                _tell(operator)
+    except LabError as error:
+        say(f"error: {error}")
+        return 1
+    say(f"e2e took {time.monotonic() - began:.0f} s in all")
+    return code
+
+
+def _pytest(lab: session.Session, arguments: Sequence[str]) -> int:
+    command = [sys.executable, "-m", "pytest", "tests/e2e", "-n", str(WORKERS)]
+    command += ["--timeout", str(LIMIT_SECONDS), "--durations", "0"]
+    argv, environment = session.command_in(lab, [*command, *arguments])
+    return subprocess.call(argv, cwd=ROOT, env=environment)
+
+
+def _tell(operator: Operator) -> None:
+    try:
+        say(f"the end of the operator's log:\n{operator.log(200)}")
+    except LabError as error:
+        say(f"the operator's log cannot be read: {error}")
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,213 @@
+"""A ticket shop, its customers and its policy, in the words of a scenario."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.loadgen import Failure, Load
+from lab.session import Session
+from lab.tickets import TicketService, wait_for
+
+GOOD = "v1.2.3"
+# What the operator wants to have seen of a release before it compares another one with it.
+PAST_SECONDS = 65
+DECISION_SECONDS = 120
+OUTCOME_SECONDS = 180
+SALES_SECONDS = 30
+QUIET_SECONDS = 5
+LOOK_SECONDS = 0.5
+
+
+@dataclass
+class Shop:
+    lab: Session
+    namespace: str
+    folder: Path
+    replicas: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    service: TicketService = field(init=False)
+    _load: Load | None = None
+    _opened: float = 0.0
+
+    def __post_init__(self) -> None:
+        # A node that runs many shops at once is slow to send a pod that goes no more customers.
+        more = {"SHUTDOWN_DELAY_MS": "8000", **self.environment}
+        self.service = TicketService(self.lab, self.namespace, self.replicas, more)
+
+    # -- given -------------------------------------------------------------------------------------
+
+    def opens(self, version: str = GOOD, rate: float = 15, **policy: Any) -> None:
+        """A release serves customers, under a policy that differs from the least in these."""
+        self.service.deploy(version)
+        self.service.apply_policy(policy)
+        self._load = self.service.load(rate, self.folder)
+        self._load.__enter__()
+        self._opened = time.monotonic()
+
+    def has_served(self, seconds: float = PAST_SECONDS) -> None:
+        """It has served for so long, and lost no request."""
+        time.sleep(max(0.0, self._opened + seconds - time.monotonic()))
+        assert self.failures() == []
+
+    def serves_after(self, version: str = GOOD, rate: float = 15, **policy: Any) -> None:
+        """A release has served for long enough to be compared with."""
+        self.opens(version, rate, **policy)
+        self.has_served()
+
+    def takes_seconds_to_trust_a_pod(self, seconds: int) -> None:
+        """A rollout, and so a rollback, takes longer from now on; that is no release."""
+        patch = json.dumps({"spec": {"minReadySeconds": seconds}})
+        self.service.kubectl("patch", "deployment/ticket-service", f"--patch={patch}")
+
+    # -- when --------------------------------------------------------------------------------------
+
+    def releases(self, version: str) -> None:
+        self.service.release(version)
+
+    def has_rolled_out(self) -> None:
+        self.service.wait_rolled_out()
+
+    def begins_to_go_back(self) -> dict[str, Any]:
+        """The act is done, its end is not: the Rollback as it stands then."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.service.rollbacks()
+            return found[-1] if found and _finished(found[-1], "Undo") else None
+
+        begun: dict[str, Any] = wait_for("the undo", DECISION_SECONDS, look)
+        assert "outcome" not in begun["status"], begun["status"]
+        return begun
+
+    # -- then --------------------------------------------------------------------------------------
+
+    def has_a_rollback(self) -> dict[str, Any]:
+        found = wait_for("a Rollback", DECISION_SECONDS, self.service.rollbacks)
+        return dict(found[-1])
+
+    def is_over(self, number: int = 1) -> dict[str, Any]:
+        """The Rollback of this number, and no other, has ended."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.service.rollbacks()
+            if len(found) < number or "outcome" not in found[number - 1].get("status", {}):
+                return None
+            return found[number - 1]
+
+        self.has_a_rollback()
+        ended: dict[str, Any] = wait_for("a Rollback's outcome", OUTCOME_SECONDS, look)
+        return ended
+
+    def goes_back_to(self, version: str) -> dict[str, Any]:
+        """One Rollback to this version, verified; it runs, whole, as fast as before, and sells."""
+        ended = self.is_over()
+        assert ended["status"]["outcome"] == "Verified", ended["status"]
+        assert [one["metadata"]["name"] for one in self.service.rollbacks()] == [
+            ended["metadata"]["name"]
+        ]
+        self.runs(version)
+        self.sells()
+        return ended
+
+    def runs(self, version: str) -> None:
+        """The Deployment wants this version, at the pace that its manifest gives it."""
+        deployment = self.service.deployment()
+        assert self.service.image() == version
+        rolling = deployment["spec"]["strategy"]["rollingUpdate"]
+        assert rolling == {"maxSurge": "25%", "maxUnavailable": "25%"}
+        assert not deployment["spec"].get("paused")
+
+    def is_whole(self) -> None:
+        """All its pods are available."""
+
+        def look() -> bool:
+            status = self.service.deployment()["status"]
+            return bool(status.get("availableReplicas") == self.replicas)
+
+        wait_for("all pods to be available", 90, look)
+
+    def sells(self) -> None:
+        """No request fails any more; those to pods that are just going may have, until now."""
+
+        def look() -> bool:
+            before = len(self.failures())
+            time.sleep(QUIET_SECONDS)
+            return len(self.failures()) == before
+
+        wait_for("a time in which no request fails", SALES_SECONDS, look)
+
+    def is_left_alone(self, version: str, seconds: float) -> set[str]:
+        """For so long nothing is rolled back; gives the verdicts that were told meanwhile."""
+        until, verdicts = time.monotonic() + seconds, set()
+        while time.monotonic() < until:
+            assert self.service.rollbacks() == []
+            verdicts.add(self.verdict())
+            time.sleep(LOOK_SECONDS)
+        self.runs(version)
+        return verdicts
+
+    def becomes_good(self, version: str) -> None:
+        """The policy calls the running release good, and one to go back to."""
+
+        def look() -> bool:
+            known = self.service.policy()["status"].get("lastKnownGood") or {}
+            healths = {
+                one["images"][0].rsplit(":", 1)[-1]: one["health"]
+                for one in self.service.policy()["status"]["revisions"]
+            }
+            is_it = known.get("images", [""])[0].endswith(f":{version}")
+            return is_it and healths.get(version) == "Good" and self.verdict() == "Healthy"
+
+        wait_for(f"{version} to be good", DECISION_SECONDS, look)
+
+    # -- looks -------------------------------------------------------------------------------------
+
+    def verdict(self) -> str:
+        return str(self.service.policy().get("status", {}).get("verdict"))
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        found = self.service.policy().get("status", {}).get("conditions", [])
+        return next((one for one in found if one["type"] == kind), {})
+
+    def failures(self) -> list[Failure]:
+        assert self._load is not None
+        return self._load.failures()
+
+    def watched_since(self) -> str:
+        """When the watch of the running release began."""
+        look = self.service.policy
+        wait_for("a watch", 30, lambda: look().get("status", {}).get("revision", {}).get("since"))
+        return str(look()["status"]["revision"]["since"])
+
+    def account(self) -> str:
+        """Everything that tells why a scenario failed."""
+        asked = (
+            ("get", "deployments,replicasets,pods", "-o", "wide"),
+            ("get", "rollbackpolicies,rollbacks", "-o", "yaml"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+        )
+        told = []
+        for arguments in asked:
+            try:
+                told.append(self.service.kubectl(*arguments))
+            except LabError as error:
+                told.append(str(error))
+        if self._load is not None:
+            found = self._load.failures()
+            told.append(f"{len(found)} requests failed, the last: {found[-20:]}")
+        return "\n".join(told)
+
+    def close(self) -> None:
+        if self._load is not None:
+            self._load.stop()
+        self.lab.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+
+def _finished(rollback: Mapping[str, Any], step: str) -> bool:
+    steps = rollback.get("status", {}).get("steps", [])
+    return any(one["name"] == step and "finishedTime" in one for one in steps)

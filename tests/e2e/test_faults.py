@@ -1,0 +1,71 @@
+"""What fails around a release: the operator itself, or what the service depends on."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab.session import Session
+from lab.tickets import OPERATOR, Operator, wait_for
+from tests.e2e.database import OwnRole
+from tests.e2e.guard import Guard
+from tests.e2e.shop import Shop
+
+
+@contextmanager
+def alone(lab: Session) -> Iterator[None]:
+    """One operator serves all scenarios: only one of them at a time takes it away."""
+    with (lab.directory / "operator-is-taken-away").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_an_operator_killed_between_intent_and_act_finishes(
+    lab: Session, operator: Operator, shop: Shop
+) -> None:
+    shop.serves_after("v1.2.3")
+    with alone(lab):
+        with Guard(lab, shop.namespace, OPERATOR):
+            shop.releases("v1.3.0")
+            intent = shop.has_a_rollback()
+            operator.kill()
+            assert shop.service.image() == "v1.3.0"
+        ended = shop.goes_back_to("v1.2.3")
+
+    assert ended["metadata"]["uid"] == intent["metadata"]["uid"]
+
+
+def test_an_operator_lost_during_a_rollback_is_replaced(
+    lab: Session, operator: Operator, shop: Shop
+) -> None:
+    shop.serves_after("v1.2.3")
+    shop.takes_seconds_to_trust_a_pod(10)
+    with alone(lab):
+        shop.releases("v1.3.0")
+        begun = shop.begins_to_go_back()
+        pod = operator.pod()["metadata"]["name"]
+        lab.kubectl("delete", "pod", pod, "-n", OPERATOR, "--force", "--grace-period=0")
+        assert "outcome" not in shop.service.rollbacks()[-1]["status"]
+        ended = shop.goes_back_to("v1.2.3")
+        operator.wait_ready()
+
+    assert ended["metadata"]["uid"] == begun["metadata"]["uid"]
+
+
+def test_a_release_is_not_blamed_for_its_database(lab: Session, shop: Shop) -> None:
+    role = OwnRole(lab, shop.namespace)
+    shop.service.database_url = role.url
+    shop.serves_after("v1.2.3")
+    shop.releases("v1.4.0")
+    shop.has_rolled_out()
+    shop.is_left_alone("v1.4.0", seconds=25)
+    assert shop.failures() == []
+
+    with role.turned_away():
+        wait_for("requests to fail", 30, lambda: len(shop.failures()) > 20)
+        shop.is_left_alone("v1.4.0", seconds=60)
+
+    shop.is_whole()
+    shop.is_left_alone("v1.4.0", seconds=15)
+    shop.sells()

@@ -1,0 +1,58 @@
+"""Rollouts that do not come to an end, and releases that follow on each other's heels."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import MakeShop
+from tests.e2e.shop import Shop
+
+
+def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
+    shop.opens("v1.2.3", safety={"stuckAfterSeconds": 20})
+    shop.has_served(10)
+
+    shop.releases("v1.3.4")
+
+    ended = shop.goes_back_to("v1.2.3")
+    assert ended["spec"]["severity"] == "P2"
+    assert ended["spec"]["trigger"]["reason"] == "StuckRollout"
+    assert shop.failures() == []
+
+
+def test_a_release_that_is_killed_again_and_again_is_undone(make_shop: MakeShop) -> None:
+    shop = make_shop(replicas=2, LEAK_MIB_PER_SECOND="40")
+    shop.opens("v1.2.3")
+    shop.has_served(20)
+
+    shop.releases("v1.3.3")
+
+    ended = shop.goes_back_to("v1.2.3")
+    assert ended["spec"]["trigger"]["reason"] in ("StuckRollout", "Unavailable")
+
+
+def test_two_bad_releases_in_a_row_end_on_the_good_one(shop: Shop) -> None:
+    shop.serves_after("v1.2.3", rate=25)
+
+    shop.releases("v1.3.0")
+    shop.releases("v1.3.1")
+
+    ended = shop.is_over()
+    assert ended["spec"]["fromRevision"]["images"] == ["localhost/ticket-service:v1.3.1"]
+    assert ended["spec"]["toRevision"]["images"] == ["localhost/ticket-service:v1.2.3"]
+    shop.goes_back_to("v1.2.3")
+
+
+def test_a_release_that_comes_during_a_rollback_stays(make_shop: MakeShop) -> None:
+    shop = make_shop(replicas=3)
+    shop.serves_after("v1.2.3")
+    shop.releases("v1.3.0")
+    shop.begins_to_go_back()
+
+    shop.releases("v1.4.0")
+
+    ended = shop.is_over()
+    assert ended["status"]["outcome"] == "Abandoned"
+    assert ended["status"]["conditions"][0]["reason"] == "TargetMoved"
+    shop.has_rolled_out()
+    shop.runs("v1.4.0")
+    shop.sells()
+    assert len(shop.service.rollbacks()) == 1
