@@ -181,6 +181,8 @@ class Core:
                     f"--kubeconfig={self.access.kubeconfig}",
                     f"--config={HERE}/kwok/stages.yaml",
                     f"--manage-nodes-with-annotation-selector={FAKE_NODE}=fake",
+                    # Without a lease a node is taken for lost after 50 s, and its pods with it.
+                    "--node-lease-duration-seconds=40",
                 ),
             )
         )
