@@ -355,4 +355,3 @@ def make_case(
     rollbacks: Sequence[Rollback] = (),
 ) -> Case:
     return Case(policy or make_policy(), workload or make_workload(), ledger, rollbacks)
-

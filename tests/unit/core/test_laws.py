@@ -58,7 +58,9 @@ from tests.builders import (
     make_workload,
 )
 
-law = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+law = settings(
+    max_examples=60, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 ORDER = list(Severity)
 BEGIN = 22.0
 """The pods' warm-up is over: what falls there may be explained away, and so may be less bad."""
@@ -79,6 +81,7 @@ Table = dict[tuple[str, str], list[tuple[int, int]]]
 def watch_of(rows: Table, *, are_old_gone: bool) -> Watch:
     increments: list[Increment] = []
     for (pod, route), samples in rows.items():
+        increments.append(make_increment(pod=pod, route=route, start=2, end=7, requests=0.0))
         for index, (requests, errors) in enumerate(samples):
             begin = BEGIN + 5 * index
             increments.append(
