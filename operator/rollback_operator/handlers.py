@@ -35,7 +35,7 @@ def register(
     registry: kopf.OperatorRegistry,
     cache: Cache,
     want: Callable[[Key, float], None],
-    saw: Callable[[], None],
+    saw: Callable[[str], None],
 ) -> None:
     """Register the three watches.
 
@@ -43,13 +43,13 @@ def register(
         registry: kopf's, made for this operator.
         cache: takes in what is seen.
         want: puts a policy's key on the queue, due after some seconds.
-        saw: told at every event, for readiness.
+        saw: told the uid at every event, for readiness.
     """
 
     @kopf.on.event(GROUP, VERSION, RollbackPolicy.PLURAL, registry=registry)
     async def on_policy(event: Any, **_: Any) -> None:
-        saw()
         raw = dict(event["object"])
+        saw(raw["metadata"]["uid"])
         if event["type"] == DELETED:
             key = raw["metadata"]["namespace"], raw["metadata"]["name"]
             others = _rivals(cache, key)
@@ -61,8 +61,8 @@ def register(
 
     @kopf.on.event(GROUP, VERSION, Rollback.PLURAL, registry=registry)
     async def on_rollback(event: Any, **_: Any) -> None:
-        saw()
         raw = dict(event["object"])
+        saw(raw["metadata"]["uid"])
         if event["type"] == DELETED:
             cache.drop_rollback((raw["metadata"]["namespace"], raw["metadata"]["name"]))
             return
@@ -72,8 +72,8 @@ def register(
 
     @kopf.on.event("apps", "v1", "deployments", registry=registry)
     async def on_deployment(event: Any, **_: Any) -> None:
-        saw()
         raw = dict(event["object"])
+        saw(raw["metadata"]["uid"])
         if event["type"] == DELETED:
             key = raw["metadata"]["namespace"], raw["metadata"]["name"]
             cache.deployments.pop(key, None)

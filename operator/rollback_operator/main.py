@@ -13,13 +13,15 @@ import kopf
 
 from rollback_operator import handlers
 from rollback_operator.adapters import telemetry
+from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
 from rollback_operator.bootstrap import Parts, build, utc_now
 from rollback_operator.cache import Key
+from rollback_operator.ports import Failure
 from rollback_operator.settings import Settings
 
 _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
-SETTLE_SECONDS = 0.3
+SETTLE_SECONDS = 0.2
 LOGIN_MINUTES = 10
 
 
@@ -100,8 +102,8 @@ async def _watch(
     parts: Parts, settings: Settings, ready: asyncio.Event, stop: asyncio.Event
 ) -> None:
     registry = kopf.OperatorRegistry()
-    seen = _LastEvent()
-    handlers.register(registry, parts.cache, parts.queue.add, seen.mark)
+    delivered = _Delivered()
+    handlers.register(registry, parts.cache, parts.queue.add, delivered.mark)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
 
     @kopf.on.login(registry=registry)
@@ -111,7 +113,7 @@ async def _watch(
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
     started = asyncio.Event()
-    settled = asyncio.create_task(_settle(seen, started, ready))
+    settled = asyncio.create_task(_settle(parts, settings, delivered, ready))
     taken_back = asyncio.create_task(_take_signals_back(started, stop))
     try:
         await kopf.operator(
@@ -140,22 +142,42 @@ async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> Non
     _end_by_signal(stop)
 
 
-class _LastEvent:
-    """When the watches last delivered something."""
+class _Delivered:
+    """Which objects the watches have delivered, by uid, until the first lists are complete."""
 
     def __init__(self) -> None:
-        self.time = time.monotonic()
+        self.uids: set[str] | None = set()
 
-    def mark(self) -> None:
-        self.time = time.monotonic()
+    def mark(self, uid: str) -> None:
+        if self.uids is not None:
+            self.uids.add(uid)
 
 
-async def _settle(seen: _LastEvent, started: asyncio.Event, ready: asyncio.Event) -> None:
-    """Wait for the initial lists: the first decision must not be made on half a view."""
-    await started.wait()
-    while (quiet := time.monotonic() - seen.time) < SETTLE_SECONDS:  # noqa: ASYNC110 (a lull)
-        await asyncio.sleep(SETTLE_SECONDS - quiet)
+async def _settle(
+    parts: Parts, settings: Settings, delivered: _Delivered, ready: asyncio.Event
+) -> None:
+    """Wait for the initial lists: the first decision must not be made on half a view.
+
+    kopf does not tell when they are complete, so what there is is listed once more. Deployments are
+    not: a policy asks for its own where the watch has not delivered it.
+    """
+    while not await _has_all(parts, settings, delivered):  # noqa: ASYNC110 (it asks a server)
+        await asyncio.sleep(SETTLE_SECONDS)
+    delivered.uids = None
     ready.set()
+
+
+async def _has_all(parts: Parts, settings: Settings, delivered: _Delivered) -> bool:
+    places = [f"/namespaces/{name}" for name in settings.namespaces] or [""]
+    for kind in KINDS:
+        for place in places:
+            listed = await parts.api.get(f"/apis/{GROUP}/{VERSION}{place}/{kind.PLURAL}")
+            if isinstance(listed, Failure):
+                return False
+            wanted = {str(one["metadata"]["uid"]) for one in listed["items"]}
+            if not wanted <= (delivered.uids or set()):
+                return False
+    return True
 
 
 def _login(kubeconfig: str | None, **options: Any) -> kopf.ConnectionInfo | None:
