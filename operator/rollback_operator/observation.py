@@ -70,7 +70,8 @@ class Observer:
         after = self.clock()
         if isinstance(found, Missing):
             return watch
-        skew = found - (before + after) / 2
+        # A slow answer is no difference: only what cannot lie between question and answer is one.
+        skew = found - min(max(found, before), after)
         if watch.skew_read is not None and abs(skew - watch.skew) > watch.evidence.interval:
             # Samples that were timed by the clock as it was cannot be put in order with new ones.
             watch = replace(watch, evidence=Evidence(watch.opened), control=None)

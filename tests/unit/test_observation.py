@@ -81,6 +81,15 @@ async def test_a_clock_that_stands_in_the_way_is_read_at_each_look() -> None:
     assert watch.skew == 0
 
 
+async def test_a_slow_answer_is_no_difference_of_clocks() -> None:
+    times = iter((T0 + 5, T0 + 5, T0 + 9))
+    metrics = FakeMetrics(clock=T0 + 5.5)
+
+    watch = await Observer(metrics, lambda: next(times)).observe(opened(), make_workload(), SOURCE)
+
+    assert watch.skew == 0
+
+
 async def test_what_was_timed_by_another_clock_is_read_anew() -> None:
     pod, clock = make_pods(1, "v2")[0].name, Clock()
     ahead = make_series([(104, 10), (105, 20)], pod=pod)
