@@ -7,6 +7,7 @@ is returned.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Callable, Iterator
@@ -68,11 +69,12 @@ class Call:
 
 @dataclass
 class Cut:
-    """Where the operator is killed: at its n-th write from now on."""
+    """Where the operator is killed: at its n-th write from now on, or its n-th to a resource."""
 
     number: int
     is_before: bool
     kill: Callable[[], None]
+    resource: str = ""
     at: Call | None = None
     """The write at which it happened."""
 
@@ -87,13 +89,15 @@ class ApiProxy:
     token: str
     calls: list[Call] = field(default_factory=list)
     cut: Cut | None = None
+    delays: dict[str, float] = field(default_factory=dict)
+    """Seconds by which the lists of a resource are late."""
 
     def __post_init__(self) -> None:
         self.port = free_ports(1)[0]
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._tls = ssl.create_default_context(cafile=self.authority)
-        self._counted = 0
+        self.counted = 0
 
     @property
     def url(self) -> str:
@@ -107,7 +111,7 @@ class ApiProxy:
 
     def cut_at(self, cut: Cut) -> None:
         """Count writes from now on and kill at one of them."""
-        self._counted = 0
+        self.counted = 0
         self.cut = cut
 
     def writes(self) -> list[Call]:
@@ -135,7 +139,9 @@ class ApiProxy:
         self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
         app = web.Application(client_max_size=BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
@@ -153,6 +159,8 @@ class ApiProxy:
         cut = self._cut_here(call)
         if cut is not None and cut.is_before:
             return _hang_up(request, cut, call)
+        if call.verb == "list":
+            await asyncio.sleep(self.delays.get(call.resource, 0.0))
         headers = {k: v for k, v in request.headers.items() if k.lower() not in NOT_FORWARDED}
         headers["Authorization"] = f"Bearer {self.token}"
         url = yarl.URL(f"{self.server}{request.raw_path}", encoded=True)
@@ -171,8 +179,10 @@ class ApiProxy:
     def _cut_here(self, call: Call) -> Cut | None:
         if self.cut is None or self.cut.at is not None or not call.is_counted:
             return None
-        self._counted += 1
-        return self.cut if self._counted == self.cut.number else None
+        if self.cut.resource not in ("", call.resource):
+            return None
+        self.counted += 1
+        return self.cut if self.counted == self.cut.number else None
 
 
 def _hang_up(request: web.Request, cut: Cut, call: Call) -> web.StreamResponse:
@@ -186,8 +196,8 @@ def _hang_up(request: web.Request, cut: Cut, call: Call) -> web.StreamResponse:
 async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
     response = web.StreamResponse(status=answer.status, headers=kept)
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         async for chunk in answer.content.iter_any():
             await response.write(chunk)
     except (aiohttp.ClientError, ConnectionError):

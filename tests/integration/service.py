@@ -227,12 +227,23 @@ class Service:
 
     def told(self) -> str:
         """Say all that is known, for a failure's message."""
-        status = self.status() if self.stand.api.find(self._policy_path) else {}
-        return f"{status=} events={self.events()} rollbacks={self.rollbacks()}"
+        api = self.stand.api
+        pods = api.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
+        found = {
+            "policies": [one.get("status") for one in api.get(policies(self.namespace))["items"]],
+            "rollbacks": [(one["spec"], one.get("status")) for one in self.rollbacks()],
+            "deployment": (api.find(self.path) or {}).get("status"),
+            "pods": [_pod(one) for one in pods],
+            "events": self.events(),
+        }
+        return "\n".join(f"{name}: {value}" for name, value in found.items())
 
-    @property
-    def _policy_path(self) -> str:
-        return f"{policies(self.namespace)}/{self.name}"
+
+def _pod(raw: Object) -> str:
+    conditions = raw.get("status", {}).get("conditions", [])
+    said = ",".join(one["type"] for one in conditions if one["status"] == "True")
+    metadata = raw["metadata"]
+    return f"{metadata['name']} [{said}] deleted={metadata.get('deletionTimestamp')}"
 
 
 def outcome(rollback: Object) -> tuple[str, str]:

@@ -1,0 +1,211 @@
+"""The operator is killed at each of its writes, before it is sent and before it is answered.
+
+Whatever the moment, the next operator carries on: one Rollback, one change of the Deployment, the
+strategy as it was, the outcome reached and told, nothing left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.api import eventually
+from tests.integration.api_proxy import ApiProxy, Call, Cut
+from tests.integration.operator_process import OperatorProcess, Options, Zygote
+from tests.integration.service import REPOSITORY, Service, outcome
+from tests.integration.stand import Stand
+from tests.integration.traffic import BAD, GOOD
+
+pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(280)]
+
+AT_ONCE = 10
+"""Walks that go on side by side: each has a namespace, a proxy and an operator of its own."""
+LONGEST_SECONDS = 45.0
+UNDO = {"type": "Undo", "to": "LastKnownGood"}
+PIN = {"type": "PinImage", "container": "shop", "image": f"{REPOSITORY}:v1"}
+SCALE = {"type": "Scale", "replicas": 6}
+
+
+@dataclass
+class Walk:
+    """One release that is taken back while the operator dies once, or not at all."""
+
+    stand: Stand
+    zygote: Zygote
+    directory: Path
+    remedy: Mapping[str, Any]
+    number: int = 0
+    is_before: bool = True
+    resource: str = ""
+    late: dict[str, float] = field(default_factory=dict)
+    """Seconds by which the next operator's lists of a resource are late."""
+    faults: list[str] = field(default_factory=list)
+
+    def go(self) -> Walk:
+        service = self.service = Service(self.stand, self.stand.namespace("walk"))
+        self.stand.grant(service.namespace)
+        service.deploy()
+        service.remember()
+        self.before = service.deployment()["spec"]
+        proxy = self.proxy = self.stand.proxy(service.namespace)
+        proxy.start()
+        operator = self._start()
+        try:
+            operator.wait_until_ready()
+            service.adopt(remedies=[self.remedy])
+            self.cut = Cut(self.number, self.is_before, operator.kill, self.resource)
+            proxy.cut_at(self.cut)
+            service.roll_out("v2", BAD)
+            operator = self._carry_through(operator)
+            self.faults += self._faults()
+        except AssertionError as error:
+            self.faults.append(f"{error}; {service.told()}\n{operator.tail()}")
+        finally:
+            operator.kill()
+            proxy.stop()
+            service.unwatch()
+            service.change(replicas=0)
+        return self
+
+    def _start(self) -> OperatorProcess:
+        namespace = self.service.namespace
+        kubeconfig = self.proxy.write_kubeconfig(self.directory / f"kubeconfig-{namespace}")
+        options = Options(
+            kubeconfig,
+            self.stand.prometheus.url,
+            # A container that is started again has the name of its pod, as before.
+            identity=namespace,
+            namespaces=namespace,
+            lease_namespace=namespace,
+        )
+        return self.zygote.start(options, self.directory / f"operator-{namespace}.log")
+
+    def _carry_through(self, operator: OperatorProcess) -> OperatorProcess:
+        """Start the next operator when the first has died, and wait for the end of it all."""
+        running = operator
+
+        def probe() -> bool:
+            nonlocal running
+            if running is operator and not operator.is_running():
+                self.proxy.delays = self.late
+                running = self._start()
+            if self.remedy is SCALE and self.service.deployment()["spec"]["replicas"] == 6:
+                self.service.flow("v2", GOOD)
+            return self._is_over()
+
+        eventually(probe, "the rollback is over and on record", LONGEST_SECONDS, every=0.25)
+        return running
+
+    def _is_over(self) -> bool:
+        found = self.service.rollbacks()
+        known = self.service.status().get("lastRollback", {})
+        return (
+            len(found) > 0
+            and all(outcome(one)[0] != "None" for one in found)
+            and not any(one["metadata"].get("finalizers") for one in found)
+            and known.get("outcome") == outcome(found[-1])[0]
+        )
+
+    def _faults(self) -> Iterator[str]:
+        """List what is not as it has to be, whenever the operator died."""
+        service = self.service
+        found = service.rollbacks()
+        if len(found) != 1:
+            yield f"{len(found)} rollbacks"
+        if outcome(found[0]) != ("Verified", "Recovered"):
+            yield f"outcome {outcome(found[0])}"
+        acts = [one for one in self.proxy.calls if one.status == 200 and is_act(one)]
+        if len(acts) != 1:
+            yield f"{len(acts)} changes of the Deployment"
+        spec = service.deployment()["spec"]
+        wanted = {**self.before, **({"replicas": 6} if self.remedy is SCALE else {})}
+        version = "v2" if self.remedy is SCALE else "v1"
+        if service.image != version:
+            yield f"image {service.image}"
+        if {**spec, "template": {}} != {**wanted, "template": {}}:
+            yield f"the Deployment's spec is not as it was: {spec}"
+        if any("finishedTime" not in one for one in found[0]["status"]["steps"]):
+            yield "a step has no end"
+        if not any(one["health"] == "Bad" for one in service.status()["revisions"]):
+            yield "the ledger does not know the bad release"
+
+    @property
+    def row(self) -> str:
+        at = "not reached" if self.cut.at is None else str(self.cut.at)
+        moment = "before" if self.is_before else "after"
+        return f"{self.remedy['type']} {self.number:>2} {moment:<6} {at:<32} {'; '.join(self.faults) or 'Verified'}"
+
+
+def is_act(call: Call) -> bool:
+    """Tell whether a call changes the template or the replicas."""
+    operations = call.body if isinstance(call.body, list) else []
+    return call.resource == "deployments" and any(
+        one["op"] != "test" and one["path"].startswith(("/spec/template", "/spec/replicas"))
+        for one in operations
+    )
+
+
+def test_no_crash_at_any_write_of_an_undo_loses_or_repeats_anything(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    rehearsal = Walk(stand, zygote, tmp_path, UNDO).go()
+    assert rehearsal.faults == []
+    points = written(rehearsal.proxy)
+    print(f"{len(points)} writes: {', '.join(map(str, points))}")
+
+    done = side_by_side(
+        Walk(stand, zygote, tmp_path, UNDO, number, is_before)
+        for number in range(1, len(points) + 1)
+        for is_before in (True, False)
+    )
+
+    assert [one.row for one in done if one.faults] == []
+    # How often a policy's status is written differs a little from run to run.
+    assert sum(one.cut.at is not None for one in done) >= 0.8 * len(done)
+
+
+def test_no_crash_about_another_act_loses_or_repeats_anything(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    points = (
+        ("rollbacks", 1),
+        ("rollbacks/status", 1),
+        ("deployments", 1),
+        ("rollbacks/status", 2),
+    )
+
+    done = side_by_side(
+        Walk(stand, zygote, tmp_path, remedy, number, is_before, resource)
+        for remedy in (PIN, SCALE)
+        for resource, number in points
+        for is_before in (True, False)
+    )
+
+    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+
+
+def side_by_side(walks: Iterable[Walk]) -> list[Walk]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(Walk.go, walks))
+    print("\n".join(one.row for one in done))
+    return done
+
+
+def test_an_intent_is_not_given_up_because_the_policies_come_late(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    walk = Walk(stand, zygote, tmp_path, UNDO, 1, resource="rollbacks/status")
+    walk.late = {"rollbackpolicies": 2.0}
+
+    assert walk.go().faults == []
+    assert walk.cut.at is not None
+
+
+def written(proxy: ApiProxy) -> list[Call]:
+    """List the writes since the counting began: a cut at number 0 counts and never cuts."""
+    return proxy.writes()[-proxy.counted :]
