@@ -129,10 +129,6 @@ class Operator:
         line = next(one for one in status.splitlines() if one.startswith("VmRSS:"))
         return int(line.split()[1]) / 1024
 
-    def kill(self) -> None:
-        """End its process without a word, as the kernel does when memory runs out."""
-        self.lab.in_node("kill", "-KILL", str(self.process()))
-
     def writes(self) -> dict[str, int]:
         """How often it has called the API server to write, by verb, since its process began."""
         path = f"/api/v1/namespaces/{OPERATOR}/pods/{self.pod()['metadata']['name']}:8080"

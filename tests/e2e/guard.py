@@ -38,8 +38,8 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for what in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
-            self._lab.kubectl("delete", what, self._namespace)
+        kinds = "validatingadmissionpolicybindings,validatingadmissionpolicies"
+        self._lab.kubectl("delete", kinds, self._namespace)
 
     def _objects(self) -> list[dict[str, Any]]:
         metadata = {"name": self._namespace}

@@ -26,10 +26,11 @@ def test_an_operator_killed_between_intent_and_act_finishes(
 ) -> None:
     shop.serves_after("v1.2.3")
     with alone(lab):
+        process = operator.process()
         with Guard(lab, shop.namespace, OPERATOR):
             shop.releases("v1.3.0")
             intent = shop.has_a_rollback()
-            operator.kill()
+            lab.in_node("kill", "-KILL", str(process))
             assert shop.service.image() == "v1.3.0"
         ended = shop.goes_back_to("v1.2.3")
 
@@ -60,10 +61,10 @@ def test_a_release_is_not_blamed_for_its_database(lab: Session, shop: Shop) -> N
     shop.releases("v1.4.0")
     shop.has_rolled_out()
     shop.is_left_alone("v1.4.0", seconds=25)
-    assert shop.failures() == []
+    before = len(shop.failures())
 
     with role.turned_away():
-        wait_for("requests to fail", 30, lambda: len(shop.failures()) > 20)
+        wait_for("requests to fail", 30, lambda: len(shop.failures()) > before + 20)
         shop.is_left_alone("v1.4.0", seconds=60)
 
     shop.is_whole()

@@ -41,9 +41,9 @@ def test_two_bad_releases_in_a_row_end_on_the_good_one(shop: Shop) -> None:
     shop.goes_back_to("v1.2.3")
 
 
-def test_a_release_that_comes_during_a_rollback_stays(make_shop: MakeShop) -> None:
-    shop = make_shop(replicas=3)
+def test_a_release_that_comes_during_a_rollback_stays(shop: Shop) -> None:
     shop.serves_after("v1.2.3")
+    shop.takes_seconds_to_trust_a_pod(8)
     shop.releases("v1.3.0")
     shop.begins_to_go_back()
 
