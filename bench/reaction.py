@@ -115,9 +115,11 @@ def _bad_release(tickets: TicketService, load: Load, version: str) -> dict[str, 
     released = datetime.now(UTC)
     tickets.release(version)
 
+    def fresh() -> list[dict[str, Any]]:
+        return [one for one in tickets.rollbacks() if one["metadata"]["name"] not in known]
+
     def ended() -> dict[str, Any] | None:
-        fresh = [one for one in tickets.rollbacks() if one["metadata"]["name"] not in known]
-        return next((one for one in fresh if one.get("status", {}).get("outcome")), None)
+        return next((one for one in fresh() if one.get("status", {}).get("outcome")), None)
 
     record = wait_for(f"the end of the rollback of {version}", OUTCOME_SECONDS, ended)
     failures = [one for one in load.failures() if one.time >= released]
@@ -132,7 +134,7 @@ def _bad_release(tickets: TicketService, load: Load, version: str) -> dict[str, 
         "failedRequests": len(failures),
         "severity": record["spec"]["severity"],
         "outcome": record["status"]["outcome"],
-        "rollbacks": len(tickets.rollbacks()) - len(known),
+        "rollbacks": len(fresh()),
         "load": round(os.getloadavg()[0], 1),
     }
 
@@ -193,6 +195,7 @@ def _summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **common,
         "intervalsMedian": statistics.median(intervals),
         "intervalsMax": max(intervals),
+        "rollbacks": sum(one["rollbacks"] for one in runs),
         "verified": sum(one["outcome"] == "Verified" for one in runs),
         "severities": {
             kind: sum(one["severity"] == kind for one in runs)
