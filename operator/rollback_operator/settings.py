@@ -1,5 +1,6 @@
 """Operator-wide settings: flags, then environment (ROLLBACK_OPERATOR_...), then defaults."""
 
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,12 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Names = Annotated[tuple[str, ...], NoDecode]
+_ADDRESS = re.compile(
+    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""Plain enough for every parser to see the same host: with `http://a\\.b` the check would read one
+and the client call another."""
 
 
 class Settings(BaseSettings):
@@ -69,14 +76,15 @@ class Settings(BaseSettings):
         Its own namespace's Services, the operator's own Prometheus, and what the operator's owner
         has listed: else a policy could make the operator call any address.
         """
-        try:
-            host = urlsplit(url).hostname or ""
-        except ValueError:
+        found = _ADDRESS.fullmatch(url)
+        if found is None:
             return False
+        host = found[1].strip("[]").lower()
         own = urlsplit(self.prometheus_url).hostname
         local = (f"{namespace}", f"{namespace}.svc", f"{namespace}.svc.cluster.local")
         is_local = any(
             host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
             for suffix in local
         )
-        return host == own or is_local or host in self.allowed_prometheus_hosts
+        listed = {one.strip("[]").lower() for one in self.allowed_prometheus_hosts}
+        return host == own or is_local or host in listed
