@@ -45,6 +45,22 @@ REFUSAL = Failure(FailureKind.REJECTED, "forbidden")
 GONE = Failure(FailureKind.GONE, "not found")
 
 
+class Crash(Exception):  # noqa: N818 (it is the end of a process, not an error)
+    """The operator ends here: nothing of what it had in memory is left."""
+
+
+class Journal(list[str]):
+    """The calls of several fakes in one order; the one at `crash_at` ends the operator unmade."""
+
+    crash_at: int | None = None
+
+    def append(self, call: str) -> None:
+        if len(self) == self.crash_at:
+            self.crash_at = None
+            raise Crash(call)
+        super().append(call)
+
+
 @dataclass
 class Failures:
     """What the next calls of a name fail with, each once."""
@@ -100,13 +116,17 @@ class FakeWorkloads(Failures):
         target = rollback.spec.to_revision
         if failure is not None or target is None:
             return failure or REFUSAL
+        if self.workload.deployment.template.digest != rollback.spec.from_revision.digest:
+            return CONFLICT
+        sets = self.workload.replica_sets
+        found = next((one for one in sets if one.template.digest == target.digest), None)
+        if found is None:
+            return GONE
         self.surges.append(surge)
-        found = next(
-            one for one in self.workload.replica_sets if one.template.digest == target.digest
-        )
         changed = replace(self.workload.deployment, template=found.template)
         if surge is not None:
-            changed = replace(changed, max_surge=surge.max_surge)
+            bounds = surge.max_surge, surge.max_unavailable
+            changed = replace(changed, max_surge=bounds[0], max_unavailable=bounds[1])
         return self._changed(changed)
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
@@ -130,7 +150,9 @@ class FakeWorkloads(Failures):
             failure = CONFLICT
         if failure is not None:
             return failure
-        return self._changed(replace(self.workload.deployment, max_surge=strategy.max_surge))
+        surge, unavailable = strategy.max_surge, strategy.max_unavailable
+        old = self.workload.deployment
+        return self._changed(replace(old, max_surge=surge, max_unavailable=unavailable))
 
     @property
     def writes(self) -> list[str]:

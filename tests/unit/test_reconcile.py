@@ -1,0 +1,612 @@
+"""Whole passes for one policy, edge to edge, with the ports swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Mode,
+    ObjectMeta,
+    Outcome,
+    Pace,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+    StepName,
+    VerdictValue,
+)
+from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.core.conditions import find
+from rollback_operator.core.model import CounterSeries, Workload
+from rollback_operator.core.plan import name_of
+from rollback_operator.execution import Executor
+from rollback_operator.observation import Observer
+from rollback_operator.ports import Failure, FailureKind, Metrics
+from rollback_operator.reconcile import KEPT_ROLLBACKS, Address, Reconciler
+from tests.builders import (
+    NAME,
+    NAMESPACE,
+    T0,
+    at,
+    make_control,
+    make_counters,
+    make_ended,
+    make_entry,
+    make_pod,
+    make_policy,
+    make_rollback,
+    make_series,
+    make_step,
+    make_trigger_record,
+    make_workload,
+)
+from tests.fakes import (
+    CONFLICT,
+    GONE,
+    OUTAGE,
+    REFUSAL,
+    Crash,
+    FakeMetrics,
+    FakeStore,
+    FakeWorkloads,
+    Journal,
+)
+
+KEY = (NAMESPACE, NAME)
+OWN = "http://prometheus.monitoring:9090"
+
+
+def watched(policy: RollbackPolicy, **changes: Any) -> RollbackPolicy:
+    """The policy as it was when v1 had been good for an hour."""
+    known = make_entry("v1")
+    status = RollbackPolicyStatus(revision=known, revisions=[known])
+    return policy.model_copy(update={"status": status} | changes)
+
+
+@dataclass
+class World:
+    """What outlives the operator: the API server's objects, the traffic and the time."""
+
+    policy: RollbackPolicy | None = field(default_factory=lambda: watched(make_policy()))
+    bad: frozenset[str] = frozenset({"v2"})
+    seconds: float = 20.0
+    journal: Journal = field(default_factory=Journal)
+
+    def __post_init__(self) -> None:
+        self.workloads = FakeWorkloads(calls=self.journal, workload=make_workload())
+        self.store = FakeStore(calls=self.journal)
+        self.metrics = FakeMetrics(control=make_control())
+        if self.policy is not None:
+            self.store.hold(self.policy)
+
+    def now(self) -> datetime:
+        return at(self.seconds)
+
+    def operator(self) -> Reconciler:
+        """Start an operator that knows what the watches tell at its start."""
+        cache = Cache()
+        for one in (*self.store.policies.values(), *self.store.rollbacks.values()):
+            cache.remember(one)
+        metrics: Metrics = self.metrics
+        made = Reconciler(
+            cache=cache,
+            workloads=self.workloads,
+            store=self.store,
+            observer=Observer(metrics, lambda: self.now().timestamp()),
+            executor=Executor(self.workloads, self.store, cache.remember, self.now),
+            address=Address(OWN, lambda url, namespace: url == OWN),
+            clock=self.now,
+        )
+        self.tell(made)
+        return made
+
+    def tell(self, operator: Reconciler) -> None:
+        """Let the watch of Deployments deliver, the rollout end, and the pods be scraped."""
+        workload = self.workloads.workload
+        version = workload.deployment.template.digest.removeprefix("digest-")
+        if not any(pod.pod_hash == f"hash{version}" for pod in workload.pods):
+            begin = T0 + self.seconds
+            pods = tuple(
+                make_pod(one, version, created=begin, started=begin, ready_since=begin + 1)
+                for one in range(workload.deployment.replicas)
+            )
+            workload = self.workloads.workload = replace(workload, pods=pods)
+        operator.cache.deployments[KEY] = workload.deployment
+        self.metrics.clock = T0 + self.seconds
+        self.metrics.reading = make_counters(
+            self._counted(workload, frozenset({"v1", "v2"})), self._counted(workload, self.bad)
+        )
+
+    def _counted(self, workload: Workload, versions: frozenset[str]) -> list[CounterSeries]:
+        hashes = {f"hash{one}" for one in versions}
+        series = []
+        for pod in workload.pods:
+            begin = int((pod.started or T0) - T0)
+            moments = range(begin + 4, int(self.seconds), 5)
+            rate = 10 if pod.pod_hash in hashes else 0
+            samples = [(float(one), float(rate * (one - begin))) for one in moments]
+            series.append(make_series(samples, pod=pod.name))
+        return series
+
+    async def run(self, operator: Reconciler, until: Callable[[], bool], most: int = 60) -> None:
+        """Make passes, two seconds apart, until something has happened."""
+        for _ in range(most):
+            if until():
+                return
+            self.tell(operator)
+            await operator.reconcile(KEY)
+            self.seconds += 2
+        raise AssertionError(f"not within {most} passes: {self.journal[-20:]}")
+
+    def is_over(self) -> bool:
+        made = self.store.rollbacks.values()
+        return bool(made) and all(one.status.outcome is not None for one in made)
+
+    def is_all_done(self) -> bool:
+        return self.is_over() and self.rollback.metadata.finalizers == []
+
+    @property
+    def rollback(self) -> Rollback:
+        (one,) = self.store.rollbacks.values()
+        return one
+
+    @property
+    def status(self) -> RollbackPolicyStatus:
+        return self.store.policies[NAME].status
+
+    def condition(self, kind: ConditionType) -> tuple[str, str]:
+        found = find(self.status.conditions, kind)
+        assert found is not None
+        return found.status, found.reason
+
+
+def begun(**changes: Any) -> Rollback:
+    """A Rollback that the policy has decided and whose undo has begun."""
+    made = decided(**changes)
+    status = made.status.model_copy(update={"steps": [make_step(StepName.UNDO, 10)]})
+    return made.model_copy(update={"status": status})
+
+
+def decided(**changes: Any) -> Rollback:
+    made = make_rollback(**changes)
+    metadata = made.metadata.model_copy(update={"name": name_of(made.spec)})
+    return made.model_copy(update={"metadata": metadata})
+
+
+# -- a bad release ---------------------------------------------------------------------------------
+
+
+async def test_the_intent_is_stored_before_the_deployment_is_touched() -> None:
+    world = World()
+
+    await world.operator().reconcile(KEY)
+
+    calls = [one for one in world.journal if one not in ("inspect", "post")]
+    assert calls == [
+        "list_rollbacks",
+        "create_rollback",
+        "write_rollback",  # the undo begins, with the strategy that it changes
+        "undo",
+        "write_rollback",  # the undo is done
+        "write_rollback",  # the rollout begins
+        "write_rollback",
+        "write_rollback",  # the strategy is about to be put back
+        "set_strategy",
+        "write_rollback",
+        "write_rollback",  # verification begins
+        "write_policy",
+    ]
+
+
+async def test_an_express_undo_leaves_the_strategy_as_it_was() -> None:
+    world = World()
+    deployment = replace(world.workloads.workload.deployment, max_surge="1", max_unavailable="10%")
+    world.workloads.workload = replace(world.workloads.workload, deployment=deployment)
+
+    await world.run(world.operator(), world.is_over)
+
+    assert world.rollback.spec.pace is Pace.EXPRESS
+    assert [one.max_surge for one in world.workloads.surges if one] == ["100%"]
+    left = world.workloads.workload.deployment
+    assert (left.max_surge, left.max_unavailable) == ("1", "10%")
+
+
+async def test_a_bad_release_is_taken_back_verified_and_told_once() -> None:
+    world = World()
+
+    await world.run(world.operator(), world.is_over)
+
+    done = world.rollback
+    assert done.status.outcome is Outcome.VERIFIED
+    assert [one.name for one in done.status.steps] == [
+        StepName.UNDO,
+        StepName.ROLLOUT_COMPLETE,
+        StepName.RESTORE_STRATEGY,
+        StepName.VERIFY,
+    ]
+    assert all(one.finished_time is not None for one in done.status.steps)
+    assert done.metadata.finalizers == []
+    told = world.store.told()
+    assert (told.count("RollbackStarted"), told.count("RollbackFinished")) == (1, 1)
+    assert {one.release: one.health for one in world.status.revisions}["release-v2"] is Health.BAD
+
+
+async def test_the_restored_release_is_not_taken_back_in_its_turn() -> None:
+    world = World(bad=frozenset({"v1", "v2"}))
+    operator = world.operator()
+
+    await world.run(operator, world.is_over)
+    for _ in range(10):
+        world.seconds += 5
+        world.tell(operator)
+        await operator.reconcile(KEY)
+
+    assert world.rollback.status.outcome is Outcome.NOT_RECOVERED
+    assert world.journal.count("undo") == 1
+
+
+async def test_a_good_release_is_left_alone() -> None:
+    world = World(bad=frozenset())
+    operator = world.operator()
+
+    for _ in range(20):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 5
+
+    assert not world.store.rollbacks
+    assert "undo" not in world.journal
+
+
+async def test_observe_records_and_does_nothing() -> None:
+    world = World(watched(make_policy(mode=Mode.OBSERVE)))
+
+    await world.run(world.operator(), world.is_over)
+
+    assert world.rollback.status.outcome is Outcome.OBSERVED
+    assert world.rollback.status.steps == []
+    assert not {"undo", "set_strategy", "apply_in_place"} & set(world.journal)
+
+
+# -- crashes and failures --------------------------------------------------------------------------
+
+
+async def calls_of_a_whole_rollback() -> int:
+    world = World()
+    await world.run(world.operator(), world.is_over)
+    return len(world.journal)
+
+
+async def test_after_a_crash_at_any_call_the_next_operator_finishes() -> None:
+    for number in range(await calls_of_a_whole_rollback()):
+        world = World()
+        world.journal.crash_at = number
+        with pytest.raises(Crash) as crash:
+            await world.run(world.operator(), world.is_over)
+        world.seconds += 1
+
+        await world.run(world.operator(), world.is_all_done)
+
+        where = f"call {number}, {crash.value}"
+        assert world.rollback.status.outcome is Outcome.VERIFIED, where
+        assert len(world.workloads.surges) == 1, where
+        assert world.workloads.workload.deployment.max_surge == "25%", where
+
+
+@pytest.mark.parametrize("failure", [CONFLICT, OUTAGE], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "call",
+    [
+        "inspect",
+        "list_rollbacks",
+        "create_rollback",
+        "write_rollback",
+        "undo",
+        "set_strategy",
+        "release_rollback",
+        "write_policy",
+    ],
+)
+async def test_a_call_that_fails_once_costs_time_only(call: str, failure: Failure) -> None:
+    world = World()
+    held = world.workloads if call in ("inspect", "undo", "set_strategy") else world.store
+    held.fail_next(call, failure)
+
+    await world.run(world.operator(), world.is_all_done)
+
+    assert world.rollback.status.outcome is Outcome.VERIFIED
+    assert len(world.workloads.surges) == 1
+    assert world.workloads.workload.deployment.max_surge == "25%"
+
+
+async def test_an_outage_with_a_time_is_waited_out() -> None:
+    world = World()
+    world.workloads.fail_next("inspect", Failure(FailureKind.UNAVAILABLE, "busy", 17.0))
+
+    assert await world.operator().reconcile(KEY) == 17.0
+
+
+async def test_a_target_that_may_not_be_read_is_reported() -> None:
+    world = World()
+    world.workloads.fail_next("inspect", REFUSAL)
+
+    await world.operator().reconcile(KEY)
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.READ_FAILED)
+
+
+async def test_a_fresh_list_with_an_unknown_rollback_stops_the_intent() -> None:
+    world = World()
+    operator = world.operator()
+    # Stored by the leader before this one; the watch has not told of it yet.
+    world.store.hold(decided(policy_ref={"name": "another", "uid": "policy-another"}))
+
+    assert await operator.reconcile(KEY) == 0.1
+
+    assert "create_rollback" not in world.journal
+    assert "undo" not in world.journal
+
+
+async def test_an_intent_that_exists_already_is_made_once() -> None:
+    world = World()
+    world.store.fail_next("create_rollback", Failure(FailureKind.EXISTS, "already exists"))
+
+    await world.operator().reconcile(KEY)
+
+    assert "undo" not in world.journal
+
+
+# -- what changes on the way -----------------------------------------------------------------------
+
+
+async def test_a_target_that_moved_on_is_left_to_its_owner() -> None:
+    world = World()
+    operator = world.operator()
+    world.store.fail_next("write_rollback", OUTAGE)
+    await operator.reconcile(KEY)
+    world.workloads.workload = make_workload("v3", ("v2", "v1"))
+    world.seconds += 2
+
+    await world.run(operator, world.is_over)
+
+    assert world.rollback.status.outcome is Outcome.ABANDONED
+    assert complete(world.rollback) == Reason.TARGET_MOVED
+    assert world.workloads.workload.deployment.template.digest == "digest-v3"
+
+
+async def test_the_surge_is_taken_off_a_deployment_that_moved_on() -> None:
+    world = World()
+    world.store.fail_next("write_policy", OUTAGE)
+    world.workloads.fail_next("set_strategy", OUTAGE)
+    operator = world.operator()
+    await operator.reconcile(KEY)
+    moved = make_workload("v3", ("v2", "v1"))
+    surged = replace(moved.deployment, max_surge="100%")
+    world.workloads.workload = replace(moved, deployment=surged)
+    world.seconds += 2
+
+    await world.run(operator, world.is_over)
+
+    assert world.workloads.workload.deployment.max_surge == "25%"
+    assert world.workloads.workload.deployment.template.digest == "digest-v3"
+
+
+async def test_a_deleted_target_ends_the_rollback() -> None:
+    world = World()
+    operator = world.operator()
+    await operator.reconcile(KEY)
+    del operator.cache.deployments[KEY]
+    world.workloads.fail_next("inspect", GONE, GONE)
+
+    await operator.reconcile(KEY)
+
+    assert world.rollback.status.outcome is Outcome.ABANDONED
+    assert complete(world.rollback) == Reason.TARGET_DELETED
+    assert world.condition(ConditionType.READY) == ("False", Reason.TARGET_NOT_FOUND)
+
+
+async def test_a_policy_deleted_half_way_leaves_nothing_half_done() -> None:
+    world = World()
+    world.workloads.fail_next("set_strategy", OUTAGE)
+    operator = world.operator()
+    await operator.reconcile(KEY)
+    assert world.workloads.workload.deployment.max_surge == "100%"
+    operator.cache.drop_policy(KEY)
+    world.store.policies.clear()
+
+    while not world.is_over():
+        world.seconds += 20
+        assert world.seconds < 3000
+        await operator.reconcile(KEY)
+
+    assert world.workloads.workload.deployment.max_surge == "25%"
+    assert world.rollback.status.outcome is Outcome.UNKNOWN
+    assert world.rollback.metadata.finalizers == []
+
+
+async def test_an_intent_of_a_deleted_policy_is_abandoned_before_its_first_step() -> None:
+    world = World(policy=None)
+    world.store.hold(decided())
+
+    await world.operator().reconcile(KEY)
+
+    assert world.rollback.status.outcome is Outcome.ABANDONED
+    assert complete(world.rollback) == Reason.POLICY_DELETED
+    assert "undo" not in world.journal
+
+
+async def test_a_policy_suspended_half_way_ends_what_it_began() -> None:
+    world = World()
+    world.workloads.fail_next("set_strategy", OUTAGE)
+    operator = world.operator()
+    await operator.reconcile(KEY)
+    suspend(world, operator)
+
+    world.seconds += 2
+    await operator.reconcile(KEY)
+
+    assert world.workloads.workload.deployment.max_surge == "25%"
+    assert world.condition(ConditionType.READY) == ("True", Reason.SUSPENDED)
+
+
+async def test_a_suspended_policy_begins_nothing() -> None:
+    world = World()
+    operator = world.operator()
+    suspend(world, operator)
+
+    assert await operator.reconcile(KEY) is None
+
+    assert world.workloads.calls == ["write_policy"]
+
+
+def suspend(world: World, operator: Reconciler) -> None:
+    known = world.store.policies[NAME]
+    spec = known.spec.model_copy(update={"suspend": True})
+    world.store.policies[NAME] = changed = known.model_copy(update={"spec": spec})
+    operator.cache.remember(changed)
+
+
+# -- Rollbacks of others ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["by-hand", None], ids=["any name", "the operator's name"])
+async def test_a_rollback_made_by_hand_is_not_carried_out(name: str | None) -> None:
+    world = World(bad=frozenset())
+    made = make_rollback(policy_ref={"name": NAME, "uid": "made-up"})
+    metadata = made.metadata.model_copy(update={"name": name or name_of(made.spec)})
+    world.store.hold(made.model_copy(update={"metadata": metadata}))
+
+    await world.operator().reconcile(KEY)
+
+    assert world.rollback.status.outcome is Outcome.FAILED
+    assert complete(world.rollback) == Reason.NOT_OF_THIS_POLICY
+    assert "undo" not in world.journal
+
+
+async def test_the_rollback_of_another_policy_is_left_to_it() -> None:
+    world = World(bad=frozenset())
+    world.store.hold(begun(policy_ref={"name": "another", "uid": "policy-another"}))
+
+    await world.operator().reconcile(KEY)
+
+    assert world.rollback.status.outcome is None
+    assert "undo" not in world.journal
+
+
+async def test_a_finalizer_left_by_a_crash_is_taken_off() -> None:
+    world = World(bad=frozenset())
+    ended = decided().model_copy(update={"status": make_ended()})
+    finalizers = {"finalizers": ["rollback.tickettoken.io/open-step"]}
+    metadata = ended.metadata.model_copy(update=finalizers)
+    world.store.hold(ended.model_copy(update={"metadata": metadata}))
+
+    await world.operator().reconcile(KEY)
+
+    assert world.rollback.metadata.finalizers == []
+
+
+async def test_old_records_are_pruned_the_newest_kept() -> None:
+    world = World()
+    for number in range(KEPT_ROLLBACKS + 3):
+        past = make_rollback(
+            f"old-{number:02}",
+            make_ended(finished=-90_000),
+            trigger=make_trigger_record(decided_time=at(-100_000 - number)),
+        )
+        world.store.hold(past)
+    operator = world.operator()
+
+    await world.run(operator, lambda: len(world.store.rollbacks) <= KEPT_ROLLBACKS + 1)
+
+    assert "old-00" in world.store.rollbacks
+    assert f"old-{KEPT_ROLLBACKS + 2:02}" not in world.store.rollbacks
+
+
+# -- what is told ----------------------------------------------------------------------------------
+
+
+async def test_a_status_is_written_once_and_not_again_while_nothing_changes() -> None:
+    world = World(bad=frozenset())
+    operator = world.operator()
+    for _ in range(3):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 5
+    written = world.store.writes.count("write_policy")
+
+    for _ in range(5):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 5
+
+    assert world.store.writes.count("write_policy") == written
+    assert world.status.verdict is VerdictValue.WATCHING
+
+
+async def test_a_policy_that_cannot_be_read_is_told_so_once() -> None:
+    world = World()
+    operator = world.operator()
+    metadata = ObjectMeta(name=NAME, namespace=NAMESPACE, resource_version="1", generation=2)
+    said = "spec.mode: Input should be 'Observe' or 'Enforce'"
+    operator.cache.policies[KEY] = Unreadable(metadata, said, RollbackPolicyStatus())
+
+    assert await operator.reconcile(KEY) is None
+    assert world.condition(ConditionType.READY) == ("False", Reason.INVALID_SPEC)
+    known = world.store.policies[NAME]
+    metadata = known.metadata.model_copy(update={"generation": 2})
+    operator.cache.policies[KEY] = Unreadable(metadata, said, known.status)
+    await operator.reconcile(KEY)
+
+    assert world.store.writes == ["write_policy"]
+
+
+async def test_a_missing_target_is_told_with_the_field_at_fault() -> None:
+    world = World()
+    operator = world.operator()
+    operator.cache.deployments.clear()
+    world.workloads.fail_next("inspect", GONE, GONE)
+
+    assert await operator.reconcile(KEY) is None
+    await operator.reconcile(KEY)
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.TARGET_NOT_FOUND)
+    found = find(world.status.conditions, ConditionType.READY)
+    assert found is not None
+    assert "spec.targetRef.name" in found.message
+    assert world.store.writes.count("write_policy") == 1
+
+
+async def test_an_address_that_is_not_allowed_is_never_read() -> None:
+    world = World(watched(make_policy(prometheus={"url": "http://elsewhere"})))
+
+    await world.operator().reconcile(KEY)
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.ADDRESS_NOT_ALLOWED)
+    assert world.metrics.queries == []
+    assert world.metrics.clock_reads == 0
+
+
+async def test_the_younger_of_two_policies_on_a_target_stands_back() -> None:
+    world = World()
+    operator = world.operator()
+    older = make_policy("older")
+    created = older.metadata.model_copy(update={"creation_timestamp": at(-90_000)})
+    operator.cache.remember(older.model_copy(update={"metadata": created}))
+
+    await operator.reconcile(KEY)
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.TARGET_ALREADY_WATCHED)
+    assert not world.store.rollbacks
+
+
+def complete(rollback: Rollback) -> str:
+    found = find(rollback.status.conditions, ConditionType.COMPLETE)
+    assert found is not None
+    return found.reason
