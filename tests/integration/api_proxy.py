@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,6 @@ class Call:
     @property
     def right(self) -> tuple[str, str, str]:
         return self.verb, self.group, self.resource
-
-    @property
-    def changes_template(self) -> bool:
-        operations = self.body if isinstance(self.body, list) else []
-        return self.resource == "deployments" and any(
-            one["op"] != "test" and one["path"].startswith("/spec/template") for one in operations
-        )
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}"
@@ -118,8 +111,13 @@ class ApiProxy:
         """List what has been written, but for Leases and Events."""
         return [one for one in self.calls if one.is_counted]
 
-    def template_changes(self) -> Iterator[Call]:
-        return (one for one in self.calls if one.changes_template and one.status == OK)
+    def changes_of_deployments(self, namespace: str) -> list[Call]:
+        """List what has been sent to change a Deployment, whatever came of it."""
+        return [
+            one
+            for one in self.calls
+            if one.is_write and one.resource == "deployments" and one.namespace == namespace
+        ]
 
     def write_kubeconfig(self, path: Path) -> Path:
         name = "proxy"

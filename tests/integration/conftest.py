@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.api import policies
+from tests.integration.api import eventually, policies
 from tests.integration.api_proxy import ApiProxy
 from tests.integration.operator_process import InstalledOperator, Options, Zygote
 from tests.integration.service import Service
 from tests.integration.stand import Stand
 
+PASSES = "rollback_operator_passes_total"
 LOGS: pytest.StashKey[list[Path]] = pytest.StashKey()
 
 
@@ -23,6 +24,11 @@ class RunningOperator:
 
     process: InstalledOperator
     proxy: ApiProxy
+
+    def wait_for_passes(self, count: int = 3) -> None:
+        """Wait until the operator has looked so many times more."""
+        wanted = self.process.metric(PASSES) + count
+        eventually(lambda: self.process.metric(PASSES) >= wanted, f"{count} passes more")
 
 
 @pytest.fixture(scope="session")

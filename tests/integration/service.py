@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.integration.api import Object, deployments, eventually, policies, rollbacks
+from tests.integration.manifests import rollback as manifest
 from tests.integration.remote_write import write
 from tests.integration.stand import Stand
 from tests.integration.traffic import ERRORS, LABEL, REQUESTS, Flow
@@ -63,8 +64,14 @@ class Service:
         """Change fields of the Deployment's spec, as a person does."""
         return self.stand.api.merge(self.path, {"spec": spec})
 
-    def annotate(self, **annotations: str) -> None:
-        self.stand.api.merge(self.path, {"metadata": {"annotations": annotations}})
+    def mark(self, kind: str, name: str, value: str) -> None:
+        """Put a label or an annotation on the Deployment."""
+        self.stand.api.merge(self.path, {"metadata": {kind: {name: value}}})
+
+    def restart(self) -> None:
+        """Do what `kubectl rollout restart` does."""
+        annotations = {"kubectl.kubernetes.io/restartedAt": "2030-01-01T00:00:00Z"}
+        self.change(template={"metadata": {"annotations": annotations}})
 
     def roll_out(self, version: str, flow: Flow | None = None, **template: Any) -> None:
         """Push a release, which does as `flow` says."""
@@ -150,6 +157,21 @@ class Service:
         self.watch(**spec)
         eventually(lambda: self.status().get("revision"), f"{self.namespace} is adopted")
 
+    def prepare(self, **spec: Any) -> None:
+        """Have a healthy v1 with a past, known to a policy."""
+        self.deploy()
+        self.remember()
+        self.adopt(**spec)
+
+    def wait_for_watch(self, version: str) -> None:
+        """Wait until the operator knows of a release."""
+
+        def probe() -> bool:
+            images = (self.status().get("revision") or {}).get("images", [""])
+            return bool(images[0].endswith(f":{version}"))
+
+        eventually(probe, f"{self.namespace}: {version} is watched")
+
     def policy(self, name: str = "") -> Object:
         return self.stand.api.get(f"{policies(self.namespace)}/{name or self.name}")
 
@@ -190,6 +212,22 @@ class Service:
     def rollbacks(self) -> list[Object]:
         listed = self.stand.api.get(rollbacks(self.namespace))["items"]
         return sorted(listed, key=lambda one: str(one["spec"]["trigger"]["decidedTime"]))
+
+    def demand_rollback(self) -> None:
+        """Make a Rollback by hand, from the running revision to the last known good one."""
+        policy, fields = self.policy(), ("number", "templateHash", "digest", "release")
+        revisions = {
+            name: {field: policy["status"][known][field] for field in fields}
+            for name, known in (("fromRevision", "revision"), ("toRevision", "lastKnownGood"))
+        }
+        uid = self.deployment()["metadata"]["uid"]
+        body = manifest(
+            policyRef={"name": self.name, "uid": policy["metadata"]["uid"]},
+            targetRef={"name": self.name, "uid": uid},
+            **revisions,
+        )
+        body["metadata"] = {"name": "by-hand", "namespace": self.namespace}
+        self.stand.api.create(rollbacks(self.namespace), body)
 
     def wait_for_rollback(self, seconds: float = 40.0) -> Object:
         """Wait until the newest rollback has ended."""

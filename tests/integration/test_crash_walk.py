@@ -138,7 +138,8 @@ class Walk:
     def row(self) -> str:
         at = "not reached" if self.cut.at is None else str(self.cut.at)
         moment = "before" if self.is_before else "after"
-        return f"{self.remedy['type']} {self.number:>2} {moment:<6} {at:<32} {'; '.join(self.faults) or 'Verified'}"
+        point = f"{self.remedy['type']} {self.number:>2} {moment:<6} {at:<32}"
+        return f"{point} {'; '.join(self.faults) or 'Verified'}"
 
 
 def is_act(call: Call) -> bool:

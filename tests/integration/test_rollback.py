@@ -1,20 +1,25 @@
-"""Bad releases are undone, by each remedy; good ones and other people's are left alone."""
+"""Bad releases are taken back, by each remedy and to each target; the record says how."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import pytest
 
-from tests.integration.service import Service, outcome, steps
-from tests.integration.traffic import BAD
+from tests.integration.api import eventually
+from tests.integration.conftest import RunningOperator
+from tests.integration.service import REPOSITORY, Service, outcome, steps
+from tests.integration.traffic import BAD, GOOD, WORSE
 
 pytestmark = [pytest.mark.xdist_group("rollback"), pytest.mark.usefixtures("operator")]
 
+MakeService = Callable[..., Service]
+
 
 def test_a_bad_release_is_undone_to_the_last_known_good(service: Service) -> None:
-    service.deploy("v1")
+    service.prepare()
     before = service.deployment()["spec"]
-    service.remember()
-    service.adopt()
 
     service.roll_out("v2", BAD)
 
@@ -24,3 +29,145 @@ def test_a_bad_release_is_undone_to_the_last_known_good(service: Service) -> Non
     assert rollback["spec"]["pace"] == "Express"
     assert steps(rollback) == ["Undo", "RolloutComplete", "RestoreStrategy", "Verify"]
     assert service.deployment()["spec"] == before
+    assert [one.partition(":")[0] for one in service.events()][:3] == [
+        "ReleaseWatched",
+        "RollbackStarted",
+        "ReleaseBad",
+    ]
+    service.wait_for_event("RollbackFinished")
+    known = {one["images"][0]: one["health"] for one in service.status()["revisions"]}
+    assert known[f"{REPOSITORY}:v2"] == "Bad"
+
+
+def test_a_release_that_fails_in_part_is_undone_at_its_own_pace(service: Service) -> None:
+    service.prepare()
+
+    service.roll_out("v2", WORSE)
+
+    rollback = service.wait_for_rollback(60)
+    assert outcome(rollback) == ("Verified", "Recovered"), service.told()
+    assert (rollback["spec"]["severity"], rollback["spec"].get("pace")) == ("P2", "Normal")
+    assert steps(rollback) == ["Undo", "RolloutComplete", "Verify"]
+    assert service.image == "v1"
+
+
+def test_mode_observe_records_and_leaves_the_deployment_alone(
+    service: Service, operator: RunningOperator
+) -> None:
+    service.prepare(mode="Observe")
+
+    service.roll_out("v2", BAD)
+
+    rollback = service.wait_for_rollback()
+    assert outcome(rollback) == ("Observed", "RecordedOnly")
+    assert rollback["spec"]["toRevision"]["images"] == [f"{REPOSITORY}:v1"]
+    assert steps(rollback) == []
+    assert service.image == "v2"
+    assert service.wait_for_event("RollbackObserved")
+    assert operator.proxy.changes_of_deployments(service.namespace) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "version"),
+    [
+        ({"to": "LastKnownGood"}, "v1"),
+        ({"to": "Previous"}, "v2"),
+        ({"to": "Revision", "revision": 1}, "v1"),
+    ],
+    ids=["last-known-good", "previous", "revision"],
+)
+def test_an_undo_goes_where_the_policy_says(
+    service: Service, to: Mapping[str, Any], version: str
+) -> None:
+    service.prepare(remedies=[{"type": "Undo", **to}])
+    service.roll_out("v2", GOOD)
+    service.wait_for_rollout()
+    service.wait_for_watch("v2")
+
+    service.roll_out("v3", BAD)
+
+    assert outcome(service.wait_for_rollback())[0] == "Verified", service.told()
+    assert service.image == version
+
+
+def test_an_image_is_pinned(service: Service) -> None:
+    hotfix = {"type": "PinImage", "container": "shop", "image": f"{REPOSITORY}:hotfix"}
+    service.prepare(remedies=[hotfix])
+
+    service.roll_out("v2", BAD)
+
+    rollback = service.wait_for_rollback()
+    assert outcome(rollback) == ("Verified", "Recovered"), service.told()
+    assert steps(rollback) == ["PinImage", "RolloutComplete", "Verify"]
+    assert "toRevision" not in rollback["spec"]
+    assert service.image == "hotfix"
+
+
+def test_a_release_is_scaled_and_keeps_its_template(service: Service) -> None:
+    service.prepare(remedies=[{"type": "Scale", "replicas": 6}])
+
+    service.roll_out("v2", BAD)
+    eventually(lambda: service.deployment()["spec"]["replicas"] == 6, "six replicas are wanted")
+    service.flow("v2", GOOD)
+
+    rollback = service.wait_for_rollback()
+    assert outcome(rollback) == ("Verified", "Recovered"), service.told()
+    assert steps(rollback) == ["Scale", "RolloutComplete", "Verify"]
+    assert service.image == "v2"
+
+
+def test_a_release_pushed_while_a_rollback_runs_stands(service: Service) -> None:
+    service.prepare()
+    # Pods that count as available late only: the rollback's own rollout takes its time.
+    before = service.change(minReadySeconds=12)["spec"]
+    service.roll_out("v2", BAD)
+    eventually(lambda: service.image == "v1", "the undo is sent")
+
+    service.roll_out("v3", GOOD)
+
+    rollback = service.wait_for_rollback()
+    assert outcome(rollback) == ("Abandoned", "TargetMoved"), service.told()
+    after = service.deployment()["spec"]
+    assert service.image == "v3"
+    assert {**after, "template": {}} == {**before, "template": {}}
+
+
+def test_a_healthy_release_becomes_good_and_is_gone_back_to(
+    service: Service, operator: RunningOperator
+) -> None:
+    service.prepare(safety={"goodAfterSeconds": 10})
+    service.roll_out("v2", GOOD)
+
+    assert "revision 2" in service.wait_for_event("ReleaseGood")
+    assert service.status()["verdict"] == "Healthy"
+    assert service.status()["lastKnownGood"]["number"] == 2
+    assert service.rollbacks() == []
+    assert operator.proxy.changes_of_deployments(service.namespace) == []
+
+    service.roll_out("v3", BAD)
+    assert outcome(service.wait_for_rollback())[0] == "Verified", service.told()
+    assert service.image == "v2"
+
+
+def test_a_change_of_scale_opens_no_watch(service: Service, operator: RunningOperator) -> None:
+    service.prepare()
+    before = service.status()["revision"]
+
+    service.change(replicas=6)
+    service.wait_for_rollout()
+    service.mark("annotations", "touched", "yes")
+    operator.wait_for_passes()
+
+    assert service.status()["revision"] == before
+    assert service.events() == []
+
+
+def test_a_rollback_made_by_hand_is_not_carried_out(service: Service) -> None:
+    service.prepare()
+    service.roll_out("v2", GOOD)
+    service.wait_for_rollout()
+
+    service.demand_rollback()
+
+    assert outcome(service.wait_for_rollback()) == ("Failed", "NotOfThisPolicy")
+    assert service.image == "v2"
