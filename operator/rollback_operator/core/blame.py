@@ -61,11 +61,12 @@ def _onset(increments: Sequence[Increment], begin: float, ceiling: float) -> tup
     for one in increments:
         times |= {one.start, one.end}
     coarse = [time for time in _thinned(sorted(times)) if time < end]
-    best = max(coarse, key=lambda time: _likelihood(increments, time, ceiling))
-    near = coarse.index(best)
+    likelihoods = {time: _likelihood(increments, time, ceiling) for time in coarse}
+    near = coarse.index(max(coarse, key=lambda time: likelihoods[time]))
     left, right = coarse[max(0, near - 1)], (*coarse, end)[near + 1]
-    fine = [left + (right - left) * step / FINE_STEPS for step in range(FINE_STEPS)]
-    likelihoods = {time: _likelihood(increments, time, ceiling) for time in (*coarse, *fine)}
+    for step in range(1, FINE_STEPS):
+        time = left + (right - left) * step / FINE_STEPS
+        likelihoods[time] = _likelihood(increments, time, ceiling)
     most = max(likelihoods.values())
     alike = [time for time, one in likelihoods.items() if one >= most - _DECISIVE_NATS]
     return min(alike), max(alike)

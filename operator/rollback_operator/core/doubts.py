@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.arms import LEAST_REQUESTS, Arms, ceiling, in_order, on, total
 from rollback_operator.core.evidence import COARSE_SECONDS, Increment
+from rollback_operator.core.model import Control
 from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.verdict import SUSPECT_ODDS
 
@@ -82,18 +83,18 @@ def veto(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> Reason | 
     return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, by_pod(new), bad) else None
 
 
-def veto_by_history(arms: Arms, new: Sequence[Increment], route: str) -> Reason | None:
+def veto_by_history(
+    arms: Arms, control: Control, new: Sequence[Increment], route: str
+) -> Reason | None:
     """Tell why a fault that only history speaks against is not the release's."""
-    if arms.control is None:
-        return None
     # Old pods that had begun to fail alike before they went: the fault is not the release's.
     begin = min(one.start for one in new)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
-    if against_ceiling(in_order(last), ceiling(arms.control, route)).value >= SUSPECT_ODDS:
+    if against_ceiling(in_order(last), ceiling(control, route)).value >= SUSPECT_ODDS:
         return Reason.OLD_REVISION_FAILS_TOO
     since = [one for one in arms.new if one.end > begin]
     seconds = max(one.end for one in since) - begin
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
-    is_spike = 0 < SPIKE_TIMES * arms.control.busiest_minute < total(since)[0] / max(1.0, seconds)
+    is_spike = 0 < SPIKE_TIMES * control.busiest_minute < total(since)[0] / max(1.0, seconds)
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None

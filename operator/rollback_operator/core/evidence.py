@@ -109,13 +109,12 @@ class _Step:
 def _steps(
     series: CounterSeries, head: _Head | None, pod: Pod | None, zero: float | None
 ) -> Iterator[_Step]:
-    started = pod.started if pod is not None else None
     for time, value in series.samples:
         if (head is not None and time <= head.time) or not math.isfinite(value):
             continue
         begin, base = (zero, 0.0) if head is None else (head.time, head.value)
         if head is not None and value < base:
-            if started is None or not head.time - CLOCK_GRAIN < started <= time:
+            if pod is None or not _has_restarted(pod, head.time, time):
                 # A late or foreign sample, or a restart that nobody has told of yet. What it adds
                 # is counted once a later sample, or the news of the restart, explains it.
                 continue
@@ -142,10 +141,12 @@ def _zero(
     return max((time for time in before if time < first), default=None)
 
 
-def _serving_since(pod: Pod | None, until: float) -> float:
+def _has_restarted(pod: Pod, after: float, until: float) -> bool:
+    return pod.started is not None and after - CLOCK_GRAIN < pod.started <= until
+
+
+def _serving_since(pod: Pod, until: float) -> float:
     """Give the time from which a pod has had requests: before it is ready nobody sends any."""
-    if pod is None:
-        return 0.0
     since = [one for one in (pod.started, pod.ready_since) if one is not None and one <= until]
     return max(since, default=0.0)
 

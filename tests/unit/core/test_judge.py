@@ -456,3 +456,25 @@ def test_a_pod_without_room_says_nothing(counts, value, reason) -> None:
     watch = watch_of(served(NEW, *counts))
     verdict = judged(watch, stuck(watch, environment="0/3 nodes are available"))
     assert (verdict.value, verdict.reason) == (value, reason)
+
+
+FALLEN = make_workload(
+    deployment=make_deployment(available=0, completed=T0 + 60),
+    pods=tuple(
+        pod_of(name, ready=False, ready_since=None, own_failure="running but not ready")
+        for name in NEW
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("counts", "value"),
+    [(CLEAN, SUSPECT), (ALL, BAD)],
+    ids=["nothing against it", "all purchases fail as well"],
+)
+def test_an_outage_long_after_the_rollout_is_told(counts, value) -> None:
+    watch = watch_of(served(NEW, *counts), pods=FALLEN.pods, unavailable_since=T0 + 600)
+    verdict = judged(watch, FALLEN, now=700)
+    assert verdict.value is value
+    assert ("fully available for 540 s" in verdict.message) == (value is SUSPECT)
+    assert severity(verdict) == (None if value is SUSPECT else "P1")

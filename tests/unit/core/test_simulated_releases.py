@@ -85,7 +85,7 @@ def test_a_fifth_fails_p2_within_four_scrapes(kind, seed) -> None:
 @pytest.mark.parametrize("base", [0.0, 0.01], ids=["clean service", "1 % fails always"])
 def test_nothing_else_is_made_of_a_bad_release(base) -> None:
     release = Release(3, base=base, fails=V130, rollout=rolled_out("fast", 3))
-    values = [look.verdict.value for look in looks(release, 60)]
+    values = [look.verdict.value for look in looks(release, 45, every=2.5)]
     begin = values.index(VerdictValue.BAD)
     assert set(values[begin:]) == {VerdictValue.BAD}
 
@@ -125,10 +125,10 @@ def is_undecidable(rollout: tuple[Life, ...], start: float) -> bool:
     return min(begins) - UNDECIDABLE < start < max(begins) + UNDECIDABLE
 
 
-@pytest.mark.parametrize("block", range(20))
+@pytest.mark.parametrize("block", range(30))
 def test_three_hundred_healthy_releases_none_is_bad(block) -> None:
-    for seed in range(15 * block, 15 * block + 15):
-        for look in looks(healthy(seed), 60, every=2.5):
+    for seed in range(10 * block, 10 * block + 10):
+        for look in looks(healthy(seed), 60, every=4):
             assert look.verdict.value is not VerdictValue.BAD, (seed, look)
 
 

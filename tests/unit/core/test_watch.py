@@ -53,6 +53,15 @@ def test_an_outage_is_dated_once_and_forgotten_when_it_is_over() -> None:
     assert with_workload(WATCH, empty, T0 + 5).unavailable_since is None
 
 
+def test_the_first_restart_of_a_new_pod_is_dated() -> None:
+    calm = with_workload(WATCH, make_workload(pods=make_pods(2, "v1", restarts=3)), T0 + 5)
+    assert calm.restarted_since is None
+    restarted = make_workload(pods=(make_pod(0), make_pod(1, restarts=1)))
+    first = with_workload(calm, restarted, T0 + 9)
+    assert first.restarted_since == T0 + 9
+    assert with_workload(first, restarted, T0 + 20).restarted_since == T0 + 9
+
+
 @pytest.mark.parametrize(
     ("ready_after", "expected"),
     [

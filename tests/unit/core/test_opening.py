@@ -1,0 +1,89 @@
+"""How a watch begins: since when the release is there, and what it is compared with."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicyStatus
+from rollback_operator.core.opening import control_hashes, opened
+from tests.builders import (
+    T0,
+    at,
+    make_case,
+    make_deployment,
+    make_entry,
+    make_policy,
+    make_replica_set,
+    make_template,
+    make_workload,
+)
+
+
+def known(version: str, since: float | None):
+    template = make_template(version)
+    revision = Revision(
+        number=int(version[1:]),
+        template_hash=f"hash{version}",
+        digest=template.digest,
+        release=template.release,
+        since=None if since is None else at(since),
+    )
+    status = RollbackPolicyStatus(revision=revision)
+    return make_policy().model_copy(update={"status": status})
+
+
+ROLLING = make_workload(deployment=make_deployment(updated=1))
+
+
+@pytest.mark.parametrize(
+    ("policy", "workload", "expected"),
+    [
+        (known("v2", 5), make_workload(), 5),
+        (known("v2", None), make_workload(), 100),
+        (make_policy(), make_workload(), 100),
+        (make_policy(), ROLLING, 0),
+        (make_policy(), replace(ROLLING, replica_sets=()), 100),
+        (known("v1", -50), make_workload(), 0),
+        (known("v1", None), make_workload(), 0),
+        (known("v1", 50), make_workload(), 100),
+    ],
+    ids=[
+        "known",
+        "known without a time",
+        "adopted",
+        "adopted in the middle of a rollout",
+        "no ReplicaSet yet",
+        "a new release, also while nobody looked",
+        "a new release after one without a time",
+        "an old release has come back",
+    ],
+)
+def test_opened(policy, workload, expected) -> None:
+    case = make_case(policy=policy, workload=workload)
+    assert opened(case, at(100.7)) == T0 + expected
+
+
+SAME = make_replica_set("v3", template=make_template("v3", release="release-v2"))
+
+
+@pytest.mark.parametrize(
+    ("ledger", "replica_sets", "expected"),
+    [
+        ([make_entry("v1")], ("v2", "v1"), {"hashv1"}),
+        ([make_entry("v1", Health.UNKNOWN)], ("v2", "v1"), set()),
+        ([make_entry("v1")], ("v2", "v0", "v1"), {"hashv1"}),
+        ([], ("v2",), set()),
+    ],
+    ids=["the good one", "not known to be good", "of several", "none is left"],
+)
+def test_control(ledger, replica_sets, expected) -> None:
+    workload = make_workload(replica_sets=tuple(make_replica_set(one) for one in replica_sets))
+    assert control_hashes(make_case(workload=workload, ledger=ledger)) == expected
+
+
+def test_restarts_of_the_good_release_are_the_control_too() -> None:
+    again = make_replica_set("v0", template=make_template("v0", release="release-v1"))
+    workload = make_workload(
+        replica_sets=(make_replica_set("v2"), make_replica_set("v1"), again, SAME)
+    )
+    assert control_hashes(make_case(workload=workload)) == {"hashv0", "hashv1"}

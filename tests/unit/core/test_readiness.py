@@ -1,0 +1,122 @@
+"""Can a policy do its work? Each obstacle by its reason, and in words that help."""
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import MatrixCondition, MatrixRule, Mode, PrometheusSpec
+from rollback_operator.core.model import Owner
+from rollback_operator.core.readiness import Around, readiness
+from tests.builders import make_deployment, make_policy
+
+HIDDEN = [
+    MatrixRule(
+        severity=severity,
+        when=[MatrixCondition(signal="ErrorRate", above=above)],
+        response="Rollback",
+    )
+    for severity, above in (("P1", "0.1"), ("P2", "0.5"))
+]
+ARGO = Owner("Argo CD", "label x", "roll back in Git")
+AROUND = Around()
+
+ROWS = {
+    "all is well": (make_policy(), make_deployment(), AROUND, True, Reason.WATCHING_TARGET, ""),
+    "one replica": (
+        make_policy(),
+        make_deployment(replicas=1),
+        AROUND,
+        True,
+        Reason.SINGLE_REPLICA,
+        "bad pod",
+    ),
+    "Recreate": (
+        make_policy(),
+        make_deployment(strategy="Recreate"),
+        AROUND,
+        True,
+        Reason.RECREATE_STRATEGY,
+        "no old pod",
+    ),
+    "suspended": (
+        make_policy(suspend=True),
+        make_deployment(paused=True),
+        AROUND,
+        True,
+        Reason.SUSPENDED,
+        "spec.suspend",
+    ),
+    "a matrix that cannot match": (
+        make_policy(matrix=HIDDEN),
+        make_deployment(),
+        AROUND,
+        False,
+        Reason.INVALID_MATRIX,
+        "spec.matrix[1].when[0]",
+    ),
+    "an address that is not allowed": (
+        make_policy(prometheus=PrometheusSpec(url="http://elsewhere:9090")),
+        make_deployment(),
+        Around(is_address_allowed=False),
+        False,
+        Reason.ADDRESS_NOT_ALLOWED,
+        "http://elsewhere:9090",
+    ),
+    "an older policy": (
+        make_policy(),
+        make_deployment(),
+        Around(older_policy="first"),
+        False,
+        Reason.TARGET_ALREADY_WATCHED,
+        "first watches",
+    ),
+    "no target": (make_policy(), None, AROUND, False, Reason.TARGET_NOT_FOUND, "targetRef.name"),
+    "paused": (
+        make_policy(),
+        make_deployment(paused=True),
+        AROUND,
+        False,
+        Reason.TARGET_PAUSED,
+        "kubectl rollout resume",
+    ),
+    "scaled to nothing": (
+        make_policy(),
+        make_deployment(replicas=0),
+        AROUND,
+        False,
+        Reason.TARGET_SCALED_TO_ZERO,
+        "no replicas",
+    ),
+    "no history": (
+        make_policy(),
+        make_deployment(history_limit=0),
+        AROUND,
+        False,
+        Reason.NO_HISTORY,
+        "revisionHistoryLimit",
+    ),
+    "steered by somebody else": (
+        make_policy(),
+        make_deployment(owner=ARGO),
+        AROUND,
+        False,
+        Reason.GITOPS_OWNER,
+        "roll back in Git",
+    ),
+    "steered by somebody else, and only observed": (
+        make_policy(mode=Mode.OBSERVE),
+        make_deployment(owner=ARGO),
+        AROUND,
+        True,
+        Reason.WATCHING_TARGET,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_readiness(row) -> None:
+    *arguments, is_ready, reason, said = row
+    found = readiness(*arguments)
+    assert (found.type, found.status) == ("Ready", str(is_ready))
+    assert found.reason == reason
+    assert said in found.message
