@@ -1,0 +1,219 @@
+"""The queue: one worker per key, the earliest time wins, errors hold up their own key only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from time import monotonic
+
+import pytest
+
+from rollback_operator.workqueue import FIRST_BACKOFF_SECONDS, Work, WorkQueue
+
+
+@pytest.fixture
+def queue() -> WorkQueue[str]:
+    return WorkQueue(monotonic)
+
+
+@asynccontextmanager
+async def running(
+    queue: WorkQueue[str], work: Work[str], may_work: Callable[[], bool] = lambda: True
+) -> AsyncIterator[None]:
+    task = asyncio.create_task(queue.run(work, 4, may_work))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(condition: Callable[[], bool], within: float = 10.0) -> None:
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event of its own)
+            await asyncio.sleep(0.005)
+
+
+async def test_a_key_is_worked_on_by_one_worker_at_a_time(queue: WorkQueue[str]) -> None:
+    busy: set[str] = set()
+    passes: list[str] = []
+
+    async def work(key: str) -> float | None:
+        assert key not in busy
+        busy.add(key)
+        await asyncio.sleep(0.01)
+        busy.discard(key)
+        passes.append(key)
+        return None
+
+    async with running(queue, work):
+        for _ in range(20):
+            queue.add("a")
+            queue.add("b")
+            await asyncio.sleep(0.003)
+        await eventually(lambda: len(queue) == 0 and not busy)
+
+    assert {"a", "b"} == set(passes)
+    assert len(passes) < 40
+
+
+async def test_a_key_wanted_while_it_is_worked_on_is_worked_on_again(
+    queue: WorkQueue[str],
+) -> None:
+    go_on, passes = asyncio.Event(), []
+
+    async def work(key: str) -> None:
+        passes.append(key)
+        await go_on.wait()
+
+    async with running(queue, work):
+        queue.add("a")
+        await eventually(lambda: passes == ["a"])
+        queue.add("a")
+        queue.add("a")
+        await eventually(lambda: len(queue) == 0)
+        assert passes == ["a"]
+        go_on.set()
+        await eventually(lambda: len(passes) > 1)
+
+    assert passes == ["a", "a"]
+
+
+async def test_the_earlier_time_wins(queue: WorkQueue[str]) -> None:
+    begin, done = monotonic(), asyncio.Event()
+
+    async def work(key: str) -> None:
+        done.set()
+
+    queue.add("a", 30)
+    queue.add("a", 0.05)
+    queue.add("a", 60)
+    assert len(queue) == 1
+    async with running(queue, work), asyncio.timeout(10):
+        await done.wait()
+
+    assert monotonic() - begin >= 0.05
+    assert len(queue) == 0
+
+
+async def test_keys_come_in_the_order_of_their_times() -> None:
+    now = [0.0]
+    queue: WorkQueue[str] = WorkQueue(lambda: now[0])
+    order: list[str] = []
+
+    async def work(key: str) -> None:
+        order.append(key)
+
+    for key, delay in (("late", 3.0), ("soon", 1.0), ("now", 0.0)):
+        queue.add(key, delay)
+    now[0] = 10.0
+    task = asyncio.create_task(queue.run(work, 1, lambda: True))
+    await eventually(lambda: len(order) == 3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert order == ["now", "soon", "late"]
+
+
+async def test_a_pass_says_when_it_wants_the_next(queue: WorkQueue[str]) -> None:
+    times: list[float] = []
+
+    async def work(key: str) -> float | None:
+        times.append(monotonic())
+        return 0.05 if len(times) < 3 else None
+
+    async with running(queue, work):
+        queue.add("a")
+        await eventually(lambda: len(times) == 3 and len(queue) == 0)
+
+    assert all(later - earlier >= 0.05 for earlier, later in pairwise(times))
+
+
+async def test_errors_back_off_and_other_keys_go_on(queue: WorkQueue[str]) -> None:
+    failures: list[float] = []
+    others: list[str] = []
+
+    async def work(key: str) -> float | None:
+        if key == "bad":
+            failures.append(monotonic())
+            raise RuntimeError("a server nobody has thought of")
+        others.append(key)
+        return 0.02
+
+    async with running(queue, work):
+        queue.add("bad")
+        queue.add("good")
+        await eventually(lambda: len(failures) == 3, within=20)
+
+    waits = [later - earlier for earlier, later in pairwise(failures)]
+    assert waits[0] >= FIRST_BACKOFF_SECONDS  # 0.5 to 1 second
+    assert waits[1] >= 2 * FIRST_BACKOFF_SECONDS  # 1 to 2 seconds
+    assert len(others) > 5
+
+
+async def test_a_success_forgets_earlier_failures(queue: WorkQueue[str]) -> None:
+    times: list[float] = []
+
+    async def work(key: str) -> float | None:
+        times.append(monotonic())
+        if len(times) in (1, 2, 4):
+            raise RuntimeError("once in a while")
+        return 0.0 if len(times) == 3 else None
+
+    async with running(queue, work):
+        queue.add("a")
+        await eventually(lambda: len(times) == 5, within=20)
+
+    # A third failure in a row would have waited for at least 4 * FIRST_BACKOFF_SECONDS.
+    assert times[4] - times[3] < 4 * FIRST_BACKOFF_SECONDS
+
+
+async def test_nothing_is_worked_on_by_one_that_may_not(queue: WorkQueue[str]) -> None:
+    is_leader, asked, passes = asyncio.Event(), asyncio.Event(), []
+
+    async def work(key: str) -> None:
+        passes.append(key)
+
+    def may_work() -> bool:
+        asked.set()
+        return is_leader.is_set()
+
+    async with running(queue, work, may_work):
+        queue.add("a")
+        await asyncio.wait_for(asked.wait(), 10)
+        await eventually(lambda: len(queue) == 1)
+        assert passes == []
+        is_leader.set()
+        await eventually(lambda: passes == ["a"])
+
+
+async def test_a_forgotten_key_is_not_worked_on(queue: WorkQueue[str]) -> None:
+    passes: list[str] = []
+
+    async def work(key: str) -> None:
+        passes.append(key)
+
+    queue.add("gone")
+    queue.add("there", 0.02)
+    queue.forget("gone")
+    async with running(queue, work):
+        await eventually(lambda: passes != [])
+
+    assert passes == ["there"]
+
+
+async def test_a_queue_without_work_shows_that_it_lives() -> None:
+    now = [100.0]
+    queue: WorkQueue[str] = WorkQueue(lambda: now[0])
+    begin = queue.beat
+    now[0] = 200.0
+
+    async def work(key: str) -> None:
+        raise AssertionError(key)
+
+    async with running(queue, work):
+        await eventually(lambda: queue.beat == 200.0)
+
+    assert begin == 100.0
