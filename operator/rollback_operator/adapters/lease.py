@@ -119,7 +119,10 @@ class Elector:
                 _log.warning("the lease cannot be read: %s", raw.message)
                 return None
             made = await self._api.create(self._collection, self._body({}, {}))
-            return not isinstance(made, Failure)
+            if isinstance(made, Failure):
+                # Only one that somebody else has made is lost; an outage tells nothing yet.
+                return False if made.kind is FailureKind.EXISTS else None
+            return True
         holder = self._holder(raw)
         if holder and holder != self._lease.identity and not self._has_expired(raw):
             return False
