@@ -49,9 +49,13 @@ def total(increments: Iterable[Increment]) -> tuple[float, float]:
 
 
 def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
-    """List (start, requests, errors) in time order."""
-    ordered = sorted(increments, key=lambda one: one.start)
-    return [(one.start, one.requests, one.errors) for one in ordered]
+    """List (start, requests, errors) in time order, pods that begin in the same second as one."""
+    found: dict[int, tuple[float, float, float]] = {}
+    for one in increments:
+        start, requests, errors = found.get(int(one.start), (one.start, 0.0, 0.0))
+        entry = min(start, one.start), requests + one.requests, errors + one.errors
+        found[int(one.start)] = entry
+    return sorted(found.values())
 
 
 def ceiling(control: Control, route: str | None) -> float:

@@ -25,8 +25,12 @@ Pods = Mapping[str, tuple[float, float]]
 
 def by_pod(new: Sequence[Increment]) -> Pods:
     """Add up (requests, errors) of each pod that has served."""
-    pods = {one.pod for one in new if one.requests > 0}
-    return {pod: total(one for one in new if one.pod == pod) for pod in sorted(pods)}
+    found: dict[str, tuple[float, float]] = {}
+    for one in new:
+        if one.requests > 0:
+            requests, errors = found.get(one.pod, (0.0, 0.0))
+            found[one.pod] = requests + one.requests, errors + one.errors
+    return found
 
 
 def failing(pods: Pods, expected: float) -> frozenset[str]:
@@ -39,7 +43,7 @@ def failing(pods: Pods, expected: float) -> frozenset[str]:
     )
 
 
-def unmet(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> str:
+def unmet(arms: Arms, new: Sequence[Increment], pods: Pods, bad: frozenset[str]) -> str:
     """Tell the first floor that is not met, in words; empty when all are."""
     requests, errors = total(new)
     served = [one for one in new if one.requests > 0]
@@ -53,11 +57,11 @@ def unmet(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> str:
         ),
         (len(ends) >= 2, lambda: "only one sample"),  # noqa: PLR2004
         (
-            len(bad) >= wanted or _is_on_few(arms, by_pod(new), bad),
+            len(bad) >= wanted or _is_on_few(arms, pods, bad),
             lambda: f"errors on {len(bad)} of {wanted} pods needed",
         ),
         (
-            all(any(one.errors > 0 for one in served if one.end == end) for end in ends[-2:]),
+            {one.end for one in served if one.errors > 0} >= set(ends[-2:]),
             lambda: "no error in one of the two newest samples",
         ),
     )
@@ -78,9 +82,9 @@ def _is_on_few(arms: Arms, pods: Pods, bad: frozenset[str]) -> bool:
     return len(bad) == 1 or (is_one_node and "" not in nodes)
 
 
-def veto(arms: Arms, new: Sequence[Increment], bad: frozenset[str]) -> Reason | None:
+def veto(arms: Arms, pods: Pods, bad: frozenset[str]) -> Reason | None:
     """Tell why the release is not to blame, whatever it is compared with."""
-    return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, by_pod(new), bad) else None
+    return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, pods, bad) else None
 
 
 def veto_by_history(

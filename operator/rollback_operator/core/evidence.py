@@ -7,6 +7,7 @@ base. (Prometheus' own rate() throws a new pod's first scrape away: seconds that
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -76,7 +77,7 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
     times = _times(counters, instances)
     known = {pod.name: pod for pod in pods}
     heads = dict(evidence.heads)
-    cells = {(one.pod, one.route, one.end): one for one in evidence.increments}
+    cells: dict[_Cell, Increment] = {}
     for kind, series in _counted(counters, instances):
         key = (kind, series.pod, (("route", series.route), *series.identity))
         pod = known.get(series.pod)
@@ -92,9 +93,13 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
         heads=heads,
         seen={**seen, **newest},
         instances=instances,
-        increments=tuple(_coarsened(sorted(cells.values(), key=lambda one: one.end))),
+        increments=_merged(evidence.increments, cells),
         interval=_interval(counters, evidence.interval),
     )
+
+
+_Cell = tuple[str, str, float]
+"""Pod, route and end of an increment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +156,7 @@ def _serving_since(pod: Pod, until: float) -> float:
     return max(since, default=0.0)
 
 
-def _add(
-    cells: dict[tuple[str, str, float], Increment], kind: str, series: CounterSeries, step: _Step
-) -> None:
+def _add(cells: dict[_Cell, Increment], kind: str, series: CounterSeries, step: _Step) -> None:
     begin = step.end if step.begin is None else min(step.begin, step.end)
     key = (series.pod, series.route, step.end)
     old = cells.get(key) or Increment(series.pod, series.route, begin, step.end, 0.0, 0.0)
@@ -210,28 +213,45 @@ def _interval(counters: Counters, known: float) -> float:
     return gaps[len(gaps) // 2] if gaps else known
 
 
-def _coarsened(increments: list[Increment]) -> list[Increment]:
-    if not increments:
-        return []
-    limit = increments[-1].end - COARSE_AFTER_SECONDS
-    merged: dict[tuple[str, str, int], Increment] = {}
-    fresh: list[Increment] = []
-    for one in increments:
-        if one.end > limit:
-            fresh.append(one)
-            continue
+def _merged(
+    known: tuple[Increment, ...], cells: Mapping[_Cell, Increment]
+) -> tuple[Increment, ...]:
+    """Put new increments to the known ones; errors may come later than their requests."""
+    if not cells:
+        return known
+    begin = min(end for _, _, end in cells)
+    tail = bisect_left(known, begin, key=lambda one: one.end)
+    found = dict(cells)
+    for one in known[tail:]:
+        key = one.pod, one.route, one.end
+        found[key] = _joined(one, found[key]) if key in found else one
+    fresh = sorted(found.values(), key=lambda one: one.end)
+    return _coarsened((*known[:tail], *fresh), before=known[-1].end if known else 0.0)
+
+
+def _joined(one: Increment, other: Increment) -> Increment:
+    return Increment(
+        one.pod,
+        one.route,
+        min(one.start, other.start),
+        max(one.end, other.end),
+        one.requests + other.requests,
+        one.errors + other.errors,
+    )
+
+
+def _coarsened(increments: tuple[Increment, ...], before: float) -> tuple[Increment, ...]:
+    """Merge what lies long enough ago, whole minutes at a time, as each of them comes of age."""
+    limit = _limit(increments[-1].end)
+    if limit == _limit(before):
+        return increments
+    tail = bisect_left(increments, limit, key=lambda one: one.end)
+    minutes: dict[tuple[str, str, int], Increment] = {}
+    for one in increments[:tail]:
         key = (one.pod, one.route, int(one.end // COARSE_SECONDS))
-        old = merged.get(key)
-        merged[key] = (
-            one
-            if old is None
-            else Increment(
-                one.pod,
-                one.route,
-                min(old.start, one.start),
-                max(old.end, one.end),
-                old.requests + one.requests,
-                old.errors + one.errors,
-            )
-        )
-    return sorted((*merged.values(), *fresh), key=lambda one: one.end)
+        minutes[key] = _joined(minutes[key], one) if key in minutes else one
+    return (*sorted(minutes.values(), key=lambda one: one.end), *increments[tail:])
+
+
+def _limit(newest: float) -> float:
+    return (newest - COARSE_AFTER_SECONDS) // COARSE_SECONDS * COARSE_SECONDS

@@ -11,6 +11,8 @@ from rollback_operator.core.watch import Watch
 AFTER_SAMPLE = 0.3
 """A scrape is timed at its start and can be queried once it has been stored."""
 SHORTEST = 0.4
+PER_POD = 0.02
+"""Many pods make a look dear and their samples frequent: one look then sees several of them."""
 POLL = 0.5
 """Between looks for a new pod's first sample: when it comes is not known beforehand."""
 YOUNG_SECONDS = 120.0
@@ -30,14 +32,15 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
     seen = watch.evidence.seen
     is_urgent = now - watch.opened < YOUNG_SECONDS or _is_suspicious(verdict)
     awaited = [pod for pod in new if pod.name not in seen]
+    names = [pod.name for pod in watch.pods if not pod.terminating]
+    pause = min(max(interval, 1.0), len(names) * PER_POD)
     if any(now - (pod.ready_since or now) < FIRST_SAMPLE_SECONDS for pod in awaited):
-        return now + POLL
+        return now + max(POLL, pause)
     if not is_urgent or watch.missing is not None:
         return now + max(interval, 1.0)
-    names = [pod.name for pod in watch.pods if not pod.terminating]
     expected = [seen[name] - watch.skew + interval + AFTER_SAMPLE for name in names if name in seen]
     coming = min((time for time in expected if time > now), default=now + interval)
-    return min(now + max(interval, 1.0), max(now + SHORTEST, coming))
+    return min(now + max(interval, 1.0), max(now + max(SHORTEST, pause), coming))
 
 
 def next_limit(

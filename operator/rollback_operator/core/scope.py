@@ -151,10 +151,11 @@ def _verdict(
     new = [one for one in counted if one.end > since]
     requests, errors = total(new)
     odds = compared.odds.value / scopes
-    bad = doubts.failing(doubts.by_pod(new), _expected(arms, route, compared))
+    pods = doubts.by_pod(new)
+    bad = doubts.failing(pods, _expected(arms, route, compared))
     blamed, veto = None, None
     if odds >= SUSPECT_ODDS:
-        veto = doubts.veto(arms, new, bad)
+        veto = doubts.veto(arms, pods, bad)
         if compared.method is Method.HISTORY and arms.control is not None:
             # The old pods' last errors and the onset show on the route that fails: others dilute.
             failing = route if route is not None else _failing_route(arms)
@@ -174,7 +175,7 @@ def _verdict(
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
         first_bad=min((one.end for one in new if one.errors > 0), default=None),
         blame=blamed,
-        unmet=doubts.unmet(arms, new, bad),
+        unmet=doubts.unmet(arms, new, pods, bad),
         veto=veto,
         pods_failing=len(bad),
         pods=len(arms.living_new),

@@ -28,6 +28,14 @@ WATCH = replace(
 CLEAN = make_watching()
 DOUBT = make_verdict(make_scope(odds=11.0))
 DOWN = Missing(Reason.PROVIDER_UNREACHABLE, "down")
+MANY = make_pods(100)
+CROWD = replace(
+    WATCH,
+    pods=MANY,
+    evidence=Evidence(
+        T0, seen={p.name: T0 + 99 + n / 20 for n, p in enumerate(MANY)}, interval=5.0
+    ),
+)
 AWAITED = replace(WATCH, evidence=Evidence(T0, seen={PODS[0].name: T0 + 3.0}, interval=5.0))
 LATER = replace(WATCH, opened=T0 - 1000)
 
@@ -47,6 +55,7 @@ LATER = replace(WATCH, opened=T0 - 1000)
         (replace(WATCH, missing=DOWN), DOUBT, 103.0, 108.0),
         (replace(LATER, evidence=Evidence(T0, seen=SEEN, interval=0.5)), CLEAN, 103.0, 104.0),
         (replace(WATCH, pods=()), CLEAN, 103.0, 108.0),
+        (CROWD, CLEAN, 104.0, 106.0),
     ],
     ids=[
         "just after the next sample",
@@ -61,6 +70,7 @@ LATER = replace(WATCH, opened=T0 - 1000)
         "no answer: once an interval",
         "never faster than once a second when nothing is wrong",
         "no pods yet",
+        "many pods: several samples at once",
     ],
 )
 def test_next_look(watch, verdict, now, expected) -> None:
