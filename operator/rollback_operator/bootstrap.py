@@ -47,7 +47,10 @@ async def build(settings: Settings) -> Parts:
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     api = await ApiServer.connect(kubeconfig, telemetry.measure_call)
     cache = Cache()
-    metrics = PrometheusMetrics(Access(settings.prometheus_token_file, settings.prometheus_ca_file))
+    access = Access(
+        settings.prometheus_token_file, settings.prometheus_ca_file, settings.prometheus_url
+    )
+    metrics = PrometheusMetrics(access)
     workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, utc_now)
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds

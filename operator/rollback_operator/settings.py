@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     )
     """Prometheus for policies that name none."""
     prometheus_token_file: Path | None = None
-    """File with a bearer token for Prometheus; read anew for each query."""
+    """File with a bearer token for that Prometheus, and no other; read anew for each query."""
     prometheus_ca_file: Path | None = None
     """File with the certificate authority of Prometheus."""
     allowed_prometheus_hosts: Names = ()

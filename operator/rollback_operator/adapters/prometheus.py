@@ -1,8 +1,8 @@
 """Prometheus' HTTP API -> counters, or the kind of nothing that came instead.
 
 prometheus-api-client asks; the session under it is ours, since the library waits for ever, retries
-for seconds, follows redirects and drops Prometheus' warnings. Blocking calls run in a small thread
-pool, each with a deadline of its own and one around the await.
+for seconds, follows redirects and drops Prometheus' warnings. Blocking calls run in a few threads
+per address, each with a deadline of its own and one around the await.
 """
 
 import asyncio
@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from rollback_operator.api.reasons import Reason
@@ -34,14 +36,10 @@ from rollback_operator.core.model import (
 )
 from rollback_operator.ports import CounterQuery
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 5.0
-MOST_BYTES = 32 * 1024 * 1024
 CHUNK_BYTES = 65536
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
 LEAST_MINUTE_REQUESTS = 20
-THREADS = 16
 PER_ADDRESS = 4
 _SCRAPER_LABELS = frozenset(
     {"__name__", "job", "instance", "replica", "prometheus_replica", "prometheus", "namespace"}
@@ -49,6 +47,16 @@ _SCRAPER_LABELS = frozenset(
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _OK = 200
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an answer may take and how much it may hold."""
+
+    connect_seconds: float = 3.0
+    read_seconds: float = 5.0
+    most_bytes: int = 32 * 1024 * 1024
 
 
 class _AnswerError(Exception):
@@ -74,29 +82,32 @@ class _Answer:
 class _BoundedSession(requests.Session):
     """A session whose answers are bounded in time and size and never redirected."""
 
-    def __init__(self, access: "Access") -> None:
+    def __init__(self, access: "Access", limits: Limits) -> None:
         super().__init__()
         self.trust_env = False
         self.verify = str(access.ca_file) if access.ca_file else True
         self._access = access
+        self._limits = limits
         self.envelope: dict[str, Any] = {}
 
     def request(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override] # the library passes keywords only
         options |= {
-            "timeout": (CONNECT_SECONDS, READ_SECONDS),
+            "timeout": (self._limits.connect_seconds, self._limits.read_seconds),
             "stream": True,
             "allow_redirects": False,
-            "headers": self._access.headers(),
+            "headers": self._access.headers(url),
         }
-        until = time.monotonic() + READ_SECONDS
+        until = time.monotonic() + self._limits.read_seconds
         with super().request(method, url, **options) as response:
             body = bytearray()
-            for chunk in response.iter_content(CHUNK_BYTES):
+            # What is there, however little: a wait for a full chunk has no end but the server's.
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 body += chunk
-                if len(body) > MOST_BYTES:
+                if len(body) > self._limits.most_bytes:
                     raise _AnswerError(
                         Reason.ANSWER_TOO_LARGE,
-                        f"the answer exceeds {MOST_BYTES >> 20} MiB: narrow signals.*.matchers",
+                        f"the answer exceeds {self._limits.most_bytes >> 20} MiB: "
+                        "narrow signals.*.matchers",
                     )
                 if time.monotonic() > until:
                     raise requests.exceptions.ReadTimeout("the answer did not end in time")
@@ -110,7 +121,7 @@ def _envelope(answer: _Answer) -> dict[str, Any]:
         return {}
     try:
         found = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("data"), dict):
         begin = answer.content[:80].decode(errors="replace")
@@ -124,43 +135,65 @@ def _envelope(answer: _Answer) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Credentials for Prometheus, read anew for each query since they rotate."""
+    """Credentials for the operator's own Prometheus, read anew for each query since they rotate."""
 
     token_file: Path | None = None
     ca_file: Path | None = None
+    url: str = ""
+    """Whose token it is: a policy may name an address of its own, which must not be told it."""
 
-    def headers(self) -> dict[str, str]:
-        """Make the request's headers."""
-        if self.token_file is None:
+    def headers(self, url: str) -> dict[str, str]:
+        """Make the headers of a request to `url`.
+
+        Raises:
+            OSError: the file cannot be read, or holds no token; the message never shows its text.
+        """
+        if self.token_file is None or _origin(url) != _origin(self.url):
             return {}
-        return {"Authorization": f"Bearer {self.token_file.read_text().strip()}"}
+        token = self.token_file.read_bytes().strip()
+        if not re.fullmatch(rb"[!-~]+", token):
+            raise OSError(f"--prometheus-token-file: {self.token_file} holds no bearer token")
+        return {"Authorization": f"Bearer {token.decode()}"}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 @dataclass
 class _Address:
-    """Connections to one Prometheus: one thread at a time each, a few at once."""
+    """Connections to one Prometheus: one thread at a time each, a few at once.
+
+    The threads are its own, so that a server that never ends an answer holds up nobody else.
+    """
 
     idle: list[PrometheusConnect] = field(default_factory=list)
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PER_ADDRESS))
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(PER_ADDRESS, thread_name_prefix="prometheus")
+    )
 
 
 class PrometheusMetrics:
     """The Metrics port on the Prometheus HTTP API."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, limits: Limits = Limits()) -> None:
         self._access = access
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="prometheus")
+        self._limits = limits
+        self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
         self._addresses: dict[str, _Address] = {}
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for one in self._addresses.values():
+            one.threads.shutdown(wait=False, cancel_futures=True)
 
     async def read(self, query: CounterQuery, seconds: float) -> Reading:
         """Read the raw counters of the last `seconds`."""
         span = max(1, math.ceil(seconds))
         asked = [
-            self._ask(query.url, f"{_selector(query, signal)}[{span}s]", _matrix)
+            self._ask(query.url, f"{_selector(query, signal)}[{span}s]", self._matrix)
             for signal in (query.requests, query.errors)
         ]
         found = await asyncio.gather(*asked)
@@ -198,7 +231,7 @@ class PrometheusMetrics:
                     start_time=datetime.fromtimestamp(until - HOUR_SECONDS + 60, UTC),
                     end_time=datetime.fromtimestamp(until, UTC),
                     step=str(MINUTE_SECONDS),
-                    params={"timeout": f"{READ_SECONDS:.0f}s"},
+                    params=self._params,
                 ),
             )
             for signal in (query.requests, query.errors)
@@ -216,19 +249,22 @@ class PrometheusMetrics:
 
     async def read_clock(self, url: str) -> float | Missing:
         """Read the provider's time."""
-        answer = await self._ask(url, "time()", _matrix)
+        answer = await self._ask(url, "time()", self._matrix)
         if isinstance(answer, Missing):
             return answer
         try:
-            return float(answer[1])
-        except (IndexError, TypeError, ValueError):
+            found = float(answer[1])
+        except (LookupError, TypeError, ValueError):
+            found = math.nan
+        if not math.isfinite(found):
             return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")
+        return found
 
     async def _find_errors(self, query: CounterQuery) -> Missing | None:
         """Tell 'no error yet' from 'no such metric': neither has a series."""
         name, matchers = query.errors.metric, _matchers(query.errors, query.namespace)
         text = f"count(present_over_time({name}{{{matchers}}}[{HOUR_SECONDS}s]))"
-        answer = await self._ask(query.url, text, _matrix)
+        answer = await self._ask(query.url, text, self._matrix)
         if isinstance(answer, Missing):
             return answer
         if answer:
@@ -248,21 +284,21 @@ class PrometheusMetrics:
             api = address.idle.pop() if address.idle else self._connect(url)
             loop = asyncio.get_running_loop()
             try:
-                async with asyncio.timeout(CONNECT_SECONDS + READ_SECONDS + 1):
-                    found = await loop.run_in_executor(self._threads, _call, api, text, call)
+                limits = self._limits
+                async with asyncio.timeout(limits.connect_seconds + limits.read_seconds + 1):
+                    found = await loop.run_in_executor(address.threads, _call, api, text, call)
             except TimeoutError:
                 # The thread may still hold this connection: it is not used again.
                 return Missing(Reason.PROVIDER_UNREACHABLE, f"{url} did not answer in time")
             address.idle.append(api)
             return found
 
+    def _matrix(self, api: PrometheusConnect, text: str) -> Any:
+        return api.custom_query(text, params=self._params)
+
     def _connect(self, url: str) -> PrometheusConnect:
-        session = _BoundedSession(self._access)
+        session = _BoundedSession(self._access, self._limits)
         return PrometheusConnect(url=url.rstrip("/"), session=session, retry=Retry(total=0))
-
-
-def _matrix(api: PrometheusConnect, text: str) -> Any:
-    return api.custom_query(text, params={"timeout": f"{READ_SECONDS:.0f}s"})
 
 
 def _call(api: PrometheusConnect, text: str, call: Callable[[PrometheusConnect, str], Any]) -> Any:
@@ -273,7 +309,7 @@ def _call(api: PrometheusConnect, text: str, call: Callable[[PrometheusConnect, 
         return error.missing
     except PrometheusApiClientException as error:
         return _refused(str(error))
-    except OSError as error:  # requests' own errors and unreadable token files are of this kind
+    except (OSError, HTTPError) as error:  # requests' own and unreadable token files are OSErrors
         return Missing(
             Reason.PROVIDER_UNREACHABLE, f"{api.url}: {type(error).__name__}: {error}"[:500]
         )
@@ -329,7 +365,7 @@ def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:
     for one in answer:
         metric: Mapping[str, str] = one["metric"]
         samples = tuple((float(at), float(value)) for at, value in one["values"])
-        if not all(math.isfinite(value) and value >= 0 for _, value in samples):
+        if not all(math.isfinite(at + value) and value >= 0 for at, value in samples):
             raise _AnswerError(
                 Reason.NOT_A_NUMBER,
                 f"series {dict(metric)} holds a value that no counter has (NaN, infinite or "

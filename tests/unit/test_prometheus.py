@@ -1,0 +1,499 @@
+"""The Prometheus adapter against a real HTTP server: each answer, and each kind of nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetrics
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
+from rollback_operator.core.model import Control, Counters, Missing, Reading
+from rollback_operator.ports import CounterQuery
+from tests.builders import T0
+
+POD = "ticket-service-abc-1"
+SHORT = Limits(connect_seconds=0.3, read_seconds=0.3, most_bytes=100_000)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server sends."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Provider:
+    """A server that answers each query as a test says, and notes what it was asked."""
+
+    answer: Callable[[str], Answer] = lambda query: Answer()
+    queries: list[str] = field(default_factory=list)
+    parameters: list[dict[str, str]] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
+    hangs: bool = False
+    trickles: bool = False
+    url: str = ""
+    ended: Event = field(default_factory=Event)
+
+
+def handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
+            provider.queries.append(asked.get("query", self.path))
+            provider.parameters.append(asked)
+            provider.tokens.append(self.headers.get("Authorization"))
+            if provider.hangs:
+                provider.ended.wait(20)
+                self.close_connection = True
+                return
+            answer = provider.answer(provider.queries[-1])
+            self.send_response(answer.status)
+            length = 10_000_000 if provider.trickles else len(answer.body)
+            for name, value in (*answer.headers, ("Content-Length", str(length))):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+            while provider.trickles and not provider.ended.wait(0.05):
+                self.wfile.write(b" ")
+
+        def log_message(self, *_: object) -> None:
+            """Stay quiet."""
+
+    return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up in the middle is what some tests are about."""
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    server = _Server(("127.0.0.1", 0), handler(made))
+    made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield made
+    made.ended.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def metrics() -> Iterator[PrometheusMetrics]:
+    made = PrometheusMetrics(Access())
+    yield made
+    made.close()
+
+
+def query(provider: Provider, **changes: Any) -> CounterQuery:
+    made = CounterQuery(
+        url=provider.url,
+        namespace="production",
+        pods=("ticket-service-.*",),
+        requests=CounterSignal(metric="requests_total"),
+        errors=CounterSignal(metric="errors_total"),
+        labels=SignalLabels(),
+    )
+    return replace(made, **changes)
+
+
+def answer_of(result: Any, **envelope: Any) -> Answer:
+    data = {"status": "success", "data": {"resultType": "matrix", "result": result}, **envelope}
+    return Answer(json.dumps(data).encode())
+
+
+def series(*values: tuple[float, str], **labels: str) -> dict[str, Any]:
+    metric = {"pod": POD, "route": "/buy", "instance": "10.0.0.1:8080", "job": "pods", **labels}
+    return {"metric": metric, "values": [list(one) for one in values]}
+
+
+def always(answer: Answer) -> Callable[[str], Answer]:
+    return lambda query: answer
+
+
+def by_metric(
+    requests: Any, errors: Any = (), ever: Any = ({"metric": {}, "value": [T0, "1"]},)
+) -> Callable[[str], Answer]:
+    """Answer counters, and whether the error metric has ever been there."""
+
+    def answer(text: str) -> Answer:
+        if "present_over_time" in text:
+            return answer_of(list(ever))
+        return answer_of(list(errors if "errors_total" in text else requests))
+
+    return answer
+
+
+def reason(reading: object) -> Reason:
+    assert isinstance(reading, Missing), reading
+    return reading.reason
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+async def test_a_good_answer_is_parsed(provider: Provider, metrics: PrometheusMetrics) -> None:
+    provider.answer = by_metric(
+        [series((T0, "10"), (T0 + 5, "20.5"), code="200", method="POST")],
+        [series((T0, "1"))],
+    )
+
+    found = await metrics.read(query(provider), 59.2)
+
+    assert isinstance(found, Counters)
+    (one,) = found.requests
+    assert (one.pod, one.route, one.instance) == (POD, "/buy", "10.0.0.1:8080")
+    assert one.samples == ((T0, 10.0), (T0 + 5, 20.5))
+    assert one.identity == (("code", "200"), ("method", "POST"))
+    assert found.errors[0].samples == ((T0, 1.0),)
+    assert all("[60s]" in text for text in provider.queries)
+
+
+async def test_scraper_s_labels_are_no_part_of_a_counter_s_identity(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    one = series((T0, "1"), prometheus="a", replica="b", namespace="production", __name__="x")
+    provider.answer = by_metric([one], [one])
+
+    found = await metrics.read(query(provider), 60)
+
+    assert isinstance(found, Counters)
+    assert found.requests[0].identity == ()
+
+
+async def test_the_clock_is_read(provider: Provider, metrics: PrometheusMetrics) -> None:
+    provider.answer = always(answer_of([T0 + 0.25, str(T0 + 0.25)]))
+
+    assert await metrics.read_clock(provider.url) == T0 + 0.25
+
+
+@pytest.mark.parametrize("result", [[], {}, None, [1], ["x", "y"], [0, None], [0, "NaN"]], ids=str)
+async def test_a_clock_that_is_no_number(
+    provider: Provider, metrics: PrometheusMetrics, result: Any
+) -> None:
+    provider.answer = always(answer_of(result))
+
+    assert reason(await metrics.read_clock(provider.url)) == Reason.ANSWER_MALFORMED
+
+
+DEEP = b"[" * 100_000
+NOTHINGS = {
+    "unauthorized": (Answer(b"who?", 401), Reason.PROVIDER_UNAUTHORIZED, "--prometheus-token-file"),
+    "forbidden": (Answer(b"no", 403), Reason.PROVIDER_UNAUTHORIZED, "403"),
+    "bad query": (Answer(b'{"error":"parse error at 3"}', 400), Reason.QUERY_REFUSED, "parse err"),
+    "refused": (Answer(b"too many samples", 422), Reason.QUERY_REFUSED, "too many samples"),
+    "overload": (Answer(b"", 503), Reason.PROVIDER_ERROR, "503"),
+    "not found": (Answer(b"", 404), Reason.PROVIDER_ERROR, "404"),
+    "redirect": (
+        Answer(b"", 302, (("Location", "http://127.0.0.1:1/"),)),
+        Reason.PROVIDER_ERROR,
+        "302",
+    ),
+    "html": (Answer(b"<html>Sign in"), Reason.ANSWER_MALFORMED, "spec.prometheus.url"),
+    "empty": (Answer(b""), Reason.ANSWER_MALFORMED, "spec.prometheus.url"),
+    "no data": (Answer(b'{"status":"success"}'), Reason.ANSWER_MALFORMED, "status"),
+    "no result": (Answer(b'{"data":{}}'), Reason.ANSWER_MALFORMED, "result"),
+    "data no object": (Answer(b'{"data":[]}'), Reason.ANSWER_MALFORMED, "data"),
+    "a list": (Answer(b"[1,2]"), Reason.ANSWER_MALFORMED, "[1,2]"),
+    "not UTF-8": (Answer(b"\xff\xfe\x00"), Reason.ANSWER_MALFORMED, "spec.prometheus.url"),
+    "too deep": (Answer(DEEP), Reason.ANSWER_MALFORMED, "spec.prometheus.url"),
+    "no list": (answer_of(7), Reason.ANSWER_MALFORMED, ""),
+    "scalars": (answer_of([1.0, "2"]), Reason.ANSWER_MALFORMED, ""),
+    "no values": (answer_of([{"metric": {}}]), Reason.ANSWER_MALFORMED, ""),
+    "no pairs": (answer_of([{"metric": {}, "values": [[1]]}]), Reason.ANSWER_MALFORMED, ""),
+    "labels no object": (answer_of([{"metric": [], "values": []}]), Reason.ANSWER_MALFORMED, ""),
+    "no number": (answer_of([series((T0, "many"))]), Reason.ANSWER_MALFORMED, ""),
+    "NaN": (answer_of([series((T0, "NaN"))]), Reason.NOT_A_NUMBER, POD),
+    "infinite": (answer_of([series((T0, "+Inf"))]), Reason.NOT_A_NUMBER, POD),
+    "no time": (answer_of([series((float("nan"), "1"))]), Reason.NOT_A_NUMBER, POD),
+    "negative": (answer_of([series((T0, "-1"))]), Reason.NOT_A_NUMBER, POD),
+    "warned": (
+        answer_of([series((T0, "1"))], warnings=["a store is down"]),
+        Reason.ANSWER_PARTIAL,
+        "a store is down",
+    ),
+    "no series": (answer_of([]), Reason.NO_SERIES, "spec.signals.requests"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHINGS)
+async def test_an_answer_of_no_use_is_named(
+    provider: Provider, metrics: PrometheusMetrics, name: str
+) -> None:
+    answer, expected, said = NOTHINGS[name]
+    provider.answer = always(answer)
+
+    found = await metrics.read(query(provider), 60)
+
+    assert reason(found) == expected
+    assert isinstance(found, Missing)
+    assert said in found.message
+    assert len(found.message) <= 600
+
+
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end(provider: Provider) -> None:
+    provider.answer = always(Answer(b"[" + b" " * 2_000_000))
+    metrics = PrometheusMetrics(Access(), Limits(most_bytes=1 << 20))
+
+    found = await metrics.read(query(provider), 60)
+    metrics.close()
+
+    assert reason(found) == Reason.ANSWER_TOO_LARGE
+    assert isinstance(found, Missing)
+    assert "1 MiB" in found.message
+
+
+@pytest.mark.parametrize("manner", ["hangs", "trickles"])
+async def test_a_server_that_never_ends_is_given_up(provider: Provider, manner: str) -> None:
+    setattr(provider, manner, True)
+    metrics = PrometheusMetrics(Access(), SHORT)
+    begin = monotonic()
+
+    found = await metrics.read(query(provider), 60)
+    metrics.close()
+
+    assert reason(found) == Reason.PROVIDER_UNREACHABLE
+    assert monotonic() - begin < 5
+    assert isinstance(found, Missing)
+    assert "Timeout" in found.message or "in time" in found.message
+
+
+async def test_a_server_that_hangs_holds_up_no_other(provider: Provider) -> None:
+    provider.answer = always(answer_of([T0, str(T0)]))
+    metrics = PrometheusMetrics(Access(), Limits(read_seconds=3))
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        waiting = [asyncio.create_task(metrics.read_clock(url)) for _ in range(40)]
+        await asyncio.sleep(0)
+
+        assert await metrics.read_clock(provider.url) == T0
+        assert not any(one.done() for one in waiting)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    metrics.close()
+
+
+async def test_a_refused_connection_is_named(metrics: PrometheusMetrics) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+    found = await metrics.read_clock(url)
+
+    assert reason(found) == Reason.PROVIDER_UNREACHABLE
+    assert isinstance(found, Missing)
+    assert url in found.message
+
+
+async def test_after_a_failure_the_next_answer_is_taken(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = always(answer_of([T0, str(T0)], warnings=["partial"]))
+    assert reason(await metrics.read_clock(provider.url)) == Reason.ANSWER_PARTIAL
+    provider.answer = always(Answer(b"", 503))
+    assert reason(await metrics.read_clock(provider.url)) == Reason.PROVIDER_ERROR
+    provider.answer = always(answer_of([T0, str(T0)]))
+
+    assert await metrics.read_clock(provider.url) == T0
+
+
+# -- no errors, or no metric -----------------------------------------------------------------------
+
+
+async def test_no_error_yet_is_told_from_no_such_metric(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([series((T0, "1"))])
+    found: Reading = await metrics.read(query(provider), 60)
+    assert isinstance(found, Counters)
+    assert found.errors == ()
+
+    provider.answer = by_metric([series((T0, "1"))], ever=())
+    found = await metrics.read(query(provider), 60)
+    assert reason(found) == Reason.ERROR_SERIES_MISSING
+    assert isinstance(found, Missing)
+    assert "spec.signals.errors" in found.message
+
+
+# -- queries ---------------------------------------------------------------------------------------
+
+
+async def test_values_are_escaped_and_stay_in_their_quotes(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([series((T0, "1"))])
+    nasty = 'a"} or vector(1) # \\ \n ü ☃'
+    signal = CounterSignal(metric="requests_total", matchers={"team": nasty})
+
+    await metrics.read(query(provider, requests=signal, pods=(r"a\.b-.*", "c-1")), 60)
+
+    assert provider.queries.count(
+        'requests_total{namespace="production",team="a\\"} or vector(1) # \\\\ \\n ü ☃",'
+        'pod=~"a\\\\.b-.*|c-1"}[60s]'
+    )
+
+
+async def test_no_matcher_leads_out_of_the_namespace(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([series((T0, "1"))])
+    signal = CounterSignal(metric="requests_total", matchers={"namespace": "kube-system"})
+
+    await metrics.read(query(provider, requests=signal), 60)
+
+    assert not any("kube-system" in text for text in provider.queries)
+
+
+async def test_the_labels_of_a_policy_are_used(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    one = series((T0, "1"), pod_name="p", handler="/h")
+    provider.answer = by_metric([one], [one])
+
+    labels = SignalLabels(pod="pod_name", route="handler")
+    found = await metrics.read(query(provider, labels=labels), 60)
+
+    assert isinstance(found, Counters)
+    assert (found.requests[0].pod, found.requests[0].route) == ("p", "/h")
+    assert any('pod_name=~"ticket-service-.*"' in text for text in provider.queries)
+
+
+# -- the control -----------------------------------------------------------------------------------
+
+
+def minutes(route: str, *values: str) -> dict[str, Any]:
+    pairs = [[T0 - 60 * number, value] for number, value in enumerate(reversed(values))]
+    return {"metric": {"route": route}, "values": pairs[::-1]}
+
+
+async def test_minutes_are_added_up(provider: Provider, metrics: PrometheusMetrics) -> None:
+    provider.answer = by_metric(
+        [minutes("/buy", "100", "300", "19"), minutes("/list", "0", "60", "NaN")],
+        [minutes("/buy", "1", "30", "19")],
+    )
+
+    found = await metrics.read_control(query(provider), T0)
+
+    assert isinstance(found, Control)
+    assert found.seconds == 180
+    assert found.busiest_minute == 6.0
+    buy = found.routes["/buy"]
+    assert (buy.requests, buy.errors) == (419.0, 50.0)
+    assert buy.worst_minute == 0.1  # the minute with 19 requests is too thin to count
+    assert found.routes["/list"].errors == 0
+    assert (found.pooled.requests, found.pooled.errors) == (479.0, 50.0)
+    assert found.pooled.worst_minute == 30 / 360
+
+
+async def test_the_control_is_the_hour_up_to_the_release(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([])
+
+    found = await metrics.read_control(query(provider), T0)
+
+    asked = provider.parameters[0]
+    assert float(asked["end"]) == T0
+    assert float(asked["start"]) == T0 - 3540
+    assert asked["step"] == "60"
+    assert isinstance(found, Control)
+    assert not found.is_sufficient
+
+
+async def test_a_control_that_cannot_be_read_is_named(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = always(answer_of([{"metric": {}}]))
+    assert reason(await metrics.read_control(query(provider), T0)) == Reason.ANSWER_MALFORMED
+    provider.answer = always(Answer(b"", 503))
+    assert reason(await metrics.read_control(query(provider), T0)) == Reason.PROVIDER_ERROR
+
+
+# -- credentials -----------------------------------------------------------------------------------
+
+
+async def test_a_token_is_read_anew_for_each_query(provider: Provider, tmp_path: Path) -> None:
+    provider.answer = always(answer_of([T0, str(T0)]))
+    file = tmp_path / "token"
+    metrics = PrometheusMetrics(Access(file, url=provider.url))
+    for token in ("first\n", "second"):
+        file.write_text(token)
+        await metrics.read_clock(f"{provider.url}/")
+    metrics.close()
+
+    assert provider.tokens == ["Bearer first", "Bearer second"]
+
+
+async def test_a_policy_s_own_address_is_not_told_the_token(
+    provider: Provider, tmp_path: Path
+) -> None:
+    provider.answer = always(answer_of([T0, str(T0)]))
+    file = tmp_path / "token"
+    file.write_text("secret")
+    port = urlsplit(provider.url).port
+    for own in ("http://prometheus.monitoring", f"https://127.0.0.1:{port}", "http://127.0.0.1"):
+        metrics = PrometheusMetrics(Access(file, url=own))
+        await metrics.read_clock(provider.url)
+        metrics.close()
+
+    assert provider.tokens == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"top\nsecret", b"top-secret \xe2\x98\x83", b"top-secret \xff", b"top secret", b"", None],
+)
+async def test_a_token_that_is_none_is_told_without_its_text(
+    provider: Provider, tmp_path: Path, text: bytes | None
+) -> None:
+    file = tmp_path / "token"
+    if text is not None:
+        file.write_bytes(text)
+    metrics = PrometheusMetrics(Access(file, url=provider.url))
+
+    found = await metrics.read_clock(provider.url)
+    metrics.close()
+
+    assert reason(found) == Reason.PROVIDER_UNREACHABLE
+    assert isinstance(found, Missing)
+    assert str(file) in found.message
+    assert "secret" not in found.message
+    assert provider.queries == []
+
+
+async def test_a_token_is_in_no_message(provider: Provider, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("top-secret")
+    metrics = PrometheusMetrics(Access(file, url=provider.url), SHORT)
+    said = []
+    for answer in (Answer(b"", 401), Answer(b"", 503), Answer(b"x"), Answer(b"", 400)):
+        provider.answer = always(answer)
+        said.append(await metrics.read_clock(provider.url))
+    provider.hangs = True
+    said.append(await metrics.read_clock(provider.url))
+    metrics.close()
+
+    assert provider.tokens[0] == "Bearer top-secret"
+    assert all(isinstance(one, Missing) and "secret" not in one.message for one in said)
