@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -217,12 +217,22 @@ def _faults(
 def _failed(story: Story, operator: Operator | None, reason: str) -> int:
     story.say(f"The demo has FAILED: {reason}")
     if operator is not None:
-        try:
-            print(f"The end of the operator's log:\n{operator.log()}", file=sys.stderr)
-        except LabError as error:
-            print(f"The operator's log cannot be read: {error}", file=sys.stderr)
+        _report(
+            "What the operator says of it",
+            lambda: operator.lab.kubectl(
+                "describe", "rollbackpolicies,rollbacks", f"--namespace={NAMESPACE}"
+            ),
+        )
+        _report("The end of the operator's log", operator.log)
     story.say("What is up stays up: `make demo-shell` looks, `make demo-down` ends it.")
     return 1
+
+
+def _report(what: str, read: Callable[[], str]) -> None:
+    try:
+        print(f"\n{what}:\n{read()}", flush=True)
+    except LabError as error:
+        print(f"\n{what} cannot be read: {error}", flush=True)
 
 
 def _now() -> datetime:
