@@ -136,7 +136,9 @@ class FakeWorkloads(Failures):
             return failure
         old = self.workload.deployment
         if remedy.replicas is not None:
-            return self._changed(replace(old, replicas=remedy.replicas))
+            count = remedy.replicas
+            scaled = replace(old, replicas=count, updated=count, total=count, available=count)
+            return self._changed(scaled)
         images = (str(remedy.image), *old.template.images[1:])
         template = replace(old.template, digest="pinned", release="pinned", images=images)
         return self._changed(replace(old, template=template))

@@ -1,0 +1,421 @@
+"""Carrying a stored Rollback on: each step stored before and after, each failure by its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    Mode,
+    Outcome,
+    Pace,
+    Remedy,
+    RemedyType,
+    Rollback,
+    RollbackStatus,
+    StepName,
+    StoredStrategy,
+    VerificationSpec,
+)
+from rollback_operator.core.conditions import find
+from rollback_operator.core.model import Workload
+from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, RETRY_SECONDS, Again, Executor
+from rollback_operator.ports import Failure, FailureKind
+from tests.builders import at, make_rollback, make_step, make_workload
+from tests.fakes import (
+    CONFLICT,
+    GONE,
+    OUTAGE,
+    REFUSAL,
+    Crash,
+    FakeStore,
+    FakeWorkloads,
+    Journal,
+)
+
+SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
+PIN = Remedy(
+    type=RemedyType.PIN_IMAGE, container="ticket-service", image="registry.example.com/shop:v1"
+)
+
+
+def patient(status: RollbackStatus | None = None, **changes: Any) -> Rollback:
+    """A Rollback whose rollout and verification may take ten seconds each."""
+    spec = {"verification": VerificationSpec(timeout_seconds=10)} | changes
+    return make_rollback(status=status, **spec)
+
+
+@dataclass
+class World:
+    """The API server's objects and the time."""
+
+    rollback: Rollback = field(default_factory=patient)
+    seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        self.journal = Journal()
+        self.workloads = FakeWorkloads(calls=self.journal)
+        self.store = FakeStore(calls=self.journal)
+        kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
+        self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
+        self.executor = self.operator()
+
+    def operator(self) -> Executor:
+        def remember(_: Rollback) -> None:
+            """The store is the only memory that these tests look at."""
+
+        return Executor(self.workloads, self.store, remember, self.now)
+
+    def now(self) -> datetime:
+        return at(self.seconds)
+
+    async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
+        return await self.executor.carry_on(self.stored, self.workloads.workload, watch)
+
+    async def last(self, most: int = 200) -> Rollback:
+        """Carry on until the end, each time after the seconds that were asked for."""
+        for _ in range(most):
+            done = await self.carry_on()
+            if isinstance(done, Rollback):
+                return done
+            self.seconds += done.seconds
+        raise AssertionError(f"not over: {self.stored.status}")
+
+    @property
+    def stored(self) -> Rollback:
+        (one,) = self.store.rollbacks.values()
+        return one
+
+    @property
+    def writes(self) -> list[str]:
+        return [one for one in self.journal if one != "post"]
+
+
+def why(rollback: Rollback) -> str:
+    found = find(rollback.status.conditions, ConditionType.COMPLETE)
+    assert found is not None
+    return found.reason
+
+
+def seconds_of(result: Rollback | Again) -> float:
+    assert isinstance(result, Again), result
+    return result.seconds
+
+
+def express(**changes: Any) -> World:
+    return World(patient(pace=Pace.EXPRESS, **changes))
+
+
+# -- the order of things ---------------------------------------------------------------------------
+
+
+async def test_each_step_is_stored_before_and_after() -> None:
+    world = World()
+
+    assert seconds_of(await world.carry_on()) == LOOK_SECONDS
+
+    assert world.writes == [
+        "write_rollback",
+        "undo",
+        "write_rollback",
+        "write_rollback",
+        "write_rollback",
+        "write_rollback",
+    ]
+    steps = {one.name: one.finished_time is not None for one in world.stored.status.steps}
+    assert steps == {
+        StepName.UNDO: True,
+        StepName.ROLLOUT_COMPLETE: True,
+        StepName.VERIFY: False,
+    }
+
+
+async def test_the_strategy_is_stored_before_it_is_changed_and_put_back() -> None:
+    world = express()
+    world.store.fail_next("write_rollback", OUTAGE)
+    await world.carry_on()
+    assert "undo" not in world.journal
+
+    await world.carry_on()
+
+    assert world.stored.status.strategy == StoredStrategy(max_surge="25%", max_unavailable="25%")
+    assert world.workloads.surges == [StoredStrategy(max_surge="100%", max_unavailable="25%")]
+    assert world.workloads.workload.deployment.max_surge == "25%"
+    assert world.journal.index("undo") < world.journal.index("set_strategy")
+
+
+async def test_a_normal_undo_touches_no_strategy() -> None:
+    world = World()
+
+    await world.carry_on()
+
+    assert world.workloads.surges == [None]
+    assert world.stored.status.strategy is None
+    assert "set_strategy" not in world.journal
+
+
+async def test_a_strategy_that_surges_by_itself_is_left_as_it_is() -> None:
+    world = express()
+    deployment = replace(world.workloads.workload.deployment, max_surge="100%")
+    world.workloads.workload = replace(world.workloads.workload, deployment=deployment)
+
+    await world.carry_on()
+
+    assert "set_strategy" not in world.journal
+
+
+async def test_the_end_is_stored_told_and_released() -> None:
+    world = World()
+
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.UNKNOWN
+    assert world.journal[-3:] == ["write_rollback", "post", "release_rollback"]
+    assert world.stored.metadata.finalizers == []
+    assert world.store.told() == ["RollbackFinished"]
+
+
+@pytest.mark.parametrize(("remedy", "step"), [(SCALE, StepName.SCALE), (PIN, StepName.PIN_IMAGE)])
+async def test_other_remedies_act_in_place_once(remedy: Remedy, step: StepName) -> None:
+    world = World(patient(remedy=remedy, to_revision=None))
+
+    await world.carry_on()
+    world.executor = world.operator()
+    await world.carry_on()
+
+    assert world.journal.count("apply_in_place") == 1
+    assert world.stored.status.steps[0].name is step
+
+
+async def test_mode_observe_ends_at_once() -> None:
+    world = World(patient(mode=Mode.OBSERVE))
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.OBSERVED
+    assert world.writes == ["write_rollback", "release_rollback"]
+
+
+# -- replay ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.parametrize("remedy", ["undo", "scale", "pin"])
+async def test_a_crash_at_any_call_costs_nothing(pace: Pace, remedy: str) -> None:
+    fields: dict[str, dict[str, Any]] = {
+        "undo": {},
+        "scale": {"remedy": SCALE, "to_revision": None},
+        "pin": {"remedy": PIN, "to_revision": None},
+    }
+    whole = World(patient(pace=pace, **fields[remedy]))
+    await whole.last()
+    for number in range(len(whole.journal)):
+        world = World(patient(pace=pace, **fields[remedy]))
+        world.journal.crash_at = number
+        with pytest.raises(Crash):
+            await world.last()
+        world.executor = world.operator()
+        if world.stored.status.outcome is None:
+            await world.last()
+
+        assert world.stored.status.outcome is Outcome.UNKNOWN
+        assert world.journal.count("undo") + world.journal.count("apply_in_place") == 1
+        assert world.workloads.workload.deployment.max_surge == "25%"
+
+
+async def test_a_step_whose_work_is_found_done_is_done() -> None:
+    world = World()
+    world.workloads.workload = make_workload("v1", ("v2",))
+
+    await world.carry_on()
+
+    assert "undo" not in world.journal
+    assert world.stored.status.steps[0].finished_time is not None
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+async def test_a_conflict_is_looked_at_again_at_once() -> None:
+    world = World()
+    world.workloads.fail_next("undo", CONFLICT)
+
+    assert seconds_of(await world.carry_on()) == 0.1
+    await world.carry_on()
+
+    assert len(world.workloads.surges) == 1
+    assert world.stored.status.steps[0].attempts == 1
+
+
+async def test_an_outage_is_waited_out_however_long() -> None:
+    world = World()
+    world.workloads.fail_next("undo", *[OUTAGE] * 3 * MOST_ATTEMPTS)
+
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.UNKNOWN
+    assert len(world.workloads.surges) == 1
+
+
+async def test_a_server_says_when_it_may_be_asked_again() -> None:
+    world = World()
+    world.workloads.fail_next("undo", Failure(FailureKind.UNAVAILABLE, "429", 33.0))
+
+    assert seconds_of(await world.carry_on()) == 33.0
+
+
+async def test_what_is_refused_is_given_up_in_the_end() -> None:
+    world = express()
+    world.workloads.fail_next("undo", *[REFUSAL] * 2 * MOST_ATTEMPTS)
+
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.FAILED
+    assert why(done) == Reason.STEP_REFUSED
+    assert world.journal.count("undo") == MOST_ATTEMPTS
+    assert done.status.steps[0].attempts == MOST_ATTEMPTS
+    assert done.metadata.finalizers == []
+
+
+async def test_a_refused_act_rests_before_it_is_tried_again() -> None:
+    world = World()
+    world.workloads.fail_next("undo", *[REFUSAL] * MOST_ATTEMPTS)
+    wait = seconds_of(await world.carry_on())
+    for _ in range(10):
+        await world.carry_on()
+    assert world.journal.count("undo") == 1
+
+    world.seconds += wait
+    await world.carry_on()
+
+    assert wait == RETRY_SECONDS
+    assert world.journal.count("undo") == 2
+
+
+async def test_a_refusal_that_ends_is_forgotten() -> None:
+    world = World()
+    world.workloads.fail_next("undo", *[REFUSAL] * (MOST_ATTEMPTS - 1))
+
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.UNKNOWN
+    assert len(world.workloads.surges) == 1
+
+
+async def test_a_revision_that_is_gone_ends_it() -> None:
+    world = World()
+    world.workloads.fail_next("undo", GONE)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert (done.status.outcome, why(done)) == (Outcome.FAILED, Reason.REPLICA_SET_GONE)
+
+
+async def test_a_strategy_that_cannot_be_put_back_is_a_failure_that_is_told() -> None:
+    world = express()
+    world.workloads.fail_next("set_strategy", *[REFUSAL] * 3 * MOST_ATTEMPTS)
+
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.FAILED
+    assert why(done) == Reason.STEP_REFUSED
+
+
+async def test_an_end_that_is_not_stored_is_stored_later() -> None:
+    world = World(patient(mode=Mode.OBSERVE))
+    world.store.fail_next("write_rollback", CONFLICT)
+
+    assert isinstance(await world.carry_on(), Again)
+    assert world.store.notices == []
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.OBSERVED
+    assert world.store.told() == ["RollbackObserved"]
+
+
+async def test_a_finalizer_that_stays_on_does_not_undo_the_end() -> None:
+    world = World(patient(mode=Mode.OBSERVE))
+    world.store.fail_next("release_rollback", OUTAGE)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.OBSERVED
+
+
+# -- the target changes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workload", [None, "another"])
+async def test_a_target_that_is_gone_ends_it(workload: str | None) -> None:
+    world = World()
+    found: Workload | None = None
+    if workload is not None:
+        found = make_workload()
+        found = replace(found, deployment=replace(found.deployment, uid="made-anew"))
+
+    done = await world.executor.carry_on(world.stored, found, None)
+
+    assert isinstance(done, Rollback)
+    assert (done.status.outcome, why(done)) == (Outcome.ABANDONED, Reason.TARGET_DELETED)
+    assert "undo" not in world.journal
+
+
+async def test_a_newer_release_stands() -> None:
+    world = World()
+    world.workloads.workload = make_workload("v3", ("v2", "v1"))
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert (done.status.outcome, why(done)) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
+    assert "undo" not in world.journal
+
+
+async def test_a_newer_release_keeps_no_surge_of_ours() -> None:
+    status = RollbackStatus(
+        strategy=StoredStrategy(max_surge="1", max_unavailable="0"),
+        steps=[make_step(StepName.UNDO, 10, 11), make_step(StepName.ROLLOUT_COMPLETE, 11)],
+    )
+    world = World(patient(status=status, pace=Pace.EXPRESS))
+    moved = make_workload("v3", ("v2", "v1"))
+    surged = replace(moved.deployment, max_surge="100%")
+    world.workloads.workload = replace(moved, deployment=surged)
+    world.workloads.fail_next("set_strategy", OUTAGE)
+    assert isinstance(await world.carry_on(), Again)
+    assert world.stored.status.outcome is None
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert why(done) == Reason.TARGET_MOVED
+    assert world.workloads.workload.deployment.max_surge == "1"
+
+
+async def test_a_rollout_that_never_ends_is_given_up_and_the_strategy_put_back() -> None:
+    world = express()
+    slow = replace(world.workloads.workload.deployment, available=2)
+    world.workloads.workload = replace(world.workloads.workload, deployment=slow)
+
+    done = await world.last()
+
+    assert (done.status.outcome, why(done)) == (Outcome.NOT_RECOVERED, Reason.ROLLOUT_TIMED_OUT)
+    assert world.workloads.workload.deployment.max_surge == "25%"
+
+
+async def test_what_runs_is_not_verified_by_the_counts_of_another_release() -> None:
+    world = World()
+    watch = open_watch("digest-v2", 0.0, frozenset())
+
+    for _ in range(3):
+        assert seconds_of(await world.carry_on(watch)) == LOOK_SECONDS
+
+    assert world.stored.status.outcome is None
