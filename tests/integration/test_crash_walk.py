@@ -98,18 +98,18 @@ class Walk:
                 self.service.flow("v2", GOOD)
             return self._is_over()
 
-        eventually(probe, "the rollback is over and on record", LONGEST_SECONDS, every=0.25)
+        eventually(probe, "the rollback is over and on record", LONGEST_SECONDS, every=0.5)
         return running
 
     def _is_over(self) -> bool:
         found = self.service.rollbacks()
-        known = self.service.status().get("lastRollback", {})
-        return (
-            len(found) > 0
-            and all(outcome(one)[0] != "None" for one in found)
-            and not any(one["metadata"].get("finalizers") for one in found)
-            and known.get("outcome") == outcome(found[-1])[0]
+        is_open = any(
+            outcome(one)[0] == "None" or one["metadata"].get("finalizers") for one in found
         )
+        if is_open or not found:
+            return False
+        known = self.service.status().get("lastRollback", {})
+        return bool(known.get("outcome") == outcome(found[-1])[0])
 
     def _faults(self) -> Iterator[str]:
         """List what is not as it has to be, whenever the operator died."""
