@@ -71,8 +71,7 @@ class Reconciler:
                 self.watches.pop(key, None)
                 return await self._carry_open(key, _POLICY_DELETED)
             case Unreadable():
-                await self._report_unreadable(policy)
-                return None
+                return await self._report_unreadable(policy)
             case RollbackPolicy():
                 return await self._pass(policy)
 
@@ -86,18 +85,16 @@ class Reconciler:
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
         if deployment is None or ready.reason in _IDLE:
             self.watches.pop(key, None)
-            waits = (
-                await self._carry_open(key, ready),
-                await self._report(policy, status.Seen(ready)),
-            )
-            return min((one for one in waits if one is not None), default=None)
+            carried = await self._carry_open(key, ready)
+            return _soonest(carried, await self._report(policy, status.Seen(ready)))
         now = self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        await self._release_ended(rollbacks)
+        left = await self._release_ended(rollbacks)
         active = next((one for one in rollbacks if plan.is_active(one)), None)
         if active is None and not self._is_due(policy, deployment, now):
             self.watches.pop(key, None)
-            return await self._report(policy, status.Seen(ready, rollbacks=_own(policy, rollbacks)))
+            seen = status.Seen(ready, rollbacks=_own(policy, rollbacks))
+            return _soonest(left, await self._report(policy, seen))
         workload = await self.workloads.inspect(key[0], deployment.name)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
@@ -255,8 +252,7 @@ class Reconciler:
             for one in self.cache.rollbacks.values()
             if (one.metadata.namespace, one.spec.policy_ref.name) == key
         ]
-        await self._release_ended(own)
-        waits: list[float] = []
+        waits = [await self._release_ended(own)]
         for one in own:
             if not plan.is_active(one):
                 continue
@@ -270,15 +266,13 @@ class Reconciler:
             else:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
                 done = await self.executor.end(one, end)
-            if isinstance(done, Again):
-                waits.append(done.seconds)
-        return min(waits, default=None)
+            waits.append(done.seconds if isinstance(done, Again) else _left_on(done))
+        return _soonest(*waits)
 
-    async def _release_ended(self, rollbacks: Sequence[Rollback]) -> None:
+    async def _release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""
-        for one in rollbacks:
-            if not plan.is_active(one) and FINALIZER in one.metadata.finalizers:
-                await self.executor.release(one)
+        ended = [one for one in rollbacks if not plan.is_active(one) and _left_on(one)]
+        return _soonest(*[_left_on(await self.executor.release(one)) for one in ended])
 
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
@@ -292,13 +286,14 @@ class Reconciler:
             await self._report(policy, status.Seen(refused))
         return failure.retry_after or RETRY_SECONDS
 
-    async def _report_unreadable(self, policy: Unreadable) -> None:
+    async def _report_unreadable(self, policy: Unreadable) -> float | None:
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
         generation = policy.metadata.generation
         new = status.next_status(policy.status, status.Seen(said), generation, self.clock())
-        if new != policy.status:
-            shell = RollbackPolicy(metadata=policy.metadata, spec=_NO_SPEC, status=policy.status)
-            await self.store.write_policy(shell, new)
+        if new == policy.status:
+            return None
+        shell = RollbackPolicy(metadata=policy.metadata, spec=_NO_SPEC, status=policy.status)
+        return _unwritten(policy.metadata.name, await self.store.write_policy(shell, new))
 
     async def _report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Write the status whole, once, or not at all when nothing has changed."""
@@ -308,11 +303,7 @@ class Reconciler:
             return None
         written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure):
-            if written.kind is FailureKind.GONE:
-                return None
-            _log.warning("%s: status not written: %s", policy.metadata.name, written.message)
-            soon = 0.2 if written.kind is FailureKind.CONFLICT else RETRY_SECONDS
-            return written.retry_after or soon
+            return _unwritten(policy.metadata.name, written)
         if isinstance(self.cache.policies.get(policy.key), RollbackPolicy):
             self.cache.remember(written)
         for notice in notices.policy_notices(old, new, seen.decision):
@@ -355,6 +346,25 @@ def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
 
 def _own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
     return [one for one in rollbacks if one.spec.policy_ref.uid == policy.metadata.uid]
+
+
+def _unwritten(name: str, written: RollbackPolicy | Failure) -> float | None:
+    """Tell when a status is to be written again."""
+    if not isinstance(written, Failure) or written.kind is FailureKind.GONE:
+        return None
+    _log.warning("%s: status not written: %s", name, written.message)
+    soon = 0.2 if written.kind is FailureKind.CONFLICT else RETRY_SECONDS
+    return written.retry_after or soon
+
+
+def _left_on(ended: Rollback | Failure) -> float | None:
+    """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
+    is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
+    return None if is_off else RETRY_SECONDS
+
+
+def _soonest(*waits: float | None) -> float | None:
+    return min((one for one in waits if one is not None), default=None)
 
 
 def _records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:

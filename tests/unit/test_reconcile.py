@@ -11,6 +11,7 @@ import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
     Health,
     Mode,
     ObjectMeta,
@@ -29,7 +30,7 @@ from rollback_operator.core.plan import name_of
 from rollback_operator.execution import Executor
 from rollback_operator.observation import Observer
 from rollback_operator.ports import Failure, FailureKind, Metrics
-from rollback_operator.reconcile import KEPT_ROLLBACKS, Address, Reconciler
+from rollback_operator.reconcile import KEPT_ROLLBACKS, RETRY_SECONDS, Address, Reconciler
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -473,6 +474,21 @@ def suspend(world: World, operator: Reconciler) -> None:
     operator.cache.remember(changed)
 
 
+async def test_no_finalizer_is_left_on_when_the_policy_is_gone() -> None:
+    world = World(policy=None)
+    made = decided()
+    kept = made.metadata.model_copy(update={"finalizers": [FINALIZER]})
+    world.store.hold(made.model_copy(update={"metadata": kept}))
+    world.store.fail_next("release_rollback", OUTAGE, OUTAGE)
+    operator = world.operator()
+
+    waits = [await operator.reconcile(KEY) for _ in range(3)]
+
+    assert waits == [RETRY_SECONDS, RETRY_SECONDS, None]
+    assert world.rollback.status.outcome is Outcome.ABANDONED
+    assert world.rollback.metadata.finalizers == []
+
+
 # -- Rollbacks of others ---------------------------------------------------------------------------
 
 
@@ -503,7 +519,7 @@ async def test_the_rollback_of_another_policy_is_left_to_it() -> None:
 async def test_a_finalizer_left_by_a_crash_is_taken_off() -> None:
     world = World(bad=frozenset())
     ended = decided().model_copy(update={"status": make_ended()})
-    finalizers = {"finalizers": ["rollback.tickettoken.io/open-step"]}
+    finalizers = {"finalizers": [FINALIZER]}
     metadata = ended.metadata.model_copy(update=finalizers)
     world.store.hold(ended.model_copy(update={"metadata": metadata}))
 
@@ -565,6 +581,20 @@ async def test_a_policy_that_cannot_be_read_is_told_so_once() -> None:
     await operator.reconcile(KEY)
 
     assert world.store.writes == ["write_policy"]
+
+
+@pytest.mark.parametrize("failure", [CONFLICT, OUTAGE], ids=lambda one: one.kind)
+async def test_what_cannot_be_told_of_an_unreadable_policy_is_told_later(failure: Failure) -> None:
+    world = World()
+    operator = world.operator()
+    metadata = world.store.policies[NAME].metadata
+    operator.cache.policies[KEY] = Unreadable(metadata, "spec.mode: ...", RollbackPolicyStatus())
+    world.store.fail_next("write_policy", failure)
+
+    assert await operator.reconcile(KEY) is not None
+    assert await operator.reconcile(KEY) is None
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.INVALID_SPEC)
 
 
 async def test_a_missing_target_is_told_with_the_field_at_fault() -> None:
