@@ -93,6 +93,9 @@ class Executor:
             return await self._conclude(rollback, gone)
         if rollback.spec.mode is Mode.OBSERVE:
             return await self.end(rollback, _OBSERVED)
+        if not rollback.status.steps:
+            # Before the first step is stored: who finds none stored cannot know it was told.
+            await self.store.post(rollback, notices.started(rollback))
         seen = _Seen(workload, watch, workload.deployment)
         while (step := progress.next_step(rollback)) is not None:
             result = await self._step(rollback, step, seen)
@@ -226,11 +229,14 @@ class Executor:
             return written
         self.rests.pop(written.metadata.uid, None)
         _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
-        await self.store.post(written, notices.finished(written))
         return await self.release(written)
 
     async def release(self, rollback: Rollback) -> Rollback | Failure:
-        """Take the finalizer off a Rollback that is over."""
+        """Tell how a Rollback has ended, then take the finalizer off it.
+
+        In this order: an end that a crash kept from being told is told by who finds the finalizer.
+        """
+        await self.store.post(rollback, notices.finished(rollback))
         released = await self.store.release_rollback(rollback)
         if isinstance(released, Rollback):
             self.remember(released)

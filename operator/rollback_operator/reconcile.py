@@ -223,7 +223,6 @@ class Reconciler:
             return made
         self.cache.remember(made)
         _log.info("%s: %s", name, spec.trigger.message)
-        await self.store.post(made, notices.started(made))
         return made
 
     async def _raise_severity(self, case: plan.Case, decision: Decision) -> None:

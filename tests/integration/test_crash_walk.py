@@ -131,6 +131,9 @@ class Walk:
             yield f"the Deployment's spec is not as it was: {spec}"
         if any("finishedTime" not in one for one in found[0]["status"]["steps"]):
             yield "a step has no end"
+        told = {one.partition(":")[0] for one in service.events()}
+        if not {"RollbackStarted", "RollbackFinished"} <= told:
+            yield f"told is only {told}"
         if not any(one["health"] == "Bad" for one in service.status()["revisions"]):
             yield "the ledger does not know the bad release"
 

@@ -178,7 +178,7 @@ async def test_the_end_is_stored_told_and_released() -> None:
     assert done.status.outcome is Outcome.UNKNOWN
     assert world.journal[-3:] == ["write_rollback", "post", "release_rollback"]
     assert world.stored.metadata.finalizers == []
-    assert world.store.told() == ["RollbackFinished"]
+    assert world.store.told() == ["RollbackStarted", "RollbackFinished"]
 
 
 @pytest.mark.parametrize(("remedy", "step"), [(SCALE, StepName.SCALE), (PIN, StepName.PIN_IMAGE)])

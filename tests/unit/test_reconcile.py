@@ -299,6 +299,7 @@ async def test_after_a_crash_at_any_call_the_next_operator_finishes() -> None:
         assert world.rollback.status.outcome is Outcome.VERIFIED, where
         assert len(world.workloads.surges) == 1, where
         assert world.workloads.workload.deployment.max_surge == "25%", where
+        assert {"RollbackStarted", "RollbackFinished"} <= set(world.store.told()), where
 
 
 @pytest.mark.parametrize("failure", [CONFLICT, OUTAGE], ids=lambda one: one.kind)
