@@ -23,13 +23,14 @@ from rollback_operator.core.sequential import (
     against_ceiling,
     coin_flip,
     dispersion,
-    goes_on,
-    is_lower,
+    lasting,
     wilson_lower,
 )
 from rollback_operator.core.verdict import BAD_ODDS, SUSPECT_ODDS, Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
+SHOWN = 100.0
+"""Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
 
 
 def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
@@ -85,11 +86,12 @@ def _warm_up(
     first = total(one for age, one in ages if age < half)
     later = total(one for age, one in ages if half <= age < WARM_UP_SECONDS + half)
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
-    if fails_entirely or not first[1] or goes_on(first, later):
+    odds = lasting(first, later)
+    if fails_entirely or not first[1] or odds >= SHOWN:
         return list(new), list(new)
     warm = {id(one) for one in new if _age(one.end, one.pod, starts) <= WARM_UP_SECONDS}
     counted = [one for one in new if id(one) not in warm]
-    if not is_lower(first, later):
+    if odds > 1 / SHOWN:
         return counted, list(new)
     return counted, [replace(one, errors=0.0) if id(one) in warm else one for one in new]
 

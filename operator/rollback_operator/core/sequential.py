@@ -17,8 +17,6 @@ EFFECTS = (3.0, 10.0, 100.0)
 """How many times worse the new revision could be."""
 FALL = 4.0
 """A rate that falls to a quarter of itself in ten seconds is that of a warm-up."""
-SHOWN = 100.0
-"""Many services warm up; few releases are bad."""
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
 
@@ -200,27 +198,17 @@ def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:
     return max(0.0, (centre - spread) / (1 + z * z / requests))
 
 
-def goes_on(before: tuple[float, float], after: tuple[float, float]) -> bool:
-    """Tell whether it is shown, a hundred to one, that a rate does not fall to a quarter.
+def lasting(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """Compute the odds that an error rate stays, against that it falls to a quarter of itself.
 
     Args:
         before: requests and errors at first.
         after: requests and errors later.
     """
     if not before[0] or not after[0] or not before[1] + after[1]:
-        return False
+        return 1.0
     rate = min(_MAX_RATE, max(before[1] / before[0], after[1] / after[0]))
     fallen = rate / FALL
     passed = max(0.0, after[0] - after[1])
     likelihood = after[1] * math.log(rate / fallen) + passed * math.log((1 - rate) / (1 - fallen))
-    return likelihood >= math.log(SHOWN)
-
-
-def is_lower(before: tuple[float, float], after: tuple[float, float]) -> bool:
-    """Tell whether the rate has fallen between two counts of (requests, errors), one-sided 5 %."""
-    requests = before[0] + after[0]
-    pooled = (before[1] + after[1]) / requests if requests else 0.0
-    if not 0 < pooled < 1 or not before[0] or not after[0]:
-        return False
-    error = math.sqrt(pooled * (1 - pooled) * (1 / before[0] + 1 / after[0]))
-    return (after[1] / after[0] - before[1] / before[0]) / error < -1.645  # noqa: PLR2004
+    return math.exp(max(-_MAX_EXPONENT, min(_MAX_EXPONENT, likelihood)))

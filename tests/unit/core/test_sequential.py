@@ -11,8 +11,7 @@ from rollback_operator.core.sequential import (
     against_ceiling,
     coin_flip,
     dispersion,
-    goes_on,
-    is_lower,
+    lasting,
     wilson_lower,
 )
 
@@ -163,54 +162,40 @@ def test_wilson(requests, errors, lower) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "expected"),
+    ("before", "after", "least", "most"),
     [
-        ((100, 20), (100, 19), True),
-        ((100, 20), (100, 35), True),
-        ((100, 20), (60, 12), True),
-        ((100, 20), (60, 9), False),
-        ((100, 20), (100, 9), False),
-        ((100, 20), (100, 5), False),
-        ((100, 20), (5, 1), False),
-        ((100, 20), (0, 0), False),
-        ((0, 0), (100, 20), False),
-        ((100, 0), (100, 0), False),
-        ((10, 10), (10, 10), True),
-        ((2, 2), (2, 2), False),
+        ((100, 20), (100, 19), 1e5, 1e12),
+        ((100, 20), (100, 35), 1e5, 1e20),
+        ((100, 20), (60, 12), 100, 1e5),
+        ((100, 20), (60, 8), 1, 100),
+        ((100, 20), (20, 2), 0.01, 100),
+        ((100, 20), (100, 5), 1e-6, 1e-3),
+        ((100, 20), (100, 0), 0, 1e-6),
+        ((100, 20), (5, 1), 1, 10),
+        ((100, 20), (0, 0), 1, 1),
+        ((0, 0), (100, 20), 1, 1),
+        ((100, 0), (100, 0), 1, 1),
+        ((100, 100), (100, 100), 1e50, 1e300),
+        ((1e6, 1e6), (1e6, 0), 0, 1e-200),
     ],
     ids=[
         "the same",
         "more",
-        "the same, few requests",
+        "the same, fewer requests",
         "perhaps the same",
-        "half",
+        "cannot be told",
         "a quarter",
+        "none any more",
         "too few requests",
         "nothing later",
         "nothing before",
         "no errors",
         "everything",
-        "everything of a little",
+        "beyond all figures",
     ],
 )
-def test_goes_on(before, after, expected) -> None:
-    assert goes_on(before, after) is expected
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        ((100, 30), (100, 5), True),
-        ((100, 20), (100, 18), False),
-        ((100, 5), (100, 30), False),
-        ((0, 0), (100, 5), False),
-        ((100, 5), (0, 0), False),
-        ((0, 0), (0, 0), False),
-        ((10, 10), (10, 10), False),
-    ],
-)
-def test_is_lower(before, after, expected) -> None:
-    assert is_lower(before, after) is expected
+def test_lasting(before, after, least, most) -> None:
+    assert least <= lasting(before, after) <= most
 
 
 @pytest.mark.parametrize(
