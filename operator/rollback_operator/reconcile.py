@@ -260,7 +260,8 @@ class Reconciler:
                 waits.append(RETRY_SECONDS)
                 continue
             workload = None if isinstance(found, Failure) else found
-            if one.status.steps or workload is None:
+            is_begun = bool(one.status.steps) and one.metadata.name == plan.name_of(one.spec)
+            if is_begun or workload is None:
                 done = await self.executor.carry_on(one, workload, None)
             else:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
