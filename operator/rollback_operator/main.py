@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
 SETTLE_SECONDS = 0.2
 LOGIN_MINUTES = 10
+WATCHES_SECONDS = 5.0
+"""How long the watches may take to end by themselves."""
 
 
 async def run(settings: Settings) -> int:
@@ -78,6 +80,10 @@ async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event)
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
             await parts.elector.release()
+    # The watches end by the flag: kopf, cancelled in the midst of its own end, waits for ever.
+    watches = {task for task in tasks if task.get_name() == "watches"}
+    if watches:
+        await asyncio.wait(watches, timeout=WATCHES_SECONDS)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
