@@ -134,7 +134,12 @@ class ApiProxy:
 
     async def _start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None)
-        self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        self._session = aiohttp.ClientSession(
+            # A long list would come compressed, to somebody who has not asked for it.
+            timeout=timeout,
+            auto_decompress=False,
+            skip_auto_headers=["Accept-Encoding"],
+        )
         app = web.Application(client_max_size=BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(
