@@ -58,7 +58,9 @@ class Observer:
             return watch
         until = watch.opened + watch.skew
         found = await self.metrics.read_control(_query(source, workload, pods), until)
-        return watch if isinstance(found, Missing) else replace(watch, control=found)
+        if isinstance(found, Missing) or not found.seconds:
+            return watch  # no past is asked for again: a Prometheus that has lost it may find it
+        return replace(watch, control=found)
 
     async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch:
         """Compare clocks now and then; at each look while their difference prevents a verdict."""
