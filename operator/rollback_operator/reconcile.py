@@ -302,6 +302,8 @@ class Reconciler:
         if new == old:
             return None
         written = await self.store.write_policy(policy, new)
+        if isinstance(written, Failure) and written.kind is FailureKind.GONE:
+            return self._forget(policy)
         if isinstance(written, Failure):
             return _unwritten(policy.metadata.name, written)
         if isinstance(self.cache.policies.get(policy.key), RollbackPolicy):
@@ -309,6 +311,13 @@ class Reconciler:
         for notice in notices.policy_notices(old, new, seen.decision):
             await self.store.post(written, notice)
         return None
+
+    def _forget(self, policy: RollbackPolicy) -> float:
+        """Drop a policy that is gone: no watch tells what was deleted while it was interrupted."""
+        known = self.cache.policies.get(policy.key)
+        if known is not None and known.metadata.uid == policy.metadata.uid:
+            self.cache.drop_policy(policy.key)
+        return 0.05
 
 
 _IDLE = frozenset(

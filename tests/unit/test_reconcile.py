@@ -641,3 +641,18 @@ def complete(rollback: Rollback) -> str:
     found = find(rollback.status.conditions, ConditionType.COMPLETE)
     assert found is not None
     return found.reason
+
+
+async def test_a_policy_that_was_deleted_unseen_is_forgotten_before_anything_is_done() -> None:
+    world = World(seconds=2)
+    operator = world.operator()
+    world.store.policies.clear()
+
+    for _ in range(20):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 2
+
+    assert operator.cache.policies == {}
+    assert world.store.rollbacks == {}
+    assert "undo" not in world.journal
