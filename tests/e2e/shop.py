@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,11 +58,6 @@ class Shop:
         self.opens(version, rate, **policy)
         self.has_served()
 
-    def takes_seconds_to_trust_a_pod(self, seconds: int) -> None:
-        """A rollout, and so a rollback, takes longer from now on; that is no release."""
-        patch = json.dumps({"spec": {"minReadySeconds": seconds}})
-        self.service.kubectl("patch", "deployment/ticket-service", f"--patch={patch}")
-
     # -- when --------------------------------------------------------------------------------------
 
     def releases(self, version: str) -> None:
@@ -72,8 +66,19 @@ class Shop:
     def has_rolled_out(self) -> None:
         self.service.wait_rolled_out()
 
+    def customers_leave(self) -> None:
+        """Without requests nothing can be verified: a rollback stays open until they return."""
+        assert self._load is not None
+        self._load.stop()
+
+    def customers_return(self) -> None:
+        assert self._load is not None
+        self._load.__enter__()
+
     def begins_to_go_back(self) -> dict[str, Any]:
-        """The act is done, its end is not: the Rollback as it stands then."""
+        """The act is done, its end is not and cannot be: the Rollback as it stands then."""
+        self.has_a_rollback()
+        self.customers_leave()
 
         def look() -> dict[str, Any] | None:
             found = self.service.rollbacks()
@@ -89,16 +94,22 @@ class Shop:
         found = wait_for("a Rollback", DECISION_SECONDS, self.service.rollbacks)
         return dict(found[-1])
 
-    def is_over(self, number: int = 1) -> dict[str, Any]:
-        """The Rollback of this number, and no other, has ended."""
-
-        def look() -> dict[str, Any] | None:
-            found = self.service.rollbacks()
-            if len(found) < number or "outcome" not in found[number - 1].get("status", {}):
-                return None
-            return found[number - 1]
-
+    def is_over(self) -> dict[str, Any]:
+        """The first Rollback has ended."""
         self.has_a_rollback()
+        return self._ended(lambda one: True)
+
+    def is_over_with(self, version: str) -> dict[str, Any]:
+        """A Rollback away from this version has ended, and has been verified."""
+        ended = self._ended(lambda one: _images(one["spec"]["fromRevision"]).endswith(version))
+        assert ended["status"]["outcome"] == "Verified", ended["status"]
+        return ended
+
+    def _ended(self, is_meant: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            meant = [one for one in self.service.rollbacks() if is_meant(one)]
+            return next((one for one in meant if "outcome" in one.get("status", {})), None)
+
         ended: dict[str, Any] = wait_for("a Rollback's outcome", OUTCOME_SECONDS, look)
         return ended
 
@@ -210,3 +221,7 @@ class Shop:
 def _finished(rollback: Mapping[str, Any], step: str) -> bool:
     steps = rollback.get("status", {}).get("steps", [])
     return any(one["name"] == step and "finishedTime" in one for one in steps)
+
+
+def _images(revision: Mapping[str, Any]) -> str:
+    return ",".join(revision["images"])

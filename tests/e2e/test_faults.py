@@ -41,15 +41,15 @@ def test_an_operator_lost_during_a_rollback_is_replaced(
     lab: Session, operator: Operator, shop: Shop
 ) -> None:
     shop.serves_after("v1.2.3")
-    shop.takes_seconds_to_trust_a_pod(10)
     with alone(lab):
         shop.releases("v1.3.0")
         begun = shop.begins_to_go_back()
         pod = operator.pod()["metadata"]["name"]
         lab.kubectl("delete", "pod", pod, "-n", OPERATOR, "--force", "--grace-period=0")
-        assert "outcome" not in shop.service.rollbacks()[-1]["status"]
-        ended = shop.goes_back_to("v1.2.3")
         operator.wait_ready()
+        assert "outcome" not in shop.service.rollbacks()[-1]["status"]
+        shop.customers_return()
+        ended = shop.goes_back_to("v1.2.3")
 
     assert ended["metadata"]["uid"] == begun["metadata"]["uid"]
 
