@@ -1,1 +1,210 @@
-"""Being written by another helper right now: do not touch, take other work."""
+"""At rest an operator writes nothing but its Lease; it has the rights that it uses, no others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rollback_operator.projections import template_of
+from tests.integration.api import Object, eventually, policies, rollbacks
+from tests.integration.api_proxy import ApiProxy, Call
+from tests.integration.operator_process import OperatorProcess, Options, Zygote
+from tests.integration.service import API_VERSION, Service, outcome
+from tests.integration.stand import Stand, rights
+from tests.integration.traffic import BAD, GOOD
+
+pytestmark = [pytest.mark.xdist_group("at-rest"), pytest.mark.timeout(240)]
+
+POLICIES = 100
+QUIET_SECONDS = 20.0
+KEPT = 20
+DISCOVERY = ("", "api", "apis", "version")
+"""What everybody may ask: which resources there are."""
+
+
+@contextmanager
+def running(
+    stand: Stand, zygote: Zygote, namespace: str, directory: Path
+) -> Iterator[tuple[OperatorProcess, ApiProxy]]:
+    """An operator for one namespace, with the chart's rights there."""
+    stand.grant(namespace)
+    proxy = stand.proxy(namespace)
+    proxy.start()
+    options = Options(
+        proxy.write_kubeconfig(directory / "kubeconfig"),
+        stand.prometheus.url,
+        namespaces=namespace,
+        lease_namespace=namespace,
+    )
+    process = zygote.start(options, directory / "operator.log")
+    try:
+        process.wait_until_ready()
+        yield process, proxy
+    finally:
+        process.kill()
+        proxy.stop()
+
+
+def throughout(seconds: float, fault: Callable[[], object]) -> None:
+    """See at each moment that there is no fault."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not fault(), fault()
+        time.sleep(0.25)
+
+
+def unrelated(calls: Iterable[Call]) -> list[str]:
+    """List the calls that are not the Lease's."""
+    return [f"{one} {one.name}" for one in calls if one.resource != "leases"]
+
+
+# -- a hundred policies whose releases are old -----------------------------------------------------
+
+
+def put_up(stand: Stand, namespace: str, name: str) -> None:
+    """Make a Deployment, and a policy that has long been done with its release."""
+    service = Service(stand, namespace, name)
+    service.deploy(replicas=1)
+    service.watch()
+    current = service.replica_set()
+    template = template_of(current["spec"]["template"])
+    long_ago = datetime.now(UTC) - timedelta(days=1)
+    revision = {
+        "number": 1,
+        "templateHash": current["metadata"]["labels"]["pod-template-hash"],
+        "digest": template.digest,
+        "release": template.release,
+        "images": list(template.images),
+        "since": long_ago.isoformat(),
+    }
+    known = {"revision": revision, "revisions": [{**revision, "health": "Good"}]}
+    stand.api.merge(f"{policies(namespace)}/{name}/status", {"status": known})
+
+
+def versions(stand: Stand, namespace: str) -> dict[str, str]:
+    listed = stand.api.get(policies(namespace))["items"]
+    return {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in listed}
+
+
+def test_a_hundred_policies_at_rest_cost_nothing_but_the_lease(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    namespace = stand.namespace("at-rest")
+    names = [f"shop-{number}" for number in range(POLICIES)]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda name: put_up(stand, namespace, name), names))
+
+    with running(stand, zygote, namespace, tmp_path) as (process, proxy):
+        eventually(lambda: all_are_ready(stand, namespace), "each policy is Ready", 60.0)
+        before = versions(stand, namespace)
+        since, passes = len(proxy.calls), process.metric("rollback_operator_passes_total")
+
+        throughout(QUIET_SECONDS, lambda: unrelated(proxy.calls[since:]))
+
+        assert {one.resource for one in proxy.calls[since:]} == {"leases"}
+        assert versions(stand, namespace) == before
+        assert process.metric("rollback_operator_passes_total") == passes
+
+
+def all_are_ready(stand: Stand, namespace: str) -> bool:
+    listed = stand.api.get(policies(namespace))["items"]
+    return all("conditions" in one["status"] for one in listed)
+
+
+# -- a healthy release under watch -----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_healthy_release_under_watch_changes_no_status_once_it_has_settled(
+    service: Service,
+) -> None:
+    service.deploy(replicas=2)
+    service.remember()
+    service.adopt()
+    service.roll_out("v2", GOOD)
+    service.wait_for_rollout()
+    eventually(lambda: settled(service), "the new release does well", 60.0)
+    before = service.policy()["metadata"]["resourceVersion"]
+
+    throughout(QUIET_SECONDS, lambda: changed(service, before))
+
+    assert service.status()["verdict"] == "Watching"
+    assert service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
+
+
+def settled(service: Service) -> bool:
+    images = service.status()["revision"].get("images", [""])
+    is_clean = service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
+    return is_clean and images[0].endswith(":v2")
+
+
+def changed(service: Service, before: str) -> Object | None:
+    found = service.policy()
+    return None if found["metadata"]["resourceVersion"] == before else found["status"]
+
+
+# -- rights ----------------------------------------------------------------------------------------
+
+
+def granted(namespace: str) -> set[tuple[str, str, str]]:
+    """List each (verb, group, resource) that the chart allows an operator for one namespace."""
+    objects = rights(namespace, watchNamespaces=[namespace])
+    return {
+        (verb, group, resource)
+        for one in objects
+        if one["kind"] == "Role"
+        for rule in one["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def old_record(rollback: Object, number: int) -> tuple[Object, Object]:
+    """Make a record of an earlier rollback, and its status."""
+    spec = dict(rollback["spec"])
+    then = datetime.now(UTC) - timedelta(days=30, minutes=number)
+    spec["trigger"] = {**spec["trigger"], "decidedTime": then.isoformat()}
+    name = f"{rollback['metadata']['name']}-{number}"
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "Rollback",
+        "metadata": {"name": name, "namespace": rollback["metadata"]["namespace"]},
+        "spec": spec,
+    }
+    status = {**rollback["status"], "finishedTime": then.isoformat()}
+    return body, status
+
+
+def test_the_chart_grants_what_is_used_and_nothing_else(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    service = Service(stand, stand.namespace("rights"))
+    service.deploy(replicas=2)
+    service.remember()
+    with running(stand, zygote, service.namespace, tmp_path) as (_, proxy):
+        service.adopt(safety={"cooldownSeconds": 0, "maxRollbacksPerDay": 100})
+        service.roll_out("v2", BAD)
+        first = service.wait_for_rollback()
+        assert outcome(first) == ("Verified", "Recovered"), service.told()
+        path = rollbacks(service.namespace)
+        for number in range(KEPT):
+            body, status = old_record(first, number)
+            stand.api.create(path, body)
+            stand.api.merge(f"{path}/{body['metadata']['name']}/status", {"status": status})
+        service.roll_out("v3", BAD)
+        # The record that is being written is not among those that are kept.
+        eventually(lambda: len(service.rollbacks()) == KEPT + 1, "the oldest is removed", 60.0)
+        service.unwatch()
+        calls = [one for one in proxy.calls if one.resource not in DISCOVERY]
+
+    assert [str(one) for one in proxy.calls if one.status == 403] == []
+    used = {one.right for one in calls}
+    print("\n".join(" ".join(one) for one in sorted(used)))
+    assert used == granted(service.namespace)
