@@ -142,11 +142,13 @@ class Reconciler:
         digest = workload.deployment.template.digest
         known = self.watches.get(key)
         control = control_hashes(case)
-        if known is not None and known.digest == digest:
+        spec = case.policy.spec
+        source = f"{spec.prometheus.url or self.address.default} {spec.signals!r}"
+        if known is not None and (known.digest, known.source) == (digest, source):
             if known.control_hashes == control:
                 return known
             return replace(known, control_hashes=control, control=None)
-        return open_watch(digest, opened(case, now), control)
+        return replace(open_watch(digest, opened(case, now), control), source=source)
 
     # -- decide, act, report -----------------------------------------------------------------------
 
@@ -236,7 +238,9 @@ class Reconciler:
 
     async def _prune(self, case: plan.Case) -> None:
         """Keep the newest records of a Deployment."""
-        ended = [one for one in _own(case.policy, case.rollbacks) if not plan.is_active(one)]
+        namespace, uid = case.policy.metadata.namespace, case.workload.deployment.uid
+        known = self.cache.rollbacks_of(namespace, uid)
+        ended = [one for one in _own(case.policy, known) if not plan.is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
         for one in ended[KEPT_ROLLBACKS:]:
             await self.store.delete_rollback(one)

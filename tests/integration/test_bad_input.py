@@ -97,7 +97,7 @@ ODD = {
     ),
     "no-replicas": Odd("TargetScaledToZero", ("no replicas",), {"replicas": 0}),
     "no-history": Odd(
-        "NoHistory", ("spec.revisionHistoryLimit", "reported only"), {"revisionHistoryLimit": 0}
+        "NoHistory", ("spec.revisionHistoryLimit", "above 0"), {"revisionHistoryLimit": 0}
     ),
     "recreate": Odd(
         "RecreateStrategy",

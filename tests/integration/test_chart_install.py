@@ -17,12 +17,9 @@ from rollback_operator.api.v1alpha1 import GROUP
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 ACCOUNT = "rollback-operator"
 NEEDED = [
-    *(f"{verb} rollbackpolicies.{GROUP}" for verb in ("get", "list", "watch")),
+    *(f"{verb} rollbackpolicies.{GROUP}" for verb in ("list", "watch")),
     f"patch rollbackpolicies.{GROUP}/status",
-    *(
-        f"{verb} rollbacks.{GROUP}"
-        for verb in ("get", "list", "watch", "create", "patch", "delete")
-    ),
+    *(f"{verb} rollbacks.{GROUP}" for verb in ("list", "watch", "create", "patch", "delete")),
     f"patch rollbacks.{GROUP}/status",
     *(f"{verb} deployments.apps" for verb in ("get", "list", "watch", "patch")),
     "get replicasets.apps",

@@ -13,9 +13,9 @@ from rollback_operator.api.v1alpha1 import GROUP
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 IN_NAMESPACES = {**URL, "watchNamespaces": ["production", "staging"]}
 RIGHTS = {
-    (GROUP, "rollbackpolicies"): {"get", "list", "watch"},
+    (GROUP, "rollbackpolicies"): {"list", "watch"},
     (GROUP, "rollbackpolicies/status"): {"patch"},
-    (GROUP, "rollbacks"): {"get", "list", "watch", "create", "patch", "delete"},
+    (GROUP, "rollbacks"): {"list", "watch", "create", "patch", "delete"},
     (GROUP, "rollbacks/status"): {"patch"},
     ("apps", "deployments"): {"get", "list", "watch", "patch"},
     ("apps", "replicasets"): {"get", "list"},

@@ -364,8 +364,10 @@ def _series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Mi
 def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:
     for one in answer:
         metric: Mapping[str, str] = one["metric"]
-        samples = tuple((float(at), float(value)) for at, value in one["values"])
-        if not all(math.isfinite(at + value) and value >= 0 for at, value in samples):
+        read = [(float(at), float(value)) for at, value in one["values"]]
+        samples = tuple(one for one in read if _is_count(*one))
+        # What was no number once is left out; what is none now leaves nothing to judge from.
+        if read and not _is_count(*read[-1]):
             raise _AnswerError(
                 Reason.NOT_A_NUMBER,
                 f"series {dict(metric)} holds a value that no counter has (NaN, infinite or "
@@ -379,6 +381,10 @@ def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:
             instance=metric.get("instance", ""),
             samples=samples,
         )
+
+
+def _is_count(at: float, value: float) -> bool:
+    return math.isfinite(at + value) and value >= 0
 
 
 Minutes = dict[str, dict[float, float]]

@@ -60,7 +60,7 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
             deployment.history_limit == 0,
             Reason.NO_HISTORY,
             "spec.revisionHistoryLimit of the Deployment is 0: there is never a revision to go "
-            "back to; releases are judged and reported only",
+            "back to, nor one to compare with; set it above 0",
         ),
     )
     for is_met, reason, message in obstacles:

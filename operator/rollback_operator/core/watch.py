@@ -35,6 +35,8 @@ class Watch:
     skew_read: float | None = None
     """When that was last measured."""
     missing: Missing | None = NOT_YET_READ
+    source: str = ""
+    """Which signals, read where: counts of others are no evidence."""
     pods: tuple[Pod, ...] = ()
     """Every pod of the target seen since the watch opened: their names outlive them."""
 

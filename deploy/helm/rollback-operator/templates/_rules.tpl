@@ -2,10 +2,10 @@
 {{- define "rollback-operator.rules" -}}
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbackpolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbacks]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbackpolicies/status, rollbacks/status]
   verbs: [patch]
