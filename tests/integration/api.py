@@ -103,7 +103,7 @@ def rollbacks(namespace: str) -> str:
 
 
 def eventually(
-    probe: Callable[[], T | None], what: str, seconds: float = 40.0, every: float = 0.15
+    probe: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.15
 ) -> T:
     """Ask until the answer is truthy; what it was last is in the error."""
     deadline = time.monotonic() + seconds

@@ -194,7 +194,7 @@ class Service:
         found = self.condition(kind, name)
         return str(found.get("status")), str(found.get("reason"))
 
-    def wait_for(self, kind: str, reason: str, name: str = "", seconds: float = 40.0) -> Object:
+    def wait_for(self, kind: str, reason: str, name: str = "", seconds: float = 60.0) -> Object:
         """Wait for a reason of a condition; the condition."""
 
         def probe() -> Object | None:
@@ -229,7 +229,7 @@ class Service:
         body["metadata"] = {"name": "by-hand", "namespace": self.namespace}
         self.stand.api.create(rollbacks(self.namespace), body)
 
-    def wait_for_rollback(self, seconds: float = 40.0) -> Object:
+    def wait_for_rollback(self, seconds: float = 60.0) -> Object:
         """Wait until the newest rollback has ended."""
 
         def probe() -> Object | None:
@@ -254,7 +254,7 @@ class Service:
         ours.sort(key=lambda one: int(one["metadata"]["resourceVersion"]))
         return [f"{one['reason']}: {one['message']}" for one in ours]
 
-    def wait_for_event(self, reason: str, seconds: float = 40.0) -> str:
+    def wait_for_event(self, reason: str, seconds: float = 60.0) -> str:
         def probe() -> str | None:
             return next(iter(self.events(reason)), None)
 
