@@ -25,7 +25,7 @@ from lab.tickets import Operator, install_operator
 ROOT = Path(__file__).parents[1]
 # Mostly they wait: for a past to compare with, for scrapes, for what must not happen.
 WORKERS = 7
-LIMIT_SECONDS = 300
+LIMIT_SECONDS = 600
 # A killed leader keeps its successor waiting for this long.
 LEASE_SECONDS = 5
 
