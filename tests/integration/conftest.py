@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.api import eventually, policies
+from tests.integration.api import eventually
 from tests.integration.api_proxy import ApiProxy
 from tests.integration.operator_process import InstalledOperator, Options, Zygote
 from tests.integration.service import Service
@@ -83,16 +83,7 @@ def make_service(stand: Stand, request: pytest.FixtureRequest) -> Iterator[Calla
 
     yield make
     for one in made:
-        retire(one)
-
-
-def retire(service: Service) -> None:
-    """Let the operator go on to other work."""
-    api, path = service.stand.api, policies(service.namespace)
-    for one in api.get(path)["items"]:
-        api.delete(f"{path}/{one['metadata']['name']}")
-    if api.find(service.path) is not None:
-        service.change(replicas=0)
+        one.retire()
 
 
 @pytest.hookimpl(hookwrapper=True)

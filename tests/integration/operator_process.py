@@ -99,7 +99,7 @@ class OperatorProcess:
     def _is_ready(self) -> bool:
         try:
             return requests.get(f"{self.url}/readyz", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
 

@@ -182,6 +182,14 @@ class Service:
     def unwatch(self, name: str = "") -> None:
         self.stand.api.delete(f"{policies(self.namespace)}/{name or self.name}")
 
+    def retire(self) -> None:
+        """Let the operator go on to other work."""
+        api, path = self.stand.api, policies(self.namespace)
+        for one in api.get(path)["items"]:
+            api.delete(f"{path}/{one['metadata']['name']}")
+        if api.find(self.path) is not None:
+            self.change(replicas=0)
+
     def status(self, name: str = "") -> Object:
         found: Object = self.policy(name).get("status", {})
         return found

@@ -68,8 +68,7 @@ class Walk:
         finally:
             operator.kill()
             proxy.stop()
-            service.unwatch()
-            service.change(replicas=0)
+            service.retire()
         return self
 
     def _start(self) -> OperatorProcess:
