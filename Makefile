@@ -30,7 +30,7 @@ demo-down: ## remove the demo's cluster
 	@$(PYTHON) -m lab down demo
 
 demo-shell: ## a shell with kubectl set up for the demo's cluster
-	@$(PYTHON) -m lab shell demo
+	@$(PYTHON) -m lab shell demo || true
 
 test: install lint unit sample integration e2e ## everything: lint, unit, integration, e2e
 
@@ -48,7 +48,6 @@ sample: install ## the sample service's and the load generator's own tests
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
 
 e2e: install ## the whole operator on a real node with real pods
-	@$(PYTHON) -m lab build
 	@$(BIN)/python -m lab.e2e
 
 lint: install ## ruff, mypy strict, import contracts, generated files
@@ -74,7 +73,6 @@ verify: generate ## fail if a generated file was not committed
 bench: bench-reaction ## all benchmarks
 
 bench-reaction: install ## first failed request -> undo sent, in scrape intervals -> bench/results/reaction.json
-	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.reaction
 
 clean: demo-down ## remove what make has made here; the lab's builds in ~/.cache stay
