@@ -41,6 +41,7 @@ def running(
         stand.prometheus.url,
         namespaces=namespace,
         lease_namespace=namespace,
+        lease_seconds=9,
     )
     process = zygote.start(options, directory / "operator.log")
     try:
@@ -194,13 +195,15 @@ def test_the_chart_grants_what_is_used_and_nothing_else(
         first = service.wait_for_rollback()
         assert outcome(first) == ("Verified", "Recovered"), service.told()
         path = rollbacks(service.namespace)
-        for number in range(KEPT):
+        for number in range(KEPT + 1):
             body, status = old_record(first, number)
             stand.api.create(path, body)
             stand.api.merge(f"{path}/{body['metadata']['name']}/status", {"status": status})
         service.roll_out("v3", BAD)
-        # The record that is being written is not among those that are kept.
-        eventually(lambda: len(service.rollbacks()) == KEPT + 1, "the oldest is removed", 60.0)
+        eventually(lambda: len(service.rollbacks()) == KEPT + 2, "the second is stored", 60.0)
+        eventually(lambda: len(service.rollbacks()) == KEPT, "the oldest are removed", 60.0)
+        renewed = ("update", "coordination.k8s.io", "leases")
+        eventually(lambda: renewed in {one.right for one in proxy.calls}, "a renewal", 60.0)
         service.unwatch()
         calls = [one for one in proxy.calls if one.resource not in DISCOVERY]
 
