@@ -65,8 +65,9 @@ class Service:
         return self.stand.api.merge(self.path, {"spec": spec})
 
     def mark(self, kind: str, name: str, value: str) -> None:
-        """Put a label or an annotation on the Deployment."""
+        """Put a label or an annotation on the Deployment, and wait until it is taken in."""
         self.stand.api.merge(self.path, {"metadata": {kind: {name: value}}})
+        self.wait_for_rollout()
 
     def restart(self) -> None:
         """Do what `kubectl rollout restart` does."""

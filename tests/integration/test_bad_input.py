@@ -145,7 +145,7 @@ def test_what_prevents_a_policy_is_told_and_the_policy_beside_it_works(
     beside.roll_out("v2", BAD)
 
     assert outcome(beside.wait_for_rollback(LONGEST_SECONDS)) == ("Verified", "Recovered")
-    seen = eventually(lambda: bad(services["gitops"]), "judged all the same", LONGEST_SECONDS)
+    seen = services["gitops"].wait_for("Healthy", "GitOpsOwner", seconds=LONGEST_SECONDS)
     assert "Not rolled back: " in seen["message"]
     assert {name: one.rollbacks() for name, one in services.items() if one.rollbacks()} == {}
     assert {services[name].image for name in RELEASED} == {"v2"}
