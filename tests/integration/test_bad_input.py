@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration import faulty_prometheus as faulty
-from tests.integration.api import ApiError, Object, eventually
+from tests.integration.api import ApiError, eventually
 from tests.integration.faulty_prometheus import FaultyPrometheus
 from tests.integration.remote_write import write
 from tests.integration.service import PAST_REQUESTS, PAST_SECONDS, Service, outcome
@@ -160,12 +160,6 @@ def test_what_prevents_a_policy_is_told_and_the_policy_beside_it_works(
     services["matrix"].amend(matrix=None)
     for name in ("missing", "paused", "no-replicas", "suspended", "address", "matrix"):
         services[name].wait_for("Ready", "WatchingTarget", seconds=LONGEST_SECONDS)
-
-
-def bad(service: Service) -> Object | None:
-    """Give the condition that says so, once it does."""
-    found = service.condition("Healthy")
-    return found if found.get("status") == "False" else None
 
 
 def test_a_matrix_that_nothing_can_meet_is_not_admitted(service: Service) -> None:
