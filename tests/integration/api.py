@@ -15,6 +15,8 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 30.0
 ERROR = 400
+TOO_EARLY = 429
+"""Said while the server has not read its storage yet, too."""
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -74,9 +76,11 @@ class Api:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, **options: Any) -> Object:
-        answer = self._session.request(
-            method, f"{self.server}{path}", timeout=TIMEOUT_SECONDS, **options
-        )
+        url, deadline = f"{self.server}{path}", time.monotonic() + TIMEOUT_SECONDS
+        answer = self._session.request(method, url, timeout=TIMEOUT_SECONDS, **options)
+        while answer.status_code == TOO_EARLY and time.monotonic() < deadline:
+            time.sleep(0.2)
+            answer = self._session.request(method, url, timeout=TIMEOUT_SECONDS, **options)
         if answer.status_code >= ERROR:
             raise ApiError(answer.status_code, _words(answer))
         found: Object = answer.json()

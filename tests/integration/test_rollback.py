@@ -10,6 +10,7 @@ import pytest
 from tests.integration.api import eventually
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import REPOSITORY, Service, outcome, steps
+from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD, WORSE
 
 pytestmark = [pytest.mark.xdist_group("rollback"), pytest.mark.usefixtures("operator")]
@@ -128,6 +129,24 @@ def test_a_release_pushed_while_a_rollback_runs_stands(service: Service) -> None
     after = service.deployment()["spec"]
     assert service.image == "v3"
     assert {**after, "template": {}} == {**before, "template": {}}
+
+
+def test_an_outage_of_the_api_server_in_the_middle_costs_time_only(
+    service: Service, stand: Stand, operator: RunningOperator
+) -> None:
+    service.prepare()
+    # The rollback's own rollout takes its time: the outage falls into it.
+    before = service.change(minReadySeconds=8)["spec"]
+    service.roll_out("v2", BAD)
+    eventually(lambda: service.image == "v1", "the undo is sent")
+
+    stand.cluster.stop_apiserver()
+    operator.wait_for_passes(2)
+    stand.cluster.start_apiserver()
+
+    assert outcome(service.wait_for_rollback(120.0)) == ("Verified", "Recovered"), service.told()
+    assert service.deployment()["spec"] == before
+    assert len(service.rollbacks()) == 1
 
 
 def test_a_healthy_release_becomes_good_and_is_gone_back_to(

@@ -146,6 +146,12 @@ class Traffic:
         query = {"labelSelector": LABEL}
         async with session.get(url, params=query, ssl=context) as answer:
             listed = await answer.json()
+        living = {
+            (one["metadata"]["namespace"], one["metadata"]["name"]) for one in listed["items"]
+        }
+        with self._lock:
+            for gone in self._pods.keys() - living:
+                del self._pods[gone]
         for raw in listed["items"]:
             self._see("ADDED", raw)
         query |= {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
