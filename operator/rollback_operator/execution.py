@@ -28,7 +28,6 @@ from rollback_operator.core.watch import Watch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
 
 _log = logging.getLogger(__name__)
-RETRY_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 MOST_ATTEMPTS = 5
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
@@ -141,10 +140,10 @@ class Executor:
             return Wait() if isinstance(found, Act) and rests else found
         if progress.has_moved(rollback, seen.deployment):
             return progress.moved(rollback)
-        watch, current = seen.watch, seen.workload.current
+        watch = seen.watch
         if watch is None or watch.digest != seen.deployment.template.digest:
             return progress.without_evidence(rollback, now)
-        pods = seen.workload.pods_of(frozenset({current.pod_hash} if current else ()))
+        pods = seen.workload.current_of(seen.workload.pods)
         return progress.verify(rollback, watch.evidence, pods, now)
 
     async def _begin(
@@ -159,10 +158,7 @@ class Executor:
                 max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
             )
         status = progress.begun(rollback.status, step, strategy, self.clock())
-        return await self._write(
-            rollback,
-            status.model_copy(update={"severity": status.severity or rollback.spec.severity}),
-        )
+        return await self._write(rollback, status)
 
     async def _act(
         self, rollback: Rollback, step: StepName, deployment: Deployment
@@ -220,11 +216,7 @@ class Executor:
         return _settled(rollback, await self._end(rollback, end))
 
     async def _end(self, rollback: Rollback, end: End) -> Rollback | Failure:
-        status = progress.ended(rollback.status, end, self.clock())
-        written = await self._write(
-            rollback,
-            status.model_copy(update={"severity": status.severity or rollback.spec.severity}),
-        )
+        written = await self._write(rollback, progress.ended(rollback.status, end, self.clock()))
         if isinstance(written, Failure):
             return written
         self.rests.pop(written.metadata.uid, None)
@@ -243,7 +235,10 @@ class Executor:
         return rollback if isinstance(released, Failure) else released
 
     async def _write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
-        written = await self.store.write_rollback(rollback, status)
+        worst = status.severity or rollback.spec.severity
+        written = await self.store.write_rollback(
+            rollback, status.model_copy(update={"severity": worst})
+        )
         if isinstance(written, Rollback):
             self.remember(written)
         return written
@@ -251,8 +246,7 @@ class Executor:
 
 def _again(rollback: Rollback, failure: Failure) -> Again:
     _log.warning("%s: %s", rollback.metadata.name, failure.message)
-    soon = 0.2 if failure.kind is FailureKind.CONFLICT else RETRY_SECONDS
-    return Again(rollback, failure.retry_after or soon)
+    return Again(rollback, failure.wait)
 
 
 def _settled(rollback: Rollback, ended: Rollback | Failure) -> Rollback | Again:

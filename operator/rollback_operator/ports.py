@@ -21,6 +21,9 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
 from rollback_operator.core.notices import Notice
 
+RETRY_SECONDS = 2.0
+CONFLICT_SECONDS = 0.2
+
 
 class FailureKind(StrEnum):
     """What a server's refusal means for the caller."""
@@ -42,6 +45,12 @@ class Failure:
     kind: FailureKind
     message: str
     retry_after: float | None = None
+
+    @property
+    def wait(self) -> float:
+        """Seconds until another try is of use: what the server asks, or little for a conflict."""
+        soon = CONFLICT_SECONDS if self.kind is FailureKind.CONFLICT else RETRY_SECONDS
+        return self.retry_after or soon
 
 
 @dataclass(frozen=True, slots=True)

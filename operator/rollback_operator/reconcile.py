@@ -35,10 +35,9 @@ from rollback_operator.core.readiness import Around, not_found, readiness
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind, Store, Workloads
 
 _log = logging.getLogger(__name__)
-RETRY_SECONDS = 2.0
 KEPT_ROLLBACKS = 20
 
 
@@ -101,8 +100,8 @@ class Reconciler:
         if workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
         case = self._case(policy, workload, rollbacks, now)
-        watch = self._watch(case, now)
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
+        watch = self._watch(case, source, now)
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
 
@@ -137,18 +136,17 @@ class Reconciler:
         entries = ledger.entries(policy.status.revisions, workload, rollbacks, now)
         return plan.Case(policy, workload, entries, rollbacks)
 
-    def _watch(self, case: plan.Case, now: datetime) -> Watch:
+    def _watch(self, case: plan.Case, source: Source, now: datetime) -> Watch:
         workload, key = case.workload, case.policy.key
         digest = workload.deployment.template.digest
         known = self.watches.get(key)
         control = control_hashes(case)
-        spec = case.policy.spec
-        source = f"{spec.prometheus.url or self.address.default} {spec.signals!r}"
-        if known is not None and (known.digest, known.source) == (digest, source):
+        read = f"{source.url} {source.policy.spec.signals!r}"
+        if known is not None and (known.digest, known.source) == (digest, read):
             if known.control_hashes == control:
                 return known
             return replace(known, control_hashes=control, control=None)
-        return replace(open_watch(digest, opened(case, now), control), source=source)
+        return replace(open_watch(digest, opened(case, now), control), source=read)
 
     # -- decide, act, report -----------------------------------------------------------------------
 
@@ -185,8 +183,7 @@ class Reconciler:
             schedule.next_look(watch, workload, verdict, stamp),
             schedule.next_limit(watch, question, (decision.deadline,), stamp),
         ]
-        waits = [min(due) - stamp, *(one for one in (again, retry) if one is not None)]
-        return max(0.05, min(waits))
+        return max(0.05, _soonest(min(due) - stamp, again, retry) or 0.0)
 
     async def _act(self, case: plan.Case, decision: Decision, watch: Watch) -> float | None:
         active = next((one for one in case.rollbacks if _is_open(one, case.policy)), None)
@@ -264,8 +261,7 @@ class Reconciler:
                 waits.append(RETRY_SECONDS)
                 continue
             workload = None if isinstance(found, Failure) else found
-            is_begun = bool(one.status.steps) and one.metadata.name == plan.name_of(one.spec)
-            if is_begun or workload is None:
+            if (one.status.steps and _is_named(one)) or workload is None:
                 done = await self.executor.carry_on(one, workload, None)
             else:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
@@ -288,7 +284,7 @@ class Reconciler:
         if failure.kind is FailureKind.REJECTED:
             refused = status.not_ready(Reason.READ_FAILED, failure.message)
             await self._report(policy, status.Seen(refused))
-        return failure.retry_after or RETRY_SECONDS
+        return failure.wait
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
@@ -366,8 +362,7 @@ def _unwritten(name: str, written: RollbackPolicy | Failure) -> float | None:
     if not isinstance(written, Failure) or written.kind is FailureKind.GONE:
         return None
     _log.warning("%s: status not written: %s", name, written.message)
-    soon = 0.2 if written.kind is FailureKind.CONFLICT else RETRY_SECONDS
-    return written.retry_after or soon
+    return written.wait
 
 
 def _left_on(ended: Rollback | Failure) -> float | None:
@@ -388,13 +383,15 @@ def _is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
     return plan.is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
 
 
+def _is_named(rollback: Rollback) -> bool:
+    """Tell whether a Rollback has the name that the operator would give it."""
+    return rollback.metadata.name == plan.name_of(rollback.spec)
+
+
 def _is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:
     """Tell whether this policy decided a Rollback: the operator's rights are not lent to others."""
-    is_begun = bool(rollback.status.steps)
-    return rollback.metadata.name == plan.name_of(rollback.spec) and (
-        is_begun
-        or (
-            rollback.spec.policy_ref.uid == policy.metadata.uid
-            and rollback.spec.remedy in policy.spec.remedies
-        )
+    is_decided = (
+        rollback.spec.policy_ref.uid == policy.metadata.uid
+        and rollback.spec.remedy in policy.spec.remedies
     )
+    return _is_named(rollback) and (bool(rollback.status.steps) or is_decided)

@@ -25,8 +25,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Workload
 from rollback_operator.core.watch import Watch, open_watch
-from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, RETRY_SECONDS, Again, Executor
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
+from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
 from tests.builders import at, make_rollback, make_step, make_workload
 from tests.fakes import (
     CONFLICT,

@@ -5,6 +5,7 @@ meant. Not guarded by resourceVersion: a rollout's status updates would refuse h
 nor by generation: an autoscaler moves it.
 """
 
+import asyncio
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import Remedy, Rollback, StoredStrategy
@@ -35,17 +36,17 @@ class ApiWorkloads:
         if isinstance(raw, Failure):
             return raw
         selector = _selector(raw)
-        sets = await self._api.get(
-            f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector
+        sets, pods, scalers = await asyncio.gather(
+            self._api.get(
+                f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector
+            ),
+            self._api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector),
+            self._api.get(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"),
         )
         if isinstance(sets, Failure):
             return sets
-        pods = await self._api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)
         if isinstance(pods, Failure):
             return pods
-        scalers = await self._api.get(
-            f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
-        )
         if isinstance(scalers, Failure):
             return scalers
         owned = _owned(sets, raw["metadata"]["uid"])

@@ -60,14 +60,12 @@ class Reason(StrEnum):
     OLD_REVISION_FAILS_TOO = "OldRevisionFailsToo"
     FEW_PODS_AFFECTED = "FewPodsAffected"
     TRAFFIC_SPIKE = "TrafficSpike"
-    FAULT_CEASED = "FaultCeased"
     EVIDENCE_GATHERING = "EvidenceGathering"
     UNAVAILABLE = "Unavailable"
     STUCK_ROLLOUT = "StuckRollout"
     ENVIRONMENT_PREVENTS_PODS = "EnvironmentPreventsPods"
 
     # Why a wanted rollback is not made.
-    OBSERVE_MODE = "ObserveMode"
     ALREADY_ROLLED_BACK = "AlreadyRolledBack"
     ROLLBACK_ACTIVE = "RollbackActive"
     IS_A_ROLLBACK = "IsARollback"

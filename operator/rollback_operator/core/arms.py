@@ -62,7 +62,12 @@ def ceiling(control: Control, route: str | None) -> float:
     """Compute the highest error rate that the control itself makes plausible."""
     known = past(control, route)
     mean = known.errors / known.requests if known.requests else 0.0
-    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * max(mean, known.worst_minute)))
+    return plausible(max(mean, known.worst_minute))
+
+
+def plausible(rate: float) -> float:
+    """Give the error rate up to which a revision does as well as one that had this rate."""
+    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * rate))
 
 
 def past(control: Control, route: str | None) -> RouteControl:

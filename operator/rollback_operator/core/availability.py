@@ -59,12 +59,7 @@ def availability(workload: Workload, since: Since, patience: Patience, now: floa
         patience: limits, seconds.
         now: seconds since the epoch.
     """
-    current = workload.current
-    pods = [
-        pod
-        for pod in workload.pods
-        if current is not None and pod.pod_hash == current.pod_hash and not pod.terminating
-    ]
+    pods = [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
     environment = workload.deployment.failed_create or next(
         (p.environment for p in pods if p.environment), ""
     )
@@ -97,7 +92,7 @@ def _outage(
     )
 
 
-def _stuck(  # the order of its arguments is that of availability()
+def _stuck(
     workload: Workload, pods: Sequence[Pod], since: Since, patience: Patience, now: float
 ) -> Availability | None:
     deployment = workload.deployment

@@ -112,8 +112,7 @@ def _missing(watch: Watch, workload: Workload, now: float) -> Verdict | None:
             f"Prometheus' clock differs by {watch.skew:+.1f} s from the operator's, more than the "
             f"scrape interval of {interval:.0f} s: set both by NTP",
         )
-    current = workload.current
-    pods = [pod for pod in watch.pods if current and pod.pod_hash == current.pod_hash]
+    pods = workload.current_of(watch.pods)
     newest = watch.evidence.newest_of(pod.name for pod in pods)
     ready = [pod for pod in pods if pod.ready]
     patience = SETTLING_SECONDS + STALE_INTERVALS * interval
@@ -139,9 +138,7 @@ def _missing(watch: Watch, workload: Workload, now: float) -> Verdict | None:
 
 
 def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
-    current = workload.current
-    new_hash = current.pod_hash if current is not None else ""
-    new = {pod.name: pod for pod in watch.pods if pod.pod_hash == new_hash}
+    new = {pod.name: pod for pod in workload.current_of(watch.pods)}
     old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
     judged = [one for one in watch.evidence.increments if one.route not in question.excluded_routes]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Health, LedgerEntry, Rollback, VerdictValue
+from rollback_operator.api.v1alpha1 import Health, LedgerEntry, Revision, Rollback, VerdictValue
 from rollback_operator.core.model import ReplicaSet, Workload
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
@@ -51,17 +51,20 @@ def _first_seen(
     return _entry(replica_set, Health.UNKNOWN, "", now)
 
 
-def _entry(replica_set: ReplicaSet, health: Health, reason: str, now: datetime) -> LedgerEntry:
-    return LedgerEntry(
+def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
+    """Describe a ReplicaSet as the revision that it is."""
+    return Revision(
         number=replica_set.revision,
         template_hash=replica_set.pod_hash,
         digest=replica_set.template.digest,
         release=replica_set.template.release,
         images=list(replica_set.template.images),
-        since=now,
-        health=health,
-        reason=reason,
+        since=since,
     )
+
+
+def _entry(replica_set: ReplicaSet, health: Health, reason: str, now: datetime) -> LedgerEntry:
+    return LedgerEntry(**dict(revision_of(replica_set, now)), health=health, reason=reason)
 
 
 def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:

@@ -85,17 +85,17 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
     found: list[str] = []
     above: list[tuple[str, MatrixCondition]] = []
     for index, rule in enumerate(rules):
-        for number, condition in enumerate(rule.when):
-            field = f"spec.matrix[{index}].when[{number}]"
+        here = [
+            (f"spec.matrix[{index}].when[{number}]", one) for number, one in enumerate(rule.when)
+        ]
+        for field, condition in here:
             hiding = next((path for path, one in above if _hides(one, condition)), None)
             if hiding is not None:
                 found.append(
                     f"{field} can never match, since {hiding} matches first whenever it would: "
                     "thresholds must fall from the worst severity to the mildest"
                 )
-        above += [
-            (f"spec.matrix[{index}].when[{number}]", one) for number, one in enumerate(rule.when)
-        ]
+        above += here
     return found
 
 

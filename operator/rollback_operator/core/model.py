@@ -4,7 +4,7 @@ Values only. Who judges them is judge.py; who makes them from the API server's d
 Prometheus' answers is projections.py and the adapters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rollback_operator.api.reasons import Reason
@@ -20,6 +20,10 @@ class Template:
     """Of the template without annotations: a restart is the same release."""
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
+
+    def image_of(self, container: str | None) -> str | None:
+        """Give the image that a container is to run; None: there is no such container."""
+        return dict(zip(self.containers, self.images, strict=True)).get(container or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,9 @@ class Workload:
         digest = self.deployment.template.digest
         return next((one for one in self.replica_sets if one.template.digest == digest), None)
 
-    def pods_of(self, pod_hashes: frozenset[str]) -> tuple[Pod, ...]:
-        """Give the pods that belong to the ReplicaSets with these hashes."""
-        return tuple(pod for pod in self.pods if pod.pod_hash in pod_hashes)
+    def current_of(self, pods: Iterable[Pod]) -> tuple[Pod, ...]:
+        """Choose the pods of the Deployment's template; none before it has a ReplicaSet."""
+        current = self.current
+        if current is None:
+            return ()
+        return tuple(pod for pod in pods if pod.pod_hash == current.pod_hash)

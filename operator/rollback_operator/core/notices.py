@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.reasons import ConditionType, EventReason
 from rollback_operator.api.v1alpha1 import (
     Health,
     Outcome,
@@ -13,6 +13,8 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
+from rollback_operator.core.ledger import health_of
+from rollback_operator.core.status import QUIET
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,7 @@ def policy_notices(
 
 def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision) -> list[Notice]:
     refusal = decision.refusal
-    if refusal is not None and refusal.reason not in (
-        Reason.ALREADY_ROLLED_BACK,
-        Reason.ROLLBACK_ACTIVE,
-    ):
+    if refusal is not None and refusal.reason not in QUIET:
         return [Notice(EventReason.ROLLBACK_REFUSED, message, True)]
     if decision.response is Response.INVESTIGATE:
         return [Notice(EventReason.INVESTIGATION_NEEDED, f"{decision.severity}: {message}", True)]
@@ -64,8 +63,7 @@ def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision
 
 
 def _health(status: RollbackPolicyStatus) -> Health | None:
-    release = status.revision.release if status.revision else ""
-    return next((one.health for one in status.revisions if one.release == release), None)
+    return health_of(status.revisions, status.revision.release) if status.revision else None
 
 
 def started(rollback: Rollback) -> Notice:

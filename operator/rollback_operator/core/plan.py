@@ -326,14 +326,14 @@ def _told(remedy: Remedy) -> str:
 
 def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
     template = workload.deployment.template
-    images = dict(zip(template.containers, template.images, strict=True))
-    if remedy.container not in images:
+    image = template.image_of(remedy.container)
+    if image is None:
         return Refusal(
             Reason.UNKNOWN_CONTAINER,
             f"the pod template has no container {remedy.container!r}, only "
-            f"{', '.join(images)}: correct spec.remedies[].container",
+            f"{', '.join(template.containers)}: correct spec.remedies[].container",
         )
-    if images[remedy.container] == remedy.image:
+    if image == remedy.image:
         return Refusal(Reason.ALREADY_AT_TARGET, f"{remedy.container} runs {remedy.image} already")
     return None
 

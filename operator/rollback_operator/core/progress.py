@@ -19,11 +19,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import conditions
 from rollback_operator.core.arms import (
-    CEILING_TIMES,
-    LEAST_CEILING,
     LEAST_REQUESTS,
-    MOST_CEILING,
     in_order,
+    plausible,
     total,
 )
 from rollback_operator.core.evidence import Evidence, Increment
@@ -37,7 +35,6 @@ EXPRESS_SURGE = "100%"
 RECENT_SECONDS = 60.0
 UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
-ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +110,9 @@ def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
             return Done(f"{deployment.replicas} replicas are wanted")
         is_ours = deployment.template.digest == rollback.spec.from_revision.digest
         return Act(StepName.SCALE) if is_ours else moved(rollback)
-    template = deployment.template
-    images = dict(zip(template.containers, template.images, strict=True))
-    if images.get(remedy.container or "") == remedy.image:
+    if deployment.template.image_of(remedy.container) == remedy.image:
         return Done(f"{remedy.container} is to run {remedy.image}")
-    if template.digest != rollback.spec.from_revision.digest:
+    if deployment.template.digest != rollback.spec.from_revision.digest:
         return moved(rollback)
     return Act(StepName.PIN_IMAGE)
 
@@ -127,19 +122,20 @@ def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> 
         return moved(rollback)
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
-    begun = step_status(rollback, StepName.ROLLOUT_COMPLETE)
-    if begun is not None and now - begun.started_time > _limit(rollback):
+    if _is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
         return End(
             Outcome.NOT_RECOVERED,
             Reason.ROLLOUT_TIMED_OUT,
-            f"the rollout was not complete after {_limit(rollback).seconds} s: "
+            f"the rollout was not complete after {rollback.spec.verification.timeout_seconds} s: "
             f"{deployment.available} of {deployment.replicas} replicas are available",
         )
     return Wait()
 
 
-def _limit(rollback: Rollback) -> timedelta:
-    return timedelta(seconds=rollback.spec.verification.timeout_seconds)
+def _is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
+    begun = step_status(rollback, step)
+    limit = timedelta(seconds=rollback.spec.verification.timeout_seconds)
+    return begun is not None and now - begun.started_time > limit
 
 
 def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
@@ -157,8 +153,7 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     if target is not None:
         return deployment.template.digest != target.digest
     if remedy.image is not None:
-        images = dict(zip(deployment.template.containers, deployment.template.images, strict=True))
-        return images.get(remedy.container or "") != remedy.image
+        return deployment.template.image_of(remedy.container) != remedy.image
     return deployment.template.digest != rollback.spec.from_revision.digest
 
 
@@ -194,8 +189,7 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
         return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
     if is_enough and errors <= ceiling * requests:
         return End(Outcome.VERIFIED, Reason.RECOVERED, said)
-    begun = step_status(rollback, StepName.VERIFY)
-    if begun is None or now - begun.started_time <= _limit(rollback):
+    if not _is_out_of_time(rollback, StepName.VERIFY, now):
         return Wait()
     if is_enough:
         return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
@@ -231,14 +225,12 @@ def _ceiling(rollback: Rollback) -> float:
     trigger = rollback.spec.trigger
     if not trigger.control_requests:
         return UNKNOWN_CEILING
-    past = trigger.control_errors / trigger.control_requests
-    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * past))
+    return plausible(trigger.control_errors / trigger.control_requests)
 
 
 def without_evidence(rollback: Rollback, now: datetime) -> Next:
     """Wait for evidence on the restored revision, and not for ever."""
-    begun = step_status(rollback, StepName.VERIFY)
-    if begun is not None and now - begun.started_time > _limit(rollback):
+    if _is_out_of_time(rollback, StepName.VERIFY, now):
         return End(
             Outcome.UNKNOWN,
             Reason.NOT_YET_READ,

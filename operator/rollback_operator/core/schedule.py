@@ -27,8 +27,7 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
     arrives. Later one look an interval sees them all.
     """
     interval = watch.evidence.interval
-    current = workload.current
-    new = [pod for pod in watch.pods if current and pod.pod_hash == current.pod_hash and pod.ready]
+    new = [pod for pod in workload.current_of(watch.pods) if pod.ready]
     seen = watch.evidence.seen
     is_urgent = now - watch.opened < YOUNG_SECONDS or _is_suspicious(verdict)
     awaited = [pod for pod in new if pod.name not in seen]

@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import conditions
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.ledger import health_of, last_known_good
-from rollback_operator.core.model import Missing, ReplicaSet, Workload
+from rollback_operator.core.ledger import health_of, last_known_good, revision_of
+from rollback_operator.core.model import Missing, Workload
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""
@@ -127,18 +127,7 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
         return old.revision
     is_same = old.revision is not None and old.revision.digest == current.template.digest
     since = old.revision.since if is_same and old.revision else seen.opened
-    return _as_revision(current, since)
-
-
-def _as_revision(replica_set: ReplicaSet, since: datetime | None) -> Revision:
-    return Revision(
-        number=replica_set.revision,
-        template_hash=replica_set.pod_hash,
-        digest=replica_set.template.digest,
-        release=replica_set.template.release,
-        images=list(replica_set.template.images),
-        since=since,
-    )
+    return revision_of(current, since)
 
 
 def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
@@ -146,11 +135,11 @@ def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
         return None
     current = seen.workload.current
     if current is not None and _health(old, seen) in (Health.GOOD, Health.ASSUMED):
-        return _as_revision(current, None)
+        return revision_of(current, None)
     found = last_known_good(seen.ledger, seen.workload)
     if found is None or health_of(seen.ledger, found.template.release) is None:
         return None
-    return _as_revision(found, None)
+    return revision_of(found, None)
 
 
 def _last_rollback(rollbacks: Sequence[Rollback]) -> LastRollback | None:

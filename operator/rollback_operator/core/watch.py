@@ -62,7 +62,7 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     # A pod that was unready for a moment has become ready long after its start: not the longest.
     startup = min(LONGEST_STARTUP_SECONDS, median_low(startups)) if startups else watch.startup
     restarted = watch.restarted_since
-    if restarted is None and _has_restarted(workload):
+    if restarted is None and any(pod.restarts for pod in workload.current_of(workload.pods)):
         restarted = now
     return replace(
         watch,
@@ -70,13 +70,6 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         restarted_since=restarted,
         startup=startup,
         pods=tuple(pods.values()),
-    )
-
-
-def _has_restarted(workload: Workload) -> bool:
-    current = workload.current
-    return current is not None and any(
-        pod.restarts > 0 for pod in workload.pods if pod.pod_hash == current.pod_hash
     )
 
 
