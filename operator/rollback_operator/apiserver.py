@@ -115,10 +115,13 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {_words(error)}")
         except ApiException as error:  # raised by some versions instead of an answer
-            return _failure(method, path, int(error.status or 0), str(error.body or ""), None)
+            return failure_of(
+                f"{method} {path}", int(error.status or 0), str(error.body or ""), None
+            )
         if answer.status >= _ERROR:
             retry = answer.headers.get("Retry-After")
-            return _failure(method, path, answer.status, content.decode(errors="replace"), retry)
+            body_text = content.decode(errors="replace")
+            return failure_of(f"{method} {path}", answer.status, body_text, retry)
         try:
             found = json.loads(content)
         except ValueError:
@@ -128,25 +131,35 @@ class ApiServer:
         return found
 
 
-def _failure(method: str, path: str, status: int, content: str, retry: str | None) -> Failure:
-    message, reason = content[:400], ""
+def failure_of(call: str, status: int, content: str, retry_after: str | None) -> Failure:
+    """Tell what a refusal means for the caller.
+
+    Args:
+        call: method and path.
+        status: of HTTP; 0 if there was none.
+        content: the body: a Status object, or whatever stands between us and the server.
+        retry_after: the header, if there was one.
+    """
+    message, reason, has_details = content[:400], "", True
     try:
         parsed = json.loads(content)
         message, reason = str(parsed.get("message", "")), str(parsed.get("reason", ""))
+        has_details = bool(parsed.get("details"))
     except (ValueError, AttributeError):
         pass
-    said = f"{method} {path}: {status} {reason} {message}".strip()
+    said = f"{call}: {status} {reason} {message}".strip()
     if status == _CONFLICT:
         kind = FailureKind.EXISTS if reason == "AlreadyExists" else FailureKind.CONFLICT
     elif status == _GONE:
         kind = FailureKind.GONE
-    elif status == _INVALID and method == "PATCH" and not message.strip(" :"):
-        kind = FailureKind.CONFLICT  # a failed `test` has no words of its own
+    elif status == _INVALID and call.startswith("PATCH ") and not has_details:
+        # A failed `test`: what makes an object invalid is told in the details, field by field.
+        kind = FailureKind.CONFLICT
     elif status in (_REQUEST_TIMEOUT, _TOO_MANY, 401) or status >= _SERVER_ERROR or not status:
         kind = FailureKind.UNAVAILABLE
     else:
         kind = FailureKind.REJECTED
-    after = float(retry) if retry is not None and retry.isdecimal() else None
+    after = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
     return Failure(kind, said, after)
 
 

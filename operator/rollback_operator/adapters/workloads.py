@@ -83,8 +83,10 @@ class ApiWorkloads:
         plain = [*_guard(raw), {"op": "replace", "path": "/spec/template", "value": template}]
         if surge is not None:
             express = await self._patch(rollback, [*plain, *_strategy(surge)])
-            refused = isinstance(express, Failure) and express.kind is FailureKind.REJECTED
-            if not refused:
+            # A patch that cannot be applied is answered like a test that failed; the plain one,
+            # guarded by itself, tells the two apart.
+            refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
+            if not isinstance(express, Failure) or express.kind not in refused:
                 return express
         return await self._patch(rollback, plain)
 
