@@ -13,13 +13,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab import access, packages
 from lab.binaries import HERE, control_plane_program, programs
 from lab.ports import free_ports
-from lab.workspace import KeeperClient, Program, Workspace
+from lab.workspace import KeeperClient, Occupant, Program, Workspace
 
 SERVICE_RANGE = "10.96.0.0/16"
 FAKE_NODE = "kwok.x-k8s.io/node"
@@ -198,7 +196,7 @@ class Core:
         self.keeper.start(Program(name, (str(self._program(name)), *flags)))
 
 
-class ControlPlane:
+class ControlPlane(Occupant):
     """A control plane for the time of a `with` block.
 
     `apiserver_flags` are added to the API server's own, for example an audit log.
@@ -211,22 +209,11 @@ class ControlPlane:
             packages.ensure(packages.CONTROL_PLANE)
         for name in ("etcd", "kube-apiserver", "kube-controller-manager"):
             control_plane_program(name)
-        self._workspace = workspace or Workspace("cp")
-        self._owns_workspace = workspace is None
+        super().__init__(workspace, "cp")
         self._apiserver_flags = apiserver_flags
         self._core: Core | None = None
 
-    def __enter__(self) -> Self:
-        if self._owns_workspace:
-            self._workspace.__enter__()
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def _start(self) -> None:
+    def _open(self) -> None:
         port, client, peer = free_ports(3)
         self._core = Core(
             self._workspace.directory,
@@ -240,15 +227,6 @@ class ControlPlane:
         self._core.wait_for_server()
         self._core.start_controllers()
         self._core.wait_for_controllers()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._owns_workspace:
-            self._workspace.end()
 
     @property
     def core(self) -> Core:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab import access, cgroups, machine, node_config, oci, packages, prometheus_server
 from lab.binaries import programs
@@ -18,14 +16,14 @@ from lab.errors import LabError
 from lab.namespace import network_of
 from lab.postgres_server import Postgres
 from lab.session import NODE, Session
-from lab.workspace import KeeperClient, Program, Workspace
+from lab.workspace import KeeperClient, Occupant, Program, Workspace
 
 BOOT = Path(__file__).with_name("node_boot.py")
 SOCKET = "node.sock"
 TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
 
 
-class Node:
+class Node(Occupant):
     """A node for the time of a `with` block; `.session` says how to reach it."""
 
     def __init__(self, workspace: Workspace | None = None, kwok_nodes: int = 0) -> None:
@@ -33,8 +31,7 @@ class Node:
         packages.ensure({**packages.NODE, **packages.POSTGRES})
         for name in ("cluster", "coredns", "prometheus"):
             programs(name)
-        self._workspace = workspace or Workspace("node")
-        self._owns_workspace = workspace is None
+        super().__init__(workspace, "node")
         self._kwok_nodes = kwok_nodes
         self._session: Session | None = None
 
@@ -43,24 +40,8 @@ class Node:
         assert self._session is not None, "use Node as a context manager"
         return self._session
 
-    def __enter__(self) -> Self:
-        if self._owns_workspace:
-            self._workspace.__enter__()
-        try:
-            self._session = self._start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._owns_workspace:
-            self._workspace.end()
+    def _open(self) -> None:
+        self._session = self._start()
 
     def _start(self) -> Session:
         directory = self._workspace.directory

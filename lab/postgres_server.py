@@ -12,13 +12,11 @@ import secrets
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab import packages
 from lab.errors import LabError
 from lab.ports import free_ports
-from lab.workspace import KeeperClient, Program, Workspace
+from lab.workspace import KeeperClient, Occupant, Program, Workspace
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 DATABASE = "tickettoken"
@@ -28,7 +26,7 @@ NAME = "postgres"
 ACCESS = "local all all trust\nhost all all 0.0.0.0/0 scram-sha-256\n"
 
 
-class Postgres:
+class Postgres(Occupant):
     """A PostgreSQL for the time of a `with` block.
 
     `listen` is a list of addresses; clients are told the first. `keeper` starts it elsewhere than
@@ -43,8 +41,7 @@ class Postgres:
         port: int | None = None,
     ) -> None:
         packages.ensure(packages.POSTGRES)
-        self._workspace = workspace or Workspace("postgres")
-        self._owns_workspace = workspace is None
+        super().__init__(workspace, "postgres")
         self._keeper = keeper or self._workspace.keeper
         self._listen = listen
         self.host = listen.split(",", maxsplit=1)[0]
@@ -66,25 +63,9 @@ class Postgres:
         """The owner's DSN under another name of the server, such as a Service's."""
         return f"postgresql://{OWNER}:{self.password}@{host}:{port}/{DATABASE}"
 
-    def __enter__(self) -> Self:
-        if self._owns_workspace:
-            self._workspace.__enter__()
-        try:
-            self.begin()
-            self.wait()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._owns_workspace:
-            self._workspace.end()
+    def _open(self) -> None:
+        self.begin()
+        self.wait()
 
     def begin(self) -> None:
         """Make the data folder and start the server, without waiting for it."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 import signal
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab.access import http_ok
 from lab.binaries import programs
 from lab.ports import free_ports
-from lab.workspace import KeeperClient, Program, Workspace
+from lab.workspace import KeeperClient, Occupant, Program, Workspace
 
 EMPTY = "global: {scrape_interval: 5s}\n"
 NAME = "prometheus"
@@ -40,14 +38,13 @@ def program(directory: Path, listen: str) -> Program:
     )
 
 
-class Prometheus:
+class Prometheus(Occupant):
     """A Prometheus for the time of a `with` block."""
 
     def __init__(self, config: str = EMPTY, workspace: Workspace | None = None) -> None:
         programs("prometheus")
         self._config = config
-        self._workspace = workspace or Workspace("prometheus")
-        self._owns_workspace = workspace is None
+        super().__init__(workspace, "prometheus")
         self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
 
     @property
@@ -67,27 +64,11 @@ class Prometheus:
     def _keeper(self) -> KeeperClient:
         return self._workspace.keeper
 
-    def __enter__(self) -> Self:
-        if self._owns_workspace:
-            self._workspace.__enter__()
-        try:
-            self.directory.mkdir()
-            self._write(self._config)
-            self._keeper.start(program(self.directory, self.url.removeprefix("http://")))
-            self._wait()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._owns_workspace:
-            self._workspace.end()
+    def _open(self) -> None:
+        self.directory.mkdir()
+        self._write(self._config)
+        self._keeper.start(program(self.directory, self.url.removeprefix("http://")))
+        self._wait()
 
     def reload(self, config: str | None = None) -> None:
         """Take a new configuration. New targets are scraped after about five seconds."""

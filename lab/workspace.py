@@ -269,3 +269,34 @@ def end_detached(directory: Path) -> None:
         connection.sendall(b'{"do": "end"}\n')
         while connection.recv(4096):
             pass
+
+
+class Occupant:
+    """What runs in a workspace for the time of a `with` block: in its own, or in another's."""
+
+    def __init__(self, workspace: Workspace | None, kind: str) -> None:
+        self._workspace = workspace or Workspace(kind)
+        self._owns_workspace = workspace is None
+
+    def _open(self) -> None:
+        """Start what it is; what it leaves behind when it fails ends with the workspace."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        if self._owns_workspace:
+            self._workspace.__enter__()
+        try:
+            self._open()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._owns_workspace:
+            self._workspace.end()
