@@ -118,3 +118,11 @@ def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:.0f} s still not: {what} (last seen: {found!r})")
         time.sleep(every)
+
+
+def throughout(seconds: float, fault: Callable[[], object]) -> None:
+    """See at each moment that there is no fault."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not fault(), fault()
+        time.sleep(0.25)

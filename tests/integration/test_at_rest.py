@@ -1,9 +1,12 @@
-"""At rest an operator writes nothing but its Lease; it has the rights that it uses, no others."""
+"""At rest an operator writes nothing but its Lease; it has the rights that it uses, no others.
+
+Nothing here may use the module's cluster-wide operator: it would work on these namespaces too, and
+whose calls are whose could not be told.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from rollback_operator.projections import template_of
-from tests.integration.api import Object, eventually, policies, rollbacks
+from tests.integration.api import Object, eventually, policies, rollbacks, throughout
 from tests.integration.api_proxy import ApiProxy, Call
 from tests.integration.operator_process import OperatorProcess, Options, Zygote
 from tests.integration.service import API_VERSION, Service, outcome
 from tests.integration.stand import Stand, rights
-from tests.integration.traffic import BAD, GOOD
+from tests.integration.traffic import BAD
 
 pytestmark = [pytest.mark.xdist_group("at-rest"), pytest.mark.timeout(240)]
 
@@ -50,14 +53,6 @@ def running(
     finally:
         process.kill()
         proxy.stop()
-
-
-def throughout(seconds: float, fault: Callable[[], object]) -> None:
-    """See at each moment that there is no fault."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert not fault(), fault()
-        time.sleep(0.25)
 
 
 def unrelated(calls: Iterable[Call]) -> list[str]:
@@ -116,38 +111,6 @@ def test_a_hundred_policies_at_rest_cost_nothing_but_the_lease(
 def all_are_ready(stand: Stand, namespace: str) -> bool:
     listed = stand.api.get(policies(namespace))["items"]
     return all("conditions" in one["status"] for one in listed)
-
-
-# -- a healthy release under watch -----------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("operator")
-def test_a_healthy_release_under_watch_changes_no_status_once_it_has_settled(
-    service: Service,
-) -> None:
-    service.deploy(replicas=2)
-    service.remember()
-    service.adopt()
-    service.roll_out("v2", GOOD)
-    service.wait_for_rollout()
-    eventually(lambda: settled(service), "the new release does well", 60.0)
-    before = service.policy()["metadata"]["resourceVersion"]
-
-    throughout(QUIET_SECONDS, lambda: changed(service, before))
-
-    assert service.status()["verdict"] == "Watching"
-    assert service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
-
-
-def settled(service: Service) -> bool:
-    images = service.status()["revision"].get("images", [""])
-    is_clean = service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
-    return is_clean and images[0].endswith(":v2")
-
-
-def changed(service: Service, before: str) -> Object | None:
-    found = service.policy()
-    return None if found["metadata"]["resourceVersion"] == before else found["status"]
 
 
 # -- rights ----------------------------------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""A healthy release under watch: looked at again and again, written about once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.api import Object, eventually, throughout
+from tests.integration.service import Service
+from tests.integration.traffic import GOOD
+
+pytestmark = [pytest.mark.xdist_group("under-watch"), pytest.mark.timeout(240)]
+
+QUIET_SECONDS = 20.0
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_healthy_release_under_watch_changes_no_status_once_it_has_settled(
+    service: Service,
+) -> None:
+    service.deploy(replicas=2)
+    service.remember()
+    service.adopt()
+    service.roll_out("v2", GOOD)
+    service.wait_for_rollout()
+    eventually(lambda: settled(service), "the new release does well", 60.0)
+    before = service.policy()["metadata"]["resourceVersion"]
+
+    throughout(QUIET_SECONDS, lambda: changed(service, before))
+
+    assert service.status()["verdict"] == "Watching"
+    assert service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
+
+
+def settled(service: Service) -> bool:
+    images = service.status()["revision"].get("images", [""])
+    is_clean = service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
+    return is_clean and images[0].endswith(":v2")
+
+
+def changed(service: Service, before: str) -> Object | None:
+    found = service.policy()
+    return None if found["metadata"]["resourceVersion"] == before else found["status"]
