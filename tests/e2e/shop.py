@@ -15,7 +15,7 @@ from lab.tickets import TicketService, wait_for
 
 GOOD = "v1.2.3"
 # What the operator wants to have seen of a release before it compares another one with it.
-PAST_SECONDS = 65
+PAST_SECONDS = 75
 DECISION_SECONDS = 120
 OUTCOME_SECONDS = 180
 SALES_SECONDS = 30

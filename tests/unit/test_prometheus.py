@@ -397,7 +397,7 @@ async def test_minutes_are_added_up(provider: Provider, metrics: PrometheusMetri
     found = await metrics.read_control(query(provider), T0)
 
     assert isinstance(found, Control)
-    assert found.seconds == 180
+    assert found.seconds == 120  # the first of them may have had one second
     assert found.busiest_minute == 6.0
     buy = found.routes["/buy"]
     assert (buy.requests, buy.errors) == (419.0, 50.0)

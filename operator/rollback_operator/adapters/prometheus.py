@@ -407,7 +407,8 @@ def _control(requests_by: Minutes, errors_by: Minutes) -> Control:
     pooled, failed = _pooled(requests_by), _pooled(errors_by)
     served = [amount for amount in pooled.values() if amount > 0]
     return Control(
-        seconds=len(served) * MINUTE_SECONDS,
+        # The first minute with traffic may have begun with its last second.
+        seconds=max(0, len(served) - 1) * MINUTE_SECONDS,
         routes=routes,
         busiest_minute=max(served, default=0.0) / MINUTE_SECONDS,
         pooled=_route(pooled, failed),

@@ -16,6 +16,8 @@ from rollback_operator.core.watch import Watch
 
 LIMIT = 10
 ENOUGH_REQUESTS = 100
+SETTLED_SECONDS = 600.0
+"""A release older than this at the first look is no rollout any more, whatever its pods do."""
 
 
 def entries(
@@ -35,20 +37,33 @@ def entries(
         entry = healths.get(release)
         if release in bad and (entry is None or entry.health not in (Health.GOOD, Health.BAD)):
             entry = _entry(replica_set, Health.BAD, f"rolled back by {bad[release]}", now)
-        if entry is None and current is not None and replica_set.name == current.name:
-            entry = _first_seen(known, workload, replica_set, now)
+        if current is not None and replica_set.name == current.name:
+            seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
+            entry = _adopted(seen) if _is_adopted(seen, known, workload) else seen
         if entry is not None:
             found.append(_renumbered(entry, replica_set))
     return found[:LIMIT]
 
 
-def _first_seen(
-    known: Sequence[LedgerEntry], workload: Workload, replica_set: ReplicaSet, now: datetime
-) -> LedgerEntry:
-    if not known and workload.deployment.is_rolled_out:
-        # Adoption: it was running and available before this policy looked at it.
-        return _entry(replica_set, Health.ASSUMED, "was running when the policy began", now)
-    return _entry(replica_set, Health.UNKNOWN, "", now)
+def _is_adopted(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> bool:
+    """Tell whether the release was there before this policy had a say in it, and runs.
+
+    The first look may come before its pods are ready, or while the controller has not observed a
+    change yet: what it was before decides, not that one look. A young release with an older one to
+    go back to is under watch instead.
+    """
+    is_first = all(one.release == entry.release for one in known)
+    if entry.health is not Health.UNKNOWN or not is_first or not workload.deployment.is_rolled_out:
+        return False
+    current = workload.current
+    age = entry.since.timestamp() - current.created if current and entry.since else 0.0
+    others = [one for one in workload.replica_sets if one.template.release != entry.release]
+    return not known or not others or age >= SETTLED_SECONDS
+
+
+def _adopted(entry: LedgerEntry) -> LedgerEntry:
+    reason = "was running when the policy began"
+    return entry.model_copy(update={"health": Health.ASSUMED, "reason": reason})
 
 
 def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:

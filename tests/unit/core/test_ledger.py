@@ -39,6 +39,7 @@ def healths(found) -> dict[str, Health]:
 
 
 ROLLING = make_workload(deployment=make_deployment(updated=1, available=3))
+ONLY = (make_replica_set("v2"),)
 ROLLED_BACK = make_rollback()
 
 
@@ -47,6 +48,11 @@ ROLLED_BACK = make_rollback()
     [
         ([], make_workload(), [], {"v2": ASSUMED}),
         ([], ROLLING, [], {"v2": UNKNOWN}),
+        ([make_entry("v2", UNKNOWN, since=at(5))], make_workload(), [], {"v2": UNKNOWN}),
+        ([make_entry("v2", UNKNOWN, since=at(900))], make_workload(), [], {"v2": ASSUMED}),
+        ([make_entry("v2", UNKNOWN)], make_workload(older=()), [], {"v2": ASSUMED}),
+        ([make_entry("v2", UNKNOWN)], replace(ROLLING, replica_sets=ONLY), [], {"v2": UNKNOWN}),
+        ([make_entry("v2", BAD)], make_workload(older=()), [], {"v2": BAD}),
         ([make_entry("v1")], make_workload(), [], {"v2": UNKNOWN, "v1": GOOD}),
         ([make_entry("v1")], make_workload(older=()), [], {"v2": UNKNOWN}),
         (
@@ -68,6 +74,11 @@ ROLLED_BACK = make_rollback()
     ids=[
         "adoption: it was running",
         "adoption in the middle of a rollout",
+        "a rollout that adoption fell into stays under watch when it is complete",
+        "adoption of an old release whose pods were not ready at that moment",
+        "adoption of the first release of all, as soon as it runs",
+        "the first release of all, before it runs",
+        "the first release of all, known bad",
         "a new revision",
         "a ReplicaSet that is gone is forgotten",
         "rolled back",
