@@ -249,6 +249,7 @@ def test_what_is_dumped_can_be_read_again(resource) -> None:
         (Remedy, {"type": "PinImage", "image": "x"}, "takes ['container', 'image']"),
         (Remedy, {"type": "Scale", "replicas": 3, "image": "x"}, "takes ['replicas']"),
         (CounterSignal, {"metric": "x", "matchers": {"a-b": "c"}}, "'a-b' is no label name"),
+        (CounterSignal, {"metric": "x", "matchers": {"code": "=~5(.."}}, "no regular expression"),
         (CounterSignal, {"metric": "rate(x[5m])"}, "metric"),
     ],
 )

@@ -355,13 +355,41 @@ async def test_values_are_escaped_and_stay_in_their_quotes(
     )
 
 
-async def test_no_matcher_leads_out_of_the_namespace(
+async def test_a_matcher_may_begin_with_its_operator(
     provider: Provider, metrics: PrometheusMetrics
 ) -> None:
     provider.answer = by_metric([series((T0, "1"))])
-    signal = CounterSignal(metric="requests_total", matchers={"namespace": "kube-system"})
+    matchers = {"code": "=~5..", "method": "!=HEAD", "path": "!~/health.*"}
+    signal = CounterSignal(metric="requests_total", matchers=matchers)
+
+    await metrics.read(query(provider, requests=signal, pods=("p",)), 60)
+
+    assert provider.queries.count(
+        'requests_total{code=~"5..",method!="HEAD",namespace="production",path!~"/health.*",'
+        'pod=~"p"}[60s]'
+    )
+
+
+async def test_without_a_pod_label_no_pod_is_matched(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([series((T0, "1"))])
+
+    await metrics.read(query(provider, labels=SignalLabels(pod="")), 60)
+
+    assert provider.queries
+    assert not any("=~" in text for text in provider.queries)
+
+
+@pytest.mark.parametrize("value", ["kube-system", "=~.*", "!=x"])
+async def test_no_matcher_leads_out_of_the_namespace(
+    provider: Provider, metrics: PrometheusMetrics, value: str
+) -> None:
+    provider.answer = by_metric([series((T0, "1"))])
+    signal = CounterSignal(metric="requests_total", matchers={"namespace": value})
 
     await metrics.read(query(provider, requests=signal), 60)
+    assert all('namespace="production"' in text for text in provider.queries)
 
     assert not any("kube-system" in text for text in provider.queries)
 

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
+from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.core.model import (
     Control,
     Counters,
@@ -338,17 +338,18 @@ def _refused(message: str) -> Missing:
 
 
 def _selector(query: CounterQuery, signal: CounterSignal) -> str:
-    pods = "|".join(query.pods)
-    return (
-        f"{signal.metric}{{{_matchers(signal, query.namespace)},"
-        f"{query.labels.pod}=~{json.dumps(pods)}}}"
-    )
+    matchers = _matchers(signal, query.namespace)
+    if query.labels.pod and query.pods:
+        matchers += f",{query.labels.pod}=~{json.dumps('|'.join(query.pods))}"
+    return f"{signal.metric}{{{matchers}}}"
 
 
 def _matchers(signal: CounterSignal, namespace: str) -> str:
     pairs = {**signal.matchers, "namespace": namespace}
+    split = {name: split_matcher(value) for name, value in pairs.items()}
     return ",".join(
-        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(pairs.items())
+        f"{name}{operator}{json.dumps(operand, ensure_ascii=False)}"
+        for name, (operator, operand) in sorted(split.items())
     )
 
 

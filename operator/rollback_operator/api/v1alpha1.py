@@ -42,11 +42,28 @@ def _cel(rule: str, message: str, field_path: str | None = None) -> Any:
     return found | ({"fieldPath": field_path} if field_path else {})
 
 
-def _label_names(matchers: dict[str, str]) -> dict[str, str]:
-    for name in matchers:
+_OPERATORS = ("=~", "!~", "!=")
+
+
+def _matchers(matchers: dict[str, str]) -> dict[str, str]:
+    for name, value in matchers.items():
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}", name):
             raise ValueError(f"{name!r} is no label name: letters, digits and underscores only")
+        operator, operand = split_matcher(value)
+        if "~" in operator:
+            try:
+                re.compile(operand)
+            except re.error as error:
+                raise ValueError(f"{name}: {operand!r} is no regular expression: {error}") from None
     return matchers
+
+
+def split_matcher(value: str) -> tuple[str, str]:
+    """Split a matcher's value into Prometheus' operator and its operand: '=~5..' -> '=~', '5..'."""
+    for operator in _OPERATORS:
+        if value.startswith(operator):
+            return operator, value[len(operator) :]
+    return "=", value
 
 
 class _Model(BaseModel):
@@ -222,17 +239,18 @@ class CounterSignal(_Model):
                 ]
             },
         ),
-        AfterValidator(_label_names),
+        AfterValidator(_matchers),
     ] = {}
-    """Labels that the series must carry, by exact value. The namespace and the target's pods are
-    always matched."""
+    """Labels that the series must carry: an exact value, or one with Prometheus' operator in front,
+    as `=~5..`, `!=200` or `!~2..`. The namespace and the target's pods are always matched."""
 
 
 class SignalLabels(_Model):
     """The labels that tell pods and routes apart."""
 
-    pod: LabelName = "pod"
-    """Holds the pod's name; a series without it cannot be told to a revision."""
+    pod: Annotated[str, Field(max_length=128, pattern=r"^([a-zA-Z_][a-zA-Z0-9_]*)?$")] = "pod"
+    """Holds the pod's name. Empty: the series have none (an ingress, a gateway); then the time
+    after the release is judged against the time before, which takes longer and blames less."""
     route: LabelName = "route"
     """Holds the route; without it all requests are judged together."""
 
