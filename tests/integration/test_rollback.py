@@ -161,6 +161,7 @@ def test_a_healthy_release_becomes_good_and_is_gone_back_to(
     assert service.rollbacks() == []
     assert operator.proxy.changes_of_deployments(service.namespace) == []
 
+    service.remember()  # what it was good for was shorter than a control must be
     service.roll_out("v3", BAD)
     assert outcome(service.wait_for_rollback())[0] == "Verified", service.told()
     assert service.image == "v2"
