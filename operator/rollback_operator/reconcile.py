@@ -6,14 +6,13 @@ core, and what is stored is stored before it is done.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Condition,
-    Health,
     MatrixSeverity,
     Mode,
     Outcome,
@@ -25,14 +24,12 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.core import ledger, notices, plan, schedule, status
-from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.judge import Question, judge
-from rollback_operator.core.model import Deployment, Workload
-from rollback_operator.core.opening import control_hashes, opened
+from rollback_operator.core import notices, plan, schedule, status
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import Around, not_found, readiness
-from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind, Store, Workloads
@@ -90,7 +87,7 @@ class Reconciler:
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
         left = await self._release_ended(rollbacks)
         active = next((one for one in rollbacks if plan.is_active(one)), None)
-        if active is None and not self._is_due(policy, deployment, now):
+        if active is None and not is_due(policy, deployment, now):
             self.watches.pop(key, None)
             seen = status.Seen(ready, rollbacks=_own(policy, rollbacks))
             return _soonest(left, await self._report(policy, seen))
@@ -99,9 +96,9 @@ class Reconciler:
             return await self._unread(policy, workload)
         if workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
-        case = self._case(policy, workload, rollbacks, now)
+        case = case_of(policy, workload, rollbacks, now)
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
-        watch = self._watch(case, source, now)
+        watch = watch_of(self.watches.get(key), case, source.url, now)
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
 
@@ -119,60 +116,19 @@ class Reconciler:
         found = await self.workloads.inspect(policy.metadata.namespace, name)
         return not isinstance(found, Failure) or found.kind is not FailureKind.GONE
 
-    def _is_due(self, policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-        """Tell whether a release is to be looked at: a new template, or one still under watch."""
-        known = policy.status.revision
-        if known is None or known.digest != deployment.template.digest or known.since is None:
-            return True
-        return (now - known.since).total_seconds() < policy.spec.safety.watch_seconds
-
-    def _case(
-        self,
-        policy: RollbackPolicy,
-        workload: Workload,
-        rollbacks: Sequence[Rollback],
-        now: datetime,
-    ) -> plan.Case:
-        entries = ledger.entries(policy.status.revisions, workload, rollbacks, now)
-        return plan.Case(policy, workload, entries, rollbacks)
-
-    def _watch(self, case: plan.Case, source: Source, now: datetime) -> Watch:
-        workload, key = case.workload, case.policy.key
-        digest = workload.deployment.template.digest
-        known = self.watches.get(key)
-        control = control_hashes(case)
-        read = f"{source.url} {source.policy.spec.signals!r}"
-        if known is not None and (known.digest, known.source) == (digest, read):
-            if known.control_hashes == control:
-                return known
-            return replace(known, control_hashes=control, control=None)
-        return replace(open_watch(digest, opened(case, now), control), source=read)
-
     # -- decide, act, report -----------------------------------------------------------------------
 
     async def _decide(self, case: plan.Case, watch: Watch, ready: Condition) -> float | None:
         now = self.clock()
         policy, workload = case.policy, case.workload
-        question = _question(policy, workload.deployment)
-        verdict = judge(watch, workload, question, now.timestamp())
-        good_after = policy.spec.safety.good_after_seconds
-        if ledger.is_proved_good(watch, workload, verdict, now.timestamp() - good_after):
-            release = workload.deployment.template.release
-            reason = f"{good_after} s fully rolled out with nothing against it"
-            entries = ledger.with_health(case.ledger, release, Health.GOOD, reason)
-            case = replace(case, ledger=entries)
-        decision = decide(case, verdict, now)
-        again = await self._act(case, decision, watch)
-        if decision.plan is not None:
-            release = workload.deployment.template.release
-            entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)
-            case = replace(case, ledger=entries)
+        found = look(case, watch, now)
+        again = await self._act(found.case, found.decision, watch)
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
         seen = status.Seen(
             ready,
             workload=workload,
-            ledger=case.ledger,
-            decision=decision,
+            ledger=found.case.ledger,
+            decision=found.decision,
             missing=watch.missing,
             rollbacks=_own(policy, rollbacks),
             opened=datetime.fromtimestamp(watch.opened, UTC),
@@ -180,8 +136,8 @@ class Reconciler:
         retry = await self._report(policy, seen)
         stamp = self.clock().timestamp()
         due = [
-            schedule.next_look(watch, workload, verdict, stamp),
-            schedule.next_limit(watch, question, (decision.deadline,), stamp),
+            schedule.next_look(watch, workload, found.verdict, stamp),
+            schedule.next_limit(watch, found.question, (found.decision.deadline,), stamp),
         ]
         return max(0.05, _soonest(min(due) - stamp, again, retry) or 0.0)
 
@@ -340,17 +296,6 @@ _NOT_OURS = End(
 )
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
 """Stands in for a spec that cannot be read: only metadata and status are written."""
-
-
-def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
-    signals, safety = policy.spec.signals, policy.spec.safety
-    excluded = signals.exclude_routes
-    return Question(
-        purchase_routes=tuple(signals.purchase_routes),
-        excluded_routes=deployment.probe_paths if excluded is None else frozenset(excluded),
-        watch_seconds=safety.watch_seconds,
-        stuck_after=safety.stuck_after_seconds,
-    )
 
 
 def _own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:

@@ -1,0 +1,98 @@
+"""One look at a release, the same for the operator and for a replay of its past.
+
+What is due, what is judged, what is decided. Who looks brings the clock and keeps what is returned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import Health, Rollback, RollbackPolicy
+from rollback_operator.core import ledger
+from rollback_operator.core.decide import Decision, decide
+from rollback_operator.core.judge import Question, judge
+from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.opening import control_hashes, opened
+from rollback_operator.core.plan import Case
+from rollback_operator.core.verdict import Verdict
+from rollback_operator.core.watch import Watch, open_watch
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look has found."""
+
+    case: Case
+    """With what it has proved in the ledger."""
+    question: Question
+    verdict: Verdict
+    decision: Decision
+
+
+def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
+    """Tell whether a release is to be looked at: a new template, or one still under watch."""
+    known = policy.status.revision
+    if known is None or known.digest != deployment.template.digest or known.since is None:
+        return True
+    return (now - known.since).total_seconds() < policy.spec.safety.watch_seconds
+
+
+def case_of(
+    policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
+) -> Case:
+    """Put together what a decision is made from."""
+    entries = ledger.entries(policy.status.revisions, workload, rollbacks, now)
+    return Case(policy, workload, entries, rollbacks)
+
+
+def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
+    """Go on with the watch that is known, or open one: for another template or other signals.
+
+    Args:
+        known: the policy's watch so far.
+        case: the target as it is now.
+        url: where its metrics are read.
+        now: the time of the look.
+    """
+    digest = case.workload.deployment.template.digest
+    control = control_hashes(case)
+    source = f"{url} {case.policy.spec.signals!r}"
+    if known is None or (known.digest, known.source) != (digest, source):
+        return replace(open_watch(digest, opened(case, now), control), source=source)
+    if known.control_hashes == control:
+        return known
+    return replace(known, control_hashes=control, control=None)
+
+
+def look(case: Case, watch: Watch, now: datetime) -> Look:
+    """Judge the release and decide what follows.
+
+    Args:
+        case: policy, target, ledger and earlier rollbacks.
+        watch: what has been counted up to now.
+        now: the time of the look.
+    """
+    policy, workload = case.policy, case.workload
+    question = _question(policy, workload.deployment)
+    verdict = judge(watch, workload, question, now.timestamp())
+    release = workload.deployment.template.release
+    good_after = policy.spec.safety.good_after_seconds
+    if ledger.is_proved_good(watch, workload, verdict, now.timestamp() - good_after):
+        reason = f"{good_after} s fully rolled out with nothing against it"
+        case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
+    decision = decide(case, verdict, now)
+    if decision.plan is not None:
+        entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)
+        case = replace(case, ledger=entries)
+    return Look(case, question, verdict, decision)
+
+
+def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
+    signals, safety = policy.spec.signals, policy.spec.safety
+    excluded = signals.exclude_routes
+    return Question(
+        purchase_routes=tuple(signals.purchase_routes),
+        excluded_routes=deployment.probe_paths if excluded is None else frozenset(excluded),
+        watch_seconds=safety.watch_seconds,
+        stuck_after=safety.stuck_after_seconds,
+    )
