@@ -525,3 +525,60 @@ async def test_a_token_is_in_no_message(provider: Provider, tmp_path: Path) -> N
 
     assert provider.tokens[0] == "Bearer top-secret"
     assert all(isinstance(one, Missing) and "secret" not in one.message for one in said)
+
+
+# -- a past, for a replay --------------------------------------------------------------------------
+
+
+async def test_a_past_is_read_hour_by_hour_and_put_together(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([series((T0 + 3600, "1"), (T0 + 3605, "NaN"))], [])
+
+    found = await metrics.read_past(query(provider), T0, T0 + 5400)
+
+    asked = [one for one in provider.parameters if one["query"].startswith("requests")]
+    assert [(one["query"][-7:], float(one["time"]) - T0) for one in asked] == [
+        ("[3600s]", 3600),
+        ("[1800s]", 5400),
+    ]
+    assert isinstance(found, Counters)
+    # A sample that both hours hold is one; what is no number stays in, for its own time.
+    assert [time - T0 for time, _ in found.requests[0].samples] == [3600, 3605]
+
+
+async def test_a_past_that_is_too_much_for_one_answer_is_read_in_smaller_parts(
+    provider: Provider,
+) -> None:
+    metrics = PrometheusMetrics(Access(), Limits(most_bytes=2000))
+
+    def answer(text: str) -> Answer:
+        return Answer(b"x" * 5000) if "[3600s]" in text else by_metric([], [])(text)
+
+    provider.answer = answer
+    try:
+        found = await metrics.read_past(query(provider), T0, T0 + 3600)
+    finally:
+        metrics.close()
+
+    assert found == Counters((), ())
+    spans = {one["query"].partition("[")[2] for one in provider.parameters}
+    assert spans == {"3600s]", "1800s]"}
+
+
+async def test_a_past_that_cannot_be_read_is_named(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = always(Answer(b"", 503))
+    found = await metrics.read_past(query(provider), T0, T0 + 60)
+    assert isinstance(found, Missing)
+    assert found.reason == Reason.PROVIDER_ERROR
+
+
+async def test_the_minutes_with_an_error_counter_are_found(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = always(answer_of([{"metric": {}, "values": [[T0, "3"], [T0 + 60, "2"]]}]))
+    found = await metrics.read_errors_known(query(provider), T0, T0 + 60)
+    assert found == (T0, T0 + 60)
+    assert provider.queries == ['count(errors_total{namespace="production"})']

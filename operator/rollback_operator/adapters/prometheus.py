@@ -10,9 +10,9 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,12 @@ from urllib3.util.retry import Retry
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
-from rollback_operator.core.model import (
-    Control,
-    Counters,
-    CounterSeries,
-    Missing,
-    Reading,
-    RouteControl,
-)
+from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, Minutes, control_of
+from rollback_operator.core.evidence import usable
+from rollback_operator.core.model import Control, Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports import CounterQuery
 
 CHUNK_BYTES = 65536
-HOUR_SECONDS = 3600
-MINUTE_SECONDS = 60
-LEAST_MINUTE_REQUESTS = 20
 PER_ADDRESS = 4
 _SCRAPER_LABELS = frozenset(
     {"__name__", "job", "instance", "replica", "prometheus_replica", "prometheus", "namespace"}
@@ -192,21 +184,14 @@ class PrometheusMetrics:
     async def read(self, query: CounterQuery, seconds: float) -> Reading:
         """Read the raw counters of the last `seconds`."""
         span = max(1, math.ceil(seconds))
-        asked = [
-            self._ask(query.url, f"{_selector(query, signal)}[{span}s]", self._matrix)
-            for signal in (query.requests, query.errors)
-        ]
-        found = await asyncio.gather(*asked)
-        for answer in found:
-            if isinstance(answer, Missing):
-                return answer
-        made = [
-            _series(answer, query.labels) for answer in found if not isinstance(answer, Missing)
-        ]
-        for one in made:
-            if isinstance(one, Missing):
-                return one
-        requested, failed = (one for one in made if not isinstance(one, Missing))
+        raw = await self._raw(query, span, self._params)
+        if isinstance(raw, Missing):
+            return raw
+        requested, failed = usable(raw.requests), usable(raw.errors)
+        if isinstance(requested, Missing):
+            return requested
+        if isinstance(failed, Missing):
+            return failed
         if not requested:
             return Missing(
                 Reason.NO_SERIES,
@@ -219,20 +204,48 @@ class PrometheusMetrics:
                 return missing
         return Counters(requested, failed)
 
+    async def read_past(self, query: CounterQuery, start: float, end: float) -> Reading:
+        """Read the raw counters of a time that is over, values that are no counts included.
+
+        An hour at a time, and less where that is too much for one answer.
+        """
+        parts: list[Counters] = []
+        span = float(HOUR_SECONDS)
+        while start < end:
+            until = min(end, start + span)
+            params = {**self._params, "time": f"{until:.3f}"}
+            part = await self._raw(query, math.ceil(until - start), params)
+            if isinstance(part, Counters):
+                parts.append(part)
+                start = until
+            elif part.reason is Reason.ANSWER_TOO_LARGE and span > MINUTE_SECONDS:
+                span /= 2
+            else:
+                return part
+        return _joined(parts)
+
+    async def read_errors_known(
+        self, query: CounterQuery, start: float, end: float
+    ) -> tuple[float, ...] | Missing:
+        """Give the minutes in which any pod of the namespace had the error counter."""
+        name, matchers = query.errors.metric, _matchers(query.errors, query.namespace)
+        answer = await self._ask_minutes(query.url, f"count({name}{{{matchers}}})", start, end)
+        if isinstance(answer, Missing):
+            return answer
+        try:
+            return tuple(sorted(_minutes(answer, "").get("", {})))
+        except (KeyError, TypeError, ValueError):
+            return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
+
     async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
         """Read the error rates, minute by minute, of the hour up to `until`."""
         by = query.labels.route
         asked = [
-            self._ask(
+            self._ask_minutes(
                 query.url,
                 f"sum by ({by}) (increase({_selector(query, signal)}[{MINUTE_SECONDS}s]))",
-                lambda api, text: api.custom_query_range(
-                    text,
-                    start_time=datetime.fromtimestamp(until - HOUR_SECONDS + 60, UTC),
-                    end_time=datetime.fromtimestamp(until, UTC),
-                    step=str(MINUTE_SECONDS),
-                    params=self._params,
-                ),
+                until - HOUR_SECONDS + MINUTE_SECONDS,
+                until,
             )
             for signal in (query.requests, query.errors)
         ]
@@ -245,7 +258,7 @@ class PrometheusMetrics:
                 tables.append(_minutes(answer, by))
             except (KeyError, TypeError, ValueError):
                 return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
-        return _control(tables[0], tables[1])
+        return control_of(tables[0], tables[1])
 
     async def read_clock(self, url: str) -> float | Missing:
         """Read the provider's time."""
@@ -259,6 +272,39 @@ class PrometheusMetrics:
         if not math.isfinite(found):
             return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")
         return found
+
+    async def _raw(self, query: CounterQuery, span: int, params: dict[str, str]) -> Reading:
+        asked = [
+            self._ask(
+                query.url,
+                f"{_selector(query, signal)}[{span}s]",
+                lambda api, text: api.custom_query(text, params=params),
+            )
+            for signal in (query.requests, query.errors)
+        ]
+        made = []
+        for answer in await asyncio.gather(*asked):
+            if isinstance(answer, Missing):
+                return answer
+            series = _series(answer, query.labels)
+            if isinstance(series, Missing):
+                return series
+            made.append(series)
+        return Counters(made[0], made[1])
+
+    async def _ask_minutes(self, url: str, text: str, start: float, end: float) -> Any | Missing:
+        """Ask for a value at each minute."""
+        return await self._ask(
+            url,
+            text,
+            lambda api, text: api.custom_query_range(
+                text,
+                start_time=datetime.fromtimestamp(start, UTC),
+                end_time=datetime.fromtimestamp(end, UTC),
+                step=str(MINUTE_SECONDS),
+                params=self._params,
+            ),
+        )
 
     async def _find_errors(self, query: CounterQuery) -> Missing | None:
         """Tell 'no error yet' from 'no such metric': neither has a series."""
@@ -356,78 +402,42 @@ def _matchers(signal: CounterSignal, namespace: str) -> str:
 def _series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Missing:
     try:
         return tuple(_each(answer, labels))
-    except _AnswerError as error:
-        return error.missing
     except (AttributeError, KeyError, TypeError, ValueError):
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
 
 
 def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:
+    own = {labels.pod, labels.route} | _SCRAPER_LABELS
     for one in answer:
         metric: Mapping[str, str] = one["metric"]
-        read = [(float(at), float(value)) for at, value in one["values"]]
-        samples = tuple(one for one in read if _is_count(*one))
-        # What was no number once is left out; what is none now leaves nothing to judge from.
-        if read and not _is_count(*read[-1]):
-            raise _AnswerError(
-                Reason.NOT_A_NUMBER,
-                f"series {dict(metric)} holds a value that no counter has (NaN, infinite or "
-                "negative)",
-            )
-        own = {labels.pod, labels.route} | _SCRAPER_LABELS
         yield CounterSeries(
             pod=metric.get(labels.pod, ""),
             route=metric.get(labels.route, ""),
             identity=tuple(sorted((k, v) for k, v in metric.items() if k not in own)),
             instance=metric.get("instance", ""),
-            samples=samples,
+            samples=tuple((float(at), float(value)) for at, value in one["values"]),
         )
 
 
-def _is_count(at: float, value: float) -> bool:
-    return math.isfinite(at + value) and value >= 0
-
-
-Minutes = dict[str, dict[float, float]]
+def _joined(parts: Iterable[Counters]) -> Counters:
+    """Put the parts of a past together; a sample on their border is in both or in one."""
+    found: tuple[dict[Any, CounterSeries], ...] = ({}, {})
+    for part in parts:
+        for known, side in zip(found, (part.requests, part.errors), strict=True):
+            for one in side:
+                key = one.pod, one.route, one.identity, one.instance
+                before = known[key].samples if key in known else ()
+                last = before[-1][0] if before else -math.inf
+                later = tuple(sample for sample in one.samples if not sample[0] <= last)
+                known[key] = replace(one, samples=before + later)
+    return Counters(tuple(found[0].values()), tuple(found[1].values()))
 
 
 def _minutes(answer: Any, by: str) -> Minutes:
-    found: Minutes = {}
+    found: dict[str, dict[float, float]] = {}
     for one in answer:
         values = found.setdefault(one["metric"].get(by, ""), {})
         for at, value in one["values"]:
             if math.isfinite(float(value)):
                 values[float(at)] = float(value)
     return found
-
-
-def _control(requests_by: Minutes, errors_by: Minutes) -> Control:
-    routes = {
-        route: _route(minutes, errors_by.get(route, {})) for route, minutes in requests_by.items()
-    }
-    pooled, failed = _pooled(requests_by), _pooled(errors_by)
-    served = [amount for amount in pooled.values() if amount > 0]
-    return Control(
-        # The first minute with traffic may have begun with its last second.
-        seconds=max(0, len(served) - 1) * MINUTE_SECONDS,
-        routes=routes,
-        busiest_minute=max(served, default=0.0) / MINUTE_SECONDS,
-        pooled=_route(pooled, failed),
-    )
-
-
-def _pooled(table: Minutes) -> dict[float, float]:
-    sums: dict[float, float] = {}
-    for minutes in table.values():
-        for at, amount in minutes.items():
-            sums[at] = sums.get(at, 0.0) + amount
-    return sums
-
-
-def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
-    rates = [
-        min(1.0, errors.get(at, 0.0) / amount)
-        for at, amount in minutes.items()
-        if amount >= LEAST_MINUTE_REQUESTS
-    ]
-    return RouteControl(sum(minutes.values()), sum(errors.values()), max(rates, default=0.0))

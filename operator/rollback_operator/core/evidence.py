@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from rollback_operator.core.model import Counters, CounterSeries, Pod
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.model import Counters, CounterSeries, Missing, Pod
 
 COARSE_AFTER_SECONDS = 180.0
 """Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
@@ -63,6 +64,25 @@ class Evidence:
     def newest_of(self, pods: Iterable[str]) -> float | None:
         """Time of the newest sample of these pods."""
         return max((self.seen[pod] for pod in pods if pod in self.seen), default=None)
+
+
+def usable(series: Iterable[CounterSeries]) -> tuple[CounterSeries, ...] | Missing:
+    """Leave out what was no number once; what is none now leaves nothing to judge from."""
+    found = []
+    for one in series:
+        samples = tuple(sample for sample in one.samples if _is_count(*sample))
+        if one.samples and not _is_count(*one.samples[-1]):
+            labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
+            return Missing(
+                Reason.NOT_A_NUMBER,
+                f"series {labels} holds a value that no counter has (NaN, infinite or negative)",
+            )
+        found.append(one if len(samples) == len(one.samples) else replace(one, samples=samples))
+    return tuple(found)
+
+
+def _is_count(at: float, value: float) -> bool:
+    return math.isfinite(at + value) and value >= 0
 
 
 def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:

@@ -1,0 +1,113 @@
+"""The last hour of the revision that would be gone back to, minute by minute -> Control.
+
+The minutes come from Prometheus' own increase(), or from raw samples by exact differences; what is
+made of them is the same.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+
+from rollback_operator.core.model import Control, Counters, CounterSeries, RouteControl
+
+HOUR_SECONDS = 3600
+MINUTE_SECONDS = 60
+LEAST_MINUTE_REQUESTS = 20
+Minutes = Mapping[str, Mapping[float, float]]
+"""Route -> end of a minute -> what was counted in it."""
+
+
+def control_of(requests: Minutes, errors: Minutes) -> Control:
+    """Sum an hour's minutes up."""
+    routes = {route: _route(minutes, errors.get(route, {})) for route, minutes in requests.items()}
+    pooled, failed = _pooled(requests), _pooled(errors)
+    served = [amount for amount in pooled.values() if amount > 0]
+    return Control(
+        # The first minute with traffic may have begun with its last second.
+        seconds=max(0, len(served) - 1) * MINUTE_SECONDS,
+        routes=routes,
+        busiest_minute=max(served, default=0.0) / MINUTE_SECONDS,
+        pooled=_route(pooled, failed),
+    )
+
+
+def control_from(counters: Counters, until: float) -> Control:
+    """Count the hour up to `until` from raw samples, by the minutes that increase() would give.
+
+    Args:
+        counters: the control's pods only; samples outside the hour are not counted.
+        until: when the release came.
+    """
+    chosen = _instances(counters.requests, until)
+    first = {
+        pod: min(one.samples[0][0] for one in counters.requests if one.pod == pod and one.samples)
+        for pod in chosen
+    }
+    requests, errors = (
+        _minutes((one for one in side if chosen.get(one.pod) == one.instance), first, until)
+        for side in (counters.requests, counters.errors)
+    )
+    return control_of(requests, errors)
+
+
+def _instances(series: Iterable[CounterSeries], until: float) -> dict[str, str]:
+    """Choose one scrape target per pod: two that read the same pod would count everything twice."""
+    counts: dict[str, dict[str, int]] = {}
+    for one in series:
+        known = sum(until - HOUR_SECONDS < time <= until for time, _ in one.samples)
+        if known:
+            targets = counts.setdefault(one.pod, {})
+            targets[one.instance] = targets.get(one.instance, 0) + known
+    return {
+        pod: min(targets, key=lambda name: (-targets[name], name))
+        for pod, targets in counts.items()
+    }
+
+
+def _minutes(
+    series: Iterable[CounterSeries], first: Mapping[str, float], until: float
+) -> dict[str, dict[float, float]]:
+    found: dict[str, dict[float, float]] = {}
+    for one in series:
+        minutes = found.setdefault(one.route, {})
+        for time, amount in _amounts(one, first.get(one.pod, math.inf), until):
+            end = until - (until - time) // MINUTE_SECONDS * MINUTE_SECONDS
+            minutes[end] = minutes.get(end, 0.0) + amount
+    return found
+
+
+def _amounts(
+    series: CounterSeries, pod_since: float, until: float
+) -> Iterator[tuple[float, float]]:
+    """Give what each sample of the hour adds.
+
+    A fall is a restart of the counter, as increase() takes it. A series that appears on a pod that
+    was being read already has counted from zero, which increase() does not know.
+    """
+    begin = until - HOUR_SECONDS
+    samples = series.samples[: bisect_right(series.samples, until, key=lambda one: one[0])]
+    before: float | None = None
+    for time, value in samples:
+        if not math.isfinite(value) or value < 0:
+            continue
+        base = before if before is not None else (0.0 if time > pod_since else value)
+        before = value
+        if time > begin:
+            yield time, value if value < base else value - base
+
+
+def _pooled(table: Minutes) -> dict[float, float]:
+    sums: dict[float, float] = {}
+    for minutes in table.values():
+        for at, amount in minutes.items():
+            sums[at] = sums.get(at, 0.0) + amount
+    return sums
+
+
+def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
+    rates = [
+        min(1.0, errors.get(at, 0.0) / amount)
+        for at, amount in minutes.items()
+        if amount >= LEAST_MINUTE_REQUESTS
+    ]
+    return RouteControl(sum(minutes.values()), sum(errors.values()), max(rates, default=0.0))
