@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicyStatus,
     RollbackStatus,
+    SignalsSpec,
     StepName,
     StoredStrategy,
 )
@@ -250,12 +251,27 @@ def test_what_is_dumped_can_be_read_again(resource) -> None:
         (Remedy, {"type": "Scale", "replicas": 3, "image": "x"}, "takes ['replicas']"),
         (CounterSignal, {"metric": "x", "matchers": {"a-b": "c"}}, "'a-b' is no label name"),
         (CounterSignal, {"metric": "x", "matchers": {"code": "=~5(.."}}, "no regular expression"),
+        (CounterSignal, {"metric": "x", "matchers": {"code": "=~(?!2..).*"}}, "none of RE2's"),
+        (CounterSignal, {"metric": "x", "matchers": {"code": r"!~(.)\1"}}, "none of RE2's"),
         (CounterSignal, {"metric": "rate(x[5m])"}, "metric"),
+        (CounterSignal, {"metric": "job:http_requests:rate5m"}, "is a recording rule's"),
+        (
+            SignalsSpec,
+            {"requests": {"metric": "x_total"}, "errors": {"metric": "x_total"}},
+            "errors selects the series of requests",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_the_reason(model, fields, said) -> None:
     with pytest.raises(ValidationError, match=re.escape(said)):
         model.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    "value", [r"=~(?:5..|499)", r"=~(?i)get", r"=~\\\\1", "=~", "!=", "=~[*+]"]
+)
+def test_what_re2_takes_is_taken(value) -> None:
+    CounterSignal.model_validate({"metric": "http.requests/total", "matchers": {"a.b": value}})
 
 
 # -- what has no structural form -------------------------------------------------------------------

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread
 from time import monotonic
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,82 +19,15 @@ from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.model import Control, Counters, Missing, Reading
 from rollback_operator.ports import CounterQuery
 from tests.builders import T0
+from tests.provider import POD, Answer, Provider, answer_of, running, series
 
-POD = "ticket-service-abc-1"
 SHORT = Limits(connect_seconds=0.3, read_seconds=0.3, most_bytes=100_000)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server sends."""
-
-    body: bytes = b""
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass
-class Provider:
-    """A server that answers each query as a test says, and notes what it was asked."""
-
-    answer: Callable[[str], Answer] = lambda query: Answer()
-    queries: list[str] = field(default_factory=list)
-    parameters: list[dict[str, str]] = field(default_factory=list)
-    tokens: list[str | None] = field(default_factory=list)
-    hangs: bool = False
-    trickles: bool = False
-    url: str = ""
-    ended: Event = field(default_factory=Event)
-
-
-def handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            asked = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
-            provider.queries.append(asked.get("query", self.path))
-            provider.parameters.append(asked)
-            provider.tokens.append(self.headers.get("Authorization"))
-            if provider.hangs:
-                provider.ended.wait(20)
-                self.close_connection = True
-                return
-            answer = provider.answer(provider.queries[-1])
-            self.send_response(answer.status)
-            length = 10_000_000 if provider.trickles else len(answer.body)
-            for name, value in (*answer.headers, ("Content-Length", str(length))):
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
-            while provider.trickles and not provider.ended.wait(0.05):
-                self.wfile.write(b" ")
-
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    return Handler
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """A client that hangs up in the middle is what some tests are about."""
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    made = Provider()
-    server = _Server(("127.0.0.1", 0), handler(made))
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield made
-    made.ended.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with running() as found:
+        yield found
 
 
 @pytest.fixture
@@ -117,16 +47,6 @@ def query(provider: Provider, **changes: Any) -> CounterQuery:
         labels=SignalLabels(),
     )
     return replace(made, **changes)
-
-
-def answer_of(result: Any, **envelope: Any) -> Answer:
-    data = {"status": "success", "data": {"resultType": "matrix", "result": result}, **envelope}
-    return Answer(json.dumps(data).encode())
-
-
-def series(*values: tuple[float, str], **labels: str) -> dict[str, Any]:
-    metric = {"pod": POD, "route": "/buy", "instance": "10.0.0.1:8080", "job": "pods", **labels}
-    return {"metric": metric, "values": [list(one) for one in values]}
 
 
 def always(answer: Answer) -> Callable[[str], Answer]:
@@ -227,7 +147,10 @@ NOTHINGS = {
     "no number": (answer_of([series((T0, "many"))]), Reason.ANSWER_MALFORMED, ""),
     "NaN": (answer_of([series((T0, "NaN"))]), Reason.NOT_A_NUMBER, POD),
     "infinite": (answer_of([series((T0, "+Inf"))]), Reason.NOT_A_NUMBER, POD),
-    "no time": (answer_of([series((float("nan"), "1"))]), Reason.NOT_A_NUMBER, POD),
+    "no time": (answer_of([series((float("nan"), "1"))]), Reason.ANSWER_MALFORMED, ""),
+    "milliseconds": (answer_of([series((T0 * 1000, "1"))]), Reason.ANSWER_MALFORMED, ""),
+    "label no text": (answer_of([series((T0, "1"), zone=7)]), Reason.ANSWER_MALFORMED, ""),
+    "beyond counting": (answer_of([series((T0, "1e300"))]), Reason.NOT_A_NUMBER, POD),
     "negative": (answer_of([series((T0, "-1"))]), Reason.NOT_A_NUMBER, POD),
     "warned": (
         answer_of([series((T0, "1"))], warnings=["a store is down"]),
@@ -325,16 +248,18 @@ async def test_after_a_failure_the_next_answer_is_taken(
 async def test_no_error_yet_is_told_from_no_such_metric(
     provider: Provider, metrics: PrometheusMetrics
 ) -> None:
-    provider.answer = by_metric([series((T0, "1"))])
-    found: Reading = await metrics.read(query(provider), 60)
-    assert isinstance(found, Counters)
-    assert found.errors == ()
-
     provider.answer = by_metric([series((T0, "1"))], ever=())
-    found = await metrics.read(query(provider), 60)
+    found: Reading = await metrics.read(query(provider), 60)
     assert reason(found) == Reason.ERROR_SERIES_MISSING
     assert isinstance(found, Missing)
     assert "spec.signals.errors" in found.message
+
+    provider.answer = by_metric([series((T0, "1"))])
+    for _ in range(3):
+        found = await metrics.read(query(provider), 60)
+        assert isinstance(found, Counters)
+        assert found.errors == ()
+    assert sum("present_over_time" in text for text in provider.queries) == 2
 
 
 # -- queries ---------------------------------------------------------------------------------------

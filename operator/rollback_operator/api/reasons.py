@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SAMPLES_FRESH = "SamplesFresh"
     NOT_YET_READ = "NotYetRead"
     NO_SERIES = "NoSeries"
+    NOT_A_COUNTER = "NotACounter"
     ERROR_SERIES_MISSING = "ErrorSeriesMissing"
     NOT_A_NUMBER = "NotANumber"
     TOO_FEW_REQUESTS = "TooFewRequests"

@@ -29,9 +29,12 @@ Name = Annotated[str, Field(min_length=1, max_length=253)]
 Label = Annotated[str, Field(min_length=1, max_length=253)]
 Text = Annotated[str, Field(max_length=2048)]
 MetricName = Annotated[
-    str, Field(min_length=1, max_length=256, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
+    str, Field(min_length=1, max_length=256, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$")
 ]
-LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+"""Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
+LabelName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_./]*$")
+]
 Route = Annotated[str, Field(min_length=1, max_length=512)]
 Fraction = Annotated[str, Field(max_length=12, pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$")]
 """A decimal string from 0 to 1: the API has no floats."""
@@ -43,19 +46,47 @@ def _cel(rule: str, message: str, field_path: str | None = None) -> Any:
 
 
 _OPERATORS = ("=~", "!~", "!=")
+_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?!:|P<|[imsU-]+[:)])|\\[1-9])")
+"""What Python's regular expressions have and RE2, Prometheus' own, has not: looking around and
+going back."""
+_RULE = (
+    "a name with a colon is a recording rule's, whose values are computed: name the counter or the "
+    "histogram that it is made from"
+)
+
+
+_SAME = (
+    "errors selects the series of requests: name a counter of errors, or the label that makes a "
+    "request an error, as code: '=~5..'"
+)
+
+
+def _counted(metric: str) -> str:
+    if ":" in metric:
+        raise ValueError(_RULE)
+    return metric
 
 
 def _matchers(matchers: dict[str, str]) -> dict[str, str]:
     for name, value in matchers.items():
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}", name):
-            raise ValueError(f"{name!r} is no label name: letters, digits and underscores only")
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_./]{0,127}", name):
+            raise ValueError(f"{name!r} is no label name: letters, digits, _ . and / only")
         operator, operand = split_matcher(value)
         if "~" in operator:
-            try:
-                re.compile(operand)
-            except re.error as error:
-                raise ValueError(f"{name}: {operand!r} is no regular expression: {error}") from None
+            _check_expression(name, operand)
     return matchers
+
+
+def _check_expression(name: str, operand: str) -> None:
+    try:
+        re.compile(operand)
+    except re.error as error:
+        raise ValueError(f"{name}: {operand!r} is no regular expression: {error}") from None
+    if _NOT_RE2.search(operand):
+        raise ValueError(
+            f"{name}: {operand!r} is none of RE2's regular expressions, which Prometheus takes: "
+            "no lookahead, no lookbehind, no backreference; !~ excludes"
+        )
 
 
 def split_matcher(value: str) -> tuple[str, str]:
@@ -222,10 +253,17 @@ class PrometheusSpec(_Model):
 
 
 class CounterSignal(_Model):
-    """A counter in Prometheus."""
+    """A counter in Prometheus, or a histogram, whose observations are counted."""
 
-    metric: MetricName
-    """The metric's name, not a query: counters are read raw."""
+    metric: Annotated[
+        MetricName,
+        Field(
+            json_schema_extra={"x-kubernetes-validations": [_cel("!self.contains(':')", _RULE)]},
+        ),
+        AfterValidator(_counted),
+    ]
+    """The metric's name, not a query: counters are read raw. A counter, or a histogram, classic or
+    native, by its base name; no gauge and no recording rule."""
     matchers: Annotated[
         dict[str, Annotated[str, Field(max_length=256)]],
         Field(
@@ -233,8 +271,8 @@ class CounterSignal(_Model):
             json_schema_extra={
                 "x-kubernetes-validations": [
                     _cel(
-                        "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,127}$'))",
-                        "a label name has letters, digits and underscores only",
+                        "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_./]{0,127}$'))",
+                        "a label name has letters, digits, _ . and / only",
                     )
                 ]
             },
@@ -248,7 +286,7 @@ class CounterSignal(_Model):
 class SignalLabels(_Model):
     """The labels that tell pods and routes apart."""
 
-    pod: Annotated[str, Field(max_length=128, pattern=r"^([a-zA-Z_][a-zA-Z0-9_]*)?$")] = "pod"
+    pod: Annotated[str, Field(max_length=128, pattern=r"^([a-zA-Z_][a-zA-Z0-9_./]*)?$")] = "pod"
     """Holds the pod's name. Empty: the series have none (an ingress, a gateway); then the time
     after the release is judged against the time before, which takes longer and blames less."""
     route: LabelName = "route"
@@ -258,10 +296,27 @@ class SignalLabels(_Model):
 class SignalsSpec(_Model):
     """Which series tell how the release does. The defaults are the runbook's metrics."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel(
+                    "!has(self.requests) || !has(self.errors)"
+                    " || self.requests.metric != self.errors.metric"
+                    " || has(self.errors.matchers) && !(has(self.requests.matchers)"
+                    " && self.requests.matchers == self.errors.matchers)",
+                    _SAME,
+                    ".errors",
+                )
+            ]
+        }
+    )
+
     requests: CounterSignal = CounterSignal(metric="http_request_duration_seconds_count")
     """Counts every request."""
     errors: CounterSignal = CounterSignal(metric="http_request_errors_total")
-    """Counts the failed ones. Initialise it to 0 for each route, or the first error is unseen."""
+    """Counts the failed ones: a counter of their own, initialised to 0 for each route, or the first
+    error is unseen; or the metric of `requests` with the label that tells an error, as
+    `code: "=~5.."`. A series without that label is no error."""
     labels: SignalLabels = SignalLabels()
     purchase_routes: Annotated[
         list[Route], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
@@ -278,6 +333,12 @@ class SignalsSpec(_Model):
     ) = None
     """Routes that are not judged. Default: the paths of the pods' HTTP probes and of their
     metrics, since nobody buys anything there."""
+
+    @model_validator(mode="after")
+    def _errors_are_told(self) -> Self:
+        if self.errors == self.requests:
+            raise ValueError(_SAME)
+        return self
 
 
 class MatrixCondition(_Model):

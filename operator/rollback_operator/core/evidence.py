@@ -17,6 +17,8 @@ from rollback_operator.core.model import Counters, CounterSeries, Missing, Pod
 COARSE_AFTER_SECONDS = 180.0
 """Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
 COARSE_SECONDS = 60.0
+MOST_COUNTED = 1e15
+"""Above it a float cannot tell a count from the next one."""
 CLOCK_GRAIN = 1.0
 """Kubernetes' times have no fractions: a start may be up to this much later than it is told."""
 
@@ -67,22 +69,27 @@ class Evidence:
 
 
 def usable(series: Iterable[CounterSeries]) -> tuple[CounterSeries, ...] | Missing:
-    """Leave out what was no number once; what is none now leaves nothing to judge from."""
+    """Leave out what was no number once; what is none now leaves nothing to judge from.
+
+    One such value after good ones is left out: so VictoriaMetrics tells that a series has ended.
+    """
     found = []
     for one in series:
-        samples = tuple(sample for sample in one.samples if _is_count(*sample))
-        if one.samples and not _is_count(*one.samples[-1]):
+        samples = tuple(sample for sample in one.samples if is_count(sample[1]))
+        if one.samples and not any(is_count(value) for _, value in one.samples[-2:]):
             labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
             return Missing(
                 Reason.NOT_A_NUMBER,
-                f"series {labels} holds a value that no counter has (NaN, infinite or negative)",
+                f"series {labels} holds a value that no counter has (NaN, infinite, negative or "
+                "beyond counting)",
             )
         found.append(one if len(samples) == len(one.samples) else replace(one, samples=samples))
     return tuple(found)
 
 
-def _is_count(at: float, value: float) -> bool:
-    return math.isfinite(at + value) and value >= 0
+def is_count(value: float) -> bool:
+    """Tell whether a counter can have this value."""
+    return 0 <= value <= MOST_COUNTED  # a NaN is neither
 
 
 def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:

@@ -1,0 +1,141 @@
+"""Reads answers: JSON in, values of the core out. What has not the expected form is Missing."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import SignalLabels
+from rollback_operator.core.control import Minutes
+from rollback_operator.core.evidence import is_count
+from rollback_operator.core.model import Counters, CounterSeries, Missing
+
+_SCRAPER_LABELS = frozenset(
+    {"__name__", "job", "instance", "replica", "prometheus_replica", "prometheus", "namespace"}
+)
+_LATEST = 1e10
+"""Seconds since the epoch in the year 2286: what is later is told in another unit."""
+
+Sample = tuple[float, float]
+"""Seconds since the epoch, value."""
+Vector = list[tuple[Mapping[str, str], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """One sample of a native histogram."""
+
+    time: float
+    count: float
+    total: float
+    """Sum of what was observed."""
+    buckets: tuple[tuple[float, float, float], ...]
+    """Lower and upper bound, and how many lie between them; only buckets that hold some."""
+
+
+def series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Missing:
+    """Read the counters of a range selector's answer; of a native histogram, its count."""
+    try:
+        return tuple(_each(answer, labels))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
+
+
+def is_native(answer: Any) -> bool:
+    """Tell whether an answer that could be read holds native histograms."""
+    return any("histograms" in one for one in answer)
+
+
+def label_names(answer: Any) -> frozenset[str]:
+    """Name all labels of the series of an answer that could be read."""
+    return frozenset(name for one in answer for name in one["metric"])
+
+
+def vector(answer: Any) -> Vector | Missing:
+    """Read the answer of an instant query: labels and value of each series."""
+    try:
+        return [(_labels(one), float(one["value"][1])) for one in answer]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return Missing(Reason.ANSWER_MALFORMED, "the answer holds no values")
+
+
+def histograms(one: Mapping[str, Any]) -> Iterator[Histogram]:
+    """Read the native histograms of one series of a range answer.
+
+    Raises:
+        LookupError, TypeError, ValueError: it has another form.
+    """
+    for at, raw in one.get("histograms", ()):
+        buckets = tuple(
+            (float(lower), float(upper), float(count))
+            for _, lower, upper, count in raw.get("buckets") or ()
+        )
+        yield Histogram(float(at), float(raw["count"]), float(raw["sum"]), buckets)
+
+
+def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:
+    for one in answer:
+        yield _counter(_labels(one), labels, tuple(_samples(one)))
+
+
+def _counter(
+    metric: Mapping[str, str], labels: SignalLabels, samples: tuple[Sample, ...]
+) -> CounterSeries:
+    own = {labels.pod, labels.route} | _SCRAPER_LABELS
+    identity = {name: value for name, value in metric.items() if name not in own}
+    instance = metric.get("instance", "")
+    if not labels.pod:
+        # Each replica of an ingress counts its part of the requests: they are counters of their
+        # own, not two views of one.
+        identity["instance"], instance = instance, ""
+    return CounterSeries(
+        pod=metric.get(labels.pod, "") if labels.pod else "",
+        route=metric.get(labels.route, ""),
+        identity=tuple(sorted(identity.items())),
+        instance=instance,
+        samples=samples,
+    )
+
+
+def _labels(one: Any) -> Mapping[str, str]:
+    metric: Mapping[str, str] = one["metric"]
+    if not all(isinstance(value, str) for value in metric.values()):
+        raise TypeError("a label's value is a string")
+    return metric
+
+
+def _samples(one: Mapping[str, Any]) -> list[Sample]:
+    if "values" not in one and "histograms" not in one:
+        raise KeyError("values")
+    read = [(float(at), float(value)) for at, value in one.get("values", ())]
+    read += [(float(at), float(raw["count"])) for at, raw in one.get("histograms", ())]
+    if not all(0 < at < _LATEST for at, _ in read):
+        raise ValueError("a sample's time is in seconds since the epoch")
+    return sorted(read)
+
+
+def minutes(answer: Any, by: str) -> Minutes | Missing:
+    """Read what was counted minute by minute on each route."""
+    found: dict[str, dict[float, float]] = {}
+    try:
+        for one in answer:
+            values = found.setdefault(_labels(one).get(by, ""), {})
+            values |= {at: value for at, value in _samples(one) if is_count(value)}
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
+    return found
+
+
+def joined(parts: Iterable[Counters]) -> Counters:
+    """Put the parts of a past together; a sample on their border is in both or in one."""
+    found: tuple[dict[Any, CounterSeries], ...] = ({}, {})
+    for part in parts:
+        for known, side in zip(found, (part.requests, part.errors), strict=True):
+            for one in side:
+                key = one.pod, one.route, one.identity, one.instance
+                before = known[key].samples if key in known else ()
+                last = before[-1][0] if before else -math.inf
+                later = tuple(sample for sample in one.samples if not sample[0] <= last)
+                known[key] = replace(one, samples=before + later)
+    return Counters(tuple(found[0].values()), tuple(found[1].values()))

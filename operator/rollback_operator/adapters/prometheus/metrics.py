@@ -1,0 +1,193 @@
+"""The Metrics port on the Prometheus HTTP API."""
+
+import asyncio
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rollback_operator.adapters.prometheus import answers
+from rollback_operator.adapters.prometheus.dialects import (
+    Asked,
+    Dialects,
+    errors_selector,
+    is_one_metric,
+    untold,
+)
+from rollback_operator.adapters.prometheus.queries import quoted, selector
+from rollback_operator.adapters.prometheus.session import (
+    DEFAULT_LIMITS,
+    Access,
+    Limits,
+    Session,
+    Span,
+    Steps,
+)
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, control_of
+from rollback_operator.core.evidence import usable
+from rollback_operator.core.model import Control, Counters, Missing, Reading
+from rollback_operator.ports import CounterQuery
+
+T = TypeVar("T")
+
+
+class PrometheusMetrics:
+    """Reads raw counters, whatever the dialect they are told in."""
+
+    def __init__(self, access: Access, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._session = Session(access, limits)
+        self._dialects = Dialects(self._session)
+
+    def close(self) -> None:
+        """Let the threads end; queries that hang end by their own deadline."""
+        self._session.close()
+
+    async def read(self, query: CounterQuery, seconds: float) -> Reading:
+        """Read the raw counters of the last `seconds`."""
+        selected = await self._selectors(query)
+        if isinstance(selected, Missing):
+            return selected
+        raw = await self._raw(query, selected, Span(max(1, math.ceil(seconds))))
+        if isinstance(raw, Missing):
+            return raw
+        found = _whole([usable(raw.counters.requests), usable(raw.counters.errors)])
+        if isinstance(found, Missing):
+            return found
+        requested, failed = found
+        missing: Missing | None = None
+        if not requested:
+            missing = self._no_series(query, selected[0])
+        elif not failed:
+            missing = await self._no_errors(query, raw.labels)
+        return missing or Counters(requested, failed)
+
+    async def read_past(self, query: CounterQuery, start: float, end: float) -> Reading:
+        """Read the raw counters of a time that is over, values that are no counts included.
+
+        An hour at a time, and less where that is too much for one answer.
+        """
+        selected = await self._selectors(query)
+        if isinstance(selected, Missing):
+            return selected
+        parts: list[Counters] = []
+        seconds = float(HOUR_SECONDS)
+        while start < end:
+            until = min(end, start + seconds)
+            part = await self._raw(query, selected, Span(math.ceil(until - start), until))
+            if isinstance(part, _Raw):
+                parts.append(part.counters)
+                start = until
+            elif part.reason is Reason.ANSWER_TOO_LARGE and seconds > MINUTE_SECONDS:
+                seconds /= 2
+            else:
+                return part
+        return answers.joined(parts)
+
+    async def read_errors_known(
+        self, query: CounterQuery, start: float, end: float
+    ) -> tuple[float, ...] | Missing:
+        """Give the minutes in which any pod of the namespace had the error counter."""
+        selected = await self._dialects.errors_known(query)
+        if isinstance(selected, Missing):
+            return selected
+        steps = Steps(start, end, MINUTE_SECONDS)
+        answer = await self._session.query_range(query.url, f"count({selected})", steps)
+        if isinstance(answer, Missing):
+            return answer
+        found = answers.minutes(answer, "")
+        return found if isinstance(found, Missing) else tuple(sorted(found.get("", {})))
+
+    async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
+        """Read the error rates, minute by minute, of the hour up to `until`."""
+        selected = await self._selectors(query)
+        if isinstance(selected, Missing):
+            return selected
+        by = query.labels.route
+        steps = Steps(until - HOUR_SECONDS + MINUTE_SECONDS, until, MINUTE_SECONDS)
+        texts = [f"sum by ({quoted(by)}) (increase({one}[{MINUTE_SECONDS}s]))" for one in selected]
+        answered = _whole(
+            await asyncio.gather(
+                *(self._session.query_range(query.url, one, steps) for one in texts)
+            )
+        )
+        if isinstance(answered, Missing):
+            return answered
+        tables = _whole([answers.minutes(one, by) for one in answered])
+        return tables if isinstance(tables, Missing) else control_of(*tables)
+
+    async def read_clock(self, url: str) -> float | Missing:
+        """Read the provider's time."""
+        answer = await self._session.query(url, "time()")
+        if isinstance(answer, Missing):
+            return answer
+        try:
+            found = float(answer[1])
+        except (LookupError, TypeError, ValueError):
+            found = math.nan
+        if not math.isfinite(found):
+            return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")
+        return found
+
+    async def read_vector(self, url: str, expression: str) -> answers.Vector | Missing:
+        """Read the value that an expression has now: labels and value of each series."""
+        answer = await self._session.query(url, expression)
+        return answer if isinstance(answer, Missing) else answers.vector(answer)
+
+    async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:
+        """Select requests and errors, by the names under which they are counted."""
+        asked = [
+            Asked(query.url, query.namespace, signal) for signal in (query.requests, query.errors)
+        ]
+        if is_one_metric(query):
+            asked = asked[:1]  # of the errors there may be no series yet
+        names = _whole(await asyncio.gather(*(self._dialects.name(one) for one in asked)))
+        if isinstance(names, Missing):
+            return names
+        requested = selector(query, names[0], query.requests.matchers)
+        return requested, errors_selector(query, names[-1])
+
+    async def _raw(
+        self, query: CounterQuery, selected: tuple[str, str], span: Span
+    ) -> "_Raw | Missing":
+        answered = _whole(
+            await asyncio.gather(
+                *(self._session.query_samples(query.url, one, span) for one in selected)
+            )
+        )
+        if isinstance(answered, Missing):
+            return answered
+        found = _whole([answers.series(one, query.labels) for one in answered])
+        if isinstance(found, Missing):
+            return found
+        return _Raw(Counters(*found), answers.label_names(answered[0]))
+
+    def _no_series(self, query: CounterQuery, selected: str) -> Missing:
+        self._dialects.forget(Asked(query.url, query.namespace, query.requests))
+        return Missing(
+            Reason.NO_SERIES,
+            f"there are no series {selected}: check spec.signals.requests, the pod label and that "
+            "the pods are scraped",
+        )
+
+    async def _no_errors(self, query: CounterQuery, names: frozenset[str]) -> Missing | None:
+        """Tell 'no error yet' from errors that nobody counts."""
+        if is_one_metric(query):
+            return untold(query, names)
+        return await self._dialects.find_errors(query)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    counters: Counters
+    labels: frozenset[str]
+    """Of the series of requests."""
+
+
+def _whole(found: Iterable[T | Missing]) -> list[T] | Missing:
+    """Give all answers, or what is missing in the first that is none."""
+    all_ = list(found)
+    for one in all_:
+        if isinstance(one, Missing):
+            return one
+    return [one for one in all_ if not isinstance(one, Missing)]
