@@ -8,6 +8,7 @@ from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.telemetry import Telemetry
+from rollback_operator.adapters.trends import PrometheusTrends
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
@@ -59,7 +60,7 @@ async def build(settings: Settings) -> Parts:
         cache=cache,
         workloads=workloads,
         store=store,
-        observer=Observer(metrics, lambda: utc_now().timestamp()),
+        observer=Observer(metrics, lambda: utc_now().timestamp(), PrometheusTrends(metrics)),
         executor=Executor(workloads, store, cache.remember, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
         clock=utc_now,

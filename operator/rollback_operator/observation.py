@@ -1,21 +1,26 @@
 """Observe: bring the watch of a release up to date from Kubernetes and from Prometheus."""
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Counters, Missing, Pod, Workload
+from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import Watch, with_reading, with_workload
-from rollback_operator.ports import CounterQuery, Metrics
+from rollback_operator.ports import CounterQuery, Metrics, TrendMetrics
+from rollback_operator.trends import Place, read_trends
 
 GENERATED_NAME_BASE = 58
 """Pod names are cut to 63 characters: a longer ReplicaSet name loses its end, its hash."""
 MARGIN_SECONDS = 30.0
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
+PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Observer:
 
     metrics: Metrics
     clock: Callable[[], float]
+    trends: TrendMetrics | None = None
+    """None: what changes slowly is not looked at."""
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
@@ -43,7 +50,10 @@ class Observer:
         since = now - watch.opened if newest is None else now + watch.skew - newest
         seconds = min(LONGEST_SECONDS, since + MARGIN_SECONDS + 2 * watch.evidence.interval)
         query = _query(source, workload, (_prefix(workload.deployment.name),))
-        reading = await self.metrics.read(query, seconds)
+        reading, trends = await asyncio.gather(
+            self.metrics.read(query, seconds), self._trends(watch, workload, source, now)
+        )
+        watch = replace(watch, trends=trends)
         if isinstance(reading, Counters):
             if watch.evidence.newest is None:
                 # Before the new pods have two samples, those of the pods they replace tell it.
@@ -51,6 +61,24 @@ class Observer:
                 watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
             reading = _of_target(reading, watch.pods)
         return with_reading(watch, reading)
+
+    async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
+        """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""
+        at = now + watch.skew
+        if self.trends is None or watch.missing is not None or not watch.trends.is_due(at):
+            return watch.trends
+        place = Place(
+            url=source.url,
+            namespace=workload.deployment.namespace,
+            pods=(_prefix(workload.deployment.name),),
+            control=_patterns(watch, workload) if watch.control_hashes else (),
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await read_trends(watch, source.policy.spec, place, self.trends, at)
+        except TimeoutError:
+            late = Missing(Reason.PROVIDER_UNREACHABLE, f"no answer in {PATIENCE_SECONDS:.0f} s")
+            return replace(watch.trends, read=at, missing={"trends": late})
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         pods = _patterns(watch, workload)

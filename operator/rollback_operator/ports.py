@@ -3,6 +3,7 @@
 The adapters fulfil them against real servers; unit tests swap them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -18,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalLabels,
     StoredStrategy,
 )
+from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
 from rollback_operator.core.notices import Notice
 
@@ -64,6 +66,36 @@ class CounterQuery:
     requests: CounterSignal
     errors: CounterSignal
     labels: SignalLabels
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """Which series of one signal of which pods."""
+
+    url: str
+    namespace: str
+    pods: tuple[str, ...]
+    """Regular expressions for pod names, any of them; none: series of no pod."""
+    signal: CounterSignal
+    labels: SignalLabels
+
+
+class TrendMetrics(Protocol):
+    """What changes slowly, as the provider of metrics tells it."""
+
+    async def read_latency(
+        self, query: SeriesQuery, at: float
+    ) -> Mapping[str, Histogram] | Missing:
+        """Read each pod's durations, all routes together, counted since its container started."""
+
+    async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
+        """Read the durations of an hour up to `until`, all pods together."""
+
+    async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
+        """Read a gauge of each pod, the highest where a pod has several."""
+
+    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+        """Evaluate PromQL that gives one number."""
 
 
 class Metrics(Protocol):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -55,7 +56,35 @@ def template_of(template: Mapping[str, Any]) -> Template:
         release=_digest(bare),
         images=tuple(str(one.get("image", "")) for one in containers),
         containers=tuple(str(one.get("name", "")) for one in containers),
+        memory_limit=_memory_limit(containers),
     )
+
+
+_UNITS = {
+    "": 1.0,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2.0**10,
+    "Mi": 2.0**20,
+    "Gi": 2.0**30,
+    "Ti": 2.0**40,
+    "m": 1e-3,
+}
+
+
+def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
+    """Give the limit that a pod's memory is measured against: that of its first container with one.
+
+    Sidecars have theirs; the process whose memory is read is as a rule the first container's.
+    """
+    for one in containers:
+        text = str(((one.get("resources") or {}).get("limits") or {}).get("memory") or "")
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)([kMGTm]|[KMGT]i)?", text)
+        if found:
+            return float(found[1]) * _UNITS[found[2] or ""]
+    return None
 
 
 def without_pod_hash(template: Mapping[str, Any]) -> dict[str, Any]:

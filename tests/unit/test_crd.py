@@ -19,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
     MatrixCondition,
+    MatrixRule,
     Outcome,
     Remedy,
     Resource,
@@ -224,6 +225,9 @@ def test_what_is_dumped_can_be_read_again(resource) -> None:
     assert type(resource).model_validate(dumped) == resource
 
 
+RATE = {"signal": "ErrorRate", "above": "0.01"}
+
+
 # -- what a file given to the command line is refused for ------------------------------------------
 
 
@@ -236,11 +240,25 @@ def test_what_is_dumped_can_be_read_again(resource) -> None:
             {"signal": "ErrorRate", "above": "0.1", "atLeast": "0.2"},
             "exactly one of above and atLeast",
         ),
-        (MatrixCondition, {"signal": "Unavailable", "above": "0.1"}, "belong to ErrorRate only"),
+        (MatrixCondition, {"signal": "Unavailable", "above": "0.1"}, "takes no threshold"),
+        (MatrixCondition, {"signal": "StuckRollout", "routes": "Purchase"}, "to ErrorRate only"),
+        (MatrixCondition, {"signal": "ErrorRate", "above": "1.0"}, "rates from 0 to 1"),
+        (MatrixCondition, {"signal": "ErrorRate", "atLeast": "0"}, "rates from 0 to 1"),
+        (MatrixCondition, {"signal": "LatencyRatio", "atLeast": "2"}, "LatencyRatio needs above"),
+        (MatrixCondition, {"signal": "OOMKills", "atLeast": "0.5"}, "whole number atLeast"),
+        (MatrixCondition, {"signal": "Restarts"}, "whole number atLeast"),
+        (MatrixCondition, {"signal": "Query", "query": "up"}, "exactly one of above and below"),
+        (MatrixCondition, {"signal": "Query", "above": "1"}, "needs query"),
+        (MatrixCondition, {"signal": "Unavailable", "query": "up"}, "belong to Query only"),
         (
             MatrixCondition,
-            {"signal": "StuckRollout", "routes": "Purchase"},
-            "belong to ErrorRate only",
+            {"signal": "Query", "query": "up", "above": "1", "times": 4, "looks": 3},
+            "times is at most looks",
+        ),
+        (
+            MatrixRule,
+            {"severity": "P4", "when": [RATE], "response": "Report", "onTimeout": "Rollback"},
+            "onTimeout belongs to response Investigate",
         ),
         (MatrixCondition, {"signal": "ErrorRate", "above": "1.5"}, "above"),
         (MatrixCondition, {"signal": "ErrorRate", "above": "5 %"}, "above"),

@@ -38,6 +38,8 @@ LabelName = Annotated[
 Route = Annotated[str, Field(min_length=1, max_length=512)]
 Fraction = Annotated[str, Field(max_length=12, pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$")]
 """A decimal string from 0 to 1: the API has no floats."""
+Decimal = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$")]
+"""A decimal string of any size."""
 
 
 def _cel(rule: str, message: str, field_path: str | None = None) -> Any:
@@ -147,6 +149,20 @@ class SignalName(StrEnum):
     ERROR_RATE = "ErrorRate"
     UNAVAILABLE = "Unavailable"
     STUCK_ROLLOUT = "StuckRollout"
+    TRAFFIC_LOST = "TrafficLost"
+    LATENCY_RATIO = "LatencyRatio"
+    LATENCY = "Latency"
+    OOM_KILLS = "OOMKills"
+    RESTARTS = "Restarts"
+    MEMORY_GROWTH = "MemoryGrowth"
+    QUERY = "Query"
+
+
+class TimeoutResponse(StrEnum):
+    """What follows when an investigation's time is up."""
+
+    REPORT = "Report"
+    ROLLBACK = "Rollback"
 
 
 class RouteSet(StrEnum):
@@ -283,6 +299,15 @@ class CounterSignal(_Model):
     as `=~5..`, `!=200` or `!~2..`. The namespace and the target's pods are always matched."""
 
 
+class LatencySignal(CounterSignal):
+    """A histogram of durations in seconds."""
+
+    metric: MetricName = "http_request_duration_seconds"
+    """The histogram's name without `_bucket`."""
+    quantile: Annotated[str, Field(max_length=12, pattern=r"^0\.[0-9]{1,6}$")] = "0.99"
+    """The share of the requests that is at most so slow."""
+
+
 class SignalLabels(_Model):
     """The labels that tell pods and routes apart."""
 
@@ -317,6 +342,10 @@ class SignalsSpec(_Model):
     """Counts the failed ones: a counter of their own, initialised to 0 for each route, or the first
     error is unseen; or the metric of `requests` with the label that tells an error, as
     `code: "=~5.."`. A series without that label is no error."""
+    latency: LatencySignal = LatencySignal()
+    """Tells how long requests take; read only for LatencyRatio and Latency."""
+    memory: CounterSignal = CounterSignal(metric="process_resident_memory_bytes")
+    """A gauge of each pod's memory in bytes; read only for MemoryGrowth."""
     labels: SignalLabels = SignalLabels()
     purchase_routes: Annotated[
         list[Route], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
@@ -341,8 +370,20 @@ class SignalsSpec(_Model):
         return self
 
 
+_RATE = (SignalName.ERROR_RATE,)
+_ABOVE = (SignalName.LATENCY_RATIO, SignalName.LATENCY, SignalName.MEMORY_GROWTH)
+_COUNT = (SignalName.OOM_KILLS, SignalName.RESTARTS)
+_QUERY_FIELDS = ("query", "name", "below", "change_above")
+
+
 class MatrixCondition(_Model):
-    """One symptom. ErrorRate needs exactly one of `above` and `atLeast`; the others take none."""
+    """One symptom.
+
+    ErrorRate takes `above` or `atLeast`, and `routes`. LatencyRatio (times the old revision's),
+    Latency (seconds) and MemoryGrowth (share of the limit an hour) take `above`; OOMKills and
+    Restarts take a number `atLeast`; Query takes `query` with `above` or `below`. Unavailable,
+    StuckRollout and TrafficLost take nothing.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -352,45 +393,140 @@ class MatrixCondition(_Model):
                     "ErrorRate needs exactly one of above and atLeast",
                 ),
                 _cel(
-                    "self.signal == 'ErrorRate'"
-                    " || !(has(self.above) || has(self.atLeast) || has(self.routes))",
-                    "above, atLeast and routes belong to ErrorRate only",
+                    "!(self.signal in ['LatencyRatio', 'Latency', 'MemoryGrowth'])"
+                    " || (has(self.above) && !has(self.atLeast))",
+                    "LatencyRatio, Latency and MemoryGrowth need above",
                 ),
                 _cel(
-                    "!has(self.above) || double(self.above) < 1.0",
-                    "a rate can never be above 1: this condition could not match",
+                    "!(self.signal in ['OOMKills', 'Restarts'])"
+                    " || (has(self.atLeast) && !has(self.above)"
+                    " && self.atLeast.matches('^[1-9][0-9]*$'))",
+                    "OOMKills and Restarts need a whole number atLeast",
+                ),
+                _cel(
+                    "self.signal != 'Query' || (has(self.query)"
+                    " && has(self.above) != has(self.below) && !has(self.atLeast))",
+                    "Query needs query and exactly one of above and below",
+                ),
+                _cel(
+                    "self.signal == 'Query' || !(has(self.query) || has(self.name)"
+                    " || has(self.below) || has(self.changeAbove))",
+                    "query, name, below and changeAbove belong to Query only",
+                ),
+                _cel(
+                    "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost'])"
+                    " || !(has(self.above) || has(self.atLeast))",
+                    "Unavailable, StuckRollout and TrafficLost take no threshold",
+                ),
+                _cel(
+                    "self.signal == 'ErrorRate' || !has(self.routes)",
+                    "routes belongs to ErrorRate only",
+                ),
+                _cel(
+                    "self.signal != 'ErrorRate' || !has(self.above)"
+                    " || (double(self.above) >= 0.0 && double(self.above) < 1.0)",
+                    "a rate is from 0 to 1 and never above 1: this condition could not match",
                     ".above",
                 ),
                 _cel(
-                    "!has(self.atLeast) || double(self.atLeast) > 0.0",
-                    "a rate is always at least 0: this condition would match every release",
+                    "self.signal != 'ErrorRate' || !has(self.atLeast)"
+                    " || (double(self.atLeast) > 0.0 && double(self.atLeast) <= 1.0)",
+                    "a rate is above 0 and at most 1: this condition would match every release, "
+                    "or none",
                     ".atLeast",
+                ),
+                _cel(
+                    "!(has(self.times) && has(self.looks)) || self.times <= self.looks",
+                    "times is at most looks",
+                    ".times",
                 ),
             ]
         }
     )
 
     signal: SignalName
-    above: Fraction | None = None
-    """Matches when the lower bound of the new revision's own error rate is above this."""
-    at_least: Fraction | None = None
-    """Matches when the lower bound is at least this, or when all of 20 or more requests failed."""
+    above: Decimal | None = None
+    """Matches when what is measured is above this; of a rate or a quantile its lower bound."""
+    at_least: Decimal | None = None
+    """Matches when what is measured is at least this; an error rate also when all of 20 or more
+    requests failed."""
     routes: RouteSet | None = None
     """Purchase: the worst of `signals.purchaseRoutes`. Default: all routes together."""
+    query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """PromQL that gives one number, looked at every 15 s."""
+    name: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """What the query's number is called in messages."""
+    below: Decimal | None = None
+    """Matches when the query's number is below this."""
+    change_above: Decimal | None = None
+    """... and when it is more than so many times what it was before the release."""
+    times: Annotated[int, Field(ge=1, le=60)] = 3
+    """How many of the newest `looks` at the query must match."""
+    looks: Annotated[int, Field(ge=1, le=60)] = 5
+    """How many of the newest looks at the query count."""
+
+    @property
+    def limit(self) -> float:
+        """The threshold from above."""
+        return float(self.above or self.at_least or 0)
+
+    @property
+    def count(self) -> int:
+        """The threshold of a signal that counts."""
+        return int(self.at_least or 1)
 
     @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
+    def _fields_of_its_signal(self) -> Self:
         # The API server says the same in CEL; a file given to the command line has only this.
         thresholds = (self.above is not None) + (self.at_least is not None)
-        if self.signal is SignalName.ERROR_RATE and thresholds != 1:
+        if self.signal in _RATE and thresholds != 1:
             raise ValueError("ErrorRate needs exactly one of above and atLeast")
-        if self.signal is not SignalName.ERROR_RATE and (thresholds or self.routes):
-            raise ValueError("above, atLeast and routes belong to ErrorRate only")
+        if self.signal in _RATE and not (
+            0 <= self.limit <= 1 and (self.limit < 1 if self.above else self.limit > 0)
+        ):
+            raise ValueError("above and atLeast of ErrorRate are rates from 0 to 1")
+        if self.signal in _ABOVE and (self.above is None or self.at_least is not None):
+            raise ValueError(f"{self.signal} needs above")
+        if self.signal in _COUNT and not re.fullmatch("[1-9][0-9]*", self.at_least or ""):
+            raise ValueError(f"{self.signal} needs a whole number atLeast")
+        if self.signal is SignalName.QUERY and (
+            self.query is None
+            or (self.above is None) == (self.below is None)
+            or self.at_least is not None
+        ):
+            raise ValueError("Query needs query and exactly one of above and below")
+        self._refuse_foreign(thresholds)
         return self
+
+    def _refuse_foreign(self, thresholds: int) -> None:
+        takes = {SignalName.ERROR_RATE, SignalName.QUERY, *_ABOVE, *_COUNT}
+        if self.signal not in takes and thresholds:
+            raise ValueError(f"{self.signal} takes no threshold")
+        if self.signal is not SignalName.ERROR_RATE and self.routes:
+            raise ValueError("routes belongs to ErrorRate only")
+        if self.signal is not SignalName.QUERY and any(
+            getattr(self, field) is not None for field in _QUERY_FIELDS
+        ):
+            raise ValueError("query, name, below and changeAbove belong to Query only")
+        if self.times > self.looks:
+            raise ValueError("times is at most looks")
 
 
 class MatrixRule(_Model):
     """A severity, its symptoms (any of them), and what is done within which time."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel(
+                    "!has(self.onTimeout)"
+                    " || (self.response == 'Investigate' && has(self.withinSeconds))",
+                    "onTimeout belongs to response Investigate with withinSeconds",
+                    ".onTimeout",
+                ),
+            ]
+        }
+    )
 
     severity: MatrixSeverity
     """How bad a release with one of these symptoms is; one rule each, the worst first."""
@@ -404,6 +540,16 @@ class MatrixRule(_Model):
     within_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
     """From the first bad sample to the act. It only limits waiting for more evidence: what is
     proved is acted on at once. For an error rate it shrinks as the rate grows."""
+    on_timeout: TimeoutResponse | None = None
+    """What follows when nobody has helped within the time of an investigation. Rollback: the
+    release is taken back if it is proved slower or leaking. Default: people stay told."""
+
+    @model_validator(mode="after")
+    def _time_of_its_response(self) -> Self:
+        is_timed = self.response is Response.INVESTIGATE and self.within_seconds is not None
+        if self.on_timeout is not None and not is_timed:
+            raise ValueError("onTimeout belongs to response Investigate with withinSeconds")
+        return self
 
 
 RUNBOOK_MATRIX = (
@@ -414,6 +560,7 @@ RUNBOOK_MATRIX = (
                 signal=SignalName.ERROR_RATE, at_least="0.90", routes=RouteSet.PURCHASE
             ),
             MatrixCondition(signal=SignalName.UNAVAILABLE),
+            MatrixCondition(signal=SignalName.TRAFFIC_LOST),
         ],
         response=Response.ROLLBACK,
         within_seconds=60,
@@ -426,6 +573,18 @@ RUNBOOK_MATRIX = (
         ],
         response=Response.ROLLBACK,
         within_seconds=900,
+    ),
+    MatrixRule(
+        severity=MatrixSeverity.P3,
+        when=[
+            MatrixCondition(signal=SignalName.LATENCY_RATIO, above="2.0"),
+            MatrixCondition(signal=SignalName.OOM_KILLS, at_least="2"),
+            MatrixCondition(signal=SignalName.RESTARTS, at_least="3"),
+            MatrixCondition(signal=SignalName.MEMORY_GROWTH, above="0.5"),
+        ],
+        response=Response.INVESTIGATE,
+        within_seconds=3600,
+        on_timeout=TimeoutResponse.REPORT,
     ),
     MatrixRule(
         severity=MatrixSeverity.P4,
@@ -519,6 +678,10 @@ class SafetySpec(_Model):
     stuck_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
     """A rollout without progress for this long is stuck, or after the Deployment's
     progressDeadlineSeconds if that is shorter."""
+    suspect_odds: Annotated[int, Field(ge=10, le=1000000)] = 100
+    """From these odds that the release is worse it is Suspect."""
+    bad_odds: Annotated[int, Field(ge=100, le=1000000000)] = 10000
+    """From these odds it is Bad and acted on at once; at a deadline a tenth of them will do."""
     express: Annotated[
         list[MatrixSeverity],
         Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
@@ -538,6 +701,13 @@ class RollbackPolicySpec(_Model):
                     " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
                     "goodAfterSeconds is at most watchSeconds, or no release could become good",
                     ".safety.goodAfterSeconds",
+                ),
+                _cel(
+                    "!has(self.safety)"
+                    " || (has(self.safety.suspectOdds) ? self.safety.suspectOdds : 100)"
+                    " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
+                    "suspectOdds is below badOdds",
+                    ".safety.suspectOdds",
                 ),
             ]
         }

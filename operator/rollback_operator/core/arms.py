@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Control, RouteControl
+from rollback_operator.core.verdict import Thresholds
 
 LEAST_REQUESTS = 20
 LEAST_CEILING = 0.01
@@ -27,6 +28,7 @@ class Arms:
     interval: float
     watch_seconds: float
     nodes: Mapping[str, str] = field(default_factory=dict)
+    odds: Thresholds = field(default_factory=Thresholds)
 
     @property
     def has_control(self) -> bool:

@@ -27,6 +27,7 @@ def control_of(requests: Minutes, errors: Minutes) -> Control:
         seconds=max(0, len(served) - 1) * MINUTE_SECONDS,
         routes=routes,
         busiest_minute=max(served, default=0.0) / MINUTE_SECONDS,
+        quietest_minute=_quietest(pooled) / MINUTE_SECONDS,
         pooled=_route(pooled, failed),
     )
 
@@ -94,6 +95,15 @@ def _amounts(
         before = value
         if time > begin:
             yield time, value if value < base else value - base
+
+
+def _quietest(pooled: Mapping[float, float]) -> float:
+    """Give the requests of the quietest whole minute; a minute that is not told of had none."""
+    times = sorted(at for at, amount in pooled.items() if amount > 0)[1:-1]
+    if not times:
+        return 0.0
+    count = round((times[-1] - times[0]) / MINUTE_SECONDS) + 1
+    return 0.0 if len(times) < count else min(pooled[at] for at in times)
 
 
 def _pooled(table: Minutes) -> dict[float, float]:

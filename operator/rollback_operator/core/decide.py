@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import matrix
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.plan import Case, Refusal, make_plan, make_trigger
-from rollback_operator.core.verdict import BAD_ODDS, DEADLINE_ODDS, Verdict
+from rollback_operator.core.verdict import Thresholds, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,13 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
     What is proved is acted on at once. A suspicion waits for more evidence until the rule's
     deadline, and then needs a tenth of the odds.
     """
+    safety = case.policy.spec.safety
+    odds = Thresholds(safety.suspect_odds, safety.bad_odds)
     if verdict.value is VerdictValue.BAD:
-        match = matrix.classify(case.policy.spec.matrix, verdict, BAD_ODDS)
+        match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
         return _respond(case, verdict, match, now)
     if verdict.value is VerdictValue.SUSPECT:
-        match = matrix.classify(case.policy.spec.matrix, verdict, DEADLINE_ODDS)
+        match = matrix.classify(case.policy.spec.matrix, verdict, odds.deadline)
         due = matrix.deadline(match, verdict) if match is not None else None
         if due is not None and now.timestamp() >= due:
             return _respond(case, verdict, match, now)
@@ -50,9 +52,14 @@ def _respond(case: Case, verdict: Verdict, match: Match | None, now: datetime) -
     if match is None:
         return Decision(verdict)
     severity, response = Severity(match.rule.severity), match.rule.response
+    due = matrix.deadline(match, verdict)
+    is_due = due is not None and now.timestamp() >= due
+    if response is Response.INVESTIGATE and matrix.is_rolled_back_on_timeout(match):
+        if not is_due:
+            return Decision(verdict, severity, response, deadline=due)
+        response = Response.ROLLBACK
     if response is not Response.ROLLBACK:
         return Decision(verdict, severity, response)
-    due = matrix.deadline(match, verdict)
     deadline = datetime.fromtimestamp(due, now.tzinfo) if due is not None else None
     planned = make_plan(case, match.rule, make_trigger(verdict, match, deadline, now), now)
     if isinstance(planned, Refusal):

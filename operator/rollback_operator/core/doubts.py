@@ -12,7 +12,6 @@ from rollback_operator.core.arms import LEAST_REQUESTS, Arms, ceiling, in_order,
 from rollback_operator.core.evidence import COARSE_SECONDS, Increment
 from rollback_operator.core.model import Control
 from rollback_operator.core.sequential import against_ceiling
-from rollback_operator.core.verdict import SUSPECT_ODDS
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9
@@ -94,7 +93,7 @@ def veto_by_history(
     # Old pods that had begun to fail alike before they went: the fault is not the release's.
     begin = min(one.start for one in new)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
-    if against_ceiling(in_order(last), ceiling(control, route)).value >= SUSPECT_ODDS:
+    if against_ceiling(in_order(last), ceiling(control, route)).value >= arms.odds.suspect:
         return Reason.OLD_REVISION_FAILS_TOO
     since = [one for one in arms.new if one.end > begin]
     seconds = max(one.end for one in since) - begin

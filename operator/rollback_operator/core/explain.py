@@ -1,7 +1,7 @@
 """Decisions in words, as one would tell them on the phone: counts, odds, blame, what is missing."""
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.verdict import Method, ScopeVerdict
+from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
 
 _WORDS = {
     Reason.OLD_REVISION_FAILS_TOO: "the old pods had begun to fail alike before they went, so "
@@ -44,6 +44,21 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
     if one.unmet and one.errors > 0:
         said += f"; not enough yet: {one.unmet}"
     return f"{said}; {_WORDS[reason]}" if reason in _WORDS else said
+
+
+def symptom(one: Symptom) -> str:
+    """Tell what a symptom is and what follows from it."""
+    if one.veto is None:
+        return one.message
+    return f"{one.message}; {_VETOES.get(one.veto, 'the release is not clearly to blame')}"
+
+
+_VETOES = {
+    Reason.OLD_REVISION_FAILS_TOO: "the old revision does the same, so going back would not help",
+    Reason.THERE_BEFORE: "it was so before the release",
+    Reason.FEW_PODS_AFFECTED: "only on few of the new pods, look at their nodes",
+    Reason.TRAFFIC_SPIKE: _WORDS[Reason.TRAFFIC_SPIKE],
+}
 
 
 def _percent(requests: float, errors: float) -> str:

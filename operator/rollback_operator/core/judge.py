@@ -6,20 +6,20 @@ against their last hour with blame by onset. Missing data is never good and neve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.core import explain
+from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName, VerdictValue
+from rollback_operator.core import explain, symptoms
 from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
 from rollback_operator.core.scope import judge_scope
+from rollback_operator.core.traffic import traffic_lost
 from rollback_operator.core.verdict import (
-    BAD_ODDS,
-    SUSPECT_ODDS,
     ScopeVerdict,
+    Thresholds,
     Verdict,
 )
 from rollback_operator.core.watch import Watch
@@ -37,6 +37,12 @@ class Question:
     excluded_routes: frozenset[str]
     watch_seconds: float
     stuck_after: float
+    odds: Thresholds = field(default_factory=Thresholds)
+    conditions: tuple[MatrixCondition, ...] = ()
+    """Of the matrix: which symptoms to look for."""
+    quantile: float = 0.99
+    has_pods: bool = True
+    """False: the series carry no pod label."""
 
 
 def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
@@ -63,20 +69,68 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
             Reason.ENVIRONMENT_SUSPECTED,
             seen.suspicion,
             scopes=by_metrics.scopes,
+            symptoms=by_metrics.symptoms,
             newest_sample=by_metrics.newest_sample,
         )
     if seen.environment and by_metrics.value not in (VerdictValue.BAD, VerdictValue.SUSPECT):
         # Pods without room say nothing for the release, and nothing against what others prove.
         return Verdict(VerdictValue.NO_VERDICT, Reason.ENVIRONMENT_PREVENTS_PODS, seen.environment)
-    return by_metrics
+    if by_metrics.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
+        return by_metrics
+    return _by_symptoms(by_metrics)
+
+
+def _by_symptoms(verdict: Verdict) -> Verdict:
+    """Say what else there is, where no error rate speaks against the release."""
+    worst = symptoms.worst(verdict.symptoms)
+    if worst is None:
+        return verdict
+    value = VerdictValue.BAD if worst.veto is None else VerdictValue.SUSPECT
+    reason = Reason.SYMPTOM_FOUND if worst.veto is None else worst.veto
+    message = explain.symptom(worst)
+    return replace(verdict, value=value, reason=reason, message=message, first_bad=worst.since)
 
 
 def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
-    missing = _missing(watch, workload, now)
-    if missing is not None:
-        return missing
     arms = _arms(watch, workload, question, now)
-    return _worst(judged_scopes(arms, question), arms, watch)
+    found = symptoms.symptoms(_subject(watch, workload, question, arms), question.conditions)
+    missing = _missing(watch, workload, question, now)
+    if missing is not None:
+        return replace(missing, symptoms=found)
+    lost = traffic_lost(watch, workload, arms) if _asks(question, SignalName.TRAFFIC_LOST) else None
+    if lost is not None:
+        return Verdict(
+            VerdictValue.BAD,
+            Reason.TRAFFIC_LOST,
+            lost.message,
+            symptoms=found,
+            is_traffic_lost=True,
+            first_bad=lost.since,
+            newest_sample=watch.evidence.newest,
+        )
+    return replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
+
+
+def _asks(question: Question, signal: SignalName) -> bool:
+    return any(one.signal is signal for one in question.conditions)
+
+
+def _subject(watch: Watch, workload: Workload, question: Question, arms: Arms) -> symptoms.Subject:
+    living = {pod.name: pod for pod in workload.pods if not pod.terminating}
+    new = {pod.name for pod in workload.current_of(living.values())}
+    return symptoms.Subject(
+        trends=watch.trends,
+        new={name: living[name] for name in new},
+        old={
+            name: pod
+            for name, pod in living.items()
+            if name not in new and pod.pod_hash in watch.control_hashes and pod.ready
+        },
+        opened=watch.opened,
+        quantile=question.quantile,
+        memory_limit=workload.deployment.template.memory_limit,
+        busiest=arms.control.busiest_minute if arms.control is not None else 0.0,
+    )
 
 
 def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:
@@ -95,13 +149,14 @@ def _by_kubernetes(seen: Availability, by_metrics: Verdict) -> Verdict:
         seen.message,
         scopes=by_metrics.scopes,
         newest_sample=by_metrics.newest_sample,
+        symptoms=by_metrics.symptoms,
         is_unavailable=seen.is_unavailable,
         is_stuck=seen.is_stuck,
         first_bad=seen.since,
     )
 
 
-def _missing(watch: Watch, workload: Workload, now: float) -> Verdict | None:
+def _missing(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict | None:
     if watch.missing is not None:
         return Verdict(VerdictValue.NO_VERDICT, watch.missing.reason, watch.missing.message)
     interval = watch.evidence.interval
@@ -164,6 +219,7 @@ def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> A
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
         nodes={name: pod.node for name, pod in new.items()},
+        odds=question.odds,
     )
 
 
@@ -173,7 +229,7 @@ def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Incremen
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
-    value, reason = _value(leading, scopes[0])
+    value, reason = _value(leading, scopes[0], arms.odds)
     if value is VerdictValue.WATCHING and not arms.has_control:
         # Without anything to compare with, only a clean release can be said to do well.
         clean = scopes[0].errors <= LEAST_CEILING * scopes[0].requests
@@ -189,21 +245,23 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     )
 
 
-def _value(leading: ScopeVerdict, pooled: ScopeVerdict) -> tuple[VerdictValue, Reason]:
-    if leading.odds >= SUSPECT_ODDS and not leading.unmet:
-        return _suspicion(leading)
+def _value(
+    leading: ScopeVerdict, pooled: ScopeVerdict, odds: Thresholds
+) -> tuple[VerdictValue, Reason]:
+    if leading.odds >= odds.suspect and not leading.unmet:
+        return _suspicion(leading, odds)
     if pooled.requests < ENOUGH_REQUESTS:
         return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
-    if leading.odds >= SUSPECT_ODDS:
+    if leading.odds >= odds.suspect:
         return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING
     return VerdictValue.WATCHING, Reason.NO_EVIDENCE_AGAINST
 
 
-def _suspicion(leading: ScopeVerdict) -> tuple[VerdictValue, Reason]:
+def _suspicion(leading: ScopeVerdict, odds: Thresholds) -> tuple[VerdictValue, Reason]:
     if leading.veto is not None:
         # Something is wrong, but this release is not shown to be the cause: people are told.
         return VerdictValue.SUSPECT, leading.veto
     if not leading.is_proved:
         return VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED
-    value = VerdictValue.BAD if leading.odds >= BAD_ODDS else VerdictValue.SUSPECT
+    value = VerdictValue.BAD if leading.odds >= odds.bad else VerdictValue.SUSPECT
     return value, Reason.ERROR_RATE_ABOVE_CONTROL

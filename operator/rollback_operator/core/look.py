@@ -14,7 +14,7 @@ from rollback_operator.core.judge import Question, judge
 from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes, opened
 from rollback_operator.core.plan import Case
-from rollback_operator.core.verdict import Verdict
+from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
 
 
@@ -95,4 +95,8 @@ def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
         excluded_routes=deployment.probe_paths if excluded is None else frozenset(excluded),
         watch_seconds=safety.watch_seconds,
         stuck_after=safety.stuck_after_seconds,
+        odds=Thresholds(safety.suspect_odds, safety.bad_odds),
+        conditions=tuple(one for rule in policy.spec.matrix for one in rule.when),
+        quantile=float(signals.latency.quantile),
+        has_pods=bool(signals.labels.pod),
     )

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,
+    MatrixSeverity,
     RouteSet,
     SignalName,
+    TimeoutResponse,
 )
-from rollback_operator.core.verdict import ScopeVerdict, Verdict
+from rollback_operator.core.verdict import BAD_ODDS, ScopeVerdict, Symptom, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Match:
 
     rule: MatrixRule
     scope: ScopeVerdict | None = None
+    symptom: Symptom | None = None
 
 
 def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) -> Match | None:
@@ -28,16 +31,59 @@ def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) 
         verdict: what the judge says.
         needed_odds: below these the evidence on a rate does not count.
     """
+    shown = {
+        SignalName.UNAVAILABLE: verdict.is_unavailable,
+        SignalName.STUCK_ROLLOUT: verdict.is_stuck,
+        SignalName.TRAFFIC_LOST: verdict.is_traffic_lost,
+    }
     for rule in rules:
+        if rule.severity is MatrixSeverity.P2 and _dies_of_memory(verdict):
+            return Match(rule, symptom=_dies_of_memory(verdict))
         for condition in rule.when:
-            if condition.signal is SignalName.UNAVAILABLE and verdict.is_unavailable:
-                return Match(rule)
-            if condition.signal is SignalName.STUCK_ROLLOUT and verdict.is_stuck:
+            if shown.get(condition.signal):
                 return Match(rule)
             proved = _proved(condition, verdict, needed_odds)
             if proved is not None:
                 return Match(rule, proved)
+            symptom = _symptom(condition, verdict)
+            if symptom is not None:
+                return Match(rule, symptom=symptom)
     return None
+
+
+def _symptom(condition: MatrixCondition, verdict: Verdict) -> Symptom | None:
+    found = (
+        one
+        for one in verdict.symptoms
+        if one.signal is condition.signal
+        and one.name in ("", condition.name or condition.query)
+        and one.veto is None
+    )
+    return next(found, None)
+
+
+def _dies_of_memory(verdict: Verdict) -> Symptom | None:
+    """Find out-of-memory kills on every new pod: nobody is left who serves, the runbook's P2."""
+    kills = (one for one in verdict.symptoms if one.signal is SignalName.OOM_KILLS)
+    return next((one for one in kills if one.is_on_every_pod and one.veto is None), None)
+
+
+def is_rolled_back_on_timeout(match: Match) -> bool:
+    """Tell whether an investigation whose time is up ends in a rollback.
+
+    Only what the runbook takes a release back for, a latency or a leak, and proved like an error
+    rate; a number of restarts or an own query is for people to weigh.
+    """
+    symptom = match.symptom
+    return (
+        match.rule.on_timeout is TimeoutResponse.ROLLBACK
+        and symptom is not None
+        and symptom.signal in _TIMED
+        and symptom.odds >= BAD_ODDS
+    )
+
+
+_TIMED = (SignalName.LATENCY_RATIO, SignalName.LATENCY, SignalName.MEMORY_GROWTH)
 
 
 def _proved(
@@ -73,7 +119,7 @@ def deadline(match: Match, verdict: Verdict) -> float | None:
     rule, scope = match.rule, match.scope
     if rule.within_seconds is None or verdict.first_bad is None:
         return None
-    limits = [float(one.above) for one in rule.when if one.above is not None]
+    limits = [one.limit for one in rule.when if one.signal is SignalName.ERROR_RATE and one.above]
     if scope is None or not limits or scope.rate_lower_bound <= 0:
         return verdict.first_bad + rule.within_seconds
     share = min(1.0, min(limits) / scope.rate_lower_bound)
@@ -102,10 +148,6 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
 def _hides(upper: MatrixCondition, lower: MatrixCondition) -> bool:
     if upper.signal is not lower.signal:
         return False
-    if upper.signal is not SignalName.ERROR_RATE:
-        return True
-    return upper.routes is lower.routes and _threshold(upper) <= _threshold(lower)
-
-
-def _threshold(condition: MatrixCondition) -> float:
-    return float(condition.above or condition.at_least or 0)
+    if upper.query != lower.query or upper.below is not None or upper.change_above is not None:
+        return False
+    return upper.routes is lower.routes and upper.limit <= lower.limit

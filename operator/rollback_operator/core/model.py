@@ -20,6 +20,8 @@ class Template:
     """Of the template without annotations: a restart is the same release."""
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
+    memory_limit: float | None = None
+    """Bytes that a pod may use; None where a container has no limit."""
 
     def image_of(self, container: str | None) -> str | None:
         """Give the image that a container is to run; None: there is no such container."""
@@ -163,6 +165,8 @@ class Control:
     routes: Mapping[str, RouteControl]
     busiest_minute: float = 0.0
     """Requests a second, all routes, in its busiest minute."""
+    quietest_minute: float = 0.0
+    """... in its quietest one, those without any counted, the first and the last left out."""
     pooled: RouteControl = field(default_factory=lambda: RouteControl(0, 0, 0))
 
     @property

@@ -26,7 +26,7 @@ from rollback_operator.core.sequential import (
     lasting,
     wilson_lower,
 )
-from rollback_operator.core.verdict import BAD_ODDS, SUSPECT_ODDS, Method, ScopeVerdict
+from rollback_operator.core.verdict import Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
 SHOWN = 100.0
@@ -45,16 +45,20 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     begin = min((one.start for one in new), default=0.0)
     old = [one for one in on(arms.old, route) if one.end > begin] if new else []
     compared = [
-        _Compared(Method.CONTROL, _against_control(arms, new, old, scopes * BAD_ODDS), total(old))
+        _Compared(
+            Method.CONTROL, _against_control(arms, new, old, scopes * arms.odds.bad), total(old)
+        )
     ]
     # While an old pod lives, only the comparison with it counts: it sees what history cannot.
-    history = None if arms.living_old else _against_history(arms, new, route, scopes * BAD_ODDS)
+    history = (
+        None if arms.living_old else _against_history(arms, new, route, scopes * arms.odds.bad)
+    )
     if history is not None and arms.control is not None:
         known = past(arms.control, route)
         compared.append(_Compared(Method.HISTORY, history, (known.requests, known.errors)))
     found = [_verdict(arms, route, new, one, scopes) for one in compared]
     # What was proved against the old pods stays proved when they have gone.
-    return max(found, key=lambda one: (one.is_proved and one.odds >= SUSPECT_ODDS, one.odds))
+    return max(found, key=lambda one: (one.is_proved and one.odds >= arms.odds.suspect, one.odds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def _verdict(
     pods = doubts.by_pod(new)
     bad = doubts.failing(pods, _expected(arms, route, compared))
     blamed, veto = None, None
-    if odds >= SUSPECT_ODDS:
+    if odds >= arms.odds.suspect:
         veto = doubts.veto(arms, pods, bad)
         if compared.method is Method.HISTORY and arms.control is not None:
             # The old pods' last errors and the onset show on the route that fails: others dilute.

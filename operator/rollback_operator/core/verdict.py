@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import VerdictValue
+from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 
 SUSPECT_ODDS = 100.0
 DEADLINE_ODDS = 1_000.0
@@ -61,6 +61,37 @@ class ScopeVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Symptom:
+    """A P3 signal that is there."""
+
+    signal: SignalName
+    message: str
+    odds: float = BAD_ODDS
+    """That the release differs from the old one; of what Kubernetes counts: enough."""
+    value: float = 0.0
+    pods: tuple[str, ...] = ()
+    since: float | None = None
+    veto: Reason | None = None
+    """Why the release is not shown to be the cause; None: it is."""
+    is_on_every_pod: bool = False
+    name: str = ""
+    """Of an own query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Odds from which a release is suspect, bad, and bad enough at a deadline."""
+
+    suspect: float = SUSPECT_ODDS
+    bad: float = BAD_ODDS
+
+    @property
+    def deadline(self) -> float:
+        """A tenth of what acts at once, never less than what is suspect."""
+        return max(self.suspect, self.bad * DEADLINE_ODDS / BAD_ODDS)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What is thought of the running revision, and why."""
 
@@ -68,8 +99,10 @@ class Verdict:
     reason: Reason
     message: str
     scopes: tuple[ScopeVerdict, ...] = ()
+    symptoms: tuple[Symptom, ...] = ()
     is_unavailable: bool = False
     is_stuck: bool = False
+    is_traffic_lost: bool = False
     first_bad: float | None = None
     newest_sample: float | None = None
 

@@ -4,12 +4,13 @@ It is rebuilt from Prometheus and from Kubernetes when the operator starts anew;
 stored but the time at which the template changed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.evidence import Evidence, fold
 from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core.trends import Trends, with_kills
 
 DEFAULT_STARTUP_SECONDS = 30.0
 LONGEST_STARTUP_SECONDS = 600.0
@@ -37,6 +38,7 @@ class Watch:
     missing: Missing | None = NOT_YET_READ
     source: str = ""
     """Which signals, read where: counts of others are no evidence."""
+    trends: Trends = field(default_factory=Trends)
     pods: tuple[Pod, ...] = ()
     """Every pod of the target seen since the watch opened: their names outlive them."""
 
@@ -70,6 +72,7 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         restarted_since=restarted,
         startup=startup,
         pods=tuple(pods.values()),
+        trends=with_kills(watch.trends, pods),
     )
 
 

@@ -78,7 +78,7 @@ def test_weaker_evidence_will_do_at_the_deadline() -> None:
     assert classify(RUNBOOK_MATRIX, verdict, DEADLINE_ODDS).rule.severity == "P2"
 
 
-P1, P2, P4 = RUNBOOK_MATRIX
+P1, P2, P3, P4 = RUNBOOK_MATRIX
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ from tests.builders import (
     make_workload,
 )
 
-P1, P2, P4 = RUNBOOK_MATRIX
+P1, P2, P3, P4 = RUNBOOK_MATRIX
 PIN = Remedy(type=RemedyType.PIN_IMAGE, container=NAME, image="registry.example.com/x:v1")
 SCALE = Remedy(type=RemedyType.SCALE, replicas=8)
 PREVIOUS = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)

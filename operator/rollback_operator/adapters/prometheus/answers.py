@@ -53,8 +53,10 @@ def label_names(answer: Any) -> frozenset[str]:
 
 
 def vector(answer: Any) -> Vector | Missing:
-    """Read the answer of an instant query: labels and value of each series."""
+    """Read the answer of an instant query: labels and value of each series; a scalar has none."""
     try:
+        if answer and not isinstance(answer[0], dict):
+            return [({}, float(answer[1]))]
         return [(_labels(one), float(one["value"][1])) for one in answer]
     except (AttributeError, LookupError, TypeError, ValueError):
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no values")

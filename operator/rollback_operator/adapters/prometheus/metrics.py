@@ -129,9 +129,11 @@ class PrometheusMetrics:
             return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")
         return found
 
-    async def read_vector(self, url: str, expression: str) -> answers.Vector | Missing:
-        """Read the value that an expression has now: labels and value of each series."""
-        answer = await self._session.query(url, expression)
+    async def read_vector(
+        self, url: str, expression: str, at: float | None = None
+    ) -> answers.Vector | Missing:
+        """Read the value that an expression has, or had at a time; a scalar has no labels."""
+        answer = await self._session.query(url, expression, at)
         return answer if isinstance(answer, Missing) else answers.vector(answer)
 
     async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:

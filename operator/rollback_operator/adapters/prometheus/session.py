@@ -200,9 +200,10 @@ class Session:
         for one in self._addresses.values():
             one.threads.shutdown(wait=False, cancel_futures=True)
 
-    async def query(self, url: str, text: str) -> Any | Missing:
-        """Ask for the value that an expression has now."""
-        return await self._ask(url, lambda api: api.custom_query(text, params=self._params))
+    async def query(self, url: str, text: str, at: float | None = None) -> Any | Missing:
+        """Ask for the value that an expression has, or had at a time."""
+        params = {**self._params, **({} if at is None else {"time": f"{at:.3f}"})}
+        return await self._ask(url, lambda api: api.custom_query(text, params=params))
 
     async def query_samples(self, url: str, selector: str, span: Span) -> Any | Missing:
         """Ask for samples as they are stored."""

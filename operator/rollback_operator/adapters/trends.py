@@ -1,0 +1,102 @@
+"""Prometheus' HTTP API -> durations, gauges and own queries, by instant queries.
+
+What is asked for is small: one answer a quarter of a minute while a release is watched. Prometheus
+does the adding up; raw samples, which tell a restart from a fall, are only needed for counters.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rollback_operator.adapters.prometheus import PrometheusMetrics
+from rollback_operator.adapters.prometheus.queries import matchers, quoted, select
+from rollback_operator.adapters.prometheus.queries import text as in_quotes
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.model import Missing
+from rollback_operator.ports import SeriesQuery
+
+
+class PrometheusTrends:
+    """The TrendMetrics port."""
+
+    def __init__(self, metrics: PrometheusMetrics) -> None:
+        self._metrics = metrics
+
+    async def read_latency(
+        self, query: SeriesQuery, at: float
+    ) -> Mapping[str, Histogram] | Missing:
+        """Read each pod's buckets."""
+        pod = query.labels.pod
+        by = f"{quoted(pod)}, le" if pod else "le"
+        text = f"sum by ({by}) ({_select(query, '_bucket')})"
+        found = await self._metrics.read_vector(query.url, text, at)
+        if isinstance(found, Missing):
+            return found
+        buckets: dict[str, dict[float, float]] = {}
+        for labels, value in found:
+            bound = _number(labels.get("le", ""))
+            if math.isfinite(value) and not math.isnan(bound):
+                buckets.setdefault(labels.get(pod, ""), {})[bound] = value
+        if not buckets:
+            return _none(query, "_bucket", "spec.signals.latency")
+        return {name: _histogram(counts) for name, counts in buckets.items()}
+
+    async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
+        """Read the increase of the buckets over an hour."""
+        text = f"sum by (le) (increase({_select(query, '_bucket')}[1h]))"
+        found = await self._metrics.read_vector(query.url, text, until)
+        if isinstance(found, Missing):
+            return found
+        counts = {_number(labels.get("le", "")): value for labels, value in found}
+        return _histogram({bound: one for bound, one in counts.items() if not math.isnan(bound)})
+
+    async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
+        """Read the highest value of each pod."""
+        pod = query.labels.pod
+        text = (
+            f"max by ({quoted(pod)}) ({_select(query, '')})"
+            if pod
+            else f"max({_select(query, '')})"
+        )
+        found = await self._metrics.read_vector(query.url, text, at)
+        if isinstance(found, Missing):
+            return found
+        read = {labels.get(pod, ""): value for labels, value in found if math.isfinite(value)}
+        return read or _none(query, "", "spec.signals.memory")
+
+    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+        """Evaluate a query to one number; NaN where Prometheus says so."""
+        found = await self._metrics.read_vector(url, query, at)
+        if isinstance(found, Missing):
+            return found
+        if len(found) > 1:
+            return Missing(
+                Reason.ANSWER_MALFORMED,
+                f"the query {query[:200]} gives {len(found)} numbers, one is needed: add sum(...)",
+            )
+        return found[0][1] if found else math.nan
+
+
+def _select(query: SeriesQuery, suffix: str) -> str:
+    found = matchers(query.signal.matchers, query.namespace)
+    if query.labels.pod and query.pods:
+        found.append(f"{quoted(query.labels.pod)}=~{in_quotes('|'.join(query.pods))}")
+    return select(f"{query.signal.metric}{suffix}", found)
+
+
+def _none(query: SeriesQuery, suffix: str, field: str) -> Missing:
+    said = f"there are no series {_select(query, suffix)}: check {field}"
+    return Missing(Reason.NO_SERIES, said)
+
+
+def _histogram(counts: Mapping[float, float]) -> Histogram:
+    bounds = sorted(counts)
+    return Histogram(tuple(bounds), tuple(counts[one] for one in bounds))
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,57 @@
+"""Memory that grows and does not stop: the slope of a line through its points (least squares)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollback_operator.core.trends import Point
+
+WARM_UP_SECONDS = 60.0
+LEAST_SECONDS = 300.0
+LEAST_POINTS = 8
+SURE = 4.0
+"""Slope in standard errors: about 16,000 : 1 for independent points."""
+SLOWED = 0.5
+"""A heap that is being filled slows down; a leak does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A slope that is sure."""
+
+    per_hour: float
+    """Bytes; the lower bound of the slope."""
+    odds: float
+    since: float
+
+
+def growth(points: Sequence[Point], started: float) -> Growth | None:
+    """Fit a line to what a container used since its warm-up; None: no growth is shown.
+
+    Args:
+        points: of one pod, in time order.
+        started: when its newest container did: before, another one's memory was read.
+    """
+    known = [one for one in points if one.time >= started + WARM_UP_SECONDS]
+    if len(known) < LEAST_POINTS or known[-1].time - known[0].time < LEAST_SECONDS:
+        return None
+    slope, error = _line(known)
+    half = len(known) // 2
+    early, late = _line(known[:half])[0], _line(known[half:])[0]
+    if slope <= SURE * error or late < SLOWED * early:
+        return None
+    nats = min(200.0, (slope / error) ** 2 / 2) if error > 0 else 200.0
+    return Growth((slope - 2 * error) * 3600, math.exp(nats), known[0].time)
+
+
+def _line(points: Sequence[Point]) -> tuple[float, float]:
+    """Give the slope of the line through the points, per second, and its standard error."""
+    count = len(points)
+    middle = sum(one.time for one in points) / count
+    mean = sum(one.value for one in points) / count
+    spread = sum((one.time - middle) ** 2 for one in points)
+    if spread <= 0:
+        return 0.0, 0.0
+    slope = sum((one.time - middle) * (one.value - mean) for one in points) / spread
+    rest = sum((one.value - mean - slope * (one.time - middle)) ** 2 for one in points)
+    return slope, math.sqrt(rest / max(1, count - 2) / spread)

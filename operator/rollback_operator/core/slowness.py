@@ -1,0 +1,180 @@
+"""Slower than the old revision: the quantile's bounds, and odds by the coin flip.
+
+A request slower than the old revision's quantile is an event like an error; the same tests weigh
+it. The quantile's lower bound says how slow, the odds how sure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
+from rollback_operator.core.histogram import Histogram, added
+from rollback_operator.core.model import Pod
+from rollback_operator.core.sequential import Cell, against_ceiling, coin_flip, dispersion
+from rollback_operator.core.trends import SECOND_LOOK_SECONDS, LatencyLook, Trends
+from rollback_operator.core.verdict import Symptom
+
+LEAST_REQUESTS = 100
+LEAST_POD_REQUESTS = 20
+PAST_TIMES = 1.5
+"""How much more often than in the past slow requests may come without suspicion."""
+SPIKE_TIMES = 3.0
+SHOWN_ODDS = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slowness:
+    """How long the release takes, against what it is compared with."""
+
+    quantile: float
+    value: float
+    """Seconds: the quantile's lower bound."""
+    recent: float
+    """... the quantile in the newest minute."""
+    first: float
+    """... of its first counted requests."""
+    reference: float
+    """Seconds, of the old revision: its upper bound. 0: not known."""
+    is_simultaneous: bool
+    """The old revision's pods were measured in the same minutes."""
+    odds: float
+    requests: float
+    pods: Mapping[str, float]
+    """Each pod's own quantile."""
+    is_spike: bool
+    since: float
+
+
+def slowness(
+    trends: Trends, arms: tuple[Mapping[str, Pod], Mapping[str, Pod]], q: float, busiest: float
+) -> Slowness | None:
+    """Compare durations; None: too little is known.
+
+    Args:
+        trends: what was read.
+        arms: living pods of the release, and of the revision before it.
+        q: which quantile, as 0.99.
+        busiest: requests a second in the busiest minute before; 0: not known.
+    """
+    if not trends.latency:
+        return None
+    now = trends.latency[-1]
+    new, old = (_since_base(trends, now, pods) for pods in arms)
+    total = added(new.values())
+    value = total.at_least(q)
+    if value is None or total.total < LEAST_REQUESTS:
+        return None
+    begin = min(trends.bases[name].time for name in new)
+    until = now.time - SECOND_LOOK_SECONDS
+    earlier = [one for one in trends.latency if begin <= one.time <= until]
+    if not earlier:
+        return None
+    recent = added(_between(trends, earlier[-1], now, name) for name in new).quantile(q)
+    first = added(_first(trends, name) for name in new).quantile(q)
+    before = added(old.values())
+    is_simultaneous = before.total >= LEAST_REQUESTS
+    known = before if is_simultaneous else (trends.past_latency or Histogram())
+    reference = known.at_most(q) or 0.0
+    rate = total.total / max(1.0, now.time - begin)
+    return Slowness(
+        quantile=q,
+        value=value,
+        recent=recent or 0.0,
+        first=first or 0.0,
+        reference=reference,
+        is_simultaneous=is_simultaneous,
+        odds=_odds(new, old if is_simultaneous else {"": known}, reference, is_simultaneous),
+        requests=total.total,
+        pods={
+            name: one.quantile(q) or 0.0
+            for name, one in new.items()
+            if one.total >= LEAST_POD_REQUESTS
+        },
+        is_spike=not is_simultaneous and 0 < SPIKE_TIMES * busiest < rate,
+        since=begin,
+    )
+
+
+def symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
+    """Tell whether a release is as slow as the condition says."""
+    is_ratio = condition.signal is SignalName.LATENCY_RATIO
+    if is_ratio and not slow.reference:
+        return None
+    limit = condition.limit * (slow.reference if is_ratio else 1.0)
+    if min(slow.value, slow.recent) <= limit or (slow.reference and slow.odds < SHOWN_ODDS):
+        return None
+    slow_pods = tuple(sorted(name for name, one in slow.pods.items() if one > limit))
+    said = (
+        f"p{100 * slow.quantile:g} is at least {_seconds(slow.value)} over "
+        f"{slow.requests:.0f} requests of the new pods"
+    )
+    if slow.reference:
+        when = "in the same minutes" if slow.is_simultaneous else "in the hour before"
+        said += f", {slow.value / slow.reference:.1f} times that of the old revision {when}"
+    return Symptom(
+        condition.signal,
+        said,
+        odds=slow.odds,
+        value=slow.value / slow.reference if is_ratio else slow.value,
+        pods=slow_pods,
+        since=slow.since,
+        veto=_veto(slow, limit, slow_pods),
+        is_on_every_pod=len(slow_pods) == len(slow.pods) > 1,
+    )
+
+
+def _veto(slow: Slowness, limit: float, slow_pods: tuple[str, ...]) -> Reason | None:
+    if slow.reference > limit:
+        return Reason.OLD_REVISION_FAILS_TOO
+    if len(slow_pods) < min(2, len(slow.pods)):
+        return Reason.FEW_PODS_AFFECTED
+    if slow.is_spike:
+        return Reason.TRAFFIC_SPIKE
+    # No old pod to compare with: slow from the first request on is the release's doing, slow all of
+    # a sudden is as likely that of something it depends on (core/blame.py has the odds).
+    if not slow.is_simultaneous and slow.first <= limit:
+        return Reason.ENVIRONMENT_SUSPECTED
+    return None
+
+
+def _since_base(trends: Trends, now: LatencyLook, pods: Mapping[str, Pod]) -> dict[str, Histogram]:
+    found = {
+        name: now.pods[name].minus(trends.bases[name].pods[name])
+        for name in pods
+        if name in now.pods and name in trends.bases
+    }
+    return {name: one for name, one in found.items() if one.total > 0}
+
+
+def _between(trends: Trends, earlier: LatencyLook, now: LatencyLook, name: str) -> Histogram:
+    base = trends.bases[name]
+    begin = earlier if name in earlier.pods and earlier.time > base.time else base
+    return now.pods[name].minus(begin.pods[name])
+
+
+def _first(trends: Trends, name: str) -> Histogram:
+    first = trends.firsts.get(name)
+    if first is None:
+        return Histogram()
+    return first.pods[name].minus(trends.bases[name].pods[name])
+
+
+def _odds(
+    new: Mapping[str, Histogram], old: Mapping[str, Histogram], reference: float, is_control: bool
+) -> float:
+    """Compute the odds that the new pods' requests are slow more often."""
+    fresh, known = added(new.values()), added(old.values())
+    if not known.total or not reference:
+        return 0.0
+    slow, slow_before = fresh.above(reference), known.above(reference)
+    if not is_control:
+        ceiling = min(0.9, PAST_TIMES * max(0.01, slow_before / known.total))
+        return against_ceiling([(0.0, fresh.total, slow)], ceiling).value
+    spread = dispersion([[(one.total, one.above(reference)) for one in old.values()]])
+    cell = Cell(0.0, fresh.total, slow, known.total, slow_before)
+    return coin_flip([cell], spread, 1.0).value
+
+
+def _seconds(value: float) -> str:
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2g} s"

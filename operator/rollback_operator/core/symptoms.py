@@ -1,0 +1,189 @@
+"""What a release does to its service more slowly than by failing: the P3 signals of the matrix.
+
+Each is compared with the old pods in the same minutes, or with the old revision's hour before the
+release where none is left. A symptom that the release is not shown to cause carries a veto.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
+from rollback_operator.core import growth, slowness
+from rollback_operator.core.model import Pod
+from rollback_operator.core.slowness import Slowness
+from rollback_operator.core.trends import Trends
+from rollback_operator.core.verdict import Symptom
+
+_LATENCY = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What symptoms are looked for in."""
+
+    trends: Trends
+    new: Mapping[str, Pod]
+    """Living pods of the release."""
+    old: Mapping[str, Pod]
+    opened: float
+    quantile: float
+    memory_limit: float | None
+    """Bytes; None: the template sets none."""
+    busiest: float
+    """Requests a second in the busiest minute before the release; 0: not known."""
+
+
+def symptoms(subject: Subject, conditions: Iterable[MatrixCondition]) -> tuple[Symptom, ...]:
+    """List the symptoms that the conditions ask for and that are there."""
+    wanted = list(conditions)
+    slow = None
+    if any(one.signal in _LATENCY for one in wanted):
+        slow = slowness.slowness(
+            subject.trends, (subject.new, subject.old), subject.quantile, subject.busiest
+        )
+    found = (_symptom(subject, one, slow) for one in wanted)
+    return tuple(one for one in found if one is not None)
+
+
+def _symptom(subject: Subject, condition: MatrixCondition, slow: Slowness | None) -> Symptom | None:
+    match condition.signal:
+        case SignalName.LATENCY | SignalName.LATENCY_RATIO if slow is not None:
+            return slowness.symptom(slow, condition)
+        case SignalName.OOM_KILLS:
+            return _killed(subject, condition)
+        case SignalName.RESTARTS:
+            return _restarted(subject, condition)
+        case SignalName.MEMORY_GROWTH:
+            return _grown(subject, condition)
+        case SignalName.QUERY:
+            return _queried(subject, condition)
+    return None
+
+
+def _killed(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+    kills = {name: subject.trends.kills[name].out_of_memory for name in _known(subject)}
+    hit = {name: count for name, count in kills.items() if count}
+    total = sum(hit.values())
+    if total < condition.count:
+        return None
+    said = f"containers were killed for their memory {total} times on {len(hit)} new pods"
+    return Symptom(
+        condition.signal,
+        f"{said}{_limit(subject.memory_limit)}",
+        pods=tuple(sorted(hit)),
+        since=subject.opened,
+        veto=_restarts_too(subject, len(hit), only_killed=True),
+        is_on_every_pod=len(hit) == len(subject.new) > 1,
+    )
+
+
+def _restarted(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+    restarts = {name: pod.restarts for name, pod in subject.new.items() if pod.restarts}
+    total = sum(restarts.values())
+    if total < condition.count:
+        return None
+    return Symptom(
+        condition.signal,
+        f"containers have restarted {total} times on {len(restarts)} new pods",
+        pods=tuple(sorted(restarts)),
+        since=subject.opened,
+        veto=_restarts_too(subject, len(restarts), only_killed=False),
+    )
+
+
+def _known(subject: Subject) -> list[str]:
+    return [name for name in subject.new if name in subject.trends.kills]
+
+
+def _limit(limit: float | None) -> str:
+    return f", whose limit is {limit / 2**20:.0f} MiB" if limit else ""
+
+
+def _restarts_too(subject: Subject, count: int, *, only_killed: bool) -> Reason | None:
+    """Tell whether the old pods do the same in the same time: then it is not the release's."""
+    hit = [
+        pod
+        for pod in subject.old.values()
+        if pod.restarts
+        and (pod.started or 0.0) > subject.opened
+        and (pod.is_out_of_memory or not only_killed)
+    ]
+    is_alike = bool(hit) and len(hit) * len(subject.new) >= count * len(subject.old)
+    return Reason.OLD_REVISION_FAILS_TOO if is_alike else None
+
+
+def _grown(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+    limit = subject.memory_limit
+    if limit is None:
+        return None
+    threshold = condition.limit
+    new, old = (_growths(subject.trends, pods) for pods in (subject.new, subject.old))
+    hit = {name: one for name, one in new.items() if one.per_hour / limit > threshold}
+    if not hit or len(hit) < min(2, len(subject.new)):
+        return None
+    share = sorted(one.per_hour / limit for one in hit.values())[len(hit) // 2]
+    said = (
+        f"memory grows by {100 * share:.0f} % of its limit of {limit / 2**20:.0f} MiB an hour on "
+        f"{len(hit)} of {len(subject.new)} new pods"
+    )
+    is_old_too = any(one.per_hour / limit > threshold / 2 for one in old.values())
+    return Symptom(
+        condition.signal,
+        said,
+        pods=tuple(sorted(hit)),
+        value=share,
+        odds=min(one.odds for one in hit.values()),
+        since=min(one.since for one in hit.values()),
+        veto=Reason.OLD_REVISION_FAILS_TOO if is_old_too else None,
+        is_on_every_pod=len(hit) == len(subject.new) > 1,
+    )
+
+
+def _growths(trends: Trends, pods: Mapping[str, Pod]) -> dict[str, growth.Growth]:
+    found = {
+        name: growth.growth(trends.memory.get(name, ()), pod.started or pod.created)
+        for name, pod in pods.items()
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _queried(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+    text = condition.query or ""
+    points = subject.trends.queries.get(text, ())[-condition.looks :]
+    before = subject.trends.before.get(text)
+    hits = [one for one in points if _exceeds(condition, one.value, before)]
+    if len(hits) < condition.times:
+        return None
+    value = hits[-1].value
+    said = f"the query {condition.name or text} gives {value:.4g}"
+    said += f", {before:.4g} before the release" if before is not None else ""
+    was_there = before is not None and _is_beyond(condition, before)
+    return Symptom(
+        condition.signal,
+        f"{said}, {len(hits)} of {len(points)} times beyond the limit",
+        value=value,
+        since=hits[0].time,
+        veto=Reason.THERE_BEFORE if was_there and condition.change_above is None else None,
+        name=condition.name or text,
+    )
+
+
+def _exceeds(condition: MatrixCondition, value: float, before: float | None) -> bool:
+    if not math.isfinite(value) or not _is_beyond(condition, value):
+        return False
+    if condition.change_above is None:
+        return True
+    return before is not None and before > 0 and value / before > float(condition.change_above)
+
+
+def _is_beyond(condition: MatrixCondition, value: float) -> bool:
+    if condition.below is not None:
+        return value < float(condition.below)
+    return value > condition.limit
+
+
+def worst(found: Sequence[Symptom]) -> Symptom | None:
+    """Choose the symptom to speak of: one that is the release's before one that may not be."""
+    return min(found, key=lambda one: one.veto is not None, default=None)

@@ -1,0 +1,63 @@
+"""A release that nobody reaches: ready pods, and hardly a request where there had been many.
+
+What is expected is the quietest minute of the hour before: a service whose requests come in bursts
+has minutes without any, and is never said to have lost them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollback_operator.core.arms import Arms, total
+from rollback_operator.core.model import Workload
+from rollback_operator.core.watch import Watch
+
+LEAST_EXPECTED = 100.0
+LOST_SHARE = 0.01
+SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficLost:
+    """Requests that should have come."""
+
+    message: str
+    since: float
+
+
+def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | None:
+    """Tell whether a release has been without traffic from its beginning; None: it is not shown.
+
+    Only from the beginning: traffic that ceases later may have been stopped by anybody.
+    """
+    control = arms.control
+    ready = _ready_since(workload)
+    if control is None or not control.is_sufficient or not ready or arms.living_old:
+        return None
+    if not workload.deployment.is_rolled_out or any(name not in arms.seen for name in ready):
+        return None
+    begin = max(ready.values())
+    until = min(arms.seen[name] for name in ready)
+    expected = control.quietest_minute * (until - begin)
+    looks = (until - begin) / max(1.0, watch.evidence.interval)
+    if expected < LEAST_EXPECTED or looks < SAMPLES:
+        return None
+    requests, _ = total(arms.new)
+    if requests >= LOST_SHARE * expected:
+        return None
+    return TrafficLost(
+        f"all {len(ready)} new pods are ready and have had {requests:.0f} requests in "
+        f"{until - begin:.0f} s; in its quietest minute of the hour before the service had "
+        f"{control.quietest_minute:.3g} a second, so {expected:.0f} were to be expected",
+        begin,
+    )
+
+
+def _ready_since(workload: Workload) -> Mapping[str, float]:
+    """Since when each pod has been ready; empty unless all are new and ready."""
+    living = [pod for pod in workload.pods if not pod.terminating]
+    new = {pod.name for pod in workload.current_of(living)}
+    if not living or any(
+        pod.name not in new or not pod.ready or pod.ready_since is None for pod in living
+    ):
+        return {}
+    return {pod.name: pod.ready_since for pod in living if pod.ready_since is not None}

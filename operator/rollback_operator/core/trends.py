@@ -1,0 +1,119 @@
+"""What changes slowly under a release: durations, memory, out-of-memory kills, own queries.
+
+Read every quarter of a minute, not with every sample: nothing here is worse than P3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.model import Missing, Pod
+
+LOOK_SECONDS = 15.0
+WARM_UP_SECONDS = 30.0
+"""A pod's first half minute says nothing about its durations."""
+SECOND_LOOK_SECONDS = 60.0
+"""What is slow must be slow in the newest minute too: much heals by itself."""
+MOST_POINTS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value at a time."""
+
+    time: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyLook:
+    """Durations of every pod up to a time, counted from its container's start."""
+
+    time: float
+    pods: Mapping[str, Histogram]
+
+
+@dataclass(frozen=True, slots=True)
+class Kills:
+    """How often containers of a pod were killed for their memory, as seen."""
+
+    restarts: int
+    out_of_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """Everything of the kind that is known of a release under watch."""
+
+    read: float | None = None
+    """When it was last read, seconds of the provider's clock."""
+    latency: tuple[LatencyLook, ...] = ()
+    bases: Mapping[str, LatencyLook] = field(default_factory=dict)
+    """Per pod, the look from which on its requests are counted."""
+    firsts: Mapping[str, LatencyLook] = field(default_factory=dict)
+    """Per pod, the look after that one: what its first counted requests were like."""
+    past_latency: Histogram | None = None
+    """Of the old revision in the hour before the release."""
+    memory: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    """Per pod, bytes."""
+    queries: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)
+    """Per query, its value before the release."""
+    kills: Mapping[str, Kills] = field(default_factory=dict)
+    missing: Mapping[str, Missing] = field(default_factory=dict)
+    """Per signal, why it could not be read."""
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether to read again."""
+        return self.read is None or now - self.read >= LOOK_SECONDS - 1
+
+
+def with_latency(
+    trends: Trends, time: float, read: Mapping[str, Histogram], pods: Mapping[str, Pod]
+) -> Trends:
+    """Take in durations; a pod counts from its first look after its warm-up."""
+    look = LatencyLook(time, read)
+    bases, firsts = dict(trends.bases), dict(trends.firsts)
+    for name in read:
+        since = pods[name].ready_since if name in pods else None
+        if name in bases:
+            firsts.setdefault(name, look)
+        elif since is not None and time - since >= WARM_UP_SECONDS:
+            bases[name] = look
+    kept = [one for one in trends.latency if time - one.time <= 2 * SECOND_LOOK_SECONDS]
+    return replace(trends, latency=(*kept, look), bases=bases, firsts=firsts)
+
+
+def with_memory(trends: Trends, time: float, read: Mapping[str, float]) -> Trends:
+    """Take in the memory of each pod."""
+    memory = dict(trends.memory)
+    for pod, value in read.items():
+        memory[pod] = thinned((*memory.get(pod, ()), Point(time, value)))
+    return replace(trends, memory=memory)
+
+
+def with_query(trends: Trends, time: float, query: str, value: float) -> Trends:
+    """Take in the answer to an own query."""
+    points = (*trends.queries.get(query, ()), Point(time, value))
+    return replace(trends, queries={**trends.queries, query: points[-MOST_POINTS:]})
+
+
+def with_kills(trends: Trends, pods: Mapping[str, Pod]) -> Trends:
+    """Take in what Kubernetes shows of containers that were killed for their memory.
+
+    The status of a pod only tells how its newest container ended, and how often one was restarted.
+    """
+    kills = dict(trends.kills)
+    for name, pod in pods.items():
+        known = kills.get(name, Kills(0, 0))
+        more = max(0, pod.restarts - known.restarts)
+        killed = known.out_of_memory + (more if pod.is_out_of_memory else 0)
+        kills[name] = Kills(max(pod.restarts, known.restarts), killed)
+    return replace(trends, kills=kills)
+
+
+def thinned(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Keep a long series short: every other point, the newest always."""
+    if len(points) <= MOST_POINTS:
+        return points
+    return (*points[:-1:2], points[-1])

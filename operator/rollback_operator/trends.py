@@ -1,0 +1,102 @@
+"""Observe what changes slowly: durations, memory, own queries, each only if the policy asks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from rollback_operator.api.v1alpha1 import (
+    MatrixCondition,
+    RollbackPolicySpec,
+    SignalName,
+)
+from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.model import Missing
+from rollback_operator.core.trends import Trends, with_latency, with_memory, with_query
+from rollback_operator.core.watch import Watch
+from rollback_operator.ports import SeriesQuery, TrendMetrics
+
+T = TypeVar("T")
+_LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a watch's slow signals are read."""
+
+    url: str
+    namespace: str
+    pods: tuple[str, ...]
+    """Regular expressions for the names of all the target's pods."""
+    control: tuple[str, ...]
+    """... of those of the old revision; none: not known."""
+
+
+async def read_trends(
+    watch: Watch, spec: RollbackPolicySpec, place: Place, metrics: TrendMetrics, at: float
+) -> Trends:
+    """Read what the matrix asks for, as of `at`, seconds of the provider's clock."""
+    conditions = [one for rule in spec.matrix for one in rule.when]
+    signals = {one.signal for one in conditions}
+    trends = replace(watch.trends, read=at, missing={})
+    if signals & _LATENCY:
+        trends = await _with_latency(watch, trends, spec, place, metrics)
+    if SignalName.MEMORY_GROWTH in signals:
+        query = SeriesQuery(
+            place.url, place.namespace, place.pods, spec.signals.memory, spec.signals.labels
+        )
+        read = await metrics.read_gauge(query, at)
+        if isinstance(read, Missing):
+            trends = _lacking(trends, "memory", read)
+        else:
+            trends = with_memory(trends, at, _of(read, watch))
+    return await _with_queries(trends, conditions, (place.url, watch.opened + watch.skew), metrics)
+
+
+async def _with_latency(
+    watch: Watch, trends: Trends, spec: RollbackPolicySpec, place: Place, metrics: TrendMetrics
+) -> Trends:
+    at = trends.read or 0.0
+    query = SeriesQuery(
+        place.url, place.namespace, place.pods, spec.signals.latency, spec.signals.labels
+    )
+    read = await metrics.read_latency(query, at)
+    if isinstance(read, Missing):
+        return _lacking(trends, "latency", read)
+    pods = {pod.name: pod for pod in watch.pods}
+    trends = with_latency(trends, at, _of(read, watch), pods)
+    if trends.past_latency is None and place.control:
+        until = watch.opened + watch.skew
+        past = await metrics.read_past_latency(replace(query, pods=place.control), until)
+        if isinstance(past, Histogram):
+            trends = replace(trends, past_latency=past)
+    return trends
+
+
+async def _with_queries(
+    trends: Trends,
+    conditions: Iterable[MatrixCondition],
+    place: tuple[str, float],
+    metrics: TrendMetrics,
+) -> Trends:
+    url, opened = place
+    at = trends.read or 0.0
+    for text in sorted({one.query for one in conditions if one.query}):
+        value = await metrics.read_query(url, text, at)
+        if isinstance(value, Missing):
+            trends = _lacking(trends, text, value)
+            continue
+        trends = with_query(trends, at, text, value)
+        if text not in trends.before:
+            before = await metrics.read_query(url, text, opened)
+            if not isinstance(before, Missing):
+                trends = replace(trends, before={**trends.before, text: before})
+    return trends
+
+
+def _lacking(trends: Trends, what: str, missing: Missing) -> Trends:
+    return replace(trends, missing={**trends.missing, what: missing})
+
+
+def _of(read: Mapping[str, T], watch: Watch) -> dict[str, T]:
+    names = {pod.name for pod in watch.pods}
+    return {pod: one for pod, one in read.items() if pod in names}
