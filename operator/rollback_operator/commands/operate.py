@@ -1,0 +1,51 @@
+"""`rollback-operator run`: the operator itself; each setting is a flag."""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from kubernetes.aio.config import ConfigException
+from pydantic import ValidationError
+
+from rollback_operator.main import run as run_operator
+from rollback_operator.settings import Settings
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "run",
+        help="run the operator",
+        description="Each flag may also be set in the environment: --lease-name as "
+        "ROLLBACK_OPERATOR_LEASE_NAME. Flags win.",
+    )
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        shown = f" (default: {default})" if default not in (None, (), "") else ""
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{field.description}{shown}".replace("%", "%%"),
+        )
+    parser.set_defaults(command=run)
+
+
+def run(given: dict[str, Any]) -> int:
+    """Run the operator until its end; gives the exit status."""
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        for one in error.errors():
+            flag = "--" + "-".join(str(part) for part in one["loc"]).replace("_", "-")
+            print(f"rollback-operator: {flag}: {one['msg']}", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        return asyncio.run(run_operator(settings))
+    except ConfigException as error:
+        print(f"rollback-operator: --kubeconfig: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"rollback-operator: {error}", file=sys.stderr)  # noqa: T201
+        return 1
