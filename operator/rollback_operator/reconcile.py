@@ -28,7 +28,7 @@ from rollback_operator.core import notices, plan, schedule, status
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.progress import End
-from rollback_operator.core.readiness import Around, not_found, readiness
+from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.observation import Observer, Source
@@ -79,7 +79,7 @@ class Reconciler:
         ready = readiness(policy, deployment, self._around(policy))
         if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
-        if deployment is None or ready.reason in _IDLE:
+        if deployment is None or ready.reason in IDLE:
             self.watches.pop(key, None)
             carried = await self._carry_open(key, ready)
             return _soonest(carried, await self._report(policy, status.Seen(ready)))
@@ -276,18 +276,6 @@ class Reconciler:
         return 0.05
 
 
-_IDLE = frozenset(
-    {
-        Reason.SUSPENDED,
-        Reason.INVALID_MATRIX,
-        Reason.TARGET_NOT_FOUND,
-        Reason.TARGET_PAUSED,
-        Reason.TARGET_SCALED_TO_ZERO,
-        Reason.TARGET_ALREADY_WATCHED,
-        Reason.ADDRESS_NOT_ALLOWED,
-    }
-)
-"""Reasons for which a policy does nothing at all."""
 _POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was deleted")
 _NOT_OURS = End(
     Outcome.FAILED,

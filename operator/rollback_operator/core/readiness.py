@@ -8,6 +8,19 @@ from rollback_operator.core import matrix, status
 from rollback_operator.core.model import Deployment
 from rollback_operator.core.plan import owned
 
+IDLE = frozenset(
+    {
+        Reason.SUSPENDED,
+        Reason.INVALID_MATRIX,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_PAUSED,
+        Reason.TARGET_SCALED_TO_ZERO,
+        Reason.TARGET_ALREADY_WATCHED,
+        Reason.ADDRESS_NOT_ALLOWED,
+    }
+)
+"""Reasons for which a policy does nothing at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Around:

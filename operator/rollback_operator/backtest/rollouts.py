@@ -1,0 +1,116 @@
+"""ROLLOUTS.json: what Kubernetes would have shown over time."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+from rollback_operator.backtest.files import BadFileError, parsed, unknown_keys
+
+_TIME = TypeAdapter[Any](AwareDatetime)
+Seconds = Annotated[float, Field(ge=0)]
+
+
+def _seconds(value: Any) -> Any:
+    """Turn an RFC 3339 time into seconds since the epoch."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    return time_of(value)
+
+
+def time_of(text: str) -> float:
+    """Read an RFC 3339 time.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return float(_TIME.validate_python(text).timestamp())
+    except ValueError:
+        raise ValueError("must be an RFC 3339 time as 2026-11-24T10:00:00Z") from None
+
+
+Time = Annotated[Seconds, BeforeValidator(_seconds)]
+Moment = Annotated[bool | Seconds | None, BeforeValidator(_seconds)]
+"""A time, or only whether it came about."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class Rollout(_Model):
+    """A template that the Deployment got."""
+
+    time: Time
+    template_hash: Annotated[str, Field(min_length=1, max_length=63)]
+    revision: int | str | None = None
+    image: str | None = None
+    replicas: Annotated[int, Field(ge=0)] | None = None
+
+
+class Observation(_Model):
+    """The Deployment's status at a time; it holds until the next one."""
+
+    time: Time
+    ready_replicas: Annotated[int, Field(ge=0)] | None = None
+    updated_replicas: Annotated[int, Field(ge=0)] | None = None
+    updated_ready_replicas: Annotated[int, Field(ge=0)] | None = None
+    unavailable: bool | Annotated[int, Field(ge=0)] | None = None
+    restarts: Annotated[int, Field(ge=0)] | None = None
+    oom_kills: Annotated[int, Field(ge=0)] | None = None
+    progress_deadline_exceeded: bool | None = None
+
+
+class ListedPod(_Model):
+    """A pod by name. `ready` and `deleted`: when, or whether at all; absent: not known."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    template_hash: str | None = None
+    node: str | None = None
+    ready: Moment = None
+    deleted: Moment = None
+
+
+class Rollouts(_Model):
+    """A Deployment's past."""
+
+    deployment: Annotated[str, Field(min_length=1, max_length=253)]
+    namespace: Annotated[str, Field(min_length=1, max_length=63)]
+    rollouts: Annotated[tuple[Rollout, ...], Field(min_length=1)]
+    observations: tuple[Observation, ...] = ()
+    pods: tuple[ListedPod, ...] = ()
+
+    def label_of(self, template_hash: str, until: float) -> int | str:
+        """Name a revision as the file does: by its newest number up to a time, else by its hash."""
+        known = [one for one in self.rollouts if one.template_hash == template_hash]
+        labels = [one.revision for one in known if one.time <= until and one.revision is not None]
+        return labels[-1] if labels else template_hash
+
+
+def parse_rollouts(raw: Any, warn: Callable[[str], None] = lambda _: None) -> Rollouts:
+    """Make Rollouts from a parsed ROLLOUTS.json, in time order.
+
+    Args:
+        raw: what the file holds.
+        warn: is told of each key that is not known.
+
+    Raises:
+        BadFileError: a field is missing or wrong; it is named.
+    """
+    if isinstance(raw, Mapping):
+        raw = {key: value for key, value in raw.items() if value is not None}
+    found = parsed(Rollouts, raw)
+    for key in unknown_keys(Rollouts, raw):
+        warn(f"{key} is not known to this version and is ignored")
+    names = [one.name for one in found.pods]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise BadFileError(f"pods[{index}].name", f"{name!r} is listed twice")
+    return found.model_copy(
+        update={
+            "rollouts": tuple(sorted(found.rollouts, key=lambda one: one.time)),
+            "observations": tuple(sorted(found.observations, key=lambda one: one.time)),
+        }
+    )
