@@ -87,14 +87,17 @@ def veto(arms: Arms, pods: Pods, bad: frozenset[str]) -> Reason | None:
 
 
 def veto_by_history(
-    arms: Arms, control: Control, new: Sequence[Increment], route: str
+    arms: Arms, control: Control, new: Sequence[Increment], route: str | None
 ) -> Reason | None:
     """Tell why a fault that only history speaks against is not the release's."""
     # Old pods that had begun to fail alike before they went: the fault is not the release's.
     begin = min(one.start for one in new)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
-    if against_ceiling(in_order(last), ceiling(control, route)).value >= arms.odds.suspect:
-        return Reason.OLD_REVISION_FAILS_TOO
+    # Of all routes together any one of them: which of them the new pods fail most on may be chance.
+    for one in sorted({increment.route for increment in last}):
+        odds = against_ceiling(in_order(on(last, one)), ceiling(control, one))
+        if odds.value >= arms.odds.suspect:
+            return Reason.OLD_REVISION_FAILS_TOO
     since = [one for one in arms.new if one.end > begin]
     seconds = max(one.end for one in since) - begin
     requests, errors = total(new)

@@ -163,9 +163,9 @@ def _verdict(
     if odds >= arms.odds.suspect:
         veto = doubts.veto(arms, pods, bad)
         if compared.method is Method.HISTORY and arms.control is not None:
-            # The old pods' last errors and the onset show on the route that fails: others dilute.
+            veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
+            # The onset shows on the route that fails: others dilute it.
             failing = route if route is not None else _failing_route(arms)
-            veto = veto or doubts.veto_by_history(arms, arms.control, new, failing)
             # Since its first request, not only since the count began that shows it best.
             first = _warm_up(on(arms.new, failing), arms.starts)[1]
             blamed = blame(first, ceiling(arms.control, route), arms.watch_seconds)

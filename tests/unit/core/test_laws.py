@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.api.reasons import Reason
@@ -143,6 +143,14 @@ def worse(rows: Table, share: float) -> Table:
 
 @law
 @given(rows=table)
+@example(
+    # Which route fails most must not decide whether the old pods had begun to fail alike.
+    rows={
+        ("new-0", LIST): [(6, 5)],
+        ("new-1", PURCHASE): [(0, 0), (14, 5)],
+        ("old-0", PURCHASE): [(2, 2)],
+    }
+)
 @pytest.mark.parametrize("are_old_gone", [False, True], ids=["old pods", "history"])
 def test_when_all_fails_it_is_at_least_as_bad_as_before(rows, are_old_gone) -> None:
     before = judged(watch_of(rows, are_old_gone=are_old_gone))
