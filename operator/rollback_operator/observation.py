@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.core import podless
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Counters, Missing, Pod, Workload
 from rollback_operator.core.trends import Trends
@@ -144,7 +145,7 @@ def _interval(counters: Counters, known: float) -> float:
 
 def _of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
     """Leave out other Deployments' pods, whose names may begin alike."""
-    names = {pod.name for pod in pods}
+    names = {podless.POD, *(pod.name for pod in pods)}
     return Counters(
         tuple(one for one in counters.requests if one.pod in names),
         tuple(one for one in counters.errors if one.pod in names),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName, VerdictValue
-from rollback_operator.core import explain, symptoms
+from rollback_operator.core import explain, podless, symptoms
 from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.evidence import Increment
@@ -168,7 +168,8 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
             f"scrape interval of {interval:.0f} s: set both by NTP",
         )
     pods = workload.current_of(watch.pods)
-    newest = watch.evidence.newest_of(pod.name for pod in pods)
+    names = [pod.name for pod in pods] if question.has_pods else [podless.POD]
+    newest = watch.evidence.newest_of(names)
     ready = [pod for pod in pods if pod.ready]
     patience = SETTLING_SECONDS + STALE_INTERVALS * interval
     if newest is None:
@@ -197,6 +198,8 @@ def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> A
     old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
     judged = [one for one in watch.evidence.increments if one.route not in question.excluded_routes]
+    if not question.has_pods:
+        return _podless(watch, workload, question, judged)
     return Arms(
         new=_of(judged, frozenset(new)),
         old=_of(judged, frozenset(old)),
@@ -219,6 +222,27 @@ def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> A
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
         nodes={name: pod.node for name, pod in new.items()},
+        odds=question.odds,
+    )
+
+
+def _podless(
+    watch: Watch, workload: Workload, question: Question, judged: Sequence[Increment]
+) -> Arms:
+    pods = [pod for pod in workload.current_of(watch.pods) if not pod.terminating]
+    complete = max((pod.ready_since or 0.0 for pod in pods), default=0.0)
+    until = complete if workload.deployment.is_rolled_out else watch.evidence.newest or complete
+    since, before = podless.split(judged, pods, until)
+    return Arms(
+        new=tuple(since),
+        old=tuple(before),
+        control=watch.control,
+        living_new=frozenset({podless.POD}),
+        living_old=frozenset(),
+        seen=watch.evidence.seen,
+        starts={},
+        interval=watch.evidence.interval,
+        watch_seconds=question.watch_seconds,
         odds=question.odds,
     )
 

@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     StepStatus,
     StoredStrategy,
 )
-from rollback_operator.core import conditions
+from rollback_operator.core import conditions, podless
 from rollback_operator.core.arms import (
     LEAST_REQUESTS,
     in_order,
@@ -207,7 +207,7 @@ def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> l
     counted = [
         one
         for one in evidence.increments
-        if one.pod in starts and one.start >= since and one.requests > 0
+        if (one.pod in starts or one.pod == podless.POD) and one.start >= since and one.requests > 0
     ]
     return without_warm_up(counted, starts)
 
