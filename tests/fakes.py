@@ -6,8 +6,9 @@ to an older version is a conflict, a name is there once.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StoredStrategy,
 )
+from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.progress import EXPRESS_SURGE
@@ -32,7 +34,9 @@ from rollback_operator.ports import (
     Failure,
     FailureKind,
     Metrics,
+    SeriesQuery,
     Store,
+    TrendMetrics,
     Workloads,
 )
 from tests.builders import make_workload
@@ -96,6 +100,37 @@ class FakeMetrics:
     async def read_clock(self, url: str) -> float | Missing:
         self.clock_reads += 1
         return self.clock
+
+
+@dataclass
+class FakeTrends:
+    """Durations, memory and own queries: gives what a test puts in, and notes what was asked."""
+
+    latency: Mapping[str, Histogram] | Missing = NOTHING
+    past: Histogram | Missing = NOTHING
+    gauge: Mapping[str, float] | Missing = NOTHING
+    value: float | Missing = NOTHING
+    asked: list[str] = field(default_factory=list)
+    delay: float = 0.0
+
+    async def read_latency(
+        self, query: SeriesQuery, at: float
+    ) -> Mapping[str, Histogram] | Missing:
+        self.asked.append(f"latency {query.signal.metric} {at:.0f}")
+        await asyncio.sleep(self.delay)
+        return self.latency
+
+    async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
+        self.asked.append(f"past {','.join(query.pods)} {until:.0f}")
+        return self.past
+
+    async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
+        self.asked.append(f"gauge {query.signal.metric} {at:.0f}")
+        return self.gauge
+
+    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+        self.asked.append(f"query {query} {at:.0f}")
+        return self.value
 
 
 @dataclass
@@ -284,4 +319,9 @@ def names(rollbacks: Iterable[Rollback]) -> list[str]:
 
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
-    _ports: tuple[Metrics, Workloads, Store] = (FakeMetrics(), FakeWorkloads(), FakeStore())
+    _ports: tuple[Metrics, TrendMetrics, Workloads, Store] = (
+        FakeMetrics(),
+        FakeTrends(),
+        FakeWorkloads(),
+        FakeStore(),
+    )

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollback_operator.adapters.lease import Elector, LeaseName
-from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
+from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.adapters.trends import PrometheusTrends
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rollback_operator.adapters.prometheus import PrometheusMetrics
+from rollback_operator.adapters.prometheus.metrics import PrometheusMetrics
 from rollback_operator.adapters.prometheus.queries import matchers, quoted, select
 from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.api.reasons import Reason
