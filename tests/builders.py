@@ -11,6 +11,8 @@ from typing import Any
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
+    Hold,
+    HoldReason,
     LedgerEntry,
     Mode,
     ObjectMeta,
@@ -346,6 +348,22 @@ def make_step(name: StepName, started: float, finished: float | None = None) -> 
 
 def make_ended(outcome: Outcome = Outcome.VERIFIED, finished: float = 60.0) -> RollbackStatus:
     return RollbackStatus(outcome=outcome, finished_time=at(finished))
+
+
+def make_hold(reason: HoldReason = HoldReason.SUSPICION, **changes: Any) -> Hold:
+    """Version v2 is held since 20 s, for 300 s on suspicion or for 120 s as a stage."""
+    seconds = {HoldReason.SUSPICION: 300, HoldReason.STAGE: 120}[reason]
+    hold = Hold(
+        reason=reason,
+        message="it fails more",
+        deployment=NAME,
+        deployment_uid="deployment-uid",
+        digest="digest-v2",
+        since_time=at(20),
+        until_time=at(20 + seconds),
+        paused_time=at(20),
+    )
+    return hold.model_copy(update=changes)
 
 
 def make_case(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import Deployment, Owner, Pod, ReplicaSet, Template
 
 POD_HASH_LABEL = "pod-template-hash"
@@ -114,6 +115,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         total=int(status.get("replicas") or 0),
         available=int(status.get("availableReplicas") or 0),
         paused=bool(spec.get("paused")),
+        is_held=is_held(raw),
         strategy=str(strategy.get("type") or "RollingUpdate"),
         max_surge=str(rolling.get("maxSurge", "25%")),
         max_unavailable=str(rolling.get("maxUnavailable", "25%")),
@@ -125,6 +127,21 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         completed=_completed(conditions.get("Progressing") or {}),
         failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
     )
+
+
+def is_held(raw: Mapping[str, Any]) -> bool:
+    """Tell whether a Deployment is paused by this operator and by nobody else.
+
+    Who applies the same pause server-side becomes an owner beside us: then it is theirs too.
+    """
+    if not (raw.get("spec") or {}).get("paused"):
+        return False
+    owners = {
+        str(one.get("manager"))
+        for one in raw["metadata"].get("managedFields") or []
+        if "f:paused" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
+    }
+    return owners == {FIELD_MANAGER}
 
 
 def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:

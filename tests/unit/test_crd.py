@@ -38,6 +38,7 @@ from tests.builders import (
     at,
     make_ended,
     make_entry,
+    make_hold,
     make_policy,
     make_ref,
     make_rollback,
@@ -203,7 +204,8 @@ def filled_policy() -> RollbackPolicy:
         rollbacks=(make_rollback(status=make_ended()),),
         opened=at(0),
     )
-    status = next_status(RollbackPolicyStatus(), seen, 3, at(10))
+    held = make_hold(released_time=at(40), release_reason="SuspicionFaded", release_message="faded")
+    status = next_status(RollbackPolicyStatus(hold=held), seen, 3, at(10))
     return make_policy().model_copy(update={"status": status})
 
 

@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     METRICS_AVAILABLE = "MetricsAvailable"
     HEALTHY = "Healthy"
+    ROLLOUT_HELD = "RolloutHeld"
     COMPLETE = "Complete"
 
 
@@ -85,6 +86,23 @@ class Reason(StrEnum):
     ALREADY_AT_TARGET = "AlreadyAtTarget"
     AUTOSCALER_PRESENT = "AutoscalerPresent"
 
+    # RolloutHeld: a rollout is held ...
+    SUSPICION = "Suspicion"
+    STAGE = "Stage"
+    # ... or none is, and why the last one was let go.
+    NOT_HELD = "NotHeld"
+    SUSPICION_FADED = "SuspicionFaded"
+    PROVED_NO_WORSE = "ProvedNoWorse"
+    HOLD_TIMED_OUT = "HoldTimedOut"
+    RELEASE_TAKEN_BACK = "ReleaseTakenBack"
+    RELEASE_CHANGED = "ReleaseChanged"
+    NO_ROLLBACK_WANTED = "NoRollbackWanted"
+    NO_OLD_POD_LEFT = "NoOldPodLeft"
+    HOLDS_TURNED_OFF = "HoldsTurnedOff"
+    TARGET_CHANGED = "TargetChanged"
+    LIFTED_BY_OTHERS = "LiftedByOthers"
+    RELEASED_BY_COMMAND = "ReleasedByCommand"
+
     # Progress and end of a Rollback.
     IN_PROGRESS = "InProgress"
     STEP_REFUSED = "StepRefused"
@@ -112,3 +130,5 @@ class EventReason(StrEnum):
     ROLLBACK_REFUSED = "RollbackRefused"
     INVESTIGATION_NEEDED = "InvestigationNeeded"
     FIX_FORWARD_ADVISED = "FixForwardAdvised"
+    ROLLOUT_HELD = "RolloutHeld"
+    ROLLOUT_LET_GO = "RolloutLetGo"

@@ -23,6 +23,8 @@ GROUP = "rollback.tickettoken.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/open-step"
+HOLD_FINALIZER = f"{GROUP}/held-rollout"
+"""On a policy only while it holds a rollout: deleted, it lets the rollout go first."""
 FIELD_MANAGER = "rollback-operator"
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
@@ -233,6 +235,13 @@ class Pace(StrEnum):
 
     NORMAL = "Normal"
     EXPRESS = "Express"
+
+
+class HoldReason(StrEnum):
+    """Why a rollout is held."""
+
+    SUSPICION = "Suspicion"
+    STAGE = "Stage"
 
 
 class TargetKind(StrEnum):
@@ -687,6 +696,19 @@ class SafetySpec(_Model):
         Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = [MatrixSeverity.P1]
     """Severities whose undo starts all good pods at once (maxSurge 100 % for its time)."""
+    pause_on_suspicion: bool = True
+    """True: while a rollout goes on, a suspicion against the release pauses it, so that the old
+    pods stay alive to compare with; it goes on when the suspicion has faded."""
+    max_pause_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
+    """How long a rollout may be held on suspicion, in all, for one release."""
+
+
+class StageSpec(_Model):
+    """Holds a rollout with its first new pods until they are proved no worse than the old ones."""
+
+    max_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
+    """How long a rollout may be held for the proof; if nothing speaks against the release by then
+    it goes on without. 0: rollouts are not staged."""
 
 
 class RollbackPolicySpec(_Model):
@@ -708,6 +730,21 @@ class RollbackPolicySpec(_Model):
                     " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
                     "suspectOdds is below badOdds",
                     ".safety.suspectOdds",
+                ),
+                _cel(
+                    "!has(self.safety) || !has(self.safety.maxPauseSeconds)"
+                    " || self.safety.maxPauseSeconds"
+                    " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
+                    "maxPauseSeconds is at most watchSeconds: a release is not judged any longer",
+                    ".safety.maxPauseSeconds",
+                ),
+                _cel(
+                    "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
+                    " <= (has(self.safety) && has(self.safety.watchSeconds)"
+                    " ? self.safety.watchSeconds : 3600)",
+                    "stage.maxSeconds is at most safety.watchSeconds: a release is not judged any"
+                    " longer",
+                    ".stage.maxSeconds",
                 ),
             ]
         }
@@ -744,6 +781,7 @@ class RollbackPolicySpec(_Model):
     """The first that applies to the severity is taken. Default: an undo to the newest good one."""
     verification: VerificationSpec = VerificationSpec()
     safety: SafetySpec = SafetySpec()
+    stage: StageSpec = StageSpec()
 
 
 class Revision(_Model):
@@ -778,6 +816,37 @@ class LastRollback(_Model):
     time: AwareDatetime
 
 
+class Hold(_Model):
+    """A rollout that is held, or the last one that was.
+
+    It is stored before the Deployment is paused, so that whoever finds it can let it go.
+    """
+
+    reason: HoldReason
+    message: Annotated[str, Field(max_length=1024)]
+    """Why, in words."""
+    deployment: Name
+    deployment_uid: Annotated[str, Field(min_length=1, max_length=64)]
+    digest: Annotated[str, Field(max_length=64)]
+    """Of the pod template that is being rolled out."""
+    since_time: AwareDatetime
+    until_time: AwareDatetime
+    """The rollout goes on at this time at the latest."""
+    paused_time: AwareDatetime | None = None
+    """When the Deployment was paused."""
+    released_time: AwareDatetime | None = None
+    """When it was let go; absent while it is held."""
+    release_reason: Annotated[str, Field(max_length=64)] = ""
+    release_message: Annotated[str, Field(max_length=1024)] = ""
+    earlier_seconds: Annotated[int, Field(ge=0)] = 0
+    """How long this release had been held on suspicion before."""
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the rollout is still to be held."""
+        return self.released_time is None
+
+
 class RollbackPolicyStatus(_Model):
     """What the operator sees and thinks. It can be rebuilt by looking again."""
 
@@ -802,6 +871,7 @@ class RollbackPolicyStatus(_Model):
     ] = []
     """The health ledger: only revisions whose ReplicaSet still exists."""
     last_rollback: LastRollback | None = None
+    hold: Hold | None = None
 
 
 class Trigger(_Model):

@@ -39,6 +39,8 @@ class Since:
     """The Deployment has had no available pod."""
     restarted: float | None = None
     """A new pod has restarted."""
+    resumed: float | None = None
+    """A rollout that had been held goes on: held, it could make no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,11 @@ def _stuck(
         said = f"every new pod has restarted {RESTARTS} times or more"
         return Availability(is_stuck=True, since=since.opened, message=said)
     progress = max(
-        [since.opened, *(pod.ready_since for pod in pods if pod.ready and pod.ready_since)]
+        [
+            since.opened,
+            since.resumed or 0.0,
+            *(pod.ready_since for pod in pods if pod.ready and pod.ready_since),
+        ]
     )
     limit = min(float(deployment.progress_deadline_seconds), patience.stuck_after)
     if now - progress <= limit or _has_completed(workload, since):

@@ -43,6 +43,8 @@ class Question:
     quantile: float = 0.99
     has_pods: bool = True
     """False: the series carry no pod label."""
+    resumed: float | None = None
+    """Since when a rollout that had been held goes on."""
 
 
 def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
@@ -56,7 +58,7 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     """
     seen = availability(
         workload,
-        Since(watch.opened, watch.unavailable_since, watch.restarted_since),
+        Since(watch.opened, watch.unavailable_since, watch.restarted_since, question.resumed),
         Patience(question.stuck_after, watch.startup),
         now,
     )
@@ -92,7 +94,7 @@ def _by_symptoms(verdict: Verdict) -> Verdict:
 
 
 def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
-    arms = _arms(watch, workload, question, now)
+    arms = arms_of(watch, workload, question, now)
     found = symptoms.symptoms(_subject(watch, workload, question, arms), question.conditions)
     missing = _missing(watch, workload, question, now)
     if missing is not None:
@@ -193,7 +195,8 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
     return None
 
 
-def _arms(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
+def arms_of(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
+    """Lay out what has been counted of both revisions, and which of their pods live."""
     new = {pod.name: pod for pod in workload.current_of(watch.pods)}
     old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rollback_operator.api.v1alpha1 import Health, Rollback, RollbackPolicy
-from rollback_operator.core import ledger
+from rollback_operator.api.v1alpha1 import Health, Hold, Rollback, RollbackPolicy
+from rollback_operator.core import holds, ledger, proof
 from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.judge import Question, judge
+from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes, opened
 from rollback_operator.core.plan import Case
@@ -27,6 +27,8 @@ class Look:
     question: Question
     verdict: Verdict
     decision: Decision
+    hold: Hold | None
+    """The hold of the rollout as it is to be on record."""
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
@@ -84,7 +86,17 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     if decision.plan is not None:
         entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)
         case = replace(case, ledger=entries)
-    return Look(case, question, verdict, decision)
+    facts = holds.Facts(case, watch.control_hashes, decision, _proof(case, watch, question, now))
+    return Look(case, question, verdict, decision, holds.wanted_hold(facts, now))
+
+
+def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float:
+    """Compute the odds that a staged release is no worse; 0 where none is staged."""
+    if not holds.is_staged(case.policy):
+        return 0.0
+    arms = arms_of(watch, case.workload, question, now.timestamp())
+    margin = proof.margin_of(case.policy.spec.matrix)
+    return proof.no_worse(arms, question.purchase_routes, margin)
 
 
 def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
@@ -99,4 +111,5 @@ def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
         conditions=tuple(one for rule in policy.spec.matrix for one in rule.when),
         quantile=float(signals.latency.quantile),
         has_pods=bool(signals.labels.pod),
+        resumed=holds.resumed(policy, deployment.template.digest),
     )

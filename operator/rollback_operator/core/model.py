@@ -57,6 +57,8 @@ class Deployment:
     total: int = 0
     available: int = 0
     paused: bool = False
+    is_held: bool = False
+    """It is paused, and by this operator alone: nobody else owns the field."""
     strategy: str = "RollingUpdate"
     max_surge: str = "25%"
     max_unavailable: str = "25%"
@@ -69,6 +71,11 @@ class Deployment:
     """When the newest rollout had become fully available; it stands while pods come and go."""
     failed_create: str = ""
     """Message of the ReplicaFailure condition: quota, admission; empty when there is none."""
+
+    @property
+    def has_new_pods(self) -> bool:
+        """Tell whether pods of the template are there already: a pause sooner leaves none."""
+        return self.observed_generation >= self.generation and self.updated > 0
 
     @property
     def is_rolled_out(self) -> bool:

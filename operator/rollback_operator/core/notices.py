@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import ConditionType, EventReason
 from rollback_operator.api.v1alpha1 import (
     Health,
+    Hold,
     Outcome,
     Response,
     Rollback,
@@ -14,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.status import QUIET
+from rollback_operator.core.status import QUIET, held_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,17 @@ def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision
 
 def _health(status: RollbackPolicyStatus) -> Health | None:
     return health_of(status.revisions, status.revision.release) if status.revision else None
+
+
+def held(hold: Hold) -> Notice:
+    """Tell that a rollout is held, why, and until when."""
+    return Notice(EventReason.ROLLOUT_HELD, f"{hold.reason}: {held_message(hold)}", True)
+
+
+def let_go(hold: Hold) -> Notice:
+    """Tell that a rollout is held no longer, and why."""
+    said = f"{hold.release_reason}: {hold.release_message}"
+    return Notice(EventReason.ROLLOUT_LET_GO, said)
 
 
 def started(rollback: Rollback) -> Notice:

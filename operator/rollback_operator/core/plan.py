@@ -200,6 +200,11 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
     return None
 
 
+def is_restored(case: Case, now: datetime) -> bool:
+    """Tell whether the running revision is one that a rollback has just gone back to."""
+    return _restored(case, now) is not None
+
+
 def _active(case: Case, _: datetime) -> Refusal | None:
     one = next((one for one in case.rollbacks if is_active(one)), None)
     if one is None:

@@ -17,6 +17,7 @@ IDLE = frozenset(
         Reason.TARGET_SCALED_TO_ZERO,
         Reason.TARGET_ALREADY_WATCHED,
         Reason.ADDRESS_NOT_ALLOWED,
+        Reason.POLICY_DELETED,
     }
 )
 """Reasons for which a policy does nothing at all."""
@@ -59,7 +60,7 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
         return status.ready(Reason.SUSPENDED, "spec.suspend is true: nothing is judged or done")
     obstacles = (
         (
-            deployment.paused,
+            deployment.paused and not deployment.is_held,
             Reason.TARGET_PAUSED,
             "the Deployment is paused and can be neither judged nor undone: "
             f"kubectl rollout resume deployment/{deployment.name}",

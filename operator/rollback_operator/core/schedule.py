@@ -48,7 +48,7 @@ def next_limit(
     """Give the earliest of the times at which the verdict may change without a new sample."""
     limits = [
         watch.opened + question.watch_seconds,
-        watch.opened + question.stuck_after,
+        max(watch.opened, question.resumed or 0.0) + question.stuck_after,
         *(time for time in times if time is not None),
     ]
     if watch.unavailable_since is not None:

@@ -8,6 +8,7 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
+    Hold,
     LastRollback,
     LedgerEntry,
     Revision,
@@ -55,7 +56,7 @@ def next_status(
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
-    made = [seen.ready, _metrics(seen), _healthy(seen, verdict)]
+    made = [seen.ready, _metrics(seen), _healthy(seen, verdict), _held(old.hold)]
     last = _last_rollback(seen.rollbacks)
     return RollbackPolicyStatus(
         observed_generation=generation,
@@ -66,7 +67,32 @@ def next_status(
         severity=severity,
         revisions=list(seen.ledger) if seen.workload else old.revisions,
         last_rollback=last if last is not None else old.last_rollback,
+        hold=old.hold,
     )
+
+
+def with_hold(
+    old: RollbackPolicyStatus, hold: Hold, generation: int, now: datetime
+) -> RollbackPolicyStatus:
+    """Put a hold on record, or its end, and nothing else: it must not wait for a judgement."""
+    held = conditions.upsert(old.conditions, [_held(hold)], generation, now)
+    return old.model_copy(update={"hold": hold, "conditions": held})
+
+
+def _held(hold: Hold | None) -> Condition:
+    kind = ConditionType.ROLLOUT_HELD
+    if hold is None:
+        return conditions.condition(kind, False, Reason.NOT_HELD)
+    if hold.is_open:
+        return conditions.condition(kind, True, Reason(hold.reason.value), held_message(hold))
+    # A record of another version may tell a reason that is not known here.
+    reason = next((one for one in Reason if one == hold.release_reason), Reason.NOT_HELD)
+    return conditions.condition(kind, False, reason, hold.release_message)
+
+
+def held_message(hold: Hold) -> str:
+    """Say that a rollout is held, until when at the latest, and why."""
+    return f"held until {hold.until_time:%H:%M:%S} UTC at the latest: {hold.message}"
 
 
 def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Severity]:

@@ -69,6 +69,13 @@ ROWS = {
         "",
     ),
     "paused": (half(crashing(1), paused=True), None, 1000, ""),
+    "it goes on after a hold": (half(crashing(1)), Since(T0, resumed=T0 + 200), 500, ""),
+    "it has gone on after a hold for longer": (
+        half(crashing(1)),
+        Since(T0, resumed=T0 + 200),
+        501,
+        "stuck",
+    ),
     "slow, but nothing of its own fails": (half(make_pods(1, ready=False)), None, 1000, ""),
     "only old pods fail": (half(make_pods(2, "v1", own_failure=CRASH)), None, 1000, ""),
     "quota": (half(crashing(1), failed_create="exceeded quota"), None, 1000, "environment"),
@@ -146,8 +153,9 @@ def kind(found: Availability) -> str:
 
 @pytest.mark.parametrize(("workload", "since", "now", "expected"), ROWS.values(), ids=ROWS)
 def test_availability(workload, since, now, expected) -> None:
-    down_since = None if since is None else T0 + since
-    found = availability(workload, Since(T0, down_since), PATIENCE, T0 + now)
+    if not isinstance(since, Since):
+        since = Since(T0, None if since is None else T0 + since)
+    found = availability(workload, since, PATIENCE, T0 + now)
     assert kind(found) == expected
     if expected in ("unavailable", "stuck"):
         assert CRASH in found.message

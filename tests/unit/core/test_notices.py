@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.notices import finished, policy_notices, started
+from rollback_operator.core.notices import finished, held, let_go, policy_notices, started
 from rollback_operator.core.plan import Refusal
 from rollback_operator.core.progress import End, ended
 from rollback_operator.core.status import Seen, next_status, ready
@@ -20,6 +20,7 @@ from tests.builders import (
     at,
     make_ended,
     make_entry,
+    make_hold,
     make_rollback,
     make_verdict,
     make_watching,
@@ -87,6 +88,20 @@ def test_a_release_and_its_proof_are_told() -> None:
     good = (make_entry("v2"), make_entry("v1"))
     assert told(CLEAN, ledger=good) == [EventReason.RELEASE_GOOD]
     assert policy_notices(RollbackPolicyStatus(), WATCHING, None) == []
+
+
+def test_a_hold_and_its_end_are_told() -> None:
+    begun, over = (
+        held(make_hold()),
+        let_go(
+            make_hold(release_reason="SuspicionFaded", release_message="nothing speaks against it")
+        ),
+    )
+
+    assert (begun.reason, begun.is_warning) == (EventReason.ROLLOUT_HELD, True)
+    assert begun.message == "Suspicion: held until 08:05:20 UTC at the latest: it fails more"
+    assert (over.reason, over.is_warning) == (EventReason.ROLLOUT_LET_GO, False)
+    assert over.message == "SuspicionFaded: nothing speaks against it"
 
 
 def test_start_and_end_of_a_rollback() -> None:

@@ -21,6 +21,14 @@ AROUND = Around()
 
 ROWS = {
     "all is well": (make_policy(), make_deployment(), AROUND, True, Reason.WATCHING_TARGET, ""),
+    "held by the operator itself": (
+        make_policy(),
+        make_deployment(paused=True, is_held=True),
+        AROUND,
+        True,
+        Reason.WATCHING_TARGET,
+        "",
+    ),
     "one replica": (
         make_policy(),
         make_deployment(replicas=1),

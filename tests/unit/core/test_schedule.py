@@ -101,3 +101,9 @@ def test_next_look(watch, verdict, now, expected) -> None:
 def test_next_limit(changes, times, now, expected) -> None:
     found = next_limit(replace(WATCH, **changes), make_question(), times, T0 + now)
     assert found - T0 == pytest.approx(expected)
+
+
+def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
+    question = make_question(resumed=T0 + 200)
+
+    assert next_limit(WATCH, question, (), T0 + 301) - T0 == pytest.approx(500.1)

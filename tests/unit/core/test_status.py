@@ -5,6 +5,7 @@ import pytest
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
+    HoldReason,
     Outcome,
     Response,
     RollbackPolicyStatus,
@@ -15,11 +16,12 @@ from rollback_operator.core.conditions import condition, find, upsert
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.model import Missing
 from rollback_operator.core.plan import Refusal
-from rollback_operator.core.status import Seen, next_status, not_ready, ready
+from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
 from tests.builders import (
     at,
     make_ended,
     make_entry,
+    make_hold,
     make_rollback,
     make_scope,
     make_trigger_record,
@@ -224,6 +226,48 @@ def test_the_newest_rollback_is_told() -> None:
     assert (last.name, last.outcome, last.time) == ("new", None, at(90))
     last = status_of(replace(SEEN, rollbacks=(old,))).last_rollback
     assert (last.name, last.outcome, last.time) == ("old", Outcome.VERIFIED, at(20))
+
+
+FADED = {
+    "released_time": at(40),
+    "release_reason": "SuspicionFaded",
+    "release_message": "nothing speaks against it",
+}
+
+
+@pytest.mark.parametrize(
+    ("hold", "expected", "says"),
+    [
+        (None, ("False", "NotHeld"), ""),
+        (make_hold(), ("True", "Suspicion"), "held until 08:05:20 UTC at the latest: it fails"),
+        (make_hold(HoldReason.STAGE), ("True", "Stage"), "held until 08:02:20 UTC at the latest"),
+        (make_hold(**FADED), ("False", "SuspicionFaded"), "nothing speaks against it"),
+        (make_hold(**FADED | {"release_reason": "Newer"}), ("False", "NotHeld"), "nothing"),
+    ],
+    ids=["never", "suspicion", "stage", "let go", "by another version"],
+)
+def test_a_hold_is_told_by_a_condition(hold, expected, says) -> None:
+    found = status_of(old=RollbackPolicyStatus(hold=hold))
+
+    assert found.hold == hold
+    assert word(found, ConditionType.ROLLOUT_HELD) == expected
+    assert find(found.conditions, ConditionType.ROLLOUT_HELD).message.startswith(says)
+
+
+def test_a_hold_is_recorded_without_a_judgement() -> None:
+    before = status_of(SEEN)
+
+    found = with_hold(before, make_hold(), 1, at(20))
+
+    assert found.hold == make_hold()
+    assert word(found, ConditionType.ROLLOUT_HELD) == ("True", "Suspicion")
+    assert status_of(SEEN, found, 30).conditions == found.conditions
+    assert without_hold(found) == without_hold(before)
+
+
+def without_hold(status: RollbackPolicyStatus) -> RollbackPolicyStatus:
+    kept = [one for one in status.conditions if one.type != ConditionType.ROLLOUT_HELD]
+    return status.model_copy(update={"hold": None, "conditions": kept})
 
 
 def test_ready_comes_first_and_conditions_keep_what_is_not_theirs() -> None:

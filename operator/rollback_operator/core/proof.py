@@ -1,0 +1,133 @@
+"""The test of a staged rollout: odds that the new pods are no worse. The judge's, turned round.
+
+Null: the new revision's error rate is at least the old one's plus a margin. Each reading is one
+look; the odds are a universal-inference e-process (Wasserman, Ramdas and Balakrishnan, PNAS 2020):
+the likelihood of the counts under one common rate, averaged over a prior, against the highest that
+the null allows them. While rates hold still, a release that is worse by the margin ever reaches
+100 : 1 with a probability of 1 % at most, however often one looks; one that is worse by more far
+more seldom. Errors that hit both revisions alike raise both rates and move nothing.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from rollback_operator.api.v1alpha1 import MatrixRule, Response, SignalName
+from rollback_operator.core.arms import Arms, on
+from rollback_operator.core.overlap import cells
+from rollback_operator.core.scope import without_warm_up
+from rollback_operator.core.sequential import Cell
+
+DEFAULT_MARGIN = 0.05
+ROUTE_TIMES = 4.0
+"""A single route has a part of the traffic only: it is proved against a larger fault, or the
+rollout of a healthy release would wait for its least asked route."""
+MOST_MARGIN = 0.9
+PRIORS = ((0.9, 0.5, 50.0), (0.1, 1.0, 1.0))
+"""Weight and Beta prior of the common rate: about 1 %, or, where both revisions fail, any."""
+_STEPS = 80
+_MOST = 600.0
+
+
+def no_worse(arms: Arms, routes: Sequence[str], margin: float) -> float:
+    """Compute the odds that the new pods are as good as the living old ones, in the same seconds.
+
+    All routes together and each of `routes` that is served must be proved: the least odds count.
+
+    Args:
+        arms: the counts of both revisions.
+        routes: the purchase routes.
+        margin: by how much a release that is worse fails more, of all requests.
+    """
+    pooled = _proof(arms, None, margin)
+    wider = min(MOST_MARGIN, ROUTE_TIMES * margin)
+    served = {one.route for one in (*arms.new, *arms.old)}
+    return min([pooled, *(_proof(arms, one, wider) for one in routes if one in served)])
+
+
+def margin_of(matrix: Iterable[MatrixRule]) -> float:
+    """Give the least error rate of all requests that a policy's matrix would have undone."""
+    thresholds = [
+        float(one.above or one.at_least or 0)
+        for rule in matrix
+        if rule.response is Response.ROLLBACK
+        for one in rule.when
+        if one.signal is SignalName.ERROR_RATE and one.routes is None
+    ]
+    return min((one for one in thresholds if one > 0), default=DEFAULT_MARGIN)
+
+
+def _proof(arms: Arms, route: str | None, margin: float) -> float:
+    new = without_warm_up(on(arms.new, route), arms.starts)
+    old = [one for one in on(arms.old, route) if one.pod in arms.living_old]
+    read = [arms.seen[pod] for pod in arms.living_old if pod in arms.seen]
+    if not new or not read:
+        return 0.0
+    found = cells(new, old, min(read), arms.interval)
+    return odds_against_worse(found, margin)
+
+
+def odds_against_worse(counted: Iterable[Cell], margin: float) -> float:
+    """Compute the odds of one common error rate against a new one that is higher by `margin`.
+
+    Args:
+        counted: both revisions' counts; cells without requests of both say nothing.
+        margin: in (0, 1).
+    """
+    shared = [one for one in counted if one.new_requests > 0 and one.old_requests > 0]
+    if not shared:
+        return 0.0
+    new = _total((one.new_requests, one.new_errors) for one in shared)
+    old = _total((one.old_requests, one.old_errors) for one in shared)
+    common = _common(new[0] + old[0], new[1] + old[1])
+    return math.exp(min(_MOST, common - _worse(new, old, margin)))
+
+
+def _total(counts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Add up errors and requests; errors spread over time may exceed their requests by a hair."""
+    found = list(counts)
+    requests = sum(one for one, _ in found)
+    return min(requests, sum(one for _, one in found)), requests
+
+
+def _common(errors: float, requests: float) -> float:
+    """Compute the log-likelihood under one rate, averaged over the prior (beta-binomial)."""
+    logs = [
+        math.log(weight) + _log_beta(a + errors, b + requests - errors) - _log_beta(a, b)
+        for weight, a, b in PRIORS
+    ]
+    most = max(logs)
+    return most + math.log(sum(math.exp(one - most) for one in logs))
+
+
+def _worse(new: tuple[float, float], old: tuple[float, float], margin: float) -> float:
+    """Compute the highest log-likelihood with a new rate of at least the old one plus `margin`."""
+
+    def at(old_rate: float, new_rate: float) -> float:
+        return _log_likelihood(*new, new_rate) + _log_likelihood(*old, old_rate)
+
+    free = old[0] / old[1], new[0] / new[1]
+    if free[1] >= free[0] + margin:
+        return at(*free)
+    # The likelihood has one peak; outside the null, the null's highest point lies on its border.
+    return _highest(lambda rate: at(rate, rate + margin), 0.0, 1.0 - margin)
+
+
+def _highest(value: Callable[[float], float], low: float, high: float) -> float:
+    for _ in range(_STEPS):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if value(left) < value(right):
+            low = left
+        else:
+            high = right
+    return max(value(low), value(high))
+
+
+def _log_likelihood(errors: float, requests: float, rate: float) -> float:
+    passed = requests - errors
+    return (errors * math.log(max(rate, 1e-300)) if errors > 0 else 0.0) + (
+        passed * math.log(max(1 - rate, 1e-300)) if passed > 0 else 0.0
+    )
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
