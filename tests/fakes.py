@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
+    HOLD_FINALIZER,
+    Hold,
     ObjectMeta,
     Remedy,
     Resource,
@@ -158,7 +160,7 @@ class FakeWorkloads(Failures):
         if found is None:
             return GONE
         self.surges.append(surge)
-        changed = replace(self.workload.deployment, template=found.template)
+        changed = replace(lifted(self.workload.deployment), template=found.template)
         if surge is not None:
             bounds = surge.max_surge, surge.max_unavailable
             changed = replace(changed, max_surge=bounds[0], max_unavailable=bounds[1])
@@ -169,7 +171,7 @@ class FakeWorkloads(Failures):
         failure = self.take("apply_in_place")
         if failure is not None:
             return failure
-        old = self.workload.deployment
+        old = lifted(self.workload.deployment)
         if remedy.replicas is not None:
             count = remedy.replicas
             scaled = replace(old, replicas=count, updated=count, total=count, available=count)
@@ -191,6 +193,27 @@ class FakeWorkloads(Failures):
         old = self.workload.deployment
         return self._changed(replace(old, max_surge=surge, max_unavailable=unavailable))
 
+    async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
+        self.calls.append("pause")
+        old = self.workload.deployment
+        is_judged = (old.uid, old.template.digest) == (hold.deployment_uid, hold.digest)
+        failure = self.take("pause")
+        if failure is None and (not is_judged or (old.paused and not old.is_held)):
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        return self._changed(replace(old, paused=True, is_held=True))
+
+    async def resume(self, namespace: str, name: str) -> Deployment | Failure:
+        self.calls.append("resume")
+        failure = self.take("resume")
+        if failure is not None:
+            return failure
+        old = self.workload.deployment
+        if name != old.name:
+            return GONE
+        return self._changed(replace(old, paused=False, is_held=False)) if old.is_held else old
+
     @property
     def writes(self) -> list[str]:
         return [one for one in self.calls if one != "inspect"]
@@ -198,6 +221,11 @@ class FakeWorkloads(Failures):
     def _changed(self, deployment: Deployment) -> Deployment:
         self.workload = replace(self.workload, deployment=deployment)
         return deployment
+
+
+def lifted(deployment: Deployment) -> Deployment:
+    """Lift a pause of ours, as each act on a Deployment does."""
+    return replace(deployment, paused=deployment.paused and not deployment.is_held, is_held=False)
 
 
 @dataclass
@@ -279,6 +307,29 @@ class FakeStore(Failures):
             return failure or GONE
         written = self._stored(known.model_copy(update={"status": status}))
         self.policies[policy.metadata.name] = written
+        return written
+
+    async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
+        kept = [*policy.metadata.finalizers, HOLD_FINALIZER]
+        return self._finalized("guard_policy", policy, kept)
+
+    async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
+        kept = [one for one in policy.metadata.finalizers if one != HOLD_FINALIZER]
+        return self._finalized("release_policy", policy, kept)
+
+    def _finalized(
+        self, call: str, policy: RollbackPolicy, finalizers: list[str]
+    ) -> RollbackPolicy | Failure:
+        failure = self._called(call)
+        known = self.policies.get(policy.metadata.name)
+        failure = failure or _staleness(known, policy)
+        if failure is not None or known is None:
+            return failure or GONE
+        metadata = known.metadata.model_copy(update={"finalizers": finalizers})
+        written = self._stored(known.model_copy(update={"metadata": metadata}))
+        self.policies[policy.metadata.name] = written
+        if known.metadata.deletion_timestamp is not None and not finalizers:
+            del self.policies[policy.metadata.name]
         return written
 
     async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:

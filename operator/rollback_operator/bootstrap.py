@@ -12,6 +12,7 @@ from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.execution import Executor
+from rollback_operator.holding import Holder
 from rollback_operator.observation import Observer
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.settings import Settings
@@ -61,6 +62,7 @@ async def build(settings: Settings) -> Parts:
         store=store,
         observer=Observer(metrics, lambda: utc_now().timestamp(), PrometheusTrends(metrics)),
         executor=Executor(workloads, store, cache.remember, utc_now),
+        holder=Holder(workloads, store, cache.renew, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
         clock=utc_now,
     )

@@ -64,16 +64,12 @@ class Cache:
         return key
 
     def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
-        """Take in a Deployment; gives its key, and whether its template or its pause is new."""
+        """Take in a Deployment; gives its key, and whether it is to be looked at at once."""
         found = deployment_of(raw)
         key = found.namespace, found.name
         known = self.deployments.get(key)
         self.deployments[key] = found
-        is_same = known is not None and (known.template.digest, known.paused) == (
-            found.template.digest,
-            found.paused,
-        )
-        return key, not is_same
+        return key, known is None or _turns(known) != _turns(found)
 
     def drop_policy(self, key: Key) -> None:
         """Forget a policy."""
@@ -98,6 +94,11 @@ class Cache:
                 self.rollbacks[written.key] = written
                 self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
 
+    def renew(self, written: RollbackPolicy) -> None:
+        """Take in what a write to a policy returned, unless it is gone or unreadable by now."""
+        if isinstance(self.policies.get(written.key), RollbackPolicy):
+            self.remember(written)
+
     def rollbacks_of(self, namespace: str, deployment_uid: str) -> list[Rollback]:
         """Give all Rollbacks of a Deployment."""
         keys = self._undoing.get(deployment_uid, set())
@@ -108,6 +109,11 @@ class Cache:
         keys = self._watching.get((namespace, deployment), set())
         found = [one for one in map(self.policies.get, keys) if isinstance(one, RollbackPolicy)]
         return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+
+
+def _turns(deployment: Deployment) -> tuple[object, ...]:
+    """Tell what cannot wait: a template, the first pods of it, a pause."""
+    return deployment.template.digest, deployment.has_new_pods, deployment.paused
 
 
 def _created(metadata: ObjectMeta) -> float:

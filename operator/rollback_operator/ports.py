@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
+    Hold,
     Remedy,
     Rollback,
     RollbackPolicy,
@@ -132,6 +133,12 @@ class Workloads(Protocol):
     ) -> Deployment | Failure:
         """Set the rolling-update bounds back, only while they are the express undo's."""
 
+    async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
+        """Pause a rollout; Conflict unless uid and template are as judged and nobody else has."""
+
+    async def resume(self, namespace: str, name: str) -> Deployment | Failure:
+        """Lift our own pause, and nobody else's; gives the Deployment as it is then."""
+
 
 class Store(Protocol):
     """Our own resources."""
@@ -159,6 +166,12 @@ class Store(Protocol):
         self, policy: RollbackPolicy, status: RollbackPolicyStatus
     ) -> RollbackPolicy | Failure:
         """Replace a policy's status; Conflict if it is not the one that was read."""
+
+    async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
+        """Put our finalizer on a policy: deleted, it stays until its rollout has been let go."""
+
+    async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
+        """Take our finalizer off a policy that holds nothing."""
 
     async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
         """Post an Event; one that cannot be posted is logged and dropped."""

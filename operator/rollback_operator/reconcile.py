@@ -6,7 +6,7 @@ core, and what is stored is stored before it is done.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import Reason
@@ -24,13 +24,16 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.core import notices, plan, schedule, status
+from rollback_operator.core import holds, notices, plan, schedule, status
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.look import case_of, is_due, look, watch_of
+from rollback_operator.core.model import Deployment
+from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
+from rollback_operator.holding import Holder
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind, Store, Workloads
 
@@ -55,6 +58,7 @@ class Reconciler:
     store: Store
     observer: Observer
     executor: Executor
+    holder: Holder
     address: Address
     clock: Callable[[], datetime]
     watches: dict[Key, Watch] = field(default_factory=dict)
@@ -79,28 +83,54 @@ class Reconciler:
         ready = readiness(policy, deployment, self._around(policy))
         if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
+        if policy.metadata.deletion_timestamp is not None:
+            ready = _POLICY_DELETED
         if deployment is None or ready.reason in IDLE:
-            self.watches.pop(key, None)
-            carried = await self._carry_open(key, ready)
-            return _soonest(carried, await self._report(policy, status.Seen(ready)))
+            return await self._rest(policy, deployment, ready)
         now = self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
         left = await self._release_ended(rollbacks)
         active = next((one for one in rollbacks if plan.is_active(one)), None)
-        if active is None and not is_due(policy, deployment, now):
+        is_held = holds.is_held(policy, deployment)
+        if active is None and not is_held and not is_due(policy, deployment, now):
             self.watches.pop(key, None)
             seen = status.Seen(ready, rollbacks=_own(policy, rollbacks))
             return _soonest(left, await self._report(policy, seen))
         workload = await self.workloads.inspect(key[0], deployment.name)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
+        case = await self._settled(case_of(policy, workload, rollbacks, now), now)
+        workload, policy = case.workload, case.policy
         if workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
-        case = case_of(policy, workload, rollbacks, now)
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
         watch = watch_of(self.watches.get(key), case, source.url, now)
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
+
+    async def _settled(self, case: plan.Case, now: datetime) -> plan.Case:
+        """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
+        wanted = holds.wanted_hold(holds.Facts(case, control_hashes(case)), now)
+        deployment = case.workload.deployment
+        settled = await self.holder.settle(case.policy, wanted, deployment)
+        workload = replace(case.workload, deployment=settled.deployment or deployment)
+        return replace(case, policy=settled.policy, workload=workload)
+
+    async def _rest(
+        self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
+    ) -> float | None:
+        """Judge nothing; let go of what is held, and carry on what has begun."""
+        self.watches.pop(policy.key, None)
+        # Another policy's target may be held by that one.
+        ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
+        end = holds.End(Reason(why.reason), why.message)
+        settled = await self.holder.end(policy, end, ours)
+        carried = await self._carry_open(policy.key, why)
+        if policy.metadata.deletion_timestamp is not None:
+            return _soonest(settled.retry, carried)
+        return _soonest(
+            settled.retry, carried, await self._report(settled.policy, status.Seen(why))
+        )
 
     def _around(self, policy: RollbackPolicy) -> Around:
         namespace, url = policy.metadata.namespace, policy.spec.prometheus.url
@@ -122,6 +152,8 @@ class Reconciler:
         now = self.clock()
         policy, workload = case.policy, case.workload
         found = look(case, watch, now)
+        settled = await self.holder.settle(policy, found.hold, workload.deployment)
+        policy = settled.policy
         again = await self._act(found.case, found.decision, watch)
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
         seen = status.Seen(
@@ -137,9 +169,11 @@ class Reconciler:
         stamp = self.clock().timestamp()
         due = [
             schedule.next_look(watch, workload, found.verdict, stamp),
-            schedule.next_limit(watch, found.question, (found.decision.deadline,), stamp),
+            schedule.next_limit(
+                watch, found.question, (found.decision.deadline, holds.limit(policy)), stamp
+            ),
         ]
-        return max(0.05, _soonest(min(due) - stamp, again, retry) or 0.0)
+        return max(0.05, _soonest(min(due) - stamp, again, retry, settled.retry) or 0.0)
 
     async def _act(self, case: plan.Case, decision: Decision, watch: Watch) -> float | None:
         active = next((one for one in case.rollbacks if _is_open(one, case.policy)), None)
@@ -244,12 +278,15 @@ class Reconciler:
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
-        generation = policy.metadata.generation
-        new = status.next_status(policy.status, status.Seen(said), generation, self.clock())
-        if new == policy.status:
-            return None
         shell = RollbackPolicy(metadata=policy.metadata, spec=_NO_SPEC, status=policy.status)
-        return _unwritten(policy.metadata.name, await self.store.write_policy(shell, new))
+        end = holds.End(Reason.INVALID_SPEC, policy.message)
+        settled = await self.holder.end(shell, end, None)
+        generation, old = policy.metadata.generation, settled.policy.status
+        new = status.next_status(old, status.Seen(said), generation, self.clock())
+        if new == old:
+            return settled.retry
+        written = await self.store.write_policy(settled.policy, new)
+        return _soonest(settled.retry, _unwritten(policy.metadata.name, written))
 
     async def _report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Write the status whole, once, or not at all when nothing has changed."""
@@ -262,8 +299,7 @@ class Reconciler:
             return self._forget(policy)
         if isinstance(written, Failure):
             return _unwritten(policy.metadata.name, written)
-        if isinstance(self.cache.policies.get(policy.key), RollbackPolicy):
-            self.cache.remember(written)
+        self.cache.renew(written)
         for notice in notices.policy_notices(old, new, seen.decision):
             await self.store.post(written, notice)
         return None

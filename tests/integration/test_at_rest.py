@@ -153,7 +153,9 @@ def test_the_chart_grants_what_is_used_and_nothing_else(
     service.deploy(replicas=2)
     service.remember()
     with running(stand, zygote, service.namespace, tmp_path) as (_, proxy):
-        service.adopt(safety={"cooldownSeconds": 0, "maxRollbacksPerDay": 100})
+        service.adopt(
+            safety={"cooldownSeconds": 0, "maxRollbacksPerDay": 100}, stage={"maxSeconds": 60}
+        )
         service.roll_out("v2", BAD)
         first = service.wait_for_rollback()
         assert outcome(first) == ("Verified", "Recovered"), service.told()

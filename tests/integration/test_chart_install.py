@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import GROUP
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 ACCOUNT = "rollback-operator"
 NEEDED = [
-    *(f"{verb} rollbackpolicies.{GROUP}" for verb in ("list", "watch")),
+    *(f"{verb} rollbackpolicies.{GROUP}" for verb in ("list", "watch", "patch")),
     f"patch rollbackpolicies.{GROUP}/status",
     *(f"{verb} rollbacks.{GROUP}" for verb in ("list", "watch", "create", "patch", "delete")),
     f"patch rollbacks.{GROUP}/status",
@@ -37,7 +37,7 @@ NEVER = [
     "create deployments.apps",
     "create pods",
     "delete pods",
-    f"patch rollbackpolicies.{GROUP}",
+    f"update rollbackpolicies.{GROUP}",
     f"delete rollbackpolicies.{GROUP}",
     "create rolebindings.rbac.authorization.k8s.io",
 ]

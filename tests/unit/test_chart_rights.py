@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import GROUP
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 IN_NAMESPACES = {**URL, "watchNamespaces": ["production", "staging"]}
 RIGHTS = {
-    (GROUP, "rollbackpolicies"): {"list", "watch"},
+    (GROUP, "rollbackpolicies"): {"list", "watch", "patch"},
     (GROUP, "rollbackpolicies/status"): {"patch"},
     (GROUP, "rollbacks"): {"list", "watch", "create", "patch", "delete"},
     (GROUP, "rollbacks/status"): {"patch"},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,32 +16,22 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Pace,
     Rollback,
-    RollbackPolicy,
     RollbackPolicyStatus,
     StepName,
     VerdictValue,
 )
-from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.cache import Unreadable
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import CounterSeries, Workload
 from rollback_operator.core.plan import name_of
-from rollback_operator.execution import Executor
-from rollback_operator.observation import Observer
-from rollback_operator.ports import Failure, FailureKind, Metrics
-from rollback_operator.reconcile import KEPT_ROLLBACKS, RETRY_SECONDS, Address, Reconciler
+from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.reconcile import KEPT_ROLLBACKS, RETRY_SECONDS, Reconciler
 from tests.builders import (
     NAME,
     NAMESPACE,
-    T0,
     at,
-    make_control,
-    make_counters,
     make_ended,
-    make_entry,
-    make_pod,
     make_policy,
     make_rollback,
-    make_series,
     make_step,
     make_trigger_record,
     make_workload,
@@ -54,118 +42,8 @@ from tests.fakes import (
     OUTAGE,
     REFUSAL,
     Crash,
-    FakeMetrics,
-    FakeStore,
-    FakeWorkloads,
-    Journal,
 )
-
-KEY = (NAMESPACE, NAME)
-OWN = "http://prometheus.monitoring:9090"
-
-
-def watched(policy: RollbackPolicy, **changes: Any) -> RollbackPolicy:
-    """The policy as it was when v1 had been good for an hour."""
-    known = make_entry("v1")
-    status = RollbackPolicyStatus(revision=known, revisions=[known])
-    return policy.model_copy(update={"status": status} | changes)
-
-
-@dataclass
-class World:
-    """What outlives the operator: the API server's objects, the traffic and the time."""
-
-    policy: RollbackPolicy | None = field(default_factory=lambda: watched(make_policy()))
-    bad: frozenset[str] = frozenset({"v2"})
-    seconds: float = 20.0
-    journal: Journal = field(default_factory=Journal)
-
-    def __post_init__(self) -> None:
-        self.workloads = FakeWorkloads(calls=self.journal, workload=make_workload())
-        self.store = FakeStore(calls=self.journal)
-        self.metrics = FakeMetrics(control=make_control())
-        if self.policy is not None:
-            self.store.hold(self.policy)
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    def operator(self) -> Reconciler:
-        """Start an operator that knows what the watches tell at its start."""
-        cache = Cache()
-        for one in (*self.store.policies.values(), *self.store.rollbacks.values()):
-            cache.remember(one)
-        metrics: Metrics = self.metrics
-        made = Reconciler(
-            cache=cache,
-            workloads=self.workloads,
-            store=self.store,
-            observer=Observer(metrics, lambda: self.now().timestamp()),
-            executor=Executor(self.workloads, self.store, cache.remember, self.now),
-            address=Address(OWN, lambda url, namespace: url == OWN),
-            clock=self.now,
-        )
-        self.tell(made)
-        return made
-
-    def tell(self, operator: Reconciler) -> None:
-        """Let the watch of Deployments deliver, the rollout end, and the pods be scraped."""
-        workload = self.workloads.workload
-        version = workload.deployment.template.digest.removeprefix("digest-")
-        if not any(pod.pod_hash == f"hash{version}" for pod in workload.pods):
-            begin = T0 + self.seconds
-            pods = tuple(
-                make_pod(one, version, created=begin, started=begin, ready_since=begin + 1)
-                for one in range(workload.deployment.replicas)
-            )
-            workload = self.workloads.workload = replace(workload, pods=pods)
-        operator.cache.deployments[KEY] = workload.deployment
-        self.metrics.clock = T0 + self.seconds
-        self.metrics.reading = make_counters(
-            self._counted(workload, frozenset({"v1", "v2"})), self._counted(workload, self.bad)
-        )
-
-    def _counted(self, workload: Workload, versions: frozenset[str]) -> list[CounterSeries]:
-        hashes = {f"hash{one}" for one in versions}
-        series = []
-        for pod in workload.pods:
-            begin = int((pod.started or T0) - T0)
-            moments = range(begin + 4, int(self.seconds), 5)
-            rate = 10 if pod.pod_hash in hashes else 0
-            samples = [(float(one), float(rate * (one - begin))) for one in moments]
-            series.append(make_series(samples, pod=pod.name))
-        return series
-
-    async def run(self, operator: Reconciler, until: Callable[[], bool], most: int = 60) -> None:
-        """Make passes, two seconds apart, until something has happened."""
-        for _ in range(most):
-            if until():
-                return
-            self.tell(operator)
-            await operator.reconcile(KEY)
-            self.seconds += 2
-        raise AssertionError(f"not within {most} passes: {self.journal[-20:]}")
-
-    def is_over(self) -> bool:
-        made = self.store.rollbacks.values()
-        return bool(made) and all(one.status.outcome is not None for one in made)
-
-    def is_all_done(self) -> bool:
-        return self.is_over() and self.rollback.metadata.finalizers == []
-
-    @property
-    def rollback(self) -> Rollback:
-        (one,) = self.store.rollbacks.values()
-        return one
-
-    @property
-    def status(self) -> RollbackPolicyStatus:
-        return self.store.policies[NAME].status
-
-    def condition(self, kind: ConditionType) -> tuple[str, str]:
-        found = find(self.status.conditions, kind)
-        assert found is not None
-        return found.status, found.reason
+from tests.world import KEY, World, watched
 
 
 def begun(**changes: Any) -> Rollback:

@@ -10,6 +10,7 @@ from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     FINALIZER,
     GROUP,
+    HOLD_FINALIZER,
     VERSION,
     Resource,
     Rollback,
@@ -78,12 +79,16 @@ class ApiStore:
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         """Take our finalizer off."""
         kept = [one for one in rollback.metadata.finalizers if one != FINALIZER]
-        operations = [
-            _unchanged(rollback),
-            {"op": "add", "path": "/metadata/finalizers", "value": kept},
-        ]
-        path = f"{_path(Rollback, rollback.metadata.namespace)}/{rollback.metadata.name}"
-        return _written(Rollback, await self._api.patch(path, operations))
+        return await self._finalized(rollback, kept)
+
+    async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
+        """Put our finalizer on."""
+        return await self._finalized(policy, [*policy.metadata.finalizers, HOLD_FINALIZER])
+
+    async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
+        """Take our finalizer off."""
+        kept = [one for one in policy.metadata.finalizers if one != HOLD_FINALIZER]
+        return await self._finalized(policy, kept)
 
     async def delete_rollback(self, rollback: Rollback) -> Failure | None:
         """Delete an old record."""
@@ -124,6 +129,14 @@ class ApiStore:
         done = await self._api.create(f"/api/v1/namespaces/{namespace}/events", body)
         if isinstance(done, Failure):
             _log.warning("an event was not posted: %s", done.message)
+
+    async def _finalized(self, resource: R, finalizers: list[str]) -> R | Failure:
+        operations = [
+            _unchanged(resource),
+            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+        ]
+        path = f"{_path(type(resource), resource.metadata.namespace)}/{resource.metadata.name}"
+        return _written(type(resource), await self._api.patch(path, operations))
 
     async def _write(self, resource: R, status: BaseModel) -> R | Failure:
         path = f"{_path(type(resource), resource.metadata.namespace)}/{resource.metadata.name}"

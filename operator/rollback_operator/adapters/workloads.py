@@ -8,13 +8,14 @@ nor by generation: an autoscaler moves it.
 import asyncio
 from typing import Any
 
-from rollback_operator.api.v1alpha1 import Remedy, Rollback, StoredStrategy
+from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.model import Deployment, ReplicaSet, Workload
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.projections import (
     deployment_of,
+    is_held,
     pod_of,
     replica_set_of,
     template_of,
@@ -22,6 +23,7 @@ from rollback_operator.projections import (
 )
 
 Operations = list[dict[str, Any]]
+PAUSED = "/spec/paused"
 
 
 class ApiWorkloads:
@@ -80,7 +82,8 @@ class ApiWorkloads:
                 "more",
             )
         template = without_pod_hash(source["spec"]["template"])
-        plain = [*_guard(raw), {"op": "replace", "path": "/spec/template", "value": template}]
+        change = {"op": "replace", "path": "/spec/template", "value": template}
+        plain = [*_guard(raw), *_lifted(raw), change]
         if surge is not None:
             express = await self._patch(rollback, [*plain, *_strategy(surge)])
             # A patch that cannot be applied is answered like a test that failed; the plain one,
@@ -97,7 +100,7 @@ class ApiWorkloads:
             return raw
         if remedy.replicas is not None:
             change = {"op": "replace", "path": "/spec/replicas", "value": remedy.replicas}
-            return await self._patch(rollback, [*_guard(raw), change])
+            return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
         containers = raw["spec"]["template"]["spec"]["containers"]
         names = [one["name"] for one in containers]
         if remedy.container not in names:
@@ -106,7 +109,7 @@ class ApiWorkloads:
             )
         path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
         change = {"op": "replace", "path": path, "value": remedy.image}
-        return await self._patch(rollback, [*_guard(raw), change])
+        return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
 
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
@@ -119,6 +122,36 @@ class ApiWorkloads:
         }
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
         return await self._patch(rollback, [uid, ours, *_strategy(strategy)])
+
+    async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
+        """Pause a rollout as its owner's `kubectl rollout pause` does, under our own name."""
+        path = _deployment(namespace, hold.deployment)
+        raw = await self._api.get(path)
+        if isinstance(raw, Failure):
+            return raw
+        digest = template_of(raw["spec"]["template"]).digest
+        if (raw["metadata"]["uid"], digest) != (hold.deployment_uid, hold.digest):
+            return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
+        if raw["spec"].get("paused"):
+            is_ours = is_held(raw)
+            said = "somebody else has paused the Deployment"
+            return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, said)
+        operations = [
+            *_guard(raw),
+            {"op": "test", "path": PAUSED, "value": None},
+            {"op": "add", "path": PAUSED, "value": True},
+        ]
+        written = await self._api.patch(path, operations)
+        return written if isinstance(written, Failure) else deployment_of(written)
+
+    async def resume(self, namespace: str, name: str) -> Deployment | Failure:
+        """Lift our own pause, whatever the template is by now."""
+        path = _deployment(namespace, name)
+        raw = await self._api.get(path)
+        if isinstance(raw, Failure) or not is_held(raw):
+            return raw if isinstance(raw, Failure) else deployment_of(raw)
+        written = await self._api.patch(path, [*_guard(raw), *_lifted(raw)])
+        return written if isinstance(written, Failure) else deployment_of(written)
 
     async def _judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
         """Read the Deployment and see that it is still the one that was judged."""
@@ -151,6 +184,13 @@ def _guard(raw: dict[str, Any]) -> Operations:
         {"op": "test", "path": "/metadata/uid", "value": raw["metadata"]["uid"]},
         {"op": "test", "path": "/spec/template", "value": raw["spec"]["template"]},
     ]
+
+
+def _lifted(raw: dict[str, Any]) -> Operations:
+    """Lift the pause in the same patch, if it is ours: a change that waits for it helps nobody."""
+    if not is_held(raw):
+        return []
+    return [{"op": "test", "path": PAUSED, "value": True}, {"op": "remove", "path": PAUSED}]
 
 
 def _strategy(bounds: StoredStrategy) -> Operations:

@@ -2,7 +2,8 @@
 {{- define "rollback-operator.rules" -}}
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbackpolicies]
-  verbs: [list, watch]
+  # patch: a finalizer, only while the policy holds a rollout.
+  verbs: [list, watch, patch]
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbacks]
   verbs: [list, watch, create, patch, delete]

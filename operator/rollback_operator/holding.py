@@ -1,0 +1,116 @@
+"""Hold: pause a rollout and let it go, so that no crash leaves a Deployment paused.
+
+In this order: the finalizer, the record in the policy's status, the pause; then the pause off, the
+record closed, the finalizer off. Whoever finds any part of it knows what is left to do.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, RollbackPolicy
+from rollback_operator.core import holds, notices, status
+from rollback_operator.core.model import Deployment
+from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Policy and Deployment as they are now, and when to try again what was not done."""
+
+    policy: RollbackPolicy
+    deployment: Deployment | None
+    retry: float | None = None
+
+
+@dataclass
+class Holder:
+    """Carries holds out through the ports."""
+
+    workloads: Workloads
+    store: Store
+    remember: Callable[[RollbackPolicy], None]
+    clock: Callable[[], datetime]
+
+    async def settle(
+        self, policy: RollbackPolicy, wanted: Hold | None, deployment: Deployment | None
+    ) -> Settled:
+        """Make record and Deployment what is wanted; nothing is sent where they are.
+
+        Args:
+            policy: as it is stored.
+            wanted: the hold as it is to be on record.
+            deployment: the policy's target as it was read; None: it is gone, or not ours to touch.
+        """
+        stands = Settled(policy, deployment)
+        if wanted is None or not wanted.is_open:
+            return await self._let_go(stands, wanted)
+        if wanted == policy.status.hold and wanted.paused_time is not None:
+            return stands
+        return await self._hold(stands, wanted)
+
+    async def end(
+        self, policy: RollbackPolicy, end: holds.End, deployment: Deployment | None
+    ) -> Settled:
+        """Let a policy's rollout go, if it holds one."""
+        known = policy.status.hold
+        if known is not None and known.is_open:
+            known = holds.let_go(known, end, self.clock())
+        return await self._let_go(Settled(policy, deployment), known)
+
+    async def _hold(self, stands: Settled, wanted: Hold) -> Settled:
+        if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
+            stands = self._stored(stands, await self.store.guard_policy(stands.policy))
+        if stands.retry is None and wanted != stands.policy.status.hold:
+            stands = await self._record(stands, wanted)
+        if stands.retry is not None or wanted.paused_time is not None:
+            return stands
+        policy = stands.policy
+        paused = await self.workloads.pause(policy.metadata.namespace, wanted)
+        if isinstance(paused, Failure):
+            return _again(stands, paused)
+        _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
+        # Told before it is noted as done: who finds it not noted tells it again.
+        await self.store.post(policy, notices.held(wanted))
+        noted = wanted.model_copy(update={"paused_time": self.clock()})
+        return await self._record(replace(stands, deployment=paused), noted)
+
+    async def _let_go(self, stands: Settled, wanted: Hold | None) -> Settled:
+        policy, deployment = stands.policy, stands.deployment
+        known = policy.status.hold
+        names = {deployment.name} if deployment is not None and deployment.is_held else set()
+        if known is not None and known.is_open:
+            names.add(known.deployment)  # the policy may have got another target since
+        for name in sorted(names):
+            done = await self.workloads.resume(policy.metadata.namespace, name)
+            if isinstance(done, Failure) and done.kind is not FailureKind.GONE:
+                return _again(stands, done)
+            if isinstance(done, Deployment) and deployment is not None and name == deployment.name:
+                stands = replace(stands, deployment=done)
+        if wanted is not None and wanted != known:
+            _log.info("%s: let go: %s", policy.metadata.name, wanted.release_message)
+            if wanted.paused_time is not None:
+                await self.store.post(policy, notices.let_go(wanted))
+            stands = await self._record(stands, wanted)
+        if stands.retry is None and HOLD_FINALIZER in stands.policy.metadata.finalizers:
+            stands = self._stored(stands, await self.store.release_policy(stands.policy))
+        return stands
+
+    async def _record(self, stands: Settled, hold: Hold) -> Settled:
+        policy = stands.policy
+        new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock())
+        return self._stored(stands, await self.store.write_policy(policy, new))
+
+    def _stored(self, stands: Settled, written: RollbackPolicy | Failure) -> Settled:
+        if isinstance(written, Failure):
+            return _again(stands, written)
+        self.remember(written)
+        return replace(stands, policy=written)
+
+
+def _again(stands: Settled, failure: Failure) -> Settled:
+    _log.warning("%s: its hold: %s", stands.policy.metadata.name, failure.message)
+    return replace(stands, retry=failure.wait)
