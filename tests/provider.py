@@ -33,11 +33,22 @@ class Provider:
     tokens: list[str | None] = field(default_factory=list)
     types: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What the metrics' own targets call them."""
+    declared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the targets of which pods expose, with or without samples."""
     has_metadata: bool = True
+    asked_targets: list[str] = field(default_factory=list)
     hangs: bool = False
     trickles: bool = False
     url: str = ""
     ended: Event = field(default_factory=Event)
+
+    def target_metadata(self, target: str, metric: str) -> Answer:
+        self.asked_targets.append(f"{target} {metric}")
+        is_declared = any(
+            f'"{pod}"' in target and metric in names for pod, names in self.declared.items()
+        )
+        data = [{"target": {}, "type": "histogram", "help": ""}] if is_declared else []
+        return Answer(json.dumps({"status": "success", "data": data}).encode())
 
     def metadata(self, metric: str) -> Answer:
         if not self.has_metadata:
@@ -62,6 +73,8 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             answer = provider.metadata(asked.get("metric", ""))
+            if "match_target" in asked:
+                answer = provider.target_metadata(asked["match_target"], asked["metric"])
             if "query" in asked:
                 answer = provider.answer(asked["query"])
             self.send_response(answer.status)

@@ -507,3 +507,36 @@ async def test_the_minutes_with_an_error_counter_are_found(
     found = await metrics.read_errors_known(query(provider), T0, T0 + 60)
     assert found == (T0, T0 + 60)
     assert provider.queries == ['count(errors_total{namespace="production"})']
+
+
+# -- declared, and nothing counted yet -------------------------------------------------------------
+
+
+async def test_a_pod_that_declares_its_histogram_and_has_no_sample_has_had_no_request(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    silent = series((T0, "0"), (T0 + 5, "0"), pod="silent-1")
+    provider.answer = by_metric([series((T0, "7"))], [silent, series((T0, "0"))])
+    provider.declared = {"silent-1": ("requests",)}
+    signal = CounterSignal(metric="requests_total")
+
+    for _ in range(2):
+        found = await metrics.read(query(provider, requests=signal), 60)
+        assert isinstance(found, Counters)
+        assert [(one.pod, one.samples) for one in found.requests] == [
+            (POD, ((T0, 7.0),)),
+            ("silent-1", ((T0, 0.0), (T0 + 5, 0.0))),
+        ]
+
+    assert len(provider.asked_targets) == 2, "each pod is asked for once, by name and family"
+
+
+async def test_a_pod_whose_metric_was_renamed_shows_no_requests(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric([], [series((T0, "0"), pod="renamed-1")])
+    provider.declared = {"renamed-1": ("requests_served",)}
+
+    found = await metrics.read(query(provider), 60)
+
+    assert reason(found) == Reason.NO_SERIES

@@ -98,8 +98,11 @@ def _amounts(
 
 
 def _quietest(pooled: Mapping[float, float]) -> float:
-    """Give the requests of the quietest whole minute; a minute that is not told of had none."""
-    times = sorted(at for at, amount in pooled.items() if amount > 0)[1:-1]
+    """Give the requests of the quietest minute; one that is not told of had none.
+
+    The first may have begun with its last second.
+    """
+    times = sorted(at for at, amount in pooled.items() if amount > 0)[1:]
     if not times:
         return 0.0
     count = round((times[-1] - times[0]) / MINUTE_SECONDS) + 1

@@ -173,7 +173,7 @@ class Control:
     busiest_minute: float = 0.0
     """Requests a second, all routes, in its busiest minute."""
     quietest_minute: float = 0.0
-    """... in its quietest one, those without any counted, the first and the last left out."""
+    """... in its quietest one, those without any counted, the first left out."""
     pooled: RouteControl = field(default_factory=lambda: RouteControl(0, 0, 0))
 
     @property

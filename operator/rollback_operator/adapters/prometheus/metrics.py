@@ -23,6 +23,7 @@ from rollback_operator.adapters.prometheus.session import (
     Span,
     Steps,
 )
+from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, control_of
 from rollback_operator.core.evidence import usable
@@ -38,6 +39,7 @@ class PrometheusMetrics:
     def __init__(self, access: Access, limits: Limits = DEFAULT_LIMITS) -> None:
         self._session = Session(access, limits)
         self._dialects = Dialects(self._session)
+        self._unobserved = Unobserved(self._session)
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
@@ -54,13 +56,14 @@ class PrometheusMetrics:
         found = _whole([usable(raw.counters.requests), usable(raw.counters.errors)])
         if isinstance(found, Missing):
             return found
-        requested, failed = found
+        counters = await self._unobserved.counted(query, Counters(*found))
+        requested, failed = counters.requests, counters.errors
         missing: Missing | None = None
         if not requested:
             missing = self._no_series(query, selected[0])
         elif not failed:
             missing = await self._no_errors(query, raw.labels)
-        return missing or Counters(requested, failed)
+        return missing or counters
 
     async def read_past(self, query: CounterQuery, start: float, end: float) -> Reading:
         """Read the raw counters of a time that is over, values that are no counts included.

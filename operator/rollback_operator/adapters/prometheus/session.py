@@ -32,6 +32,8 @@ PER_ADDRESS = 4
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _OK = 200
+_LISTED = "/targets/metadata"
+"""The address whose data is a list."""
 _PORTS = {"http": 80, "https": 443}
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source_resolution": "0s"}
 """All of the raw data or an error: the first is Thanos' word for it, the second VictoriaMetrics',
@@ -105,18 +107,18 @@ class _BoundedSession(requests.Session):
                 if time.monotonic() > until:
                     raise requests.exceptions.ReadTimeout("the answer did not end in time")
             self.answer = _Answer(response.status_code, bytes(body))
-        self.envelope = _envelope(self.answer)
+        self.envelope = _envelope(self.answer, list if url.endswith(_LISTED) else dict)
         return self.answer
 
 
-def _envelope(answer: _Answer) -> dict[str, Any]:
+def _envelope(answer: _Answer, kind: type) -> dict[str, Any]:
     if answer.status_code != _OK:
         return {}
     try:
         found = answer.json()
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not isinstance(found.get("data"), dict):
+    if not isinstance(found, dict) or not isinstance(found.get("data"), kind):
         begin = answer.content[:80].decode(errors="replace")
         raise _AnswerError(
             Reason.ANSWER_MALFORMED,
@@ -231,6 +233,11 @@ class Session:
             return found
         said = {str(one["type"]) for one in found if one["metric_name"] == metric}
         return frozenset(said - _UNTYPED)
+
+    async def declares(self, url: str, target: dict[str, str], metric: str) -> bool | Missing:
+        """Ask whether a target, by its labels, exposes a metric, with or without samples."""
+        found = await self._ask(url, lambda api: api.get_target_metadata(target, metric))
+        return found if isinstance(found, Missing) else bool(found)
 
     async def _ask(self, url: str, call: Callable[[PrometheusConnect], Any]) -> Any | Missing:
         address = self._addresses.setdefault(url, _Address())
