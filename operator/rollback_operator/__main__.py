@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from rollback_operator import __version__
-from rollback_operator.commands import crd, operate
+from rollback_operator.commands import backtest, crd, operate
 
-COMMANDS = (operate, crd)
+COMMANDS = (operate, crd, backtest)
 
 
 def parser() -> argparse.ArgumentParser:

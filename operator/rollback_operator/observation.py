@@ -40,6 +40,8 @@ class Observer:
     clock: Callable[[], float]
     trends: TrendMetrics | None = None
     """None: what changes slowly is not looked at."""
+    patience: float = PATIENCE_SECONDS
+    """How long what changes slowly may take, seconds."""
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
@@ -50,7 +52,7 @@ class Observer:
         newest = watch.evidence.newest
         since = now - watch.opened if newest is None else now + watch.skew - newest
         seconds = min(LONGEST_SECONDS, since + MARGIN_SECONDS + 2 * watch.evidence.interval)
-        query = _query(source, workload, (_prefix(workload.deployment.name),))
+        query = all_pods(source, workload.deployment.namespace, workload.deployment.name)
         reading, trends = await asyncio.gather(
             self.metrics.read(query, seconds), self._trends(watch, workload, source, now)
         )
@@ -75,10 +77,10 @@ class Observer:
             control=_patterns(watch, workload) if watch.control_hashes else (),
         )
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience):
                 return await read_trends(watch, source.policy.spec, place, self.trends, at)
         except TimeoutError:
-            late = Missing(Reason.PROVIDER_UNREACHABLE, f"no answer in {PATIENCE_SECONDS:.0f} s")
+            late = Missing(Reason.PROVIDER_UNREACHABLE, f"no answer in {self.patience:.0f} s")
             return replace(watch.trends, read=at, missing={"trends": late})
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
@@ -86,7 +88,9 @@ class Observer:
         if not pods:
             return watch
         until = watch.opened + watch.skew
-        found = await self.metrics.read_control(_query(source, workload, pods), until)
+        found = await self.metrics.read_control(
+            _query(source, workload.deployment.namespace, pods), until
+        )
         if isinstance(found, Missing) or not found.seconds:
             return watch  # no past is asked for again: a Prometheus that has lost it may find it
         return replace(watch, control=found)
@@ -109,11 +113,16 @@ class Observer:
         return replace(watch, skew=skew, skew_read=after)
 
 
-def _query(source: Source, workload: Workload, pods: tuple[str, ...]) -> CounterQuery:
+def all_pods(source: Source, namespace: str, deployment: str) -> CounterQuery:
+    """Ask for the counters of all pods that a Deployment has or had."""
+    return _query(source, namespace, (_prefix(deployment),))
+
+
+def _query(source: Source, namespace: str, pods: tuple[str, ...]) -> CounterQuery:
     signals = source.policy.spec.signals
     return CounterQuery(
         url=source.url,
-        namespace=workload.deployment.namespace,
+        namespace=namespace,
         pods=pods,
         requests=signals.requests,
         errors=signals.errors,

@@ -12,7 +12,7 @@ from rollback_operator.core.decide import Decision
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.look import Look
 from rollback_operator.core.status import QUIET
-from rollback_operator.core.verdict import Method, ScopeVerdict
+from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
 from rollback_operator.core.watch import Watch
 
 NEARLY_ALL = 0.8
@@ -56,6 +56,9 @@ class Entry:
     message: str
     newest_sample: float | None = None
     scopes: tuple[ScopeVerdict, ...] = ()
+    leading: ScopeVerdict | None = None
+    """The scope with the strongest evidence."""
+    symptoms: tuple[Symptom, ...] = ()
     blame: Blamed = Blamed()
 
     @property

@@ -33,8 +33,10 @@ from rollback_operator.core.model import Workload
 from rollback_operator.core.readiness import IDLE, Around, readiness
 from rollback_operator.core.watch import Watch
 from rollback_operator.observation import Observer, Source
+from rollback_operator.ports import TrendMetrics
 
-URL = "history"
+PATIENCE_SECONDS = 120.0
+"""What a replay decides must not depend on how fast its machine is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,10 @@ class Replay:
     is_continued: bool = False
     """Whether to go on after a rollback, as if it had been carried out."""
     keeps_looks: bool = False
+    """Whether to give every look, not only the changes."""
+    trends: TrendMetrics | None = None
+    """None: what changes slowly is not looked at."""
+    url: str = "history"
     _now: float = 0.0
     _watch: Watch | None = None
     _rollbacks: list[Rollback] = field(default_factory=list)
@@ -80,13 +86,19 @@ class Replay:
         hashes = {one.template_hash for one in self.rollouts.rollouts}
         tracks = tracks_of(self.history.counters, self.rollouts.deployment, hashes)
         self._target = VirtualTarget(self.rollouts, tracks)
-        self._observer = Observer(PastMetrics(self.history, lambda: self._now), lambda: self._now)
+        self._observer = Observer(
+            PastMetrics(self.history, lambda: self._now),
+            lambda: self._now,
+            self.trends,
+            PATIENCE_SECONDS,
+        )
 
     def run(self, span: Span) -> Replayed:
         """Look at each moment of the clock at which something may be new."""
-        return asyncio.run(self._run(span))
+        return asyncio.run(self.follow(span))
 
-    async def _run(self, span: Span) -> Replayed:
+    async def follow(self, span: Span) -> Replayed:
+        """Do the same within a running loop."""
         decisions: list[Entry] = []
         looks: list[Entry] = []
         final = Entry(
@@ -130,8 +142,8 @@ class Replay:
             said_why = "the release is not under watch any more"
             return self._idle(Reason.NO_RELEASE_WATCHED, said_why), self._next_event()
         case = case_of(self.policy, workload, self._rollbacks, now)
-        watch = watch_of(self._watch, case, URL, now)
-        watch = await self._observer.observe(watch, workload, Source(self.policy, URL))
+        watch = watch_of(self._watch, case, self.url, now)
+        watch = await self._observer.observe(watch, workload, Source(self.policy, self.url))
         found = look(case, watch, now)
         self._watch = watch
         self._keep(
@@ -173,6 +185,8 @@ class Replay:
             message=message,
             newest_sample=found.verdict.newest_sample or watch.evidence.newest,
             scopes=found.verdict.scopes,
+            leading=found.verdict.leading,
+            symptoms=found.verdict.symptoms,
             blame=blame_of(found, watch, lambda one: self.rollouts.label_of(one, self._now)),
         )
 

@@ -5,10 +5,8 @@ import asyncio
 import sys
 from typing import Any
 
-from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from rollback_operator.main import run as run_operator
 from rollback_operator.settings import Settings
 
 
@@ -41,6 +39,11 @@ def run(given: dict[str, Any]) -> int:
             flag = "--" + "-".join(str(part) for part in one["loc"]).replace("_", "-")
             print(f"rollback-operator: {flag}: {one['msg']}", file=sys.stderr)  # noqa: T201
         return 2
+    # Loaded only here: other commands need no watches and no Kubernetes client.
+    from kubernetes.aio.config import ConfigException  # noqa: PLC0415
+
+    from rollback_operator.main import run as run_operator  # noqa: PLC0415
+
     try:
         return asyncio.run(run_operator(settings))
     except ConfigException as error:

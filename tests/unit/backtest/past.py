@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,15 +22,15 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(T0 + seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def make_file(**changes: Any) -> dict[str, Any]:
-    """ROLLOUTS.json of one release at T0."""
+def make_file(*, shift: float = 0.0, **changes: Any) -> dict[str, Any]:
+    """ROLLOUTS.json of one release at T0, or so much later."""
     return {
         "deployment": NAME,
         "namespace": NAMESPACE,
         "rollouts": [
-            {"time": rfc3339(-86400), "templateHash": OLD, "revision": 1, "image": "shop:v1",
+            {"time": rfc3339(shift - 86400), "templateHash": OLD, "revision": 1, "image": "shop:v1",
              "replicas": 4},
-            {"time": rfc3339(0), "templateHash": NEW, "revision": 2, "image": "shop:v2",
+            {"time": rfc3339(shift), "templateHash": NEW, "revision": 2, "image": "shop:v2",
              "replicas": 4},
         ],
     } | changes  # fmt: skip
@@ -78,6 +78,16 @@ def counted(served: Iterable[Served], every: float = 5.0, seed: int = 1) -> Coun
             for side, samples in ((requests, good_samples), (errors, bad_samples)):
                 side.append(CounterSeries(pod.name, route, (), f"{pod.name}:8080", tuple(samples)))
     return Counters(tuple(requests), tuple(errors))
+
+
+def shifted(counters: Counters, shift: float) -> Counters:
+    """The same past at another time, as exactly as Prometheus keeps it."""
+
+    def moved(one: CounterSeries) -> CounterSeries:
+        samples = ((int((time + shift) * 1000) / 1000, value) for time, value in one.samples)
+        return replace(one, samples=tuple(samples))
+
+    return Counters(tuple(map(moved, counters.requests)), tuple(map(moved, counters.errors)))
 
 
 def release(

@@ -5,7 +5,7 @@ out how a metric is told; `metrics` and `trends` are the ports made of them.
 """
 
 from rollback_operator.adapters.prometheus.metrics import PrometheusMetrics
-from rollback_operator.adapters.prometheus.session import Access, Limits
+from rollback_operator.adapters.prometheus.session import Access, Limits, Steps
 from rollback_operator.adapters.prometheus.trends import PrometheusTrends
 
-__all__ = ["Access", "Limits", "PrometheusMetrics", "PrometheusTrends"]
+__all__ = ["Access", "Limits", "PrometheusMetrics", "PrometheusTrends", "Steps"]

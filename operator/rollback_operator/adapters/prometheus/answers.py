@@ -62,6 +62,19 @@ def vector(answer: Any) -> Vector | Missing:
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no values")
 
 
+def vectors(answer: Any) -> dict[float, Vector] | Missing:
+    """Read a range answer: time -> what an instant query of that time would have answered."""
+    found: dict[float, Vector] = {}
+    try:
+        for one in answer:
+            labels = _labels(one)
+            for at, value in one.get("values", ()):
+                found.setdefault(float(at), []).append((labels, float(value)))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
+    return found
+
+
 def histograms(one: Mapping[str, Any]) -> Iterator[Histogram]:
     """Read the native histograms of one series of a range answer.
 

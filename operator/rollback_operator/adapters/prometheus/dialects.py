@@ -53,6 +53,8 @@ class Dialects:
     """What has been found out."""
 
     session: Session
+    at: float | None = None
+    """Of which time metrics are looked for; None: now."""
     clock: Callable[[], float] = time.monotonic
     _names: dict[tuple[str, ...], tuple[float, str | Missing]] = field(default_factory=dict)
     _known: dict[tuple[str, ...], float] = field(default_factory=dict)
@@ -132,7 +134,7 @@ class Dialects:
         return next((one for one in (metric + _COUNT, metric) if one in names), "")
 
     async def _ask(self, url: str, expression: str) -> Vector | Missing:
-        answer = await self.session.query(url, expression)
+        answer = await self.session.query(url, expression, self.at)
         return answer if isinstance(answer, Missing) else vector(answer)
 
 

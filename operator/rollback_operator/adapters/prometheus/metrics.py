@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,9 +36,18 @@ T = TypeVar("T")
 class PrometheusMetrics:
     """Reads raw counters, whatever the dialect they are told in."""
 
-    def __init__(self, access: Access, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, access: Access, limits: Limits = DEFAULT_LIMITS, at: float | None = None
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            access: credentials.
+            limits: of answers.
+            at: of which time metrics are looked for by name; None: now.
+        """
         self._session = Session(access, limits)
-        self._dialects = Dialects(self._session)
+        self._dialects = Dialects(self._session, at)
         self._unobserved = Unobserved(self._session)
 
     def close(self) -> None:
@@ -138,6 +147,13 @@ class PrometheusMetrics:
         """Read the value that an expression has, or had at a time; a scalar has no labels."""
         answer = await self._session.query(url, expression, at)
         return answer if isinstance(answer, Missing) else answers.vector(answer)
+
+    async def read_vectors(
+        self, url: str, expression: str, steps: Steps
+    ) -> Mapping[float, answers.Vector] | Missing:
+        """Read what an expression was at each step of a time that is over."""
+        answer = await self._session.query_range(url, expression, steps)
+        return answer if isinstance(answer, Missing) else answers.vectors(answer)
 
     async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:
         """Select requests and errors, by the names under which they are counted."""

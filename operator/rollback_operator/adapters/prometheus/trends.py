@@ -6,9 +6,9 @@ does the adding up; raw samples, which tell a restart from a fall, are only need
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from rollback_operator.adapters.prometheus.metrics import PrometheusMetrics
+from rollback_operator.adapters.prometheus.answers import Vector
 from rollback_operator.adapters.prometheus.queries import matchers, quoted, select
 from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.api.reasons import Reason
@@ -17,10 +17,17 @@ from rollback_operator.core.model import Missing
 from rollback_operator.ports import SeriesQuery
 
 
+class Vectors(Protocol):
+    """Who evaluates expressions: Prometheus, or what was read of its past."""
+
+    async def read_vector(self, url: str, expression: str, at: float) -> Vector | Missing:
+        """Read the value that an expression had at a time."""
+
+
 class PrometheusTrends:
     """The TrendMetrics port."""
 
-    def __init__(self, metrics: PrometheusMetrics) -> None:
+    def __init__(self, metrics: Vectors) -> None:
         self._metrics = metrics
 
     async def read_latency(

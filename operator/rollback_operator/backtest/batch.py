@@ -1,0 +1,64 @@
+"""Many cases, one line each: results in the order of the lines, some processes at a time."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rollback_operator.backtest.case import parse_options, run_case
+from rollback_operator.backtest.files import BadFileError
+from rollback_operator.backtest.report import as_json
+
+Line = tuple[int, str]
+
+
+def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[str, Any]]:
+    """Run each line of a file; a line that cannot be run gives an object with `error`.
+
+    Args:
+        path: of the file; paths in it are relative to its folder.
+        given: options for lines that have none of their own.
+        jobs: how many processes work at a time.
+
+    Raises:
+        BadFileError: the file itself cannot be read.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFileError("batch", f"{path}: {error}") from None
+    lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
+    work = partial(run_line, given=dict(given), folder=path.parent)
+    if jobs == 1:
+        yield from map(work, lines)
+        return
+    # Not forked: a copy of threads that hold locks would wait for ever.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
+        yield from pool.map(work, lines)
+
+
+def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Run one line."""
+    number, text = line
+    warnings: list[str] = []
+    try:
+        raw = _object(text)
+        options = parse_options({**given, **raw}, folder)
+        ran = asyncio.run(run_case(options, warnings.append))
+    except BadFileError as error:
+        return {"error": {"line": number, "field": error.field, "message": error.message}}
+    return as_json(ran) | ({"warnings": warnings} if warnings else {})
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise BadFileError("", f"the line is no JSON: {error}") from None
+    if not isinstance(raw, Mapping):
+        raise BadFileError("", "the line is no JSON object")
+    return raw
