@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from rollback_operator import __version__
-from rollback_operator.commands import backtest, crd, operate
+from rollback_operator.commands import backtest, check, crd, operate
 
-COMMANDS = (operate, crd, backtest)
+COMMANDS = (operate, check, backtest, crd)
 
 
 def parser() -> argparse.ArgumentParser:

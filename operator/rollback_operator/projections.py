@@ -13,6 +13,8 @@ from rollback_operator.core.model import Deployment, Owner, Pod, ReplicaSet, Tem
 POD_HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 DIGEST_LENGTH = 16
+PROBE_SECONDS = 10
+"""Kubernetes' default period of a probe."""
 
 _OWNERS = (
     ("labels", "argocd.argoproj.io/instance", "Argo CD", "roll back in Git, or pause auto-sync"),
@@ -123,6 +125,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
         history_limit=int(spec.get("revisionHistoryLimit", 10)),
         probe_paths=frozenset(_probe_paths(spec.get("template") or {})),
+        probe_rate=sum(_probe_rates(spec.get("template") or {})),
         owner=owner_of(metadata),
         completed=_completed(conditions.get("Progressing") or {}),
         failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
@@ -277,6 +280,15 @@ def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:
                 yield str(path).split("?", 1)[0]
     annotations = (template.get("metadata") or {}).get("annotations") or {}
     yield str(annotations.get("prometheus.io/path") or "/metrics")
+
+
+def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:
+    """Give how many requests a second each HTTP probe makes, start-up probes left out."""
+    for container in (template.get("spec") or {}).get("containers") or []:
+        for name in ("readinessProbe", "livenessProbe"):
+            probe = container.get(name) or {}
+            if probe.get("httpGet"):
+                yield 1 / max(1, int(probe.get("periodSeconds") or PROBE_SECONDS))
 
 
 def _revision(metadata: Mapping[str, Any]) -> int:

@@ -66,6 +66,8 @@ class Deployment:
     progress_deadline_seconds: int = 600
     history_limit: int = 10
     probe_paths: frozenset[str] = frozenset()
+    probe_rate: float = 0.0
+    """Requests a second that HTTP probes make to each pod."""
     owner: Owner | None = None
     completed: float | None = None
     """When the newest rollout had become fully available; it stands while pods come and go."""

@@ -1,0 +1,154 @@
+"""`rollback-operator check`: what a policy could be judged by, told before it is applied."""
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio.config import ConfigException
+
+from rollback_operator import checkup
+from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.documents import Document, read
+from rollback_operator.settings import Settings
+from rollback_operator.surveying import Surveyor
+
+_EPILOG = """\
+exit status: 0 what there is suffices to judge; 1 something prevents it; 2 the file is bad.
+
+From outside the cluster let kubectl open a way to Prometheus:
+  kubectl -n monitoring port-forward service/prometheus 9090
+  rollback-operator check -f policy.yaml --prometheus http://127.0.0.1:9090
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    file: Path
+    prometheus: str | None
+    access: Access
+    kubeconfig: str | None
+    namespace: str
+    is_json: bool
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "check",
+        help="tell what a policy could be judged by, before it is applied",
+        description="Reads a RollbackPolicy from a file, looks in Prometheus for the series that "
+        "it names and, where a cluster can be seen, at its target; tells what is missing, and how "
+        "fast a bad release could be proved. Nothing is written.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-f", "--file", type=Path, required=True, metavar="FILE", help="the policy")
+    parser.add_argument(
+        "--prometheus",
+        metavar="URL",
+        help="where to ask; default: the policy's spec.prometheus.url, then the operator's own "
+        "setting (ROLLBACK_OPERATOR_PROMETHEUS_URL)",
+    )
+    parser.add_argument(
+        "--prometheus-token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with a bearer token for that Prometheus",
+    )
+    parser.add_argument(
+        "--prometheus-ca-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the certificate authority of Prometheus",
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="of the cluster to look at; default: $KUBECONFIG, ~/.kube/config, the pod's own",
+    )
+    parser.add_argument(
+        "-n", "--namespace", default="default", help="of a policy that names none (default)"
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.set_defaults(command=run)
+
+
+def run(given: dict[str, Any]) -> int:
+    """Check each policy of the file; gives the exit status."""
+    documents = read(given["file"], given["namespace"])
+    options = Options(
+        file=given["file"],
+        prometheus=given["prometheus"],
+        access=Access(given["prometheus_token_file"], given["prometheus_ca_file"]),
+        kubeconfig=given["kubeconfig"] or _kubeconfig(),
+        namespace=given["namespace"],
+        is_json=given["output"] == "json",
+    )
+    found = asyncio.run(_check_all(documents, options))
+    if options.is_json:
+        print(json.dumps([checkup.as_json(one) for one in found], indent=2))  # noqa: T201 (this command's output)
+    else:
+        print("\n\n".join(checkup.as_text(one) for one in found))  # noqa: T201
+    return max(one.status for one in found)
+
+
+def _kubeconfig() -> str | None:
+    """Find the kubeconfig that kubectl would take."""
+    listed = os.environ.get("KUBECONFIG", "")
+    if listed:
+        return listed
+    usual = Path.home() / ".kube" / "config"
+    return str(usual) if usual.is_file() else None
+
+
+async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:
+    found = []
+    async with _surveyor(options) as make:
+        for one in documents:
+            if one.policy is None:
+                found.append(checkup.Checkup(str(options.file), one))
+                continue
+            url = options.prometheus or one.policy.spec.prometheus.url or Settings().prometheus_url
+            survey = await make(url).survey(one.policy, url)
+            found.append(checkup.Checkup(str(options.file), one, survey))
+    return found
+
+
+@asynccontextmanager
+async def _surveyor(options: Options) -> AsyncIterator[Any]:
+    """Open what can be opened: Prometheus by its address, the cluster if there is one."""
+    api, blind = await _connect(options.kubeconfig)
+    opened: list[PrometheusMetrics] = []
+
+    def make(url: str) -> Surveyor:
+        access = options.access
+        opened.append(PrometheusMetrics(Access(access.token_file, access.ca_file, url)))
+        workloads = ApiWorkloads(api) if api else None
+        trends = PrometheusTrends(opened[-1])
+        return Surveyor(opened[-1], time.time, trends, workloads, blind)  # noqa: TID251 (the command's own clock)
+
+    try:
+        yield make
+    finally:
+        for one in opened:
+            one.close()
+        if api:
+            await api.close()
+
+
+async def _connect(kubeconfig: str | None) -> tuple[ApiServer | None, str]:
+    try:
+        return await ApiServer.connect(kubeconfig, lambda *_: None), ""
+    except (ConfigException, OSError) as error:
+        return None, f"no cluster is known ({error})"

@@ -1,0 +1,153 @@
+"""What follows from a survey: what prevents judging, what makes it slower or blinder, and remedies.
+
+Each finding names the field that it is about and what can be done.
+"""
+
+import math
+from collections.abc import Iterator
+
+from rollback_operator.api.v1alpha1 import Response, SignalName
+from rollback_operator.core.arms import MOST_CEILING, plausible
+from rollback_operator.core.finding import Finding, Level
+from rollback_operator.core.lost import where_instead
+from rollback_operator.core.matrix import faults
+from rollback_operator.core.model import Missing
+from rollback_operator.core.outlook import outlook
+from rollback_operator.core.readiness import Around, not_found, readiness
+from rollback_operator.core.sight import SLOW_SCRAPE_SECONDS, of_errors, of_requests
+from rollback_operator.core.survey import SignalFacts, Survey
+
+
+def find(survey: Survey) -> tuple[Finding, ...]:
+    """Say what follows, the worst first."""
+    found = [
+        *_target(survey),
+        *_clock(survey),
+        *_signal(survey, survey.requests),
+        *_signal(survey, survey.errors),
+        *_slow(survey),
+        *(of_requests(survey) if survey.requests.series else ()),
+        *(of_errors(survey) if survey.requests.series and survey.errors.missing is None else ()),
+        *(_control(survey) if survey.requests.series else ()),
+        *_deadlines(survey),
+    ]
+    order = list(Level)
+    return tuple(sorted(found, key=lambda one: order.index(one.level)))
+
+
+def _target(survey: Survey) -> Iterator[Finding]:
+    spec = survey.policy.spec
+    for one in faults(spec.matrix):
+        yield Finding(Level.PROBLEM, "spec.matrix", one)
+    if survey.is_gone:
+        yield Finding(Level.PROBLEM, "spec.targetRef.name", not_found(spec.target_ref.name))
+        return
+    if survey.workload is None:
+        yield Finding(
+            Level.NOTE,
+            "spec.targetRef",
+            f"the Deployment was not looked at: {survey.unseen}",
+            "give --kubeconfig to see whether it is there, how it rolls out and who else steers it",
+        )
+        return
+    if faults(spec.matrix):
+        return
+    ready = readiness(survey.policy, survey.workload.deployment, Around())
+    if ready.status != "True":
+        yield Finding(Level.PROBLEM, "spec.targetRef", ready.message)
+    elif ready.message:
+        yield Finding(Level.WARNING, "spec.targetRef", ready.message)
+
+
+def _clock(survey: Survey) -> Iterator[Finding]:
+    if isinstance(survey.skew, Missing):
+        return  # what is wrong with Prometheus is said of the signals
+    if abs(survey.skew) > (survey.interval or SLOW_SCRAPE_SECONDS):
+        yield Finding(
+            Level.PROBLEM,
+            "spec.prometheus",
+            f"Prometheus' clock differs by {survey.skew:+.1f} s from this machine's, more than a "
+            "scrape interval: samples cannot be put in order with what Kubernetes shows",
+            "set both by NTP (it is the operator's machine that counts, not this one)",
+        )
+
+
+def _signal(survey: Survey, facts: SignalFacts) -> Iterator[Finding]:
+    if facts.missing is not None:
+        said = f"{facts.missing.reason}: {facts.missing.message}"
+        yield Finding(Level.PROBLEM, facts.path, said, where_instead(survey, facts))
+
+
+def _slow(survey: Survey) -> Iterator[Finding]:
+    for facts in survey.slow:
+        if isinstance(facts.found, Missing):
+            yield Finding(
+                Level.WARNING,
+                facts.path,
+                f"{facts.found.reason}: {facts.found.message}",
+                "name what there is, or take the conditions that need it out of spec.matrix",
+            )
+
+
+def _control(survey: Survey) -> Iterator[Finding]:
+    control = survey.control
+    if isinstance(control, Missing):
+        yield Finding(Level.WARNING, "spec.prometheus", f"the last hour: {control.message}")
+        return
+    if not control.is_sufficient:
+        yield Finding(
+            Level.WARNING,
+            "spec.prometheus",
+            f"of the running revision only {control.seconds / 60:.0f} minutes with "
+            f"{control.pooled.requests:.0f} requests are known, of the last hour: a release that "
+            "replaces all pods before it is judged has nothing to be compared with below 60 s and "
+            "100 requests",
+            "wait until it has run for some minutes with traffic",
+        )
+        return
+    ceiling = plausible(max(_mean(survey), control.pooled.worst_minute))
+    smallest = min(_thresholds(survey), default=1.0)
+    if ceiling >= MOST_CEILING or ceiling > smallest:
+        yield Finding(
+            Level.WARNING,
+            "spec.matrix",
+            f"in its worst minute of the last hour {control.pooled.worst_minute:.1%} failed: "
+            f"without old pods beside it, a release is only told from that above {ceiling:.0%}",
+            "old pods that live on (more replicas, a smaller maxSurge) make smaller faults visible",
+        )
+
+
+def _deadlines(survey: Survey) -> Iterator[Finding]:
+    """Tell what the traffic does not suffice for, of each scope the biggest fault."""
+    told: set[str | None] = set()
+    for one in outlook(survey):
+        within = one.within_seconds
+        if within is None or one.by_prometheus.mean <= within or one.route in told:
+            continue
+        told.add(one.route)
+        soonest = one.by_prometheus
+        takes = f"{soonest.mean:,.0f} s" if math.isfinite(soonest.mean) else "for ever"
+        yield Finding(
+            Level.WARNING,
+            f"spec.matrix, {one.severity}",
+            f"at {one.rate:.3g} requests a second on {one.route or 'all routes'} a release that "
+            f"fails {one.fault:.0%} takes {takes} to prove, longer than withinSeconds: {within}. "
+            "It would end as NoVerdict",
+            "a synthetic client that sends a request a second makes it decidable",
+        )
+
+
+def _thresholds(survey: Survey) -> Iterator[float]:
+    """Give the error rates from which on something is to be rolled back."""
+    for rule in survey.policy.spec.matrix:
+        for one in rule.when if rule.response is Response.ROLLBACK else ():
+            threshold = one.above or one.at_least
+            if one.signal is SignalName.ERROR_RATE and threshold is not None:
+                yield float(threshold)
+
+
+def _mean(survey: Survey) -> float:
+    control = survey.control
+    if isinstance(control, Missing) or not control.pooled.requests:
+        return 0.0
+    return control.pooled.errors / control.pooled.requests

@@ -1,0 +1,113 @@
+"""What could be decided on the traffic that there is, and how fast: for faults of three sizes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
+from rollback_operator.core.arms import past
+from rollback_operator.core.model import Missing
+from rollback_operator.core.reach import (
+    Reach,
+    Sampling,
+    Traffic,
+    against_history,
+    against_old_pods,
+    reach,
+)
+from rollback_operator.core.sequential import wilson_lower
+from rollback_operator.core.survey import Survey
+
+FAULTS = (1.0, 0.20, 0.05)
+POD_METRICS_SECONDS = 0.5
+MOST_REQUESTS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How soon one fault is proved in one scope."""
+
+    route: str | None
+    """None: all requests."""
+    rate: float
+    """Requests a second."""
+    fault: float
+    severity: str
+    """By the policy's matrix; empty: it names no such fault."""
+    within_seconds: int | None
+    by_prometheus: Reach
+    """Where no old pod is left: against the last hour."""
+    by_pods: Reach | None
+    """... with the pods' own metrics; None: series tell no pod."""
+    beside_old_pods: Reach | None
+    """Where the new pods have half of the requests; None: series tell no pod."""
+
+
+def outlook(survey: Survey) -> tuple[Outlook, ...]:
+    """Compute all scopes: all requests, and each purchase route that has some."""
+    return tuple(_outlooks(survey)) if survey.rate > 0 else ()
+
+
+def _outlooks(survey: Survey) -> Iterator[Outlook]:
+    spec, routes = survey.policy.spec, survey.routes
+    purchase = [one for one in spec.signals.purchase_routes if routes.get(one)]
+    # The odds are shared out among all that is judged.
+    odds = float(spec.safety.bad_odds) * (1 + len(purchase))
+    prometheus = Sampling(survey.interval or 15.0)
+    pods = Sampling(POD_METRICS_SECONDS, discovery=POD_METRICS_SECONDS)
+    for route in (None, *purchase):
+        rate = survey.rate if route is None else routes[route]
+        traffic = _traffic(survey, route, rate)
+        for fault in FAULTS:
+            rule, threshold = _rule(spec.matrix, fault, is_purchase=route is not None)
+            least = _shown_above(fault, threshold)
+            history = max(against_history(fault, traffic, odds), least)
+            beside = max(against_old_pods(fault, traffic, odds), least)
+            told = bool(spec.signals.labels.pod)
+            half = Traffic(rate / 2, traffic.error_rate, traffic.worst_minute, traffic.pods)
+            yield Outlook(
+                route=route,
+                rate=rate,
+                fault=fault,
+                severity=rule.severity if rule else "",
+                within_seconds=rule.within_seconds if rule else None,
+                by_prometheus=reach(history, fault, traffic, prometheus),
+                by_pods=reach(history, fault, traffic, pods) if told else None,
+                beside_old_pods=reach(beside, fault, half, prometheus) if told else None,
+            )
+
+
+def _traffic(survey: Survey, route: str | None, rate: float) -> Traffic:
+    pods = len(survey.pods) if survey.policy.spec.signals.labels.pod else 1
+    if isinstance(survey.control, Missing):
+        return Traffic(rate, 0.0, 0.0, pods)
+    known = past(survey.control, route)
+    mean = known.errors / known.requests if known.requests else 0.0
+    return Traffic(rate, mean, known.worst_minute, pods)
+
+
+def _rule(
+    matrix: Sequence[MatrixRule], fault: float, *, is_purchase: bool
+) -> tuple[MatrixRule | None, float]:
+    """Find the rule that such a rate meets, and the rate that must be proved for it."""
+    for rule in matrix:
+        for one in rule.when:
+            is_meant = (one.routes is RouteSet.PURCHASE) == is_purchase
+            if one.signal is not SignalName.ERROR_RATE or not is_meant:
+                continue
+            if one.at_least is not None and fault >= float(one.at_least):
+                return rule, 0.0 if fault >= 1 else float(one.at_least)
+            if one.above is not None and fault > float(one.above):
+                return rule, float(one.above)
+    return None, 0.0
+
+
+def _shown_above(fault: float, threshold: float) -> float:
+    """Compute from how many requests on the rate's lower bound lies above a threshold."""
+    low, high = 1, MOST_REQUESTS
+    while low < high:
+        middle = (low + high) // 2
+        if wilson_lower(middle, fault * middle) > threshold:
+            high = middle
+        else:
+            low = middle + 1
+    return float(low)

@@ -1,0 +1,113 @@
+"""How soon a fault of a given size can be proved on the traffic that there is, at best.
+
+Formulas: Wald's expected sample number with Ville's bound, n* = ln(odds) / KL; against old pods in
+the same seconds the coin flip's. What a scrape costs is added, and the judge's own floors are kept.
+"""
+
+import math
+from dataclasses import dataclass
+
+from rollback_operator.core.arms import LEAST_REQUESTS, plausible
+from rollback_operator.core.doubts import LEAST_ERRORS
+
+DISCOVERY_SECONDS = 5.0
+"""Prometheus hands new targets to its scrapers this often."""
+LOOK_SECONDS = 0.3
+"""From a sample to the look that sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a new revision is judged by, once it has all of the traffic."""
+
+    rate: float
+    """Requests a second."""
+    error_rate: float
+    """Of the control: its mean."""
+    worst_minute: float
+    """Of the control: its highest error rate."""
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a pod's counters are read."""
+
+    interval: float
+    """Seconds between two samples of a pod."""
+    discovery: float = DISCOVERY_SECONDS
+    """Seconds at most until a new pod is read at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How soon a fault is proved."""
+
+    requests: float
+    """Of the new revision; infinite where no number of them would do."""
+    mean: float
+    """Seconds from the new revision's first request to the proof."""
+    most: float
+    """... where each sample comes as late as it can."""
+    floor: str
+    """What the number of requests comes from: the evidence, or a floor of the judge."""
+
+
+def divergence(rate: float, other: float) -> float:
+    """Compute the Kullback-Leibler divergence of two error rates, nats a request."""
+    parts = ((rate, other), (1 - rate, 1 - other))
+    return sum(a * math.log(a / b) if b > 0 else math.inf for a, b in parts if a > 0)
+
+
+def against_history(fault: float, traffic: Traffic, odds: float) -> float:
+    """Compute the requests that prove a fault where no old pod is left.
+
+    The null is the rate up to which the control's own past makes an error rate plausible.
+    """
+    ceiling = plausible(max(traffic.error_rate, traffic.worst_minute))
+    return math.log(odds) / divergence(fault, ceiling) if fault > ceiling else math.inf
+
+
+def against_old_pods(fault: float, traffic: Traffic, odds: float, share: float = 0.5) -> float:
+    """Compute the new revision's requests that prove a fault beside old pods (the coin flip).
+
+    Args:
+        fault: the new revision's error rate.
+        traffic: the control's figures.
+        odds: how sure one must be.
+        share: of the requests, how many the new revision gets.
+    """
+    base = traffic.error_rate
+    if fault <= base:
+        return math.inf
+    odd = share * fault / (share * fault + (1 - share) * base)
+    each = (fault + base * (1 - share) / share) * divergence(odd, share)
+    return math.log(odds) / each
+
+
+def reach(requests: float, fault: float, traffic: Traffic, sampling: Sampling) -> Reach:
+    """Tell how soon so many requests have been seen, and all floors are met.
+
+    Args:
+        requests: of the new revision, that prove the fault.
+        fault: its error rate.
+        traffic: what it serves.
+        sampling: how its pods are read.
+    """
+    needed, floor = _floored(requests, fault)
+    if not math.isfinite(needed) or traffic.rate <= 0:
+        return Reach(needed, math.inf, math.inf, floor)
+    interval, served = sampling.interval, needed / traffic.rate
+    # Two samples at different times: of one pod the second, of several the second pod's first.
+    two_mean = interval * (1.5 if traffic.pods < 2 else 2 / (traffic.pods + 1))  # noqa: PLR2004
+    two_most = interval * (2 if traffic.pods < 2 else 1)  # noqa: PLR2004
+    mean = max(served + interval / 2, two_mean) + sampling.discovery / 2 + LOOK_SECONDS
+    most = max(served + interval, two_most) + sampling.discovery + LOOK_SECONDS
+    return Reach(needed, mean, most, floor)
+
+
+def _floored(requests: float, fault: float) -> tuple[float, str]:
+    floors = [(requests, "evidence"), (float(LEAST_REQUESTS), f"{LEAST_REQUESTS} requests")]
+    if fault < 1:
+        floors.append((LEAST_ERRORS / fault, f"{LEAST_ERRORS} errors"))
+    return max(floors, key=lambda one: one[0])

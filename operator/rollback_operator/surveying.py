@@ -1,0 +1,181 @@
+"""Reads what a policy would have to judge by: the same reads that the operator makes, once.
+
+Where they find nothing it is asked what there is instead.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from rollback_operator.adapters.prometheus import PrometheusMetrics
+from rollback_operator.adapters.prometheus.search import Search
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalName
+from rollback_operator.core.model import (
+    Control,
+    Counters,
+    CounterSeries,
+    Missing,
+    Reading,
+    Workload,
+)
+from rollback_operator.core.survey import READ_SECONDS, SignalFacts, SlowFacts, Survey
+from rollback_operator.observation import GENERATED_NAME_BASE
+from rollback_operator.ports import (
+    CounterQuery,
+    Failure,
+    FailureKind,
+    SeriesQuery,
+    TrendMetrics,
+    Workloads,
+)
+
+
+@dataclass(frozen=True)
+class Surveyor:
+    """What is needed to look."""
+
+    metrics: PrometheusMetrics
+    clock: Callable[[], float]
+    trends: TrendMetrics
+    workloads: Workloads | None
+    """None: no cluster can be seen."""
+    blind: str = ""
+    """Why not."""
+
+    async def survey(self, policy: RollbackPolicy, url: str) -> Survey:
+        """Look at everything that a policy names."""
+        seen, skew = await asyncio.gather(self._workload(policy), self._skew(url))
+        workload = seen if isinstance(seen, Workload) else None
+        query = _query(policy, url)
+        now = self.clock() + (0.0 if isinstance(skew, Missing) else skew)
+        reading, control, slow = await asyncio.gather(
+            self.metrics.read(query, READ_SECONDS),
+            self._control(query, workload, now),
+            self._slow(policy, query, now),
+        )
+        requests, errors = await self._facts(query, reading, workload, now)
+        search = Search(self.metrics, query)
+        marks = {
+            label: await search.values(query.requests, label)
+            for label in query.errors.matchers.keys() - query.requests.matchers.keys()
+            if query.errors.metric == query.requests.metric
+        }
+        return Survey(
+            policy=policy,
+            url=url,
+            requests=requests,
+            errors=errors,
+            control=control,
+            now=now,
+            skew=skew,
+            workload=workload,
+            unseen="" if isinstance(seen, Workload) else seen.message,
+            is_gone=isinstance(seen, Failure) and seen.kind is FailureKind.GONE,
+            marks={label: values for label, values in marks.items() if values},
+            slow=slow,
+        )
+
+    async def _workload(self, policy: RollbackPolicy) -> Workload | Failure:
+        if self.workloads is None:
+            return Failure(FailureKind.UNAVAILABLE, self.blind)
+        return await self.workloads.inspect(policy.metadata.namespace, policy.spec.target_ref.name)
+
+    async def _skew(self, url: str) -> float | Missing:
+        before = self.clock()
+        found = await self.metrics.read_clock(url)
+        after = self.clock()
+        # A slow answer is no difference: only what cannot lie between question and answer is one.
+        return found if isinstance(found, Missing) else found - min(max(found, before), after)
+
+    async def _control(
+        self, query: CounterQuery, workload: Workload | None, now: float
+    ) -> Control | Missing:
+        """Read the past of the revision that the next release would be compared with."""
+        current = workload.current if workload else None
+        if current is not None and query.pods and len(current.name) < GENERATED_NAME_BASE:
+            pods = (f"{re.escape(current.name)}-[a-z0-9]+",)
+            query = replace(query, pods=pods)
+        return await self.metrics.read_control(query, now)
+
+    async def _slow(
+        self, policy: RollbackPolicy, query: CounterQuery, now: float
+    ) -> tuple[SlowFacts, ...]:
+        """Read what the matrix asks for beside error rates, as a watch does."""
+        conditions = [one for rule in policy.spec.matrix for one in rule.when]
+        asked = {one.signal for one in conditions}
+        signals, found = policy.spec.signals, []
+        if asked & {SignalName.LATENCY_RATIO, SignalName.LATENCY}:
+            read = await self.trends.read_latency(_series(query, signals.latency), now)
+            found.append(SlowFacts("spec.signals.latency", signals.latency.metric, _pods_of(read)))
+        if SignalName.MEMORY_GROWTH in asked:
+            gauge = await self.trends.read_gauge(_series(query, signals.memory), now)
+            found.append(SlowFacts("spec.signals.memory", signals.memory.metric, _pods_of(gauge)))
+        for one in conditions:
+            if one.query is not None:
+                value = await self.trends.read_query(query.url, one.query, now)
+                told = value if isinstance(value, Missing) else f"{value:g}"
+                found.append(SlowFacts(f"spec.matrix, {one.name or 'query'}", one.query, told))
+        return tuple(found)
+
+    async def _facts(
+        self, query: CounterQuery, reading: Reading, workload: Workload | None, now: float
+    ) -> tuple[SignalFacts, SignalFacts]:
+        raw = reading
+        if isinstance(reading, Missing) and reading.reason is Reason.ERROR_SERIES_MISSING:
+            raw = await self.metrics.read_past(query, now - READ_SECONDS, now)
+        if isinstance(raw, Counters) and query.labels.pod:
+            raw = _of_target(raw, workload)
+            if not raw.requests:
+                reading = Missing(
+                    Reason.NO_SERIES, "the series with such pods are those of other Deployments"
+                )
+        found = raw if isinstance(raw, Counters) else Counters((), ())
+        requests = _facts("requests", query.requests, found.requests)
+        errors = _facts("errors", query.errors, found.errors)
+        if not isinstance(reading, Missing):
+            return requests, errors
+        search = Search(self.metrics, query)
+        if reading.reason is Reason.ERROR_SERIES_MISSING:
+            trace = await search.trace(query.errors)
+            return requests, replace(errors, missing=reading, trace=trace)
+        is_lost = reading.reason is Reason.NO_SERIES
+        nearest = await search.trace(query.requests) if is_lost else None
+        return replace(requests, missing=reading, trace=nearest), errors
+
+
+def _facts(name: str, signal: CounterSignal, series: tuple[CounterSeries, ...]) -> SignalFacts:
+    return SignalFacts(f"spec.signals.{name}", signal.metric, series)
+
+
+def _series(query: CounterQuery, signal: CounterSignal) -> SeriesQuery:
+    return SeriesQuery(query.url, query.namespace, query.pods, signal, query.labels)
+
+
+def _pods_of(read: Mapping[str, object] | Missing) -> Missing | str:
+    return read if isinstance(read, Missing) else f"of {len(read)} pods"
+
+
+def _query(policy: RollbackPolicy, url: str) -> CounterQuery:
+    signals, name = policy.spec.signals, policy.spec.target_ref.name
+    pods = (re.escape(f"{name}-"[:GENERATED_NAME_BASE]) + ".*",) if signals.labels.pod else ()
+    return CounterQuery(
+        url=url,
+        namespace=policy.metadata.namespace,
+        pods=pods,
+        requests=signals.requests,
+        errors=signals.errors,
+        labels=signals.labels,
+    )
+
+
+def _of_target(counters: Counters, workload: Workload | None) -> Counters:
+    """Leave out other Deployments' pods, whose names may begin alike, as far as that is known."""
+    if workload is None:
+        return counters
+    names = {pod.name for pod in workload.pods}
+    return Counters(
+        tuple(one for one in counters.requests if one.pod in names),
+        tuple(one for one in counters.errors if one.pod in names),
+    )

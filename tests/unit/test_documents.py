@@ -1,0 +1,119 @@
+"""Policies from files: every fault with its field, unknown keys told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rollback_operator.documents import Document, read
+
+HEAD = "apiVersion: rollback.tickettoken.io/v1alpha1\nkind: RollbackPolicy\n"
+GOOD = HEAD + "metadata: {name: shop}\nspec: {targetRef: {name: shop}, mode: Observe}\n"
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("policy-*.yaml"))
+
+
+def read_text(directory: Path, text: str) -> tuple[Document, ...]:
+    path = directory / "policy.yaml"
+    path.write_text(text)
+    return read(path, "default")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_has_no_fault(path: Path) -> None:
+    (found,) = read(path, "default")
+    assert found.policy is not None
+    assert (found.faults, found.unknown) == ((), ())
+
+
+def test_a_policy_without_a_namespace_gets_the_one_given(tmp_path: Path) -> None:
+    (found,) = read_text(tmp_path, GOOD)
+    assert found.policy is not None
+    assert found.policy.key == ("default", "shop")
+
+
+def test_all_faults_are_told_at_once_each_with_its_field(tmp_path: Path) -> None:
+    spec = """
+spec:
+  targetRef: {kind: StatefulSet}
+  mode: Enforc
+  signals:
+    requests: {metric: "job:requests:rate5m"}
+    errors: {metric: x_total, matchers: {code: "=~5("}}
+  matrix:
+  - {severity: P1, response: Rollback, when: [{signal: ErrorRate}]}
+  safety: {watchSeconds: 5}
+"""
+    (found,) = read_text(tmp_path, HEAD + "metadata: {name: shop}" + spec)
+    told = {one.path: one.message for one in found.faults}
+
+    assert found.policy is None
+    assert told["spec.targetRef.name"] == "is missing"
+    assert "'StatefulSet'" in told["spec.targetRef.kind"]
+    assert "'Enforc'" in told["spec.mode"]
+    assert "recording rule" in told["spec.signals.requests.metric"]
+    assert "no regular expression" in told["spec.signals.errors.matchers"]
+    assert "exactly one of above and atLeast" in told["spec.matrix[0].when[0]"]
+    assert "60" in told["spec.safety.watchSeconds"]
+    assert not any(one.startswith("Value error") for one in told.values())
+
+
+def test_keys_that_no_field_has_are_told_at_any_depth(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "mode: Observe",
+        "mode: Observe, signal: 1, safety: {cooldown: 5}, "
+        "matrix: [{severity: P1, response: Report, when: [{signal: Unavailable, treshold: 3}]}]",
+    )
+    (found,) = read_text(tmp_path, text + "extra: 1\n")
+    assert found.policy is not None
+    assert set(found.unknown) == {
+        "spec.signal",
+        "spec.safety.cooldown",
+        "spec.matrix[0].when[0].treshold",
+        "extra",
+    }
+
+
+def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> None:
+    text = f"{GOOD}---\napiVersion: v1\nkind: Service\n---\n{GOOD.replace('shop', 'till')}---\n"
+    assert [one.policy.metadata.name for one in read_text(tmp_path, text) if one.policy] == [
+        "shop",
+        "till",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ("a: [", "", "neither YAML nor JSON"),
+        ("just words", "", "holds str where an object is expected"),
+        ("[1, 2]", "", "holds list"),
+        ("", "kind", "holds no RollbackPolicy"),
+        ("kind: Service", "kind", "holds no RollbackPolicy"),
+        ("kind: RollbackPolicy", "apiVersion", "must be rollback.tickettoken.io/v1alpha1"),
+        (HEAD, "metadata", "is missing"),
+        (HEAD + "metadata: {name: a}\nspec: 5", "spec", "valid"),
+        ("!!python/object/apply:os.getcwd []", "", "neither YAML nor JSON"),
+        ("x: " + "[" * 5000, "", "neither YAML nor JSON"),
+        ("\ufeff\x01", "", "neither YAML nor JSON"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_file_that_cannot_be_used_says_why(
+    tmp_path: Path, text: str, path: str, said: str
+) -> None:
+    found = read_text(tmp_path, text)
+    faults = {one.path: one.message for one in found[0].faults}
+    assert path in faults
+    assert said in faults[path]
+
+
+def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
+    (absent,) = read(tmp_path / "absent.yaml", "default")
+    assert "No such file" in absent.faults[0].message
+    (folder,) = read(tmp_path, "default")
+    assert str(tmp_path) in folder.faults[0].message
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00\x01")
+    (found,) = read(binary, "default")
+    assert "neither YAML nor JSON" in found.faults[0].message
