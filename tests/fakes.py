@@ -126,6 +126,12 @@ class FakeTrends:
         self.asked.append(f"past {','.join(query.pods)} {until:.0f}")
         return self.past
 
+    async def read_route_latency(
+        self, query: SeriesQuery, until: float
+    ) -> Mapping[str, Histogram] | Missing:
+        self.asked.append(f"routes {','.join(query.pods)} {until:.0f}")
+        return {} if isinstance(self.past, Missing) else {"/buy": self.past}
+
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         self.asked.append(f"gauge {query.signal.metric} {at:.0f}")
         return self.gauge

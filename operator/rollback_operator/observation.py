@@ -9,12 +9,13 @@ from itertools import pairwise
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core import podless
+from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Counters, Missing, Pod, Workload
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import Watch, with_reading, with_workload
 from rollback_operator.ports import CounterQuery, Metrics, TrendMetrics
-from rollback_operator.trends import Place, read_trends
+from rollback_operator.trends import Place, read_route_latency, read_trends
 
 GENERATED_NAME_BASE = 58
 """Pod names are cut to 63 characters: a longer ReplicaSet name loses its end, its hash."""
@@ -70,12 +71,7 @@ class Observer:
         at = now + watch.skew
         if self.trends is None or watch.missing is not None or not watch.trends.is_due(at):
             return watch.trends
-        place = Place(
-            url=source.url,
-            namespace=workload.deployment.namespace,
-            pods=(_prefix(workload.deployment.name),),
-            control=_patterns(watch, workload) if watch.control_hashes else (),
-        )
+        place = _place(watch, workload, source)
         try:
             async with asyncio.timeout(self.patience):
                 return await read_trends(watch, source.policy.spec, place, self.trends, at)
@@ -83,8 +79,24 @@ class Observer:
             late = Missing(Reason.PROVIDER_UNREACHABLE, f"no answer in {self.patience:.0f} s")
             return replace(watch.trends, read=at, missing={"trends": late})
 
+    async def latency_by_route(
+        self, watch: Watch, workload: Workload, source: Source
+    ) -> RouteLatency:
+        """Read both revisions' durations for a diagnosis; what cannot be read is left out."""
+        if self.trends is None:
+            return RouteLatency()
+        place, now = _place(watch, workload, source), self.clock() + watch.skew
+        current = workload.current
+        new = _patterns(watch, workload, frozenset({current.pod_hash}) if current else frozenset())
+        return await read_route_latency(
+            source.policy.spec,
+            replace(place, pods=new),
+            self.trends,
+            (now, watch.opened + watch.skew),
+        )
+
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        pods = _patterns(watch, workload)
+        pods = _patterns(watch, workload, watch.control_hashes)
         if not pods:
             return watch
         until = watch.opened + watch.skew
@@ -134,12 +146,22 @@ def _prefix(deployment: str) -> str:
     return re.escape(f"{deployment}-"[:GENERATED_NAME_BASE]) + ".*"
 
 
-def _patterns(watch: Watch, workload: Workload) -> tuple[str, ...]:
-    """Name the control's pods: by ReplicaSet where its name survives in theirs, else one by one."""
-    names = [one.name for one in workload.replica_sets if one.pod_hash in watch.control_hashes]
+def _place(watch: Watch, workload: Workload, source: Source) -> Place:
+    control = watch.control_hashes
+    return Place(
+        url=source.url,
+        namespace=workload.deployment.namespace,
+        pods=(_prefix(workload.deployment.name),),
+        control=_patterns(watch, workload, control) if control else (),
+    )
+
+
+def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple[str, ...]:
+    """Name revisions' pods: by ReplicaSet where its name survives in theirs, else one by one."""
+    names = [one.name for one in workload.replica_sets if one.pod_hash in hashes]
     if all(len(name) + 1 <= GENERATED_NAME_BASE for name in names):
         return tuple(f"{re.escape(name)}-[a-z0-9]+" for name in names)
-    return tuple(re.escape(pod.name) for pod in watch.pods if pod.pod_hash in watch.control_hashes)
+    return tuple(re.escape(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
 
 
 def _interval(counters: Counters, known: float) -> float:

@@ -92,6 +92,11 @@ class TrendMetrics(Protocol):
     async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
         """Read the durations of an hour up to `until`, all pods together."""
 
+    async def read_route_latency(
+        self, query: SeriesQuery, until: float
+    ) -> Mapping[str, Histogram] | Missing:
+        """Read the durations of an hour up to `until` by route, all pods together."""
+
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         """Read a gauge of each pod, the highest where a pod has several."""
 

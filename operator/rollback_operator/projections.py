@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -158,7 +158,39 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
         template=template_of(spec.get("template") or {}),
         created=_seconds(metadata.get("creationTimestamp")) or 0.0,
         replicas=int(spec.get("replicas") or 0),
+        facts=tuple(sorted(_facts(spec.get("template") or {}))),
     )
+
+
+def _facts(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """List what a person compares of two templates."""
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    for key, value in (metadata.get("annotations") or {}).items():
+        yield f"annotation {key}", f"#{_digest(value)}"
+    for kind in ("initContainers", "containers"):
+        for one in spec.get(kind) or []:
+            yield from _facts_of_container(f"container {one.get('name')}", one)
+    for volume in spec.get("volumes") or []:
+        source = {key: value for key, value in volume.items() if key != "name"}
+        yield f"volume {volume.get('name')}", f"#{_digest(source)}"
+    known = {"initContainers", "containers", "volumes"}
+    for key, value in spec.items():
+        if key not in known:
+            yield f"spec.{key}", f"#{_digest(value)}"
+
+
+def _facts_of_container(where: str, one: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield f"{where} image", str(one.get("image"))
+    for kind, amounts in (one.get("resources") or {}).items():
+        for resource, amount in amounts.items() if isinstance(amounts, Mapping) else ():
+            yield f"{where} {kind} {resource}", str(amount)
+    for variable in one.get("env") or []:
+        source = variable.get("valueFrom") or variable.get("value") or ""
+        yield f"{where} env {variable.get('name')}", f"#{_digest(source)}"
+    known = {"name", "image", "resources", "env"}
+    for key, value in one.items():
+        if key not in known:
+            yield f"{where} {key}", f"#{_digest(value)}"
 
 
 def pod_of(raw: Mapping[str, Any]) -> Pod:

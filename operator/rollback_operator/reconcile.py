@@ -13,9 +13,11 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Condition,
+    Investigation,
     MatrixSeverity,
     Mode,
     Outcome,
+    Response,
     Rollback,
     RollbackPolicy,
     RollbackPolicySpec,
@@ -26,6 +28,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import holds, notices, plan, schedule, status
 from rollback_operator.core.decide import Decision
+from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.model import Deployment
 from rollback_operator.core.opening import control_hashes
@@ -164,6 +167,7 @@ class Reconciler:
             missing=watch.missing,
             rollbacks=_own(policy, rollbacks),
             opened=datetime.fromtimestamp(watch.opened, UTC),
+            investigation=await self._investigate(found.case, found.decision, watch),
         )
         retry = await self._report(policy, seen)
         stamp = self.clock().timestamp()
@@ -174,6 +178,20 @@ class Reconciler:
             ),
         ]
         return max(0.05, _soonest(min(due) - stamp, again, retry, settled.retry) or 0.0)
+
+    async def _investigate(
+        self, case: plan.Case, decision: Decision, watch: Watch
+    ) -> Investigation | None:
+        """Collect what is known when a release is first found to need looking at, or gets worse."""
+        if decision.response is not Response.INVESTIGATE:
+            return None
+        known, workload = case.policy.status.investigation, case.workload
+        is_known = known is not None and known.release == workload.deployment.template.release
+        if is_known and known is not None and known.severity <= decision.severity:
+            return None
+        source = Source(case.policy, case.policy.spec.prometheus.url or self.address.default)
+        latency = await self.observer.latency_by_route(watch, workload, source)
+        return diagnose(decision, workload, watch, latency, self.clock())
 
     async def _act(self, case: plan.Case, decision: Decision, watch: Watch) -> float | None:
         active = next((one for one in case.rollbacks if _is_open(one, case.policy)), None)

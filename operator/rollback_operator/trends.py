@@ -9,6 +9,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
+from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Missing
 from rollback_operator.core.trends import Trends, with_latency, with_memory, with_query
@@ -70,6 +71,29 @@ async def _with_latency(
         if isinstance(past, Histogram):
             trends = replace(trends, past_latency=past)
     return trends
+
+
+async def read_route_latency(
+    spec: RollbackPolicySpec, place: Place, metrics: TrendMetrics, times: tuple[float, float]
+) -> RouteLatency:
+    """Read durations by route.
+
+    Args:
+        spec: says which histogram.
+        place: `pods` are those of the release, `control` those of the old revision.
+        metrics: the provider.
+        times: now, and when the release came; seconds of the provider's clock.
+    """
+    query = SeriesQuery(
+        place.url, place.namespace, place.pods, spec.signals.latency, spec.signals.labels
+    )
+    if not place.pods or not place.control:
+        return RouteLatency()
+    new = await metrics.read_route_latency(query, times[0])
+    old = await metrics.read_route_latency(replace(query, pods=place.control), times[1])
+    return RouteLatency(
+        {} if isinstance(new, Missing) else new, {} if isinstance(old, Missing) else old
+    )
 
 
 async def _with_queries(

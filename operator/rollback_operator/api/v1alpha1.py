@@ -847,6 +847,27 @@ class Hold(_Model):
         return self.released_time is None
 
 
+class Finding(_Model):
+    """One thing that an investigation has found."""
+
+    name: Annotated[str, Field(max_length=64)]
+    """Symptom, Latency, ErrorRate, Pods or Changes."""
+    message: Annotated[str, Field(max_length=1024)]
+
+
+class Investigation(_Model):
+    """What was known when a release was first found to need looking at."""
+
+    severity: MatrixSeverity
+    release: Annotated[str, Field(max_length=64)]
+    """Which release: digest of its template without annotations."""
+    since: AwareDatetime
+    findings: Annotated[
+        list[Finding],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+
+
 class RollbackPolicyStatus(_Model):
     """What the operator sees and thinks. It can be rebuilt by looking again."""
 
@@ -872,6 +893,8 @@ class RollbackPolicyStatus(_Model):
     """The health ledger: only revisions whose ReplicaSet still exists."""
     last_rollback: LastRollback | None = None
     hold: Hold | None = None
+    investigation: Investigation | None = None
+    """Of the running release; none while nothing asks for one."""
 
 
 class Trigger(_Model):

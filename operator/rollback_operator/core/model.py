@@ -101,6 +101,8 @@ class ReplicaSet:
     template: Template
     created: float
     replicas: int = 0
+    facts: tuple[tuple[str, str], ...] = ()
+    """What its template says, path by path; `#` and a digest where the value may be a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
     Hold,
+    Investigation,
     LastRollback,
     LedgerEntry,
     Revision,
@@ -39,6 +40,8 @@ class Seen:
     rollbacks: Sequence[Rollback] = ()
     opened: datetime | None = None
     """When the current template appeared."""
+    investigation: Investigation | None = None
+    """Begun in this pass."""
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
@@ -68,7 +71,15 @@ def next_status(
         revisions=list(seen.ledger) if seen.workload else old.revisions,
         last_rollback=last if last is not None else old.last_rollback,
         hold=old.hold,
+        investigation=_investigation(old, seen),
     )
+
+
+def _investigation(old: RollbackPolicyStatus, seen: Seen) -> Investigation | None:
+    if seen.investigation is not None or seen.workload is None:
+        return seen.investigation or old.investigation
+    known, release = old.investigation, seen.workload.deployment.template.release
+    return known if known is not None and known.release == release else None
 
 
 def with_hold(

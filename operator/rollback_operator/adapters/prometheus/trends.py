@@ -40,14 +40,7 @@ class PrometheusTrends:
         found = await self._metrics.read_vector(query.url, text, at)
         if isinstance(found, Missing):
             return found
-        buckets: dict[str, dict[float, float]] = {}
-        for labels, value in found:
-            bound = _number(labels.get("le", ""))
-            if math.isfinite(value) and not math.isnan(bound):
-                buckets.setdefault(labels.get(pod, ""), {})[bound] = value
-        if not buckets:
-            return _none(query, "_bucket", "spec.signals.latency")
-        return {name: _histogram(counts) for name, counts in buckets.items()}
+        return _histograms(found, pod) or _none(query, "_bucket", "spec.signals.latency")
 
     async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
         """Read the increase of the buckets over an hour."""
@@ -55,8 +48,16 @@ class PrometheusTrends:
         found = await self._metrics.read_vector(query.url, text, until)
         if isinstance(found, Missing):
             return found
-        counts = {_number(labels.get("le", "")): value for labels, value in found}
-        return _histogram({bound: one for bound, one in counts.items() if not math.isnan(bound)})
+        return _histograms(found, "").get("", Histogram())
+
+    async def read_route_latency(
+        self, query: SeriesQuery, until: float
+    ) -> Mapping[str, Histogram] | Missing:
+        """Read the increase of the buckets over an hour, by route."""
+        route = query.labels.route
+        text = f"sum by ({quoted(route)}, le) (increase({_select(query, '_bucket')}[1h]))"
+        found = await self._metrics.read_vector(query.url, text, until)
+        return found if isinstance(found, Missing) else _histograms(found, route)
 
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         """Read the highest value of each pod."""
@@ -95,6 +96,15 @@ def _select(query: SeriesQuery, suffix: str) -> str:
 def _none(query: SeriesQuery, suffix: str, field: str) -> Missing:
     said = f"there are no series {_select(query, suffix)}: check {field}"
     return Missing(Reason.NO_SERIES, said)
+
+
+def _histograms(found: Vector, by: str) -> dict[str, Histogram]:
+    buckets: dict[str, dict[float, float]] = {}
+    for labels, value in found:
+        bound = _number(labels.get("le", ""))
+        if math.isfinite(value) and not math.isnan(bound):
+            buckets.setdefault(labels.get(by, ""), {})[bound] = value
+    return {name: _histogram(counts) for name, counts in buckets.items()}
 
 
 def _histogram(counts: Mapping[float, float]) -> Histogram:
