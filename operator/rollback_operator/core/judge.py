@@ -15,6 +15,7 @@ from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
+from rollback_operator.core.probes import drowned
 from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.traffic import traffic_lost
 from rollback_operator.core.verdict import (
@@ -110,6 +111,10 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
             first_bad=lost.since,
             newest_sample=watch.evidence.newest,
         )
+    among = drowned(arms.new, workload.deployment.probe_rate)
+    if among:
+        few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
+        return replace(few, symptoms=found, newest_sample=watch.evidence.newest)
     return replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
 
 

@@ -7,11 +7,10 @@ from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
 from rollback_operator.core.finding import Finding, Level
 from rollback_operator.core.judge import STALE_INTERVALS
 from rollback_operator.core.lost import SHOWN
+from rollback_operator.core.probes import TIMES
 from rollback_operator.core.survey import Survey, rates, twice
 
 SLOW_SCRAPE_SECONDS = 15.0
-PROBES_TIMES = 10.0
-"""Without a route label probes cannot be told from requests: there must be so many times more."""
 
 
 def of_requests(survey: Survey) -> Iterator[Finding]:
@@ -112,7 +111,7 @@ def _probes(survey: Survey) -> Iterator[Finding]:
         return
     deployment = survey.workload.deployment
     probes = deployment.probe_rate * max(1, len(survey.pods))
-    if probes and survey.rate < PROBES_TIMES * probes:
+    if probes and survey.rate < TIMES * probes:
         yield Finding(
             Level.PROBLEM,
             "spec.signals.labels.route",
