@@ -51,11 +51,28 @@ def namespace(name: str) -> dict[str, Any]:
 
 
 def rendered(values: Mapping[str, Any], *, name: str, namespace: str) -> list[dict[str, Any]]:
-    """The chart's objects for these values.
+    """The chart's objects for these values, without its hooks: what an installation applies.
 
     Raises:
         LabError: the values do not fit the chart's schema; says which.
     """
+    found = _everything(values, name=name, namespace=namespace)
+    return [each for each in found if not _hook(each)]
+
+
+def hooks(
+    values: Mapping[str, Any], *, name: str, namespace: str, at: str = "pre-delete"
+) -> list[dict[str, Any]]:
+    """The objects that helm applies at one point of a release's life only."""
+    found = _everything(values, name=name, namespace=namespace)
+    return [each for each in found if at in _hook(each).split(",")]
+
+
+def _hook(found: Mapping[str, Any]) -> str:
+    return str((found["metadata"].get("annotations") or {}).get("helm.sh/hook", ""))
+
+
+def _everything(values: Mapping[str, Any], *, name: str, namespace: str) -> list[dict[str, Any]]:
     helm = _helm()
     try:
         with helm.Chart.load(CHART) as chart:

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from rollback_operator import __version__
-from rollback_operator.commands import backtest, check, crd, operate
+from rollback_operator.commands import backtest, check, crd, operate, release
 
-COMMANDS = (operate, check, backtest, crd)
+COMMANDS = (operate, check, backtest, release, crd)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,16 +7,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import (
+    Mode,
     ObjectMeta,
     Resource,
     Rollback,
     RollbackPolicy,
+    RollbackPolicySpec,
     RollbackPolicyStatus,
+    TargetRef,
 )
 from rollback_operator.core.model import Deployment
 from rollback_operator.projections import deployment_of
 
 Key = tuple[str, str]
+_NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,11 @@ class Unreadable:
     metadata: ObjectMeta
     message: str
     status: RollbackPolicyStatus
+
+    @property
+    def shell(self) -> RollbackPolicy:
+        """Stands in for it where only metadata and status are written."""
+        return RollbackPolicy(metadata=self.metadata, spec=_NO_SPEC, status=self.status)
 
 
 @dataclass

@@ -19,11 +19,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Policy and Deployment as they are now, and when to try again what was not done."""
+    """Policy and Deployment as they are now, and what was not done."""
 
     policy: RollbackPolicy
     deployment: Deployment | None
-    retry: float | None = None
+    failure: Failure | None = None
+
+    @property
+    def retry(self) -> float | None:
+        """Seconds until another try; None: all is done."""
+        return None if self.failure is None else self.failure.wait
 
 
 @dataclass
@@ -64,9 +69,9 @@ class Holder:
     async def _hold(self, stands: Settled, wanted: Hold) -> Settled:
         if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
             stands = self._stored(stands, await self.store.guard_policy(stands.policy))
-        if stands.retry is None and wanted != stands.policy.status.hold:
+        if stands.failure is None and wanted != stands.policy.status.hold:
             stands = await self._record(stands, wanted)
-        if stands.retry is not None or wanted.paused_time is not None:
+        if stands.failure is not None or wanted.paused_time is not None:
             return stands
         policy = stands.policy
         paused = await self.workloads.pause(policy.metadata.namespace, wanted)
@@ -95,7 +100,7 @@ class Holder:
             if wanted.paused_time is not None:
                 await self.store.post(policy, notices.let_go(wanted))
             stands = await self._record(stands, wanted)
-        if stands.retry is None and HOLD_FINALIZER in stands.policy.metadata.finalizers:
+        if stands.failure is None and HOLD_FINALIZER in stands.policy.metadata.finalizers:
             stands = self._stored(stands, await self.store.release_policy(stands.policy))
         return stands
 
@@ -113,4 +118,4 @@ class Holder:
 
 def _again(stands: Settled, failure: Failure) -> Settled:
     _log.warning("%s: its hold: %s", stands.policy.metadata.name, failure.message)
-    return replace(stands, retry=failure.wait)
+    return replace(stands, failure=failure)

@@ -15,15 +15,12 @@ from rollback_operator.api.v1alpha1 import (
     Condition,
     Investigation,
     MatrixSeverity,
-    Mode,
     Outcome,
     Response,
     Rollback,
     RollbackPolicy,
-    RollbackPolicySpec,
     RollbackSpec,
     Severity,
-    TargetRef,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import holds, notices, plan, schedule, status
@@ -296,9 +293,8 @@ class Reconciler:
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
-        shell = RollbackPolicy(metadata=policy.metadata, spec=_NO_SPEC, status=policy.status)
         end = holds.End(Reason.INVALID_SPEC, policy.message)
-        settled = await self.holder.end(shell, end, None)
+        settled = await self.holder.end(policy.shell, end, None)
         generation, old = policy.metadata.generation, settled.policy.status
         new = status.next_status(old, status.Seen(said), generation, self.clock())
         if new == old:
@@ -336,8 +332,6 @@ _NOT_OURS = End(
     Reason.NOT_OF_THIS_POLICY,
     "no policy has decided this Rollback: one made by hand is not carried out",
 )
-_NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
-"""Stands in for a spec that cannot be read: only metadata and status are written."""
 
 
 def _own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:

@@ -98,6 +98,31 @@ def test_kubernetes_knows_every_field(values: Mapping[str, Any]) -> None:
         kubernetes_validate.validate(found, KUBERNETES, strict=True)
 
 
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+def test_before_its_removal_held_rollouts_are_let_go(values: Mapping[str, Any]) -> None:
+    (hook,) = chart.hooks(values, name="guard", namespace="operators")
+    kubernetes_validate.validate(hook, KUBERNETES, strict=True)
+    template = hook["spec"]["template"]
+    spec, operator = template["spec"], deployment(values)["spec"]["template"]["spec"]
+    (found,), (service,) = spec["containers"], of_kind(render(values), "Service")
+    settings = {each["name"]: each.get("value") for each in found["env"]}
+    own = {each["name"]: each.get("value") for each in operator["containers"][0]["env"]}
+
+    assert hook not in render(values)
+    assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert found["args"] == ["release"]
+    for name in ("image", "imagePullPolicy", "securityContext"):
+        assert found[name] == operator["containers"][0][name]
+    for name in ("serviceAccountName", "securityContext"):
+        assert spec[name] == operator[name]
+    for name in ("tolerations", "nodeSelector", "affinity", "imagePullSecrets"):
+        assert spec.get(name) == operator.get(name)
+    for name in ("NAMESPACES", "LEASE_NAME"):
+        full = f"ROLLBACK_OPERATOR_{name}"
+        assert settings[full] == own[full]
+    assert not service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+
+
 @pytest.mark.parametrize("values", [{}, *CASES.values()], ids=["nothing set", *CASES])
 def test_helm_lints_it_clean(values: dict[str, Any]) -> None:
     report = helm_python.lint(CHART, values, strict=True)

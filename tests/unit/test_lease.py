@@ -127,6 +127,37 @@ async def test_times_have_the_six_digits_that_micro_time_needs(server: LeaseServ
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", server.spec[name])
 
 
+async def test_a_held_lease_is_taken_by_force_and_its_holder_stops(server: LeaseServer) -> None:
+    one, two = elector(server), elector(server, "two", seconds=60)
+    async with running(one):
+        await asyncio.wait_for(one.leading.wait(), 10)
+
+        waits = await two.take()
+        if isinstance(waits, Failure):  # a renewal came in between
+            waits = await two.take()
+
+        await asyncio.wait_for(one.lost.wait(), 10)
+    assert waits == pytest.approx(2 / 3)
+    assert not one.is_leading()
+    assert (server.spec["holderIdentity"], server.spec["leaseDurationSeconds"]) == ("two", 60)
+
+
+async def test_nobody_is_waited_for_who_does_not_hold_it(server: LeaseServer) -> None:
+    assert await elector(server).take() == 0.0
+    assert server.spec["holderIdentity"] == "one"
+    server.give_to("")
+    assert await elector(server).take() == 0.0
+
+
+@pytest.mark.parametrize("call", ["get", "create", "update"])
+async def test_a_lease_that_cannot_be_taken_is_told(server: LeaseServer, call: str) -> None:
+    if call == "update":
+        server.give_to("another")
+    server.fail_next(call, REFUSAL)
+
+    assert await elector(server).take() == REFUSAL
+
+
 async def test_a_free_lease_is_taken_and_the_change_is_counted(server: LeaseServer) -> None:
     server.give_to("")
     one = elector(server)

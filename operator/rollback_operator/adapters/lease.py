@@ -8,7 +8,7 @@ cannot outlive it; every write is guarded by resourceVersion.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -75,6 +75,26 @@ class Elector:
             await asyncio.sleep(
                 self._lease.renew_every if held else min(1.0, self._lease.seconds / 10)
             )
+
+    async def take(self) -> float | Failure:
+        """Take the lease, whoever holds it; gives the seconds after which the holder has stopped.
+
+        It is not renewed: when it has expired, the others elect a leader as ever.
+        """
+        raw = await self._api.get(self._path)
+        if isinstance(raw, Failure):
+            if raw.kind is not FailureKind.GONE:
+                return raw
+            made = await self._api.create(self._collection, self._body({}, {}))
+            return made if isinstance(made, Failure) else 0.0
+        spec = raw.get("spec") or {}
+        taken = await self._api.update(self._path, self._body(raw.get("metadata") or {}, spec))
+        if isinstance(taken, Failure):
+            return taken
+        if self._holder(raw) in ("", self._lease.identity):
+            return 0.0
+        seconds = float(spec.get("leaseDurationSeconds") or self._lease.seconds)
+        return replace(self._lease, seconds=seconds).give_up_after
 
     async def release(self) -> None:
         """Give the lease up, so that the next leader need not wait for its end."""

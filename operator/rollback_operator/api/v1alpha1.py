@@ -708,7 +708,8 @@ class StageSpec(_Model):
 
     max_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
     """How long a rollout may be held for the proof; if nothing speaks against the release by then
-    it goes on without. 0: rollouts are not staged."""
+    it goes on without. 0: rollouts are not staged. It takes two replicas: of one, Kubernetes takes
+    the old pod away as soon as the new one is available, paused or not."""
 
 
 class RollbackPolicySpec(_Model):

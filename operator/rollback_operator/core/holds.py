@@ -70,9 +70,14 @@ def wanted_hold(facts: Facts, now: datetime) -> Hold | None:
 
 def is_held(policy: RollbackPolicy, deployment: Deployment) -> bool:
     """Tell whether there is a hold to look after, by the record or by the Deployment itself."""
+    return deployment.is_held or is_on_record(policy)
+
+
+def is_on_record(policy: RollbackPolicy) -> bool:
+    """Tell whether a policy holds a rollout, or has something left of a hold."""
     known = policy.status.hold
     is_open = known is not None and known.is_open
-    return is_open or deployment.is_held or HOLD_FINALIZER in policy.metadata.finalizers
+    return is_open or HOLD_FINALIZER in policy.metadata.finalizers
 
 
 def is_staged(policy: RollbackPolicy) -> bool:

@@ -1,0 +1,126 @@
+"""Let all rollouts go: those on a policy's record, and pauses of ours that nobody has on record."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollback_operator.adapters.lease import Elector, LeaseName
+from rollback_operator.adapters.store import ApiStore
+from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import GROUP, VERSION
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.bootstrap import utc_now
+from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.core.holds import End, is_on_record
+from rollback_operator.holding import Holder
+from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.projections import is_held
+from rollback_operator.settings import Settings
+
+TRIES = 10
+_END = End(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` has let all rollouts go")
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was let go, and what could not be."""
+
+    done: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+async def release(settings: Settings) -> Released:
+    """Take the Lease, then let everything go.
+
+    Raises:
+        ConfigException: there is no cluster to ask.
+    """
+    kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
+    api = await ApiServer.connect(kubeconfig, lambda method, outcome: None)
+    try:
+        fault = await _stop_the_leader(api, settings)
+        found = await _everything(api, settings)
+    finally:
+        await api.close()
+    return Released(found.done, (*([fault] if fault else ()), *found.faults))
+
+
+async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
+    """See that nobody else acts: a leader that runs would hold again what is let go."""
+    lease = LeaseName(
+        settings.lease_namespace,
+        settings.lease_name,
+        f"{settings.identity}-release",
+        settings.lease_seconds,
+    )
+    elector = Elector(api, lease, utc_now, time.monotonic)
+    fault = ""
+    for _ in range(TRIES):
+        taken = await elector.take()
+        if not isinstance(taken, Failure):
+            await asyncio.sleep(taken)
+            return ""
+        fault = f"the Lease was not taken, a leader may still act: {taken.message}"
+        await asyncio.sleep(taken.wait)
+    return fault
+
+
+async def _everything(api: ApiServer, settings: Settings) -> Released:
+    places = [f"/namespaces/{name}" for name in settings.namespaces] or [""]
+    done: set[str] = set()
+    faults: list[str] = []
+    for number in range(TRIES):
+        await asyncio.sleep(RETRY_SECONDS if number else 0)
+        results = await _Sweep(api, settings.identity).through(places)
+        done |= {name for name, fault in results.items() if not fault}
+        faults = [f"{name}: {fault}" for name, fault in results.items() if fault]
+        if not faults:
+            break
+    return Released(tuple(sorted(done)), tuple(faults))
+
+
+class _Sweep:
+    """Goes through all there is once; notes of each what was wrong, or that it was let go."""
+
+    def __init__(self, api: ApiServer, identity: str) -> None:
+        self._api = api
+        self._cache = Cache()
+        self._workloads = ApiWorkloads(api)
+        store = ApiStore(api, identity, utc_now)
+        self._holder = Holder(self._workloads, store, self._cache.renew, utc_now)
+        self._results: dict[str, str] = {}
+
+    async def through(self, places: Sequence[str]) -> dict[str, str]:
+        for place in places:
+            for raw in await self._listed(f"/apis/{GROUP}/{VERSION}{place}/rollbackpolicies"):
+                await self._policy(raw)
+            for raw in await self._listed(f"/apis/apps/v1{place}/deployments"):
+                await self._deployment(raw)
+        return self._results
+
+    async def _listed(self, path: str) -> list[dict[str, Any]]:
+        listed = await self._api.get(path)
+        if not isinstance(listed, Failure):
+            return list(listed.get("items") or [])
+        if listed.kind is not FailureKind.GONE:  # without the CRD there are no policies
+            self._results[path] = listed.message
+        return []
+
+    async def _policy(self, raw: dict[str, Any]) -> None:
+        known = self._cache.policies[self._cache.put_policy(raw)]
+        policy = known.shell if isinstance(known, Unreadable) else known
+        if is_on_record(policy):
+            settled = await self._holder.end(policy, _END, None)
+            fault = settled.failure.message if settled.failure is not None else ""
+            self._results[f"policy {'/'.join(policy.key)}"] = fault
+
+    async def _deployment(self, raw: dict[str, Any]) -> None:
+        """Lift a pause of ours that no policy has on record."""
+        if is_held(raw):
+            namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+            done = await self._workloads.resume(namespace, name)
+            fault = done.message if isinstance(done, Failure) else ""
+            self._results[f"Deployment {namespace}/{name}"] = fault
