@@ -36,6 +36,8 @@ from rollback_operator.ports import (
     Failure,
     FailureKind,
     Metrics,
+    PageQuery,
+    PodMetrics,
     SeriesQuery,
     Store,
     TrendMetrics,
@@ -102,6 +104,21 @@ class FakeMetrics:
     async def read_clock(self, url: str) -> float | Missing:
         self.clock_reads += 1
         return self.clock
+
+
+UNREACHABLE = Missing(Reason.PODS_UNREACHABLE, "connection refused")
+
+
+@dataclass
+class FakePods:
+    """The pods' own pages: gives what a test puts in, and notes the queries."""
+
+    reading: Reading = UNREACHABLE
+    queries: list[PageQuery] = field(default_factory=list)
+
+    async def read(self, query: PageQuery) -> Reading:
+        self.queries.append(query)
+        return self.reading
 
 
 @dataclass
@@ -376,8 +393,9 @@ def names(rollbacks: Iterable[Rollback]) -> list[str]:
 
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
-    _ports: tuple[Metrics, TrendMetrics, Workloads, Store] = (
+    _ports: tuple[Metrics, PodMetrics, TrendMetrics, Workloads, Store] = (
         FakeMetrics(),
+        FakePods(),
         FakeTrends(),
         FakeWorkloads(),
         FakeStore(),

@@ -36,6 +36,7 @@ from tests.builders import (
 )
 from tests.fakes import (
     FakeMetrics,
+    FakePods,
     FakeStore,
     FakeWorkloads,
     Journal,
@@ -65,6 +66,7 @@ class World:
         self.workloads = FakeWorkloads(calls=self.journal, workload=make_workload())
         self.store = FakeStore(calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
+        self.pods = FakePods()
         if self.policy is not None:
             self.store.hold(self.policy)
 
@@ -81,7 +83,7 @@ class World:
             cache=cache,
             workloads=self.workloads,
             store=self.store,
-            observer=Observer(metrics, lambda: self.now().timestamp()),
+            observer=Observer(metrics, lambda: self.now().timestamp(), pods=self.pods),
             executor=Executor(self.workloads, self.store, cache.remember, self.now),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             address=Address(OWN, lambda url, namespace: url == OWN),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollback_operator.adapters.lease import Elector, LeaseName
+from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.telemetry import Telemetry
@@ -34,11 +35,13 @@ class Parts:
     elector: Elector
     reconciler: Reconciler
     metrics: PrometheusMetrics
+    pods: PodPages
     telemetry: Telemetry
 
     async def close(self) -> None:
         """Close connections and threads."""
         self.metrics.close()
+        await self.pods.close()
         await self.api.close()
 
 
@@ -52,6 +55,11 @@ async def build(settings: Settings) -> Parts:
         settings.prometheus_token_file, settings.prometheus_ca_file, settings.prometheus_url
     )
     metrics = PrometheusMetrics(access)
+
+    def clock() -> float:
+        return utc_now().timestamp()
+
+    pods = PodPages(clock)
     workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, utc_now)
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
@@ -60,7 +68,7 @@ async def build(settings: Settings) -> Parts:
         cache=cache,
         workloads=workloads,
         store=store,
-        observer=Observer(metrics, lambda: utc_now().timestamp(), PrometheusTrends(metrics)),
+        observer=Observer(metrics, clock, PrometheusTrends(metrics), pods=pods),
         executor=Executor(workloads, store, cache.remember, utc_now),
         holder=Holder(workloads, store, cache.renew, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
@@ -73,5 +81,6 @@ async def build(settings: Settings) -> Parts:
         elector=Elector(api, lease, utc_now, time.monotonic),
         reconciler=reconciler,
         metrics=metrics,
+        pods=pods,
         telemetry=telemetry,
     )

@@ -1,4 +1,4 @@
-"""Observe: bring the watch of a release up to date from Kubernetes and from Prometheus."""
+"""Observe: bring the watch of a release up to date from Kubernetes, Prometheus and the pods."""
 
 import asyncio
 import re
@@ -13,8 +13,9 @@ from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Counters, Missing, Pod, Workload
 from rollback_operator.core.trends import Trends
-from rollback_operator.core.watch import Watch, with_reading, with_workload
-from rollback_operator.ports import CounterQuery, Metrics, TrendMetrics
+from rollback_operator.core.watch import Watch, with_reading, with_workload, without_pages
+from rollback_operator.pages import read_pages, with_use
+from rollback_operator.ports import CounterQuery, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.trends import Place, read_route_latency, read_trends
 
 GENERATED_NAME_BASE = 58
@@ -23,6 +24,8 @@ MARGIN_SECONDS = 30.0
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
 PATIENCE_SECONDS = 2.0
+EARLY_SECONDS = 0.05
+"""A look that was due a moment later is not put off for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,32 @@ class Observer:
     """None: what changes slowly is not looked at."""
     patience: float = PATIENCE_SECONDS
     """How long what changes slowly may take, seconds."""
+    pods: PodMetrics | None = None
+    """None: their own pages are not read."""
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
         now = self.clock()
-        watch = await self._with_skew(with_workload(watch, workload, now), source.url, now)
-        if watch.control is None and watch.control_hashes:
-            watch = await self._with_control(watch, workload, source)
-        newest = watch.evidence.newest
+        watch = with_workload(watch, workload, now)
+        if self.pods is not None:
+            watch = with_use(watch, source.policy)
+        is_reading = self.pods is not None and watch.is_reading_pods(now)
+        # Pods are read more often than Prometheus has anything new of them.
+        if not is_reading or now >= watch.scrape_due - EARLY_SECONDS:
+            watch = await self._with_skew(watch, source.url, now)
+            if watch.control is None and watch.control_hashes:
+                watch = await self._with_control(watch, workload, source)
+            watch = await self._with_scrapes(watch, workload, source, now)
+        if self.pods is not None and is_reading and now >= watch.read_due - EARLY_SECONDS:
+            watch = await read_pages(watch, workload, source.policy.spec, self.pods, now)
+        if watch.evidence.book.conflict:
+            watch = await self._with_scrapes(without_pages(watch), workload, source, now)
+        return watch
+
+    async def _with_scrapes(
+        self, watch: Watch, workload: Workload, source: Source, now: float
+    ) -> Watch:
+        newest = watch.evidence.newest_scrape
         since = now - watch.opened if newest is None else now + watch.skew - newest
         seconds = min(LONGEST_SECONDS, since + MARGIN_SECONDS + 2 * watch.evidence.interval)
         query = all_pods(source, workload.deployment.namespace, workload.deployment.name)
@@ -59,7 +80,7 @@ class Observer:
         )
         watch = replace(watch, trends=trends)
         if isinstance(reading, Counters):
-            if watch.evidence.newest is None:
+            if newest is None:
                 # Before the new pods have two samples, those of the pods they replace tell it.
                 interval = _interval(reading, watch.evidence.interval)
                 watch = replace(watch, evidence=replace(watch.evidence, interval=interval))

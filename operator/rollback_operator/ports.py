@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
+from rollback_operator.core.model import Control, Deployment, Missing, Page, Reading, Workload
 from rollback_operator.core.notices import Notice
 
 RETRY_SECONDS = 2.0
@@ -115,6 +115,35 @@ class Metrics(Protocol):
 
     async def read_clock(self, url: str) -> float | Missing:
         """Read the provider's time, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodPage:
+    """A pod's own metrics page."""
+
+    pod: str
+    address: str
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which counters to read from which pods' own pages."""
+
+    pages: tuple[PodPage, ...]
+    requests: CounterSignal
+    errors: CounterSignal
+    labels: SignalLabels
+
+
+class PodMetrics(Protocol):
+    """The watched pods themselves."""
+
+    async def read(self, query: PageQuery) -> Reading:
+        """Read the counters of all pages at once: one sample a series, by the operator's clock.
+
+        Pods that do not answer are left out; Missing tells why none of them was of use.
+        """
 
 
 class Workloads(Protocol):

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.model import Deployment, Owner, Pod, ReplicaSet, Template
+from rollback_operator.core.model import Deployment, Owner, Page, Pod, ReplicaSet, Template
 
 POD_HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 DIGEST_LENGTH = 16
 PROBE_SECONDS = 10
 """Kubernetes' default period of a probe."""
+MOST_PORTS = 65536
 
 _OWNERS = (
     ("labels", "argocd.argoproj.io/instance", "Argo CD", "roll back in Git, or pause auto-sync"),
@@ -44,6 +45,7 @@ _OWNERS = (
     ),
 )
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
+_METRICS_PORTS = ("metrics", "http-metrics", "http")
 _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 
@@ -223,6 +225,8 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         own_failure=_own_failure(containers, conditions),
         is_out_of_memory=any(map(_is_out_of_memory, containers)),
         environment=_environment(containers, conditions, status),
+        address=_address(metadata, spec, status),
+        page=_page(metadata, spec),
     )
 
 
@@ -290,6 +294,34 @@ def _is_registry(waiting: Mapping[str, Any]) -> bool:
         return False
     message = str(waiting.get("message") or "").lower()
     return not any(word in message for word in ("not found", "manifest unknown"))
+
+
+def _address(
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
+) -> str:
+    """Give the address that is the pod's alone: a node's, or a dead pod's, is somebody else's."""
+    is_refused = (metadata.get("annotations") or {}).get("prometheus.io/scrape") == "false"
+    has_ended = status.get("phase") in ("Succeeded", "Failed")
+    if spec.get("hostNetwork") or is_refused or has_ended:
+        return ""
+    return str(status.get("podIP") or "")
+
+
+def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
+    annotations = metadata.get("annotations") or {}
+    named = {
+        str(port.get("name")): port.get("containerPort")
+        for container in spec.get("containers") or []
+        for port in container.get("ports") or []
+    }
+    guessed = next((named[name] for name in _METRICS_PORTS if name in named), 0)
+    port = str(annotations.get("prometheus.io/port") or guessed)
+    path = str(annotations.get("prometheus.io/path") or "")
+    return Page(
+        port=int(port) if port.isdecimal() and int(port) < MOST_PORTS else 0,
+        path=path if path.startswith("/") else "/metrics",
+        scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
+    )
 
 
 def _is_out_of_memory(container: Mapping[str, Any]) -> bool:

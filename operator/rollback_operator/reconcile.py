@@ -5,6 +5,7 @@ core, and what is stored is stored before it is done.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from rollback_operator.core import holds, notices, plan, schedule, status
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
-from rollback_operator.core.model import Deployment
+from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
@@ -39,6 +40,7 @@ from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind, Store, 
 
 _log = logging.getLogger(__name__)
 KEPT_ROLLBACKS = 20
+INSPECT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,14 @@ class Reconciler:
     address: Address
     clock: Callable[[], datetime]
     watches: dict[Key, Watch] = field(default_factory=dict)
+    inspected: dict[Key, "_Inspected"] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
         policy = self.cache.policies.get(key)
         match policy:
             case None:
-                self.watches.pop(key, None)
+                self._end_watch(key)
                 return await self._carry_open(key, _POLICY_DELETED)
             case Unreadable():
                 return await self._report_unreadable(policy)
@@ -93,10 +96,10 @@ class Reconciler:
         active = next((one for one in rollbacks if plan.is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
         if active is None and not is_held and not is_due(policy, deployment, now):
-            self.watches.pop(key, None)
+            self._end_watch(key)
             seen = status.Seen(ready, rollbacks=_own(policy, rollbacks))
             return _soonest(left, await self._report(policy, seen))
-        workload = await self.workloads.inspect(key[0], deployment.name)
+        workload = await self._inspect(key, deployment)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
         case = await self._settled(case_of(policy, workload, rollbacks, now), now)
@@ -105,6 +108,8 @@ class Reconciler:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
         watch = watch_of(self.watches.get(key), case, source.url, now)
+        if active is not None:
+            watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
 
@@ -113,6 +118,8 @@ class Reconciler:
         wanted = holds.wanted_hold(holds.Facts(case, control_hashes(case)), now)
         deployment = case.workload.deployment
         settled = await self.holder.settle(case.policy, wanted, deployment)
+        if settled.deployment != deployment:
+            self.inspected.pop(case.policy.key, None)
         workload = replace(case.workload, deployment=settled.deployment or deployment)
         return replace(case, policy=settled.policy, workload=workload)
 
@@ -120,7 +127,7 @@ class Reconciler:
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
     ) -> float | None:
         """Judge nothing; let go of what is held, and carry on what has begun."""
-        self.watches.pop(policy.key, None)
+        self._end_watch(policy.key)
         # Another policy's target may be held by that one.
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
         end = holds.End(Reason(why.reason), why.message)
@@ -141,6 +148,21 @@ class Reconciler:
             older_policy=rivals[0] if rivals else "",
         )
 
+    async def _inspect(self, key: Key, deployment: Deployment) -> Workload | Failure:
+        """Read the target; between two reads of its pods what was read a moment ago will do."""
+        now, watch, known = self.clock(), self.watches.get(key), self.inspected.get(key)
+        is_reading = watch is not None and watch.is_reading_pods(now.timestamp())
+        if known is not None and is_reading and known.is_fresh(deployment, now):
+            return known.workload
+        found = await self.workloads.inspect(key[0], deployment.name)
+        if isinstance(found, Workload):
+            self.inspected[key] = _Inspected(found, now)
+        return found
+
+    def _end_watch(self, key: Key) -> None:
+        self.watches.pop(key, None)
+        self.inspected.pop(key, None)
+
     async def _is_there(self, policy: RollbackPolicy) -> bool:
         name = policy.spec.target_ref.name
         found = await self.workloads.inspect(policy.metadata.namespace, name)
@@ -154,6 +176,8 @@ class Reconciler:
         found = look(case, watch, now)
         settled = await self.holder.settle(policy, found.hold, workload.deployment)
         policy = settled.policy
+        if settled.deployment != workload.deployment:
+            self.inspected.pop(policy.key, None)
         again = await self._act(found.case, found.decision, watch)
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
         seen = status.Seen(
@@ -162,19 +186,23 @@ class Reconciler:
             ledger=found.case.ledger,
             decision=found.decision,
             missing=watch.missing,
+            direct=watch.direct,
             rollbacks=_own(policy, rollbacks),
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=await self._investigate(found.case, found.decision, watch),
         )
         retry = await self._report(policy, seen)
         stamp = self.clock().timestamp()
-        due = [
-            schedule.next_look(watch, workload, found.verdict, stamp),
-            schedule.next_limit(
-                watch, found.question, (found.decision.deadline, holds.limit(policy)), stamp
-            ),
-        ]
-        return max(0.05, _soonest(min(due) - stamp, again, retry, settled.retry) or 0.0)
+        every = policy.spec.pod_metrics.every_milliseconds / 1000
+        scrape = schedule.next_look(watch, workload, found.verdict, stamp)
+        is_calm = again is None
+        read = schedule.next_read(watch, found.verdict, every, stamp) if is_calm else math.inf
+        self.watches[policy.key] = replace(watch, scrape_due=scrape, read_due=read)
+        times = found.decision.deadline, holds.limit(policy)
+        limit = schedule.next_limit(watch, found.question, times, stamp)
+        return max(
+            0.05, _soonest(min(scrape, read, limit) - stamp, again, retry, settled.retry) or 0.0
+        )
 
     async def _investigate(
         self, case: plan.Case, decision: Decision, watch: Watch
@@ -324,6 +352,19 @@ class Reconciler:
         if known is not None and known.metadata.uid == policy.metadata.uid:
             self.cache.drop_policy(policy.key)
         return 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspected:
+    """A target as it was read last."""
+
+    workload: Workload
+    time: datetime
+
+    def is_fresh(self, deployment: Deployment, now: datetime) -> bool:
+        """Tell whether it is not worth another read: young, and nobody tells of a change."""
+        age = (now - self.time).total_seconds()
+        return self.workload.deployment == deployment and age < INSPECT_SECONDS
 
 
 _POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was deleted")

@@ -183,9 +183,9 @@ async def test_a_suspicion_that_stands_holds_no_longer_than_its_limit() -> None:
 
 async def test_the_next_look_is_at_the_limit() -> None:
     world = await held(safety=SafetySpec(max_pause_seconds=20))
-    world.seconds = 39.5
+    world.seconds = 39.7
 
-    assert await world.operator().reconcile(KEY) == pytest.approx(0.6)
+    assert await world.operator().reconcile(KEY) == pytest.approx(0.4)
 
 
 async def test_a_hold_writes_nothing_while_it_lasts() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.model import Missing
+from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, SignalsSpec
+from rollback_operator.core.direct import FAILED_ROUNDS, Direct
+from rollback_operator.core.model import Counters, Missing, Page, Workload
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
-from tests.fakes import FakeMetrics
+from tests.fakes import FakeMetrics, FakePods
 
 SOURCE = Source(make_policy(), "http://prometheus:9090")
 
@@ -149,3 +152,144 @@ async def test_the_controls_pods_are_asked_for_by_their_revision(
     await Observer(metrics, Clock()).observe(watch, workload, SOURCE)
 
     assert metrics.queries[0][0].pods == asked
+
+
+# -- the pods' own pages ---------------------------------------------------------------------------
+
+PAGE = Page(port=9102, path="/stats")
+NEW, OLD = make_pods(2, "v2")[0].name, make_pods(2, "v1")[0].name
+
+
+def reachable() -> Workload:
+    pods = (*make_pods(2, "v2"), *make_pods(2, "v1", created=T0 - 600, started=T0 - 599))
+    return make_workload(
+        pods=tuple(
+            replace(pod, address=f"10.244.0.{number}", page=PAGE) for number, pod in enumerate(pods)
+        )
+    )
+
+
+def watching() -> Watch:
+    return open_watch("digest-v2", T0, frozenset({"hashv1"}))
+
+
+def counted(at: float, value: float, pod: str = NEW) -> Counters:
+    one = make_series([(at, value)], pod=pod, instance=f"{pod}:9102")
+    return make_counters([one], [replace(one, samples=((one.samples[0][0], 0.0),))])
+
+
+async def test_the_pods_of_both_revisions_are_read() -> None:
+    pods = FakePods(counted(5, 30))
+    observer = Observer(FakeMetrics(clock=T0 + 7), Clock(), pods=pods)
+
+    watch = await observer.observe(watching(), reachable(), SOURCE)
+
+    (query,) = pods.queries
+    assert {one.pod for one in query.pages} == {pod.name for pod in reachable().pods}
+    assert {(one.address, one.page) for one in query.pages} >= {("10.244.0.0", PAGE)}
+    assert watch.direct.missing is None
+    # By Prometheus' clock, which is two seconds ahead.
+    assert watch.evidence.read == {NEW: T0 + 7}
+    assert sum(one.requests for one in watch.evidence.increments) == 30
+
+
+async def test_the_policy_may_name_port_and_path() -> None:
+    pods = FakePods()
+    policy = make_policy(pod_metrics=PodMetricsSpec(port=8081, path="/m"))
+    workload = reachable()
+    bare = replace(workload, pods=tuple(replace(one, page=Page()) for one in workload.pods))
+
+    await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=pods).observe(
+        watching(), bare, Source(policy, SOURCE.url)
+    )
+
+    assert {one.page for one in pods.queries[0].pages} == {Page(8081, "/m")}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"address": ""}, {"page": Page()}], ids=["no address of their own", "no port"]
+)
+async def test_pods_that_cannot_be_read_are_not(changes: dict[str, Any]) -> None:
+    pods, clock = FakePods(), Clock()
+    workload = reachable()
+    workload = replace(workload, pods=tuple(replace(one, **changes) for one in workload.pods))
+    observer, watch = Observer(FakeMetrics(clock=T0 + 5), clock, pods=pods), watching()
+    for _ in range(FAILED_ROUNDS):
+        watch = await observer.observe(watch, workload, SOURCE)
+        clock.now += 0.5
+        observer.metrics.clock = clock.now
+
+    assert pods.queries == []
+    assert watch.direct.missing is not None
+    assert "spec.podMetrics.port" in watch.direct.missing.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"pod_metrics": PodMetricsSpec(every_milliseconds=0)},
+        {"signals": SignalsSpec(labels=SignalLabels(pod=""))},
+    ],
+    ids=["Prometheus alone", "counters of an ingress"],
+)
+async def test_pods_are_not_read_where_that_is_not_wanted(spec: dict[str, Any]) -> None:
+    pods = FakePods(counted(5, 30))
+    source = Source(make_policy(**spec), SOURCE.url)
+
+    watch = await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=pods).observe(
+        watching(), reachable(), source
+    )
+
+    assert pods.queries == []
+    assert watch.direct.missing is not None
+    assert watch.direct.missing.reason is Reason.POD_METRICS_DISABLED
+
+
+async def test_nothing_is_read_before_prometheus_clock_is_known() -> None:
+    pods = FakePods(counted(5, 30))
+    missing = Missing(Reason.PROVIDER_UNREACHABLE, "no answer")
+
+    await Observer(FakeMetrics(clock=missing), Clock(), pods=pods).observe(
+        watching(), reachable(), SOURCE
+    )
+
+    assert pods.queries == []
+
+
+async def test_prometheus_is_asked_only_when_it_has_something_new() -> None:
+    pods, metrics = FakePods(counted(5, 30)), FakeMetrics(clock=T0 + 5)
+    watch = replace(watching(), scrape_due=T0 + 8, read_due=T0 + 5, skew_read=T0)
+    observer = Observer(metrics, Clock(), pods=pods)
+
+    watch = await observer.observe(watch, reachable(), SOURCE)
+    assert (len(metrics.queries), len(pods.queries)) == (0, 1)
+
+    due = replace(watch, scrape_due=T0 + 5, read_due=T0 + 5.5)
+    await observer.observe(due, reachable(), SOURCE)
+    assert (len(pods.queries), bool(metrics.queries)) == (1, True)
+
+
+async def test_prometheus_is_asked_at_each_look_where_pods_are_not_read() -> None:
+    pods, metrics = FakePods(), FakeMetrics(clock=T0 + 5)
+    paused = replace(watching(), scrape_due=T0 + 8, direct=Direct(paused_until=T0 + 60))
+
+    await Observer(metrics, Clock(), pods=pods).observe(paused, reachable(), SOURCE)
+
+    assert pods.queries == []
+    assert metrics.queries
+
+
+async def test_pods_that_show_something_else_than_prometheus_are_not_believed() -> None:
+    one = make_series([(-5, 900), (3, 990)], pod=OLD, route="/tickets/:id", instance=f"{OLD}:9102")
+    scraped = make_counters([one])
+    metrics = FakeMetrics(reading=scraped, clock=T0 + 5)
+    pods = FakePods(counted(5, 1000, OLD))
+    observer = Observer(metrics, Clock(), pods=pods)
+
+    watch = await observer.observe(watching(), reachable(), SOURCE)
+
+    assert watch.direct.is_off
+    assert watch.direct.missing is not None
+    assert watch.direct.missing.reason is Reason.SERIES_DIFFER
+    alone = await Observer(metrics, Clock()).observe(watching(), reachable(), SOURCE)
+    assert watch.evidence == alone.evidence

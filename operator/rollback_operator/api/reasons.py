@@ -11,6 +11,7 @@ class ConditionType(StrEnum):
 
     READY = "Ready"
     METRICS_AVAILABLE = "MetricsAvailable"
+    POD_METRICS_AVAILABLE = "PodMetricsAvailable"
     HEALTHY = "Healthy"
     ROLLOUT_HELD = "RolloutHeld"
     COMPLETE = "Complete"
@@ -52,6 +53,14 @@ class Reason(StrEnum):
     ANSWER_MALFORMED = "AnswerMalformed"
     ANSWER_TOO_LARGE = "AnswerTooLarge"
     ANSWER_PARTIAL = "AnswerPartial"
+
+    # PodMetricsAvailable: the pods' own pages, beside Prometheus.
+    PODS_READ = "PodsRead"
+    POD_METRICS_DISABLED = "PodMetricsDisabled"
+    PODS_UNREACHABLE = "PodsUnreachable"
+    PODS_UNAUTHORIZED = "PodsUnauthorized"
+    NO_COUNTERS_EXPOSED = "NoCountersExposed"
+    SERIES_DIFFER = "SeriesDiffer"
 
     # Verdicts.
     NO_RELEASE_WATCHED = "NoReleaseWatched"

@@ -26,6 +26,7 @@ FINALIZER = f"{GROUP}/open-step"
 HOLD_FINALIZER = f"{GROUP}/held-rollout"
 """On a policy only while it holds a rollout: deleted, it lets the rollout go first."""
 FIELD_MANAGER = "rollback-operator"
+LEAST_READ_MILLISECONDS = 200
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Label = Annotated[str, Field(min_length=1, max_length=253)]
@@ -666,6 +667,41 @@ class Remedy(_Model):
         return self
 
 
+class PodMetricsSpec(_Model):
+    """The watched pods' own metrics pages, read beside Prometheus.
+
+    Evidence without the wait for the next scrape: while a release is young or suspected, and where
+    the pods can be reached; PodMetricsAvailable says whether they can.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _cel(
+                    "!has(self.everyMilliseconds) || self.everyMilliseconds == 0"
+                    " || self.everyMilliseconds >= 200",
+                    "everyMilliseconds is 0 (Prometheus alone) or at least 200",
+                    ".everyMilliseconds",
+                ),
+            ]
+        }
+    )
+
+    every_milliseconds: Annotated[int, Field(ge=0, le=60000)] = 500
+    """Time between two reads of a pod; 0: Prometheus alone."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port of the pods' metrics page. Default: their annotation prometheus.io/port, else the
+    container port named metrics, http-metrics or http."""
+    path: Annotated[str, Field(max_length=1024, pattern=r"^/[!-~]*$")] | None = None
+    """Path of the page. Default: the annotation prometheus.io/path, else /metrics."""
+
+    @model_validator(mode="after")
+    def _not_too_often(self) -> Self:
+        if 0 < self.every_milliseconds < LEAST_READ_MILLISECONDS:
+            raise ValueError("everyMilliseconds is 0 (Prometheus alone) or at least 200")
+        return self
+
+
 class VerificationSpec(_Model):
     """How it is seen that a rollback helped."""
 
@@ -783,6 +819,7 @@ class RollbackPolicySpec(_Model):
     verification: VerificationSpec = VerificationSpec()
     safety: SafetySpec = SafetySpec()
     stage: StageSpec = StageSpec()
+    pod_metrics: PodMetricsSpec = PodMetricsSpec()
 
 
 class Revision(_Model):

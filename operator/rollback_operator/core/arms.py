@@ -28,6 +28,8 @@ class Arms:
     interval: float
     watch_seconds: float
     nodes: Mapping[str, str] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
+    """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
 
     @property

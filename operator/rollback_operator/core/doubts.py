@@ -15,6 +15,8 @@ from rollback_operator.core.sequential import against_ceiling
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9
+SAMPLES = 2
+EXPECTED_ERRORS = 3.0
 SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
 CLEAN_REQUESTS = 50
@@ -54,17 +56,42 @@ def unmet(arms: Arms, new: Sequence[Increment], pods: Pods, bad: frozenset[str])
             errors >= LEAST_ERRORS or 0 < requests <= errors,
             lambda: f"{errors:.0f} of {LEAST_ERRORS} errors",
         ),
-        (len(ends) >= 2, lambda: "only one sample"),  # noqa: PLR2004
+        (len(ends) >= SAMPLES, lambda: "only one sample"),
         (
             len(bad) >= wanted or _is_on_few(arms, pods, bad),
             lambda: f"errors on {len(bad)} of {wanted} pods needed",
         ),
         (
-            {one.end for one in served if one.errors > 0} >= set(ends[-2:]),
+            all(failed > 0 for failed in _newest_samples(arms, served)),
             lambda: "no error in one of the two newest samples",
         ),
     )
     return next((say() for met, say in floors if not met), "")
+
+
+def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[float]:
+    """Count the errors in each of the two newest samples: a warm-up's cease by themselves.
+
+    Reads between scrapes are put together until one has errors to be expected in it, or is as long
+    as a scrape: half a second without an error is no sign that they have ceased.
+    """
+    times: dict[float, tuple[float, float]] = {}
+    for one in served:
+        known = times.get(one.end, (0.0, 0.0))
+        times[one.end] = known[0] + one.requests, known[1] + one.errors
+    requests, errors = total(served)
+    enough = EXPECTED_ERRORS * requests / errors if arms.read and errors else 0.0
+    found: list[float] = []
+    newest, sample = math.inf, (0.0, 0.0)
+    for end in sorted(times, reverse=True):
+        newest = end if not sample[0] else newest
+        sample = sample[0] + times[end][0], sample[1] + times[end][1]
+        if sample[0] >= enough or end <= newest - arms.interval:
+            found.append(sample[1])
+            sample = (0.0, 0.0)
+        if len(found) == SAMPLES:
+            return found
+    return found or [sample[1]]
 
 
 def _is_on_few(arms: Arms, pods: Pods, bad: frozenset[str]) -> bool:

@@ -1,47 +1,51 @@
 """Counters -> increments per pod, route and time. Whoever read a sample, it is counted once.
 
-One sequence per series, its value the maximum seen; a fall counts as a reset only if the container
-has restarted. A counter is taken from zero where its container started after the watch opened, or
-where its series appeared on a pod that was already being read; otherwise the first sample is the
-base. (Prometheus' own rate() throws a new pod's first scrape away: seconds that decide here.)
+Two readers: Prometheus, and the operator itself from the pods' own pages. One sequence per series
+and container incarnation, its value the maximum seen; a fall counts as a reset only if the
+container has restarted, once each time. A counter is taken from zero where its container started
+after the watch opened, or where its series appeared on a pod that was already being read; otherwise
+the first sample is the base. (Prometheus' own rate() throws a new pod's first scrape away: seconds
+that decide here.)
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.increments import (
+    COARSE_AFTER_SECONDS,
+    COARSE_SECONDS,
+    Cell,
+    Increment,
+    merged,
+)
 from rollback_operator.core.model import Counters, CounterSeries, Missing, Pod
+from rollback_operator.core.pairing import (
+    CLOCK_GRAIN,
+    Book,
+    Head,
+    SeriesKey,
+    named_as_read,
+    named_as_scraped,
+)
 
-COARSE_AFTER_SECONDS = 180.0
-"""Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
-COARSE_SECONDS = 60.0
+__all__ = [
+    "CLOCK_GRAIN",
+    "COARSE_AFTER_SECONDS",
+    "COARSE_SECONDS",
+    "MOST_COUNTED",
+    "Evidence",
+    "Increment",
+    "fold",
+    "fold_read",
+    "is_count",
+    "usable",
+]
 MOST_COUNTED = 1e15
 """Above it a float cannot tell a count from the next one."""
-CLOCK_GRAIN = 1.0
-"""Kubernetes' times have no fractions: a start may be up to this much later than it is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Increment:
-    """What one pod counted on one route between two readings of it."""
-
-    pod: str
-    route: str
-    start: float
-    end: float
-    requests: float
-    errors: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    time: float
-    value: float
-
-
-SeriesKey = tuple[str, str, tuple[tuple[str, str], ...]]
+STALE_INTERVALS = 3
+"""A reader that has had nothing new of a pod for so many scrape intervals is silent about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +53,31 @@ class Evidence:
     """All increments since the watch opened, and where each series stands."""
 
     opened: float
-    heads: Mapping[SeriesKey, _Head] = field(default_factory=dict)
+    book: Book = field(default_factory=Book)
+    """Where each series stands, and by which names it is known."""
     seen: Mapping[str, float] = field(default_factory=dict)
-    """Per pod, the time of its newest sample."""
+    """Per pod, the time of its newest sample, whoever read it."""
+    scraped: Mapping[str, float] = field(default_factory=dict)
+    """Per pod, the time of its newest sample in Prometheus."""
+    read: Mapping[str, float] = field(default_factory=dict)
+    """Per pod, the time at which the operator last read its own page."""
+    pages: Mapping[str, str] = field(default_factory=dict)
+    """Per pod, the address and port of that page."""
     instances: Mapping[str, str] = field(default_factory=dict)
     """Per pod, the scrape target whose series are counted: two targets must not square the odds."""
     increments: tuple[Increment, ...] = ()
     interval: float = 15.0
-    """Seconds between two samples of a pod, as seen."""
+    """Seconds between two scrapes of a pod, as seen."""
 
     @property
     def newest(self) -> float | None:
         """Time of the newest sample of any pod."""
         return max(self.seen.values(), default=None)
+
+    @property
+    def newest_scrape(self) -> float | None:
+        """Time of the newest sample in Prometheus."""
+        return max(self.scraped.values(), default=None)
 
     def newest_of(self, pods: Iterable[str]) -> float | None:
         """Time of the newest sample of these pods."""
@@ -93,7 +109,7 @@ def is_count(value: float) -> bool:
 
 
 def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:
-    """Add what an answer holds to the evidence; samples that are known already change nothing.
+    """Add what an answer of Prometheus holds; samples that are known already change nothing.
 
     Args:
         evidence: what is known so far.
@@ -101,32 +117,88 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
         pods: the target's pods, for the start of their containers.
     """
     instances = _instances(evidence, counters)
-    times = _times(counters, instances)
-    known = {pod.name: pod for pod in pods}
-    heads = dict(evidence.heads)
-    cells: dict[_Cell, Increment] = {}
-    for kind, series in _counted(counters, instances):
-        key = (kind, series.pod, (("route", series.route), *series.identity))
-        pod = known.get(series.pod)
-        zero = _zero(evidence, series, pod, times[series.pod])
-        for step in _steps(series, heads.get(key), pod, zero):
-            if step.begin is not None:
-                _add(cells, kind, series, step)
-            heads[key] = _Head(step.end, step.value)
-    seen = evidence.seen
-    newest = {pod: max(all_[-1], seen.get(pod, 0.0)) for pod, all_ in times.items()}
+    counted = list(_counted(counters, instances))
+    times = _times(series for _, series in counted)
+    silent = {
+        pod: read + STALE_INTERVALS * evidence.interval for pod, read in evidence.read.items()
+    }
+    book = named_as_scraped(evidence.book, counted, evidence.read, silent)
+    book = _with_targets(book, evidence.pages, instances)
+    found = _with_samples(replace(evidence, book=book), book.named, times, pods)
     return replace(
-        evidence,
-        heads=heads,
-        seen={**seen, **newest},
+        found,
+        scraped=_later(evidence.scraped, times),
         instances=instances,
-        increments=_merged(evidence.increments, cells),
         interval=_interval(counters, evidence.interval),
     )
 
 
-_Cell = tuple[str, str, float]
-"""Pod, route and end of an increment."""
+def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:
+    """Add what the operator has read from the pods' own pages: one sample a series.
+
+    Args:
+        evidence: what is known so far, Prometheus' answers first.
+        counters: what the pages hold, timed by Prometheus' clock.
+        pods: the target's pods, for the start of their containers.
+    """
+    counted = [
+        (kind, series) for kind, series in _each(counters) if math.isfinite(series.samples[-1][1])
+    ]
+    pages = {**evidence.pages, **{series.pod: series.instance for _, series in counted}}
+    times = _times(series for _, series in counted)
+    begun = {pod.name: pod.started for pod in pods}
+    firsts = {pod: begun.get(pod) for pod in times if pod not in evidence.read}
+    book = named_as_read(evidence.book, counted, firsts, evidence.scraped)
+    read = _later(evidence.read, times)
+    book = _with_targets(book, pages, evidence.instances)
+    known = replace(evidence, book=book, read=read, pages=pages)
+    found = _with_samples(known, book.named, times, pods)
+    # Of a page that shows more than Prometheus keeps, that part comes by Prometheus or not at all:
+    # up to when the pod has been read is for Prometheus to say.
+    kept = {id(series) for _, series in book.named}
+    partial = {series.pod for _, series in counted if id(series) not in kept}
+    seen = {pod: at for pod, at in found.seen.items() if pod not in partial} | {
+        pod: evidence.seen[pod] for pod in partial if pod in evidence.seen
+    }
+    return replace(found, seen=seen, book=found.book.with_unscraped(evidence.book))
+
+
+def _later(known: Mapping[str, float], times: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {**known, **{pod: max(all_[-1], known.get(pod, 0.0)) for pod, all_ in times.items()}}
+
+
+def _with_targets(book: Book, pages: Mapping[str, str], instances: Mapping[str, str]) -> Book:
+    """See whether Prometheus scrapes a pod at another port: other counters by the same name."""
+    for pod, scraped in instances.items():
+        page = pages.get(pod, scraped)
+        if page != scraped and page.rpartition(":")[0] == scraped.rpartition(":")[0]:
+            return replace(book, conflict=f"{pod} is read at {page} and scraped at {scraped}")
+    return book
+
+
+def _with_samples(
+    evidence: Evidence,
+    counted: Iterable[tuple[SeriesKey, CounterSeries]],
+    times: Mapping[str, list[float]],
+    pods: tuple[Pod, ...],
+) -> Evidence:
+    known = {pod.name: pod for pod in pods}
+    heads = dict(evidence.book.heads)
+    cells: dict[Cell, Increment] = {}
+    for key, series in counted:
+        pod = known.get(series.pod)
+        zero = _zero(evidence, series, pod, times[series.pod])
+        for step in _steps(series, heads.get(key), pod, zero):
+            if step.begin is not None:
+                _add(cells, key[0], series, step)
+            heads[key] = step.head
+    grains = dict.fromkeys(evidence.read, max(1.0, evidence.interval))
+    return replace(
+        evidence,
+        book=replace(evidence.book, heads=heads, named=()),
+        seen=_later(evidence.seen, times),
+        increments=merged(evidence.increments, cells, grains),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,25 +207,27 @@ class _Step:
     """None: this sample is only the base of the next ones."""
     end: float
     amount: float
-    value: float
+    head: Head
 
 
 def _steps(
-    series: CounterSeries, head: _Head | None, pod: Pod | None, zero: float | None
+    series: CounterSeries, head: Head | None, pod: Pod | None, zero: float | None
 ) -> Iterator[_Step]:
     for time, value in series.samples:
         if (head is not None and time <= head.time) or not math.isfinite(value):
             continue
         begin, base = (zero, 0.0) if head is None else (head.time, head.value)
+        known = head or Head(time, value)
         if head is not None and value < base:
-            if pod is None or not _has_restarted(pod, head.time, time):
+            if pod is None or not _has_restarted(pod, head, time):
                 # A late or foreign sample, or a restart that nobody has told of yet. What it adds
                 # is counted once a later sample, or the news of the restart, explains it.
                 continue
             begin, base = max(head.time, _serving_since(pod, time)), 0.0
+            known = replace(head, life=pod.started)
         amount = max(0.0, value - base) if begin is not None else 0.0
-        head = _Head(time, value)
-        yield _Step(begin, time, amount, value)
+        head = replace(known, time=time, value=value)
+        yield _Step(begin, time, amount, head)
 
 
 def _zero(
@@ -173,8 +247,13 @@ def _zero(
     return max((time for time in before if time < first), default=None)
 
 
-def _has_restarted(pod: Pod, after: float, until: float) -> bool:
-    return pod.started is not None and after - CLOCK_GRAIN < pod.started <= until
+def _has_restarted(pod: Pod, head: Head, until: float) -> bool:
+    """Tell whether a start explains a fall that no earlier one was put down to.
+
+    Two readers' clocks differ by a little: after a restart one may seem to fall behind the other.
+    """
+    is_new = pod.started is not None and pod.started != head.life
+    return is_new and head.time - CLOCK_GRAIN < (pod.started or 0.0) <= until
 
 
 def _serving_since(pod: Pod, until: float) -> float:
@@ -183,7 +262,7 @@ def _serving_since(pod: Pod, until: float) -> float:
     return max(since, default=0.0)
 
 
-def _add(cells: dict[_Cell, Increment], kind: str, series: CounterSeries, step: _Step) -> None:
+def _add(cells: dict[Cell, Increment], kind: str, series: CounterSeries, step: _Step) -> None:
     begin = step.end if step.begin is None else min(step.begin, step.end)
     key = (series.pod, series.route, step.end)
     old = cells.get(key) or Increment(series.pod, series.route, begin, step.end, 0.0, 0.0)
@@ -195,9 +274,15 @@ def _add(cells: dict[_Cell, Increment], kind: str, series: CounterSeries, step: 
 def _counted(
     counters: Counters, instances: Mapping[str, str]
 ) -> Iterator[tuple[str, CounterSeries]]:
+    for kind, series in _each(counters):
+        if instances.get(series.pod) == series.instance:
+            yield kind, series
+
+
+def _each(counters: Counters) -> Iterator[tuple[str, CounterSeries]]:
     for kind, all_ in (("requests", counters.requests), ("errors", counters.errors)):
         for series in all_:
-            if series.samples and instances.get(series.pod) == series.instance:
+            if series.samples:
                 yield kind, series
 
 
@@ -216,17 +301,20 @@ def _instances(evidence: Evidence, counters: Counters) -> dict[str, str]:
     for pod, targets in found.items():
         newest = max(time for _, time in targets.values())
         kept = chosen.get(pod)
-        if kept in targets and targets[kept][1] >= newest - 3 * evidence.interval:
+        if kept in targets and targets[kept][1] >= newest - STALE_INTERVALS * evidence.interval:
             continue
-        if kept is not None and evidence.seen[pod] >= newest - 3 * evidence.interval:
+        scraped = evidence.scraped.get(pod, 0.0)
+        if kept is not None and scraped >= newest - STALE_INTERVALS * evidence.interval:
             continue
-        chosen[pod] = min(targets, key=lambda name: (-targets[name][0], name))
+        chosen[pod] = min(
+            targets, key=lambda name: (name != evidence.pages.get(pod), -targets[name][0], name)
+        )
     return chosen
 
 
-def _times(counters: Counters, instances: Mapping[str, str]) -> dict[str, list[float]]:
+def _times(counted: Iterable[CounterSeries]) -> dict[str, list[float]]:
     found: dict[str, set[float]] = {}
-    for _, series in _counted(counters, instances):
+    for series in counted:
         found.setdefault(series.pod, set()).update(time for time, _ in series.samples)
     return {pod: sorted(times) for pod, times in found.items()}
 
@@ -238,47 +326,3 @@ def _interval(counters: Counters, known: float) -> float:
         for earlier, later in zip(series.samples, series.samples[1:], strict=False)
     )
     return gaps[len(gaps) // 2] if gaps else known
-
-
-def _merged(
-    known: tuple[Increment, ...], cells: Mapping[_Cell, Increment]
-) -> tuple[Increment, ...]:
-    """Put new increments to the known ones; errors may come later than their requests."""
-    if not cells:
-        return known
-    begin = min(end for _, _, end in cells)
-    tail = bisect_left(known, begin, key=lambda one: one.end)
-    found = dict(cells)
-    for one in known[tail:]:
-        key = one.pod, one.route, one.end
-        found[key] = _joined(one, found[key]) if key in found else one
-    fresh = sorted(found.values(), key=lambda one: one.end)
-    return _coarsened((*known[:tail], *fresh), before=known[-1].end if known else 0.0)
-
-
-def _joined(one: Increment, other: Increment) -> Increment:
-    return Increment(
-        one.pod,
-        one.route,
-        min(one.start, other.start),
-        max(one.end, other.end),
-        one.requests + other.requests,
-        one.errors + other.errors,
-    )
-
-
-def _coarsened(increments: tuple[Increment, ...], before: float) -> tuple[Increment, ...]:
-    """Merge what lies long enough ago, whole minutes at a time, as each of them comes of age."""
-    limit = _limit(increments[-1].end)
-    if limit == _limit(before):
-        return increments
-    tail = bisect_left(increments, limit, key=lambda one: one.end)
-    minutes: dict[tuple[str, str, int], Increment] = {}
-    for one in increments[:tail]:
-        key = (one.pod, one.route, int(one.end // COARSE_SECONDS))
-        minutes[key] = _joined(minutes[key], one) if key in minutes else one
-    return (*sorted(minutes.values(), key=lambda one: one.end), *increments[tail:])
-
-
-def _limit(newest: float) -> float:
-    return (newest - COARSE_AFTER_SECONDS) // COARSE_SECONDS * COARSE_SECONDS

@@ -230,6 +230,7 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
         nodes={name: pod.node for name, pod in new.items()},
+        read=frozenset(watch.evidence.read),
         odds=question.odds,
     )
 

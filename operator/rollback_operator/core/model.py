@@ -106,6 +106,15 @@ class ReplicaSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Where a pod says that it exposes its metrics; port 0: it does not say."""
+
+    port: int = 0
+    path: str = "/metrics"
+    scheme: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod of the target, told to a revision by its pod-template-hash label."""
 
@@ -125,6 +134,9 @@ class Pod:
     """A container of it was killed for its memory."""
     environment: str = ""
     """What keeps it from running that is not the release's doing: scheduling, registry, node."""
+    address: str = ""
+    """Its own IP address; empty: it has none, has ended, uses its node's, or wants no scrapes."""
+    page: Page = field(default_factory=Page)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """When to look again: just after the next samples, at the next deadline, or not at all."""
 
+import math
 from collections.abc import Iterable
 
 from rollback_operator.core.availability import GRACE_SECONDS
+from rollback_operator.core.direct import MOST_PODS
 from rollback_operator.core.judge import Question
 from rollback_operator.core.model import Workload
 from rollback_operator.core.verdict import Verdict
@@ -28,18 +30,34 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
     """
     interval = watch.evidence.interval
     new = [pod for pod in workload.current_of(watch.pods) if pod.ready]
-    seen = watch.evidence.seen
-    is_urgent = now - watch.opened < YOUNG_SECONDS or _is_suspicious(verdict)
-    awaited = [pod for pod in new if pod.name not in seen]
+    scraped = watch.evidence.scraped
+    awaited = [pod for pod in new if pod.name not in watch.evidence.seen]
     names = [pod.name for pod in watch.pods if not pod.terminating]
     pause = min(max(interval, 1.0), len(names) * PER_POD)
     if any(now - (pod.ready_since or now) < FIRST_SAMPLE_SECONDS for pod in awaited):
         return now + max(POLL, pause)
-    if not is_urgent or watch.missing is not None:
+    if not _is_urgent(watch, verdict, now) or watch.missing is not None:
         return now + max(interval, 1.0)
-    expected = [seen[name] - watch.skew + interval + AFTER_SAMPLE for name in names if name in seen]
+    read = [scraped[name] for name in names if name in scraped]
+    expected = [at - watch.skew + interval + AFTER_SAMPLE for at in read]
     coming = min((time for time in expected if time > now), default=now + interval)
     return min(now + max(interval, 1.0), max(now + max(SHORTEST, pause), coming))
+
+
+def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float:
+    """Give the time of the next read of the pods' own pages; infinity: not for now.
+
+    Args:
+        watch: the release under watch.
+        verdict: what is thought of it now.
+        every: seconds between two reads of a pod.
+        now: the time of the look.
+    """
+    if watch.direct.is_off or not _is_urgent(watch, verdict, now):
+        return math.inf
+    count = sum(not pod.terminating for pod in watch.pods)
+    pause = max(every, min(MOST_PODS, count) * PER_POD)
+    return max(now + pause, watch.direct.paused_until)
 
 
 def next_limit(
@@ -54,6 +72,10 @@ def next_limit(
     if watch.unavailable_since is not None:
         limits.append(watch.unavailable_since + watch.startup + GRACE_SECONDS)
     return min((one + 0.1 for one in limits if one > now), default=now + question.watch_seconds)
+
+
+def _is_urgent(watch: Watch, verdict: Verdict, now: float) -> bool:
+    return now - watch.opened < YOUNG_SECONDS or _is_suspicious(verdict)
 
 
 def _is_suspicious(verdict: Verdict) -> bool:

@@ -119,13 +119,17 @@ def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> floa
 def _against_control(
     arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float
 ) -> Odds:
-    groups: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    groups: dict[tuple[str, int], dict[tuple[str, float], tuple[float, float]]] = {}
     for one in old:
         key = one.route, int(one.end // max(1.0, arms.interval))
-        groups.setdefault(key, []).append((one.requests, one.errors))
+        # A pod that is read often is one pod all the same: between pods they may differ, not in it.
+        name = one.pod, 0.0 if one.pod in arms.read else one.end
+        group = groups.setdefault(key, {})
+        requests, errors = group.get(name, (0.0, 0.0))
+        group[name] = requests + one.requests, errors + one.errors
     read = [arms.seen[pod] for pod in arms.living_old if pod in arms.seen]
     overlap = cells(new, old, min(read, default=math.inf), arms.interval)
-    return coin_flip(overlap, dispersion(groups.values()), enough)
+    return coin_flip(overlap, dispersion([list(one.values()) for one in groups.values()]), enough)
 
 
 def _against_history(

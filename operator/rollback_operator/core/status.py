@@ -1,7 +1,7 @@
 """The only maker of a policy's status: what was, what is seen, what was decided -> what is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
@@ -20,9 +20,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import conditions
 from rollback_operator.core.decide import Decision
+from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import health_of, last_known_good, revision_of
 from rollback_operator.core.model import Missing, Workload
 
+_UNDECIDED = frozenset({Reason.NOT_YET_READ, Reason.ERROR_SERIES_MISSING})
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""
 
@@ -37,6 +39,8 @@ class Seen:
     decision: Decision | None = None
     """None: no release is under watch."""
     missing: Missing | None = None
+    direct: Direct = field(default_factory=Direct)
+    """How reading the pods' own pages goes."""
     rollbacks: Sequence[Rollback] = ()
     opened: datetime | None = None
     """When the current template appeared."""
@@ -59,7 +63,8 @@ def next_status(
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
-    made = [seen.ready, _metrics(seen), _healthy(seen, verdict), _held(old.hold)]
+    made = [seen.ready, _metrics(seen), _pod_metrics(seen)]
+    made += [_healthy(seen, verdict), _held(old.hold)]
     last = _last_rollback(seen.rollbacks)
     return RollbackPolicyStatus(
         observed_generation=generation,
@@ -141,6 +146,18 @@ def _metrics(seen: Seen) -> Condition:
     if reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
         return conditions.condition(kind, False, reason, seen.decision.verdict.message)
     return conditions.condition(kind, True, Reason.SAMPLES_FRESH)
+
+
+def _pod_metrics(seen: Seen) -> Condition:
+    kind, missing = ConditionType.POD_METRICS_AVAILABLE, seen.direct.missing
+    if seen.decision is None:
+        said = "pods are read while a release is watched"
+        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
+    if missing is None:
+        said = "the watched pods' own metrics are read beside Prometheus"
+        return conditions.condition(kind, True, Reason.PODS_READ, said)
+    status = None if missing.reason in _UNDECIDED else False
+    return conditions.condition(kind, status, missing.reason, missing.message)
 
 
 def _healthy(seen: Seen, verdict: VerdictValue) -> Condition:

@@ -4,12 +4,24 @@ It is rebuilt from Prometheus and from Kubernetes when the operator starts anew;
 stored but the time at which the template changed.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.evidence import Evidence, fold
-from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core import direct
+from rollback_operator.core.direct import Direct
+from rollback_operator.core.evidence import Evidence, fold, fold_read
+from rollback_operator.core.model import (
+    Control,
+    Counters,
+    CounterSeries,
+    Missing,
+    Pod,
+    Reading,
+    Workload,
+)
 from rollback_operator.core.trends import Trends, with_kills
 
 DEFAULT_STARTUP_SECONDS = 30.0
@@ -41,6 +53,16 @@ class Watch:
     trends: Trends = field(default_factory=Trends)
     pods: tuple[Pod, ...] = ()
     """Every pod of the target seen since the watch opened: their names outlive them."""
+    direct: Direct = field(default_factory=Direct)
+    """How reading the pods' own pages goes."""
+    scrape_due: float = 0.0
+    """When Prometheus has something new, as far as its rhythm is known."""
+    read_due: float = 0.0
+    """When the pods' own pages are to be read next; infinity: not for now."""
+
+    def is_reading_pods(self, now: float) -> bool:
+        """Tell whether the pods' own pages are being read, beside Prometheus."""
+        return self.read_due < math.inf and self.direct.is_usable(now)
 
 
 def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Watch:
@@ -83,3 +105,26 @@ def with_reading(watch: Watch, reading: Reading) -> Watch:
             return replace(watch, missing=reading)
         case Counters():
             return replace(watch, evidence=fold(watch.evidence, reading, watch.pods), missing=None)
+
+
+def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:
+    """Take in what the pods' own pages show; their times are the operator's."""
+    watch = replace(watch, direct=direct.after_round(watch.direct, reading, now))
+    if isinstance(reading, Missing):
+        return watch
+    shifted = Counters(*(_shifted(one, watch.skew) for one in (reading.requests, reading.errors)))
+    return replace(watch, evidence=fold_read(watch.evidence, shifted, watch.pods))
+
+
+def _shifted(all_: Iterable[CounterSeries], seconds: float) -> tuple[CounterSeries, ...]:
+    return tuple(
+        replace(one, samples=tuple((at + seconds, value) for at, value in one.samples))
+        for one in all_
+    )
+
+
+def without_pages(watch: Watch) -> Watch:
+    """Forget what was counted and read no pods in this watch: Prometheus has it all, and alone."""
+    evidence = Evidence(watch.opened, interval=watch.evidence.interval)
+    said = f"the pods' own series are not those in Prometheus: {watch.evidence.book.conflict}"
+    return replace(watch, evidence=evidence, direct=direct.off(Reason.SERIES_DIFFER, said[:500]))

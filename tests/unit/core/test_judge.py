@@ -478,3 +478,38 @@ def test_an_outage_long_after_the_rollout_is_told(counts, value) -> None:
     assert verdict.value is value
     assert ("fully available for 540 s" in verdict.message) == (value is SUSPECT)
     assert severity(verdict) == (None if value is SUSPECT else "P1")
+
+
+def read_often(*, every: float, errors: int, until: float = 24.0) -> Watch:
+    """Two new pods read ever so often: each time one request, each n-th of them failed."""
+    counts = []
+    for number in range(1, int((until - 2) / every)):
+        failed = float(number % errors == 0)
+        begin = 2 + every * (number - 1)
+        counts.append(
+            [
+                make_increment(pod=pod, start=begin, end=begin + every, requests=1, errors=failed)
+                for pod in NEW[:2]
+            ]
+        )
+    return watch_of(*counts)
+
+
+def test_half_a_second_without_an_error_is_no_sign_that_errors_have_ceased() -> None:
+    watch = read_often(every=0.5, errors=2, until=23)
+    assert watch.evidence.increments[-1].errors == 0
+    often = replace(watch, evidence=replace(watch.evidence, read=watch.evidence.seen))
+    assert "newest samples" not in judged(often).scopes[0].unmet
+    assert "newest samples" in judged(watch).scopes[0].unmet
+
+
+def test_errors_that_have_ceased_are_seen_to_have() -> None:
+    failing = read_often(every=0.5, errors=1, until=12).evidence.increments
+    clean = [
+        make_increment(pod=pod, start=12 + n / 2, end=12.5 + n / 2, requests=1)
+        for n in range(16)
+        for pod in NEW[:2]
+    ]
+    watch = watch_of(list(failing), clean)
+    often = replace(watch, evidence=replace(watch.evidence, read=watch.evidence.seen))
+    assert "newest samples" in judged(often).scopes[0].unmet

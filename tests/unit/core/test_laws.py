@@ -285,7 +285,7 @@ def result(answers: list[Counters]) -> tuple:
     evidence = Evidence(T0)
     for one in answers:
         evidence = fold(evidence, one, PODS)
-    return evidence.increments, evidence.heads, evidence.seen
+    return evidence.increments, evidence.book.heads, evidence.seen
 
 
 @law

@@ -1,11 +1,13 @@
+import math
 from dataclasses import replace
 
 import pytest
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.direct import Direct, off
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Missing
-from rollback_operator.core.schedule import next_limit, next_look
+from rollback_operator.core.schedule import next_limit, next_look, next_read
 from rollback_operator.core.watch import open_watch
 from tests.builders import (
     T0,
@@ -23,20 +25,20 @@ WATCH = replace(
     open_watch("digest-v2", T0, frozenset()),
     missing=None,
     pods=PODS,
-    evidence=Evidence(T0, seen=SEEN, interval=5.0),
+    evidence=Evidence(T0, seen=SEEN, scraped=SEEN, interval=5.0),
 )
 CLEAN = make_watching()
 DOUBT = make_verdict(make_scope(odds=11.0))
 DOWN = Missing(Reason.PROVIDER_UNREACHABLE, "down")
 MANY = make_pods(100)
+TIMES = {p.name: T0 + 99 + n / 20 for n, p in enumerate(MANY)}
 CROWD = replace(
     WATCH,
     pods=MANY,
-    evidence=Evidence(
-        T0, seen={p.name: T0 + 99 + n / 20 for n, p in enumerate(MANY)}, interval=5.0
-    ),
+    evidence=Evidence(T0, seen=TIMES, scraped=TIMES, interval=5.0),
 )
 AWAITED = replace(WATCH, evidence=Evidence(T0, seen={PODS[0].name: T0 + 3.0}, interval=5.0))
+READ = replace(WATCH, evidence=replace(WATCH.evidence, seen=dict.fromkeys(SEEN, T0 + 102.9)))
 LATER = replace(WATCH, opened=T0 - 1000)
 
 
@@ -53,9 +55,10 @@ LATER = replace(WATCH, opened=T0 - 1000)
         (LATER, CLEAN, 103.0, 108.0),
         (LATER, DOUBT, 103.0, 105.3),
         (replace(WATCH, missing=DOWN), DOUBT, 103.0, 108.0),
-        (replace(LATER, evidence=Evidence(T0, seen=SEEN, interval=0.5)), CLEAN, 103.0, 104.0),
+        (replace(LATER, evidence=replace(WATCH.evidence, interval=0.5)), CLEAN, 103.0, 104.0),
         (replace(WATCH, pods=()), CLEAN, 103.0, 108.0),
         (CROWD, CLEAN, 104.0, 106.0),
+        (READ, CLEAN, 103.0, 105.3),
     ],
     ids=[
         "just after the next sample",
@@ -71,6 +74,7 @@ LATER = replace(WATCH, opened=T0 - 1000)
         "never faster than once a second when nothing is wrong",
         "no pods yet",
         "many pods: several samples at once",
+        "what the operator itself has read makes no scrape come later",
     ],
 )
 def test_next_look(watch, verdict, now, expected) -> None:
@@ -107,3 +111,28 @@ def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
     question = make_question(resumed=T0 + 200)
 
     assert next_limit(WATCH, question, (), T0 + 301) - T0 == pytest.approx(500.1)
+
+
+@pytest.mark.parametrize(
+    ("watch", "verdict", "every", "expected"),
+    [
+        (WATCH, CLEAN, 0.5, 103.5),
+        (LATER, CLEAN, 0.5, math.inf),
+        (LATER, DOUBT, 0.5, 103.5),
+        (CROWD, CLEAN, 0.5, 104.0),
+        (CROWD, CLEAN, 5.0, 108.0),
+        (replace(WATCH, direct=Direct(paused_until=T0 + 160)), CLEAN, 0.5, 160),
+        (replace(WATCH, direct=off(Reason.SERIES_DIFFER, "")), DOUBT, 0.5, math.inf),
+    ],
+    ids=[
+        "while it is young",
+        "then not",
+        "but while something speaks against it",
+        "many pods: less often",
+        "as often as is wanted",
+        "after a pause",
+        "not at all",
+    ],
+)
+def test_next_read(watch, verdict, every, expected) -> None:
+    assert next_read(watch, verdict, every, T0 + 103) - T0 == pytest.approx(expected)

@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.conditions import condition, find, upsert
 from rollback_operator.core.decide import Decision
+from rollback_operator.core.direct import Direct, off
 from rollback_operator.core.model import Missing
 from rollback_operator.core.plan import Refusal
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
@@ -187,6 +188,29 @@ def test_verdict_and_healthy(seen, value, healthy) -> None:
 def test_metrics_available(changes, expected) -> None:
     status = status_of(replace(SEEN, **changes))
     assert word(status, ConditionType.METRICS_AVAILABLE) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"decision": None}, ("Unknown", Reason.NO_RELEASE_WATCHED)),
+        ({}, ("Unknown", Reason.NOT_YET_READ)),
+        ({"direct": Direct(None)}, ("True", Reason.PODS_READ)),
+        (
+            {"direct": Direct(Missing(Reason.PODS_UNREACHABLE, "refused"))},
+            ("False", Reason.PODS_UNREACHABLE),
+        ),
+        ({"direct": off(Reason.SERIES_DIFFER, "routes")}, ("False", Reason.SERIES_DIFFER)),
+        (
+            {"direct": Direct(Missing(Reason.ERROR_SERIES_MISSING, "no errors yet"))},
+            ("Unknown", Reason.ERROR_SERIES_MISSING),
+        ),
+    ],
+    ids=["at rest", "at first", "it works", "it does not", "it must not", "it cannot be told"],
+)
+def test_pod_metrics_available(changes, expected) -> None:
+    seen = replace(SEEN, **changes)
+    assert word(status_of(seen), ConditionType.POD_METRICS_AVAILABLE) == expected
 
 
 def test_a_refusal_says_both_what_is_wrong_and_why_nothing_is_done() -> None:

@@ -1,0 +1,269 @@
+"""The watched pods' own metrics pages -> counters, one sample a series.
+
+Answers are bounded in time and size, never redirected, and carry no credentials. Only addresses
+that can be a pod's own are called: no loopback, no link-local one, none that is no IP address.
+"""
+
+import asyncio
+import ipaddress
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
+from rollback_operator.core.model import Counters, CounterSeries, Missing, Reading
+from rollback_operator.ports import PageQuery, PodPage
+
+READ_SECONDS = 1.0
+SLOW_SECONDS = 0.4
+"""When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
+TOGETHER_SECONDS = 0.05
+"""Pods that answer so soon are taken to have been read at the same time."""
+MOST_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 65536
+AT_ONCE = 64
+"""Reads of all policies together."""
+_OK = 200
+_UNAUTHORIZED = (401, 403)
+_HEADERS = {"Accept": "text/plain;version=0.0.4,*/*;q=0.1", "Accept-Encoding": "identity"}
+_EXPORTED = "exported_"
+_NAME = re.compile(r"[\s{]")
+KNOWN_SERIES = 8192
+MOST_REPEATS = 2
+LONGEST_VALUE = 512
+
+
+def is_pod_address(address: str) -> bool:
+    """Tell whether an address can be a pod's own."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return not (
+        found.is_loopback
+        or found.is_link_local
+        or found.is_multicast
+        or found.is_unspecified
+        or found.is_reserved
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    pod: PodPage
+    text: str
+    time: float
+
+
+class PodPages:
+    """The PodMetrics port over HTTP."""
+
+    def __init__(
+        self, clock: Callable[[], float], is_allowed: Callable[[str], bool] = is_pod_address
+    ) -> None:
+        self._clock = clock
+        self._is_allowed = is_allowed
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def read(self, query: PageQuery) -> Reading:
+        """Read all pages at once."""
+        for matcher in (*_wild(query.requests), *_wild(query.errors)):
+            said = f"the matcher {matcher!r} is too involved to be applied to the pods' own pages"
+            return Missing(Reason.POD_METRICS_DISABLED, said)
+        begin = self._clock()
+        answers = await asyncio.gather(*(self._read(one, begin) for one in query.pages))
+        # Parsed only when all have answered: while one is being parsed no answer can be timed.
+        found = [_parsed(one, query) if isinstance(one, _Answer) else one for one in answers]
+        made = [one for one in found if isinstance(one, Counters)]
+        requests = tuple(series for one in made for series in one.requests)
+        errors = tuple(series for one in made for series in one.errors)
+        missing = [one for one in found if isinstance(one, Missing)]
+        if requests and (errors or query.requests.metric == query.errors.metric):
+            return Counters(requests, errors)
+        if requests:
+            return Missing(
+                Reason.ERROR_SERIES_MISSING,
+                f"no pod exposes {query.errors.metric}: whether there are no errors or no such "
+                "counter cannot be told. Initialise it to 0",
+            )
+        return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
+
+    async def _read(self, pod: PodPage, begin: float) -> _Answer | Missing:
+        if not self._is_allowed(pod.address):
+            return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
+        async with self._gate:
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    return await self._get(pod, begin)
+            except TimeoutError:
+                return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} did not answer in time")
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                said = f"{_said(pod)}: {type(error).__name__}: {error}"[:300]
+                return Missing(Reason.PODS_UNREACHABLE, said)
+
+    async def _get(self, pod: PodPage, begin: float) -> _Answer | Missing:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=AT_ONCE),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=_HEADERS,
+                trust_env=False,
+            )
+        sent = self._clock()
+        async with self._session.get(_url(pod), allow_redirects=False) as response:
+            got = self._clock()
+            if response.status != _OK:
+                return _refused(pod, response.status)
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    said = f"{_said(pod)} exceeds {MOST_BYTES >> 20} MiB"
+                    return Missing(Reason.ANSWER_TOO_LARGE, said)
+        if got - sent > SLOW_SECONDS:
+            said = f"{_said(pod)} took {got - sent:.1f} s, more than {SLOW_SECONDS} s"
+            return Missing(Reason.PODS_UNREACHABLE, said)
+        is_together = got - begin <= TOGETHER_SECONDS
+        time = begin if is_together else (sent + got) / 2
+        return _Answer(pod, body.decode(errors="replace"), time)
+
+
+def _url(pod: PodPage) -> str:
+    host = f"[{pod.address}]" if ":" in pod.address else pod.address
+    return f"{pod.page.scheme}://{host}:{pod.page.port}{pod.page.path}"
+
+
+def _said(pod: PodPage) -> str:
+    return f"port {pod.page.port} of pod {pod.pod}"
+
+
+def _refused(pod: PodPage, status: int) -> Missing:
+    if status in _UNAUTHORIZED:
+        said = f"{_said(pod)} answers {status}: it asks for credentials, and none are sent"
+        return Missing(Reason.PODS_UNAUTHORIZED, said)
+    if status >= 500:  # noqa: PLR2004 (HTTP)
+        return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} answers {status}")
+    said = f"{_said(pod)} answers {status} to {pod.page.path}: see spec.podMetrics.port and path"
+    return Missing(Reason.NO_COUNTERS_EXPOSED, said)
+
+
+def _commonest(missing: Sequence[Missing]) -> Missing | None:
+    counted = Counter(one.reason for one in missing)
+    if not counted:
+        return None
+    reason = counted.most_common(1)[0][0]
+    return next(one for one in missing if one.reason is reason)
+
+
+def _parsed(answer: _Answer, query: PageQuery) -> Counters | Missing:
+    signals = (query.requests, query.errors)
+    names = frozenset(signal.metric for signal in signals)
+    try:
+        samples = list(_samples(answer.text, names))
+    except (IndexError, ValueError) as error:
+        said = f"{_said(answer.pod)} shows no metrics that can be read: {error}"[:300]
+        return Missing(Reason.NO_COUNTERS_EXPOSED, said)
+    requests, errors = (_series(answer, samples, signal, query.labels) for signal in signals)
+    if requests:
+        return Counters(requests, errors)
+    said = f"{_said(answer.pod)} shows no {query.requests.metric} at {answer.pod.page.path}"
+    return Missing(Reason.NO_COUNTERS_EXPOSED, said)
+
+
+_Sample = tuple[str, Mapping[str, str], float]
+
+
+def _samples(text: str, names: frozenset[str]) -> Iterator[_Sample]:
+    """Parse the samples of these names: a page holds thousands of others.
+
+    Raises:
+        ValueError: a line is no sample.
+    """
+    begins = tuple(names)
+    for line in text.splitlines():
+        if not line.startswith(begins) or _NAME.split(line, maxsplit=1)[0] not in names:
+            continue
+        end = line.rfind("}") + 1
+        if end and " # " not in line:
+            name, labels, _ = _sample(f"{line[:end]} 0")
+            yield name, labels, float(line[end:].split()[0])
+        else:
+            yield _sample(line)
+
+
+@lru_cache(maxsize=KNOWN_SERIES)
+def _sample(line: str) -> _Sample:
+    """Parse a sample. A series is the same at each read, and on each pod: only its value is new."""
+    for family in text_string_to_metric_families(f"{line}\n"):
+        for sample in family.samples:
+            return sample.name, sample.labels, sample.value
+    raise ValueError(f"{line[:80]!r} is no sample")
+
+
+def _series(
+    answer: _Answer, samples: Iterable[_Sample], signal: CounterSignal, labels: SignalLabels
+) -> tuple[CounterSeries, ...]:
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for name, own, value in samples:
+        if name != signal.metric or not _is_meant(own, signal.matchers):
+            continue
+        if not math.isfinite(value) or value < 0:
+            continue  # nothing that a counter has
+        route = labels.route if labels.route in own else labels.route.removeprefix(_EXPORTED)
+        identity = tuple(sorted((k, v) for k, v in own.items() if k != route))
+        found[own.get(route, ""), identity] = value
+    address = _url(answer.pod).partition("://")[2].partition("/")[0]
+    return tuple(
+        CounterSeries(answer.pod.pod, route, identity, address, ((answer.time, value),))
+        for (route, identity), value in found.items()
+    )
+
+
+def _is_meant(own: Mapping[str, str], matchers: Mapping[str, str]) -> bool:
+    """Apply the matchers on labels that the pod exposes.
+
+    The others are on labels that Prometheus gives its targets: true by construction.
+    """
+    for name, value in matchers.items():
+        known = name if name in own else name.removeprefix(_EXPORTED)
+        if known in own and not _is_matched(value, own[known]):
+            return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _is_matched(matcher: str, value: str) -> bool:
+    operator, operand = split_matcher(matcher)
+    if "~" not in operator:
+        return (value == operand) == (operator == "=")
+    is_match = re.fullmatch(operand, value[:LONGEST_VALUE]) is not None
+    return is_match == (operator == "=~")
+
+
+def _wild(signal: CounterSignal) -> Iterator[str]:
+    """List the matchers that a regular expression engine might take too long over."""
+    for matcher in signal.matchers.values():
+        operator, operand = split_matcher(matcher)
+        if "~" in operator and not _is_tame(operand):
+            yield matcher
+
+
+@lru_cache(maxsize=256)
+def _is_tame(operand: str) -> bool:
+    repeats = sum(operand.count(one) for one in "*+?")
+    return repeats <= MOST_REPEATS and re.search(r"\)[*+?]|\{", operand) is None

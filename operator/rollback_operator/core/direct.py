@@ -1,0 +1,67 @@
+"""Reading the watched pods' own pages: which pods, and whether it works.
+
+Prometheus stays the reference: where pods cannot be reached, or show something else than it keeps,
+nothing is read from them, and everything is judged as if there were no such thing.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.core.model import Counters, Missing, Pod, Reading
+
+MOST_PODS = 50
+"""Per read, both revisions together: the rest comes by Prometheus."""
+FAILED_ROUNDS = 3
+EMPTY_ROUNDS = 20
+"""A page without the counters is that of a pod which has not served yet, or the wrong one."""
+PAUSE_SECONDS = 60.0
+NOT_YET = Missing(Reason.NOT_YET_READ, "no pod of the target has been read yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """How reading the pods goes."""
+
+    missing: Missing | None = NOT_YET
+    """Why nothing comes of it; None: it works."""
+    failed: int = 0
+    """Rounds without an answer of use, in a row."""
+    paused_until: float = 0.0
+    is_off: bool = False
+    """For the rest of this watch."""
+
+    def is_usable(self, now: float) -> bool:
+        """Tell whether pods are to be read now."""
+        return not self.is_off and now >= self.paused_until
+
+
+def off(reason: Reason, message: str) -> Direct:
+    """Read no pods in this watch."""
+    return Direct(Missing(reason, message), is_off=True)
+
+
+def after_round(direct: Direct, reading: Reading, now: float) -> Direct:
+    """Take in what a round of reads has come to."""
+    if isinstance(reading, Counters):
+        return Direct(None)
+    if reading.reason is Reason.ERROR_SERIES_MISSING:
+        # Nothing has failed yet, or errors are counted elsewhere: only the first error tells.
+        return replace(direct, missing=reading, failed=0)
+    patience = EMPTY_ROUNDS if reading.reason is Reason.NO_COUNTERS_EXPOSED else FAILED_ROUNDS
+    if direct.failed + 1 < patience:
+        return replace(direct, failed=direct.failed + 1)
+    return Direct(reading, paused_until=now + PAUSE_SECONDS)
+
+
+def chosen(new: Sequence[Pod], old: Sequence[Pod]) -> tuple[Pod, ...]:
+    """Choose the pods to read, some of each revision; by chance, but the same ones each time."""
+    fresh, known = _shuffled(new), _shuffled(old)
+    share = max(MOST_PODS // 2, MOST_PODS - len(known))
+    kept = fresh[:share]
+    return (*kept, *known[: MOST_PODS - len(kept)])
+
+
+def _shuffled(pods: Sequence[Pod]) -> list[Pod]:
+    return sorted(pods, key=lambda one: (zlib.crc32(one.name.encode()), one.name))

@@ -1,0 +1,99 @@
+"""What pods have counted, in time order; the longer ago, the coarser."""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FINE_SECONDS = 10.0
+"""How long what the operator reads itself stays finer than scrapes."""
+COARSE_AFTER_SECONDS = 180.0
+"""Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
+COARSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What one pod counted on one route between two readings of it."""
+
+    pod: str
+    route: str
+    start: float
+    end: float
+    requests: float
+    errors: float
+
+
+Cell = tuple[str, str, float]
+"""Pod, route and end of an increment."""
+
+
+def merged(
+    known: tuple[Increment, ...], cells: Mapping[Cell, Increment], grains: Mapping[str, float]
+) -> tuple[Increment, ...]:
+    """Put new increments to the known ones; errors may come later than their requests.
+
+    Args:
+        known: in time order.
+        cells: what is new.
+        grains: of pods that are read more often than scraped, the seconds between two scrapes.
+    """
+    if not cells:
+        return known
+    begin = min(end for _, _, end in cells)
+    tail = bisect_left(known, begin, key=lambda one: one.end)
+    found = dict(cells)
+    for one in known[tail:]:
+        key = one.pod, one.route, one.end
+        found[key] = _joined(one, found[key]) if key in found else one
+    fresh = sorted(found.values(), key=lambda one: one.end)
+    before = known[-1].end if known else 0.0
+    return _coarsened(_thinned((*known[:tail], *fresh), grains, before), before)
+
+
+def _joined(one: Increment, other: Increment) -> Increment:
+    return Increment(
+        one.pod,
+        one.route,
+        min(one.start, other.start),
+        max(one.end, other.end),
+        one.requests + other.requests,
+        one.errors + other.errors,
+    )
+
+
+def _thinned(
+    increments: tuple[Increment, ...], grains: Mapping[str, float], before: float
+) -> tuple[Increment, ...]:
+    """Merge what was read more often than scraped, once it is no longer fresh."""
+    grain = max(grains.values(), default=0.0)
+    if not grain or _fine_limit(increments[-1].end, grain) == _fine_limit(before, grain):
+        return increments
+    head = bisect_left(increments, _limit(before), key=lambda one: one.end)
+    tail = bisect_left(increments, _fine_limit(increments[-1].end, grain), key=lambda one: one.end)
+    found: dict[tuple[str, str, float], Increment] = {}
+    for one in increments[head:tail]:
+        key = one.pod, one.route, one.end // grain if one.pod in grains else one.end
+        found[key] = _joined(found[key], one) if key in found else one
+    fresh = sorted(found.values(), key=lambda one: one.end)
+    return (*increments[:head], *fresh, *increments[tail:])
+
+
+def _fine_limit(newest: float, grain: float) -> float:
+    return (newest - FINE_SECONDS) // grain * grain
+
+
+def _coarsened(increments: tuple[Increment, ...], before: float) -> tuple[Increment, ...]:
+    """Merge what lies long enough ago, whole minutes at a time, as each of them comes of age."""
+    limit = _limit(increments[-1].end)
+    if limit == _limit(before):
+        return increments
+    tail = bisect_left(increments, limit, key=lambda one: one.end)
+    minutes: dict[tuple[str, str, int], Increment] = {}
+    for one in increments[:tail]:
+        key = (one.pod, one.route, int(one.end // COARSE_SECONDS))
+        minutes[key] = _joined(minutes[key], one) if key in minutes else one
+    return (*sorted(minutes.values(), key=lambda one: one.end), *increments[tail:])
+
+
+def _limit(newest: float) -> float:
+    return (newest - COARSE_AFTER_SECONDS) // COARSE_SECONDS * COARSE_SECONDS

@@ -1,0 +1,52 @@
+"""Read the watched pods' own metrics pages: which of them, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import PodMetricsSpec, RollbackPolicy, RollbackPolicySpec
+from rollback_operator.core.direct import chosen, off
+from rollback_operator.core.model import Missing, Pod, Workload
+from rollback_operator.core.watch import Watch, with_pages
+from rollback_operator.ports import PageQuery, PodMetrics, PodPage
+
+
+def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:
+    """See that pods are read only where the policy wants it and their series name them."""
+    if watch.direct.is_off:
+        return watch
+    if not policy.spec.pod_metrics.every_milliseconds:
+        said = "spec.podMetrics.everyMilliseconds is 0"
+    elif not policy.spec.signals.labels.pod:
+        said = "spec.signals.labels.pod is empty: the counters are not the pods' own"
+    else:
+        return watch
+    return replace(watch, direct=off(Reason.POD_METRICS_DISABLED, said))
+
+
+async def read_pages(
+    watch: Watch, workload: Workload, spec: RollbackPolicySpec, pods: PodMetrics, now: float
+) -> Watch:
+    """Take in what the pods themselves show, of those that serve or have served."""
+    served = [pod for pod in workload.pods if pod.ready or pod.name in watch.evidence.seen]
+    # Not before it is known by which clock scrapes are timed.
+    if not served or watch.skew_read is None:
+        return watch
+    old = [pod for pod in served if pod.pod_hash in watch.control_hashes]
+    pages = _pages(workload.current_of(served), old, spec.pod_metrics)
+    if not pages:
+        said = "no pod has an address of its own and says its port: set spec.podMetrics.port"
+        return with_pages(watch, Missing(Reason.PODS_UNREACHABLE, said), now)
+    signals = spec.signals
+    query = PageQuery(pages, signals.requests, signals.errors, signals.labels)
+    return with_pages(watch, await pods.read(query), now)
+
+
+def _pages(new: Sequence[Pod], old: Sequence[Pod], spec: PodMetricsSpec) -> tuple[PodPage, ...]:
+    readable = ([pod for pod in pods if pod.address] for pods in (new, old))
+    found = []
+    for pod in chosen(*readable):
+        page = replace(pod.page, port=spec.port or pod.page.port, path=spec.path or pod.page.path)
+        if page.port:
+            found.append(PodPage(pod.name, pod.address, page))
+    return tuple(found)

@@ -1,0 +1,329 @@
+"""The pods' own pages over real HTTP on loopback: each answer, and each kind of nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+
+from rollback_operator.adapters import pod_metrics
+from rollback_operator.adapters.pod_metrics import PodPages, is_pod_address
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
+from rollback_operator.core.model import Counters, Missing, Page, Reading
+from rollback_operator.ports import PageQuery, PodPage
+from tests.builders import LIST, PURCHASE, T0
+
+REQUESTS, ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"
+CLASSIC = f"""\
+# HELP http_request_duration_seconds Time to answer.
+# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{{route="{PURCHASE}",method="POST",le="0.1"}} 40
+http_request_duration_seconds_sum{{route="{PURCHASE}",method="POST"}} 7.5
+{REQUESTS}{{route="{PURCHASE}",method="POST",status="200"}} 40
+{REQUESTS}{{route="{PURCHASE}",method="POST",status="500"}} 2
+{REQUESTS}{{route="{LIST}",method="GET",status="200"}} 7e+01
+# TYPE {ERRORS} counter
+{ERRORS}{{route="{PURCHASE}",method="POST"}} 2 1800000000000
+"""
+OPEN_METRICS = f"""\
+# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{{route="{PURCHASE}",le="+Inf"}} 42 # {{trace_id="a}} 1"}} 0.7
+{REQUESTS}{{route="{PURCHASE}"}} 42.0 # {{trace_id="KOO5S4vxi0o"}} 0.67 1800000000.5
+http_request_duration_seconds_created{{route="{PURCHASE}"}} 1.8e9
+# TYPE http_request_errors counter
+{ERRORS}{{route="{PURCHASE}",what="a # {{b}} \\" # {{c"}} 2.0 # {{trace_id="x"}} 1.0
+http_request_errors_created{{route="{PURCHASE}"}} 1.8e9
+# EOF
+"""
+Serve = Callable[[web.Request], "web.StreamResponse | asyncio.Future[web.StreamResponse]"]
+
+
+@asynccontextmanager
+async def page(serve: str | Callable[..., object]) -> AsyncIterator[PodPage]:
+    """A pod's page: a text, or what a handler makes of the request."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if isinstance(serve, str):
+            return web.Response(text=serve)
+        found: web.StreamResponse = await serve(request)  # type: ignore[misc, operator] # a handler
+        return found
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield PodPage("pod-0", "127.0.0.1", Page(port=runner.addresses[0][1]))
+    finally:
+        await runner.cleanup()
+
+
+async def read(*pages: PodPage, **changes: object) -> Reading:
+    query = PageQuery(
+        pages, CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
+    )
+    pods = PodPages(lambda: T0, lambda address: address == "127.0.0.1")
+    try:
+        return await pods.read(replace(query, **changes))  # type: ignore[arg-type] # by name
+    finally:
+        await pods.close()
+
+
+def values(all_: object) -> dict[tuple[str, ...], float]:
+    return {
+        (one.route, *(f"{k}={v}" for k, v in one.identity)): one.samples[0][1]
+        for one in all_  # type: ignore[attr-defined] # series
+    }
+
+
+async def test_a_page_gives_one_sample_of_each_series() -> None:
+    async with page(CLASSIC) as pod:
+        found = await read(pod)
+
+    assert isinstance(found, Counters)
+    assert values(found.requests) == {
+        (PURCHASE, "method=POST", "status=200"): 40,
+        (PURCHASE, "method=POST", "status=500"): 2,
+        (LIST, "method=GET", "status=200"): 70,
+    }
+    assert values(found.errors) == {(PURCHASE, "method=POST"): 2}
+    (errors,) = found.errors
+    assert (errors.pod, errors.instance) == ("pod-0", f"127.0.0.1:{pod.page.port}")
+    assert [at for at, _ in errors.samples] == [T0]
+
+
+async def test_open_metrics_with_exemplars_and_times_of_creation() -> None:
+    async with page(OPEN_METRICS) as pod:
+        found = await read(pod)
+
+    assert isinstance(found, Counters)
+    assert values(found.requests) == {(PURCHASE,): 42}
+    assert values(found.errors) == {(PURCHASE, 'what=a # {b} " # {c'): 2}
+
+
+@pytest.mark.parametrize(
+    ("matchers", "expected"),
+    [
+        ({"status": "500"}, {2}),
+        ({"status": "=~5.."}, {2}),
+        ({"status": "!~5..", "method": "POST"}, {40}),
+        ({"method": "!=POST"}, {70}),
+        ({"service": "tickets", "status": "500"}, {2}),
+        ({"service": "!=tickets", "status": "500"}, {2}),
+        ({"exported_status": "500"}, {2}),
+    ],
+    ids=[
+        "exact",
+        "an expression",
+        "none of an expression",
+        "not",
+        "on a label that only the target has",
+        "... whatever its operator",
+        "on a label that Prometheus has renamed",
+    ],
+)
+async def test_matchers(matchers: dict[str, str], expected: set[float]) -> None:
+    async with page(CLASSIC) as pod:
+        found = await read(pod, requests=CounterSignal(metric=REQUESTS, matchers=matchers))
+
+    assert isinstance(found, Counters)
+    assert set(values(found.requests).values()) == expected
+
+
+async def test_errors_told_by_a_label_of_the_requests_need_no_metric_of_their_own() -> None:
+    text = f'{REQUESTS}{{route="/",status="200"}} 40\n'
+    async with page(text) as pod:
+        found = await read(pod, errors=CounterSignal(metric=REQUESTS, matchers={"status": "=~5.."}))
+    assert isinstance(found, Counters)
+    assert found.errors == ()
+
+
+async def test_another_name_of_the_route() -> None:
+    text = CLASSIC.replace("route=", "handler=")
+    async with page(text) as pod:
+        found = await read(pod, labels=SignalLabels(route="exported_handler"))
+    assert isinstance(found, Counters)
+    assert {one.route for one in found.requests} == {PURCHASE, LIST}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", Reason.NO_COUNTERS_EXPOSED),
+        ("<html>hello</html>", Reason.NO_COUNTERS_EXPOSED),
+        (f"{REQUESTS} many\n", Reason.NO_COUNTERS_EXPOSED),
+        (f"{REQUESTS} NaN\n{ERRORS} 1\n", Reason.NO_COUNTERS_EXPOSED),
+        (f"{REQUESTS}_x 5\n", Reason.NO_COUNTERS_EXPOSED),
+        (f"{REQUESTS} 5\n", Reason.ERROR_SERIES_MISSING),
+    ],
+    ids=["empty", "no metrics", "no number", "not a count", "a longer name", "no errors"],
+)
+async def test_pages_without_counters(text: str, reason: Reason) -> None:
+    async with page(text) as pod:
+        found = await read(pod)
+    assert isinstance(found, Missing)
+    assert found.reason is reason
+    assert found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (302, Reason.NO_COUNTERS_EXPOSED),
+        (401, Reason.PODS_UNAUTHORIZED),
+        (403, Reason.PODS_UNAUTHORIZED),
+        (404, Reason.NO_COUNTERS_EXPOSED),
+        (503, Reason.PODS_UNREACHABLE),
+    ],
+)
+async def test_refusals(status: int, reason: Reason) -> None:
+    asked = []
+
+    async def serve(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status, text=CLASSIC, headers={"Location": "/elsewhere"})
+
+    async with page(serve) as pod:
+        found = await read(pod)
+    assert isinstance(found, Missing)
+    assert found.reason is reason
+    assert str(status) in found.message
+    assert asked == ["/metrics"]
+
+
+async def test_a_huge_page_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_metrics, "MOST_BYTES", 100_000)
+    async with page(CLASSIC + "x" * 200_000) as pod:
+        found = await read(pod)
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.ANSWER_TOO_LARGE
+
+
+async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_metrics, "READ_SECONDS", 0.2)
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(1000):
+            await response.write(b"# \n")
+            await asyncio.sleep(0.01)
+        return response
+
+    async with page(serve) as pod:
+        found = await read(pod)
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.PODS_UNREACHABLE
+
+
+async def test_what_an_answer_counts_late_is_of_no_use() -> None:
+    times = iter([T0, T0, T0 + 0.5])
+    async with page(CLASSIC) as pod:
+        pods = PodPages(lambda: next(times), lambda address: True)
+        query = PageQuery(
+            (pod,), CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
+        )
+        found = await pods.read(query)
+        await pods.close()
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.PODS_UNREACHABLE
+
+
+async def test_an_answer_is_timed_between_question_and_answer() -> None:
+    times = iter([T0, T0 + 0.1, T0 + 0.3])
+    async with page(CLASSIC) as pod:
+        pods = PodPages(lambda: next(times), lambda address: True)
+        query = PageQuery(
+            (pod,), CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
+        )
+        found = await pods.read(query)
+        await pods.close()
+    assert isinstance(found, Counters)
+    assert found.errors[0].samples[0][0] == pytest.approx(T0 + 0.2)
+
+
+async def test_pods_that_do_not_answer_are_left_out() -> None:
+    async with page(CLASSIC) as pod, page("") as gone:
+        pass
+    async with page(CLASSIC) as pod:
+        found = await read(pod, replace(gone, pod="pod-1"))
+        nothing = await read(replace(gone, pod="pod-1"))
+    assert isinstance(found, Counters)
+    assert {one.pod for one in found.requests} == {"pod-0"}
+    assert isinstance(nothing, Missing)
+    assert nothing.reason is Reason.PODS_UNREACHABLE
+
+
+async def test_a_page_over_https_without_a_certificate_to_trust_is_unreachable() -> None:
+    async with page(CLASSIC) as pod:
+        found = await read(replace(pod, page=replace(pod.page, scheme="https")))
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.PODS_UNREACHABLE
+
+
+async def test_the_path_is_the_one_that_is_asked_for() -> None:
+    async def serve(request: web.Request) -> web.Response:
+        return web.Response(text=CLASSIC if request.path == "/stats/prometheus" else "")
+
+    async with page(serve) as pod:
+        assert isinstance(await read(pod), Missing)
+        found = await read(replace(pod, page=replace(pod.page, path="/stats/prometheus")))
+    assert isinstance(found, Counters)
+
+
+async def test_an_address_that_is_no_pods_is_not_called() -> None:
+    asked = []
+
+    async def serve(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(text=CLASSIC)
+
+    async with page(serve) as pod:
+        pods = PodPages(lambda: T0)
+        query = PageQuery(
+            (pod,), CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
+        )
+        found = await pods.read(query)
+        await pods.close()
+    assert isinstance(found, Missing)
+    assert asked == []
+
+
+@pytest.mark.parametrize("address", ["10.244.0.7", "192.168.1.1", "fd00::7", "203.0.113.9"])
+def test_addresses_of_pods(address: str) -> None:
+    assert is_pod_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "169.254.169.254",
+        "fe80::1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "localhost",
+        "10.0.0.1/../x",
+    ],
+)
+def test_addresses_of_no_pod(address: str) -> None:
+    assert not is_pod_address(address)
+
+
+@pytest.mark.parametrize("matcher", ["=~(a+)+$", "=~a*b*c*d", "!~(a|aa){20}", "=~(a)*"])
+async def test_an_expression_that_could_take_for_ever_is_not_tried(matcher: str) -> None:
+    async with page(CLASSIC) as pod:
+        signal = CounterSignal(metric=REQUESTS, matchers={"route": matcher})
+        found = await read(pod, requests=signal)
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.POD_METRICS_DISABLED
+    assert matcher in found.message
