@@ -67,16 +67,21 @@ class Entry:
         return self.verdict, self.severity, self.action, self.reason
 
 
-def action_of(decision: Decision, verdict: VerdictValue) -> Action:
-    """Tell what follows from a decision."""
+def action_of(look: Look, verdict: VerdictValue) -> Action:
+    """Tell what follows from a look."""
+    decision = look.decision
+    refusal = decision.refusal
     if decision.plan is not None:
         return Action.ROLLBACK
-    if decision.refusal is not None:
-        return Action.NONE if decision.refusal.reason in QUIET else Action.NOTIFY
-    if decision.response is Response.INVESTIGATE:
-        return Action.INVESTIGATE
-    if decision.response is Response.REPORT:
-        return Action.REPORT
+    if refusal is not None and refusal.reason not in QUIET:
+        return Action.NOTIFY
+    if look.hold is not None and look.hold.is_open:
+        return Action.PAUSE
+    if refusal is not None:
+        return Action.NONE
+    told = {Response.INVESTIGATE: Action.INVESTIGATE, Response.REPORT: Action.REPORT}
+    if decision.response in told:
+        return told[decision.response]
     leading = decision.verdict.leading
     is_told = verdict is VerdictValue.SUSPECT and (leading is None or not leading.is_proved)
     return Action.NOTIFY if is_told else Action.NONE

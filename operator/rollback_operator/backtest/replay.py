@@ -180,7 +180,7 @@ class Replay:
             time=self._now,
             verdict=value,
             severity=found.decision.severity,
-            action=action_of(found.decision, value),
+            action=action_of(found, value),
             reason=reason,
             message=message,
             newest_sample=found.verdict.newest_sample or watch.evidence.newest,
