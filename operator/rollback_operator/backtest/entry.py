@@ -110,6 +110,8 @@ def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blam
         return Blamed(revision=revision)
     if leading is None or not leading.errors or current is None:
         return Blamed()
+    if not (verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD) or _is_shared(leading)):
+        return Blamed()
     pods = {one.name: one for one in watch.pods}
     new = [
         one
@@ -119,8 +121,6 @@ def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blam
         and one.route not in look.question.excluded_routes
         and leading.route in (None, one.route)
     ]
-    if not (verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD) or _is_shared(leading)):
-        return Blamed()
     route = leading.route or _bearer(new, lambda one: one.route)
     is_few = leading.veto is Reason.FEW_PODS_AFFECTED
     bad = _failing(new, leading) if is_few else frozenset()

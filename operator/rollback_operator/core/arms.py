@@ -40,7 +40,7 @@ class Arms:
 
 def on(increments: Iterable[Increment], route: str | None) -> list[Increment]:
     """Choose the counts on a route; None: all of them."""
-    return [one for one in increments if route is None or one.route == route]
+    return list(increments) if route is None else [one for one in increments if one.route == route]
 
 
 def total(increments: Iterable[Increment]) -> tuple[float, float]:
@@ -54,12 +54,17 @@ def total(increments: Iterable[Increment]) -> tuple[float, float]:
 
 def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
     """List (start, requests, errors) in time order, pods that begin in the same second as one."""
-    found: dict[int, tuple[float, float, float]] = {}
+    found: dict[int, list[float]] = {}
     for one in increments:
-        start, requests, errors = found.get(int(one.start), (one.start, 0.0, 0.0))
-        entry = min(start, one.start), requests + one.requests, errors + one.errors
-        found[int(one.start)] = entry
-    return sorted(found.values())
+        second = int(one.start)
+        known = found.get(second)
+        if known is None:
+            found[second] = [one.start, one.requests, one.errors]
+        else:
+            known[0] = min(known[0], one.start)
+            known[1] += one.requests
+            known[2] += one.errors
+    return sorted((start, requests, errors) for start, requests, errors in found.values())
 
 
 def ceiling(control: Control, route: str | None) -> float:

@@ -5,7 +5,7 @@ shown to be the cause: people are told, nothing is rolled back.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.arms import LEAST_REQUESTS, Arms, ceiling, in_order, on, total
@@ -26,12 +26,13 @@ Pods = Mapping[str, tuple[float, float]]
 
 def by_pod(new: Sequence[Increment]) -> Pods:
     """Add up (requests, errors) of each pod that has served."""
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, list[float]] = {}
     for one in new:
         if one.requests > 0:
-            requests, errors = found.get(one.pod, (0.0, 0.0))
-            found[one.pod] = requests + one.requests, errors + one.errors
-    return found
+            known = found.setdefault(one.pod, [0.0, 0.0])
+            known[0] += one.requests
+            known[1] += one.errors
+    return {pod: (requests, errors) for pod, (requests, errors) in found.items()}
 
 
 def failing(pods: Pods, expected: float) -> frozenset[str]:
@@ -47,26 +48,19 @@ def failing(pods: Pods, expected: float) -> frozenset[str]:
 def unmet(arms: Arms, new: Sequence[Increment], pods: Pods, bad: frozenset[str]) -> str:
     """Tell the first floor that is not met, in words; empty when all are."""
     requests, errors = total(new)
+    if requests < LEAST_REQUESTS:
+        return f"{requests:.0f} of {LEAST_REQUESTS} requests"
+    if errors < LEAST_ERRORS and not 0 < requests <= errors:
+        return f"{errors:.0f} of {LEAST_ERRORS} errors"
     served = [one for one in new if one.requests > 0]
-    ends = sorted({one.end for one in served})
+    if len({one.end for one in served}) < SAMPLES:
+        return "only one sample"
     wanted = min(2, len(arms.living_new))
-    floors: tuple[tuple[bool, Callable[[], str]], ...] = (
-        (requests >= LEAST_REQUESTS, lambda: f"{requests:.0f} of {LEAST_REQUESTS} requests"),
-        (
-            errors >= LEAST_ERRORS or 0 < requests <= errors,
-            lambda: f"{errors:.0f} of {LEAST_ERRORS} errors",
-        ),
-        (len(ends) >= SAMPLES, lambda: "only one sample"),
-        (
-            len(bad) >= wanted or _is_on_few(arms, pods, bad),
-            lambda: f"errors on {len(bad)} of {wanted} pods needed",
-        ),
-        (
-            all(failed > 0 for failed in _newest_samples(arms, served)),
-            lambda: "no error in one of the two newest samples",
-        ),
-    )
-    return next((say() for met, say in floors if not met), "")
+    if len(bad) < wanted and not _is_on_few(arms, pods, bad):
+        return f"errors on {len(bad)} of {wanted} pods needed"
+    if not all(failed > 0 for failed in _newest_samples(arms, served)):
+        return "no error in one of the two newest samples"
+    return ""
 
 
 def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[float]:

@@ -56,7 +56,12 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     if history is not None and arms.control is not None:
         known = past(arms.control, route)
         compared.append(_Compared(Method.HISTORY, history, (known.requests, known.errors)))
-    found = [_verdict(arms, route, new, one, scopes) for one in compared]
+    begins = [one.odds.since if one.odds.value >= 1 else -math.inf for one in compared]
+    tallies = {since: _tally(new, since) for since in set(begins)}
+    found = [
+        _verdict(arms, route, tallies[since], one, scopes)
+        for since, one in zip(begins, compared, strict=True)
+    ]
     # What was proved against the old pods stays proved when they have gone.
     return max(found, key=lambda one: (one.is_proved and one.odds >= arms.odds.suspect, one.odds))
 
@@ -67,6 +72,23 @@ class _Compared:
     odds: Odds
     control: tuple[float, float]
     """Requests and errors of what it was compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """The new revision's counts since a time, added up."""
+
+    new: list[Increment]
+    requests: float
+    errors: float
+    pods: doubts.Pods
+    first_bad: float | None
+
+
+def _tally(counted: Sequence[Increment], since: float) -> _Tally:
+    new = [one for one in counted if one.end > since]
+    first_bad = min((one.end for one in new if one.errors > 0), default=None)
+    return _Tally(new, *total(new), doubts.by_pod(new), first_bad)
 
 
 def without_warm_up(
@@ -86,14 +108,17 @@ def _warm_up(
     """
     half = WARM_UP_SECONDS / 2
     starts = _with_first_requests(starts, new)
-    ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in new]
+    # Long watches have few young counts: only of those it matters how young they are.
+    settled = {pod: max(known) + WARM_UP_SECONDS + half for pod, known in starts.items()}
+    young = [one for one in new if one.start < settled[one.pod]]
+    ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in young]
     first = total(one for age, one in ages if age < half)
     later = total(one for age, one in ages if half <= age < WARM_UP_SECONDS + half)
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
     odds = lasting(first, later)
     if fails_entirely or not first[1] or odds >= SHOWN:
         return list(new), list(new)
-    warm = {id(one) for one in new if _age(one.end, one.pod, starts) <= WARM_UP_SECONDS}
+    warm = {id(one) for one in young if _age(one.end, one.pod, starts) <= WARM_UP_SECONDS}
     counted = [one for one in new if id(one) not in warm]
     if odds > 1 / SHOWN:
         return counted, list(new)
@@ -106,7 +131,8 @@ def _with_first_requests(
     """Add when each pod began to serve: some seconds after its container started."""
     first: dict[str, float] = {}
     for one in new:
-        first[one.pod] = min(one.start, first.get(one.pod, one.start))
+        if one.start < first.get(one.pod, math.inf):
+            first[one.pod] = one.start
     return {pod: (*starts.get(pod, ()), begin) for pod, begin in first.items()}
 
 
@@ -155,19 +181,16 @@ def _against_history(
 
 
 def _verdict(
-    arms: Arms, route: str | None, counted: Sequence[Increment], compared: _Compared, scopes: int
+    arms: Arms, route: str | None, tally: _Tally, compared: _Compared, scopes: int
 ) -> ScopeVerdict:
-    since = compared.odds.since if compared.odds.value >= 1 else -math.inf
-    new = [one for one in counted if one.end > since]
-    requests, errors = total(new)
+    requests, errors, pods = tally.requests, tally.errors, tally.pods
     odds = compared.odds.value / scopes
-    pods = doubts.by_pod(new)
     bad = doubts.failing(pods, _expected(arms, route, compared))
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
         veto = doubts.veto(arms, pods, bad)
         if compared.method is Method.HISTORY and arms.control is not None:
-            veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
+            veto = veto or doubts.veto_by_history(arms, arms.control, tally.new, route)
             # The onset shows on the route that fails: others dilute it.
             failing = route if route is not None else _failing_route(arms)
             # Since its first request, not only since the count began that shows it best.
@@ -183,9 +206,9 @@ def _verdict(
         odds=odds,
         rate_lower_bound=wilson_lower(requests, errors),
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
-        first_bad=min((one.end for one in new if one.errors > 0), default=None),
+        first_bad=tally.first_bad,
         blame=blamed,
-        unmet=doubts.unmet(arms, new, pods, bad),
+        unmet=doubts.unmet(arms, tally.new, pods, bad),
         veto=veto,
         pods_failing=len(bad),
         pods=len(arms.living_new),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 EFFECTS = (3.0, 10.0, 100.0)
 """How many times worse the new revision could be."""
+MINUTE_SECONDS = 60
 FALL = 4.0
 """A rate that falls to a quarter of itself in ten seconds is that of a warm-up."""
 _MAX_EXPONENT = 600.0
@@ -84,18 +85,42 @@ def against_ceiling(
         ceiling: the highest error rate that is still no reason for suspicion, in (0, 1).
         enough: odds that are enough for an act.
     """
-    worse = [min(_MAX_RATE, effect * ceiling) for effect in EFFECTS]
+    weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
+    none = [0.0] * len(weights)
     parts = [
         _Part(
-            start,
-            requests,
-            errors,
-            [_binomial_score(requests, errors, rate, ceiling) for rate in worse],
-            [0.0] * len(worse),
+            minute.start,
+            minute.requests,
+            minute.errors,
+            [failed * minute.errors + passed * minute.passed for failed, passed in weights],
+            none,
         )
-        for start, requests, errors in counts
+        for minute in _counted_by_minute(counts)
     ]
     return _best_count(parts, 1.0, enough)
+
+
+@dataclass(slots=True)
+class _Minute:
+    start: float
+    requests: float
+    errors: float
+    passed: float
+
+
+def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[_Minute]:
+    """Add counts up before they are scored: the score is linear, an hour has many of them."""
+    minutes: list[_Minute] = []
+    for start, requests, errors in counts:
+        passed = requests - errors if requests > errors else 0.0
+        if not minutes or start >= minutes[-1].start + MINUTE_SECONDS:
+            minutes.append(_Minute(start, requests, errors, passed))
+        else:
+            minute = minutes[-1]
+            minute.requests += requests
+            minute.errors += errors
+            minute.passed += passed
+    return minutes
 
 
 class _Part(NamedTuple):
@@ -130,11 +155,11 @@ def _coin(cell: Cell, new_errors: float, old_errors: float) -> list[float]:
     return scores
 
 
-def _binomial_score(requests: float, errors: float, rate: float, ceiling: float) -> float:
+def _weights(rate: float, ceiling: float) -> tuple[float, float]:
+    """Give what an error and what a success adds to the log-likelihood ratio."""
     if rate <= ceiling:
-        return 0.0
-    successes = max(0.0, requests - errors)
-    return errors * math.log(rate / ceiling) + successes * math.log((1 - rate) / (1 - ceiling))
+        return 0.0, 0.0
+    return math.log(rate / ceiling), math.log((1 - rate) / (1 - ceiling))
 
 
 def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
@@ -159,7 +184,7 @@ def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
 def _by_minute(parts: Sequence[_Part]) -> list[_Part]:
     minutes: list[_Part] = []
     for part in parts:
-        if not minutes or part.start >= minutes[-1].start + 60:
+        if not minutes or part.start >= minutes[-1].start + MINUTE_SECONDS:
             minutes.append(part)
         else:
             minutes[-1] = minutes[-1].joined(part)
