@@ -6,12 +6,15 @@ Only programs and libraries are used. Services that a package starts on an ordin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from lab.binaries import say
+from lab.binaries import cache_folder, say
 from lab.errors import LabError
 
 NODE: Mapping[str, str] = {
@@ -55,6 +58,31 @@ def ensure(wanted: Mapping[str, str]) -> None:
             raise LabError(f"apt-get could not install {names}:\n{tail}")
 
 
+def unpacked(name: str) -> Path:
+    """Give the folder with a package's files, without installing it: no service of it starts."""
+    target = cache_folder() / f"debian-{name}"
+    if target.is_dir():
+        return target
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise LabError(f"Debian's package {name} is needed, and this machine has no apt-get")
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f"debian-{name}-") as scratch:
+        result = _apt(["apt-get", "download", name], cwd=scratch)
+        if result.returncode != 0:
+            _apt(["apt-get", "update"])
+            result = _apt(["apt-get", "download", name], cwd=scratch)
+        found = next(Path(scratch).glob("*.deb"), None)
+        if found is None:
+            tail = "\n".join(result.stdout.splitlines()[-20:])
+            raise LabError(f"apt-get could not download {name}:\n{tail}")
+        files = Path(scratch, "files")
+        subprocess.run(["dpkg-deb", "-x", str(found), str(files)], check=True)
+        # Another run may have been quicker: its files are the same.
+        with contextlib.suppress(OSError):
+            files.rename(target)
+    return target
+
+
 def _installed(names: Iterable[str]) -> set[str]:
     query = ["dpkg-query", "-W", "-f", "${Status} ${Package}\n", *names]
     try:
@@ -66,9 +94,10 @@ def _installed(names: Iterable[str]) -> set[str]:
     return {line.removeprefix(marker) for line in lines if line.startswith(marker)}
 
 
-def _apt(argv: list[str]) -> subprocess.CompletedProcess[str]:
+def _apt(argv: list[str], cwd: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         argv,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -20,12 +20,12 @@ NAME = "prometheus"
 RELOAD_SECONDS = 30
 
 
-def program(directory: Path, listen: str) -> Program:
+def program(directory: Path, listen: str, binary: Path | None = None) -> Program:
     """How the lab runs Prometheus, in whatever mode; config and data lie in the folder."""
     return Program(
         NAME,
         (
-            str(programs("prometheus") / "prometheus"),
+            str(binary or programs("prometheus") / "prometheus"),
             f"--config.file={directory}/prometheus.yml",
             f"--storage.tsdb.path={directory}/data",
             f"--web.listen-address={listen}",
@@ -41,8 +41,13 @@ def program(directory: Path, listen: str) -> Program:
 class Prometheus(Occupant):
     """A Prometheus for the time of a `with` block."""
 
-    def __init__(self, config: str = EMPTY, workspace: Workspace | None = None) -> None:
-        programs("prometheus")
+    def __init__(
+        self,
+        config: str = EMPTY,
+        workspace: Workspace | None = None,
+        binary: Path | None = None,
+    ) -> None:
+        self._binary = binary or programs("prometheus") / "prometheus"
         self._config = config
         super().__init__(workspace, "prometheus")
         self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -67,7 +72,8 @@ class Prometheus(Occupant):
     def _open(self) -> None:
         self.directory.mkdir()
         self._write(self._config)
-        self._keeper.start(program(self.directory, self.url.removeprefix("http://")))
+        listen = self.url.removeprefix("http://")
+        self._keeper.start(program(self.directory, listen, self._binary))
         self._wait()
 
     def reload(self, config: str | None = None) -> None:

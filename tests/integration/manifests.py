@@ -110,6 +110,27 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         policy(matrix=when({"signal": "StuckRollout", "routes": "Purchase"})),
         r"spec\.matrix\[0\]\.when\[0\]: .*belong to ErrorRate only",
     ),
+    "recording rule as a counter": (
+        policy(signals={"requests": {"metric": "job:http_requests:rate5m"}}),
+        r"spec\.signals\.requests\.metric: .*a recording rule's",
+    ),
+    "errors that are all requests": (
+        policy(signals={"requests": {"metric": "x_total"}, "errors": {"metric": "x_total"}}),
+        r"spec\.signals\.errors: .*selects the series of requests",
+    ),
+    "errors with the matchers of requests": (
+        policy(
+            signals={
+                name: {"metric": "x_total", "matchers": {"team": "a"}}
+                for name in ("requests", "errors")
+            }
+        ),
+        r"spec\.signals\.errors: .*selects the series of requests",
+    ),
+    "no label name": (
+        policy(signals={"requests": {"metric": "x_total", "matchers": {"a b": "c"}}}),
+        r"spec\.signals\.requests\.matchers: .*a label name has letters",
+    ),
     "unknown signal": (
         policy(matrix=when({"signal": "Latency"})),
         r'spec\.matrix\[0\]\.when\[0\]\.signal: Unsupported value: "Latency"',

@@ -15,14 +15,8 @@ from rollback_operator.adapters.prometheus.dialects import (
     untold,
 )
 from rollback_operator.adapters.prometheus.queries import quoted, selector
-from rollback_operator.adapters.prometheus.session import (
-    DEFAULT_LIMITS,
-    Access,
-    Limits,
-    Session,
-    Span,
-    Steps,
-)
+from rollback_operator.adapters.prometheus.session import Session, Span, Steps
+from rollback_operator.adapters.prometheus.transport import DEFAULT_LIMITS, Access, Limits
 from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, control_of

@@ -17,7 +17,7 @@ from rollback_operator.ports import CounterQuery
 
 MOST_SERIES = 50
 SECONDS = 300
-_COUNTERS = "(?i).*(request|response|http|grpc|rpc|error|fail).*(_total|_count)"
+_COUNTERS = ".+(_total|_count)"
 
 
 class Search:
