@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
-from rollback_operator.adapters.prometheus.answers import histograms
+from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.prometheus.native import BOUNDS, Histogram, histogram, rows
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
+from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal, SignalLabels
 from rollback_operator.core.evidence import Evidence, fold
 from rollback_operator.core.model import Control, Counters, Missing, Reading
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, SeriesQuery
 from tests.builders import T0, make_pod
 from tests.provider import POD, Answer, Provider, answer_of, running, series
 
@@ -157,13 +157,66 @@ async def test_a_native_histogram_tells_its_count(
 
 
 def test_a_native_histogram_is_read_whole() -> None:
-    first, _ = histograms(NATIVE)
+    first = histogram(*NATIVE["histograms"][0])
 
     assert (first.time, first.count, first.total) == (T0, 12.0, 1.5398171991460956)
     assert first.buckets == (
         (0.0023226701464896895, 0.002532889755177753, 3.0),
         (-0.001, 0.001, 12.0),
     )
+
+
+def counts(*buckets: tuple[float, float, float]) -> dict[float, float]:
+    found = rows({}, Histogram(T0, sum(one[2] for one in buckets), 0.0, buckets))
+    return {float(labels["le"]): value for labels, value in found}
+
+
+def test_a_native_histogram_is_told_at_bounds_that_never_change() -> None:
+    fine = counts((2**-0.125, 1.0, 4.0), (1.0, 2**0.125, 6.0), (2.0, 4.0, 10.0))
+    assert tuple(fine) == BOUNDS
+    assert fine[1.0] == pytest.approx(4)
+    assert fine[2**0.25] == fine[2.0] == pytest.approx(10)
+    assert fine[4.0] == fine[BOUNDS[-1]] == pytest.approx(20)
+    # A wider bucket is spread evenly over the bounds within it.
+    assert fine[2 * 2**0.5] == pytest.approx(10 + 10 * (2 * 2**0.5 - 2) / 2)
+
+
+def test_what_lies_in_the_zero_bucket_and_beyond_all_bounds_is_counted() -> None:
+    found = counts((-1e-9, 1e-9, 3.0), (1e6, 2e6, 5.0))
+    assert found[BOUNDS[0]] == 3
+    assert found[BOUNDS[-2]] == 3
+    assert found[BOUNDS[-1]] == 8
+
+
+@pytest.mark.parametrize("count", ["NaN", None, "many", []])
+async def test_a_native_histogram_that_is_none_is_malformed(
+    provider: Provider, metrics: PrometheusMetrics, count: Any
+) -> None:
+    raw = {"count": count, "sum": "1", "buckets": []}
+    provider.answer = lambda text: answer_of([{"metric": {}, "histogram": [T0, raw]}])
+    assert reason(await metrics.read_vector(provider.url, "x")) == Reason.ANSWER_MALFORMED
+
+
+async def test_durations_of_a_native_histogram(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    whole = {**NATIVE["histograms"][1][1], "buckets": [[0, "0.5", "1", "40"]]}
+    native = {"metric": {"pod": POD}, "histogram": [T0, whole]}
+    provider.answer = lambda text: answer_of([] if "_bucket" in text else [native])
+    trends = PrometheusTrends(metrics)
+    signal = LatencySignal(metric="rpc_seconds")
+    asked = SeriesQuery(provider.url, "production", (), signal, SignalLabels())
+
+    found = await trends.read_latency(asked, T0)
+    assert isinstance(found, dict)
+    assert found[POD].total == 40
+    assert found[POD].quantile(0.5) == pytest.approx(0.75, rel=0.02)
+    assert found[POD].above(1.0) == 0
+    provider.queries.clear()
+
+    # Once it is known, the classic form is not asked for first.
+    assert isinstance(await trends.read_latency(asked, T0), dict)
+    assert provider.queries == ['sum by (pod) (rpc_seconds{namespace="production"})']
 
 
 async def test_minutes_of_a_native_histogram_are_its_counts(

@@ -313,7 +313,7 @@ class LatencySignal(CounterSignal):
     """A histogram of durations in seconds."""
 
     metric: MetricName = "http_request_duration_seconds"
-    """The histogram's name without `_bucket`."""
+    """The histogram's name without `_bucket`; classic or native."""
     quantile: Annotated[str, Field(max_length=12, pattern=r"^0\.[0-9]{1,6}$")] = "0.99"
     """The share of the requests that is at most so slow."""
 

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from rollback_operator.adapters.prometheus.native import histogram, rows
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalLabels
 from rollback_operator.core.control import Minutes
@@ -22,18 +23,6 @@ Sample = tuple[float, float]
 Vector = list[tuple[Mapping[str, str], float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """One sample of a native histogram."""
-
-    time: float
-    count: float
-    total: float
-    """Sum of what was observed."""
-    buckets: tuple[tuple[float, float, float], ...]
-    """Lower and upper bound, and how many lie between them; only buckets that hold some."""
-
-
 def series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Missing:
     """Read the counters of a range selector's answer; of a native histogram, its count."""
     try:
@@ -42,22 +31,20 @@ def series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Mis
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
 
 
-def is_native(answer: Any) -> bool:
-    """Tell whether an answer that could be read holds native histograms."""
-    return any("histograms" in one for one in answer)
-
-
 def label_names(answer: Any) -> frozenset[str]:
     """Name all labels of the series of an answer that could be read."""
     return frozenset(name for one in answer for name in one["metric"])
 
 
 def vector(answer: Any) -> Vector | Missing:
-    """Read the answer of an instant query: labels and value of each series; a scalar has none."""
+    """Read the answer of an instant query: labels and value of each series; a scalar has none.
+
+    A native histogram is told as a classic one: a count for each bound, with the label `le`.
+    """
     try:
         if answer and not isinstance(answer[0], dict):
             return [({}, float(answer[1]))]
-        return [(_labels(one), float(one["value"][1])) for one in answer]
+        return [row for one in answer for row in _rows(one)]
     except (AttributeError, LookupError, TypeError, ValueError):
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no values")
 
@@ -70,23 +57,19 @@ def vectors(answer: Any) -> dict[float, Vector] | Missing:
             labels = _labels(one)
             for at, value in one.get("values", ()):
                 found.setdefault(float(at), []).append((labels, float(value)))
+            for at, raw in one.get("histograms", ()):
+                found.setdefault(float(at), []).extend(rows(labels, histogram(at, raw)))
     except (AttributeError, LookupError, TypeError, ValueError):
         return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
     return found
 
 
-def histograms(one: Mapping[str, Any]) -> Iterator[Histogram]:
-    """Read the native histograms of one series of a range answer.
-
-    Raises:
-        LookupError, TypeError, ValueError: it has another form.
-    """
-    for at, raw in one.get("histograms", ()):
-        buckets = tuple(
-            (float(lower), float(upper), float(count))
-            for _, lower, upper, count in raw.get("buckets") or ()
-        )
-        yield Histogram(float(at), float(raw["count"]), float(raw["sum"]), buckets)
+def _rows(one: Any) -> Iterator[tuple[Mapping[str, str], float]]:
+    labels = _labels(one)
+    if "histogram" in one:
+        yield from rows(labels, histogram(*one["histogram"]))
+    else:
+        yield labels, float(one["value"][1])
 
 
 def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:

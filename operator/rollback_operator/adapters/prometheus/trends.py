@@ -29,35 +29,48 @@ class PrometheusTrends:
 
     def __init__(self, metrics: Vectors) -> None:
         self._metrics = metrics
+        self._native: set[tuple[str, str, str]] = set()
+        """Metrics that were found to be native histograms."""
 
     async def read_latency(
         self, query: SeriesQuery, at: float
     ) -> Mapping[str, Histogram] | Missing:
         """Read each pod's buckets."""
         pod = query.labels.pod
-        by = f"{quoted(pod)}, le" if pod else "le"
-        text = f"sum by ({by}) ({_select(query, '_bucket')})"
-        found = await self._metrics.read_vector(query.url, text, at)
+        found = await self._buckets(query, pod, "{}", at)
         if isinstance(found, Missing):
             return found
-        return _histograms(found, pod) or _none(query, "_bucket", "spec.signals.latency")
+        return found or _none(query, "_bucket", "spec.signals.latency")
 
     async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
         """Read the increase of the buckets over an hour."""
-        text = f"sum by (le) (increase({_select(query, '_bucket')}[1h]))"
-        found = await self._metrics.read_vector(query.url, text, until)
-        if isinstance(found, Missing):
-            return found
-        return _histograms(found, "").get("", Histogram())
+        found = await self._buckets(query, "", "increase({}[1h])", until)
+        return found if isinstance(found, Missing) else found.get("", Histogram())
 
     async def read_route_latency(
         self, query: SeriesQuery, until: float
     ) -> Mapping[str, Histogram] | Missing:
         """Read the increase of the buckets over an hour, by route."""
-        route = query.labels.route
-        text = f"sum by ({quoted(route)}, le) (increase({_select(query, '_bucket')}[1h]))"
-        found = await self._metrics.read_vector(query.url, text, until)
-        return found if isinstance(found, Missing) else _histograms(found, route)
+        return await self._buckets(query, query.labels.route, "increase({}[1h])", until)
+
+    async def _buckets(
+        self, query: SeriesQuery, by: str, over: str, at: float
+    ) -> dict[str, Histogram] | Missing:
+        """Read a classic histogram, or, where there is none, a native one."""
+        key = query.url, query.namespace, query.signal.metric
+        suffixes = ("", "_bucket") if key in self._native else ("_bucket", "")
+        for suffix in suffixes:
+            labels = [quoted(one) for one in (by, "le" if suffix else "") if one]
+            grouped = f"sum by ({', '.join(labels)})" if labels else "sum"
+            text = f"{grouped} ({over.replace('{}', _select(query, suffix), 1)})"
+            answer = await self._metrics.read_vector(query.url, text, at)
+            if isinstance(answer, Missing):
+                return answer
+            found = _histograms(answer, by)
+            if found:
+                (self._native.discard if suffix else self._native.add)(key)
+                return found
+        return {}
 
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         """Read the highest value of each pod."""
