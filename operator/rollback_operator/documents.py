@@ -88,9 +88,7 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
         str(one) for one in raw if one not in (*_NOT_OURS, "spec")
     )
     try:
-        return Document(
-            RollbackPolicy.model_validate(raw, by_alias=True, by_name=False), unknown=unknown
-        )
+        policy = RollbackPolicy.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         faults = tuple(Fault(field_path(raw, one["loc"]), told(one)) for one in error.errors())
         return Document(None, faults, unknown)
