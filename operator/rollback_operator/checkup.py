@@ -212,10 +212,6 @@ def _sight(survey: Survey) -> Iterator[str]:
             said += f", {_number(len(survey.pods), 'pod') if has_pods else 'no pod label'}"
             said += f", {_number(len(survey.routes), 'route')}, {survey.rate:.2f} requests/s"
             said += f", scraped every {_seconds(step)} s" if step else ""
-        elif facts.series:
-            counted = {(one.pod, one.route) for one in survey.requests.series}
-            known = counted & {(one.pod, one.route) for one in facts.series}
-            said += f", on {len(known)} of {len(counted)} pods and routes"
         yield _fact(name, said)
     routes = sorted(survey.routes.items(), key=lambda one: (-one[1], one[0]))
     for route, rate in routes[:_SHOWN_ROUTES]:

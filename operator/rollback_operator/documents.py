@@ -1,9 +1,8 @@
-"""What a person hands in, JSON or YAML: each fault with its field, keys that nobody knows told.
+"""Policies from files: JSON or YAML, each fault with its field, keys that nobody knows told.
 
 The API server would refuse or drop them later; here all of it is said at once.
 """
 
-import json
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ def read(path: Path, namespace: str) -> tuple[Document, ...]:
         namespace: of a policy that names none.
     """
     try:
-        raw = _parsed(path.read_text())
+        raw = list(yaml.load_all(path.read_text(), Loader=_Loader))
     except OSError as error:
         return (_bad("", f"{path}: {error.strerror or error}"),)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -60,20 +59,13 @@ def read(path: Path, namespace: str) -> tuple[Document, ...]:
     return tuple(_document(one, namespace) for one in found)
 
 
-def _parsed(text: str) -> list[Any]:
-    try:
-        return [json.loads(text)]
-    except ValueError:
-        return list(yaml.load_all(text, Loader=Loader))
-
-
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # either one
+class _Loader(yaml.SafeLoader):
     """YAML as Kubernetes reads it: times stay the text that they are."""
 
 
-Loader.yaml_implicit_resolvers = {
+_Loader.yaml_implicit_resolvers = {
     first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in Loader.yaml_implicit_resolvers.items()
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
@@ -84,30 +76,30 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     metadata = raw.get("metadata")
     if isinstance(metadata, Mapping):
         raw = {**raw, "metadata": {"namespace": namespace, **metadata}}
-    unknown = tuple(unknown_keys(_type_of_spec(), raw.get("spec"), "spec")) + tuple(
+    unknown = tuple(unknown_keys(type_of_spec(), raw.get("spec"), "spec")) + tuple(
         str(one) for one in raw if one not in (*_NOT_OURS, "spec")
     )
     try:
-        policy = RollbackPolicy.model_validate(raw, by_alias=True, by_name=False)
+        return Document(RollbackPolicy.model_validate(raw), unknown=unknown)
     except ValidationError as error:
-        faults = tuple(Fault(field_path(raw, one["loc"]), told(one)) for one in error.errors())
+        faults = tuple(Fault(_path(raw, one["loc"]), _told(one)) for one in error.errors())
         return Document(None, faults, unknown)
-    return Document(policy, unknown=unknown)
 
 
-def _type_of_spec() -> type[BaseModel]:
+def type_of_spec() -> type[BaseModel]:
+    """Give the model of a policy's spec."""
     found = _model_in(RollbackPolicy.model_fields["spec"].annotation)
     assert found is not None
     return found
 
 
-def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
+def unknown_keys(model: type[BaseModel], raw: Any, prefix: str) -> Iterator[str]:
     """Name the keys that a model does not know, at any depth."""
     if not isinstance(raw, Mapping):
         return
     known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
     for key, value in raw.items():
-        path = f"{prefix}.{key}" if prefix else str(key)
+        path = f"{prefix}.{key}"
         if key not in known:
             yield path
             continue
@@ -123,15 +115,15 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """Find the model in a field's type: itself, in a list, or beside None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
+    if get_origin(annotation) in (list, Union, types.UnionType, Annotated):
         found = (_model_in(one) for one in get_args(annotation))
         return next((one for one in found if one is not None), None)
     return None
 
 
-def field_path(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:
+def _path(raw: Any, location: Sequence[int | str]) -> str:
     """Write a field's path; a location may go on to name the alternative that was tried."""
-    path, value = prefix, raw
+    path, value = "", raw
     for part in location:
         if isinstance(value, Mapping) and isinstance(part, str):
             path += f".{part}" if path else part
@@ -144,8 +136,7 @@ def field_path(raw: Any, location: Sequence[int | str], prefix: str = "") -> str
     return path
 
 
-def told(error: Any) -> str:
-    """Say what pydantic found wrong, and what was given."""
+def _told(error: Any) -> str:
     if error["type"] == "missing":
         return "is missing"
     given = error.get("input")

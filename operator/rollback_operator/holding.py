@@ -11,6 +11,7 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, RollbackPolicy
 from rollback_operator.core import holds, notices, status
+from rollback_operator.core.lapses import End
 from rollback_operator.core.model import Deployment
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
 
@@ -57,9 +58,7 @@ class Holder:
             return stands
         return await self._hold(stands, wanted)
 
-    async def end(
-        self, policy: RollbackPolicy, end: holds.End, deployment: Deployment | None
-    ) -> Settled:
+    async def end(self, policy: RollbackPolicy, end: End, deployment: Deployment | None) -> Settled:
         """Let a policy's rollout go, if it holds one."""
         known = policy.status.hold
         if known is not None and known.is_open:

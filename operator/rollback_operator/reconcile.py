@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.core import holds, notices, plan, schedule, status
+from rollback_operator.core import holds, lapses, notices, plan, schedule, status
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
@@ -32,6 +32,7 @@ from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
+from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.holding import Holder
@@ -115,7 +116,7 @@ class Reconciler:
 
     async def _settled(self, case: plan.Case, now: datetime) -> plan.Case:
         """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
-        wanted = holds.wanted_hold(holds.Facts(case, control_hashes(case)), now)
+        wanted = holds.wanted_hold(Facts(case, control_hashes(case)), now)
         deployment = case.workload.deployment
         settled = await self.holder.settle(case.policy, wanted, deployment)
         if settled.deployment != deployment:
@@ -130,7 +131,7 @@ class Reconciler:
         self._end_watch(policy.key)
         # Another policy's target may be held by that one.
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
-        end = holds.End(Reason(why.reason), why.message)
+        end = lapses.End(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
         carried = await self._carry_open(policy.key, why)
         if policy.metadata.deletion_timestamp is not None:
@@ -321,7 +322,7 @@ class Reconciler:
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
-        end = holds.End(Reason.INVALID_SPEC, policy.message)
+        end = lapses.End(Reason.INVALID_SPEC, policy.message)
         settled = await self.holder.end(policy.shell, end, None)
         generation, old = policy.metadata.generation, settled.policy.status
         new = status.next_status(old, status.Seen(said), generation, self.clock())

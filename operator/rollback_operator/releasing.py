@@ -14,7 +14,8 @@ from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.core.holds import End, is_on_record
+from rollback_operator.core.holds import is_on_record
+from rollback_operator.core.lapses import End
 from rollback_operator.holding import Holder
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.projections import is_held

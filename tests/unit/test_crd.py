@@ -18,6 +18,8 @@ from rollback_operator.api.crd import (
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
+    Finding,
+    Investigation,
     MatrixCondition,
     MatrixRule,
     Outcome,
@@ -205,7 +207,14 @@ def filled_policy() -> RollbackPolicy:
         opened=at(0),
     )
     held = make_hold(released_time=at(40), release_reason="SuspicionFaded", release_message="faded")
-    status = next_status(RollbackPolicyStatus(hold=held), seen, 3, at(10))
+    found = Investigation(
+        severity="P3",
+        release="release-v2",
+        since=at(5),
+        findings=[Finding(name="restarts", message="none")],
+    )
+    before = RollbackPolicyStatus(hold=held, investigation=found)
+    status = next_status(before, seen, 3, at(10))
     return make_policy().model_copy(update={"status": status})
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from rollback_operator.documents import Document, read
 
@@ -74,19 +72,6 @@ def test_keys_that_no_field_has_are_told_at_any_depth(tmp_path: Path) -> None:
         "spec.matrix[0].when[0].treshold",
         "extra",
     }
-
-
-def test_a_field_by_another_name_is_none(tmp_path: Path) -> None:
-    (found,) = read_text(tmp_path, GOOD.replace("targetRef", "target_ref"))
-    assert [one.path for one in found.faults] == ["spec.targetRef"]
-    assert found.unknown == ("spec.target_ref",)
-
-
-def test_json_is_read_as_it_is(tmp_path: Path) -> None:
-    policy = {**yaml.safe_load(GOOD), "metadata": {"name": "a/b\t\u00e9"}}
-    (found,) = read_text(tmp_path, json.dumps(policy, indent="\t"))
-    assert found.policy is not None
-    assert found.policy.metadata.name == "a/b\t\u00e9"
 
 
 def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ A key that this version does not know is ignored and told: a file may be newer t
 """
 
 import json
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
-
-from rollback_operator.documents import Loader, field_path, told
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,11 +39,21 @@ def read_file(path: Path) -> Any:
     except ValueError:
         pass  # then it is YAML, of which JSON is nearly a part
     try:
-        return yaml.load(text, Loader=Loader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise BadFileError("", f"{path} is neither JSON nor YAML: {error}") from None
-    except (ValueError, RecursionError) as error:  # a date that is none, brackets without end
+    except ValueError as error:  # a date that is none
         raise BadFileError("", f"{path} cannot be read: {error}") from None
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # either one
+    """YAML as Kubernetes reads it: times stay the text that they are."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
 
 def parsed(model: type[Model], raw: Any, prefix: str = "") -> Model:
@@ -56,10 +65,67 @@ def parsed(model: type[Model], raw: Any, prefix: str = "") -> Model:
     if not isinstance(raw, Mapping):
         raise BadFileError(prefix, f"must be an object, not {_kind(raw)}")
     try:
-        return model.model_validate(raw, by_alias=True, by_name=False)
+        return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadFileError(field_path(raw, first["loc"], prefix), told(first)) from None
+        raise BadFileError(_path(prefix, raw, first["loc"]), _told(first)) from None
+
+
+def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
+    """Name the keys that a model does not know, at any depth."""
+    if not isinstance(raw, Mapping):
+        return
+    known = {
+        name: field.annotation
+        for own, field in model.model_fields.items()
+        for name in (own, field.alias or own)
+    }
+    for key, value in raw.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if key not in known:
+            yield path
+            continue
+        inner = _model_in(known[key])
+        if inner is None:
+            continue
+        if isinstance(value, list):
+            for index, one in enumerate(value):
+                yield from unknown_keys(inner, one, f"{path}[{index}]")
+        else:
+            yield from unknown_keys(inner, value, path)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Find the model in a field's type: itself, in a list, or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
+        found = (_model_in(one) for one in get_args(annotation))
+        return next((one for one in found if one is not None), None)
+    return None
+
+
+def _path(prefix: str, raw: Any, location: tuple[int | str, ...]) -> str:
+    """Write a field's path; a location goes on to name the alternative of a type that was tried."""
+    path, value = prefix, raw
+    for part in location:
+        if isinstance(value, Mapping) and isinstance(part, str):
+            path += f".{part}" if path else part
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            path += f"[{part}]"
+            value = value[part] if part < len(value) else None
+        else:
+            break
+    return path
+
+
+def _told(error: Any) -> str:
+    if error["type"] == "missing":
+        return "is missing"
+    given = error.get("input")
+    shown = "" if isinstance(given, dict | list) else f" (it is {given!r})"
+    return f"{error['msg']}{shown}"
 
 
 def _kind(value: Any) -> str:

@@ -1,20 +1,16 @@
 """Both revisions' counts, and what the old one's past allows: what a judgement is made from."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Control, RouteControl
-from rollback_operator.core.sequential import MINUTE_SECONDS
 from rollback_operator.core.verdict import Thresholds
 
 LEAST_REQUESTS = 20
 LEAST_CEILING = 0.01
 CEILING_TIMES = 3.0
 MOST_CEILING = 0.9
-_START = attrgetter("start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +53,18 @@ def total(increments: Iterable[Increment]) -> tuple[float, float]:
 
 
 def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
-    """List (start, requests, errors) in time order, what begins within a minute as one.
-
-    That is as fine as counts are begun anew (sequential.py), and an hour has many increments.
-    """
-    minutes: list[list[float]] = []
-    minute, until = [0.0, 0.0, 0.0], -math.inf
-    for one in sorted(increments, key=_START):
-        if one.start < until:
-            minute[1] += one.requests
-            minute[2] += one.errors
+    """List (start, requests, errors) in time order, pods that begin in the same second as one."""
+    found: dict[int, list[float]] = {}
+    for one in increments:
+        second = int(one.start)
+        known = found.get(second)
+        if known is None:
+            found[second] = [one.start, one.requests, one.errors]
         else:
-            minute, until = [one.start, one.requests, one.errors], one.start + MINUTE_SECONDS
-            minutes.append(minute)
-    return [(start, requests, errors) for start, requests, errors in minutes]
+            known[0] = min(known[0], one.start)
+            known[1] += one.requests
+            known[2] += one.errors
+    return sorted((start, requests, errors) for start, requests, errors in found.values())
 
 
 def ceiling(control: Control, route: str | None) -> float:

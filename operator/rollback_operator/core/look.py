@@ -14,6 +14,7 @@ from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes, opened
 from rollback_operator.core.plan import Case
+from rollback_operator.core.rollout import Facts
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
 
@@ -86,14 +87,15 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     if decision.plan is not None:
         entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)
         case = replace(case, ledger=entries)
-    facts = holds.Facts(case, watch.control_hashes, decision, _proof(case, watch, question, now))
+    odds = 0.0
+    if holds.needs_proof(policy, decision):
+        odds = _proof(case, watch, question, now)
+    facts = Facts(case, watch.control_hashes, decision, odds)
     return Look(case, question, verdict, decision, holds.wanted_hold(facts, now))
 
 
 def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float:
-    """Compute the odds that a staged release is no worse; 0 where none is staged."""
-    if not holds.is_staged(case.policy):
-        return 0.0
+    """Compute the odds that the release is no worse than the old pods."""
     arms = arms_of(watch, case.workload, question, now.timestamp())
     margin = proof.margin_of(case.policy.spec.matrix)
     return proof.no_worse(arms, question.purchase_routes, margin)

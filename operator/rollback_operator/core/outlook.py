@@ -18,6 +18,7 @@ from rollback_operator.core.sequential import wilson_lower
 from rollback_operator.core.survey import Survey
 
 FAULTS = (1.0, 0.20, 0.05)
+POD_METRICS_SECONDS = 0.5
 MOST_REQUESTS = 10_000_000
 
 
@@ -36,7 +37,7 @@ class Outlook:
     by_prometheus: Reach
     """Where no old pod is left: against the last hour."""
     by_pods: Reach | None
-    """... with the pods' own metrics; None: series tell no pod, or they are not read."""
+    """... with the pods' own metrics; None: series tell no pod."""
     beside_old_pods: Reach | None
     """Where the new pods have half of the requests; None: series tell no pod."""
 
@@ -52,8 +53,7 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
     # The odds are shared out among all that is judged.
     odds = float(spec.safety.bad_odds) * (1 + len(purchase))
     prometheus = Sampling(survey.interval or 15.0)
-    every = spec.pod_metrics.every_milliseconds / 1000
-    pods = Sampling(every, discovery=every)
+    pods = Sampling(POD_METRICS_SECONDS, discovery=POD_METRICS_SECONDS)
     for route in (None, *purchase):
         rate = survey.rate if route is None else routes[route]
         traffic = _traffic(survey, route, rate)
@@ -63,7 +63,6 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
             history = max(against_history(fault, traffic, odds), least)
             beside = max(against_old_pods(fault, traffic, odds), least)
             told = bool(spec.signals.labels.pod)
-            is_read = told and every > 0
             half = Traffic(rate / 2, traffic.error_rate, traffic.worst_minute, traffic.pods)
             yield Outlook(
                 route=route,
@@ -72,7 +71,7 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
                 severity=rule.severity if rule else "",
                 within_seconds=rule.within_seconds if rule else None,
                 by_prometheus=reach(history, fault, traffic, prometheus),
-                by_pods=reach(history, fault, traffic, pods) if is_read else None,
+                by_pods=reach(history, fault, traffic, pods) if told else None,
                 beside_old_pods=reach(beside, fault, half, prometheus) if told else None,
             )
 

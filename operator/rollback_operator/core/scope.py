@@ -42,7 +42,7 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
         scopes: how many scopes are judged: the odds are shared out among them.
     """
     new = without_warm_up(on(arms.new, route), arms.starts)
-    begin = min([one.start for one in new], default=0.0)
+    begin = min((one.start for one in new), default=0.0)
     old = [one for one in on(arms.old, route) if one.end > begin] if new else []
     compared = [
         _Compared(
@@ -87,8 +87,8 @@ class _Tally:
 
 def _tally(counted: Sequence[Increment], since: float) -> _Tally:
     new = [one for one in counted if one.end > since]
-    failed = [one.end for one in new if one.errors > 0]
-    return _Tally(new, *total(new), doubts.by_pod(new), min(failed, default=None))
+    first_bad = min((one.end for one in new if one.errors > 0), default=None)
+    return _Tally(new, *total(new), doubts.by_pod(new), first_bad)
 
 
 def without_warm_up(

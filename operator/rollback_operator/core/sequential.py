@@ -87,12 +87,40 @@ def against_ceiling(
     """
     weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
     none = [0.0] * len(weights)
-    parts = []
-    for start, requests, errors in counts:
-        passed = max(0.0, requests - errors)
-        scores = [failed * errors + success * passed for failed, success in weights]
-        parts.append(_Part(start, requests, errors, scores, none))
+    parts = [
+        _Part(
+            minute.start,
+            minute.requests,
+            minute.errors,
+            [failed * minute.errors + passed * minute.passed for failed, passed in weights],
+            none,
+        )
+        for minute in _counted_by_minute(counts)
+    ]
     return _best_count(parts, 1.0, enough)
+
+
+@dataclass(slots=True)
+class _Minute:
+    start: float
+    requests: float
+    errors: float
+    passed: float
+
+
+def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[_Minute]:
+    """Add counts up before they are scored: the score is linear, an hour has many of them."""
+    minutes: list[_Minute] = []
+    for start, requests, errors in counts:
+        passed = requests - errors if requests > errors else 0.0
+        if not minutes or start >= minutes[-1].start + MINUTE_SECONDS:
+            minutes.append(_Minute(start, requests, errors, passed))
+        else:
+            minute = minutes[-1]
+            minute.requests += requests
+            minute.errors += errors
+            minute.passed += passed
+    return minutes
 
 
 class _Part(NamedTuple):
@@ -137,26 +165,20 @@ def _weights(rate: float, ceiling: float) -> tuple[float, float]:
 def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
     if not parts:
         return Odds(0.0, 0.0)
-    counts: list[tuple[float, float, float, float]] = []
+    counts: list[tuple[float, _Part]] = []
     minutes = _by_minute(parts)
-    requests = errors = 0.0
-    scores = [0.0] * len(EFFECTS)
     for number in range(len(minutes), 0, -1):
-        minute = minutes[number - 1]
-        requests += minute.requests
-        errors += minute.errors
-        raw = 0.0
-        for index, (score, border) in enumerate(zip(minute.scores, minute.border, strict=True)):
-            scores[index] += score
-            raw += math.exp(min(_MAX_EXPONENT, (scores[index] + border) / phi))
+        count = minutes[number - 1]
+        count = count.joined(counts[-1][1]) if counts else count
+        scores = _added(count.scores, count.border)
+        raw = sum(math.exp(min(_MAX_EXPONENT, one / phi)) for one in scores) / len(scores)
         # The j-th count spends 6 / (pi j)^2 of alpha; the first one gets nearly all that matters.
-        odds = raw / len(scores) * 6 / (math.pi * number) ** 2
-        counts.append((odds, requests, errors, minute.start))
-    best = max(count[0] for count in counts)
+        counts.append((raw * 6 / (math.pi * number) ** 2, count))
+    best = max(odds for odds, _ in counts)
     # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
-    proving = [count for count in counts if count[0] >= min(best, enough)]
-    worst = max(proving, key=lambda one: wilson_lower(one[1], one[2]))
-    return Odds(best, worst[3])
+    proving = [count for odds, count in counts if odds >= min(best, enough)]
+    worst = max(proving, key=lambda one: wilson_lower(one.requests, one.errors))
+    return Odds(best, worst.start)
 
 
 def _by_minute(parts: Sequence[_Part]) -> list[_Part]:

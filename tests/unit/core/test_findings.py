@@ -13,7 +13,6 @@ from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     MatrixCondition,
     MatrixRule,
-    PodMetricsSpec,
     SignalLabels,
     SignalsSpec,
 )
@@ -432,13 +431,6 @@ def test_without_a_pod_label_there_is_no_comparison_and_no_pod_to_ask() -> None:
     survey = make_survey(policy=with_signals(**NO_POD), requests=requests(*counted(4.0, pods=[""])))
     found = cell(survey, 0.2)
     assert (found.by_pods, found.beside_old_pods) == (None, None)
-
-
-def test_pods_are_read_as_often_as_the_policy_says() -> None:
-    slow = make_policy(pod_metrics=PodMetricsSpec(every_milliseconds=5000))
-    assert cell(make_survey(policy=slow), 1.0).by_pods.mean > cell(make_survey(), 1.0).by_pods.mean
-    alone = make_policy(pod_metrics=PodMetricsSpec(every_milliseconds=0))
-    assert cell(make_survey(policy=alone), 1.0).by_pods is None
 
 
 def test_without_traffic_there_is_no_outlook() -> None:

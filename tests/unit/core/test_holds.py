@@ -25,9 +25,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import holds
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.holds import Facts, wanted_hold
+from rollback_operator.core.holds import wanted_hold
+from rollback_operator.core.lapses import End
 from rollback_operator.core.model import Owner, Workload
 from rollback_operator.core.plan import Refusal
+from rollback_operator.core.rollout import Facts
 from tests.builders import (
     at,
     make_case,
@@ -120,6 +122,7 @@ NEVER: dict[str, dict[str, Any]] = {
     "nothing speaks against it": {"decision": UNSURE},
     "odds below a suspicion": {"decision": LESS},
     "it is undone": {"decision": UNDONE},
+    "a little worse only": {"proof": 100.0},
     "the matrix asks for no undo": {"decision": TOLD_ONLY},
     "turned off": {"safety": SafetySpec(pause_on_suspicion=False)},
     "not judged": {"decision": None},
@@ -190,6 +193,8 @@ GOES_ON: dict[str, tuple[Decision | None, Hold, dict[str, Any]]] = {
     ),
     "staged, not proved": (UNSURE, STAGE, {"proof": 99.0}),
     "staged, suspected": (SUSPECT, STAGE, {"proof": 1e6}),
+    "suspected, nearly proved": (SUSPECT, SUSPICION, {"proof": 99.0}),
+    "bad and refused, whatever is proved": (REFUSED, SUSPICION, {"proof": 1e6}),
     "staged, no data": (NO_DATA, STAGE, {}),
     "staged, a new pod is not ready": (
         UNSURE,
@@ -214,6 +219,8 @@ def test_a_hold_goes_on(row: tuple[Decision | None, Hold, dict[str, Any]]) -> No
 OFF = SafetySpec(pause_on_suspicion=False)
 ENDS: dict[str, tuple[Decision | None, Hold, dict[str, Any], Reason]] = {
     "faded": (UNSURE, SUSPICION, {}, Reason.SUSPICION_FADED),
+    "a little worse only": (SUSPECT, SUSPICION, {"proof": 100.0}, Reason.SUSPICION_FADED),
+    "its errors have ceased": (UNMET, SUSPICION, {"proof": 100.0}, Reason.SUSPICION_FADED),
     "proved": (UNSURE, STAGE, {"proof": 100.0}, Reason.PROVED_NO_WORSE),
     "bad, and only told": (TOLD_ONLY, SUSPICION, {}, Reason.NO_ROLLBACK_WANTED),
     "staged, bad, and only told": (TOLD_ONLY, STAGE, {}, Reason.NO_ROLLBACK_WANTED),
@@ -293,6 +300,14 @@ def test_a_hold_ends(row: tuple[Decision | None, Hold, dict[str, Any], Reason]) 
     assert found.release_message
 
 
+def test_the_proof_is_asked_for_where_it_bears_on_a_hold() -> None:
+    over = ended(HoldReason.STAGE, Reason.PROVED_NO_WORSE, 10)
+
+    assert holds.needs_proof(with_hold(STAGE), UNSURE)
+    assert holds.needs_proof(with_hold(None), SUSPECT)
+    assert not holds.needs_proof(with_hold(over), UNSURE)
+
+
 def test_what_is_suspected_at_the_end_of_a_stage_stays_paused() -> None:
     found = wanted(SUSPECT, STAGE, now=at(140), **STAGED)
 
@@ -322,7 +337,7 @@ def test_a_suspicion_that_returns_has_only_the_time_that_is_left() -> None:
 
     assert found is not None
     assert (found.earlier_seconds, found.until_time) == (100, at(400))
-    again = holds.let_go(found, holds.End(Reason.SUSPICION_FADED, "faded"), at(390))
+    again = holds.let_go(found, End(Reason.SUSPICION_FADED, "faded"), at(390))
     third = wanted(SUSPECT, again, rolling(), now=at(500))
     assert third is not None
     assert (third.earlier_seconds, third.until_time) == (290, at(510))
