@@ -561,6 +561,18 @@ async def test_the_end_of_a_series_as_victoriametrics_tells_it(
     assert found.requests[0].samples == ((T0, 10.0), (T0 + 5, 12.0))
 
 
+async def test_a_mark_of_an_end_alone_takes_no_other_series_with_it(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    gone = with_status("404", (T0 + 10, "NaN"))
+    provider.answer = store(http_requests_total=[gone, with_status("200", (T0 + 10, "12"))])
+    found = counters(await metrics.read(query(provider), 60))
+    assert [one.samples for one in found.requests] == [((T0 + 10, 12.0),)]
+
+    provider.answer = store(http_requests_total=[gone])
+    assert reason(await metrics.read(query(provider), 60)) == Reason.NOT_A_NUMBER
+
+
 async def test_a_counter_that_has_become_nan_is_told(
     provider: Provider, metrics: PrometheusMetrics
 ) -> None:

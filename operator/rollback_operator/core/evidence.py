@@ -87,20 +87,30 @@ class Evidence:
 def usable(series: Iterable[CounterSeries]) -> tuple[CounterSeries, ...] | Missing:
     """Leave out what was no number once; what is none now leaves nothing to judge from.
 
-    One such value after good ones is left out: so VictoriaMetrics tells that a series has ended.
+    One such value, alone or after good ones, is left out beside other series: so VictoriaMetrics
+    tells that a series has ended.
     """
-    found = []
+    found, ended = [], []
     for one in series:
         samples = tuple(sample for sample in one.samples if is_count(sample[1]))
-        if one.samples and not any(is_count(value) for _, value in one.samples[-2:]):
-            labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
-            return Missing(
-                Reason.NOT_A_NUMBER,
-                f"series {labels} holds a value that no counter has (NaN, infinite, negative or "
-                "beyond counting)",
-            )
-        found.append(one if len(samples) == len(one.samples) else replace(one, samples=samples))
+        if not samples and len(one.samples) == 1:
+            ended.append(one)
+        elif one.samples and not any(is_count(value) for _, value in one.samples[-2:]):
+            return _no_count(one)
+        else:
+            found.append(one if len(samples) == len(one.samples) else replace(one, samples=samples))
+    if ended and not any(one.samples for one in found):
+        return _no_count(ended[0])
     return tuple(found)
+
+
+def _no_count(one: CounterSeries) -> Missing:
+    labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
+    return Missing(
+        Reason.NOT_A_NUMBER,
+        f"series {labels} holds a value that no counter has (NaN, infinite, negative or beyond "
+        "counting)",
+    )
 
 
 def is_count(value: float) -> bool:
