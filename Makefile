@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction bench-detection clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,10 +70,13 @@ generate: install ## write the CRDs and docs/api.md from the models
 verify: generate ## fail if a generated file was not committed
 	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/crds docs/api.md
 
-bench: bench-reaction ## all benchmarks
+bench: bench-reaction bench-detection ## all benchmarks
 
 bench-reaction: install ## first failed request -> undo sent, in scrape intervals -> bench/results/reaction.json
 	@$(BIN)/python -m bench.reaction
+
+bench-detection: install ## right and wrong verdicts on 12,000 seeded releases -> bench/results/detection.json (hours; resumes)
+	@$(BIN)/python -m bench.detection run
 
 clean: demo-down ## remove what make has made here; the lab's builds in ~/.cache stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist wheels

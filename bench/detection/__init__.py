@@ -1,0 +1,1 @@
+"""How well releases are judged: seeded scenarios with known truth, and what was decided on them."""

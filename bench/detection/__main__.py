@@ -1,0 +1,95 @@
+"""The detection bench.
+
+    python -m bench.detection run [--small] [--development] [--jobs 2] [--fresh]
+    python -m bench.detection explain '<scenario line>'
+    python -m bench.detection wrong
+
+`run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
+and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
+scenario look by look. `wrong` lists the decisions that were wrong, the most harmful first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.detection import families, figures, records, report
+from bench.detection.explain import explain
+from bench.detection.scenario import parse
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+DEVELOPMENT = 0
+EACH = 200
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.detection", description=__doc__)
+    commands = parser.add_subparsers(required=True, dest="command")
+    run = commands.add_parser("run")
+    run.add_argument("--small", action="store_true", help="200 scenarios")
+    run.add_argument("--part", type=int, help="only so many, mixed as all are")
+    run.add_argument("--development", action="store_true", help="seeds for development")
+    run.add_argument("--fresh", action="store_true", help="forget what has been run")
+    run.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    run.add_argument("--output", type=Path, default=RESULTS)
+    commands.add_parser("explain").add_argument("line")
+    commands.add_parser("wrong").add_argument(
+        "runs", type=Path, nargs="?", default=RESULTS / "detection.runs.jsonl"
+    )
+    arguments = parser.parse_args(argv)
+    match arguments.command:
+        case "explain":
+            explain(parse(arguments.line))
+        case "wrong":
+            _wrong(arguments.runs)
+        case _:
+            _run(arguments, " ".join(argv))
+    return 0
+
+
+def _run(arguments: argparse.Namespace, said: str) -> None:
+    counts = families.SMALL if arguments.small else families.FULL
+    first = DEVELOPMENT if arguments.development else families.REPORTED
+    runs: Path = arguments.output / "detection.runs.jsonl"
+    if arguments.fresh:
+        runs.unlink(missing_ok=True)
+    began = datetime.now(UTC)
+    found: list[records.Record] = []
+    chosen = families.scenarios(counts, first)[: arguments.part]
+    for one in records.run(chosen, arguments.jobs, runs):
+        found.append(one)
+        if len(found) % EACH == 0:
+            print(f"{len(found)} judged", flush=True)
+    made = {
+        "command": f"python -m bench.detection {said}",
+        "began": began.isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "firstSeed": first,
+        **figures.summary(found),
+    }
+    (arguments.output / "detection.json").write_text(json.dumps(made, indent=1) + "\n")
+    text = report.markdown(made)
+    (arguments.output / "detection.md").write_text(text)
+    (arguments.output / "detection.svg").write_text(report.plot(found))
+    print(text)
+
+
+def _wrong(runs: Path) -> None:
+    for one in figures.wrong([records.read(line) for line in runs.read_text().splitlines()]):
+        outcome = one.outcome
+        print(one.scenario.line())
+        print(
+            f"  true {one.truth} {one.scenario.severity}, decided {figures.decision(one)} "
+            f"{figures.given(one)} at {outcome.rolled_back or outcome.told}; limit {one.limit}; "
+            f"{outcome.reason} {outcome.refusal} {outcome.message}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

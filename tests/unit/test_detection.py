@@ -1,0 +1,123 @@
+"""200 fixed scenarios, judged as the operator would: what must never happen, and what must.
+
+The same scenarios in every run. `python -m bench.detection explain LINE` shows one look by look;
+the figures over thousands are made by `make bench-detection`.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+
+from bench.detection import families
+from bench.detection.figures import decision, given
+from bench.detection.judged import judge_world
+from bench.detection.limits import is_undecidable, limit, truth
+from bench.detection.records import Record
+from bench.detection.scenario import BOTH_FAIL, Confounder, Fault, Truth
+from bench.detection.world import build
+
+PLAIN, CONFOUNDED, BAD, BESIDE, MILD = range(5)
+FAMILY = 100_000
+KNOWN_BOTH_FAIL = 4
+"""Environment faults that are still taken for the release's."""
+KNOWN_MISSED = 4
+"""Bad releases that are still missed."""
+
+
+@cache
+def judged(family: int) -> Sequence[Record]:
+    """A family's scenarios with what was decided."""
+    chosen = [one for one in families.fixed() if one.seed % families.FIXED // FAMILY == family]
+    found = []
+    for scenario in chosen:
+        world = build(scenario)
+        cast = world.cast
+        found.append(
+            Record(
+                scenario,
+                truth(world),
+                limit(world),
+                judge_world(world),
+                cast.first_request,
+                cast.last_old,
+                is_undecidable(world),
+            )
+        )
+    return found
+
+
+def lines(records: Sequence[Record]) -> list[str]:
+    return [one.scenario.line() for one in records]
+
+
+def test_no_healthy_release_is_rolled_back() -> None:
+    assert len(judged(PLAIN)) == 80
+    assert lines([one for one in judged(PLAIN) if one.is_rolled_back]) == []
+    assert {decision(one) for one in judged(PLAIN)} <= {"Nothing", "NoVerdict"}
+
+
+def test_a_healthy_release_with_traffic_gets_a_verdict() -> None:
+    # Without a single error in the hour before, 'no errors' and 'no such metric' look the same.
+    busy = [one for one in judged(PLAIN) if one.scenario.rps >= 5 and one.scenario.base]
+    assert len(busy) > 20
+    assert lines([one for one in busy if one.outcome.final == "NoVerdict"]) == []
+
+
+def test_what_fails_on_both_revisions_is_rolled_back_only_if_no_sample_tells() -> None:
+    both = [one for one in judged(CONFOUNDED) if one.scenario.confounder in BOTH_FAIL]
+    assert len(both) == 18
+    wrong = [one for one in both if one.is_rolled_back and not one.is_undecidable]
+    assert len(lines(wrong)) <= KNOWN_BOTH_FAIL
+
+
+def test_no_other_confounder_alone_leads_to_a_rollback() -> None:
+    others = [
+        one
+        for one in judged(CONFOUNDED)
+        if one.scenario.confounder not in BOTH_FAIL and one.truth is Truth.NO_ROLLBACK
+    ]
+    assert len(others) == 33
+    assert lines([one for one in others if one.is_rolled_back]) == []
+
+
+@pytest.mark.parametrize("row", [Confounder.FLAPPING, Confounder.NO_WAY_BACK])
+def test_where_going_back_is_no_use_nothing_is_rolled_back(row) -> None:
+    mine = [one for one in judged(CONFOUNDED) if one.scenario.confounder is row]
+    assert len(mine) == 3
+    assert lines([one for one in mine if one.is_rolled_back]) == []
+
+
+def test_a_bad_release_is_taken_back_if_that_can_be_known() -> None:
+    wanted = [one for one in (*judged(BAD), *judged(BESIDE)) if can_be_known(one)]
+    assert len(wanted) == 37
+    missed = [one for one in wanted if not one.is_rolled_back]
+    assert len(lines(missed)) <= KNOWN_MISSED
+
+
+def can_be_known(one: Record) -> bool:
+    """Whether the limit leaves the judge three times as long within the short horizon."""
+    if one.truth is not Truth.ROLLBACK or one.limit is None:
+        return False
+    return one.limit.since + 3 * one.limit.floored <= one.scenario.horizon
+
+
+def test_no_bad_release_is_taken_back_before_its_fault_begins() -> None:
+    early = [
+        one
+        for one in (*judged(BAD), *judged(BESIDE))
+        if one.limit and one.is_rolled_back and (one.outcome.rolled_back or 0) < one.limit.since
+    ]
+    assert lines(early) == []
+
+
+def test_a_severity_is_never_overstated() -> None:
+    taken = [one for one in (*judged(BAD), *judged(BESIDE)) if one.is_rolled_back]
+    over = [one for one in taken if given(one) < one.scenario.severity]
+    assert lines(over) == []
+
+
+def test_nothing_is_rolled_back_for_a_few_errors() -> None:
+    few = [one for one in judged(MILD) if one.scenario.fault is Fault.ERRORS]
+    assert few
+    assert lines([one for one in few if one.is_rolled_back]) == []
