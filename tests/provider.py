@@ -118,6 +118,6 @@ def answer_of(result: Any, **envelope: Any) -> Answer:
     return Answer(json.dumps(data).encode())
 
 
-def series(*values: tuple[float, str], **labels: Any) -> dict[str, Any]:
+def series(*values: tuple[float, Any], **labels: Any) -> dict[str, Any]:
     metric = {"pod": POD, "route": "/buy", "instance": "10.0.0.1:8080", "job": "pods", **labels}
     return {"metric": metric, "values": [list(one) for one in values]}

@@ -108,7 +108,11 @@ class Surveyor:
         signals, found = policy.spec.signals, []
         if asked & {SignalName.LATENCY_RATIO, SignalName.LATENCY}:
             read = await self.trends.read_latency(_series(query, signals.latency), now)
-            found.append(SlowFacts("spec.signals.latency", signals.latency.metric, _pods_of(read)))
+            instead = ""
+            if isinstance(read, Missing):
+                instead = await Search(self.metrics, query).summary(signals.latency)
+            metric = signals.latency.metric
+            found.append(SlowFacts("spec.signals.latency", metric, _pods_of(read), instead))
         if SignalName.MEMORY_GROWTH in asked:
             gauge = await self.trends.read_gauge(_series(query, signals.memory), now)
             found.append(SlowFacts("spec.signals.memory", signals.memory.metric, _pods_of(gauge)))

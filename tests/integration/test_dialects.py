@@ -285,6 +285,19 @@ def test_check_finds_what_is_right(
     assert p1["byPrometheus"]["meanSeconds"] < 10
 
 
+def test_check_knows_a_summary(prometheus: Prometheus, tmp_path: Path) -> None:
+    latency = "    latency: {metric: rpc_seconds, quantile: '0.5'}\n    purchaseRoutes"
+    rule = """  - severity: P3
+    when: [{signal: Latency, above: "1"}]
+    response: Report
+"""
+    text = POLICY.replace("    purchaseRoutes", latency) + rule
+    _, found = check(tmp_path, prometheus.url, text)
+
+    (told,) = [one for one in found["findings"] if one["field"] == "spec.signals.latency"]
+    assert 'max(rpc_seconds{namespace="production",quantile=~"0\\\\.50*"})' in told["remedy"]
+
+
 WRONG = {
     "metric": ("durations_seconds", "duration_seconds", "requests", "durations_seconds_count"),
     "namespace": ("ce: production", "ce: staging", "requests", "namespace=production only"),

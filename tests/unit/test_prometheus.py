@@ -109,7 +109,9 @@ async def test_the_clock_is_read(provider: Provider, metrics: PrometheusMetrics)
     assert await metrics.read_clock(provider.url) == T0 + 0.25
 
 
-@pytest.mark.parametrize("result", [[], {}, None, [1], ["x", "y"], [0, None], [0, "NaN"]], ids=str)
+@pytest.mark.parametrize(
+    "result", [[], {}, None, [1], ["x", "y"], [0, None], [0, "NaN"], [0, 10**400]], ids=repr
+)
 async def test_a_clock_that_is_no_number(
     provider: Provider, metrics: PrometheusMetrics, result: Any
 ) -> None:
@@ -144,6 +146,11 @@ NOTHINGS = {
     "no values": (answer_of([{"metric": {}}]), Reason.ANSWER_MALFORMED, ""),
     "no pairs": (answer_of([{"metric": {}, "values": [[1]]}]), Reason.ANSWER_MALFORMED, ""),
     "labels no object": (answer_of([{"metric": [], "values": []}]), Reason.ANSWER_MALFORMED, ""),
+    "a number without end": (
+        answer_of([series((T0, 10**400))]),
+        Reason.ANSWER_MALFORMED,
+        "",
+    ),
     "no number": (answer_of([series((T0, "many"))]), Reason.ANSWER_MALFORMED, ""),
     "NaN": (answer_of([series((T0, "NaN"))]), Reason.NOT_A_NUMBER, POD),
     "infinite": (answer_of([series((T0, "+Inf"))]), Reason.NOT_A_NUMBER, POD),

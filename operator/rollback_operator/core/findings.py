@@ -85,7 +85,10 @@ def _slow(survey: Survey) -> Iterator[Finding]:
                 Level.WARNING,
                 facts.path,
                 f"{facts.found.reason}: {facts.found.message}",
-                "name what there is, or take the conditions that need it out of spec.matrix",
+                "name what there is, or take the conditions that need it out of spec.matrix"
+                if not facts.instead
+                else f"{facts.what} is a summary, whose quantiles cannot be added up over pods and "
+                f"time: watch it by signal Query with query: '{facts.instead}' and above: seconds",
             )
 
 

@@ -50,6 +50,8 @@ class SlowFacts:
     """The metric, or the query."""
     found: Missing | str
     """What was read, in words."""
+    instead: str = ""
+    """A query that would tell as much, where it is a summary."""
 
 
 @dataclass(frozen=True, slots=True)

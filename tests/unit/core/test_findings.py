@@ -321,6 +321,12 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         "spec.signals.memory",
         ("NoSeries: there are no series", "spec.matrix"),
     ),
+    "a summary": (
+        {"slow": (SlowFacts("spec.signals.latency", "rpc", NONE, "max(rpc{})"),)},
+        Level.WARNING,
+        "spec.signals.latency",
+        ("rpc is a summary", "signal Query with query: 'max(rpc{})'"),
+    ),
     "no Deployment": (
         {"workload": None, "is_gone": True, "unseen": "404"},
         Level.PROBLEM,

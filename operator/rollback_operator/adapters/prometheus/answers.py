@@ -15,6 +15,8 @@ from rollback_operator.core.model import Counters, CounterSeries, Missing
 _SCRAPER_LABELS = frozenset(
     {"__name__", "job", "instance", "replica", "prometheus_replica", "prometheus", "namespace"}
 )
+UNREADABLE = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What reading an answer of another form than expected raises."""
 _LATEST = 1e10
 """Seconds since the epoch in the year 2286: what is later is told in another unit."""
 
@@ -27,7 +29,7 @@ def series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Mis
     """Read the counters of a range selector's answer; of a native histogram, its count."""
     try:
         return tuple(_each(answer, labels))
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except UNREADABLE:
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
 
 
@@ -45,7 +47,7 @@ def vector(answer: Any) -> Vector | Missing:
         if answer and not isinstance(answer[0], dict):
             return [({}, float(answer[1]))]
         return [row for one in answer for row in _rows(one)]
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except UNREADABLE:
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no values")
 
 
@@ -59,7 +61,7 @@ def vectors(answer: Any) -> dict[float, Vector] | Missing:
                 found.setdefault(float(at), []).append((labels, float(value)))
             for at, raw in one.get("histograms", ()):
                 found.setdefault(float(at), []).extend(rows(labels, histogram(at, raw)))
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except UNREADABLE:
         return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
     return found
 
@@ -120,7 +122,7 @@ def minutes(answer: Any, by: str) -> Minutes | Missing:
         for one in answer:
             values = found.setdefault(_labels(one).get(by, ""), {})
             values |= {at: value for at, value in _samples(one) if is_count(value)}
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except UNREADABLE:
         return Missing(Reason.ANSWER_MALFORMED, "a range answer has no series in it")
     return found
 

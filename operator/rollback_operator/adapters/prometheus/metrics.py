@@ -129,7 +129,7 @@ class PrometheusMetrics:
             return answer
         try:
             found = float(answer[1])
-        except (LookupError, TypeError, ValueError):
+        except answers.UNREADABLE:
             found = math.nan
         if not math.isfinite(found):
             return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")

@@ -9,8 +9,14 @@ from difflib import SequenceMatcher
 
 from rollback_operator.adapters.prometheus.answers import Vector
 from rollback_operator.adapters.prometheus.metrics import PrometheusMetrics
-from rollback_operator.adapters.prometheus.queries import matchers, quoted, text
-from rollback_operator.api.v1alpha1 import CounterSignal
+from rollback_operator.adapters.prometheus.queries import (
+    matchers,
+    number,
+    quoted,
+    select,
+    text,
+)
+from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
 from rollback_operator.core.model import Missing
 from rollback_operator.core.survey import Trace
 from rollback_operator.ports import CounterQuery
@@ -56,6 +62,14 @@ class Search:
             f"count by ({quoted(label)}) (last_over_time({{{selected}}}[{SECONDS}s]))"
         )
         return tuple(sorted(labels[label] for labels, _ in found if label in labels))
+
+    async def summary(self, signal: LatencySignal) -> str:
+        """Write a query for the quantile of a summary of this name; empty: there is none."""
+        found = matchers(signal.matchers, self._query.namespace)
+        any_ = select(signal.metric, [*found, 'quantile!=""'])
+        if not await self._ask(f"count({any_})"):
+            return ""
+        return f"max({select(signal.metric, [*found, number('quantile', signal.quantile)])})"
 
     async def _sample(self, found: list[str]) -> Vector:
         selected = f"last_over_time({{{','.join(found)}}}[{SECONDS}s])"

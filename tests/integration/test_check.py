@@ -1,0 +1,82 @@
+"""`rollback-operator check` against a cluster and its Prometheus: a right policy and wrong ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.api import eventually
+from tests.integration.service import Service
+
+pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.timeout(180)]
+
+
+def check(service: Service, directory: Path, *options: str, **spec: Any) -> tuple[int, str]:
+    policy = {
+        "apiVersion": "rollback.tickettoken.io/v1alpha1",
+        "kind": "RollbackPolicy",
+        "metadata": {"name": "shop", "namespace": service.namespace},
+        "spec": {"targetRef": {"name": service.name}, "mode": "Observe", **spec},
+    }
+    path = directory / "policy.yaml"
+    path.write_text(yaml.safe_dump(policy))
+    argv = (sys.executable, "-m", "rollback_operator", "check", "-f", str(path))
+    argv += ("--prometheus", service.stand.prometheus.url, *options)
+    argv += ("--kubeconfig", str(service.stand.cluster.kubeconfig))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout, done.stderr
+    return done.returncode, done.stdout
+
+
+def as_data(service: Service, directory: Path, **spec: Any) -> tuple[int, Any]:
+    status, said = check(service, directory, "--output", "json", **spec)
+    return status, json.loads(said)[0]
+
+
+def test_a_policy_is_checked_before_it_is_applied(service: Service, tmp_path: Path) -> None:
+    service.deploy(replicas=2)
+    service.remember()
+    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 60)
+
+    _, found = as_data(service, tmp_path)
+    seen = found["seen"]
+    assert seen["target"] == {"replicas": 2, "ready": 2, "strategy": "RollingUpdate"}
+    assert len(seen["pods"]) == 2
+    assert seen["control"]["isSufficient"]
+    assert seen["scrapeIntervalSeconds"] == pytest.approx(1.0, abs=0.5)
+    rows = {(one["route"], one["failing"]): one["severity"] for one in found["outlook"]}
+    assert rows[None, 0.2] == "P2"
+    assert rows["/api/v1/tickets/purchase", 1.0] == "P1"
+
+    status, said = check(service, tmp_path)
+    assert status == 0
+    assert f"Deployment {service.name}: 2 of 2 pods ready, RollingUpdate" in said
+
+
+def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> None:
+    service.deploy(replicas=2)
+    service.remember()
+    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 60)
+    service.change(paused=True)
+
+    told = {
+        "paused": as_data(service, tmp_path),
+        "label": as_data(service, tmp_path, signals={"labels": {"pod": "kubernetes_pod_name"}}),
+        "target": as_data(service, tmp_path, targetRef={"name": "till"}),
+    }
+
+    said = {
+        name: [one for one in found["findings"] if one["level"] == "Problem"]
+        for name, (_, found) in told.items()
+    }
+    assert {status for status, _ in told.values()} == {1}
+    assert "kubectl rollout resume" in said["paused"][0]["message"]
+    labels = next(one for one in said["label"] if one["field"] == "spec.signals.requests")
+    assert "pod is the label that holds the pods' names" in labels["remedy"]
+    assert "there is no Deployment till" in said["target"][0]["message"]
