@@ -44,9 +44,10 @@ async def read_pages(
 
 def _pages(new: Sequence[Pod], old: Sequence[Pod], spec: PodMetricsSpec) -> tuple[PodPage, ...]:
     readable = ([pod for pod in pods if pod.address] for pods in (new, old))
+    judged = {pod.name for pod in new}
     found = []
     for pod in chosen(*readable):
         page = replace(pod.page, port=spec.port or pod.page.port, path=spec.path or pod.page.path)
         if page.port:
-            found.append(PodPage(pod.name, pod.address, page))
+            found.append(PodPage(pod.name, pod.address, page, pod.name in judged))
     return tuple(found)

@@ -124,6 +124,8 @@ class PodPage:
     pod: str
     address: str
     page: Page
+    is_judged: bool = False
+    """Of the revision that is judged: timed when it has answered, the others when asked."""
 
 
 @dataclass(frozen=True, slots=True)

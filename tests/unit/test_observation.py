@@ -187,6 +187,7 @@ async def test_the_pods_of_both_revisions_are_read() -> None:
     (query,) = pods.queries
     assert {one.pod for one in query.pages} == {pod.name for pod in reachable().pods}
     assert {(one.address, one.page) for one in query.pages} >= {("10.244.0.0", PAGE)}
+    assert {one.pod for one in query.pages if one.is_judged} == {one.name for one in make_pods(2)}
     assert watch.direct.missing is None
     # By Prometheus' clock, which is two seconds ahead.
     assert watch.evidence.read == {NEW: T0 + 7}

@@ -222,30 +222,35 @@ async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
     assert found.reason is Reason.PODS_UNREACHABLE
 
 
-async def test_what_an_answer_counts_late_is_of_no_use() -> None:
-    times = iter([T0, T0, T0 + 0.5])
+async def timed(*times: float, is_judged: bool = False) -> Reading:
+    """Read a page: asked at the first, answered at the second of these times."""
+    clock = iter(times)
     async with page(CLASSIC) as pod:
-        pods = PodPages(lambda: next(times), lambda address: True)
+        pods = PodPages(lambda: T0 + next(clock), lambda address: True)
         query = PageQuery(
-            (pod,), CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
+            (replace(pod, is_judged=is_judged),),
+            CounterSignal(metric=REQUESTS),
+            CounterSignal(metric=ERRORS),
+            SignalLabels(),
         )
         found = await pods.read(query)
         await pods.close()
+    return found
+
+
+async def test_an_answer_that_took_long_is_of_no_use() -> None:
+    found = await timed(0, 0.5)
     assert isinstance(found, Missing)
     assert found.reason is Reason.PODS_UNREACHABLE
 
 
-async def test_an_answer_is_timed_between_question_and_answer() -> None:
-    times = iter([T0, T0 + 0.1, T0 + 0.3])
-    async with page(CLASSIC) as pod:
-        pods = PodPages(lambda: next(times), lambda address: True)
-        query = PageQuery(
-            (pod,), CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
-        )
-        found = await pods.read(query)
-        await pods.close()
+@pytest.mark.parametrize(("is_judged", "expected"), [(False, 0.1), (True, 0.3)])
+async def test_doubts_of_time_are_decided_against_suspicion(
+    is_judged: bool, expected: float
+) -> None:
+    found = await timed(0.1, 0.3, is_judged=is_judged)
     assert isinstance(found, Counters)
-    assert found.errors[0].samples[0][0] == pytest.approx(T0 + 0.2)
+    assert found.errors[0].samples[0][0] - T0 == pytest.approx(expected)
 
 
 async def test_pods_that_do_not_answer_are_left_out() -> None:

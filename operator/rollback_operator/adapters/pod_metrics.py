@@ -22,10 +22,8 @@ from rollback_operator.core.model import Counters, CounterSeries, Missing, Readi
 from rollback_operator.ports import PageQuery, PodPage
 
 READ_SECONDS = 1.0
-SLOW_SECONDS = 0.4
+SLOW_SECONDS = 0.25
 """When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
-TOGETHER_SECONDS = 0.05
-"""Pods that answer so soon are taken to have been read at the same time."""
 MOST_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 65536
 AT_ONCE = 64
@@ -85,8 +83,7 @@ class PodPages:
         for matcher in (*_wild(query.requests), *_wild(query.errors)):
             said = f"the matcher {matcher!r} is too involved to be applied to the pods' own pages"
             return Missing(Reason.POD_METRICS_DISABLED, said)
-        begin = self._clock()
-        answers = await asyncio.gather(*(self._read(one, begin) for one in query.pages))
+        answers = await asyncio.gather(*map(self._read, query.pages))
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
         found = [_parsed(one, query) if isinstance(one, _Answer) else one for one in answers]
         made = [one for one in found if isinstance(one, Counters)]
@@ -103,20 +100,20 @@ class PodPages:
             )
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
 
-    async def _read(self, pod: PodPage, begin: float) -> _Answer | Missing:
+    async def _read(self, pod: PodPage) -> _Answer | Missing:
         if not self._is_allowed(pod.address):
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
         async with self._gate:
             try:
                 async with asyncio.timeout(READ_SECONDS):
-                    return await self._get(pod, begin)
+                    return await self._get(pod)
             except TimeoutError:
                 return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} did not answer in time")
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 said = f"{_said(pod)}: {type(error).__name__}: {error}"[:300]
                 return Missing(Reason.PODS_UNREACHABLE, said)
 
-    async def _get(self, pod: PodPage, begin: float) -> _Answer | Missing:
+    async def _get(self, pod: PodPage) -> _Answer | Missing:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=AT_ONCE),
@@ -138,9 +135,8 @@ class PodPages:
         if got - sent > SLOW_SECONDS:
             said = f"{_said(pod)} took {got - sent:.1f} s, more than {SLOW_SECONDS} s"
             return Missing(Reason.PODS_UNREACHABLE, said)
-        is_together = got - begin <= TOGETHER_SECONDS
-        time = begin if is_together else (sent + got) / 2
-        return _Answer(pod, body.decode(errors="replace"), time)
+        # What is compared must never seem to have failed before what it is compared with was read.
+        return _Answer(pod, body.decode(errors="replace"), got if pod.is_judged else sent)
 
 
 def _url(pod: PodPage) -> str:

@@ -17,7 +17,11 @@ _SHORTEST = 1e-9
 
 
 def cells(
-    new: Sequence[Increment], old: Sequence[Increment], read_until: float, interval: float
+    new: Sequence[Increment],
+    old: Sequence[Increment],
+    read_until: float,
+    interval: float,
+    moment: float = 0.0,
 ) -> list[Cell]:
     """Lay both revisions' counts over the same seconds.
 
@@ -26,9 +30,10 @@ def cells(
         old: the old revision's.
         read_until: up to when every living old pod has been read.
         interval: seconds between two samples of a pod.
+        moment: by how much later a new pod may have been read, seconds.
     """
     until = min(read_until, max((one.end for one in old), default=0.0))
-    new = [one for one in new if one.end <= until]
+    new = [one for one in new if one.end <= until + moment]
     if not new:
         return []
     until = max(one.end for one in new)

@@ -29,6 +29,7 @@ from rollback_operator.core.sequential import (
 from rollback_operator.core.verdict import Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
+MOMENT_SECONDS = 0.05
 SHOWN = 100.0
 """Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
 
@@ -154,8 +155,21 @@ def _against_control(
         requests, errors = group.get(name, (0.0, 0.0))
         group[name] = requests + one.requests, errors + one.errors
     read = [arms.seen[pod] for pod in arms.living_old if pod in arms.seen]
-    overlap = cells(new, old, min(read, default=math.inf), arms.interval)
+    overlap = cells(new, old, min(read, default=math.inf), arms.interval, _moment(arms, new))
     return coin_flip(overlap, dispersion([list(one.values()) for one in groups.values()]), enough)
+
+
+def _moment(arms: Arms, new: Sequence[Increment]) -> float:
+    """Tell by how much later than the old pods a new one may be read and still be compared.
+
+    Pods that are read at once are not read in the same instant. While less than one request is to
+    be expected in between, that is no advantage for anybody.
+    """
+    requests, _ = total(new)
+    if not arms.read or not requests:
+        return 0.0
+    seconds = max(one.end for one in new) - min(one.start for one in new)
+    return min(MOMENT_SECONDS, seconds / requests)
 
 
 def _against_history(

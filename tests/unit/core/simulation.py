@@ -8,7 +8,7 @@ the judge as the operator would.
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.core.judge import judge
@@ -21,7 +21,13 @@ from rollback_operator.core.model import (
     Workload,
 )
 from rollback_operator.core.verdict import Verdict
-from rollback_operator.core.watch import Watch, open_watch, with_reading, with_workload
+from rollback_operator.core.watch import (
+    Watch,
+    open_watch,
+    with_pages,
+    with_reading,
+    with_workload,
+)
 from tests.builders import (
     LIST,
     PURCHASE,
@@ -81,6 +87,10 @@ class Release:
     traffic: float = 1.0
     """Factor on the requests from the template's change on."""
     has_control: bool = True
+    read_every: float = 0.0
+    """Seconds between two reads of the pods' own pages, beside Prometheus; 0: none."""
+    read_seconds: float = 0.02
+    """How long they may take to answer."""
 
     @property
     def lives(self) -> tuple[Life, ...]:
@@ -136,16 +146,17 @@ class Look:
 def looks(release: Release, until: float, every: float | None = None) -> Iterator[Look]:
     """Judge a release as the operator would: `every` seconds, or after each sample."""
     dice = random.Random(release.seed)
-    traffic = _traffic(release, until, dice)
+    traffic = _traffic(release, until + 1, dice)
     times = {
         life.name: _sample_times(life, release.interval, until, dice) for life in release.lives
     }
     arrivals = sorted({time + INGESTED for all_ in times.values() for time in all_ if time > 0})
-    due = arrivals if every is None else [every * n for n in range(1, int(until / every) + 1)]
+    due = arrivals if every is None else _multiples(every, until)
+    pages = set(_multiples(release.read_every, until) if release.read_every else ())
     watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
     watch = _with_control(watch, release, dice)
     known = -math.inf
-    for now in due:
+    for now in sorted({*due, *pages}):
         workload = workload_at(release.lives, now)
         watch = with_workload(watch, workload, T0 + now)
         seen = {
@@ -154,9 +165,16 @@ def looks(release: Release, until: float, every: float | None = None) -> Iterato
         }
         known = now
         watch = with_reading(watch, _counters(release, traffic, seen))
+        if now in pages:
+            watch = with_pages(watch, _pages(release, traffic, now, dice), T0 + now)
+            assert not watch.evidence.book.conflict
         verdict = judge(watch, workload, make_question(), T0 + now)
         first = traffic.first_failed
         yield Look(now, verdict, watch, workload, first if first is None or first < now else None)
+
+
+def _multiples(step: float, until: float) -> list[float]:
+    return [step * number for number in range(1, int(until / step) + 1)]
 
 
 def first_bad(release: Release, until: float, every: float | None = None) -> Look | None:
@@ -276,6 +294,22 @@ def _counters(release: Release, traffic: _Traffic, seen: Mapping[str, Sequence[f
         )
 
     return Counters(series(traffic.requests), series(traffic.errors))
+
+
+def _pages(release: Release, traffic: _Traffic, now: float, dice: random.Random) -> Counters:
+    """What the pods' own pages show: each answers at some moment, which nobody knows exactly."""
+    living = [life for life in release.lives if life.ready <= now < life.gone]
+    shown = {life.name: [now + dice.uniform(0, release.read_seconds)] for life in living}
+    told = {
+        life.name: T0 + now + (release.read_seconds if life.version == "v2" else 0)
+        for life in living
+    }
+
+    def timed(all_: Sequence[CounterSeries]) -> tuple[CounterSeries, ...]:
+        return tuple(replace(one, samples=((told[one.pod], one.samples[0][1]),)) for one in all_)
+
+    found = _counters(release, traffic, shown)
+    return Counters(timed(found.requests), timed(found.errors))
 
 
 def _with_control(watch: Watch, release: Release, dice: random.Random) -> Watch:
