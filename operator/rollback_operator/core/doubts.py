@@ -17,6 +17,8 @@ LEAST_ERRORS = 10
 NEARLY_ALL = 0.9
 SAMPLES = 2
 EXPECTED_ERRORS = 3.0
+SETTLED_SECONDS = 10.0
+LATE_REQUESTS = 10
 SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
 CLEAN_REQUESTS = 50
@@ -60,7 +62,7 @@ def unmet(arms: Arms, new: Sequence[Increment], pods: Pods, bad: frozenset[str])
         return f"errors on {len(bad)} of {wanted} pods needed"
     if not all(failed > 0 for failed in _newest_samples(arms, served)):
         return "no error in one of the two newest samples"
-    return ""
+    return "" if _fails_on(arms, served) else "the pods have only begun to serve"
 
 
 def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[float]:
@@ -86,6 +88,22 @@ def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[float]:
         if len(found) == SAMPLES:
             return found
     return found or [sample[1]]
+
+
+def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
+    """Tell whether pods that are read in their first seconds fail on as they have begun.
+
+    A scrape is an average over seconds; a read in the first of a warm-up is not.
+    """
+    begins: dict[str, float] = {}
+    for one in served:
+        begins[one.pod] = min(one.start, begins.get(one.pod, one.start))
+    ages = [((one.start + one.end) / 2 - begins[one.pod], one) for one in served]
+    oldest = max((age for age, _ in ages), default=0.0)
+    if not arms.read or oldest >= SETTLED_SECONDS:
+        return True
+    requests, errors = total(one for age, one in ages if age >= oldest / 2)
+    return requests >= LATE_REQUESTS and errors >= NEARLY_ALL * requests
 
 
 def _is_on_few(arms: Arms, pods: Pods, bad: frozenset[str]) -> bool:

@@ -513,3 +513,16 @@ def test_errors_that_have_ceased_are_seen_to_have() -> None:
     watch = watch_of(list(failing), clean)
     often = replace(watch, evidence=replace(watch.evidence, read=watch.evidence.seen))
     assert "newest samples" in judged(often).scopes[0].unmet
+
+
+def test_pods_that_are_read_in_their_first_second_may_only_warm_up() -> None:
+    counts = [
+        make_increment(pod=pod, start=2 + n / 2, end=2.5 + n / 2, requests=10, errors=failed)
+        for n, failed in enumerate((10, 10, 10, 6))
+        for pod in NEW[:2]
+    ]
+    watch = watch_of(counts)
+    often = replace(watch, evidence=replace(watch.evidence, read=watch.evidence.seen))
+    purchase = next(one for one in judged(often).scopes if one.route == PURCHASE)
+    assert purchase.unmet == "the pods have only begun to serve"
+    assert not next(one for one in judged(watch).scopes if one.route == PURCHASE).unmet

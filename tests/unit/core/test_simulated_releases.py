@@ -6,6 +6,7 @@ be told from a bad one; nor can one whose warm-up runs into such a fault. They a
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -192,3 +193,47 @@ def test_hardly_any_traffic_is_no_verdict(seed) -> None:
 def test_without_a_past_and_without_old_pods_nothing_is_bad(seed) -> None:
     release = Release(seed, fails=V131, has_control=False, rollout=rolled_out("fast", seed))
     assert VerdictValue.BAD not in {look.verdict.value for look in looks(release, 40)}
+
+
+# -- pods that are read between scrapes ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["fast", "paused"])
+@pytest.mark.parametrize("seed", range(6))
+def test_all_purchases_fail_p1_before_a_second_scrape(kind, seed) -> None:
+    release = Release(seed, fails=V130, rollout=rolled_out(kind, seed), read_every=0.5)
+    look = first_with(release, "P1", 30)
+    assert look is not None
+    # Twenty requests on a route with a third of fifty a second take the new pods a while.
+    assert look.time - look.first_failed <= SCRAPE + 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_fifth_fails_p2_with_pods_that_are_read(seed) -> None:
+    release = Release(seed, fails=V131, rollout=rolled_out("fast", seed), read_every=0.5)
+    assert first_with(release, "P2", 40) is not None
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_healthy_releases_whose_pods_are_read_are_not_bad(block) -> None:
+    for seed in range(10 * block, 10 * block + 10):
+        release = replace(healthy(seed), read_every=0.5)
+        for look in looks(release, 50, every=10):
+            assert look.verdict.value is not VerdictValue.BAD, (seed, look)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_burst_at_much_traffic_is_no_evidence_however_pods_answer(seed) -> None:
+    dice = random.Random(seed)
+    burst = Burst(dice.uniform(8, 20), dice.choice([0.5, 1, 2]), 0.5)
+    release = Release(
+        seed,
+        rps=2000,
+        base=0,
+        bursts=(burst,),
+        rollout=rolled_out("paused", seed),
+        read_every=0.5,
+        read_seconds=dice.choice([0.02, 0.25]),
+    )
+    for look in looks(release, 25):
+        assert look.verdict.value is not VerdictValue.BAD
