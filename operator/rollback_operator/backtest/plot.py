@@ -14,7 +14,8 @@ from rollback_operator.core.verdict import Thresholds
 
 WIDTH, LEFT, RIGHT = 960, 70, 20
 RATES_TOP, RATES_HEIGHT = 76, 190
-ODDS_TOP, ODDS_HEIGHT = 316, 190
+MARKS_TOP = 304
+ODDS_TOP, ODDS_HEIGHT = 344, 190
 LINE_HEIGHT = 18
 MOST_BINS = 180
 LEAST_ODDS, MOST_ODDS = 1e-3, 1e12
@@ -78,10 +79,14 @@ def plot(ran: Ran) -> str:
         _text(LEFT, 24, f"{name}, {day:%Y-%m-%d}, UTC", size=16),
         *_legend(ran, list(rates)),
         *_frame(upper, "failed requests", [(tick, f"{100 * tick:g} %") for tick in _ticks(upper)]),
-        *(upper.line(points, _colour(ran, one)) for one, points in rates.items() if points),
+        *(
+            upper.line(part, _colour(ran, one))
+            for one, points in rates.items()
+            for part in _unbroken(points, 3 * _width(ran))
+        ),
         *_frame(lower, "odds that it is worse", [(n, f"1e{n}") for n in range(-3, 13, 3)]),
         *_thresholds(ran, lower),
-        lower.line(_odds(ran.found.looks), INK),
+        *(lower.line(part, INK) for part in _unbroken(list(_odds(ran.found.looks)), 600.0)),
         *_rollouts(ran, (upper, lower)),
         *_decisions(told, (upper, lower)),
         "</svg>",
@@ -102,7 +107,7 @@ def _rates(ran: Ran, template_hash: str) -> Iterator[Point]:
     counters = ran.history.counters
     if isinstance(counters, Missing):
         return
-    width = max(ran.span.step, (ran.span.end - ran.span.start) / MOST_BINS, 15.0)
+    width = _width(ran)
     deployment = ran.rollouts.deployment
     requests, errors = (
         _binned([one for one in side if hash_of(one.pod, deployment) == template_hash], ran, width)
@@ -112,6 +117,23 @@ def _rates(ran: Ran, template_hash: str) -> Iterator[Point]:
         if requests[number] > 0:
             time = min(ran.span.end, ran.span.start + (number + 0.5) * width)
             yield time, min(1.0, errors.get(number, 0.0) / requests[number])
+
+
+def _width(ran: Ran) -> float:
+    """Give the length of a part of the time over which a rate is taken."""
+    return max(ran.span.step, (ran.span.end - ran.span.start) / MOST_BINS, 15.0)
+
+
+def _unbroken(points: Sequence[Point], longest: float) -> Iterator[list[Point]]:
+    """Cut a line where nothing is known for some time."""
+    part: list[Point] = []
+    for point in points:
+        if part and point[0] - part[-1][0] > longest:
+            yield part
+            part = []
+        part.append(point)
+    if part:
+        yield part
 
 
 def _binned(series: Sequence[CounterSeries], ran: Ran, width: float) -> dict[int, float]:
@@ -142,13 +164,20 @@ def _odds(looks: Sequence[Entry]) -> Iterator[Point]:
 def _legend(ran: Ran, hashes: Sequence[str]) -> Iterator[str]:
     x = float(LEFT)
     for one in hashes:
-        said = f"revision {ran.rollouts.label_of(one, ran.span.end)}"
+        said = f"revision {_labels(ran, one)}"
         yield (
             f'<line x1="{x:.0f}" y1="44" x2="{x + 22:.0f}" y2="44" '
             f'stroke="{_colour(ran, one)}" stroke-width="3"/>'
         )
         yield _text(x + 28, 48, said)
         x += 50 + 7 * len(said)
+
+
+def _labels(ran: Ran, template_hash: str) -> str:
+    """Name a revision by all the numbers that it had."""
+    known = [one for one in ran.rollouts.rollouts if one.template_hash == template_hash]
+    names = [ran.rollouts.label_of(template_hash, one.time) for one in known]
+    return " and ".join(dict.fromkeys(map(str, names)))
 
 
 def _colour(ran: Ran, template_hash: str) -> str:
@@ -216,7 +245,7 @@ def _decisions(told: Sequence[Entry], panels: Sequence[Panel]) -> Iterator[str]:
         # Marks that would lie on each other are moved aside; the line shows the time.
         mark = max(x, free)
         free = mark + 17
-        y = panels[-1].top - 26
+        y = MARKS_TOP
         yield f'<circle cx="{mark:.1f}" cy="{y:.0f}" r="8" fill="{colour}"/>'
         yield _text(mark, y + 4, str(number), anchor="middle", colour="white")
         time = datetime.fromtimestamp(one.time, UTC)

@@ -5,7 +5,7 @@ have carried out is taken for done.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import Reason
@@ -31,12 +31,17 @@ from rollback_operator.core.judge import SETTLING_SECONDS, STALE_INTERVALS
 from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
 from rollback_operator.core.model import Workload
 from rollback_operator.core.readiness import IDLE, Around, readiness
+from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports import TrendMetrics
 
 PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""
+
+
+RISE_SECONDS = 60.0
+"""How long a severity may rise after the decision: the bad pods are gone by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,18 @@ class Replayed:
 
 
 @dataclass
+class _Behind:
+    """A release that has been taken back, and what is still read of it."""
+
+    policy: RollbackPolicy
+    target: VirtualTarget
+    watch: Watch
+    digest: str
+    since: float
+    severity: Severity
+
+
+@dataclass
 class Replay:
     """A policy over a past. It may be run once."""
 
@@ -79,6 +96,7 @@ class Replay:
     url: str = "history"
     _now: float = 0.0
     _watch: Watch | None = None
+    _behind: _Behind | None = None
     _rollbacks: list[Rollback] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -121,6 +139,9 @@ class Replay:
                 decisions.append(final)
             if final.action is Action.ROLLBACK and not self.is_continued:
                 break
+            risen = await self._risen()
+            if risen is not None:
+                decisions.append(risen)
         return Replayed(tuple(decisions), final, tuple(looks))
 
     # -- one look ----------------------------------------------------------------------------------
@@ -160,9 +181,39 @@ class Replay:
         )
         entry = self._entry(found, watch)
         if found.decision.plan is not None:
+            if found.decision.plan.mode is Mode.ENFORCE:
+                digest = workload.deployment.template.digest
+                target = VirtualTarget(self.rollouts, self._target.tracks)
+                severity = found.decision.severity
+                self._behind = _Behind(self.policy, target, watch, digest, self._now, severity)
             self._carry_out(found.decision.plan, plan.rollback_name(found.case), now)
             return entry, self._now
         return entry, self._next_look(found, watch)
+
+    async def _risen(self) -> Entry | None:
+        """Tell when the evidence raises the severity of a release that has been taken back.
+
+        Its pods serve on for a while; the past holds how badly they did.
+        """
+        behind = self._behind
+        if behind is None or behind.since == self._now:
+            return None
+        workload = behind.target.at(self._now)
+        is_over = self._now - behind.since > RISE_SECONDS
+        if is_over or workload is None or workload.deployment.template.digest != behind.digest:
+            self._behind = None
+            return None
+        now = datetime.fromtimestamp(self._now, UTC)
+        case = case_of(behind.policy, workload, self._rollbacks, now)
+        source = Source(behind.policy, self.url)
+        behind.watch = await self._observer.observe(behind.watch, workload, source)
+        found = look(case, behind.watch, now)
+        severity = found.decision.severity
+        if severity is Severity.NONE or severity >= behind.severity:
+            return None
+        behind.severity = severity
+        entry = self._entry(found, behind.watch)
+        return replace(entry, verdict=found.verdict.value, action=Action.NONE)
 
     def _keep(self, seen: status.Seen, now: datetime) -> None:
         kept = status.next_status(self.policy.status, seen, 1, now)
@@ -222,11 +273,13 @@ class Replay:
         limits = [
             self._next_event(),
             self.history.next_after(now),
+            None if watch.trends.read is None else watch.trends.read + LOOK_SECONDS - 1,
+            now if self._behind is not None else None,
             schedule.next_limit(watch, found.question, (found.decision.deadline,), now) - 0.1,
             *_limits(found.case.workload, watch),
             *_good(found, watch),
         ]
-        return min(one for one in limits if one is not None and one > now)
+        return min(one for one in limits if one is not None and one >= now)
 
 
 def _limits(workload: Workload, watch: Watch) -> list[float]:

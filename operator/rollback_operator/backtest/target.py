@@ -61,11 +61,11 @@ class VirtualTarget:
     def stages(self, now: float) -> list[Stage]:
         """List the templates that the Deployment has had by now."""
         known = [one for one in self.rollouts.rollouts if one.time <= now]
-        images = {one.template_hash: one.image for one in known}
+        images = {one.template_hash: one.image for one in known if one.image is not None}
         replicas = {one.template_hash: one.replicas for one in known}
         found: list[Stage] = []
         undone = [
-            Rollout(time=at, template_hash=to, image=images.get(to), replicas=replicas.get(to))
+            Rollout(time=at, template_hash=to, replicas=replicas.get(to))
             for at, _, to in self._undone
             if at <= now
         ]
@@ -74,7 +74,8 @@ class VirtualTarget:
             given = one.revision if isinstance(one.revision, int) else _number(one.revision)
             size = one.replicas if one.replicas is not None or not found else found[-1].replicas
             revision = max(newest + 1, given)
-            found.append(Stage(one.time, one.template_hash, revision, one.image, size))
+            image = one.image if one.image is not None else images.get(one.template_hash)
+            found.append(Stage(one.time, one.template_hash, revision, image, size))
         return found
 
     def at(self, now: float) -> Workload | None:
@@ -131,7 +132,8 @@ class VirtualTarget:
     def _without_gone(self, pods: list[Pod], stages: Sequence[Stage], now: float) -> list[Pod]:
         """Tell which pods are gone by what is no longer read of them."""
         last = {one.name: one.last(now) or 0.0 for one in self.tracks.seen(now)}
-        newest = max(last.values(), default=0.0)
+        undone = {one.name for one in pods if self._is_undone(one, stages, now)}
+        newest = max((last.get(one.name, 0.0) for one in pods if one.name not in undone), default=0)
         interval = self.tracks.interval(now)
         current = stages[-1]
         limit = GONE_INTERVALS * interval
@@ -155,7 +157,7 @@ class VirtualTarget:
                 is_old = pod.pod_hash != current.pod_hash
                 behind = newest - last[pod.name]
                 is_gone = behind > (missed if is_old and is_replaced else limit)
-            if is_gone or self._is_undone(pod, stages, now):
+            if is_gone or pod.name in undone:
                 if last.get(pod.name, 0.0) < current.time - RECENT_SECONDS:
                     continue
                 found.append(replace(pod, terminating=True, ready=False))

@@ -1,0 +1,199 @@
+"""What a person hands in: which field is wrong, which is not known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rollback_operator.api.v1alpha1 import Mode
+from rollback_operator.backtest.case import parse_options
+from rollback_operator.backtest.files import BadFileError, read_file
+from rollback_operator.backtest.policy import parse_policy
+from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts
+from tests.builders import NAME, NAMESPACE, T0
+from tests.unit.backtest.past import NEW, OLD, make_file, rfc3339
+
+REPORT = {"severity": "P1", "when": [{"signal": "StuckRollout"}], "response": "Report"}
+OBSERVED = {"time": rfc3339(0)}
+ROLLOUT = {"time": rfc3339(0), "templateHash": NEW}
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ([], ""),
+        ({}, "deployment"),
+        (make_file(deployment=3), "deployment"),
+        (make_file(namespace=""), "namespace"),
+        (make_file(rollouts=[]), "rollouts"),
+        (make_file(rollouts={}), "rollouts"),
+        (make_file(rollouts=[ROLLOUT, {"time": rfc3339(1)}]), "rollouts[1].templateHash"),
+        (make_file(rollouts=[ROLLOUT | {"time": "10:00"}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"time": "2026-11-20T10:00:00"}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"replicas": -1}]), "rollouts[0].replicas"),
+        (make_file(observations=[{}]), "observations[0].time"),
+        (make_file(observations=[OBSERVED | {"restarts": "x"}]), "observations[0].restarts"),
+        (make_file(pods=[{"name": "a", "ready": "soon"}]), "pods[0].ready"),
+        (make_file(pods=[{"name": "a"}, {"name": "a"}]), "pods[1].name"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_rollout_file_names_its_field(raw: Any, field: str) -> None:
+    with pytest.raises(BadFileError) as error:
+        parse_rollouts(raw)
+    assert error.value.field == field
+
+
+def test_times_are_read_and_put_in_order() -> None:
+    file = make_file(
+        rollouts=[
+            {"time": "2027-01-15T09:00:01+01:00", "templateHash": NEW, "revision": "7"},
+            {"time": "2027-01-15T07:59:00.5Z", "templateHash": OLD, "extra": 1},
+        ],
+        pods=None,
+    )
+    told: list[str] = []
+    found = parse_rollouts(file, told.append)
+    assert [one.time - T0 for one in found.rollouts] == [-59.5, 1]
+    assert found.label_of(NEW, T0 + 5) == "7"
+    assert found.label_of(OLD, T0 + 5) == OLD
+    assert len(told) == 1
+    assert told[0].startswith("rollouts[1].extra ")
+
+
+def known() -> Rollouts:
+    return parse_rollouts(make_file())
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ([], "spec"),
+        ({"spec": []}, "spec"),
+        ({"kind": "Rollback", "spec": {}}, "kind"),
+        ({"spec": {"mode": "Enforce"}}, "spec.targetRef"),
+        ({"spec": {"mode": "Never", "targetRef": {"name": NAME}}}, "spec.mode"),
+        ({"safety": {"watchSeconds": 1}}, "spec.safety.watchSeconds"),
+        ({"signals": {"requests": {"metric": "a b"}}}, "spec.signals.requests.metric"),
+        (
+            {"matrix": [REPORT | {"when": [{"signal": "ErrorRate"}]}]},
+            "spec.matrix[0].when[0]",
+        ),
+        (
+            {"matrix": [REPORT, REPORT | {"severity": "P2"}]},
+            "spec.matrix[1].when[0]",
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_policy_names_its_field(raw: Any, field: str) -> None:
+    with pytest.raises(BadFileError) as error:
+        parse_policy(raw, known())
+    assert error.value.field == field
+
+
+def test_a_spec_alone_is_a_policy() -> None:
+    found = parse_policy({"safety": {"watchSeconds": 900}}, known())
+    assert (found.metadata.namespace, found.spec.target_ref.name) == (NAMESPACE, NAME)
+    assert (found.spec.mode, found.spec.safety.watch_seconds) == (Mode.ENFORCE, 900)
+
+
+def test_a_policy_for_another_deployment_is_taken_for_this_one_and_told() -> None:
+    told: list[str] = []
+    raw = {"spec": {"targetRef": {"name": "other"}, "mode": "Observe"}}
+    assert parse_policy(raw, known(), told.append).spec.target_ref.name == NAME
+    assert told[0].startswith("spec.targetRef.name")
+
+
+def test_what_another_version_knows_is_left_out_and_told() -> None:
+    raw = yaml.safe_load("""
+    apiVersion: rollback.tickettoken.io/v1alpha1
+    kind: RollbackPolicy
+    metadata: {name: x, namespace: y}
+    spec:
+      targetRef: {kind: Deployment, name: ticket-service}
+      mode: Enforce
+      teleport: {speed: 3}
+      safety: {watchSeconds: 600, goodAfterSeconds: 60, mood: calm}
+      matrix:
+      - severity: P1
+        when: [{signal: Telepathy}, {signal: Unavailable}]
+        response: Rollback
+      - severity: P2
+        when: [{signal: Telepathy}]
+        response: Rollback
+      remedies:
+      - {type: Prayer, to: Heaven}
+      - {type: Undo, to: Previous}
+    """)
+    told: list[str] = []
+    spec = parse_policy(raw, known(), told.append).spec
+    assert spec.safety.watch_seconds == 600
+    assert [(one.severity, len(one.when)) for one in spec.matrix] == [("P1", 1)]
+    assert [one.to for one in spec.remedies] == ["Previous"]
+    names = [one.partition(" ")[0].rstrip(":") for one in told]
+    assert names == [
+        "spec.teleport",
+        "spec.safety.mood",
+        "spec.matrix[0].when[0].signal",
+        "spec.matrix[1].when[0].signal",
+        "spec.matrix[1]",
+        "spec.remedies[0].type",
+    ]
+
+
+def test_files_are_json_or_yaml_with_times_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("time: 2026-11-20T10:00:00Z\n")
+    assert read_file(path) == {"time": "2026-11-20T10:00:00Z"}
+    path.write_text('{"a": [1]}')
+    assert read_file(path) == {"a": [1]}
+    for content in ("{", "a: [", "\tx: y"):
+        path.write_text(content)
+        with pytest.raises(BadFileError, match=str(path)):
+            read_file(path)
+    with pytest.raises(BadFileError, match="absent"):
+        read_file(tmp_path / "absent")
+
+
+GIVEN = {
+    "policy": {},
+    "rollouts": {},
+    "prometheus": "http://localhost:9090",
+    "start": rfc3339(0),
+    "end": rfc3339(60),
+    "step": 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"policy": None}, "policy"),
+        ({"rollouts": "absent.json"}, "rollouts"),
+        ({"prometheus": "localhost"}, "prometheus"),
+        ({"prometheus": 3}, "prometheus"),
+        ({"start": "yesterday"}, "start"),
+        ({"end": rfc3339(-1)}, "end"),
+        ({"step": 0}, "step"),
+        ({"step": "often"}, "step"),
+        ({"step": True}, "step"),
+        ({"step": 1e-6}, "step"),
+        ({"continue": "yes"}, "continue"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_named(changes: dict[str, Any], field: str, tmp_path: Path) -> None:
+    with pytest.raises(BadFileError) as error:
+        parse_options(GIVEN | changes, tmp_path)
+    assert error.value.field == field
+
+
+def test_options_of_a_line_and_of_the_command_line_are_the_same() -> None:
+    by_line, by_command = (parse_options(GIVEN | {"step": step}, Path()) for step in (5, "5"))
+    assert by_line == by_command
+    assert (by_line.span.start, by_line.span.end, by_line.span.step) == (T0, T0 + 60, 5)
+    assert by_line.span.moments()[-1] == T0 + 60
