@@ -205,7 +205,7 @@ def _sight(survey: Survey) -> Iterator[str]:
         if survey.requests.missing is not None:
             yield _fact(name, f"{facts.metric}: not looked for")
             continue
-        said = f"{facts.metric}: {len(facts.series)} series"
+        said = f"{facts.metric}: {f'{len(facts.series)} series' if facts.series else 'none so far'}"
         if facts is survey.requests and facts.series:
             step = survey.interval
             has_pods = bool(survey.policy.spec.signals.labels.pod)
@@ -272,8 +272,8 @@ def _table(checkup: Checkup) -> Iterator[str]:
             if cells[0] is not None:
                 yield f"    {said:38}" + "".join(f"{_cell(one):>18}" for one in cells)
     yield from _wrapped(
-        f"Half of them come within twice that time. Up to {DISCOVERY_SECONDS:.0f} s of it pass "
-        "until Prometheus reads a new pod.",
+        f"Count on up to twice as long. Up to {DISCOVERY_SECONDS:.0f} s of it pass until "
+        "Prometheus reads a new pod.",
         "  ",
     )
 

@@ -158,7 +158,9 @@ def _series(query: CounterQuery, signal: CounterSignal) -> SeriesQuery:
 
 
 def _pods_of(read: Mapping[str, object] | Missing) -> Missing | str:
-    return read if isinstance(read, Missing) else f"of {len(read)} pods"
+    if isinstance(read, Missing):
+        return read
+    return f"of {len(read)} pod{'' if len(read) == 1 else 's'}"
 
 
 def _query(policy: RollbackPolicy, url: str) -> CounterQuery:
