@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Control, RouteControl
@@ -67,11 +68,36 @@ def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]
     return sorted((start, requests, errors) for start, requests, errors in found.values())
 
 
-def ceiling(control: Control, route: str | None) -> float:
-    """Compute the highest error rate that the control itself makes plausible."""
+class Ceiling(NamedTuple):
+    """An error rate that the control itself makes plausible over a time."""
+
+    seconds: float
+    rate: float
+
+
+def mean(control: Control, route: str | None) -> float:
+    """Compute the control's own error rate."""
     known = past(control, route)
-    mean = known.errors / known.requests if known.requests else 0.0
-    return plausible(max(mean, known.worst_minute))
+    return known.errors / known.requests if known.requests else 0.0
+
+
+def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
+    """List the highest error rates that the control makes plausible, by how long they last.
+
+    A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
+    """
+    known, usual = past(control, route), mean(control, route)
+    worst = known.worst or ((0.0, known.worst_minute),)
+    # The shortest span that is known bounds the beginning, where nothing has lasted yet.
+    return tuple(
+        Ceiling(0.0 if index == 0 else seconds, plausible(max(usual, rate)))
+        for index, (seconds, rate) in enumerate(worst)
+    )
+
+
+def ceiling(control: Control, route: str | None) -> float:
+    """Give the highest error rate that the control makes plausible at all."""
+    return max(one.rate for one in ceilings(control, route))
 
 
 def plausible(rate: float) -> float:

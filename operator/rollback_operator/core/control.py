@@ -12,7 +12,9 @@ from rollback_operator.core.model import Control, Counters, CounterSeries, Route
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
-LEAST_MINUTE_REQUESTS = 20
+LEAST_SPAN_REQUESTS = 200
+SPANS = (1, 5, 15)
+"""Minutes: a burst is known by its worst minute, what lasts by its worst quarter of an hour."""
 Minutes = Mapping[str, Mapping[float, float]]
 """Route -> end of a minute -> what was counted in it."""
 
@@ -118,9 +120,29 @@ def _pooled(table: Minutes) -> dict[float, float]:
 
 
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
-    rates = [
-        min(1.0, errors.get(at, 0.0) / amount)
-        for at, amount in minutes.items()
-        if amount >= LEAST_MINUTE_REQUESTS
-    ]
-    return RouteControl(sum(minutes.values()), sum(errors.values()), max(rates, default=0.0))
+    spans = ((one, _worst(minutes, errors, one)) for one in SPANS)
+    worst = tuple((one * MINUTE_SECONDS, rate) for one, rate in spans if rate is not None)
+    return RouteControl(
+        requests=sum(minutes.values()),
+        errors=sum(errors.values()),
+        worst_minute=worst[0][1] if worst else 0.0,
+        worst=worst,
+    )
+
+
+def _worst(
+    minutes: Mapping[float, float], errors: Mapping[float, float], length: int
+) -> float | None:
+    """Find the highest error rate over so many minutes in a row; None: too few requests in any.
+
+    The highest of sixty rates from twenty requests each is noise: a span counts only with so many
+    requests that one failed one is no per cent.
+    """
+    worst: float | None = None
+    for end in minutes:
+        span = [end - MINUTE_SECONDS * back for back in range(length)]
+        requests = sum(minutes.get(at, 0.0) for at in span)
+        if requests >= LEAST_SPAN_REQUESTS:
+            failed = sum(errors.get(at, 0.0) for at in span)
+            worst = max(worst or 0.0, min(1.0, failed / requests))
+    return worst

@@ -6,9 +6,19 @@ shown to be the cause: people are told, nothing is rolled back.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.arms import LEAST_REQUESTS, Arms, ceiling, in_order, on, total
+from rollback_operator.core.arms import (
+    CEILING_TIMES,
+    LEAST_REQUESTS,
+    Arms,
+    ceiling,
+    in_order,
+    on,
+    plausible,
+    total,
+)
 from rollback_operator.core.evidence import COARSE_SECONDS, Increment
 from rollback_operator.core.model import Control
 from rollback_operator.core.sequential import against_ceiling
@@ -17,12 +27,13 @@ LEAST_ERRORS = 10
 NEARLY_ALL = 0.9
 SAMPLES = 2
 EXPECTED_ERRORS = 3.0
+"""So many expected errors that do not come are a surprise: 20 : 1 (Poisson)."""
 SETTLED_SECONDS = 10.0
 LATE_REQUESTS = 10
 SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
-CLEAN_REQUESTS = 50
-"""A pod that has served so many and does not fail is known not to."""
+CLEAN_ODDS = 100.0
+"""Odds against the failing pods' rate from which a pod is known to be well."""
 Pods = Mapping[str, tuple[float, float]]
 
 
@@ -47,26 +58,81 @@ def failing(pods: Pods, expected: float) -> frozenset[str]:
     )
 
 
-def unmet(arms: Arms, new: Sequence[Increment], pods: Pods, bad: frozenset[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """Which pods have the fault, and which surely have not."""
+
+    bad: frozenset[str]
+    clean: frozenset[str]
+
+
+def affected(new: Sequence[Increment], route: str | None, usual: Mapping[str, float]) -> Affected:
+    """Tell the pods that have a fault from those that have not.
+
+    Args:
+        new: the release's counts in the scope.
+        route: None: of all routes together. A fault on one of them counts, others dilute it.
+        usual: the control's error rate by route; under "" that of all together.
+    """
+    parts = [(by_pod(new), usual.get(route or "", 0.0))]
+    if route is None:
+        routes = sorted({one.route for one in new})
+        parts += [(by_pod(on(new, one)), usual.get(one, 0.0)) for one in routes]
+    each = [_split(pods, rate) for pods, rate in parts]
+    bad = frozenset().union(*(one.bad for one in each))
+    shown = [one.clean for one in each if one.bad]
+    return Affected(bad, frozenset.intersection(*shown) - bad if shown else frozenset())
+
+
+def _split(pods: Pods, usual: float) -> Affected:
+    """Tell the pods that fail more than usual from those whose counts speak against the fault.
+
+    A pod in which a little fails, as it may now and then, is well beside one that fails entirely.
+    """
+    suspected = failing(pods, usual)
+    requests = sum(pods[name][0] for name in suspected)
+    errors = sum(pods[name][1] for name in suspected)
+    high = min(1 - LEAST_RATE, errors / requests) if requests else 0.0
+    low = min(plausible(usual), high / CEILING_TIMES)
+    if low <= 0:
+        return Affected(suspected, frozenset())
+    clean = frozenset(
+        name
+        for name, (served, failed) in pods.items()
+        if failed * math.log(low / high)
+        + max(0.0, served - failed) * math.log((1 - low) / (1 - high))
+        >= math.log(CLEAN_ODDS)
+    )
+    return Affected(suspected - clean, clean)
+
+
+def unmet(arms: Arms, new: Sequence[Increment], pods: Affected) -> str:
     """Tell the first floor that is not met, in words; empty when all are."""
     requests, errors = total(new)
     if requests < LEAST_REQUESTS:
         return f"{requests:.0f} of {LEAST_REQUESTS} requests"
     if errors < LEAST_ERRORS and not 0 < requests <= errors:
         return f"{errors:.0f} of {LEAST_ERRORS} errors"
+    rate = errors / requests if requests else 0.0
     served = [one for one in new if one.requests > 0]
     if len({one.end for one in served}) < SAMPLES:
         return "only one sample"
     wanted = min(2, len(arms.living_new))
-    if len(bad) < wanted and not _is_on_few(arms, pods, bad):
-        return f"errors on {len(bad)} of {wanted} pods needed"
-    if not all(failed > 0 for failed in _newest_samples(arms, served)):
+    if len(pods.bad) < wanted and not _is_on_few(arms, pods):
+        return f"errors on {len(pods.bad)} of {wanted} pods needed"
+    if any(_has_ceased(sample, rate) for sample in _newest_samples(arms, served)):
         return "no error in one of the two newest samples"
     return "" if _fails_on(arms, served) else "the pods have only begun to serve"
 
 
-def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[float]:
-    """Count the errors in each of the two newest samples: a warm-up's cease by themselves.
+def _has_ceased(sample: tuple[float, float], rate: float) -> bool:
+    """Tell whether a sample without an error is a surprise while the fault lasts."""
+    requests, errors = sample
+    return errors <= 0 and requests * rate >= EXPECTED_ERRORS
+
+
+def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[tuple[float, float]]:
+    """Add up the two newest samples: the errors of a warm-up cease by themselves.
 
     Reads between scrapes are put together until one has errors to be expected in it, or is as long
     as a scrape: half a second without an error is no sign that they have ceased.
@@ -77,17 +143,17 @@ def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[float]:
         times[one.end] = known[0] + one.requests, known[1] + one.errors
     requests, errors = total(served)
     enough = EXPECTED_ERRORS * requests / errors if arms.read and errors else 0.0
-    found: list[float] = []
+    found: list[tuple[float, float]] = []
     newest, sample = math.inf, (0.0, 0.0)
     for end in sorted(times, reverse=True):
         newest = end if not sample[0] else newest
         sample = sample[0] + times[end][0], sample[1] + times[end][1]
         if sample[0] >= enough or end <= newest - arms.interval:
-            found.append(sample[1])
+            found.append(sample)
             sample = (0.0, 0.0)
         if len(found) == SAMPLES:
             return found
-    return found or [sample[1]]
+    return found or [sample]
 
 
 def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
@@ -106,39 +172,37 @@ def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
     return requests >= LATE_REQUESTS and errors >= NEARLY_ALL * requests
 
 
-def _is_on_few(arms: Arms, pods: Pods, bad: frozenset[str]) -> bool:
+def _is_on_few(arms: Arms, pods: Affected) -> bool:
     """Tell whether one pod, or the pods of one node, have the fault and others surely not."""
-    clean = {
-        pod
-        for pod in arms.living_new
-        if pod not in bad and pods.get(pod, (0, 0))[0] >= CLEAN_REQUESTS
-    }
-    if not bad or not clean:
+    clean = pods.clean & arms.living_new
+    if not pods.bad or not clean:
         return False
-    nodes = {arms.nodes.get(pod, "") for pod in bad}
+    nodes = {arms.nodes.get(pod, "") for pod in pods.bad}
     is_one_node = len(nodes) == 1 and all(arms.nodes.get(pod, "") not in nodes for pod in clean)
-    return len(bad) == 1 or (is_one_node and "" not in nodes)
+    return len(pods.bad) == 1 or (is_one_node and "" not in nodes)
 
 
-def veto(arms: Arms, pods: Pods, bad: frozenset[str]) -> Reason | None:
+def veto(arms: Arms, pods: Affected) -> Reason | None:
     """Tell why the release is not to blame, whatever it is compared with."""
-    return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, pods, bad) else None
+    return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, pods) else None
 
 
 def veto_by_history(
     arms: Arms, control: Control, new: Sequence[Increment], route: str | None
 ) -> Reason | None:
     """Tell why a fault that only history speaks against is not the release's."""
-    # Old pods that had begun to fail alike before they went: the fault is not the release's.
-    begin = min(one.start for one in new)
+    # Old pods that had begun to fail alike before they went: the fault is not the release's. All
+    # the time counts in which they served beside the new ones, whenever the fault shows best.
+    begin = min((one.start for one in on(arms.new, route)), default=0.0)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
     # Of all routes together any one of them: which of them the new pods fail most on may be chance.
     for one in sorted({increment.route for increment in last}):
         odds = against_ceiling(in_order(on(last, one)), ceiling(control, one))
         if odds.value >= arms.odds.suspect:
             return Reason.OLD_REVISION_FAILS_TOO
-    since = [one for one in arms.new if one.end > begin]
-    seconds = max(one.end for one in since) - begin
+    shown = min(one.start for one in new)
+    since = [one for one in arms.new if one.end > shown]
+    seconds = max(one.end for one in since) - shown
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
     is_spike = 0 < SPIKE_TIMES * control.busiest_minute < total(since)[0] / max(1.0, seconds)

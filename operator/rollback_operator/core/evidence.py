@@ -207,7 +207,7 @@ def _with_samples(
         evidence,
         book=replace(evidence.book, heads=heads, named=()),
         seen=_later(evidence.seen, times),
-        increments=merged(evidence.increments, cells, grains),
+        increments=merged(evidence.increments, cells, grains, evidence.opened),
     )
 
 

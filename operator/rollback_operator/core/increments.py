@@ -9,6 +9,10 @@ FINE_SECONDS = 10.0
 COARSE_AFTER_SECONDS = 180.0
 """Older increments are merged to minutes: the onset of a fault is looked for in fresh ones."""
 COARSE_SECONDS = 60.0
+EARLY_SECONDS = 240.0
+"""What a release did in its first minutes stays fine: a fault that began soon after the first
+request must not come to look as if it had been there from the first one."""
+EARLY_GRAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,10 @@ Cell = tuple[str, str, float]
 
 
 def merged(
-    known: tuple[Increment, ...], cells: Mapping[Cell, Increment], grains: Mapping[str, float]
+    known: tuple[Increment, ...],
+    cells: Mapping[Cell, Increment],
+    grains: Mapping[str, float],
+    opened: float,
 ) -> tuple[Increment, ...]:
     """Put new increments to the known ones; errors may come later than their requests.
 
@@ -36,6 +43,7 @@ def merged(
         known: in time order.
         cells: what is new.
         grains: of pods that are read more often than scraped, the seconds between two scrapes.
+        opened: when the release appeared.
     """
     if not cells:
         return known
@@ -47,7 +55,9 @@ def merged(
         found[key] = _joined(one, found[key]) if key in found else one
     fresh = sorted(found.values(), key=lambda one: one.end)
     before = known[-1].end if known else 0.0
-    return _coarsened(_thinned((*known[:tail], *fresh), grains, before), before)
+    early = opened + EARLY_SECONDS
+    thinned = _thinned((*known[:tail], *fresh), grains, before, early)
+    return _coarsened(thinned, before, early)
 
 
 def _joined(one: Increment, other: Increment) -> Increment:
@@ -62,7 +72,7 @@ def _joined(one: Increment, other: Increment) -> Increment:
 
 
 def _thinned(
-    increments: tuple[Increment, ...], grains: Mapping[str, float], before: float
+    increments: tuple[Increment, ...], grains: Mapping[str, float], before: float, early: float
 ) -> tuple[Increment, ...]:
     """Merge what was read more often than scraped, once it is no longer fresh."""
     grain = max(grains.values(), default=0.0)
@@ -72,7 +82,8 @@ def _thinned(
     tail = bisect_left(increments, _fine_limit(increments[-1].end, grain), key=lambda one: one.end)
     found: dict[tuple[str, str, float], Increment] = {}
     for one in increments[head:tail]:
-        key = one.pod, one.route, one.end // grain if one.pod in grains else one.end
+        width = EARLY_GRAIN if one.end < early else grain
+        key = one.pod, one.route, one.end // width if one.pod in grains else one.end
         found[key] = _joined(found[key], one) if key in found else one
     fresh = sorted(found.values(), key=lambda one: one.end)
     return (*increments[:head], *fresh, *increments[tail:])
@@ -82,7 +93,9 @@ def _fine_limit(newest: float, grain: float) -> float:
     return (newest - FINE_SECONDS) // grain * grain
 
 
-def _coarsened(increments: tuple[Increment, ...], before: float) -> tuple[Increment, ...]:
+def _coarsened(
+    increments: tuple[Increment, ...], before: float, early: float
+) -> tuple[Increment, ...]:
     """Merge what lies long enough ago, whole minutes at a time, as each of them comes of age."""
     limit = _limit(increments[-1].end)
     if limit == _limit(before):
@@ -90,7 +103,8 @@ def _coarsened(increments: tuple[Increment, ...], before: float) -> tuple[Increm
     tail = bisect_left(increments, limit, key=lambda one: one.end)
     minutes: dict[tuple[str, str, int], Increment] = {}
     for one in increments[:tail]:
-        key = (one.pod, one.route, int(one.end // COARSE_SECONDS))
+        width = EARLY_GRAIN if one.end < early else COARSE_SECONDS
+        key = (one.pod, one.route, int(one.end // width))
         minutes[key] = _joined(minutes[key], one) if key in minutes else one
     return (*sorted(minutes.values(), key=lambda one: one.end), *increments[tail:])
 

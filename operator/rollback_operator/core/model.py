@@ -177,7 +177,9 @@ class RouteControl:
     requests: float
     errors: float
     worst_minute: float
-    """Highest error rate of a minute with at least 20 requests."""
+    """Highest error rate of the shortest span that is told of in `worst`; 0 if none is."""
+    worst: tuple[tuple[float, float], ...] = ()
+    """(seconds, highest error rate over a span of that length), spans with enough requests only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,17 @@ def opened(case: plan.Case, now: datetime) -> float:
 
 
 def control_hashes(case: plan.Case) -> frozenset[str]:
-    """Name the revision that the current one is compared with: the one it would go back to."""
+    """Name the revision that the current one is compared with: the one it would go back to.
+
+    Where there is none, the one before it: a release can be told to be worse than what ran before
+    also when that is nothing to go back to.
+    """
     current = case.workload.deployment.template.release
+    others = [one for one in case.workload.replica_sets if one.template.release != current]
     good = ledger.last_known_good(case.ledger, case.workload)
-    if good is None:
+    control = good or max(others, key=lambda one: one.revision, default=None)
+    if control is None:
         return frozenset()
-    release = good.template.release
     return frozenset(
-        one.pod_hash
-        for one in case.workload.replica_sets
-        if one.template.release == release != current
+        one.pod_hash for one in others if one.template.release == control.template.release
     )

@@ -8,13 +8,16 @@ from rollback_operator.core import doubts
 from rollback_operator.core.arms import (
     LEAST_REQUESTS,
     Arms,
+    Ceiling,
     ceiling,
+    ceilings,
     in_order,
+    mean,
     on,
     past,
     total,
 )
-from rollback_operator.core.blame import blame
+from rollback_operator.core.blame import Level, blame
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.overlap import cells
@@ -30,6 +33,7 @@ from rollback_operator.core.verdict import Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
 MOMENT_SECONDS = 0.05
+FIRST_WEIGHT = 0.8
 SHOWN = 100.0
 """Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
 
@@ -82,14 +86,13 @@ class _Tally:
     new: list[Increment]
     requests: float
     errors: float
-    pods: doubts.Pods
     first_bad: float | None
 
 
 def _tally(counted: Sequence[Increment], since: float) -> _Tally:
     new = [one for one in counted if one.end > since]
     first_bad = min((one.end for one in new if one.errors > 0), default=None)
-    return _Tally(new, *total(new), doubts.by_pod(new), first_bad)
+    return _Tally(new, *total(new), first_bad)
 
 
 def without_warm_up(
@@ -177,39 +180,49 @@ def _against_history(
 ) -> Odds | None:
     if arms.control is None or not arms.control.is_sufficient or not new:
         return None
-    if route is not None:
-        return against_ceiling(in_order(new), ceiling(arms.control, route), enough)
-    # All routes: a fault on one of them is not diluted by the others. The average of the odds on
-    # each and on all keeps the property that makes them odds.
-    routes = sorted({increment.route for increment in new})
-    parts = [against_ceiling(in_order(new), ceiling(arms.control, None), enough)] + [
-        against_ceiling(in_order(on(new, one)), ceiling(arms.control, one), enough)
-        for one in routes
-    ]
-    least = min(enough, max(part.value for part in parts))
+    # All routes: a fault on one of them is not diluted by the others. A weighted average of the
+    # odds on each and on all, against each span's ceiling, keeps the property that makes them odds.
+    routes = [route] if route is not None else [None, *sorted({one.route for one in new})]
+    parts: list[tuple[float, Odds]] = []
+    for one in routes:
+        limits = ceilings(arms.control, one)
+        for limit in limits:
+            weight = _weight(limit, limits) / len(routes)
+            counted = in_order(on(new, one))
+            odds = against_ceiling(counted, limit.rate, enough, limit.seconds)
+            parts.append((weight, odds))
+    least = min(enough, max(part.value for _, part in parts))
     worst = max(
-        (part.since for part in parts if part.value >= least),
+        (part.since for _, part in parts if part.value >= least),
         key=lambda since: wilson_lower(*total(one for one in new if one.end > since)),
     )
-    return Odds(sum(part.value for part in parts) / len(parts), worst)
+    return Odds(sum(weight * part.value for weight, part in parts), worst)
+
+
+def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
+    """Give a ceiling's share of the odds: nearly all to the one that bounds the first seconds."""
+    if len(limits) == 1:
+        return 1.0
+    return FIRST_WEIGHT if limit is limits[0] else (1 - FIRST_WEIGHT) / (len(limits) - 1)
 
 
 def _verdict(
     arms: Arms, route: str | None, tally: _Tally, compared: _Compared, scopes: int
 ) -> ScopeVerdict:
-    requests, errors, pods = tally.requests, tally.errors, tally.pods
+    new, requests, errors = tally.new, tally.requests, tally.errors
     odds = compared.odds.value / scopes
-    bad = doubts.failing(pods, _expected(arms, route, compared))
+    pods = doubts.affected(new, route, _usual(arms, compared, new))
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
-        veto = doubts.veto(arms, pods, bad)
+        veto = doubts.veto(arms, pods)
         if compared.method is Method.HISTORY and arms.control is not None:
-            veto = veto or doubts.veto_by_history(arms, arms.control, tally.new, route)
+            veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
             # The onset shows on the route that fails: others dilute it.
             failing = route if route is not None else _failing_route(arms)
             # Since its first request, not only since the count began that shows it best.
             first = _warm_up(on(arms.new, failing), arms.starts)[1]
-            blamed = blame(first, ceiling(arms.control, route), arms.watch_seconds)
+            level = Level(mean(arms.control, failing), ceiling(arms.control, failing))
+            blamed = blame(first, level, arms.watch_seconds)
     return ScopeVerdict(
         route=route,
         method=compared.method,
@@ -222,19 +235,26 @@ def _verdict(
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
         first_bad=tally.first_bad,
         blame=blamed,
-        unmet=doubts.unmet(arms, tally.new, pods, bad),
+        unmet=doubts.unmet(arms, new, pods),
         veto=veto,
-        pods_failing=len(bad),
+        pods_failing=len(pods.bad),
         pods=len(arms.living_new),
     )
 
 
-def _expected(arms: Arms, route: str | None, compared: _Compared) -> float:
-    """Give the error rate that the control lets one expect of a pod."""
-    if compared.method is Method.HISTORY and arms.control is not None:
-        return ceiling(arms.control, route)
+def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping[str, float]:
+    """Give the control's error rate by route; under "" that of all together."""
     requests, errors = compared.control
-    return errors / requests if requests else 0.0
+    usual = {"": errors / requests if requests else 0.0}
+    for route in {one.route for one in new}:
+        if compared.method is Method.HISTORY and arms.control is not None:
+            usual[route] = mean(arms.control, route)
+        else:
+            requests, errors = total(on(arms.old, route))
+            usual[route] = errors / requests if requests else usual[""]
+    if compared.method is Method.HISTORY and arms.control is not None:
+        usual[""] = mean(arms.control, None)
+    return usual
 
 
 def _failing_route(arms: Arms) -> str:

@@ -73,7 +73,10 @@ def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
 
 
 def against_ceiling(
-    counts: Sequence[tuple[float, float, float]], ceiling: float, enough: float = math.inf
+    counts: Sequence[tuple[float, float, float]],
+    ceiling: float,
+    enough: float = math.inf,
+    lasting: float = 0.0,
 ) -> Odds:
     """Compute the odds that a revision fails more often than `ceiling`, without a control.
 
@@ -84,6 +87,7 @@ def against_ceiling(
         counts: (start, requests, errors) in time order.
         ceiling: the highest error rate that is still no reason for suspicion, in (0, 1).
         enough: odds that are enough for an act.
+        lasting: seconds over which the ceiling holds: a count of less says nothing against it.
     """
     weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
     none = [0.0] * len(weights)
@@ -97,7 +101,8 @@ def against_ceiling(
         )
         for minute in _counted_by_minute(counts)
     ]
-    return _best_count(parts, 1.0, enough)
+    newest = counts[-1][0] if counts else 0.0
+    return _best_count(parts, 1.0, enough, newest - lasting)
 
 
 @dataclass(slots=True)
@@ -162,9 +167,12 @@ def _weights(rate: float, ceiling: float) -> tuple[float, float]:
     return math.log(rate / ceiling), math.log((1 - rate) / (1 - ceiling))
 
 
-def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
-    if not parts:
-        return Odds(0.0, 0.0)
+def _best_count(
+    parts: Sequence[_Part], phi: float, enough: float, last_start: float = math.inf
+) -> Odds:
+    """Give the best of the counts that begin each minute, `last_start` at the latest."""
+    if not parts or parts[0].start > last_start:
+        return Odds(0.0, parts[0].start if parts else 0.0)
     counts: list[tuple[float, _Part]] = []
     minutes = _by_minute(parts)
     for number in range(len(minutes), 0, -1):
@@ -173,10 +181,13 @@ def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
         scores = _added(count.scores, count.border)
         raw = sum(math.exp(min(_MAX_EXPONENT, one / phi)) for one in scores) / len(scores)
         # The j-th count spends 6 / (pi j)^2 of alpha; the first one gets nearly all that matters.
-        counts.append((raw * 6 / (math.pi * number) ** 2, count))
+        is_counted = count.start <= last_start
+        counts.append((raw * 6 / (math.pi * number) ** 2 if is_counted else 0.0, count))
     best = max(odds for odds, _ in counts)
     # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
-    proving = [count for odds, count in counts if odds >= min(best, enough)]
+    proving = [
+        count for odds, count in counts if odds >= min(best, enough) and count.start <= last_start
+    ]
     worst = max(proving, key=lambda one: wilson_lower(one.requests, one.errors))
     return Odds(best, worst.start)
 

@@ -17,13 +17,26 @@ def rising(start: float, step: float, amount: float, count: int) -> Samples:
 
 
 def test_each_minute_has_what_was_counted_in_it() -> None:
-    requests = make_series(rising(-3700, 5, 10, 741))
+    requests = make_series(rising(-3700, 5, 20, 741))
     errors = make_series([(time, max(0.0, min(60.0, time + 120))) for time in range(-3700, 1, 5)])
     found = control_from(make_counters([requests], [errors]), T0)
-    assert found.routes[PURCHASE].requests == 720 * 10
+    assert found.routes[PURCHASE].requests == 720 * 20
     assert found.routes[PURCHASE].errors == 60
-    assert found.routes[PURCHASE].worst_minute == pytest.approx(60 / 120)
-    assert (found.seconds, found.busiest_minute) == (59 * 60, pytest.approx(2.0))
+    assert found.routes[PURCHASE].worst_minute == pytest.approx(60 / 240)
+    assert found.routes[PURCHASE].worst == (
+        (60, pytest.approx(60 / 240)),
+        (300, pytest.approx(60 / 1200)),
+        (900, pytest.approx(60 / 3600)),
+    )
+    assert (found.seconds, found.busiest_minute) == (59 * 60, pytest.approx(4.0))
+
+
+def test_too_few_requests_make_no_worst_minute() -> None:
+    requests = make_series(rising(-3700, 5, 2, 741))
+    errors = make_series([(time, max(0.0, min(20.0, time + 120))) for time in range(-3700, 1, 5)])
+    found = control_from(make_counters([requests], [errors]), T0).routes[PURCHASE]
+    assert found.worst == ((900, pytest.approx(20 / 360)),)
+    assert found.worst_minute == pytest.approx(20 / 360)
 
 
 def test_what_comes_after_the_release_is_not_counted() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.core.evidence import COARSE_SECONDS, Evidence, fold
+from rollback_operator.core.increments import EARLY_SECONDS
 from rollback_operator.core.model import Counters, Pod
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series
 
@@ -223,12 +224,15 @@ def test_another_target_is_taken_once_the_first_one_is_not_scraped_any_more() ->
 
 
 def test_old_increments_are_merged_to_minutes_and_lose_nothing() -> None:
-    samples = [(7.0 + 5 * n, 40.0 * n) for n in range(100)]
+    samples = [(7.0 + 5 * n, 40.0 * n) for n in range(200)]
     whole = folded(make_counters([make_series(samples)]))
-    assert totals(whole) == (40 * 99, 0)
-    assert len(whole.increments) < 50
+    assert totals(whole) == (40 * 199, 0)
+    assert len(whole.increments) < 110
+    early = [one for one in whole.increments if one.end < T0 + EARLY_SECONDS]
+    assert all(one.end - one.start == 5 for one in early)
+    assert len(early) == 47
     assert all(one.end - one.start <= COARSE_SECONDS + 5 for one in whole.increments)
-    pieces = folded(*(make_counters([make_series(samples[n : n + 3])]) for n in range(98)))
+    pieces = folded(*(make_counters([make_series(samples[n : n + 3])]) for n in range(198)))
     assert pieces.increments == whole.increments
 
 

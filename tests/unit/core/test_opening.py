@@ -70,11 +70,16 @@ SAME = make_replica_set("v3", template=make_template("v3", release="release-v2")
     ("ledger", "replica_sets", "expected"),
     [
         ([make_entry("v1")], ("v2", "v1"), {"hashv1"}),
-        ([make_entry("v1", Health.UNKNOWN)], ("v2", "v1"), set()),
+        ([make_entry("v1", Health.UNKNOWN)], ("v2", "v1"), {"hashv1"}),
         ([make_entry("v1")], ("v2", "v0", "v1"), {"hashv1"}),
         ([], ("v2",), set()),
     ],
-    ids=["the good one", "not known to be good", "of several", "none is left"],
+    ids=[
+        "the good one",
+        "what ran before, though not known to be good",
+        "of several",
+        "none is left",
+    ],
 )
 def test_control(ledger, replica_sets, expected) -> None:
     workload = make_workload(replica_sets=tuple(make_replica_set(one) for one in replica_sets))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.core.evidence import Evidence, fold, fold_read
+from rollback_operator.core.increments import EARLY_GRAIN, EARLY_SECONDS
 from rollback_operator.core.model import Counters, CounterSeries, Pod
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series
 
@@ -258,11 +259,11 @@ def test_prometheus_goes_on_alone_where_the_pods_fall_silent() -> None:
 
 
 def test_fine_reads_become_as_coarse_as_scrapes_and_lose_nothing() -> None:
-    answers = [read(own([(3 + n / 2, 10.0 * n)])) for n in range(240)]
+    answers = [read(own([(3 + n / 2, 10.0 * n)])) for n in range(800)]
     evidence = folded(*answers)
-    assert totals(evidence) == (2390, 0)
-    assert len(evidence.increments) <= 120 / 5 + 2 * 15 + 2
-    newest = [one for one in evidence.increments if one.end > T0 + 3 + 119.5 - 9]
+    assert totals(evidence) == (7990, 0)
+    assert len(evidence.increments) <= EARLY_SECONDS / EARLY_GRAIN + 160 / 5 + 2 * 15 + 2
+    newest = [one for one in evidence.increments if one.end > T0 + 3 + 399.5 - 9]
     assert all(one.end - one.start == pytest.approx(0.5) for one in newest)
 
 
