@@ -20,6 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     Finding,
     Investigation,
+    LatencySignal,
     MatrixCondition,
     MatrixRule,
     Outcome,
@@ -284,6 +285,7 @@ RATE = {"signal": "ErrorRate", "above": "0.01"}
         (CounterSignal, {"metric": "x", "matchers": {"code": r"!~(.)\1"}}, "none of RE2's"),
         (CounterSignal, {"metric": "rate(x[5m])"}, "metric"),
         (CounterSignal, {"metric": "job:http_requests:rate5m"}, "is a recording rule's"),
+        (LatencySignal, {"metric": "job:latency:seconds"}, "is a recording rule's"),
         (
             SignalsSpec,
             {"requests": {"metric": "x_total"}, "errors": {"metric": "x_total"}},

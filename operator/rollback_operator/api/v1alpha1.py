@@ -102,6 +102,14 @@ def split_matcher(value: str) -> tuple[str, str]:
     return "=", value
 
 
+CounterName = Annotated[
+    MetricName,
+    Field(json_schema_extra={"x-kubernetes-validations": [_cel("!self.contains(':')", _RULE)]}),
+    AfterValidator(_counted),
+]
+"""What is read raw: no recording rule."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -281,13 +289,7 @@ class PrometheusSpec(_Model):
 class CounterSignal(_Model):
     """A counter in Prometheus, or a histogram, whose observations are counted."""
 
-    metric: Annotated[
-        MetricName,
-        Field(
-            json_schema_extra={"x-kubernetes-validations": [_cel("!self.contains(':')", _RULE)]},
-        ),
-        AfterValidator(_counted),
-    ]
+    metric: CounterName
     """The metric's name, not a query: counters are read raw. A counter, or a histogram, classic or
     native, by its base name; no gauge and no recording rule."""
     matchers: Annotated[
@@ -312,7 +314,7 @@ class CounterSignal(_Model):
 class LatencySignal(CounterSignal):
     """A histogram of durations in seconds."""
 
-    metric: MetricName = "http_request_duration_seconds"
+    metric: CounterName = "http_request_duration_seconds"
     """The histogram's name without `_bucket`; classic or native."""
     quantile: Annotated[str, Field(max_length=12, pattern=r"^0\.[0-9]{1,6}$")] = "0.99"
     """The share of the requests that is at most so slow."""
