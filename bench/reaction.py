@@ -1,12 +1,16 @@
 """How fast a bad release is taken back, and whether a good one is left alone: real node, real load.
 
     python -m bench.reaction [--runs 20] [--rate 50] [--output bench/results/reaction.json]
+    python -m bench.reaction --source prometheus|pods|stage [--output bench/results/race.json]
 
 Per run: 4 replicas under load, a release goes out, and the clock runs from the first request that
 failed for a user to the undo that the API server has answered. Figures are multiples of the scrape
 interval, so that another machine's can be laid beside them; the load average tells how busy this
 one was. Three services are measured side by side, one of which gets good releases only and must not
 be rolled back.
+
+With a source the policy says where evidence comes from: Prometheus alone, the pods' own pages too,
+or these with a staged rollout. The result is put beside those of the other sources.
 """
 
 from __future__ import annotations
@@ -32,6 +36,13 @@ from lab.tickets import TicketService, install_operator, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "bench" / "results" / "reaction.json"
+RACE = ROOT / "bench" / "results" / "race.json"
+PODS = {"everyMilliseconds": 500}
+SOURCES: dict[str, dict[str, Any]] = {
+    "prometheus": {"podMetrics": {"everyMilliseconds": 0}},
+    "pods": {"podMetrics": PODS},
+    "stage": {"podMetrics": PODS, "stage": {"maxSeconds": 120}},
+}
 SCRAPE_SECONDS = 5.0
 HISTORY_SECONDS = 75
 BETWEEN_SECONDS = 5
@@ -48,13 +59,21 @@ class Plan:
     runs: int
     rate: float
     folder: Path
+    source: str | None = None
+    """Where evidence comes from; None: as the defaults are."""
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What the policy says beyond the least that it needs."""
+        return {"safety": SAFETY, **SOURCES.get(self.source or "", {})}
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reaction", description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--rate", type=float, default=50)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--source", choices=SOURCES)
+    parser.add_argument("--output", type=Path)
     parser.add_argument(
         "--inside", nargs=2, metavar=("OPERATOR", "SERVICE"), help=argparse.SUPPRESS
     )
@@ -62,10 +81,15 @@ def main(argv: Sequence[str]) -> int:
     if arguments.inside is None:
         return _outside(argv)
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(arguments.runs, arguments.rate, Path(folder))
+        plan = Plan(arguments.runs, arguments.rate, Path(folder), arguments.source)
         found = _measure(plan, *map(Path, arguments.inside))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+    output = arguments.output or (RACE if plan.source else OUTPUT)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    written = found
+    if plan.source:
+        known = json.loads(output.read_text()) if output.exists() else {}
+        written = {**known, plan.source: found}
+    output.write_text(json.dumps(written, indent=1) + "\n")
     print(json.dumps(found["summary"], indent=1))
     return 0
 
@@ -87,7 +111,8 @@ def _measure(plan: Plan, operator: Path, service: Path) -> dict[str, Any]:
         lines.append(lanes.submit(_good_releases, lab, plan))
         runs = {name: found for line in lines for name, found in line.result().items()}
     return {
-        "command": f"python -m bench.reaction --runs {plan.runs} --rate {plan.rate:g}",
+        "command": f"python -m bench.reaction --runs {plan.runs} --rate {plan.rate:g}"
+        + (f" --source {plan.source}" if plan.source else ""),
         "began": began.isoformat(timespec="seconds"),
         "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
         "cores": os.cpu_count(),
@@ -129,6 +154,8 @@ def _bad_release(tickets: TicketService, load: Load, version: str) -> dict[str, 
     undo = datetime.fromisoformat(steps["Undo"]["finishedTime"])
     first = failures[0].time
     return {
+        "undoSeconds": round((undo - first).total_seconds(), 2),
+        "lastFailureSeconds": round((failures[-1].time - first).total_seconds(), 2),
         "intervals": round((undo - first).total_seconds() / SCRAPE_SECONDS, 2),
         "lastFailureIntervals": round(
             (failures[-1].time - first).total_seconds() / SCRAPE_SECONDS, 2
@@ -174,7 +201,7 @@ def _since(failures: Sequence[Failure], moment: datetime) -> list[Failure]:
 def _service(lab: session.Session, namespace: str, plan: Plan) -> TicketService:
     tickets = TicketService(lab, namespace)
     tickets.deploy("v1.2.3")
-    tickets.apply_policy({"safety": SAFETY})
+    tickets.apply_policy(plan.policy)
     (plan.folder / namespace).mkdir()
     return tickets
 
@@ -197,6 +224,9 @@ def _summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **common,
         "intervalsMedian": statistics.median(intervals),
         "intervalsMax": max(intervals),
+        "undoSeconds": _spread(runs, "undoSeconds"),
+        "lastFailureSeconds": _spread(runs, "lastFailureSeconds"),
+        "failedRequests": _spread(runs, "failedRequests"),
         "rollbacks": sum(one["rollbacks"] for one in runs),
         "verified": sum(one["outcome"] == "Verified" for one in runs),
         "severities": {
@@ -204,6 +234,11 @@ def _summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for kind in sorted({one["severity"] for one in runs})
         },
     }
+
+
+def _spread(runs: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
+    values = [one[key] for one in runs]
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 if __name__ == "__main__":

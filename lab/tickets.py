@@ -11,6 +11,7 @@ import contextlib
 import json
 import ssl
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -67,6 +68,22 @@ def read(lab: Session, path: str) -> dict[str, Any]:
                 return dict(json.load(answer))
         except (OSError, ValueError) as error:
             raise LabError(f"GET {path} failed: {error}") from error
+
+
+def query(lab: Session, text: str) -> list[dict[str, Any]]:
+    """Ask the lab's Prometheus; the series of its answer.
+
+    Raises:
+        LabError: it does not answer.
+    """
+    address = f"{lab.prometheus_url}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
+    is_outside = bool(lab.network_prefix())
+    with network_of(lab.node_pid) if is_outside else contextlib.nullcontext():
+        try:
+            with urllib.request.urlopen(address, timeout=READ_SECONDS) as answer:
+                return list(json.load(answer)["data"]["result"])
+        except (OSError, ValueError, KeyError) as error:
+            raise LabError(f"the query {text} failed: {error}") from error
 
 
 def install_operator(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, RollbackPolicy, RollbackPolicySpec
 from rollback_operator.core.direct import chosen, off
-from rollback_operator.core.model import Missing, Pod, Workload
+from rollback_operator.core.model import Counters, Missing, Pod, Workload
 from rollback_operator.core.watch import Watch, with_pages
 from rollback_operator.ports import PageQuery, PodMetrics, PodPage
 
@@ -39,7 +39,15 @@ async def read_pages(
         return with_pages(watch, Missing(Reason.PODS_UNREACHABLE, said), now)
     signals = spec.signals
     query = PageQuery(pages, signals.requests, signals.errors, signals.labels)
-    return with_pages(watch, await pods.read(query), now)
+    reading = await pods.read(query)
+    is_shared = any(one.page.port == one.page.serving_port for one in pages)
+    if isinstance(reading, Counters) and is_shared and not any(x.route for x in reading.requests):
+        said = (
+            "requests are not told by route and come in by the port of the metrics page: reads of "
+            "it would be counted among them. Set spec.podMetrics.port or spec.signals.labels.route"
+        )
+        reading = Missing(Reason.POD_METRICS_DISABLED, said)
+    return with_pages(watch, reading, now)
 
 
 def _pages(new: Sequence[Pod], old: Sequence[Pod], spec: PodMetricsSpec) -> tuple[PodPage, ...]:

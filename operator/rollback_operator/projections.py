@@ -46,6 +46,7 @@ _OWNERS = (
 )
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
+_SERVING_PORTS = ("http", "web", "https")
 _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 
@@ -321,6 +322,7 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
         port=int(port) if port.isdecimal() and int(port) < MOST_PORTS else 0,
         path=path if path.startswith("/") else "/metrics",
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
+        serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0)),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
 from lab.loadgen import Failure, Load
 from lab.session import Session
-from lab.tickets import TicketService, wait_for
+from lab.tickets import TicketService, query, wait_for
 
 GOOD = "v1.2.3"
 # What the operator wants to have seen of a release before it compares another one with it.
@@ -193,6 +194,17 @@ class Shop:
         look = self.service.policy
         wait_for("a watch", 30, lambda: look().get("status", {}).get("revision", {}).get("since"))
         return str(look()["status"]["revision"]["since"])
+
+    def scrapes_before_the_undo(self, rollback: Mapping[str, Any]) -> dict[str, int]:
+        """How often Prometheus had scraped each pod of the release when it was undone."""
+        steps = {one["name"]: one for one in rollback["status"]["steps"]}
+        undone = datetime.fromisoformat(steps["Undo"]["finishedTime"]).timestamp()
+        pods = f"ticket-service-{rollback['spec']['fromRevision']['templateHash']}-.*"
+        series = f'up{{namespace="{self.namespace}",pod=~"{pods}"}}[10m]'
+        return {
+            one["metric"]["pod"]: sum(float(at) <= undone for at, _ in one["values"])
+            for one in query(self.lab, series)
+        }
 
     def account(self) -> str:
         """Everything that tells why a scenario failed."""

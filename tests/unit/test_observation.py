@@ -246,6 +246,29 @@ async def test_pods_are_not_read_where_that_is_not_wanted(spec: dict[str, Any]) 
     assert watch.direct.missing.reason is Reason.POD_METRICS_DISABLED
 
 
+@pytest.mark.parametrize(
+    ("route", "serving_port", "is_disabled"),
+    [("", 9102, True), ("", 8080, False), ("/", 9102, False)],
+    ids=["counted among the requests", "another port", "told by their route"],
+)
+async def test_own_reads_are_not_to_be_counted_among_requests(
+    route: str, serving_port: int, is_disabled: bool
+) -> None:
+    found = counted(5, 30)
+    bare = Counters(
+        *(tuple(replace(x, route=route) for x in one) for one in (found.requests, found.errors))
+    )
+    workload = reachable()
+    page = replace(PAGE, serving_port=serving_port)
+    workload = replace(workload, pods=tuple(replace(one, page=page) for one in workload.pods))
+
+    watch = await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=FakePods(bare)).observe(
+        watching(), workload, SOURCE
+    )
+
+    assert bool(watch.evidence.read) is not is_disabled
+
+
 async def test_nothing_is_read_before_prometheus_clock_is_known() -> None:
     pods = FakePods(counted(5, 30))
     missing = Missing(Reason.PROVIDER_UNREACHABLE, "no answer")

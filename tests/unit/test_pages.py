@@ -54,8 +54,8 @@ METRICS, WEB = {"name": "metrics", "containerPort": 9102}, {"name": "http", "con
         (raw({"prometheus.io/port": "many"}), Page()),
         (raw({"prometheus.io/port": "70000"}), Page()),
         (raw({"prometheus.io/path": "@elsewhere/"}, [METRICS]), Page(9102)),
-        (raw(ports=[WEB, METRICS]), Page(9102)),
-        (raw(ports=[WEB, {"containerPort": 7000}]), Page(8080)),
+        (raw(ports=[WEB, METRICS]), Page(9102, serving_port=8080)),
+        (raw(ports=[WEB, {"containerPort": 7000}]), Page(8080, serving_port=8080)),
         (raw(ports=[{"name": "grpc", "containerPort": 7000}]), Page()),
     ],
     ids=[

@@ -112,6 +112,8 @@ class Page:
     port: int = 0
     path: str = "/metrics"
     scheme: str = "http"
+    serving_port: int = 0
+    """Where the pod says that requests come in; 0: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
