@@ -109,6 +109,7 @@ def _seen(survey: Survey) -> dict[str, Any]:
         ],
         "pods": sorted(survey.pods),
         "routes": {name: round(rate, 4) for name, rate in sorted(survey.routes.items())},
+        "excludedRoutes": sorted(survey.excluded & survey.routes.keys()),
         "requestsPerSecond": round(survey.rate, 4),
         "control": None
         if isinstance(control, Missing)
@@ -215,7 +216,8 @@ def _sight(survey: Survey) -> Iterator[str]:
         yield _fact(name, said)
     routes = sorted(survey.routes.items(), key=lambda one: (-one[1], one[0]))
     for route, rate in routes[:_SHOWN_ROUTES]:
-        yield _fact("", f"{rate:10.2f}/s  {route or '(no route label)'}")
+        left_out = "  (not judged)" if route in survey.excluded else ""
+        yield _fact("", f"{rate:10.2f}/s  {route or '(no route label)'}{left_out}")
     if len(routes) > _SHOWN_ROUTES:
         yield _fact("", f"and {len(routes) - _SHOWN_ROUTES} routes more")
     for slow in survey.slow:

@@ -89,9 +89,17 @@ class Survey:
         return rates(self.requests.series)
 
     @property
+    def excluded(self) -> frozenset[str]:
+        """Routes that are not judged: of probes and metrics, as far as they are known."""
+        own = self.policy.spec.signals.exclude_routes
+        if own is not None:
+            return frozenset(own)
+        return self.workload.deployment.probe_paths if self.workload else frozenset()
+
+    @property
     def rate(self) -> float:
-        """Requests a second."""
-        return sum(self.routes.values())
+        """Requests a second on the routes that are judged."""
+        return sum(rate for route, rate in self.routes.items() if route not in self.excluded)
 
     @property
     def interval(self) -> float | None:
