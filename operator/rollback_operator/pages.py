@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, RollbackPolicy, RollbackPolicySpec
-from rollback_operator.core.direct import chosen, off
+from rollback_operator.core.direct import Direct, chosen, off
 from rollback_operator.core.model import Counters, Missing, Pod, Workload
 from rollback_operator.core.watch import Watch, with_pages
 from rollback_operator.ports import PageQuery, PodMetrics, PodPage
@@ -13,12 +13,14 @@ from rollback_operator.ports import PageQuery, PodMetrics, PodPage
 
 def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:
     """See that pods are read only where the policy wants it and their series name them."""
-    if watch.direct.is_off:
-        return watch
+    missing = watch.direct.missing
+    is_disabled = missing is not None and missing.reason is Reason.POD_METRICS_DISABLED
     if not policy.spec.pod_metrics.every_milliseconds:
         said = "spec.podMetrics.everyMilliseconds is 0"
     elif not policy.spec.signals.labels.pod:
         said = "spec.signals.labels.pod is empty: the counters are not the pods' own"
+    elif watch.direct.is_off and is_disabled:
+        return replace(watch, direct=Direct(), read_due=0.0)
     else:
         return watch
     return replace(watch, direct=off(Reason.POD_METRICS_DISABLED, said))

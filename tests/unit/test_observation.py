@@ -246,6 +246,17 @@ async def test_pods_are_not_read_where_that_is_not_wanted(spec: dict[str, Any]) 
     assert watch.direct.missing.reason is Reason.POD_METRICS_DISABLED
 
 
+async def test_a_policy_may_want_it_again() -> None:
+    pods, metrics = FakePods(counted(5, 30)), FakeMetrics(clock=T0 + 5)
+    observer = Observer(metrics, Clock(), pods=pods)
+    never = make_policy(pod_metrics=PodMetricsSpec(every_milliseconds=0))
+    watch = await observer.observe(watching(), reachable(), Source(never, SOURCE.url))
+
+    watch = await observer.observe(watch, reachable(), SOURCE)
+
+    assert watch.direct.missing is None
+
+
 @pytest.mark.parametrize(
     ("route", "serving_port", "is_disabled"),
     [("", 9102, True), ("", 8080, False), ("/", 9102, False)],

@@ -197,9 +197,27 @@ async def test_refusals(status: int, reason: Reason) -> None:
     assert asked == ["/metrics"]
 
 
-async def test_a_huge_page_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_metrics, "MOST_BYTES", 100_000)
-    async with page(CLASSIC + "x" * 200_000) as pod:
+async def test_a_large_page_is_read_piece_by_piece() -> None:
+    async with page("# x\n" * 100_000 + CLASSIC.rstrip()) as pod:
+        found = await read(pod)
+    assert isinstance(found, Counters)
+    assert values(found.errors) == {(PURCHASE, "method=POST"): 2}
+
+
+@pytest.mark.parametrize(
+    ("limit", "more"),
+    [
+        ("MOST_BYTES", "x 1\n" * 50_000),
+        ("MOST_KEPT_BYTES", "x" * 200_000),
+        ("MOST_KEPT_BYTES", f'{REQUESTS}{{route="/x"}} 1\n' * 5_000),
+    ],
+    ids=["as a whole", "in one line", "in counters"],
+)
+async def test_a_huge_page_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, limit: str, more: str
+) -> None:
+    monkeypatch.setattr(pod_metrics, limit, 100_000)
+    async with page(CLASSIC + more) as pod:
         found = await read(pod)
     assert isinstance(found, Missing)
     assert found.reason is Reason.ANSWER_TOO_LARGE

@@ -25,6 +25,8 @@ READ_SECONDS = 1.0
 SLOW_SECONDS = 0.25
 """When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
 MOST_BYTES = 8 * 1024 * 1024
+MOST_KEPT_BYTES = 1024 * 1024
+"""Of a page only the lines of the wanted counters are held."""
 CHUNK_BYTES = 65536
 AT_ONCE = 64
 """Reads of all policies together."""
@@ -83,7 +85,8 @@ class PodPages:
         for matcher in (*_wild(query.requests), *_wild(query.errors)):
             said = f"the matcher {matcher!r} is too involved to be applied to the pods' own pages"
             return Missing(Reason.POD_METRICS_DISABLED, said)
-        answers = await asyncio.gather(*map(self._read, query.pages))
+        names = tuple(sorted({query.requests.metric, query.errors.metric}))
+        answers = await asyncio.gather(*(self._read(one, names) for one in query.pages))
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
         found = [_parsed(one, query) if isinstance(one, _Answer) else one for one in answers]
         made = [one for one in found if isinstance(one, Counters)]
@@ -100,20 +103,20 @@ class PodPages:
             )
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
 
-    async def _read(self, pod: PodPage) -> _Answer | Missing:
+    async def _read(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
         if not self._is_allowed(pod.address):
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
         async with self._gate:
             try:
                 async with asyncio.timeout(READ_SECONDS):
-                    return await self._get(pod)
+                    return await self._get(pod, names)
             except TimeoutError:
                 return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} did not answer in time")
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 said = f"{_said(pod)}: {type(error).__name__}: {error}"[:300]
                 return Missing(Reason.PODS_UNREACHABLE, said)
 
-    async def _get(self, pod: PodPage) -> _Answer | Missing:
+    async def _get(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=AT_ONCE),
@@ -126,17 +129,29 @@ class PodPages:
             got = self._clock()
             if response.status != _OK:
                 return _refused(pod, response.status)
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    said = f"{_said(pod)} exceeds {MOST_BYTES >> 20} MiB"
-                    return Missing(Reason.ANSWER_TOO_LARGE, said)
+            text = await _lines(response.content, tuple(name.encode() for name in names))
+        if text is None:
+            said = f"{_said(pod)} exceeds {MOST_BYTES >> 20} MiB, or {MOST_KEPT_BYTES >> 20} MiB"
+            return Missing(Reason.ANSWER_TOO_LARGE, f"{said} of the wanted counters")
         if got - sent > SLOW_SECONDS:
             said = f"{_said(pod)} took {got - sent:.1f} s, more than {SLOW_SECONDS} s"
             return Missing(Reason.PODS_UNREACHABLE, said)
         # What is compared must never seem to have failed before what it is compared with was read.
-        return _Answer(pod, body.decode(errors="replace"), got if pod.is_judged else sent)
+        return _Answer(pod, text, got if pod.is_judged else sent)
+
+
+async def _lines(content: aiohttp.StreamReader, begins: tuple[bytes, ...]) -> str | None:
+    """Read the lines that begin so; None: there is too much of it."""
+    kept, rest, size = bytearray(), b"", 0
+    async for chunk in content.iter_chunked(CHUNK_BYTES):
+        size += len(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(begins):
+                kept += line + b"\n"
+        if size > MOST_BYTES or len(kept) + len(rest) > MOST_KEPT_BYTES:
+            return None
+    return (kept + rest if rest.startswith(begins) else kept).decode(errors="replace")
 
 
 def _url(pod: PodPage) -> str:
@@ -190,9 +205,8 @@ def _samples(text: str, names: frozenset[str]) -> Iterator[_Sample]:
     Raises:
         ValueError: a line is no sample.
     """
-    begins = tuple(names)
     for line in text.splitlines():
-        if not line.startswith(begins) or _NAME.split(line, maxsplit=1)[0] not in names:
+        if _NAME.split(line, maxsplit=1)[0] not in names:
             continue
         end = line.rfind("}") + 1
         if end and " # " not in line:
