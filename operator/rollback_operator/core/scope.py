@@ -149,6 +149,19 @@ def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> floa
 def _against_control(
     arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float
 ) -> Odds:
+    whole = _flipped(arms, new, old, enough)
+    if not arms.read & arms.living_old or arms.living_old <= arms.read:
+        return whole
+    # Of many pods some are read between scrapes, always the same ones: among themselves they can be
+    # compared at once. The average of both odds keeps the property that makes them odds.
+    some = replace(arms, living_old=arms.living_old & arms.read)
+    new_read, old_read = ([one for one in side if one.pod in arms.read] for side in (new, old))
+    part = _flipped(some, new_read, old_read, enough)
+    since = max(part, whole, key=lambda one: one.value).since
+    return Odds((part.value + whole.value) / 2, since)
+
+
+def _flipped(arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float) -> Odds:
     groups: dict[tuple[str, int], dict[tuple[str, float], tuple[float, float]]] = {}
     for one in old:
         key = one.route, int(one.end // max(1.0, arms.interval))

@@ -525,3 +525,24 @@ def test_pods_that_are_read_in_their_first_second_may_only_warm_up() -> None:
     purchase = next(one for one in judged(often).scopes if one.route == PURCHASE)
     assert purchase.unmet == "the pods have only begun to serve"
     assert not next(one for one in judged(watch).scopes if one.route == PURCHASE).unmet
+
+
+def test_of_many_pods_those_that_are_read_are_compared_at_once() -> None:
+    """Two of four old pods are read each second; the others have been scraped eight seconds ago."""
+    read = {*NEW[:2], *OLD[:2]}
+    failing = [
+        make_increment(pod=pod, start=2 + n, end=3 + n, requests=10, errors=10)
+        for n in range(8)
+        for pod in NEW[:2]
+    ]
+    clean = [
+        make_increment(pod=pod, start=2 + n, end=3 + n, requests=10)
+        for n in range(8)
+        for pod in OLD[:2]
+    ]
+    late = [make_increment(pod=pod, start=-3, end=2.0, requests=50) for pod in OLD[2:]]
+    watch = watch_of(failing, clean, late)
+    often = replace(watch, evidence=replace(watch.evidence, read=dict.fromkeys(read, T0 + 10)))
+    assert judged(watch).value is not BAD
+    assert judged(often).value is BAD
+    assert judged(often).scopes[0].method is Method.CONTROL
