@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,11 @@ class Shop:
 
     def releases(self, version: str) -> None:
         self.service.release(version)
+
+    def changes_template(self, template: Mapping[str, Any]) -> None:
+        """Something else of the pods is released."""
+        patch = json.dumps({"spec": {"template": template}})
+        self.service.kubectl("patch", "deployment", "ticket-service", "--patch", patch)
 
     def has_rolled_out(self) -> None:
         self.service.wait_rolled_out()
@@ -161,6 +167,21 @@ class Shop:
             time.sleep(LOOK_SECONDS)
         self.runs(version)
         return verdicts
+
+    def is_looked_into(self, severity: str, seconds: float = 240) -> dict[str, str]:
+        """People are asked to look, and told what is known; nothing else happens."""
+
+        def look() -> dict[str, Any] | None:
+            assert self.service.rollbacks() == []
+            status = self.service.policy().get("status", {})
+            return status if "investigation" in status else None
+
+        status = wait_for("an investigation", seconds, look)
+        assert status["severity"] == severity, status
+        assert status["verdict"] == "Bad", status
+        found = status["investigation"]
+        assert found["severity"] == severity
+        return {one["name"]: one["message"] for one in found["findings"]}
 
     def becomes_good(self, version: str) -> None:
         """The policy calls the running release good, and one to go back to."""

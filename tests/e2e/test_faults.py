@@ -10,6 +10,7 @@ from lab.session import Session
 from lab.tickets import OPERATOR, Operator, wait_for
 from tests.e2e.database import OwnRole
 from tests.e2e.guard import Guard
+from tests.e2e.provider import OwnWay
 from tests.e2e.shop import Shop
 
 
@@ -70,3 +71,21 @@ def test_a_release_is_not_blamed_for_its_database(lab: Session, shop: Shop) -> N
     shop.is_whole()
     shop.is_left_alone("v1.4.0", seconds=15)
     shop.sells()
+
+
+def test_nothing_is_lost_while_prometheus_is_away(lab: Session, shop: Shop) -> None:
+    way = OwnWay(lab, shop.namespace)
+    prometheus = {"url": way.url}
+    shop.serves_after("v1.2.3", prometheus=prometheus, podMetrics={"everyMilliseconds": 0})
+    way.open()
+    before = len(shop.failures())
+
+    with way.cut():
+        shop.releases("v1.3.0")
+        shop.has_rolled_out()
+        wait_for("purchases to fail", 30, lambda: len(shop.failures()) > before + 20)
+        shop.is_left_alone("v1.3.0", seconds=15)
+        assert shop.verdict() == "NoVerdict"
+        assert shop.condition("MetricsAvailable")["reason"] == "ProviderUnreachable"
+
+    shop.goes_back_to("v1.2.3")

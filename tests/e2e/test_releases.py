@@ -30,17 +30,44 @@ def test_a_release_that_fails_a_fifth_is_undone(shop: Shop) -> None:
     assert ended["spec"]["pace"] == "Normal"
 
 
-def test_a_slow_release_is_left_alone(shop: Shop) -> None:
-    shop.serves_after("v1.2.3")
+def test_a_slow_release_is_looked_into(make_shop: MakeShop) -> None:
+    shop = make_shop(SLOW_MS="400")
+    shop.serves_after("v1.2.3", rate=25)
 
     shop.releases("v1.3.2")
-    shop.has_rolled_out()
 
-    verdicts = shop.is_left_alone("v1.3.2", seconds=40)
-    assert verdicts.isdisjoint({"Bad", "Suspect"})
+    told = shop.is_looked_into("P3")
+    assert "p99 is at least" in told["Symptom"]
+    assert "times that of the old revision" in told["Symptom"]
+    assert "/api/v1/tickets/purchase: p99" in told["Latency"]
+    assert "image changed from localhost/ticket-service:v1.2.3" in told["Changes"]
+    shop.is_left_alone("v1.3.2", seconds=5)
 
 
-def test_a_release_without_requests_is_never_healthy(shop: Shop) -> None:
+def test_a_release_that_leaks_is_looked_into(make_shop: MakeShop) -> None:
+    shop = make_shop(LEAK_MIB_PER_SECOND="0.1")
+    shop.serves_after("v1.2.3")
+
+    shop.releases("v1.3.3")
+
+    told = shop.is_looked_into("P3", seconds=480)
+    assert "memory grows by" in told["Symptom"]
+    assert "of its limit of 128 MiB an hour on 2 of 2 new pods" in told["Symptom"]
+    shop.is_left_alone("v1.3.3", seconds=5)
+
+
+def test_a_release_that_nobody_reaches_is_undone(shop: Shop) -> None:
+    shop.serves_after("v1.2.3")
+
+    shop.releases("v1.3.5")
+
+    ended = shop.goes_back_to("v1.2.3")
+    assert ended["spec"]["severity"] == "P1"
+    assert ended["spec"]["trigger"]["reason"] == "TrafficLost"
+    assert "were to be expected" in ended["spec"]["trigger"]["message"]
+
+
+def test_a_release_without_traffic_is_judged_only_with_enough_of_a_past(shop: Shop) -> None:
     shop.opens("v1.2.3", safety=QUICKLY_GOOD)
     shop.has_served(20)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.e2e.conftest import MakeShop
 from tests.e2e.shop import Shop
 
+QUICKLY_STUCK = {"stuckAfterSeconds": 20}
+
 
 def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
     shop.opens("v1.2.3", safety={"stuckAfterSeconds": 20})
@@ -57,3 +59,27 @@ def test_a_release_that_comes_during_a_rollback_stays(shop: Shop) -> None:
     shop.customers_return()
     shop.sells()
     assert len(shop.service.rollbacks()) == 1
+
+
+def test_a_release_that_finds_no_node_is_no_bad_one(shop: Shop) -> None:
+    shop.serves_after("v1.2.3", safety=QUICKLY_STUCK)
+
+    shop.changes_template({"spec": {"nodeSelector": {"no-node": "has-this"}}})
+
+    shop.is_left_alone("v1.2.3", seconds=40)
+    assert shop.verdict() == "NoVerdict"
+    assert shop.condition("Healthy")["reason"] == "EnvironmentPreventsPods"
+    assert "cannot be scheduled" in shop.condition("Healthy")["message"]
+
+
+def test_a_release_whose_registry_does_not_answer_is_no_bad_one(shop: Shop) -> None:
+    shop.serves_after("v1.2.3", safety=QUICKLY_STUCK)
+
+    image = "127.0.0.1:9/ticket-service:v1.4.0"
+    containers = [{"name": "ticket-service", "image": image, "imagePullPolicy": "Always"}]
+    shop.changes_template({"spec": {"containers": containers}})
+
+    shop.is_left_alone("v1.4.0", seconds=40)
+    assert shop.verdict() == "NoVerdict"
+    assert shop.condition("Healthy")["reason"] == "EnvironmentPreventsPods"
+    assert "image cannot be pulled" in shop.condition("Healthy")["message"]

@@ -20,7 +20,7 @@ export function readConfig(env) {
     adminPort: integer(env, 'ADMIN_PORT', 9102),
     shutdownDelayMs: integer(env, 'SHUTDOWN_DELAY_MS', 2000),
     slowMs: integer(env, 'SLOW_MS', 80),
-    leakMibPerSecond: integer(env, 'LEAK_MIB_PER_SECOND', 5),
+    leakMibPerSecond: amount(env, 'LEAK_MIB_PER_SECOND', 5),
     database: readDatabaseConfig(env),
   };
 }
@@ -52,6 +52,17 @@ function flag(env, name) {
     throw new ConfigError(`${name}=${value} is not a flag; use true or false`);
   }
   return value === 'true';
+}
+
+function amount(env, name, fallback) {
+  if (env[name] === undefined || env[name] === '') {
+    return fallback;
+  }
+  const value = Number(env[name]);
+  if (!Number.isFinite(value) || value < 0) {
+    throw new ConfigError(`${name}=${env[name]} is not a number from 0 on`);
+  }
+  return value;
 }
 
 function integer(env, name, fallback) {

@@ -13,15 +13,13 @@ from rollback_operator.core.arms import (
     CEILING_TIMES,
     LEAST_REQUESTS,
     Arms,
-    ceiling,
-    in_order,
+    mean,
     on,
     plausible,
     total,
 )
 from rollback_operator.core.evidence import COARSE_SECONDS, Increment
 from rollback_operator.core.model import Control
-from rollback_operator.core.sequential import against_ceiling
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9
@@ -32,6 +30,8 @@ SETTLED_SECONDS = 10.0
 LATE_REQUESTS = 10
 SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
+ALIKE_ODDS = 100.0
+ALIKE_ERRORS = 2.0
 CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 Pods = Mapping[str, tuple[float, float]]
@@ -191,14 +191,13 @@ def veto_by_history(
     arms: Arms, control: Control, new: Sequence[Increment], route: str | None
 ) -> Reason | None:
     """Tell why a fault that only history speaks against is not the release's."""
-    # Old pods that had begun to fail alike before they went: the fault is not the release's. All
-    # the time counts in which they served beside the new ones, whenever the fault shows best.
+    # All the time counts in which the old pods served beside the new ones, whenever the fault shows
+    # best. Of all routes together any one of them: which one fails most may be chance.
     begin = min((one.start for one in on(arms.new, route)), default=0.0)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
-    # Of all routes together any one of them: which of them the new pods fail most on may be chance.
-    for one in sorted({increment.route for increment in last}):
-        odds = against_ceiling(in_order(on(last, one)), ceiling(control, one))
-        if odds.value >= arms.odds.suspect:
+    for one in (None, *sorted({increment.route for increment in last})):
+        rates = _rate(on(new, one)), max(LEAST_RATE, mean(control, one))
+        if _alike(on(last, one), *rates) >= ALIKE_ODDS:
             return Reason.OLD_REVISION_FAILS_TOO
     shown = min(one.start for one in new)
     since = [one for one in arms.new if one.end > shown]
@@ -207,3 +206,29 @@ def veto_by_history(
     is_total = errors >= NEARLY_ALL * requests
     is_spike = 0 < SPIKE_TIMES * control.busiest_minute < total(since)[0] / max(1.0, seconds)
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
+
+
+def _rate(counted: Sequence[Increment]) -> float:
+    requests, errors = total(counted)
+    return errors / requests if requests else 0.0
+
+
+def _alike(last: Sequence[Increment], rate: float, usual: float) -> float:
+    """Compute the odds that the old pods had come to fail like the new ones before they went.
+
+    The likelihood ratio of the new pods' rate against the control's own, over the best of the last
+    moments: counted backwards it is a martingale as forwards, so that chance reaches 100 : 1 in one
+    of 100 releases at most. It only holds an act up, and needs no more.
+    """
+    rate = min(1 - LEAST_RATE, rate)
+    if rate <= usual:
+        return 0.0
+    best = nats = errors = 0.0
+    for one in sorted(last, key=lambda one: -one.end):
+        failed = min(one.errors, one.requests)
+        nats += failed * math.log(rate / usual)
+        nats += (one.requests - failed) * math.log((1 - rate) / (1 - usual))
+        errors += failed
+        if errors >= ALIKE_ERRORS:
+            best = max(best, nats)
+    return math.exp(min(best, 600.0)) if best > 0 else 0.0
