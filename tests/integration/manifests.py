@@ -104,11 +104,11 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
     ),
     "threshold on Unavailable": (
         policy(matrix=when({"signal": "Unavailable", "above": "0.5"})),
-        r"spec\.matrix\[0\]\.when\[0\]: .*belong to ErrorRate only",
+        r"spec\.matrix\[0\]\.when\[0\]: .*TrafficLost take no threshold",
     ),
     "routes on StuckRollout": (
         policy(matrix=when({"signal": "StuckRollout", "routes": "Purchase"})),
-        r"spec\.matrix\[0\]\.when\[0\]: .*belong to ErrorRate only",
+        r"spec\.matrix\[0\]\.when\[0\]: .*routes belongs to ErrorRate only",
     ),
     "recording rule as a counter": (
         policy(signals={"requests": {"metric": "job:http_requests:rate5m"}}),
@@ -132,8 +132,12 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         r"spec\.signals\.requests\.matchers: .*a label name has letters",
     ),
     "unknown signal": (
+        policy(matrix=when({"signal": "Slowness"})),
+        r'spec\.matrix\[0\]\.when\[0\]\.signal: Unsupported value: "Slowness"',
+    ),
+    "Latency without a threshold": (
         policy(matrix=when({"signal": "Latency"})),
-        r'spec\.matrix\[0\]\.when\[0\]\.signal: Unsupported value: "Latency"',
+        r"spec\.matrix\[0\]\.when\[0\]: .*MemoryGrowth need above",
     ),
     "severities not in order": (
         policy(matrix=[*P2, *P1]),
@@ -192,7 +196,7 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
     ),
     "label name with a dash": (
         policy(signals={"errors": {"metric": "errors_total", "matchers": {"my-label": "x"}}}),
-        r"spec\.signals\.errors\.matchers: .*letters, digits and underscores only",
+        r"spec\.signals\.errors\.matchers: .*letters, digits, _ . and / only",
     ),
     "label's value too long": (
         policy(signals={"errors": {"metric": "errors_total", "matchers": {"a": "x" * 257}}}),

@@ -15,7 +15,11 @@ from lab.control_plane import ControlPlane
 from lab.errors import LabError
 from rollback_operator.api.v1alpha1 import (
     Condition,
+    Finding,
     Health,
+    Hold,
+    HoldReason,
+    Investigation,
     LastRollback,
     LedgerEntry,
     MatrixSeverity,
@@ -76,6 +80,26 @@ FULL_POLICY_STATUS = RollbackPolicyStatus(
     severity=Severity.P2,
     revisions=[ENTRY],
     last_rollback=LastRollback(name="x", outcome=Outcome.VERIFIED, time=NOW),
+    hold=Hold(
+        reason=HoldReason.SUSPICION,
+        message="errors on the new pods",
+        deployment="ticket-service",
+        deployment_uid="u",
+        digest="a" * 64,
+        since_time=NOW,
+        until_time=NOW,
+        paused_time=NOW,
+        released_time=NOW,
+        release_reason="SuspicionFaded",
+        release_message="it faded",
+        earlier_seconds=7,
+    ),
+    investigation=Investigation(
+        severity=MatrixSeverity.P3,
+        release="b" * 64,
+        since=NOW,
+        findings=[Finding(name="latency", message="slower")],
+    ),
 )
 FULL_ROLLBACK_STATUS = RollbackStatus(
     conditions=[CONDITION],

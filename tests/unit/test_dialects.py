@@ -65,12 +65,9 @@ def store(**names: Any) -> Callable[[str], Answer]:
     """Answer from series by their metric's name; what matches a code only if it is asked for."""
 
     def answer(text: str) -> Answer:
-        if text.startswith("count by (__name__)"):
-            wanted = re.search(r'__name__=~"((?:[^"\\]|\\.)*)"', text)
-            assert wanted is not None
-            pattern = json.loads(f'"{wanted[1]}"')
-            found = [name for name in names if re.fullmatch(pattern, name)]
-            return answer_of([{"metric": {"__name__": one}, "value": [T0, "1"]} for one in found])
+        if text.startswith("count(last_over_time("):
+            name = text.removeprefix("count(last_over_time(").partition("{")[0]
+            return answer_of([{"metric": {}, "value": [T0, "1"]}] if name in names else [])
         if text.startswith("count(present_over_time("):
             name = text.removeprefix("count(present_over_time(").partition("{")[0]
             return answer_of([{"metric": {}, "value": [T0, "1"]}] if names.get(name) else [])
@@ -125,11 +122,10 @@ async def test_a_classic_histogram_is_found_by_its_base_name_once(
     for _ in range(3):
         found = await metrics.read(replace(asked, errors=CounterSignal(metric="x_total")), 60)
         assert reason(found) == Reason.ERROR_SERIES_MISSING
-    looked_up = [one for one in provider.queries if one.startswith("count by (__name__)")]
+    looked_up = [one for one in provider.queries if "last_over_time" in one]
 
     assert looked_up == [
-        'count by (__name__) (last_over_time({__name__=~"rpc_seconds(_count)?",'
-        'namespace="production",team="a"}[3600s]))'
+        'count(last_over_time(rpc_seconds_count{namespace="production",team="a"}[3600s]))'
     ]
     read = [one for one in provider.queries if one.startswith("rpc_seconds")]
     assert {one.partition("{")[0] for one in read} == {"rpc_seconds_count"}
@@ -249,7 +245,7 @@ async def test_what_its_targets_call_a_counter_is_read_by_its_own_name(
     found = counters(await metrics.read(query(provider, requests=signal, errors=errors), 60))
 
     assert found.requests[0].samples == ((T0, 3.0),)
-    assert not any("__name__" in one for one in provider.queries)
+    assert not any("last_over_time" in one for one in provider.queries)
 
 
 @pytest.mark.parametrize("kind", ["gauge", "gaugehistogram", "info"])
@@ -540,6 +536,29 @@ async def test_partial_answers_are_not_asked_for(
 
     assert all(one["partial_response"] == "false" for one in provider.parameters)
     assert all(one["max_source_resolution"] == "0s" for one in provider.parameters)
+
+
+async def test_a_server_that_takes_no_such_wish_is_asked_without_it(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    """Google's refuses parameters that it does not know."""
+    said = (
+        'Invalid JSON payload received. Unknown name "partial_response": Cannot bind query '
+        "parameter. Field 'partial_response' could not be found in request message."
+    )
+    refusal = {"error": {"code": 400, "message": said, "status": "INVALID_ARGUMENT"}}
+
+    def answer(text: str) -> Answer:
+        if "partial_response" in provider.parameters[-1]:
+            return Answer(json.dumps(refusal).encode(), 400)
+        return answer_of([series((T0, "1"), code="200")])
+
+    provider.answer = answer
+    assert (await metrics.read_vector(provider.url, "up")) != []
+    provider.parameters.clear()
+
+    assert counters(await metrics.read(query(provider), 60)).requests
+    assert all("partial_response" not in one for one in provider.parameters)
 
 
 async def test_a_hint_is_no_warning(provider: Provider, metrics: PrometheusMetrics) -> None:

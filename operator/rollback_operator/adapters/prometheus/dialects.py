@@ -4,7 +4,6 @@ Asked once and remembered for a while, since a look must not cost more questions
 signals. Where nobody says anything a metric is taken for what its name says.
 """
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,9 @@ from rollback_operator.adapters.prometheus.answers import Vector, vector
 from rollback_operator.adapters.prometheus.queries import (
     matchers,
     quoted,
+    select,
     selector,
     telling,
-    text,
 )
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
@@ -121,17 +120,17 @@ class Dialects:
         metric = asked.signal.metric
         if metric.endswith(_COUNTED) or "counter" in types:
             return metric
-        either = f"__name__=~{text(re.escape(metric) + f'({_COUNT})?')}"
-        selected = ",".join([either, *matchers(asked.signal.matchers, asked.namespace)])
-        answer = await self._ask(
-            asked.url,
-            f"count by (__name__) (last_over_time({{{selected}}}[{HOUR_SECONDS}s]))",
-        )
-        if isinstance(answer, Missing):
-            return answer
-        names = {labels.get("__name__") for labels, _ in answer}
         # Where a histogram is told in both forms, the classic one's count is the shorter answer.
-        return next((one for one in (metric + _COUNT, metric) if one in names), "")
+        for name in (metric + _COUNT, metric):
+            selected = select(name, matchers(asked.signal.matchers, asked.namespace))
+            answer = await self._ask(
+                asked.url, f"count(last_over_time({selected}[{HOUR_SECONDS}s]))"
+            )
+            if isinstance(answer, Missing):
+                return answer
+            if answer:
+                return name
+        return ""
 
     async def _ask(self, url: str, expression: str) -> Vector | Missing:
         answer = await self.session.query(url, expression, self.at)

@@ -32,7 +32,7 @@ _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source_resolution": "0s"}
 """All of the raw data or an error: the first is Thanos' word for it, the second VictoriaMetrics',
-the third keeps Thanos from answering with downsampled blocks. Others ignore them."""
+the third keeps Thanos from answering with downsampled blocks. Most others ignore them."""
 _UNTYPED = frozenset({"unknown", "untyped", ""})
 
 
@@ -74,7 +74,9 @@ class Session:
     def __init__(self, access: Access, limits: Limits) -> None:
         self._access = access
         self._limits = limits
-        self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s", **_WHOLE}
+        self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
+        self._plain: set[str] = set()
+        """Addresses that take no wishes."""
         self._addresses: dict[str, _Address] = {}
 
     def close(self) -> None:
@@ -84,27 +86,39 @@ class Session:
 
     async def query(self, url: str, text: str, at: float | None = None) -> Any | Missing:
         """Ask for the value that an expression has, or had at a time."""
-        params = {**self._params, **({} if at is None else {"time": f"{at:.3f}"})}
-        return await self._ask(url, lambda api: api.custom_query(text, params=params))
+        time = {} if at is None else {"time": f"{at:.3f}"}
+        return await self._evaluate(
+            url, lambda api, params: api.custom_query(text, params={**params, **time})
+        )
 
     async def query_samples(self, url: str, selector: str, span: Span) -> Any | Missing:
         """Ask for samples as they are stored."""
-        at = {} if span.until is None else {"time": f"{span.until:.3f}"}
-        text, params = f"{selector}[{span.seconds}s]", {**self._params, **at}
-        return await self._ask(url, lambda api: api.custom_query(text, params=params))
+        return await self.query(url, f"{selector}[{span.seconds}s]", span.until)
 
     async def query_range(self, url: str, text: str, steps: Steps) -> Any | Missing:
         """Ask for the values of an expression over time."""
-        return await self._ask(
+        return await self._evaluate(
             url,
-            lambda api: api.custom_query_range(
+            lambda api, params: api.custom_query_range(
                 text,
                 start_time=datetime.fromtimestamp(steps.start, UTC),
                 end_time=datetime.fromtimestamp(steps.end, UTC),
                 step=str(steps.seconds),
-                params=self._params,
+                params=params,
             ),
         )
+
+    async def _evaluate(
+        self, url: str, call: Callable[[PrometheusConnect, dict[str, str]], Any]
+    ) -> Any | Missing:
+        """Ask for all of it or an error; of a server that takes no such wish, without it."""
+        if url not in self._plain:
+            params = {**self._params, **_WHOLE}
+            found = await self._ask(url, lambda api: call(api, params))
+            if not _is_wish_refused(found):
+                return found
+            self._plain.add(url)
+        return await self._ask(url, lambda api: call(api, self._params))
 
     async def types(self, url: str, metric: str) -> frozenset[str] | Missing:
         """Ask what the metric's own targets call it; empty where nobody says."""
@@ -157,6 +171,15 @@ def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> A
     return _partial(session.envelope) or found
 
 
+def _is_wish_refused(found: Any | Missing) -> bool:
+    """Tell a server that refuses parameters it does not know, as Google's does."""
+    return (
+        isinstance(found, Missing)
+        and found.reason is Reason.QUERY_REFUSED
+        and any(name in found.message for name in _WHOLE)
+    )
+
+
 def _partial(envelope: Mapping[str, Any]) -> Missing | None:
     """Tell an answer that lacks something: as Prometheus and Thanos say it, or VictoriaMetrics."""
     warnings = envelope.get("warnings")
@@ -187,6 +210,7 @@ def _words(answer: Answer) -> str:
     """Give the server's own words: `error` of an API answer, else the beginning of the text."""
     try:
         said = answer.json()["error"]
+        said = said.get("message", said) if isinstance(said, dict) else said
     except (KeyError, TypeError, ValueError, RecursionError):
         said = answer.content[:200].decode(errors="replace")
     found = " ".join(str(said).split())[:200]
