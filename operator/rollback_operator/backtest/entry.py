@@ -1,6 +1,6 @@
 """One line of a replay: what was thought, what was done, on which evidence, and who is blamed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,8 +106,10 @@ def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blam
     verdict, current = look.verdict, look.case.workload.current
     leading = verdict.leading
     revision = name(current.pod_hash) if current is not None else None
-    if verdict.is_unavailable or verdict.is_stuck:
+    if verdict.is_unavailable or verdict.is_stuck or verdict.is_traffic_lost:
         return Blamed(revision=revision)
+    if verdict.symptoms and (leading is None or not leading.is_proved):
+        return _by_symptom(verdict.symptoms, revision, watch)
     if leading is None or not leading.errors or current is None:
         return Blamed()
     if not (verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD) or _is_shared(leading)):
@@ -131,6 +133,18 @@ def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blam
         pod=next(iter(bad)) if len(bad) == 1 else None,
         node=(nodes.pop() or None) if len(nodes) == 1 else None,
         shared_with_old=_is_shared(leading),
+    )
+
+
+def _by_symptom(symptoms: Sequence[Symptom], revision: int | str | None, watch: Watch) -> Blamed:
+    one = min(symptoms, key=lambda each: each.veto is not None)
+    pod = one.pods[0] if len(one.pods) == 1 and not one.is_on_every_pod else None
+    nodes = {each.node for each in watch.pods if each.name == pod}
+    return Blamed(
+        revision=revision if one.veto is None else None,
+        pod=pod,
+        node=(nodes.pop() or None) if nodes else None,
+        shared_with_old=one.veto is Reason.OLD_REVISION_FAILS_TOO,
     )
 
 

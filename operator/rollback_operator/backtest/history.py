@@ -129,7 +129,7 @@ class PastMetrics:
         return sorted({*self.history.errors_known, *(t for one in own for t, _ in one.samples)})
 
     def _between(self, query: CounterQuery, after: float, until: float) -> Counters:
-        requests, errors = self._of(query.pods)
+        requests, errors = self._of(query.pods if query.labels.pod else ())
         return Counters(
             tuple(one for each in requests if (one := each.between(after, until)) is not None),
             tuple(one for each in errors if (one := each.between(after, until)) is not None),

@@ -5,6 +5,7 @@ have carried out is taken for done.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -24,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.backtest.entry import Action, Entry, action_of, blame_of, reason_of
 from rollback_operator.backtest.history import History, PastMetrics
 from rollback_operator.backtest.rollouts import Rollouts
-from rollback_operator.backtest.target import VirtualTarget
+from rollback_operator.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.backtest.tracks import tracks_of
 from rollback_operator.core import plan, schedule, status
 from rollback_operator.core.judge import SETTLING_SECONDS, STALE_INTERVALS
@@ -40,7 +41,7 @@ PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""
 
 
-RISE_SECONDS = 60.0
+RISE_SECONDS = 120.0
 """How long a severity may rise after the decision: the bad pods are gone by then."""
 
 
@@ -54,7 +55,7 @@ class Span:
 
     def moments(self) -> list[float]:
         """List the moments of the clock."""
-        count = int((self.end - self.start) / self.step + 1e-9) + 1
+        count = math.floor((self.end - self.start) / self.step + 1e-9) + 1
         return [self.start + number * self.step for number in range(max(0, count))]
 
 
@@ -103,7 +104,9 @@ class Replay:
         """Lay out the past."""
         hashes = {one.template_hash for one in self.rollouts.rollouts}
         tracks = tracks_of(self.history.counters, self.rollouts.deployment, hashes)
-        self._target = VirtualTarget(self.rollouts, tracks)
+        has_pods = bool(self.policy.spec.signals.labels.pod)
+        unknown = Unknown() if has_pods else WITHOUT_POD_LABEL
+        self._target = VirtualTarget(self.rollouts, tracks, unknown)
         self._observer = Observer(
             PastMetrics(self.history, lambda: self._now),
             lambda: self._now,
@@ -183,7 +186,7 @@ class Replay:
         if found.decision.plan is not None:
             if found.decision.plan.mode is Mode.ENFORCE:
                 digest = workload.deployment.template.digest
-                target = VirtualTarget(self.rollouts, self._target.tracks)
+                target = VirtualTarget(self.rollouts, self._target.tracks, self._target.unknown)
                 severity = found.decision.severity
                 self._behind = _Behind(self.policy, target, watch, digest, self._now, severity)
             self._carry_out(found.decision.plan, plan.rollback_name(found.case), now)
@@ -275,7 +278,11 @@ class Replay:
             self.history.next_after(now),
             None if watch.trends.read is None else watch.trends.read + LOOK_SECONDS - 1,
             now if self._behind is not None else None,
-            schedule.next_limit(watch, found.question, (found.decision.deadline,), now) - 0.1,
+            # The limit that is reached right now, which may ask for a moment more, and the next.
+            *(
+                schedule.next_limit(watch, found.question, (found.decision.deadline,), since) - 0.1
+                for since in (now - 0.2, now)
+            ),
             *_limits(found.case.workload, watch),
             *_good(found, watch),
         ]

@@ -28,6 +28,8 @@ class Status:
     replicas: int
     new: tuple[Pod, ...]
     old: tuple[Pod, ...]
+    unread: frozenset[str] = frozenset()
+    """Names of old pods that have missed a scrape."""
     observation: Observation | None = None
     progress_deadline: int = DEFAULT_DEADLINE
     completed_at: float | None = field(default=None)
@@ -93,6 +95,13 @@ def observed(status: Status, rollouts: Rollouts, *, is_listed: bool, now: float)
     return replace(status, completed_at=min(complete, default=None))
 
 
+def _is_down(told: Observation, replicas: int) -> bool:
+    """Tell whether no pod at all is available."""
+    if isinstance(told.unavailable, bool) or told.unavailable is None:
+        return told.unavailable is True
+    return not told.ready_replicas and told.unavailable >= replicas > 0
+
+
 def _available(told: Observation, total: int, ready: int) -> int:
     if told.unavailable is True:
         return 0
@@ -110,7 +119,7 @@ def _with_unseen(status: Status, rollouts: Rollouts) -> Status:
         return status
     wanted = told.updated_replicas
     if wanted is None:
-        is_failing = told.progress_deadline_exceeded or told.unavailable is True
+        is_failing = told.progress_deadline_exceeded or _is_down(told, status.replicas)
         wanted = max(told.updated_ready_replicas or 0, status.replicas if is_failing else 0)
     added = tuple(
         Pod(
@@ -141,7 +150,7 @@ def _with_readiness(status: Status, since: Sequence[Observation], container: str
 def _updated_ready(told: Observation, status: Status) -> int:
     if told.updated_ready_replicas is not None:
         return told.updated_ready_replicas
-    if told.unavailable is True:
+    if _is_down(told, status.replicas):
         return 0
     if told.ready_replicas is not None:
         old = sum(one.ready for one in status.old)
@@ -163,7 +172,12 @@ def _with_old(status: Status, told: Observation) -> Status:
     """Let as many old pods be ready as are told; after a complete rollout none is left."""
     if _shows_complete(told, status.replicas):
         return replace(status, old=())
-    if told.ready_replicas is None and told.unavailable is not True:
+    is_down = _is_down(told, status.replicas)
+    if is_down or (told.updated_replicas or 0) >= status.replicas:
+        # All pods are new ones: of the old ones there is only what is still being read.
+        kept = tuple(pod for pod in status.old if pod.name not in status.unread)
+        status = replace(status, old=kept)
+    if told.ready_replicas is None and not is_down:
         return status
     ready = max(0, (told.ready_replicas or 0) - _updated_ready(told, status))
     old = tuple(

@@ -11,7 +11,8 @@ it leaves open is taken from the pods' own series, and never from a later one:
   gap, and the judge's to see.
 - A rollout is complete when no old pod is left.
 - Where nothing at all tells of a new revision's pods, they are taken for ready 30 s after the
-  rollout: silence is then missing data, not a release that never came up.
+  rollout: silence is then missing data, not a release that never came up. Where series have no pod
+  label at all, they are taken for ready within ten seconds, as most are.
 """
 
 from collections.abc import Sequence
@@ -45,12 +46,29 @@ class Stage:
     replicas: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """When pods of which nothing is known are taken for ready, seconds after the rollout."""
+
+    first: float = DEFAULT_STARTUP_SECONDS
+    last: float = DEFAULT_STARTUP_SECONDS
+
+    def ready(self, number: int, count: int) -> float:
+        """Give the time of one of them."""
+        return self.first + (self.last - self.first) * number / max(1, count - 1)
+
+
+WITHOUT_POD_LABEL = Unknown(first=2.0, last=10.0)
+"""Small Deployments roll in two to ten seconds."""
+
+
 @dataclass
 class VirtualTarget:
     """A Deployment's past that can be looked at."""
 
     rollouts: Rollouts
     tracks: Tracks
+    unknown: Unknown = Unknown()
     _undone: list[tuple[float, str, str]] = field(default_factory=list)
     """Rollbacks as if they had been carried out: when, from and to which template."""
 
@@ -89,13 +107,20 @@ class VirtualTarget:
         others = [one for one in alive if one.pod_hash != stages[-1].pod_hash]
         replicas = self._replicas(stages, len(mine) or len(others))
         current = stages[-1]
-        status = Status(current.time, current.pod_hash, replicas, tuple(mine), tuple(others))
+        status = Status(
+            current.time,
+            current.pod_hash,
+            replicas,
+            tuple(mine),
+            tuple(others),
+            unread=self._unread(now),
+        )
         if not any(at == current.time for at, _, _ in self._undone):
             # What the file shows after a rollback that it knows nothing of has not come about.
             listed = any(self._hash(one) == current.pod_hash for one in self.rollouts.pods)
             status = observed(status, self.rollouts, is_listed=listed, now=now)
         if not status.new and status.observation is None and self._is_silent(current, now):
-            status = replace(status, new=_taken_for_ready(self.rollouts, stages[-1], replicas))
+            status = replace(status, new=self._taken_for_ready(current, replicas, now))
         kept = {one.name for one in (*status.new, *status.old)}
         gone = [replace(one, terminating=True) for one in pods if one.name not in kept]
         return Workload(
@@ -107,10 +132,11 @@ class VirtualTarget:
     def events(self) -> list[float]:
         """List the times at which the target may change without a new sample."""
         found = [one.time for one in self.rollouts.observations]
-        for one in self.rollouts.rollouts:
-            found += [one.time, one.time + DEFAULT_STARTUP_SECONDS]
-        for at, _, _ in self._undone:
-            found += [at, at + DEFAULT_STARTUP_SECONDS]
+        rollouts = [one.time for one in self.rollouts.rollouts] + [at for at, _, _ in self._undone]
+        most = max([one.replicas or 1 for one in self.rollouts.rollouts])
+        offsets = {self.unknown.ready(number, most) for number in range(most)}
+        for at in rollouts:
+            found += [at, at + DEFAULT_STARTUP_SECONDS, *(at + offset for offset in offsets)]
         moments = [time for pod in self.rollouts.pods for time in (pod.ready, pod.deleted)]
         found += [float(one) for one in moments if one is not None and not isinstance(one, bool)]
         return sorted(found)
@@ -164,6 +190,13 @@ class VirtualTarget:
             else:
                 found.append(pod)
         return found
+
+    def _unread(self, now: float) -> frozenset[str]:
+        """Name the pods that have missed a scrape, whether others were read or not."""
+        missed = MISSED_INTERVALS * self.tracks.interval(now) + MISSED_SECONDS
+        return frozenset(
+            one.name for one in self.tracks.seen(now) if now - (one.last(now) or now) > missed
+        )
 
     def _is_undone(self, pod: Pod, stages: Sequence[Stage], now: float) -> bool:
         """Tell whether a rollback that is taken for carried out has replaced a pod."""
@@ -236,6 +269,20 @@ class VirtualTarget:
     def _hash(self, one: ListedPod) -> str:
         return one.template_hash or hash_of(one.name, self.rollouts.deployment)
 
+    def _taken_for_ready(self, stage: Stage, replicas: int, now: float) -> tuple[Pod, ...]:
+        found = []
+        for number in range(replicas):
+            ready = stage.time + self.unknown.ready(number, replicas)
+            pod = Pod(
+                name=f"{self.rollouts.deployment}-{stage.pod_hash}-{number:05d}",
+                pod_hash=stage.pod_hash,
+                created=stage.time,
+            )
+            if ready <= now:
+                pod = replace(pod, started=ready, ready=True, ready_since=ready)
+            found.append(pod)
+        return tuple(found)
+
     def _is_silent(self, current: Stage, now: float) -> bool:
         """Tell whether nothing at all tells of the current template's pods."""
         is_read = any(
@@ -243,7 +290,7 @@ class VirtualTarget:
             for one in self.tracks.seen(now)
         )
         is_listed = any(self._hash(one) == current.pod_hash for one in self.rollouts.pods)
-        waited = now - current.time >= DEFAULT_STARTUP_SECONDS
+        waited = now - current.time >= self.unknown.first
         return waited and not is_read and not is_listed
 
     # -- Deployment and ReplicaSets ----------------------------------------------------------------
@@ -291,21 +338,6 @@ class VirtualTarget:
         images = (one.image,) if one.image is not None else ()
         containers = (self.rollouts.deployment,) if images else ()
         return Template(one.pod_hash, one.pod_hash, images, containers)
-
-
-def _taken_for_ready(rollouts: Rollouts, stage: Stage, replicas: int) -> tuple[Pod, ...]:
-    ready = stage.time + DEFAULT_STARTUP_SECONDS
-    return tuple(
-        Pod(
-            name=f"{rollouts.deployment}-{stage.pod_hash}-{number:05d}",
-            pod_hash=stage.pod_hash,
-            created=stage.time,
-            started=ready,
-            ready=True,
-            ready_since=ready,
-        )
-        for number in range(replicas)
-    )
 
 
 def _unready(container: str) -> str:

@@ -17,7 +17,7 @@ from rollback_operator.backtest.replay import Replay, Replayed, Span
 from rollback_operator.backtest.rollouts import parse_rollouts
 from rollback_operator.core.model import Counters, CounterSeries, Missing
 from tests.builders import NAME, PURCHASE, T0
-from tests.unit.backtest.past import NEW, counted, make_file, release, rfc3339
+from tests.unit.backtest.past import NEW, OLD, counted, make_file, pods, release, rfc3339
 
 SPEC = {"targetRef": {"name": NAME}, "mode": "Enforce"}
 
@@ -189,3 +189,100 @@ class _EveryStep(History):
 
     def next_after(self, now: float) -> float | None:
         return now + 0.001
+
+
+# -- what Kubernetes shows -------------------------------------------------------------------------
+
+
+def observed(seconds: float, **fields: Any) -> dict[str, Any]:
+    return {"time": rfc3339(seconds), **fields}
+
+
+DOWN = observed(5, readyReplicas=0, updatedReplicas=4, updatedReadyReplicas=0, unavailable=4)
+FAILING = {"readyReplicas": 4, "updatedReplicas": 1, "updatedReadyReplicas": 0}
+UP = {"readyReplicas": 4, "updatedReplicas": 4, "updatedReadyReplicas": 4}
+
+
+@pytest.mark.parametrize(
+    ("old_until", "observations", "expected"),
+    [
+        (10, [DOWN], (70, "P1", Reason.UNAVAILABLE)),
+        (
+            600,
+            [observed(5, **FAILING, restarts=0), observed(100, **FAILING, restarts=4)],
+            (100, "P2", Reason.STUCK_ROLLOUT),
+        ),
+        (
+            600,
+            [observed(5, **FAILING), observed(120, **FAILING, progressDeadlineExceeded=True)],
+            (125, "P2", Reason.STUCK_ROLLOUT),
+        ),
+    ],
+    ids=["no pod available", "a crash loop", "the progress deadline"],
+)
+def test_a_release_that_never_comes_up(
+    old_until: float, observations: list[dict[str, Any]], expected: tuple[float, str, Reason]
+) -> None:
+    counters = counted(pods(OLD, -3600, old_until))
+    found = replayed(counters, make_file(observations=observations), span=(-60, 200, 5))
+
+    last = found.final
+    seconds, severity, reason = expected
+    assert (last.action, last.severity, last.reason) == (Action.ROLLBACK, severity, reason)
+    assert abs(last.time - T0 - seconds) <= 5
+    assert last.blame.revision == 2
+
+
+def test_pods_that_find_no_node_are_no_verdict() -> None:
+    listed = [{"name": f"{NAME}-{NEW}-abcde", "node": "", "ready": False}]
+    found = replayed(counted(pods(OLD, -3600, 600)), make_file(pods=listed), span=(-60, 400, 5))
+    assert rollbacks(found) == []
+    assert found.final.reason == Reason.ENVIRONMENT_PREVENTS_PODS
+
+
+def test_kills_for_memory_are_investigated() -> None:
+    told = [observed(30, **UP), observed(200, **UP, restarts=3, oomKills=3)]
+    found = replayed(counted(release()), make_file(observations=told))
+    assert (found.final.severity, found.final.action) == ("P3", Action.INVESTIGATE)
+    assert "OOMKills" in [one.signal for one in found.final.symptoms]
+    assert found.final.blame.revision == 2
+
+
+# -- and the rest ----------------------------------------------------------------------------------
+
+
+def test_series_without_a_pod_label_are_judged_by_before_and_after() -> None:
+    counters = counted(release(lambda time, route: 0.5))
+    spec = {"signals": {"labels": {"pod": ""}}}
+    found = replayed(Counters(*map(podless, (counters.requests, counters.errors))), spec=spec)
+    assert (found.final.action, found.final.severity) == (Action.ROLLBACK, "P2")
+
+
+def podless(side: tuple[CounterSeries, ...]) -> tuple[CounterSeries, ...]:
+    return tuple(
+        replace(one, pod="", identity=(("instance", one.instance),), instance="") for one in side
+    )
+
+
+def test_a_suspicion_pauses_the_rollout_while_old_pods_live() -> None:
+    fails = lambda time, route: 0.03  # noqa: E731
+    new = pods(NEW, 2, 300, fails=fails, rate=2.0)[:2]
+    found = replayed(counted([*pods(OLD, -3600, 300), *new]))
+    assert Action.PAUSE in {one.action for one in found.decisions}
+
+
+def test_the_severity_of_what_was_taken_back_may_rise() -> None:
+    fails = lambda time, route: 0.94  # noqa: E731
+    found = replayed(counted(release(fails)), is_continued=True)
+
+    (first,) = rollbacks(found)
+    assert first.severity == "P2"
+    risen = [one for one in found.decisions if one.severity == "P1"]
+    assert [one.action for one in risen] == [Action.NONE]
+    assert first.time < risen[0].time <= first.time + 120
+
+
+def test_a_clock_that_never_runs_says_so() -> None:
+    found = replayed(counted(release()), span=(10, 5, 5))
+    assert found.decisions == ()
+    assert found.final.reason == Reason.NOT_YET_READ

@@ -1,0 +1,95 @@
+"""What a result looks like: JSON with the keys of its format, text, and a plot that is XML."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from rollback_operator.backtest.case import Ran, rfc3339
+from rollback_operator.backtest.cluster import rollouts_of
+from rollback_operator.backtest.history import History
+from rollback_operator.backtest.plot import plot
+from rollback_operator.backtest.policy import parse_policy
+from rollback_operator.backtest.replay import Replay, Span
+from rollback_operator.backtest.report import as_json, as_text
+from rollback_operator.backtest.rollouts import parse_rollouts
+from tests.builders import T0, make_pod, make_replica_set, make_workload
+from tests.unit.backtest.past import counted, make_file, release
+
+
+@pytest.fixture(scope="module")
+def ran() -> Ran:
+    rollouts = parse_rollouts(make_file())
+    policy = parse_policy({}, rollouts)
+    history = History(counted(release(lambda time, route: 1.0)))
+    span = Span(T0 - 60, T0 + 60, 5)
+    found = Replay(policy, rollouts, history, keeps_looks=True).run(span)
+    return Ran(policy, rollouts, history, span, found)
+
+
+def test_json(ran: Ran) -> None:
+    found = json.loads(json.dumps(as_json(ran), allow_nan=False))
+    assert set(found) == {"decisions", "final"}
+    last = found["decisions"][-1]
+    assert last == found["final"]
+    keys = ["time", "verdict", "severity", "action", "reason", "message", "evidence", "blame"]
+    assert list(last) == keys
+    assert set(last["blame"]) == {"revision", "route", "pod", "node", "sharedWithOld"}
+    evidence = last["evidence"]
+    assert evidence["newestSample"] <= last["time"]
+    assert evidence["odds"] > 10_000
+    assert evidence["requests"] == evidence["errors"] > 0
+    assert {one["route"] for one in evidence["scopes"]} >= {None}
+    first = found["decisions"][0]
+    assert (first["severity"], first["action"]) == ("None", "None")
+
+
+def test_text_tells_rollouts_and_changes_in_order(ran: Ran) -> None:
+    lines = as_text(ran).splitlines()
+    times = [line[:20] for line in lines if line.startswith("20")]
+    assert times == sorted(times)
+    assert any("rollout of revision 2, shop:v2" in line for line in lines)
+    assert any("Bad P1 -> Rollback" in line for line in lines)
+    assert any("blame: revision 2" in line for line in lines)
+
+
+def test_a_plot_is_xml_with_both_revisions_both_lines_and_all_marks(ran: Ran) -> None:
+    found = ElementTree.fromstring(plot(ran))
+    said = [one.text or "" for one in found.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"revision 1", "revision 2", "rollout 2", "failed requests"} <= set(said)
+    assert {"Suspect 100 : 1", "Bad 10000 : 1"} <= set(said)
+    assert any("Rollback" in one for one in said)
+    lines = list(found.iter("{http://www.w3.org/2000/svg}polyline"))
+    assert len(lines) >= 3
+    inside = [float(pair.split(",")[0]) for one in lines for pair in one.attrib["points"].split()]
+    assert 0 <= min(inside) <= max(inside) <= 960
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, "2027-01-15T08:00:00Z"),
+        (0.9996, "2027-01-15T08:00:00.999Z"),
+        (1.25, "2027-01-15T08:00:01.250Z"),
+    ],
+)
+def test_times_are_never_rounded_up(seconds: float, expected: str) -> None:
+    assert rfc3339(T0 + seconds) == expected
+
+
+def test_a_running_deployment_makes_a_file_that_can_be_read() -> None:
+    workload = make_workload(
+        pods=(make_pod(1), make_pod(0, ready=False, ready_since=None, terminating=True)),
+        replica_sets=(make_replica_set("v2"), make_replica_set("v1", created=T0 - 3600)),
+    )
+    file = rollouts_of(workload)
+    told: list[str] = []
+    found = parse_rollouts(json.loads(json.dumps(file)), told.append)
+    assert told == []
+    assert [(one.template_hash, one.revision) for one in found.rollouts] == [
+        ("hashv1", 1),
+        ("hashv2", 2),
+    ]
+    assert [(one.ready, one.deleted) for one in found.pods] == [(False, True), (T0 + 2, False)]
