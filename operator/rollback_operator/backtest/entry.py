@@ -112,7 +112,8 @@ def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blam
         return _by_symptom(verdict.symptoms, revision, watch)
     if leading is None or not leading.errors or current is None:
         return Blamed()
-    if not (verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD) or _is_shared(leading)):
+    is_suspected = verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD)
+    if not (is_suspected or _is_shared(leading)):
         return Blamed()
     pods = {one.name: one for one in watch.pods}
     new = [
@@ -128,7 +129,7 @@ def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blam
     bad = _failing(new, leading) if is_few else frozenset()
     nodes = {pods[one].node for one in bad}
     return Blamed(
-        revision=revision if leading.is_proved else None,
+        revision=revision if is_suspected and leading.is_proved else None,
         route=route or None,
         pod=next(iter(bad)) if len(bad) == 1 else None,
         node=(nodes.pop() or None) if len(nodes) == 1 else None,

@@ -265,8 +265,8 @@ def podless(side: tuple[CounterSeries, ...]) -> tuple[CounterSeries, ...]:
 
 
 def test_a_suspicion_pauses_the_rollout_while_old_pods_live() -> None:
-    fails = lambda time, route: 0.03  # noqa: E731
-    new = pods(NEW, 2, 300, fails=fails, rate=2.0)[:2]
+    fails = lambda time, route: 0.06  # noqa: E731
+    new = pods(NEW, 2, 300, fails=fails, rate=1.0)[:1]
     found = replayed(counted([*pods(OLD, -3600, 300), *new]))
     assert Action.PAUSE in {one.action for one in found.decisions}
 
