@@ -3,10 +3,12 @@
     python -m bench.detection run [--small] [--development] [--jobs 2] [--fresh]
     python -m bench.detection explain '<scenario line>'
     python -m bench.detection wrong
+    python -m bench.detection throughput
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
 scenario look by look. `wrong` lists the decisions that were wrong, the most harmful first.
+`throughput` measures the CPU time of a look.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from bench.detection import families, figures, records, report
 from bench.detection.explain import explain
 from bench.detection.scenario import parse
+from bench.detection.throughput import throughput
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 DEVELOPMENT = 0
@@ -38,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     run.add_argument("--fresh", action="store_true", help="forget what has been run")
     run.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     run.add_argument("--output", type=Path, default=RESULTS)
+    commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
         "runs", type=Path, nargs="?", default=RESULTS / "detection.runs.jsonl"
@@ -46,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     match arguments.command:
         case "explain":
             explain(parse(arguments.line))
+        case "throughput":
+            _throughput(arguments.output)
         case "wrong":
             _wrong(arguments.runs)
         case _:
@@ -78,6 +84,12 @@ def _run(arguments: argparse.Namespace, said: str) -> None:
     (arguments.output / "detection.md").write_text(text)
     (arguments.output / "detection.svg").write_text(report.plot(found))
     print(text)
+
+
+def _throughput(output: Path) -> None:
+    found = {"command": "python -m bench.detection throughput", **throughput()}
+    (output / "throughput.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(report.sizes(found))
 
 
 def _wrong(runs: Path) -> None:

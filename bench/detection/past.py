@@ -81,6 +81,8 @@ class Past:
     world: World
     now: float = 0.0
     reads: int = 0
+    other_reads: int = 0
+    """Queries for the clock and for the hour before (two)."""
     _requests: list[_Stored] = field(init=False)
     _errors: list[_Stored] = field(init=False)
 
@@ -106,6 +108,7 @@ class Past:
 
     async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
         """Read the error rates, minute by minute, of the hour up to `until`."""
+        self.other_reads += 2
         missing = outage(self.world.scenario, self.now)
         if missing is not None:
             return missing
@@ -119,6 +122,7 @@ class Past:
 
     async def read_clock(self, url: str) -> float | Missing:
         """Read the provider's time: both clocks are one."""
+        self.other_reads += 1
         return T0 + self.now
 
     def has_news(self, after: float, until: float) -> bool:

@@ -156,6 +156,25 @@ def _no_verdict(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     return list(found["noVerdict"].items())
 
 
+def sizes(found: Mapping[str, Any]) -> str:
+    """Write the table of the throughput."""
+    ages = [one for one in found["sizes"][0] if one.startswith("to")]
+    lines = [
+        (
+            one["pods"],
+            one["routes"],
+            *(
+                f"{one[age]['milliseconds']} ms, {one[age]['policiesPerSecondAndCore']:.0f}/s "
+                f"(x {one[age]['ratio']}), {one[age]['watchesPerCore']:.0f} releases a core"
+                for age in ages
+            ),
+            one["queriesPerLook"],
+        )
+        for one in found["sizes"]
+    ]
+    return "\n".join(_table(("pods", "routes", *ages, "queries a look"), lines))
+
+
 def plot(records: Sequence[Record]) -> str:
     """Draw how the times to decision are spread, as multiples of the limit, for each judge."""
     counted = [one for one in knowable(records) if one.limit and not one.limit.by_kubernetes]
