@@ -4,11 +4,13 @@
     python -m bench.detection explain '<scenario line>'
     python -m bench.detection wrong
     python -m bench.detection throughput
+    python -m bench.detection whole-path [--count 40]
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
 scenario look by look. `wrong` lists the decisions that were wrong, the most harmful first.
-`throughput` measures the CPU time of a look.
+`throughput` measures the CPU time of a look. `whole-path` puts a sample through a real Prometheus
+and the command line, which must decide the same.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
     run.add_argument("--fresh", action="store_true", help="forget what has been run")
     run.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     run.add_argument("--output", type=Path, default=RESULTS)
+    whole = commands.add_parser("whole-path")
+    whole.add_argument("--count", type=int, default=40)
+    whole.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
@@ -50,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
     match arguments.command:
         case "explain":
             explain(parse(arguments.line))
+        case "whole-path":
+            return _whole_path(arguments.count, arguments.output)
         case "throughput":
             _throughput(arguments.output)
         case "wrong":
@@ -84,6 +91,25 @@ def _run(arguments: argparse.Namespace, said: str) -> None:
     (arguments.output / "detection.md").write_text(text)
     (arguments.output / "detection.svg").write_text(report.plot(found))
     print(text)
+
+
+def _whole_path(count: int, output: Path) -> int:
+    # Only this needs the lab, whose Prometheus it builds.
+    from bench.detection.whole_path import compare  # noqa: PLC0415
+
+    pairs = compare(families.scenarios(families.FULL, families.REPORTED)[:count])
+    other = [one for one in pairs if not one.is_same]
+    for one in other:
+        print(f"{one.scenario.line()}\n  in memory {one.memory}\n  whole path {one.path}")
+    found = {
+        "command": f"python -m bench.detection whole-path --count {count}",
+        "scenarios": len(pairs),
+        "rolledBack": sum(one.path.rolled_back is not None for one in pairs),
+        "same": len(pairs) - len(other),
+    }
+    (output / "whole-path.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found))
+    return 1 if other else 0
 
 
 def _throughput(output: Path) -> None:

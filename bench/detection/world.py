@@ -23,7 +23,7 @@ from bench.detection.scenario import (
     Scenario,
 )
 
-T0 = 1_800_000_000.0
+T0 = 1_790_000_000.0
 PAST = 3720.0
 """Seconds of the old revision's past that are drawn."""
 NEAR = 120.0
