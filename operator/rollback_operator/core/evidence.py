@@ -245,15 +245,18 @@ def _zero(
 ) -> float | None:
     """Tell since when a series that has no base yet has counted from zero; None: unknown."""
     first = series.samples[0][0]
+    seen = evidence.seen.get(series.pod)
+    known = times if seen is None else [seen, *times]
     if pod is not None:
         # Of a container that has restarted since, only the pod's creation is known.
         for begin in (pod.started, pod.created):
             if begin is not None and evidence.opened - CLOCK_GRAIN <= begin <= first:
-                return max(begin, _serving_since(pod, first))
+                # A series that was not there at the pod's last sample has counted since then only.
+                last = max((time for time in known if time < first), default=begin)
+                return max(begin, last, _serving_since(pod, first))
     # The pod was being read before this series was there: it appeared with its first event. The
     # first time in a first answer may only lie outside this series' own, slightly later window.
-    seen = evidence.seen.get(series.pod)
-    before = times[1:] if seen is None else [seen, *times]
+    before = known[1:] if seen is None else known
     return max((time for time in before if time < first), default=None)
 
 

@@ -144,6 +144,21 @@ ROWS = {
         (90, 9),
         [(2, 7), (7, 12)],
     ),
+    "counter of a new pod that appears with its first error: since the sample before": (
+        [
+            make_counters([make_series([(7, 50), (12, 90)])]),
+            make_counters([make_series([(12, 90), (17, 130)])], [make_series([(17, 6)])]),
+        ],
+        NEW,
+        (130, 6),
+        [(2, 7), (7, 12), (12, 17)],
+    ),
+    "the same in one answer": (
+        [make_counters([make_series([(7, 50), (12, 90), (17, 130)])], [make_series([(17, 6)])])],
+        NEW,
+        (130, 6),
+        [(2, 7), (7, 12), (12, 17)],
+    ),
     "restart: from zero again": (
         [make_counters([make_series([(7, 50), (12, 90), (22, 30)])])],
         replace(NEW, started=T0 + 15, ready_since=T0 + 16),
