@@ -260,8 +260,12 @@ def _table(checkup: Checkup) -> Iterator[str]:
     yield "  How soon a bad release is proved, at best: seconds from its first request (at most)"
     head = "".join(f"{f'{fault:.0%} fail':>18}" for fault in faults)
     yield f"  {'':40}{head}"
+    told = any(one.beside_old_pods is not None for one in rows)
     ways = (
-        ("Prometheus, no old pod left", "by_prometheus"),
+        (
+            "Prometheus, no old pod left" if told else "Prometheus, after against before",
+            "by_prometheus",
+        ),
         ("Prometheus, half of the pods old", "beside_old_pods"),
         ("the pods' own metrics", "by_pods"),
     )
@@ -273,11 +277,8 @@ def _table(checkup: Checkup) -> Iterator[str]:
             cells = [getattr(own[fault], field) for fault in faults]
             if cells[0] is not None:
                 yield f"    {said:38}" + "".join(f"{_cell(one):>18}" for one in cells)
-    yield from _wrapped(
-        f"Count on up to twice as long. Up to {DISCOVERY_SECONDS:.0f} s of it pass until "
-        "Prometheus reads a new pod.",
-        "  ",
-    )
+    found = f" Up to {DISCOVERY_SECONDS:.0f} s of it pass until Prometheus reads a new pod."
+    yield from _wrapped(f"Count on up to twice as long.{found if told else ''}", "  ")
 
 
 def _cell(one: Reach) -> str:

@@ -21,6 +21,11 @@ from rollback_operator.documents import Document, read
 from rollback_operator.settings import Settings
 from rollback_operator.surveying import Surveyor
 
+_DESCRIPTION = """\
+Reads a RollbackPolicy from a file, looks in Prometheus for the series that it names and, where a
+cluster can be seen, at its target; tells what is missing, and how fast a bad release could be
+proved. Nothing is written.
+"""
 _EPILOG = """\
 exit status: 0 what there is suffices to judge; 1 something prevents it; 2 the file is bad.
 
@@ -47,9 +52,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "check",
         help="tell what a policy could be judged by, before it is applied",
-        description="Reads a RollbackPolicy from a file, looks in Prometheus for the series that "
-        "it names and, where a cluster can be seen, at its target; tells what is missing, and how "
-        "fast a bad release could be proved. Nothing is written.",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

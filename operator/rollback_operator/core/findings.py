@@ -79,7 +79,8 @@ def _signal(survey: Survey, facts: SignalFacts) -> Iterator[Finding]:
 
 
 def _slow(survey: Survey) -> Iterator[Finding]:
-    for facts in survey.slow:
+    # Where requests are not found, these are missing for the same reason.
+    for facts in survey.slow if survey.requests.missing is None else ():
         if isinstance(facts.found, Missing):
             yield Finding(
                 Level.WARNING,

@@ -7,6 +7,7 @@ from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
 from rollback_operator.core.arms import past
 from rollback_operator.core.model import Missing
 from rollback_operator.core.reach import (
+    DISCOVERY_SECONDS,
     Reach,
     Sampling,
     Traffic,
@@ -52,7 +53,9 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
     purchase = [one for one in spec.signals.purchase_routes if routes.get(one)]
     # The odds are shared out among all that is judged.
     odds = float(spec.safety.bad_odds) * (1 + len(purchase))
-    prometheus = Sampling(survey.interval or 15.0)
+    told = bool(spec.signals.labels.pod)
+    # A gateway is being read already; a new pod has to be found first.
+    prometheus = Sampling(survey.interval or 15.0, DISCOVERY_SECONDS if told else 0.0)
     pods = Sampling(POD_METRICS_SECONDS, discovery=POD_METRICS_SECONDS)
     for route in (None, *purchase):
         rate = survey.rate if route is None else routes[route]

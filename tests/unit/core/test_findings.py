@@ -437,6 +437,14 @@ def test_without_a_pod_label_there_is_no_comparison_and_no_pod_to_ask() -> None:
     survey = make_survey(policy=with_signals(**NO_POD), requests=requests(*counted(4.0, pods=[""])))
     found = cell(survey, 0.2)
     assert (found.by_pods, found.beside_old_pods) == (None, None)
+    # ... but nothing new has to be found first.
+    assert found.by_prometheus.most < cell(make_survey(), 0.2).by_prometheus.most
+
+
+def test_one_cause_is_told_once() -> None:
+    slow = (SlowFacts("spec.signals.memory", "rss", NONE),)
+    paths = [one.path for one in find(make_survey(requests=requests(missing=NONE), slow=slow))]
+    assert paths == ["spec.signals.requests"]
 
 
 def test_without_traffic_there_is_no_outlook() -> None:
