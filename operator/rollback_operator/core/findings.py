@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from rollback_operator.api.v1alpha1 import Response, SignalName
-from rollback_operator.core.arms import MOST_CEILING, plausible
+from rollback_operator.core.arms import ceilings
 from rollback_operator.core.finding import Finding, Level
 from rollback_operator.core.lost import where_instead
 from rollback_operator.core.matrix import faults
@@ -109,14 +109,21 @@ def _control(survey: Survey) -> Iterator[Finding]:
             "wait until it has run for some minutes with traffic",
         )
         return
-    ceiling = plausible(max(_mean(survey), control.pooled.worst_minute))
+    known = ceilings(control, None)
     smallest = min(_thresholds(survey), default=1.0)
-    if ceiling >= MOST_CEILING or ceiling > smallest:
+    if known[0].rate > smallest:
+        lowest = min(known, key=lambda one: one.rate)
+        later = (
+            f" at once, above {lowest.rate:.0%} once it lasts {lowest.seconds / 60:.0f} minutes"
+            if lowest.rate < known[0].rate
+            else ""
+        )
         yield Finding(
             Level.WARNING,
             "spec.matrix",
             f"in its worst minute of the last hour {control.pooled.worst_minute:.1%} failed: "
-            f"without old pods beside it, a release is only told from that above {ceiling:.0%}",
+            f"without old pods beside it, a release is only told from that above "
+            f"{known[0].rate:.0%}{later}",
             "old pods that live on (more replicas, a smaller maxSurge) make smaller faults visible",
         )
 
@@ -148,10 +155,3 @@ def _thresholds(survey: Survey) -> Iterator[float]:
             threshold = one.above or one.at_least
             if one.signal is SignalName.ERROR_RATE and threshold is not None:
                 yield float(threshold)
-
-
-def _mean(survey: Survey) -> float:
-    control = survey.control
-    if isinstance(control, Missing) or not control.pooled.requests:
-        return 0.0
-    return control.pooled.errors / control.pooled.requests

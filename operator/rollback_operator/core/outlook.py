@@ -1,10 +1,10 @@
 """What could be decided on the traffic that there is, and how fast: for faults of three sizes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
-from rollback_operator.core.arms import past
+from rollback_operator.core.arms import LEAST_CEILING, Ceiling, ceilings, mean
 from rollback_operator.core.model import Missing
 from rollback_operator.core.reach import (
     DISCOVERY_SECONDS,
@@ -66,7 +66,7 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
             history = max(against_history(fault, traffic, odds), least)
             beside = max(against_old_pods(fault, traffic, odds), least)
             told = bool(spec.signals.labels.pod)
-            half = Traffic(rate / 2, traffic.error_rate, traffic.worst_minute, traffic.pods)
+            half = replace(traffic, rate=rate / 2)
             yield Outlook(
                 route=route,
                 rate=rate,
@@ -82,10 +82,8 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
 def _traffic(survey: Survey, route: str | None, rate: float) -> Traffic:
     pods = len(survey.pods) if survey.policy.spec.signals.labels.pod else 1
     if isinstance(survey.control, Missing):
-        return Traffic(rate, 0.0, 0.0, pods)
-    known = past(survey.control, route)
-    mean = known.errors / known.requests if known.requests else 0.0
-    return Traffic(rate, mean, known.worst_minute, pods)
+        return Traffic(rate, 0.0, (Ceiling(0.0, LEAST_CEILING),), pods)
+    return Traffic(rate, mean(survey.control, route), ceilings(survey.control, route), pods)
 
 
 def _rule(

@@ -7,7 +7,7 @@ the same seconds the coin flip's. What a scrape costs is added, and the judge's 
 import math
 from dataclasses import dataclass
 
-from rollback_operator.core.arms import LEAST_REQUESTS, plausible
+from rollback_operator.core.arms import LEAST_REQUESTS, Ceiling
 from rollback_operator.core.doubts import LEAST_ERRORS
 
 DISCOVERY_SECONDS = 5.0
@@ -24,8 +24,8 @@ class Traffic:
     """Requests a second."""
     error_rate: float
     """Of the control: its mean."""
-    worst_minute: float
-    """Of the control: its highest error rate."""
+    ceilings: tuple[Ceiling, ...]
+    """The error rates that the control's past makes plausible, by how long they last."""
     pods: int
 
 
@@ -62,10 +62,17 @@ def divergence(rate: float, other: float) -> float:
 def against_history(fault: float, traffic: Traffic, odds: float) -> float:
     """Compute the requests that prove a fault where no old pod is left.
 
-    The null is the rate up to which the control's own past makes an error rate plausible.
+    The null is the rate up to which the control's own past makes an error rate plausible: a high
+    one for a minute, a lower one for what lasts longer.
     """
-    ceiling = plausible(max(traffic.error_rate, traffic.worst_minute))
-    return math.log(odds) / divergence(fault, ceiling) if fault > ceiling else math.inf
+    return min(
+        (
+            max(math.log(odds) / divergence(fault, one.rate), one.seconds * traffic.rate)
+            for one in traffic.ceilings
+            if fault > one.rate
+        ),
+        default=math.inf,
+    )
 
 
 def against_old_pods(fault: float, traffic: Traffic, odds: float, share: float = 0.5) -> float:

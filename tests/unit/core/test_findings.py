@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.finding import Level
 from rollback_operator.core.findings import find
-from rollback_operator.core.model import CounterSeries, Missing, Owner
+from rollback_operator.core.model import CounterSeries, Missing, Owner, RouteControl
 from rollback_operator.core.outlook import outlook
 from rollback_operator.core.survey import SignalFacts, SlowFacts, Survey, Trace, rates, twice
 from tests.builders import (
@@ -299,6 +299,17 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         Level.WARNING,
         "spec.matrix",
         ("5.0% failed", "only told from that above 15%"),
+    ),
+    "a past with bursts": (
+        {
+            "control": replace(
+                make_control(worst_minute=0.1),
+                pooled=RouteControl(180_000, 180, 0.1, ((60, 0.1), (900, 0.002))),
+            )
+        },
+        Level.WARNING,
+        "spec.matrix",
+        ("above 30% at once, above 1% once it lasts 15 minutes",),
     ),
     "a matrix that hides": (
         {"policy": make_policy(matrix=OWN)},

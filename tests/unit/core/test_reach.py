@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.core.arms import Ceiling
 from rollback_operator.core.reach import (
     Sampling,
     Traffic,
@@ -15,7 +16,8 @@ from rollback_operator.core.reach import (
     reach,
 )
 
-CLEAN = Traffic(rate=100, error_rate=0.001, worst_minute=0.001, pods=4)
+USUAL = (Ceiling(0.0, 0.01),)
+CLEAN = Traffic(rate=100, error_rate=0.001, ceilings=USUAL, pods=4)
 EXACT = Sampling(5.0, discovery=0.0)
 
 
@@ -47,11 +49,19 @@ def test_history_needs_what_its_table_says(fault, expected) -> None:
 
 
 def test_a_fault_within_what_history_makes_plausible_is_never_proved() -> None:
-    shaky = Traffic(rate=100, error_rate=0.01, worst_minute=0.02, pods=4)
+    shaky = Traffic(rate=100, error_rate=0.01, ceilings=(Ceiling(0, 0.06),), pods=4)
     assert against_history(0.05, shaky, 1e4) == math.inf
     assert reach(math.inf, 0.05, shaky, EXACT).mean == math.inf
     assert against_old_pods(0.05, shaky, 1e4) < math.inf
     assert against_old_pods(0.01, shaky, 1e4) == math.inf
+
+
+def test_what_lasts_is_held_against_what_the_past_had_for_as_long() -> None:
+    bursts = (Ceiling(0.0, 0.3), Ceiling(300.0, 0.06))
+    shaky = Traffic(rate=100, error_rate=0.01, ceilings=bursts, pods=4)
+    assert against_history(1.0, shaky, 1e4) == pytest.approx(math.log(1e4) / -math.log(0.3))
+    # 20 % for five minutes is more than any five minutes had, if no more than a bad minute.
+    assert against_history(0.2, shaky, 1e4) == 300 * 100
 
 
 @pytest.mark.parametrize(
@@ -76,14 +86,14 @@ def test_time_is_served_requests_and_half_a_scrape() -> None:
 
 @pytest.mark.parametrize(("pods", "mean", "most"), [(1, 7.5, 10), (4, 2.5, 5)])
 def test_two_samples_are_waited_for(pods, mean, most) -> None:
-    busy = Traffic(rate=1e6, error_rate=0.0, worst_minute=0.0, pods=pods)
+    busy = Traffic(rate=1e6, error_rate=0.0, ceilings=USUAL, pods=pods)
     found = reach(20, 1.0, busy, EXACT)
     assert found.mean == pytest.approx(mean + 0.3, abs=0.01)
     assert found.most == pytest.approx(most + 0.3, abs=0.01)
 
 
 def test_without_traffic_nothing_is_ever_proved() -> None:
-    silent = Traffic(rate=0.0, error_rate=0.0, worst_minute=0.0, pods=4)
+    silent = Traffic(rate=0.0, error_rate=0.0, ceilings=USUAL, pods=4)
     assert reach(20, 1.0, silent, EXACT).mean == math.inf
 
 
@@ -98,13 +108,13 @@ def test_divergence_is_positive_and_zero_only_for_equals(rate, other) -> None:
 
 @given(st.floats(0.06, 0.99), st.floats(0.01, 0.2), st.floats(0.1, 1000), st.floats(0.5, 60))
 def test_a_greater_fault_or_more_traffic_is_never_seen_later(fault, more, rate, interval) -> None:
-    traffic = Traffic(rate, 0.001, 0.001, 3)
+    traffic = Traffic(rate, 0.001, USUAL, 3)
     sampling = Sampling(interval)
 
     def seconds(size: float, served: Traffic) -> float:
         return reach(against_history(size, served, 1e4), size, served, sampling).mean
 
     greater = min(0.999, fault + more)
-    busier = Traffic(rate * 2, 0.001, 0.001, 3)
+    busier = Traffic(rate * 2, 0.001, USUAL, 3)
     assert seconds(greater, traffic) <= seconds(fault, traffic) + 1e-9
     assert seconds(fault, busier) <= seconds(fault, traffic) + 1e-9
