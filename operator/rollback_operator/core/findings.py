@@ -64,11 +64,11 @@ def _clock(survey: Survey) -> Iterator[Finding]:
         return  # what is wrong with Prometheus is said of the signals
     if abs(survey.skew) > (survey.interval or SLOW_SCRAPE_SECONDS):
         yield Finding(
-            Level.PROBLEM,
+            Level.WARNING,
             "spec.prometheus",
             f"Prometheus' clock differs by {survey.skew:+.1f} s from this machine's, more than a "
-            "scrape interval: samples cannot be put in order with what Kubernetes shows",
-            "set both by NTP (it is the operator's machine that counts, not this one)",
+            "scrape interval: from the operator's machine, nothing would be judged (ClockSkew)",
+            "set all clocks by NTP; what counts is Prometheus' and that of the operator's node",
         )
 
 

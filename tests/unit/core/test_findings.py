@@ -185,7 +185,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         "spec.signals.requests",
         ("no pod has two samples",),
     ),
-    "clocks differ": ({"skew": 30.0}, Level.PROBLEM, "spec.prometheus", ("+30.0 s", "NTP")),
+    "clocks differ": ({"skew": 30.0}, Level.WARNING, "spec.prometheus", ("+30.0 s", "NTP")),
     "a pod is not read": (
         {"requests": requests(*counted(4.0, pods=PODS[:3])), "errors": errors(*counted(0.0))},
         Level.WARNING,
