@@ -24,6 +24,8 @@ GRAIN = 0.5
 """Seconds within which two samples are taken for simultaneous."""
 MOST_TIMES = 60
 FINE_STEPS = 16
+LEAST_CHANGE = 3.0
+"""How many times the rate before it a rate must be for its beginning to be called an onset."""
 _DECISIVE_NATS = 2.0
 _LEAST_RATE = 1e-4
 
@@ -144,7 +146,8 @@ def _likelihood(counts: _Counts, change: float, level: Level) -> float:
     base = _fitting(before, level)
     requests = after[0] + sum(one.requests * share for one, share in shares)
     errors = after[1] + sum(one.errors - one.requests * (1 - share) * base for one, share in shares)
-    rate = max(level.ceiling, errors / requests) if requests else level.ceiling
+    rate = max(level.mean, errors / requests) if requests else level.mean
+    base = min(base, rate / LEAST_CHANGE)
     return (
         _binomial(*before, base)
         + _binomial(*after, rate)

@@ -20,6 +20,7 @@ from rollback_operator.core.arms import (
 from rollback_operator.core.blame import Level, blame
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
+from rollback_operator.core.model import Control
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import (
     Odds,
@@ -29,11 +30,12 @@ from rollback_operator.core.sequential import (
     lasting,
     wilson_lower,
 )
-from rollback_operator.core.verdict import Method, ScopeVerdict
+from rollback_operator.core.verdict import Blame, Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
 MOMENT_SECONDS = 0.05
 FIRST_WEIGHT = 0.8
+MOST_SHARE = 0.5
 SHOWN = 100.0
 """Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
 
@@ -230,12 +232,10 @@ def _verdict(
         veto = doubts.veto(arms, pods)
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
-            # The onset shows on the route that fails: others dilute it.
-            failing = route if route is not None else _failing_route(arms)
-            # Since its first request, not only since the count began that shows it best.
-            first = _warm_up(on(arms.new, failing), arms.starts)[1]
-            level = Level(mean(arms.control, failing), ceiling(arms.control, failing))
-            blamed = blame(first, level, arms.watch_seconds)
+            # The onset shows on a route that fails: others dilute it.
+            routes = [route] if route is not None else _failing_routes(arms)
+            blames = [_blamed(arms, arms.control, one) for one in routes]
+            blamed = max(blames, key=lambda one: one.odds)
     return ScopeVerdict(
         route=route,
         method=compared.method,
@@ -270,6 +270,15 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
     return usual
 
 
-def _failing_route(arms: Arms) -> str:
-    routes = sorted({one.route for one in arms.new})
-    return max(routes, key=lambda name: total(on(arms.new, name))[1])
+def _blamed(arms: Arms, control: Control, route: str) -> Blame:
+    # Since its first request, not only since the count began that shows it best.
+    first = _warm_up(on(arms.new, route), arms.starts)[1]
+    level = Level(mean(control, route), ceiling(control, route))
+    return blame(first, level, arms.watch_seconds)
+
+
+def _failing_routes(arms: Arms) -> list[str]:
+    """Name the routes on which most errors are: one that fails from the first request is enough."""
+    errors = {one: total(on(arms.new, one))[1] for one in {each.route for each in arms.new}}
+    most = max(errors.values())
+    return sorted(route for route, failed in errors.items() if failed >= MOST_SHARE * most)
