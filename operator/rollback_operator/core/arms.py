@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from rollback_operator.core.evidence import Increment
@@ -12,6 +13,7 @@ LEAST_REQUESTS = 20
 LEAST_CEILING = 0.01
 CEILING_TIMES = 3.0
 MOST_CEILING = 0.9
+_START = attrgetter("start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +56,8 @@ def total(increments: Iterable[Increment]) -> tuple[float, float]:
 
 
 def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
-    """List (start, requests, errors) in time order, pods that begin in the same second as one."""
-    found: dict[int, list[float]] = {}
-    for one in increments:
-        second = int(one.start)
-        known = found.get(second)
-        if known is None:
-            found[second] = [one.start, one.requests, one.errors]
-        else:
-            known[0] = min(known[0], one.start)
-            known[1] += one.requests
-            known[2] += one.errors
-    return sorted((start, requests, errors) for start, requests, errors in found.values())
+    """List (start, requests, errors) in time order."""
+    return [(one.start, one.requests, one.errors) for one in sorted(increments, key=_START)]
 
 
 class Ceiling(NamedTuple):

@@ -24,7 +24,7 @@ from rollback_operator.core.model import Control
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import (
     Odds,
-    against_ceiling,
+    against_ceilings,
     coin_flip,
     dispersion,
     lasting,
@@ -201,11 +201,12 @@ def _against_history(
     parts: list[tuple[float, Odds]] = []
     for one in routes:
         limits = ceilings(arms.control, one)
-        for limit in limits:
-            weight = _weight(limit, limits) / len(routes)
-            counted = in_order(on(new, one))
-            odds = against_ceiling(counted, limit.rate, enough, limit.seconds)
-            parts.append((weight, odds))
+        bounds = [(limit.rate, limit.seconds) for limit in limits]
+        found = against_ceilings(in_order(on(new, one)), bounds, enough)
+        parts += [
+            (_weight(limit, limits) / len(routes), odds)
+            for limit, odds in zip(limits, found, strict=True)
+        ]
     least = min(enough, max(part.value for _, part in parts))
     worst = max(
         (part.since for _, part in parts if part.value >= least),

@@ -20,6 +20,7 @@ FALL = 4.0
 """A rate that falls to a quarter of itself in ten seconds is that of a warm-up."""
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
+_NO_BORDER = [0.0] * len(EFFECTS)
 
 
 class Cell(NamedTuple):
@@ -89,20 +90,27 @@ def against_ceiling(
         enough: odds that are enough for an act.
         lasting: seconds over which the ceiling holds: a count of less says nothing against it.
     """
-    weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
-    none = [0.0] * len(weights)
-    parts = [
-        _Part(
-            minute.start,
-            minute.requests,
-            minute.errors,
-            [failed * minute.errors + passed * minute.passed for failed, passed in weights],
-            none,
-        )
-        for minute in _counted_by_minute(counts)
-    ]
+    (odds,) = against_ceilings(counts, [(ceiling, lasting)], enough)
+    return odds
+
+
+def against_ceilings(
+    counts: Sequence[tuple[float, float, float]],
+    ceilings: Iterable[tuple[float, float]],
+    enough: float,
+) -> list[Odds]:
+    """Compute the odds against several ceilings, each with the seconds over which it holds."""
+    minutes = _counted_by_minute(counts)
     newest = counts[-1][0] if counts else 0.0
-    return _best_count(parts, 1.0, enough, newest - lasting)
+    found = []
+    for ceiling, lasting in ceilings:
+        weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
+        parts = []
+        for one in minutes:
+            scores = [failed * one.errors + passed * one.passed for failed, passed in weights]
+            parts.append(_Part(one.start, one.requests, one.errors, scores, _NO_BORDER))
+        found.append(_best_count(parts, 1.0, enough, newest - lasting))
+    return found
 
 
 @dataclass(slots=True)
@@ -173,23 +181,27 @@ def _best_count(
     """Give the best of the counts that begin each minute, `last_start` at the latest."""
     if not parts or parts[0].start > last_start:
         return Odds(0.0, parts[0].start if parts else 0.0)
-    counts: list[tuple[float, _Part]] = []
+    counts: list[tuple[float, float, float, float]] = []
     minutes = _by_minute(parts)
+    requests = errors = 0.0
+    scores = [0.0] * len(EFFECTS)
     for number in range(len(minutes), 0, -1):
-        count = minutes[number - 1]
-        count = count.joined(counts[-1][1]) if counts else count
-        scores = _added(count.scores, count.border)
-        raw = sum(math.exp(min(_MAX_EXPONENT, one / phi)) for one in scores) / len(scores)
-        # The j-th count spends 6 / (pi j)^2 of alpha; the first one gets nearly all that matters.
-        is_counted = count.start <= last_start
-        counts.append((raw * 6 / (math.pi * number) ** 2 if is_counted else 0.0, count))
-    best = max(odds for odds, _ in counts)
+        minute = minutes[number - 1]
+        requests += minute.requests
+        errors += minute.errors
+        raw = 0.0
+        for index, (score, border) in enumerate(zip(minute.scores, minute.border, strict=True)):
+            scores[index] += score
+            raw += math.exp(min(_MAX_EXPONENT, (scores[index] + border) / phi))
+        if minute.start <= last_start:
+            # The j-th count spends 6 / (pi j)^2 of alpha; the first gets nearly all that matters.
+            odds = raw / len(scores) * 6 / (math.pi * number) ** 2
+            counts.append((odds, requests, errors, minute.start))
+    best = max(count[0] for count in counts)
     # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
-    proving = [
-        count for odds, count in counts if odds >= min(best, enough) and count.start <= last_start
-    ]
-    worst = max(proving, key=lambda one: wilson_lower(one.requests, one.errors))
-    return Odds(best, worst.start)
+    proving = [count for count in counts if count[0] >= min(best, enough)]
+    worst = max(proving, key=lambda one: wilson_lower(one[1], one[2]))
+    return Odds(best, worst[3])
 
 
 def _by_minute(parts: Sequence[_Part]) -> list[_Part]:
