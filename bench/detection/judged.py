@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class Follower:
 
     def __init__(self, world: World, tell: Callable[[float, Look], None]) -> None:
         self.tell = tell
-        self.loop = asyncio.Runner()
+        self.loop = asyncio.new_event_loop()
         self.world = world
         self.scenario = world.scenario
         self.target = Target(world)
@@ -97,7 +98,7 @@ class Follower:
     def go(self) -> Outcome:
         """Look from the template's change to the horizon, or to the end of the undo."""
         began = time.process_time()
-        with self.loop:
+        with contextlib.closing(self.loop):
             self._go()
         self._end()
         self.outcome.seconds = time.process_time() - began
@@ -124,7 +125,7 @@ class Follower:
         made = case(self.scenario, workload)
         watch = watch_of(self.watch, made, PROMETHEUS, when(now))
         source = Source(made.policy, PROMETHEUS)
-        self.watch = self.loop.run(self.observer.observe(watch, workload, source))
+        self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
         self.last = look(made, self.watch, when(now))
         self.outcome.judged += 1
         self._note(self.last, now)

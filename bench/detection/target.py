@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 from bench.detection.lives import BIRTH, DEPLOYMENT, EVER, NEW, OLD, Life
 from bench.detection.scenario import PURCHASE, RESERVE, Confounder, Fault, Scenario
@@ -182,6 +183,7 @@ def _replica_set(pod_hash: str, revision: int, created: float, replicas: int) ->
     )
 
 
+@cache
 def policy() -> RollbackPolicy:
     """Give the policy with which all scenarios are judged: the defaults, the runbook."""
     return RollbackPolicy(
