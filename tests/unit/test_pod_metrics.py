@@ -237,7 +237,7 @@ async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
     async with page(serve) as pod:
         found = await read(pod)
     assert isinstance(found, Missing)
-    assert found.reason is Reason.PODS_UNREACHABLE
+    assert found.reason is Reason.PODS_SLOW
 
 
 async def timed(*times: float, is_judged: bool = False) -> Reading:
@@ -256,8 +256,32 @@ async def timed(*times: float, is_judged: bool = False) -> Reading:
     return found
 
 
-async def test_an_answer_that_took_long_is_of_no_use() -> None:
-    found = await timed(0, 0.5)
+async def test_an_answer_that_takes_long_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_metrics, "ANSWER_SECONDS", 0.05)
+
+    async def serve(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return web.Response(text=CLASSIC)
+
+    async with page(serve) as pod:
+        found = await read(pod)
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.PODS_SLOW
+
+
+async def test_an_address_that_nobody_has_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pod_metrics, "CONNECT_SECONDS", 0.05)
+    pods = PodPages(lambda: T0, lambda address: True)
+    query = PageQuery(
+        (PodPage("pod-0", "192.0.2.1", Page(port=9)),),  # a network for documents only
+        CounterSignal(metric=REQUESTS),
+        CounterSignal(metric=ERRORS),
+        SignalLabels(),
+    )
+    found = await pods.read(query)
+    await pods.close()
     assert isinstance(found, Missing)
     assert found.reason is Reason.PODS_UNREACHABLE
 

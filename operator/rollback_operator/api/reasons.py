@@ -58,6 +58,7 @@ class Reason(StrEnum):
     PODS_READ = "PodsRead"
     POD_METRICS_DISABLED = "PodMetricsDisabled"
     PODS_UNREACHABLE = "PodsUnreachable"
+    PODS_SLOW = "PodsSlow"
     PODS_UNAUTHORIZED = "PodsUnauthorized"
     NO_COUNTERS_EXPOSED = "NoCountersExposed"
     SERIES_DIFFER = "SeriesDiffer"

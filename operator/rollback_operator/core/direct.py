@@ -15,7 +15,9 @@ MOST_PODS = 50
 """Per read, both revisions together: the rest comes by Prometheus."""
 FAILED_ROUNDS = 3
 EMPTY_ROUNDS = 20
-"""A page without the counters is that of a pod which has not served yet, or the wrong one."""
+"""A page without the counters is that of a pod which has not served yet, or the wrong one; and a
+pod that is slow now may be quicker soon."""
+_PATIENT = (Reason.NO_COUNTERS_EXPOSED, Reason.PODS_SLOW)
 PAUSE_SECONDS = 60.0
 NOT_YET = Missing(Reason.NOT_YET_READ, "no pod of the target has been read yet")
 
@@ -49,7 +51,7 @@ def after_round(direct: Direct, reading: Reading, now: float) -> Direct:
     if reading.reason is Reason.ERROR_SERIES_MISSING:
         # Nothing has failed yet, or errors are counted elsewhere: only the first error tells.
         return replace(direct, missing=reading, failed=0)
-    patience = EMPTY_ROUNDS if reading.reason is Reason.NO_COUNTERS_EXPOSED else FAILED_ROUNDS
+    patience = EMPTY_ROUNDS if reading.reason in _PATIENT else FAILED_ROUNDS
     if direct.failed + 1 < patience:
         return replace(direct, failed=direct.failed + 1)
     return Direct(reading, paused_until=now + PAUSE_SECONDS)

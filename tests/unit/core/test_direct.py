@@ -22,6 +22,7 @@ from tests.builders import T0, make_pods
 
 REFUSED = Missing(Reason.PODS_UNREACHABLE, "connection refused")
 EMPTY = Missing(Reason.NO_COUNTERS_EXPOSED, "no counters")
+SLOW = Missing(Reason.PODS_SLOW, "no answer in time")
 NO_ERRORS = Missing(Reason.ERROR_SERIES_MISSING, "no errors")
 FOUND = Counters((), ())
 
