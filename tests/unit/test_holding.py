@@ -11,10 +11,12 @@ import pytest
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     HOLD_FINALIZER,
+    Health,
     Hold,
     HoldReason,
     Mode,
     Outcome,
+    RollbackPolicyStatus,
     SafetySpec,
     StageSpec,
     TargetRef,
@@ -27,6 +29,7 @@ from tests.builders import (
     T0,
     at,
     make_deployment,
+    make_entry,
     make_pods,
     make_policy,
     make_workload,
@@ -239,6 +242,16 @@ async def test_a_healthy_release_is_proved_and_let_go() -> None:
     assert world.store.rollbacks == {}
 
 
+async def test_a_release_that_follows_on_an_unproved_one_is_compared_with_that() -> None:
+    unknown = make_entry("v1", Health.UNKNOWN)
+    status = RollbackPolicyStatus(revision=unknown, revisions=[unknown])
+    world = Rollout(policy=watched(make_policy(**STAGED), status=status), seconds=3)
+
+    await world.run(world.operator(), world.is_let_go)
+
+    assert world.hold.release_reason == Reason.PROVED_NO_WORSE
+
+
 async def test_a_staged_release_without_proof_goes_on_when_its_time_is_up() -> None:
     world = staged()
     world.is_silent = True
@@ -337,7 +350,7 @@ async def test_a_pause_that_a_person_lifts_is_not_set_again() -> None:
     await world.run(world.operator(), lambda: world.seconds > 60)
 
     assert "pause" not in world.journal
-    assert world.hold.release_reason == Reason.LIFTED_BY_OTHERS
+    assert world.hold.release_reason == Reason.PAUSE_LIFTED
 
 
 async def test_a_persons_own_pause_stays() -> None:

@@ -51,6 +51,14 @@ def test_lists_are_comma_separated_also_in_the_environment() -> None:
         assert Settings().namespaces == ("shop", "payments")
 
 
+@pytest.mark.parametrize(("flag", "value"), [("--lease-seconds", "soon"), ("--kubeconfig", "/no")])
+def test_a_bad_flag_of_release_is_named(
+    capsys: pytest.CaptureFixture[str], flag: str, value: str
+) -> None:
+    assert main(["release", f"{flag}={value}"]) == 2
+    assert f"rollback-operator: {flag}: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("flag", "value"), BAD_FLAGS)
 def test_a_bad_flag_is_named(capsys: pytest.CaptureFixture[str], flag: str, value: str) -> None:
     status = main(["run", f"{flag}={value}"])

@@ -110,7 +110,7 @@ class Reason(StrEnum):
     NO_OLD_POD_LEFT = "NoOldPodLeft"
     HOLDS_TURNED_OFF = "HoldsTurnedOff"
     TARGET_CHANGED = "TargetChanged"
-    LIFTED_BY_OTHERS = "LiftedByOthers"
+    PAUSE_LIFTED = "PauseLifted"
     RELEASED_BY_COMMAND = "ReleasedByCommand"
 
     # Progress and end of a Rollback.

@@ -26,7 +26,7 @@ from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, spe
 
 LEAST_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""
-_FINAL = frozenset({Reason.LIFTED_BY_OTHERS, Reason.TARGET_PAUSED, Reason.RELEASED_BY_COMMAND})
+_FINAL = frozenset({Reason.PAUSE_LIFTED, Reason.TARGET_PAUSED, Reason.RELEASED_BY_COMMAND})
 """A person has decided about this release: it is not held again."""
 
 

@@ -52,7 +52,7 @@ def lapse(hold: Hold, facts: Facts) -> End | None:
         (
             hold.paused_time is not None and not deployment.paused,
             lambda: End(
-                Reason.LIFTED_BY_OTHERS,
+                Reason.PAUSE_LIFTED,
                 "the Deployment is not paused any more: this release is not held again",
             ),
         ),

@@ -14,7 +14,7 @@ from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes, opened
 from rollback_operator.core.plan import Case
-from rollback_operator.core.rollout import Facts
+from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
 
@@ -96,9 +96,19 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
 
 def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float:
     """Compute the odds that the release is no worse than the old pods."""
-    arms = arms_of(watch, case.workload, question, now.timestamp())
+    arms = arms_of(_beside(watch, case.workload), case.workload, question, now.timestamp())
     margin = proof.margin_of(case.policy.spec.matrix)
     return proof.no_worse(arms, question.purchase_routes, margin)
+
+
+def _beside(watch: Watch, workload: Workload) -> Watch:
+    """Compare with the pods that are being replaced, where none of the control lives.
+
+    A release that follows quickly on another replaces one that is not known good yet.
+    """
+    living = {pod.pod_hash for pod in old_pods(workload)}
+    control = watch.control_hashes & living or living
+    return replace(watch, control_hashes=frozenset(control))
 
 
 def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:

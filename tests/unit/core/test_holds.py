@@ -266,7 +266,7 @@ ENDS: dict[str, tuple[Decision | None, Hold, dict[str, Any], Reason]] = {
     "mode Observe": (None, SUSPICION, {"mode": Mode.OBSERVE}, Reason.HOLDS_TURNED_OFF),
     "turned off": (None, SUSPICION, {"safety": OFF}, Reason.HOLDS_TURNED_OFF),
     "staged, turned off": (None, STAGE, {"stage": StageSpec()}, Reason.HOLDS_TURNED_OFF),
-    "a person lifted it": (None, SUSPICION, {"workload": rolling()}, Reason.LIFTED_BY_OTHERS),
+    "a person lifted it": (None, SUSPICION, {"workload": rolling()}, Reason.PAUSE_LIFTED),
     "a person paused as well": (
         None,
         SUSPICION,
@@ -345,8 +345,8 @@ def test_a_suspicion_that_returns_has_only_the_time_that_is_left() -> None:
 
 NOT_AGAIN: Sequence[tuple[HoldReason, Reason, float]] = (
     (HoldReason.SUSPICION, Reason.HOLD_TIMED_OUT, 300),
-    (HoldReason.SUSPICION, Reason.LIFTED_BY_OTHERS, 5),
-    (HoldReason.STAGE, Reason.LIFTED_BY_OTHERS, 5),
+    (HoldReason.SUSPICION, Reason.PAUSE_LIFTED, 5),
+    (HoldReason.STAGE, Reason.PAUSE_LIFTED, 5),
     (HoldReason.STAGE, Reason.TARGET_PAUSED, 5),
     (HoldReason.STAGE, Reason.RELEASED_BY_COMMAND, 5),
 )
@@ -369,7 +369,7 @@ def test_a_release_is_staged_once_and_may_be_suspected_afterwards() -> None:
 
 
 def test_another_release_begins_anew() -> None:
-    before = ended(HoldReason.SUSPICION, Reason.LIFTED_BY_OTHERS, 300).model_copy(
+    before = ended(HoldReason.SUSPICION, Reason.PAUSE_LIFTED, 300).model_copy(
         update={"digest": "digest-v1"}
     )
 
