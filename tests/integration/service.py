@@ -87,6 +87,9 @@ class Service:
     def wait_for_rollout(self) -> Object:
         return eventually(self._rolled_out, f"{self.namespace}/{self.name} is rolled out")
 
+    def is_rolled_out(self) -> bool:
+        return self._rolled_out() is not None
+
     def _rolled_out(self) -> Object | None:
         found = self.deployment()
         status, wanted = found.get("status", {}), found["spec"]["replicas"]

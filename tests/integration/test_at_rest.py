@@ -150,7 +150,8 @@ def test_the_chart_grants_what_is_used_and_nothing_else(
     stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:
     service = Service(stand, stand.namespace("rights"))
-    service.deploy(replicas=2)
+    # Slow enough for a stage: its finalizer is one of the rights.
+    service.deploy(replicas=2, minReadySeconds=3)
     service.remember()
     with running(stand, zygote, service.namespace, tmp_path) as (_, proxy):
         service.adopt(
