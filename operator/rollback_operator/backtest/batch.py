@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from rollback_operator.backtest.case import parse_options, run_case
 from rollback_operator.backtest.files import BadFileError
+from rollback_operator.backtest.plot import draw
 from rollback_operator.backtest.report import as_json
 
 Line = tuple[int, str]
@@ -48,10 +50,21 @@ def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, An
     try:
         raw = _object(text)
         options = parse_options({**given, **raw}, folder)
+        drawn = _path("plot", raw)
+        options = replace(options, keeps_looks=drawn is not None)
         ran = asyncio.run(run_case(options, warnings.append))
+        if drawn is not None:
+            draw(ran, folder / drawn)
     except BadFileError as error:
         return {"error": {"line": number, "field": error.field, "message": error.message}}
     return as_json(ran) | ({"warnings": warnings} if warnings else {})
+
+
+def _path(name: str, raw: Mapping[str, Any]) -> str | None:
+    given = raw.get(name)
+    if given is not None and not isinstance(given, str):
+        raise BadFileError(name, f"must be the path of a file, not {given!r}")
+    return given
 
 
 def _object(text: str) -> Mapping[str, Any]:

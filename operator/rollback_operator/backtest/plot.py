@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from rollback_operator.backtest.case import Ran
 from rollback_operator.backtest.entry import Action, Entry
+from rollback_operator.backtest.files import BadFileError
 from rollback_operator.backtest.tracks import hash_of
 from rollback_operator.core.model import CounterSeries, Missing
 from rollback_operator.core.verdict import Thresholds
@@ -52,6 +54,18 @@ class Panel:
         """Draw a line through values over time."""
         placed = " ".join(f"{self.x(time):.1f},{self.y(value):.1f}" for time, value in points)
         return f'<polyline points="{placed}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
+
+
+def draw(ran: Ran, path: Path) -> None:
+    """Draw a replay into a file.
+
+    Raises:
+        BadFileError: it cannot be written.
+    """
+    try:
+        path.write_text(plot(ran))
+    except OSError as error:
+        raise BadFileError("plot", f"{path}: {error}") from None
 
 
 def plot(ran: Ran) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rollback_operator.backtest.batch import run_batch
-from rollback_operator.backtest.case import Ran, parse_options, run_case
+from rollback_operator.backtest.case import parse_options, run_case
 from rollback_operator.backtest.files import BadFileError
-from rollback_operator.backtest.plot import plot
+from rollback_operator.backtest.plot import draw
 from rollback_operator.backtest.report import as_json, as_text
 
 _PASSED_ON = ("policy", "rollouts", "prometheus", "start", "end", "step")
@@ -75,19 +75,12 @@ def _one(given: dict[str, Any]) -> int:
     options = replace(options, keeps_looks=given["plot"] is not None)
     ran = asyncio.run(run_case(options, _warn))
     if given["plot"] is not None:
-        _draw(ran, given["plot"])
+        draw(ran, given["plot"])
     if given["output"] == "json":
         print(json.dumps(as_json(ran), indent=2))  # noqa: T201 (this command's output)
     else:
         print(as_text(ran), end="")  # noqa: T201 (this command's output)
     return 0
-
-
-def _draw(ran: Ran, path: Path) -> None:
-    try:
-        path.write_text(plot(ran))
-    except OSError as error:
-        raise BadFileError("--plot", f"{path}: {error}") from None
 
 
 def _batch(given: dict[str, Any]) -> int:

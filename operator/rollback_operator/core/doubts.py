@@ -39,13 +39,29 @@ Pods = Mapping[str, tuple[float, float]]
 
 def by_pod(new: Sequence[Increment]) -> Pods:
     """Add up (requests, errors) of each pod that has served."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, tuple[float, float]] = {}
+    for pods in _by_route(new).values():
+        for pod, (requests, errors) in pods.items():
+            before = found.get(pod, (0.0, 0.0))
+            found[pod] = before[0] + requests, before[1] + errors
+    return found
+
+
+def _by_route(new: Sequence[Increment]) -> dict[str, dict[str, list[float]]]:
+    """Add up (requests, errors) of each pod on each route."""
+    found: dict[str, dict[str, list[float]]] = {}
     for one in new:
         if one.requests > 0:
-            known = found.setdefault(one.pod, [0.0, 0.0])
-            known[0] += one.requests
-            known[1] += one.errors
-    return {pod: (requests, errors) for pod, (requests, errors) in found.items()}
+            pods = found.get(one.route)
+            if pods is None:
+                pods = found[one.route] = {}
+            known = pods.get(one.pod)
+            if known is None:
+                pods[one.pod] = [one.requests, one.errors]
+            else:
+                known[0] += one.requests
+                known[1] += one.errors
+    return found
 
 
 def failing(pods: Pods, expected: float) -> frozenset[str]:
@@ -74,10 +90,11 @@ def affected(new: Sequence[Increment], route: str | None, usual: Mapping[str, fl
         route: None: of all routes together. A fault on one of them counts, others dilute it.
         usual: the control's error rate by route; under "" that of all together.
     """
-    parts = [(by_pod(new), usual.get(route or "", 0.0))]
+    parts: list[tuple[Pods, float]] = [(by_pod(new), usual.get(route or "", 0.0))]
     if route is None:
-        routes = sorted({one.route for one in new})
-        parts += [(by_pod(on(new, one)), usual.get(one, 0.0)) for one in routes]
+        for name, sums in sorted(_by_route(new).items()):
+            pods = {pod: (requests, errors) for pod, (requests, errors) in sums.items()}
+            parts.append((pods, usual.get(name, 0.0)))
     each = [_split(pods, rate) for pods, rate in parts]
     bad = frozenset().union(*(one.bad for one in each))
     shown = [one.clean for one in each if one.bad]
