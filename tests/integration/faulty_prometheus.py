@@ -127,7 +127,7 @@ async def html(_: web.Request, __: FaultyPrometheus) -> web.StreamResponse:
 
 async def empty(request: web.Request, server: FaultyPrometheus) -> web.StreamResponse:
     found = await server.ask(request)
-    if found["data"]["resultType"] != "scalar":
+    if found["data"].get("resultType") != "scalar":
         found["data"]["result"] = []
     return web.json_response(found)
 
@@ -157,7 +157,7 @@ def ahead(seconds: float) -> Fault:
 
     async def answer(request: web.Request, server: FaultyPrometheus) -> web.StreamResponse:
         found = await server.ask(request, seconds)
-        if found["data"]["resultType"] == "scalar":
+        if found["data"].get("resultType") == "scalar":
             now = found["data"]["result"][0] + seconds
             found["data"]["result"] = [now, json.dumps(now)]
         for values in _series(found):
@@ -169,6 +169,6 @@ def ahead(seconds: float) -> Fault:
 
 def _series(found: Any) -> list[list[Any]]:
     """Give the samples of each series of an answer."""
-    if found["data"]["resultType"] != "matrix":
+    if found["data"].get("resultType") != "matrix":
         return []
     return [one["values"] for one in found["data"]["result"]]
