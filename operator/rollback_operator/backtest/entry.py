@@ -170,4 +170,4 @@ def _bearer(new: list[Increment], of: Callable[[Increment], str]) -> str:
 
 def _failing(new: list[Increment], one: ScopeVerdict) -> frozenset[str]:
     expected = one.control_errors / one.control_requests if one.control_requests else 0.0
-    return doubts.failing(doubts.by_pod(new), expected)
+    return doubts.failing(doubts.by_pod(doubts.by_route(new)), expected)

@@ -35,20 +35,11 @@ ALIKE_ERRORS = 2.0
 CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 Pods = Mapping[str, tuple[float, float]]
+Routes = Mapping[str, Pods]
 
 
-def by_pod(new: Sequence[Increment]) -> Pods:
-    """Add up (requests, errors) of each pod that has served."""
-    found: dict[str, tuple[float, float]] = {}
-    for pods in _by_route(new).values():
-        for pod, (requests, errors) in pods.items():
-            before = found.get(pod, (0.0, 0.0))
-            found[pod] = before[0] + requests, before[1] + errors
-    return found
-
-
-def _by_route(new: Sequence[Increment]) -> dict[str, dict[str, list[float]]]:
-    """Add up (requests, errors) of each pod on each route."""
+def by_route(new: Sequence[Increment]) -> Routes:
+    """Add up (requests, errors) of each pod that has served, route by route."""
     found: dict[str, dict[str, list[float]]] = {}
     for one in new:
         if one.requests > 0:
@@ -61,6 +52,19 @@ def _by_route(new: Sequence[Increment]) -> dict[str, dict[str, list[float]]]:
             else:
                 known[0] += one.requests
                 known[1] += one.errors
+    return {
+        route: {pod: (requests, errors) for pod, (requests, errors) in pods.items()}
+        for route, pods in found.items()
+    }
+
+
+def by_pod(routes: Routes) -> Pods:
+    """Add up (requests, errors) of each pod on all routes."""
+    found: dict[str, tuple[float, float]] = {}
+    for pods in routes.values():
+        for pod, (requests, errors) in pods.items():
+            before = found.get(pod, (0.0, 0.0))
+            found[pod] = before[0] + requests, before[1] + errors
     return found
 
 
@@ -82,19 +86,17 @@ class Affected:
     clean: frozenset[str]
 
 
-def affected(new: Sequence[Increment], route: str | None, usual: Mapping[str, float]) -> Affected:
+def affected(routes: Routes, route: str | None, usual: Mapping[str, float]) -> Affected:
     """Tell the pods that have a fault from those that have not.
 
     Args:
-        new: the release's counts in the scope.
+        routes: the release's counts in the scope.
         route: None: of all routes together. A fault on one of them counts, others dilute it.
         usual: the control's error rate by route; under "" that of all together.
     """
-    parts: list[tuple[Pods, float]] = [(by_pod(new), usual.get(route or "", 0.0))]
+    parts = [(by_pod(routes), usual.get(route or "", 0.0))]
     if route is None:
-        for name, sums in sorted(_by_route(new).items()):
-            pods = {pod: (requests, errors) for pod, (requests, errors) in sums.items()}
-            parts.append((pods, usual.get(name, 0.0)))
+        parts += [(pods, usual.get(name, 0.0)) for name, pods in sorted(routes.items())]
     each = [_split(pods, rate) for pods, rate in parts]
     bad = frozenset().union(*(one.bad for one in each))
     shown = [one.clean for one in each if one.bad]

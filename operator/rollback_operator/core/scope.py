@@ -89,12 +89,13 @@ class _Tally:
     requests: float
     errors: float
     first_bad: float | None
+    routes: doubts.Routes
 
 
 def _tally(counted: Sequence[Increment], since: float) -> _Tally:
     new = [one for one in counted if one.end > since]
     first_bad = min((one.end for one in new if one.errors > 0), default=None)
-    return _Tally(new, *total(new), first_bad)
+    return _Tally(new, *total(new), first_bad, doubts.by_route(new))
 
 
 def without_warm_up(
@@ -227,7 +228,7 @@ def _verdict(
 ) -> ScopeVerdict:
     new, requests, errors = tally.new, tally.requests, tally.errors
     odds = compared.odds.value / scopes
-    pods = doubts.affected(new, route, _usual(arms, compared, new))
+    pods = doubts.affected(tally.routes, route, _usual(arms, compared, new))
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
         veto = doubts.veto(arms, pods)
