@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction bench-detection clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction bench-pages bench-detection clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench: bench-reaction bench-detection ## all benchmarks
 
 bench-reaction: install ## first failed request -> undo sent, in scrape intervals -> bench/results/reaction.json
 	@$(BIN)/python -m bench.reaction
+
+bench-pages: install ## what reading pods' own metrics pages costs, per page and per look
+	@$(BIN)/python -m bench.pages
 
 bench-detection: install ## right and wrong verdicts on 12,000 seeded releases -> bench/results/detection.json (hours; resumes)
 	@$(BIN)/python -m bench.detection run

@@ -15,6 +15,8 @@ AFTER_SAMPLE = 0.3
 SHORTEST = 0.4
 PER_POD = 0.02
 """Many pods make a look dear and their samples frequent: one look then sees several of them."""
+PER_SERIES = 0.0005
+"""... and so do many routes: a look is to cost less than a tenth of a core (bench/pages.py)."""
 POLL = 0.5
 """Between looks for a new pod's first sample: when it comes is not known beforehand."""
 YOUNG_SECONDS = 120.0
@@ -56,7 +58,8 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
     if watch.direct.is_off or not _is_urgent(watch, verdict, now):
         return math.inf
     count = sum(not pod.terminating for pod in watch.pods)
-    pause = max(every, min(MOST_PODS, count) * PER_POD)
+    series = len(watch.evidence.book.pairs)
+    pause = max(every, min(MOST_PODS, count) * PER_POD, series * PER_SERIES)
     return max(now + pause, watch.direct.paused_until)
 
 

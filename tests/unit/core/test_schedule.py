@@ -7,6 +7,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.direct import Direct, off
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Missing
+from rollback_operator.core.pairing import Book
 from rollback_operator.core.schedule import next_limit, next_look, next_read
 from rollback_operator.core.watch import open_watch
 from tests.builders import (
@@ -39,6 +40,8 @@ CROWD = replace(
 )
 AWAITED = replace(WATCH, evidence=Evidence(T0, seen={PODS[0].name: T0 + 3.0}, interval=5.0))
 READ = replace(WATCH, evidence=replace(WATCH.evidence, seen=dict.fromkeys(SEEN, T0 + 102.9)))
+PAIRS = {("requests", "pod", (("route", f"/{n}"),)): () for n in range(4000)}
+ROUTES = replace(WATCH, evidence=replace(WATCH.evidence, book=Book(pairs=PAIRS)))
 LATER = replace(WATCH, opened=T0 - 1000)
 
 
@@ -121,6 +124,7 @@ def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
         (LATER, DOUBT, 0.5, 103.5),
         (CROWD, CLEAN, 0.5, 104.0),
         (CROWD, CLEAN, 5.0, 108.0),
+        (ROUTES, CLEAN, 0.5, 105.0),
         (replace(WATCH, direct=Direct(paused_until=T0 + 160)), CLEAN, 0.5, 160),
         (replace(WATCH, direct=off(Reason.SERIES_DIFFER, "")), DOUBT, 0.5, math.inf),
     ],
@@ -130,6 +134,7 @@ def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
         "but while something speaks against it",
         "many pods: less often",
         "as often as is wanted",
+        "many routes: less often",
         "after a pause",
         "not at all",
     ],
