@@ -57,6 +57,8 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
     """
     if watch.direct.is_off or not _is_urgent(watch, verdict, now):
         return math.inf
+    if not watch.control_hashes and watch.direct.missing is None:
+        return math.inf  # nothing to go back to: that it works is all there is to know
     count = sum(not pod.terminating for pod in watch.pods)
     series = len(watch.evidence.book.pairs)
     pause = max(every, min(MOST_PODS, count) * PER_POD, series * PER_SERIES)

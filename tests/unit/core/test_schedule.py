@@ -42,6 +42,7 @@ AWAITED = replace(WATCH, evidence=Evidence(T0, seen={PODS[0].name: T0 + 3.0}, in
 READ = replace(WATCH, evidence=replace(WATCH.evidence, seen=dict.fromkeys(SEEN, T0 + 102.9)))
 PAIRS = {("requests", "pod", (("route", f"/{n}"),)): () for n in range(4000)}
 ROUTES = replace(WATCH, evidence=replace(WATCH.evidence, book=Book(pairs=PAIRS)))
+WORKS = replace(WATCH, control_hashes=frozenset({"hashv1"}), direct=Direct(None))
 LATER = replace(WATCH, opened=T0 - 1000)
 
 
@@ -125,6 +126,8 @@ def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
         (CROWD, CLEAN, 0.5, 104.0),
         (CROWD, CLEAN, 5.0, 108.0),
         (ROUTES, CLEAN, 0.5, 105.0),
+        (WORKS, CLEAN, 0.5, 103.5),
+        (replace(WORKS, control_hashes=frozenset()), CLEAN, 0.5, math.inf),
         (replace(WATCH, direct=Direct(paused_until=T0 + 160)), CLEAN, 0.5, 160),
         (replace(WATCH, direct=off(Reason.SERIES_DIFFER, "")), DOUBT, 0.5, math.inf),
     ],
@@ -135,6 +138,8 @@ def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
         "many pods: less often",
         "as often as is wanted",
         "many routes: less often",
+        "while it works",
+        "but not of what was there before there was a policy",
         "after a pause",
         "not at all",
     ],
