@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e lint fmt types generate verify bench bench-reaction bench-pages bench-detection clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-reaction bench-pages bench-detection clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ sample: install ## the sample service's and the load generator's own tests
 
 e2e: install ## the whole operator on a real node with real pods
 	@$(BIN)/python -m lab.e2e
+
+e2e-long: install ## the scenarios of e2e that take many minutes each
+	@$(BIN)/python -m lab.e2e -m long
 
 lint: install ## ruff, mypy strict, import contracts, generated files
 	@$(BIN)/ruff format --check .

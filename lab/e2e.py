@@ -4,6 +4,8 @@ One private node, one operator installed by its chart and one Prometheus; each s
 tests/e2e has a namespace of its own. The exit code is pytest's.
 
     python -m lab.e2e [PYTEST ARGUMENTS...]       # -k NAME chooses, -n 1 runs them one by one
+
+Scenarios that take many minutes (a leak) are left out unless `-m` chooses them.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from lab.tickets import Operator, install_operator
 ROOT = Path(__file__).parents[1]
 # Mostly they wait: for a past to compare with, for scrapes, for what must not happen.
 WORKERS = 7
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 900
 # A killed leader keeps its successor waiting for this long.
 LEASE_SECONDS = 5
 
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _pytest(lab: session.Session, arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", "tests/e2e", "-n", str(WORKERS)]
-    command += ["--timeout", str(LIMIT_SECONDS), "--durations", "0"]
+    command += ["--timeout", str(LIMIT_SECONDS), "--durations", "0", "-m", "not long"]
     argv, environment = session.command_in(lab, [*command, *arguments])
     return subprocess.call(argv, cwd=ROOT, env=environment)
 

@@ -11,6 +11,7 @@ from lab.node_config import PROMETHEUS_PORT
 from lab.session import Session
 
 NAME = "prometheus"
+LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,20 @@ class OwnWay:
             "spec": {"ports": [{"name": "http", "port": PROMETHEUS_PORT}]},
         }
         known = json.loads(
-            self.lab.kubectl("get", "endpoints", NAME, "-n", "monitoring", "-o", "json")
-        )
-        endpoints = {
-            "apiVersion": "v1",
-            "kind": "Endpoints",
-            "metadata": {"name": NAME},
-            "subsets": known["subsets"],
-        }
+            self.lab.kubectl(
+                "get", "endpointslices", "-n", "monitoring", "-l", f"{LABEL}={NAME}", "-o", "json"
+            )
+        )["items"][0]
+        endpoints = {key: known[key] for key in ("apiVersion", "kind", "addressType", "ports")}
+        endpoints["endpoints"] = [{"addresses": one["addresses"]} for one in known["endpoints"]]
+        endpoints["metadata"] = {"name": NAME, "labels": {LABEL: NAME}}
         for one in (service, endpoints):
             self._kubectl("apply", "-f", "-", document=one)
 
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Refuse connections for a while."""
-        self._kubectl("delete", "endpoints", NAME)
+        self._kubectl("delete", "endpointslice", NAME)
         try:
             yield
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.conftest import MakeShop
 from tests.e2e.shop import Shop
 
@@ -44,6 +46,7 @@ def test_a_slow_release_is_looked_into(make_shop: MakeShop) -> None:
     shop.is_left_alone("v1.3.2", seconds=5)
 
 
+@pytest.mark.long
 def test_a_release_that_leaks_is_looked_into(make_shop: MakeShop) -> None:
     shop = make_shop(LEAK_MIB_PER_SECOND="0.1")
     shop.serves_after("v1.2.3")
