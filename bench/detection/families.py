@@ -179,7 +179,7 @@ def beside(seed: int, row: Confounder) -> Scenario:
     fault = dice.choice((Fault.TOTAL, Fault.TOTAL, Fault.ERRORS))
     size = 1.0 if fault is Fault.TOTAL else round(dice.uniform(0.3, 1.0), 3)
     if row in (Confounder.FLAPPING, Confounder.NO_WAY_BACK):
-        made = replace(made, extent=1.0)
+        made = replace(made, extent=float(dice.choice((1, 2))))
     if row in BOTH_FAIL:
         # What fails on both anyway leaves room for what the release adds to it.
         made = replace(made, extent=min(made.extent, 0.25))

@@ -197,13 +197,20 @@ def policy() -> RollbackPolicy:
 
 
 def case(scenario: Scenario, workload: Workload) -> Case:
-    """Put together what is decided from: the old revision is good, unless the row says not."""
-    known = Health.GOOD
+    """Put together what is decided from: the old revision is good, unless the row says not.
+
+    NoWayBack: the revision before is bad and there is no other (0), or an older good one (1); or
+    an older one is bad and the one before is good (2).
+    """
+    entries = [_entry(OLD, 1, Health.GOOD)]
     if scenario.confounder is Confounder.NO_WAY_BACK:
-        known = Health.BAD
-    entries = [_entry(OLD, 1, known)]
-    if scenario.confounder is Confounder.NO_WAY_BACK and _has_way_back(scenario):
-        entries.append(_entry(OLDER_HASH, 0, Health.GOOD))
+        before, older = {
+            0.0: (Health.BAD, None),
+            1.0: (Health.BAD, Health.GOOD),
+            2.0: (Health.GOOD, Health.BAD),
+        }[scenario.extent]
+        entries = [_entry(OLD, 1, before)]
+        entries += [_entry(OLDER_HASH, 0, older)] if older is not None else []
     rollbacks = []
     if scenario.confounder is Confounder.FLAPPING:
         flaps = scenario.extent < 1

@@ -1,15 +1,20 @@
 """Release or environment, where no old pod is left to compare with: odds by the onset.
 
 A fault of the environment could have begun at any moment; a fault of the release nearly always
-shows in its first requests. odds = P(bad) f(onset) / (outage rate x d), d being the length of the
-interval in which the onset lies: 9,300 : 1 for a release that fails from its first request on.
+shows in its first requests. With L(t), how likely the counts are if the fault began at t, and t = 0
+at the first request:
+
+    odds = P(bad) [0.9 L(0) + 0.1 integral L(t) / (t ln watch) dt] / (outage rate integral L(t) dt)
+
+Where L is narrow that is P(bad) f(onset) / (outage rate x d), d being the length of the interval in
+which the onset lies: 9,300 : 1 for a release that fails from its first request on.
 """
 
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from rollback_operator.core.evidence import Increment
@@ -28,6 +33,8 @@ LEAST_CHANGE = 3.0
 """How many times the rate before it a rate must be for its beginning to be called an onset."""
 _DECISIVE_NATS = 2.0
 _LEAST_RATE = 1e-4
+_LEAST_AREA = 1e-9
+_FLAT = 1e-6
 
 
 class Level(NamedTuple):
@@ -37,29 +44,64 @@ class Level(NamedTuple):
     ceiling: float
 
 
-def blame(increments: Sequence[Increment], level: Level, watch_seconds: float) -> Blame:
+class Failing(NamedTuple):
+    """What the new pods counted on a failing route, and what the control showed there."""
+
+    increments: Sequence[Increment]
+    """At least one."""
+    level: Level
+
+
+def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     """Compute the odds that the release, not its environment, began the fault.
 
     Args:
-        increments: the new pods' counts on the failing route, at least one.
-        level: the error rates that the control shows.
+        routes: the routes that fail, at least one. One fault began on all of them at one time: what
+            a few requests on each leave open, they tell together.
         watch_seconds: over how long the latent faults of a release are spread.
     """
-    served = [one for one in increments if one.requests > 0] or list(increments)
-    begin = min(one.start for one in served)
-    since, until = (one - begin for one in _onset(_Counts(_pooled(served)), begin, level))
-    if since <= 0:
-        firsts = _first_of_each_pod(served)
-        length = max(1.0, until, min(one.end - one.start for one in firsts))
-        return Blame(_odds(FROM_FIRST_REQUEST, length), True, 0.0)
-    since = max(1.0, since)
-    until = max(since + 1.0, until)
-    spread = LATENT * math.log(until / since) / math.log(max(math.e, watch_seconds))
-    return Blame(_odds(spread, until - since), False, since)
+    served = [[one for one in route.increments if one.requests > 0] for route in routes]
+    if not any(served):
+        served = [list(route.increments) for route in routes]
+    parts = [
+        _Part(_Counts(_pooled(each)), route.level)
+        for each, route in zip(served, routes, strict=True)
+        if each
+    ]
+    begin = min(one.counts.starts[0] for one in parts)
+    likely = _likelihoods(parts, begin)
+    most = max(likely.values())
+    alike = [time - begin for time, one in likely.items() if one >= most - _DECISIVE_NATS]
+    firsts = [one for each in served for one in _first_of_each_pod(each)]
+    # An outage may have begun at any time since the last sample before.
+    unseen = max(1.0, min(one.end - one.start for one in firsts))
+    weights = [(time - begin, one - most) for time, one in sorted(likely.items())]
+    odds = _odds(weights, unseen, max(math.e, watch_seconds))
+    since = min(alike)
+    return Blame(odds, since <= 0, 0.0 if since <= 0 else max(1.0, since))
 
 
-def _odds(share: float, seconds: float) -> float:
-    return BAD_RELEASES * share / (OUTAGES_PER_SECOND * seconds)
+def _odds(weights: Sequence[tuple[float, float]], unseen: float, watch: float) -> float:
+    """Weigh all onsets by how likely they are.
+
+    Args:
+        weights: (seconds since the first request, log-likelihood, 0 at the likeliest) in order; the
+            first one is at 0. Between two of them it is taken for linear.
+        unseen: seconds before the first request in which nobody looked.
+        watch: over how many seconds the latent faults of a release are spread.
+    """
+    at_once = math.exp(weights[0][1])
+    outage, latent = at_once * unseen, 0.0
+    # Where a later onset fits much better, the first request is no onset: people are told.
+    first = at_once if at_once >= math.exp(-_DECISIVE_NATS) else 0.0
+    for (start, one), (end, other) in pairwise(weights):
+        rise = other - one
+        mean = (math.exp(other) - math.exp(one)) / rise if abs(rise) > _FLAT else math.exp(one)
+        area = (end - start) * mean
+        outage += area
+        latent += area / (max(1.0, (start + end) / 2) * math.log(watch))
+    release = FROM_FIRST_REQUEST * first + LATENT * latent
+    return BAD_RELEASES * release / (OUTAGES_PER_SECOND * max(outage, _LEAST_AREA))
 
 
 class _Counts:
@@ -93,24 +135,30 @@ class _Counts:
         return [one for one in self.by_start[first:until] if one.end > time]
 
 
-def _onset(counts: _Counts, begin: float, level: Level) -> tuple[float, float]:
-    """Give the times between which the fault began.
+class _Part(NamedTuple):
+    counts: _Counts
+    level: Level
 
-    All times of change from the control's level to the level since that are about as likely as the
-    likeliest one: pods that are read at different times narrow it down together.
+
+def _likelihoods(parts: Sequence[_Part], begin: float) -> dict[float, float]:
+    """Give the log-likelihood of onsets from the first request on, more closely where it is high.
+
+    Pods that are read at different times narrow it down together.
     """
-    end = counts.ends[-1]
-    times = sorted({begin, *counts.starts, *counts.ends})
-    coarse = [time for time in _thinned(times) if time < end]
-    likelihoods = {time: _likelihood(counts, time, level) for time in coarse}
+    end = max(one.counts.ends[-1] for one in parts)
+    edges = {time for one in parts for time in (*one.counts.starts, *one.counts.ends)}
+    coarse = [time for time in _thinned(sorted({begin, *edges})) if time < end]
+    likelihoods = {time: _likelihood(parts, time) for time in coarse}
     near = coarse.index(max(coarse, key=lambda time: likelihoods[time]))
     left, right = coarse[max(0, near - 1)], (*coarse, end)[near + 1]
     for step in range(1, FINE_STEPS):
         time = left + (right - left) * step / FINE_STEPS
-        likelihoods[time] = _likelihood(counts, time, level)
-    most = max(likelihoods.values())
-    alike = [time for time, one in likelihoods.items() if one >= most - _DECISIVE_NATS]
-    return min(alike), max(alike)
+        likelihoods[time] = _likelihood(parts, time)
+    return likelihoods
+
+
+def _likelihood(parts: Sequence[_Part], change: float) -> float:
+    return sum(_likelihood_on(one.counts, change, one.level) for one in parts)
 
 
 def _thinned(times: Sequence[float]) -> Sequence[float]:
@@ -132,7 +180,7 @@ def _pooled(increments: Sequence[Increment]) -> list[Increment]:
     return list(found.values())
 
 
-def _likelihood(counts: _Counts, change: float, level: Level) -> float:
+def _likelihood_on(counts: _Counts, change: float, level: Level) -> float:
     """Compute how likely the counts are if the rate rose at `change`.
 
     Before it the rate is what fits best between the control's mean and its ceiling: under the

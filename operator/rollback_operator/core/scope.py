@@ -17,7 +17,7 @@ from rollback_operator.core.arms import (
     past,
     total,
 )
-from rollback_operator.core.blame import Level, blame
+from rollback_operator.core.blame import Failing, Level, blame
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Control
@@ -30,7 +30,7 @@ from rollback_operator.core.sequential import (
     lasting,
     wilson_lower,
 )
-from rollback_operator.core.verdict import Blame, Method, ScopeVerdict
+from rollback_operator.core.verdict import Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
 MOMENT_SECONDS = 0.05
@@ -234,10 +234,10 @@ def _verdict(
         veto = doubts.veto(arms, pods)
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
-            # The onset shows on a route that fails: others dilute it.
+            # The onset shows on the routes that fail: others dilute it.
             routes = [route] if route is not None else _failing_routes(arms)
-            blames = [_blamed(arms, arms.control, one) for one in routes]
-            blamed = max(blames, key=lambda one: one.odds)
+            failing = [_failing(arms, arms.control, one) for one in routes]
+            blamed = blame(failing, arms.watch_seconds)
     return ScopeVerdict(
         route=route,
         method=compared.method,
@@ -272,15 +272,14 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
     return usual
 
 
-def _blamed(arms: Arms, control: Control, route: str) -> Blame:
+def _failing(arms: Arms, control: Control, route: str) -> Failing:
     # Since its first request, not only since the count began that shows it best.
     first = _warm_up(on(arms.new, route), arms.starts)[1]
-    level = Level(mean(control, route), ceiling(control, route))
-    return blame(first, level, arms.watch_seconds)
+    return Failing(first, Level(mean(control, route), ceiling(control, route)))
 
 
 def _failing_routes(arms: Arms) -> list[str]:
-    """Name the routes on which most errors are: one that fails from the first request is enough."""
+    """Name the routes on which most errors are."""
     errors = {one: total(on(arms.new, one))[1] for one in {each.route for each in arms.new}}
     most = max(errors.values())
     return sorted(route for route, failed in errors.items() if failed >= MOST_SHARE * most)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.blame import Level, blame
+from rollback_operator.core.blame import Failing, Level, blame
 from rollback_operator.core.evidence import Increment
 from tests.builders import make_increment
 
@@ -23,13 +23,16 @@ def series(*counts: tuple[float, float], pod: str = "new-0", begin: float = 0.0)
 
 
 def test_failing_from_the_first_request_on_is_9300_to_one() -> None:
-    found = blame(series(*[(100, 100)] * 3), Level(0.001, 0.01), HOUR)
-    assert (round(found.odds), found.is_from_first_request, found.onset) == (9331, True, 0.0)
+    found = blame([Failing(series(*[(100, 100)] * 3), Level(0.001, 0.01))], HOUR)
+    assert found.odds == pytest.approx(0.02 * 0.9 * 30 * 86400 / 5, rel=0.02)
+    assert (found.is_from_first_request, found.onset) == (True, 0.0)
 
 
 def test_failing_after_a_thousand_good_requests_is_28_to_one() -> None:
     # Sampled every five seconds, the fault began somewhere in the fifth interval.
-    found = blame(series(*[(250, 0)] * 4, (250, 125), (250, 250)), Level(0.001, 0.01), HOUR)
+    found = blame(
+        [Failing(series(*[(250, 0)] * 4, (250, 125), (250, 250)), Level(0.001, 0.01))], HOUR
+    )
     assert not found.is_from_first_request
     assert 20 <= found.onset <= 25
     assert found.odds < 100
@@ -41,7 +44,9 @@ def test_failing_after_a_thousand_good_requests_is_28_to_one() -> None:
     ids=["5 s: near the limit", "20 s: 28 : 1", "1 min: 10 : 1", "5 min: 2 : 1"],
 )
 def test_the_later_the_onset_the_less_the_release_is_to_blame(clean, at_least, at_most) -> None:
-    found = blame(series(*[(100, 0)] * clean, *[(100, 100)] * 2), Level(0.001, 0.01), HOUR)
+    found = blame(
+        [Failing(series(*[(100, 0)] * clean, *[(100, 100)] * 2), Level(0.001, 0.01))], HOUR
+    )
     assert at_least <= found.odds <= at_most
 
 
@@ -55,7 +60,7 @@ def test_the_later_the_onset_the_less_the_release_is_to_blame(clean, at_least, a
     ids=["a fifth", "a fifth, few at first", "low traffic"],
 )
 def test_a_share_that_fails_all_the_time_fails_from_the_first_request_on(counts) -> None:
-    found = blame(series(*counts), Level(0.001, 0.01), HOUR)
+    found = blame([Failing(series(*counts), Level(0.001, 0.01))], HOUR)
     assert found.is_from_first_request
     assert found.odds > 1000
 
@@ -63,15 +68,15 @@ def test_a_share_that_fails_all_the_time_fails_from_the_first_request_on(counts)
 def test_a_clean_first_pod_clears_the_release_whatever_younger_pods_show() -> None:
     first = series((100, 0), (100, 60), (100, 100))
     younger = series((80, 50), (100, 100), pod="new-1", begin=2)
-    assert blame(younger, Level(0.001, 0.01), HOUR).odds > 200
-    found = blame([*first, *younger], Level(0.001, 0.01), HOUR)
+    assert blame([Failing(younger, Level(0.001, 0.01))], HOUR).odds > 200
+    found = blame([Failing([*first, *younger], Level(0.001, 0.01))], HOUR)
     assert not found.is_from_first_request
     assert found.onset > 5
     assert found.odds < 120
 
 
 def test_the_pods_first_counts_without_requests_tell_nothing() -> None:
-    found = blame(series((0, 0), (0, 0), *[(100, 100)] * 2), Level(0.001, 0.01), HOUR)
+    found = blame([Failing(series((0, 0), (0, 0), *[(100, 100)] * 2), Level(0.001, 0.01))], HOUR)
     assert found.is_from_first_request
 
 
@@ -81,18 +86,39 @@ def test_many_pods_cost_no_more_than_a_few() -> None:
         for number in range(200)
         for one in series(*[(10, 0)] * 20, *[(10, 5)] * 4, pod=f"new-{number}")
     ]
-    found = blame(many, Level(0.001, 0.01), HOUR)
+    found = blame([Failing(many, Level(0.001, 0.01))], HOUR)
     assert not found.is_from_first_request
     assert 95 <= found.onset <= 100
 
 
 def test_no_requests_at_all() -> None:
-    assert blame(series((0, 0)), Level(0.001, 0.01), HOUR).is_from_first_request
+    assert blame([Failing(series((0, 0)), Level(0.001, 0.01))], HOUR).is_from_first_request
 
 
 def test_clean_requests_before_are_a_surprise_also_where_the_control_was_bad_for_a_minute() -> None:
     counts = series(*[(15, 0)] * 5, *[(15, 4)] * 4)
-    found = blame(counts, Level(0.003, 0.2), HOUR)
+    found = blame([Failing(counts, Level(0.003, 0.2))], HOUR)
     assert not found.is_from_first_request
     assert found.onset >= 20
     assert found.odds < 100
+
+
+def test_routes_with_few_requests_tell_the_onset_together() -> None:
+    level = Level(0.001, 0.01)
+    route = series((4, 0), (4, 0), (4, 0), (6, 2), (6, 1))
+    alone = blame([Failing(route, level)], HOUR)
+    together = blame([Failing(route, level)] * 3, HOUR)
+    assert not together.is_from_first_request
+    assert together.odds < alone.odds
+    assert together.odds < 100
+
+
+def test_an_early_onset_that_is_less_likely_counts_for_less() -> None:
+    level = Level(0.001, 0.01)
+    odds = [
+        blame([Failing(series(*[(5, 0)] * clean, *[(5, 2)] * 3), level)], HOUR).odds
+        for clean in range(4)
+    ]
+    assert odds == sorted(odds, reverse=True)
+    assert odds[0] > 1000
+    assert odds[3] < 100
