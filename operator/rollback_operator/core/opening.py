@@ -3,6 +3,8 @@
 from datetime import datetime
 
 from rollback_operator.core import ledger, plan
+from rollback_operator.core.control import HOUR_SECONDS
+from rollback_operator.core.model import ReplicaSet
 
 
 def opened(case: plan.Case, now: datetime) -> float:
@@ -26,15 +28,24 @@ def opened(case: plan.Case, now: datetime) -> float:
 def control_hashes(case: plan.Case) -> frozenset[str]:
     """Name the revision that the current one is compared with: the one it would go back to.
 
-    Where there is none, the one before it: a release can be told to be worse than what ran before
-    also when that is nothing to go back to.
+    Where there is none, or where it went so long ago that nothing is known of its last hour, the
+    one before: a release can be told to be worse than what ran before it, whatever is gone back to.
     """
     current = case.workload.deployment.template.release
     others = [one for one in case.workload.replica_sets if one.template.release != current]
     good = ledger.last_known_good(case.ledger, case.workload)
-    control = good or max(others, key=lambda one: one.revision, default=None)
+    before = max(others, key=lambda one: one.revision, default=None)
+    control = before if good is None or _is_forgotten(good, before, case) else good
     if control is None:
         return frozenset()
     return frozenset(
         one.pod_hash for one in others if one.template.release == control.template.release
     )
+
+
+def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: plan.Case) -> bool:
+    """Tell whether a revision had been replaced for an hour when the current one came."""
+    current = case.workload.current
+    if before is None or current is None or good.template.release == before.template.release:
+        return False
+    return good.replicas == 0 and current.created - before.created >= HOUR_SECONDS

@@ -92,3 +92,22 @@ def test_restarts_of_the_good_release_are_the_control_too() -> None:
         replica_sets=(make_replica_set("v2"), make_replica_set("v1"), again, SAME)
     )
     assert control_hashes(make_case(workload=workload)) == {"hashv0", "hashv1"}
+
+
+@pytest.mark.parametrize(
+    ("ago", "replicas", "expected"),
+    [(7200.0, 0, {"hashv1"}), (600.0, 0, {"hashv0"}), (7200.0, 1, {"hashv0"})],
+    ids=["good was long ago", "good was in the last hour", "good still serves"],
+)
+def test_a_good_revision_of_which_nothing_is_known_any_more_is_no_control(
+    ago, replicas, expected
+) -> None:
+    workload = make_workload(
+        replica_sets=(
+            make_replica_set("v2", created=T0),
+            make_replica_set("v1", created=T0 - ago),
+            make_replica_set("v0", created=T0 - 86400, replicas=replicas),
+        )
+    )
+    ledger = (make_entry("v1", health=Health.BAD), make_entry("v0", health=Health.GOOD))
+    assert control_hashes(make_case(workload=workload, ledger=ledger)) == expected
