@@ -13,6 +13,10 @@ EARLY_SECONDS = 240.0
 """What a release did in its first minutes stays fine: a fault that began soon after the first
 request must not come to look as if it had been there from the first one."""
 EARLY_GRAIN = 2.0
+OLD_SECONDS = 900.0
+"""What is so long ago is merged once more: a long watch is to cost no more than a short one."""
+OLD_GRAIN = 300.0
+OLD_EARLY_GRAIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,14 @@ def _coarsened(
     if limit == _limit(before):
         return increments
     tail = bisect_left(increments, limit, key=lambda one: one.end)
-    minutes: dict[tuple[str, str, int], Increment] = {}
+    old = (limit - OLD_SECONDS) // OLD_GRAIN * OLD_GRAIN
+    minutes: dict[tuple[str, str, float, int], Increment] = {}
     for one in increments[:tail]:
-        width = EARLY_GRAIN if one.end < early else COARSE_SECONDS
-        key = (one.pod, one.route, int(one.end // width))
+        if one.end < old:
+            width = OLD_EARLY_GRAIN if one.end < early else OLD_GRAIN
+        else:
+            width = EARLY_GRAIN if one.end < early else COARSE_SECONDS
+        key = (one.pod, one.route, width, int(one.end // width))
         minutes[key] = _joined(minutes[key], one) if key in minutes else one
     return (*sorted(minutes.values(), key=lambda one: one.end), *increments[tail:])
 
