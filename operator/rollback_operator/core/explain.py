@@ -41,7 +41,7 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
         said += f"; {onset}, {ratio(one.blame.odds)} that the release is to blame"
     if reason is Reason.FEW_PODS_AFFECTED:
         said += f"; only {one.pods_failing} of {one.pods} new pods fail, look at their nodes"
-    if one.unmet and one.errors > 0:
+    if one.unmet and one.odds >= 1:
         said += f"; not enough yet: {one.unmet}"
     return f"{said}; {_WORDS[reason]}" if reason in _WORDS else said
 

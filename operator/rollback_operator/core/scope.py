@@ -89,13 +89,12 @@ class _Tally:
     requests: float
     errors: float
     first_bad: float | None
-    routes: doubts.Routes
 
 
 def _tally(counted: Sequence[Increment], since: float) -> _Tally:
     new = [one for one in counted if one.end > since]
     first_bad = min((one.end for one in new if one.errors > 0), default=None)
-    return _Tally(new, *total(new), first_bad, doubts.by_route(new))
+    return _Tally(new, *total(new), first_bad)
 
 
 def without_warm_up(
@@ -228,7 +227,12 @@ def _verdict(
 ) -> ScopeVerdict:
     new, requests, errors = tally.new, tally.requests, tally.errors
     odds = compared.odds.value / scopes
-    pods = doubts.affected(tally.routes, route, _usual(arms, compared, new))
+    pods, unmet = doubts.Affected(frozenset(), frozenset()), "nothing speaks against it"
+    if odds >= 1:
+        # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
+        usual = _usual(arms, compared, new)
+        pods = doubts.affected(doubts.by_route(new), route, usual)
+        unmet = doubts.unmet(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
         veto = doubts.veto(arms, pods)
@@ -250,7 +254,7 @@ def _verdict(
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
         first_bad=tally.first_bad,
         blame=blamed,
-        unmet=doubts.unmet(arms, new, pods),
+        unmet=unmet,
         veto=veto,
         pods_failing=len(pods.bad),
         pods=len(arms.living_new),
