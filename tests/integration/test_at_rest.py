@@ -150,13 +150,14 @@ def test_the_chart_grants_what_is_used_and_nothing_else(
     stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:
     service = Service(stand, stand.namespace("rights"))
-    # Slow enough for a stage: its finalizer is one of the rights.
-    service.deploy(replicas=2, minReadySeconds=3)
+    service.deploy(replicas=2)
     service.remember()
     with running(stand, zygote, service.namespace, tmp_path) as (_, proxy):
         service.adopt(
             safety={"cooldownSeconds": 0, "maxRollbacksPerDay": 100}, stage={"maxSeconds": 60}
         )
+        # Slow enough for a stage: its finalizer is one of the rights.
+        service.change(minReadySeconds=3)
         service.roll_out("v2", BAD)
         first = service.wait_for_rollback()
         assert outcome(first) == ("Verified", "Recovered"), service.told()
