@@ -124,11 +124,20 @@ def _warm_up(
     odds = lasting(first, later)
     if fails_entirely or not first[1] or odds >= SHOWN:
         return list(new), list(new)
-    warm = {id(one) for one in young if _age(one.end, one.pod, starts) <= WARM_UP_SECONDS}
+    warm = {id(one) for one in young if _holds_warm_up(one, starts)}
     counted = [one for one in new if id(one) not in warm]
     if odds > 1 / SHOWN:
         return counted, list(new)
     return counted, [replace(one, errors=0.0) if id(one) in warm else one for one in new]
+
+
+def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> bool:
+    """Tell whether a count lies within a pod's first seconds, or holds them and little else."""
+    middle = (one.start + one.end) / 2
+    if _age(middle, one.pod, starts) >= WARM_UP_SECONDS:
+        return False
+    is_first = _age(one.start, one.pod, starts) < WARM_UP_SECONDS / 2
+    return is_first or _age(one.end, one.pod, starts) <= WARM_UP_SECONDS
 
 
 def _with_first_requests(
