@@ -35,8 +35,11 @@ demo-shell: ## a shell with kubectl set up for the demo's cluster
 test: install lint unit sample integration e2e ## everything: lint, unit, integration, e2e
 
 unit: install ## tables over core/ and passes with swapped ports; no server
-	@$(BIN)/python -m coverage run --data-file=.coverage.unit -m pytest tests/unit --timeout 60
-	@$(BIN)/python -m coverage report --data-file=.coverage.unit --include='operator/rollback_operator/core/*' --fail-under=95
+	@$(BIN)/python -m pytest tests/unit --ignore tests/unit/core -n 2 --timeout 120
+	@rm -f .coverage.unit*
+	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest tests/unit/core -n 2 --timeout 240
+	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage combine --quiet
+	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage report --fail-under=95
 
 integration: install ## against a real API server, Prometheus and PostgreSQL, without containers
 	@$(PYTHON) -m lab build
