@@ -272,7 +272,11 @@ def test_check_finds_what_is_right(
     wanted = query(url, "durations_seconds", errors)
     eventually(lambda: getattr(asked(lambda it: it.read(wanted, 60)), "errors", ()), "errors")
 
-    status, found = check(tmp_path, url, POLICY)
+    def measured() -> tuple[int, dict[str, Any]] | None:
+        status, found = check(tmp_path, url, POLICY)
+        return (status, found) if found["seen"]["scrapeIntervalSeconds"] else None
+
+    status, found = eventually(measured, "several scrapes")
 
     assert (status, found["result"]) == (0, "Usable"), found
     seen = found["seen"]

@@ -29,8 +29,9 @@ pytestmark = [pytest.mark.xdist_group("holds"), pytest.mark.timeout(240)]
 
 ON_STAGE_ONLY = {**STAGED, "safety": {"pauseOnSuspicion": False}}
 FEW = Flow(rate=5.0)
-SOME = replace(FEW, failing={PURCHASE: 0.1, LIST: 0.1})
-"""Enough to be suspected at 10 : 1, and not bad at a billion : 1 for some time."""
+SOME = replace(FEW, failing={PURCHASE: 0.04, LIST: 0.04})
+"""Enough to be suspected at 10 : 1, and not bad at a billion : 1 for some time, also where all the
+errors of the first seconds come to count at once."""
 ODDS = {"suspectOdds": 10, "badOdds": 1_000_000_000}
 TOLD_ONLY = [
     {

@@ -34,7 +34,8 @@ def test_a_healthy_release_under_watch_changes_no_status_once_it_has_settled(
 def settled(service: Service) -> bool:
     images = service.status()["revision"].get("images", [""])
     is_clean = service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")
-    return is_clean and images[0].endswith(":v2")
+    is_told_of_pods = service.reason("PodMetricsAvailable")[0] == "False"
+    return is_clean and is_told_of_pods and images[0].endswith(":v2")
 
 
 def changed(service: Service, before: str) -> Object | None:
