@@ -28,7 +28,7 @@ def test_a_release_that_is_killed_again_and_again_is_undone(make_shop: MakeShop)
     shop.releases("v1.3.3")
 
     ended = shop.goes_back_to("v1.2.3")
-    assert ended["spec"]["trigger"]["reason"] in ("StuckRollout", "Unavailable")
+    assert ended["spec"]["trigger"]["reason"] in ("SymptomFound", "StuckRollout", "Unavailable")
 
 
 def test_two_bad_releases_in_a_row_end_on_the_good_one(shop: Shop) -> None:
