@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 import time
 import urllib.parse
@@ -30,6 +31,8 @@ OPERATOR = "rollback-operator"
 API = "/apis/rollback.tickettoken.io/v1alpha1"
 ROLLOUT_SECONDS = 180
 READ_SECONDS = 30
+CONNECTIONS = 40
+"""So many in a row: each goes to one of the pods by chance."""
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 CALLS = "rollback_operator_api_calls_total"
 
@@ -233,11 +236,23 @@ class TicketService:
         self.kubectl("apply", "-f", "-", input=json.dumps(document))
 
     def load(self, rate: float, folder: Path) -> Load:
-        """Make a load of buyers, through the Service."""
+        """Make a load of buyers, through the Service, once that leads anywhere."""
         address = self.kubectl(
             "get", "service", "ticket-service", "-o", "jsonpath={.spec.clusterIP}"
         ).strip()
+        wait_for("the Service to take connections", READ_SECONDS, lambda: self._takes(address))
         return Load(f"http://{address}", TOKEN, folder, rate, self.lab.network_prefix())
+
+    def _takes(self, address: str) -> bool:
+        """Tell whether the Service takes many connections: pods are ready before it knows them."""
+        is_outside = bool(self.lab.network_prefix())
+        with network_of(self.lab.node_pid) if is_outside else contextlib.nullcontext():
+            try:
+                for _ in range(CONNECTIONS):
+                    socket.create_connection((address, 80), timeout=1).close()
+            except OSError:
+                return False
+        return True
 
     def deployment(self) -> dict[str, Any]:
         """The Deployment as it stands."""
