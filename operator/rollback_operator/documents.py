@@ -82,13 +82,13 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     try:
         return Document(RollbackPolicy.model_validate(raw), unknown=unknown)
     except ValidationError as error:
-        faults = tuple(Fault(_path(raw, one["loc"]), _told(one)) for one in error.errors())
+        faults = tuple(Fault(path_of(raw, one["loc"]), _told(one)) for one in error.errors())
         return Document(None, faults, unknown)
 
 
 def type_of_spec() -> type[BaseModel]:
     """Give the model of a policy's spec."""
-    found = _model_in(RollbackPolicy.model_fields["spec"].annotation)
+    found = model_in(RollbackPolicy.model_fields["spec"].annotation)
     assert found is not None
     return found
 
@@ -103,7 +103,7 @@ def unknown_keys(model: type[BaseModel], raw: Any, prefix: str) -> Iterator[str]
         if key not in known:
             yield path
             continue
-        inner = _model_in(known[key])
+        inner = model_in(known[key])
         if inner is not None:
             several = value if isinstance(value, list) else [value]
             for index, one in enumerate(several):
@@ -111,19 +111,19 @@ def unknown_keys(model: type[BaseModel], raw: Any, prefix: str) -> Iterator[str]
                 yield from unknown_keys(inner, one, at)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
     """Find the model in a field's type: itself, in a list, or beside None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (list, Union, types.UnionType, Annotated):
-        found = (_model_in(one) for one in get_args(annotation))
+    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
+        found = (model_in(one) for one in get_args(annotation))
         return next((one for one in found if one is not None), None)
     return None
 
 
-def _path(raw: Any, location: Sequence[int | str]) -> str:
+def path_of(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:
     """Write a field's path; a location may go on to name the alternative that was tried."""
-    path, value = "", raw
+    path, value = prefix, raw
     for part in location:
         if isinstance(value, Mapping) and isinstance(part, str):
             path += f".{part}" if path else part

@@ -10,8 +10,12 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from rollback_operator.adapters import pod_metrics
-from rollback_operator.adapters.pod_metrics import PodPages, is_pod_address
+from rollback_operator.adapters.pod_metrics import (
+    DEFAULT_LIMITS,
+    PageLimits,
+    PodPages,
+    is_pod_address,
+)
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.model import Counters, Missing, Page, Reading
@@ -64,11 +68,11 @@ async def page(serve: str | Callable[..., object]) -> AsyncIterator[PodPage]:
         await runner.cleanup()
 
 
-async def read(*pages: PodPage, **changes: object) -> Reading:
+async def read(*pages: PodPage, limits: PageLimits = DEFAULT_LIMITS, **changes: object) -> Reading:
     query = PageQuery(
         pages, CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
     )
-    pods = PodPages(lambda: T0, lambda address: address == "127.0.0.1")
+    pods = PodPages(lambda: T0, lambda address: address == "127.0.0.1", limits)
     try:
         return await pods.read(replace(query, **changes))  # type: ignore[arg-type] # by name
     finally:
@@ -207,25 +211,21 @@ async def test_a_large_page_is_read_piece_by_piece() -> None:
 @pytest.mark.parametrize(
     ("limit", "more"),
     [
-        ("MOST_BYTES", "x 1\n" * 50_000),
-        ("MOST_KEPT_BYTES", "x" * 200_000),
-        ("MOST_KEPT_BYTES", f'{REQUESTS}{{route="/x"}} 1\n' * 5_000),
+        ({"most_bytes": 100_000}, "x 1\n" * 50_000),
+        ({"most_kept_bytes": 100_000}, "x" * 200_000),
+        ({"most_kept_bytes": 100_000}, f'{REQUESTS}{{route="/x"}} 1\n' * 5_000),
     ],
     ids=["as a whole", "in one line", "in counters"],
 )
-async def test_a_huge_page_is_not_read_to_its_end(
-    monkeypatch: pytest.MonkeyPatch, limit: str, more: str
-) -> None:
-    monkeypatch.setattr(pod_metrics, limit, 100_000)
+async def test_a_huge_page_is_not_read_to_its_end(limit: dict[str, int], more: str) -> None:
+    limits = replace(DEFAULT_LIMITS, **limit)  # type: ignore[arg-type] # by name
     async with page(CLASSIC + more) as pod:
-        found = await read(pod)
+        found = await read(pod, limits=limits)
     assert isinstance(found, Missing)
     assert found.reason is Reason.ANSWER_TOO_LARGE
 
 
-async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_metrics, "READ_SECONDS", 0.2)
-
+async def test_a_page_that_never_ends_is_given_up() -> None:
     async def serve(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -235,7 +235,7 @@ async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
         return response
 
     async with page(serve) as pod:
-        found = await read(pod)
+        found = await read(pod, limits=PageLimits(read_seconds=0.2))
     assert isinstance(found, Missing)
     assert found.reason is Reason.PODS_SLOW
 
@@ -256,24 +256,19 @@ async def timed(*times: float, is_judged: bool = False) -> Reading:
     return found
 
 
-async def test_an_answer_that_takes_long_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_metrics, "ANSWER_SECONDS", 0.05)
-
+async def test_an_answer_that_takes_long_is_of_no_use() -> None:
     async def serve(request: web.Request) -> web.Response:
         await asyncio.sleep(0.3)
         return web.Response(text=CLASSIC)
 
     async with page(serve) as pod:
-        found = await read(pod)
+        found = await read(pod, limits=PageLimits(answer_seconds=0.05))
     assert isinstance(found, Missing)
     assert found.reason is Reason.PODS_SLOW
 
 
-async def test_an_address_that_nobody_has_is_given_up_soon(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pod_metrics, "CONNECT_SECONDS", 0.05)
-    pods = PodPages(lambda: T0, lambda address: True)
+async def test_an_address_that_nobody_has_is_given_up_soon() -> None:
+    pods = PodPages(lambda: T0, lambda address: True, PageLimits(connect_seconds=0.05))
     query = PageQuery(
         (PodPage("pod-0", "192.0.2.1", Page(port=9)),),  # a network for documents only
         CounterSignal(metric=REQUESTS),

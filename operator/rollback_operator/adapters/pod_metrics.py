@@ -21,13 +21,6 @@ from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_ma
 from rollback_operator.core.model import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports import PageQuery, PodPage
 
-READ_SECONDS = 1.0
-CONNECT_SECONDS = 0.3
-ANSWER_SECONDS = 0.5
-"""When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
-MOST_BYTES = 8 * 1024 * 1024
-MOST_KEPT_BYTES = 1024 * 1024
-"""Of a page only the lines of the wanted counters are held."""
 CHUNK_BYTES = 65536
 AT_ONCE = 64
 """Reads of all policies together."""
@@ -59,6 +52,22 @@ def is_pod_address(address: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class PageLimits:
+    """How long a page may take and how much of it is read."""
+
+    connect_seconds: float = 0.3
+    answer_seconds: float = 0.5
+    """When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
+    read_seconds: float = 1.0
+    most_bytes: int = 8 * 1024 * 1024
+    most_kept_bytes: int = 1024 * 1024
+    """Of a page only the lines of the wanted counters are held."""
+
+
+DEFAULT_LIMITS = PageLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     pod: PodPage
     text: str
@@ -69,10 +78,14 @@ class PodPages:
     """The PodMetrics port over HTTP."""
 
     def __init__(
-        self, clock: Callable[[], float], is_allowed: Callable[[str], bool] = is_pod_address
+        self,
+        clock: Callable[[], float],
+        is_allowed: Callable[[str], bool] = is_pod_address,
+        limits: PageLimits = DEFAULT_LIMITS,
     ) -> None:
         self._clock = clock
         self._is_allowed = is_allowed
+        self._limits = limits
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
 
@@ -109,7 +122,7 @@ class PodPages:
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
         async with self._gate:
             try:
-                async with asyncio.timeout(READ_SECONDS):
+                async with asyncio.timeout(self._limits.read_seconds):
                     return await self._get(pod, names)
             except aiohttp.ConnectionTimeoutError:
                 return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} takes no connection")
@@ -124,26 +137,32 @@ class PodPages:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=AT_ONCE),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._limits.connect_seconds
+                ),
                 headers=_HEADERS,
                 trust_env=False,
             )
         sent = self._clock()
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(self._limits.answer_seconds):
             answered = await self._session.get(_url(pod), allow_redirects=False)
         async with answered as response:
             got = self._clock()
             if response.status != _OK:
                 return _refused(pod, response.status)
-            text = await _lines(response.content, tuple(name.encode() for name in names))
+            begins = tuple(name.encode() for name in names)
+            text = await _lines(response.content, begins, self._limits)
         if text is None:
-            said = f"{_said(pod)} exceeds {MOST_BYTES >> 20} MiB, or {MOST_KEPT_BYTES >> 20} MiB"
+            whole, kept = self._limits.most_bytes >> 20, self._limits.most_kept_bytes >> 20
+            said = f"{_said(pod)} exceeds {whole} MiB, or {kept} MiB"
             return Missing(Reason.ANSWER_TOO_LARGE, f"{said} of the wanted counters")
         # What is compared must never seem to have failed before what it is compared with was read.
         return _Answer(pod, text, got if pod.is_judged else sent)
 
 
-async def _lines(content: aiohttp.StreamReader, begins: tuple[bytes, ...]) -> str | None:
+async def _lines(
+    content: aiohttp.StreamReader, begins: tuple[bytes, ...], limits: PageLimits
+) -> str | None:
     """Read the lines that begin so; None: there is too much of it."""
     kept, rest, size = bytearray(), b"", 0
     async for chunk in content.iter_chunked(CHUNK_BYTES):
@@ -152,7 +171,7 @@ async def _lines(content: aiohttp.StreamReader, begins: tuple[bytes, ...]) -> st
         for line in lines:
             if line.startswith(begins):
                 kept += line + b"\n"
-        if size > MOST_BYTES or len(kept) + len(rest) > MOST_KEPT_BYTES:
+        if size > limits.most_bytes or len(kept) + len(rest) > limits.most_kept_bytes:
             return None
     return (kept + rest if rest.startswith(begins) else kept).decode(errors="replace")
 

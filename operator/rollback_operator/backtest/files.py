@@ -4,13 +4,14 @@ A key that this version does not know is ignored and told: a file may be newer t
 """
 
 import json
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from rollback_operator.documents import model_in, path_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -68,7 +69,7 @@ def parsed(model: type[Model], raw: Any, prefix: str = "") -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadFileError(_path(prefix, raw, first["loc"]), _told(first)) from None
+        raise BadFileError(path_of(raw, first["loc"], prefix), _told(first)) from None
 
 
 def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
@@ -85,7 +86,7 @@ def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator
         if key not in known:
             yield path
             continue
-        inner = _model_in(known[key])
+        inner = model_in(known[key])
         if inner is None:
             continue
         if isinstance(value, list):
@@ -93,31 +94,6 @@ def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator
                 yield from unknown_keys(inner, one, f"{path}[{index}]")
         else:
             yield from unknown_keys(inner, value, path)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Find the model in a field's type: itself, in a list, or beside None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
-        found = (_model_in(one) for one in get_args(annotation))
-        return next((one for one in found if one is not None), None)
-    return None
-
-
-def _path(prefix: str, raw: Any, location: tuple[int | str, ...]) -> str:
-    """Write a field's path; a location goes on to name the alternative of a type that was tried."""
-    path, value = prefix, raw
-    for part in location:
-        if isinstance(value, Mapping) and isinstance(part, str):
-            path += f".{part}" if path else part
-            value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int):
-            path += f"[{part}]"
-            value = value[part] if part < len(value) else None
-        else:
-            break
-    return path
 
 
 def _told(error: Any) -> str:
