@@ -12,12 +12,21 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     ConfigDict,
     Field,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
+
+from rollback_operator.api.shape import (
+    Decimal,
+    LabelName,
+    MetricName,
+    Name,
+    Route,
+    Text,
+)
+from rollback_operator.api.shape import Model as _Model
+from rollback_operator.api.shape import cel as _cel
 
 GROUP = "rollback.tickettoken.io"
 VERSION = "v1alpha1"
@@ -27,28 +36,6 @@ HOLD_FINALIZER = f"{GROUP}/held-rollout"
 """On a policy only while it holds a rollout: deleted, it lets the rollout go first."""
 FIELD_MANAGER = "rollback-operator"
 LEAST_READ_MILLISECONDS = 200
-
-Name = Annotated[str, Field(min_length=1, max_length=253)]
-Label = Annotated[str, Field(min_length=1, max_length=253)]
-Text = Annotated[str, Field(max_length=2048)]
-MetricName = Annotated[
-    str, Field(min_length=1, max_length=256, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$")
-]
-"""Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
-LabelName = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_./]*$")
-]
-Route = Annotated[str, Field(min_length=1, max_length=512)]
-Fraction = Annotated[str, Field(max_length=12, pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$")]
-"""A decimal string from 0 to 1: the API has no floats."""
-Decimal = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$")]
-"""A decimal string of any size."""
-
-
-def _cel(rule: str, message: str, field_path: str | None = None) -> Any:
-    found = {"rule": rule, "message": message}
-    return found | ({"fieldPath": field_path} if field_path else {})
-
 
 _OPERATORS = ("=~", "!~", "!=")
 _NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?!:|P<|[imsU-]+[:)])|\\[1-9])")
@@ -108,16 +95,6 @@ CounterName = Annotated[
     AfterValidator(_counted),
 ]
 """What is read raw: no recording rule."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-    )
 
 
 class Mode(StrEnum):

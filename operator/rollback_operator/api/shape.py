@@ -1,0 +1,40 @@
+"""What every group of fields is made of: the models' form, bounded strings, CEL rules.
+
+No field of the API itself: those are in v1alpha1.py and in the modules that it takes in.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+Text = Annotated[str, Field(max_length=2048)]
+MetricName = Annotated[
+    str, Field(min_length=1, max_length=256, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$")
+]
+"""Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
+LabelName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_./]*$")
+]
+Route = Annotated[str, Field(min_length=1, max_length=512)]
+Decimal = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$")]
+"""A decimal string of any size: the API has no floats."""
+
+
+def cel(rule: str, message: str, field_path: str | None = None) -> Any:
+    """Make a rule that the API server checks; `field_path` is the field at fault."""
+    found = {"rule": rule, "message": message}
+    return found | ({"fieldPath": field_path} if field_path else {})
+
+
+class Model(BaseModel):
+    """A group of fields: camelCase in the API, immutable here."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
