@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.execution import Executor
@@ -37,6 +39,8 @@ class Parts:
     metrics: PrometheusMetrics
     pods: PodPages
     telemetry: Telemetry
+    secrets: ApiSecrets
+    addresses: Addresses
 
     async def close(self) -> None:
         """Close connections and threads."""
@@ -83,4 +87,6 @@ async def build(settings: Settings) -> Parts:
         metrics=metrics,
         pods=pods,
         telemetry=telemetry,
+        secrets=ApiSecrets(api),
+        addresses=Addresses(Rules(settings.may_call, settings.loopback == "allowed")),
     )

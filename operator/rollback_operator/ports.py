@@ -211,3 +211,15 @@ class Store(Protocol):
 
     async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
         """Post an Event; one that cannot be posted is logged and dropped."""
+
+
+class Secrets(Protocol):
+    """Secrets of a policy's own namespace."""
+
+    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
+        """Read one value of a Secret, fresh: it may have been renewed.
+
+        Gone: there is no such Secret or key. Rejected: no right to read it, or no text. The
+        message names Secret and key and never holds a value. Who reads must see to it that the
+        value reaches no log, event, status or message.
+        """

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     """File with the certificate authority of Prometheus."""
     allowed_prometheus_hosts: Names = ()
     """Further hosts that policies may name in spec.prometheus.url, comma separated."""
+    allowed_hosts: Names = ()
+    """Further hosts that policies may have called for probes, messages, mail and databases, comma
+    separated."""
+    loopback: Literal["refused", "allowed"] = "refused"
+    """Whether such a host may be this machine itself: for tests and labs only."""
     namespaces: Names = ()
     """Namespaces to watch, comma separated; none means the whole cluster."""
     kubeconfig: Path | None = None
@@ -58,14 +63,14 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
     """Form of log lines."""
 
-    @field_validator("allowed_prometheus_hosts", "namespaces", mode="before")
+    @field_validator("allowed_prometheus_hosts", "allowed_hosts", "namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "loopback", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -81,10 +86,22 @@ class Settings(BaseSettings):
             return False
         host = found[1].strip("[]").lower()
         own = urlsplit(self.prometheus_url).hostname
-        local = (f"{namespace}", f"{namespace}.svc", f"{namespace}.svc.cluster.local")
-        is_local = any(
-            host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
-            for suffix in local
-        )
-        listed = {one.strip("[]").lower() for one in self.allowed_prometheus_hosts}
-        return host == own or is_local or host in listed
+        return host == own or _is_listed(host, namespace, self.allowed_prometheus_hosts)
+
+    def may_call(self, host: str, namespace: str) -> bool:
+        """Tell whether a policy of this namespace may have that host called.
+
+        Not the operator's own Prometheus: it is there to be read, and whoever may choose method
+        and path could have it deleted or stopped.
+        """
+        return _is_listed(host.strip("[]").lower(), namespace, self.allowed_hosts)
+
+
+def _is_listed(host: str, namespace: str, hosts: Names) -> bool:
+    """Tell whether a host is a Service of the namespace, or on a list."""
+    local = (f"{namespace}", f"{namespace}.svc", f"{namespace}.svc.cluster.local")
+    is_local = any(
+        host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
+        for suffix in local
+    )
+    return is_local or host in {one.strip("[]").lower() for one in hosts}

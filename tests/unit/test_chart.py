@@ -191,6 +191,7 @@ class TestPod:
         assert environment(URL) == {
             "PROMETHEUS_URL": "http://prometheus.monitoring:9090",
             "ALLOWED_PROMETHEUS_HOSTS": "",
+            "ALLOWED_HOSTS": "",
             "NAMESPACES": "",
             "LEASE_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
             "LEASE_NAME": "guard-rollback-operator",

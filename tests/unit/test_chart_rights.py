@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab import chart
+from lab.errors import LabError
 from rollback_operator.api.v1alpha1 import GROUP
 
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
@@ -140,3 +141,30 @@ def test_rights_can_be_left_to_others(setting: str, left: Mapping[str, int]) -> 
 
     for kind in ("ClusterRole", "Role"):
         assert len(of_kind(objects, kind)) == left.get(kind, 0)
+
+
+def test_secrets_are_read_only_where_they_are_listed() -> None:
+    listed = [{"namespace": "production", "names": ["slack", "ticket-db"]}, {"namespace": "qa"}]
+    objects = render({**URL, "readSecrets": listed})
+    bindings = [
+        each
+        for each in of_kind(objects, "RoleBinding")
+        if each["metadata"]["name"] == "operators-guard-rollback-operator-secrets"
+    ]
+    rules = {each["metadata"]["namespace"]: granted(objects, each)["rules"] for each in bindings}
+    secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+
+    assert rules == {
+        "production": [{**secrets, "resourceNames": ["slack", "ticket-db"]}],
+        "qa": [secrets],
+    }
+    assert {each["subjects"][0]["namespace"] for each in bindings} == {"operators"}
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+    assert rights(granted(objects, binding)) == RIGHTS
+
+
+def test_a_namespace_listed_twice_is_refused() -> None:
+    twice = [{"namespace": "qa", "names": ["a"]}, {"namespace": "qa", "names": ["b"]}]
+
+    with pytest.raises(LabError, match="namespace qa is listed twice"):
+        render({**URL, "readSecrets": twice})

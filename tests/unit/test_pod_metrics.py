@@ -14,7 +14,6 @@ from rollback_operator.adapters.pod_metrics import (
     DEFAULT_LIMITS,
     PageLimits,
     PodPages,
-    is_pod_address,
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
@@ -335,30 +334,6 @@ async def test_an_address_that_is_no_pods_is_not_called() -> None:
         await pods.close()
     assert isinstance(found, Missing)
     assert asked == []
-
-
-@pytest.mark.parametrize("address", ["10.244.0.7", "192.168.1.1", "fd00::7", "203.0.113.9"])
-def test_addresses_of_pods(address: str) -> None:
-    assert is_pod_address(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "127.0.0.1",
-        "::1",
-        "::ffff:127.0.0.1",
-        "169.254.169.254",
-        "fe80::1",
-        "0.0.0.0",
-        "224.0.0.1",
-        "localhost",
-        "10.0.0.1/../x",
-    ],
-)
-def test_addresses_of_no_pod(address: str) -> None:
-    assert not is_pod_address(address)
 
 
 @pytest.mark.parametrize("matcher", ["=~(a+)+$", "=~a*b*c*d", "!~(a|aa){20}", "=~(a)*"])

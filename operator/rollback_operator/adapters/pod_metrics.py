@@ -5,7 +5,6 @@ that can be a pod's own are called: no loopback, no link-local one, none that is
 """
 
 import asyncio
-import ipaddress
 import math
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from functools import lru_cache
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from rollback_operator.addresses import is_callable
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.core.model import Counters, CounterSeries, Missing, Reading
@@ -32,23 +32,6 @@ _NAME = re.compile(r"[\s{]")
 KNOWN_SERIES = 8192
 MOST_REPEATS = 2
 LONGEST_VALUE = 512
-
-
-def is_pod_address(address: str) -> bool:
-    """Tell whether an address can be a pod's own."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return not (
-        found.is_loopback
-        or found.is_link_local
-        or found.is_multicast
-        or found.is_unspecified
-        or found.is_reserved
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +63,7 @@ class PodPages:
     def __init__(
         self,
         clock: Callable[[], float],
-        is_allowed: Callable[[str], bool] = is_pod_address,
+        is_allowed: Callable[[str], bool] = is_callable,
         limits: PageLimits = DEFAULT_LIMITS,
     ) -> None:
         self._clock = clock

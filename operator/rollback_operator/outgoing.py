@@ -1,0 +1,124 @@
+"""One HTTP call to a pinned address: no redirect, no proxy, no cookie, bounded in time and size.
+
+Failures name host and port and what went wrong, never path, headers or body: a webhook's path is
+its password.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from rollback_operator.addresses import Pinned, PinnedUrl
+from rollback_operator.ports import Failure, FailureKind
+
+MOST_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send."""
+
+    url: PinnedUrl
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    seconds: float = 10.0
+    """For all of it: connecting, sending, answering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    body: bytes
+    """At most the first 64 KiB."""
+
+
+class _PinnedResolver(AbstractResolver):
+    """Gives the addresses that were found when the host was checked, and asks nobody."""
+
+    def __init__(self, pinned: Pinned) -> None:
+        self._pinned = pinned
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        if host != self._pinned.host:
+            raise OSError(None, "not the host that was checked")
+        return [
+            ResolveResult(hostname=host, host=ip, port=port, family=_family(ip), proto=0, flags=0)
+            for ip in self._pinned.ips
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | Failure:
+    """Send a request.
+
+    Unavailable: nobody answered, in time or at all. Any status, also of an error, is an answer.
+    """
+    at = request.url.at
+    try:
+        async with asyncio.timeout(request.seconds):
+            return await _sent(request, tls)
+    except TimeoutError:
+        said = f"{at} did not answer within {request.seconds:.0f} s"
+    except aiohttp.ClientConnectorCertificateError as error:
+        # Its text names host and certificate only.
+        said = f"{at}: {error.certificate_error}"
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        cause = getattr(error, "os_error", error)
+        words = getattr(cause, "strerror", None)
+        said = f"{at}: {type(error).__name__}" + (f": {words}" if words else "")
+    return Failure(FailureKind.UNAVAILABLE, said[:300])
+
+
+async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
+    at = request.url.at
+    connector = aiohttp.TCPConnector(
+        resolver=_PinnedResolver(at), ssl=tls if tls is not None else True, use_dns_cache=False
+    )
+    async with (
+        aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+        ) as session,
+        session.request(
+            request.method,
+            # As it was written: a signature or a token in it must not be re-encoded.
+            URL(f"{request.url.scheme}://{_host(at)}:{at.port}{request.url.target}", encoded=True),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+        ) as response,
+    ):
+        body = await _start_of(response.content)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, body)
+
+
+async def _start_of(content: aiohttp.StreamReader) -> bytes:
+    read = b""
+    async for chunk in content.iter_chunked(MOST_BYTES):
+        read += chunk
+        if len(read) >= MOST_BYTES:
+            break
+    return read[:MOST_BYTES]
+
+
+def _host(at: Pinned) -> str:
+    return f"[{at.host}]" if ":" in at.host else at.host
+
+
+def _family(ip: str) -> int:
+    return 10 if ":" in ip else 2
