@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
+from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Control, RouteControl
 from rollback_operator.core.verdict import Thresholds
@@ -16,7 +18,7 @@ MOST_CEILING = 0.9
 _START = attrgetter("start")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arms:
     """Both revisions' counts."""
 
@@ -34,6 +36,17 @@ class Arms:
     read: frozenset[str] = frozenset()
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
+
+    @cached_property
+    def counted(self) -> Counts:
+        """The new revision's counts, added up once for all that asks for sums of them."""
+        return counted(self.new)
+
+    def counted_on(self, route: str | None) -> Counts:
+        """Give those on a route; None: all of them."""
+        if route is None:
+            return self.counted
+        return Counts({route: self.counted.routes[route]} if route in self.counted.routes else {})
 
     @property
     def has_control(self) -> bool:

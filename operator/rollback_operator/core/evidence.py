@@ -236,7 +236,7 @@ def _steps(
             begin, base = max(head.time, _serving_since(pod, time)), 0.0
             known = replace(head, life=pod.started)
         amount = max(0.0, value - base) if begin is not None else 0.0
-        head = replace(known, time=time, value=value)
+        head = Head(time, value, known.life, known.is_scraped)
         yield _Step(begin, time, amount, head)
 
 
@@ -281,7 +281,8 @@ def _add(cells: dict[Cell, Increment], kind: str, series: CounterSeries, step: _
     old = cells.get(key) or Increment(series.pod, series.route, begin, step.end, 0.0, 0.0)
     requests = old.requests + (step.amount if kind == "requests" else 0.0)
     errors = old.errors + (step.amount if kind == "errors" else 0.0)
-    cells[key] = replace(old, start=min(old.start, begin), requests=requests, errors=errors)
+    start = min(old.start, begin)
+    cells[key] = Increment(old.pod, old.route, start, old.end, requests, errors)
 
 
 def _counted(

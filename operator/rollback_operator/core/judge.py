@@ -142,7 +142,7 @@ def _subject(watch: Watch, workload: Workload, question: Question, arms: Arms) -
 
 def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:
     """Judge all routes together, and each purchase route by itself."""
-    routes = {one.route for one in arms.new}
+    routes = arms.counted.routes
     wanted = [None, *(route for route in question.purchase_routes if route in routes)]
     return tuple(judge_scope(arms, route, len(wanted)) for route in wanted)
 
@@ -205,7 +205,8 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
     new = {pod.name: pod for pod in workload.current_of(watch.pods)}
     old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
-    judged = [one for one in watch.evidence.increments if one.route not in question.excluded_routes]
+    excluded = question.excluded_routes
+    judged = [one for one in watch.evidence.increments if one.route not in excluded]
     if not question.has_pods:
         return _podless(watch, workload, question, judged)
     return Arms(
@@ -257,7 +258,7 @@ def _podless(
 
 
 def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Increment, ...]:
-    return tuple(one for one in increments if one.pod in pods)
+    return tuple([one for one in increments if one.pod in pods])
 
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:

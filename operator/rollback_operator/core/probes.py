@@ -16,8 +16,10 @@ def drowned(new: Sequence[Increment], probe_rate: float) -> str:
         probe_rate: requests a second that HTTP probes make to each pod.
     """
     # Series without a pod are a gateway's: no probe comes through it.
+    if not probe_rate:
+        return ""
     told = [one for one in new if one.pod]
-    if not told or not probe_rate or any(one.route for one in told):
+    if not told or any(one.route for one in told):
         return ""
     seconds = sum(one.end - one.start for one in told)
     requests = sum(one.requests for one in told)

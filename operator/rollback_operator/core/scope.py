@@ -11,20 +11,19 @@ from rollback_operator.core.arms import (
     Ceiling,
     ceiling,
     ceilings,
-    in_order,
     mean,
     on,
     past,
     total,
 )
 from rollback_operator.core.blame import Failing, Level, blame
+from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Control
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import (
     Odds,
-    against_ceilings,
     coin_flip,
     dispersion,
     lasting,
@@ -48,9 +47,8 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
         route: None for all routes together.
         scopes: how many scopes are judged: the odds are shared out among them.
     """
-    new = without_warm_up(on(arms.new, route), arms.starts)
-    begin = min((one.start for one in new), default=0.0)
-    old = [one for one in on(arms.old, route) if one.end > begin] if new else []
+    new = warm_up(arms.counted_on(route), arms.starts)[0]
+    old = [one for one in on(arms.old, route) if one.end > new.begin] if new else []
     compared = [
         _Compared(
             Method.CONTROL, _against_control(arms, new, old, scopes * arms.odds.bad), total(old)
@@ -85,50 +83,59 @@ class _Compared:
 class _Tally:
     """The new revision's counts since a time, added up."""
 
-    new: list[Increment]
+    counted: Counts
+    since: float
     requests: float
     errors: float
     first_bad: float | None
 
+    @property
+    def new(self) -> list[Increment]:
+        """One by one."""
+        return [one for one in self.counted.increments if one.end > self.since]
 
-def _tally(counted: Sequence[Increment], since: float) -> _Tally:
-    new = [one for one in counted if one.end > since]
-    first_bad = min((one.end for one in new if one.errors > 0), default=None)
-    return _Tally(new, *total(new), first_bad)
+
+def _tally(counted: Counts, since: float) -> _Tally:
+    return _Tally(counted, since, *counted.since(since), counted.first_error_since(since))
 
 
 def without_warm_up(
     new: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
 ) -> list[Increment]:
     """Drop the pods' first seconds unless they are shown to be no warm-up."""
-    return _warm_up(new, starts)[0]
+    return list(warm_up(counted(new), starts)[0].increments)
 
 
-def _warm_up(
-    new: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
-) -> tuple[list[Increment], list[Increment]]:
+def warm_up(
+    new: Counts, starts: Mapping[str, tuple[float, ...]]
+) -> tuple[Counts, Sequence[Increment]]:
     """Tell what counts, and what is known of the time since the first request.
 
     The first seconds count if nearly everything fails, or if what follows their first half fails as
     that does. If it is shown to fail less, they were a warm-up: no onset of a fault is found there.
     """
+    if not new:
+        return new, []
     half = WARM_UP_SECONDS / 2
-    starts = _with_first_requests(starts, new)
+    # A pod began to serve some seconds after its container started.
+    starts = {pod: (*starts.get(pod, ()), begin) for pod, begin in new.first_starts.items()}
     # Long watches have few young counts: only of those it matters how young they are.
     settled = {pod: max(known) + WARM_UP_SECONDS + half for pod, known in starts.items()}
-    young = [one for one in new if one.start < settled[one.pod]]
+    begun = new.begun_before(max(settled.values()))
+    young = [one for one in begun if one.start < settled[one.pod]]
     ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in young]
     first = total(one for age, one in ages if age < half)
     later = total(one for age, one in ages if half <= age < WARM_UP_SECONDS + half)
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
     odds = lasting(first, later)
     if fails_entirely or not first[1] or odds >= SHOWN:
-        return list(new), list(new)
-    warm = {id(one) for one in young if _holds_warm_up(one, starts)}
-    counted = [one for one in new if id(one) not in warm]
+        return new, new.increments
+    warm = [one for one in young if _holds_warm_up(one, starts)]
+    left = new.without(warm)
     if odds > 1 / SHOWN:
-        return counted, list(new)
-    return counted, [replace(one, errors=0.0) if id(one) in warm else one for one in new]
+        return left, new.increments
+    cleared = {id(one) for one in warm}
+    return left, [replace(one, errors=0.0) if id(one) in cleared else one for one in new.increments]
 
 
 def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> bool:
@@ -140,26 +147,18 @@ def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> b
     return is_first or _age(one.end, one.pod, starts) <= WARM_UP_SECONDS
 
 
-def _with_first_requests(
-    starts: Mapping[str, tuple[float, ...]], new: Sequence[Increment]
-) -> dict[str, tuple[float, ...]]:
-    """Add when each pod began to serve: some seconds after its container started."""
-    first: dict[str, float] = {}
-    for one in new:
-        if one.start < first.get(one.pod, math.inf):
-            first[one.pod] = one.start
-    return {pod: (*starts.get(pod, ()), begin) for pod, begin in first.items()}
-
-
 def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> float:
     """Tell how long before `time` the pod's container had started."""
     known = [one for one in starts.get(pod, ()) if one <= time]
     return time - max(known, default=0.0)
 
 
-def _against_control(
-    arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float
-) -> Odds:
+def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enough: float) -> Odds:
+    if not old:
+        return Odds(0.0, 0.0)
+    # Only what ended by the old pods' last sample can be compared; reading pods is told from all.
+    last = max(one.end for one in old) + MOMENT_SECONDS
+    new = counted.increments if arms.read else counted.ended_by(last)
     whole = _flipped(arms, new, old, enough)
     if not arms.read & arms.living_old or arms.living_old <= arms.read:
         return whole
@@ -192,35 +191,34 @@ def _moment(arms: Arms, new: Sequence[Increment]) -> float:
     Pods that are read at once are not read in the same instant. While less than one request is to
     be expected in between, that is no advantage for anybody.
     """
-    requests, _ = total(new)
-    if not arms.read or not requests:
+    requests = total(new)[0] if arms.read else 0.0
+    if not requests:
         return 0.0
     seconds = max(one.end for one in new) - min(one.start for one in new)
     return min(MOMENT_SECONDS, seconds / requests)
 
 
-def _against_history(
-    arms: Arms, new: Sequence[Increment], route: str | None, enough: float
-) -> Odds | None:
+def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) -> Odds | None:
     if arms.control is None or not arms.control.is_sufficient or not new:
         return None
     # All routes: a fault on one of them is not diluted by the others. A weighted average of the
     # odds on each and on all, against each span's ceiling, keeps the property that makes them odds.
-    routes = [route] if route is not None else [None, *sorted({one.route for one in new})]
+    each = [(name, Counts({name: part})) for name, part in new.routes.items()]
+    routes = [(route, new)] if route is not None else [(None, new), *each]
     parts: list[tuple[float, Odds]] = []
-    for one in routes:
-        limits = ceilings(arms.control, one)
-        bounds = [(limit.rate, limit.seconds) for limit in limits]
-        found = against_ceilings(in_order(on(new, one)), bounds, enough)
+    for name, counts in routes:
+        limits = ceilings(arms.control, name)
+        bounds = [(limit.rate, counts.newest_start - limit.seconds) for limit in limits]
+        found = counts.against(bounds, enough)
         parts += [
             (_weight(limit, limits) / len(routes), odds)
             for limit, odds in zip(limits, found, strict=True)
         ]
     least = min(enough, max(part.value for _, part in parts))
-    worst = max(
-        (part.since for _, part in parts if part.value >= least),
-        key=lambda since: wilson_lower(*total(one for one in new if one.end > since)),
-    )
+    proving = dict.fromkeys(part.since for _, part in parts if part.value >= least)
+    worst = next(iter(proving))
+    if len(proving) > 1:
+        worst = max(proving, key=lambda since: wilson_lower(*new.since(since)))
     return Odds(sum(weight * part.value for weight, part in parts), worst)
 
 
@@ -234,11 +232,13 @@ def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
 def _verdict(
     arms: Arms, route: str | None, tally: _Tally, compared: _Compared, scopes: int
 ) -> ScopeVerdict:
-    new, requests, errors = tally.new, tally.requests, tally.errors
+    requests, errors = tally.requests, tally.errors
+    new: list[Increment] = []
     odds = compared.odds.value / scopes
     pods, unmet = doubts.Affected(frozenset(), frozenset()), "nothing speaks against it"
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
+        new = tally.new
         usual = _usual(arms, compared, new)
         pods = doubts.affected(doubts.by_route(new), route, usual)
         unmet = doubts.unmet(arms, new, pods)
@@ -287,12 +287,12 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
 
 def _failing(arms: Arms, control: Control, route: str) -> Failing:
     # Since its first request, not only since the count began that shows it best.
-    first = _warm_up(on(arms.new, route), arms.starts)[1]
+    first = warm_up(arms.counted_on(route), arms.starts)[1]
     return Failing(first, Level(mean(control, route), ceiling(control, route)))
 
 
 def _failing_routes(arms: Arms) -> list[str]:
     """Name the routes on which most errors are."""
-    errors = {one: total(on(arms.new, one))[1] for one in {each.route for each in arms.new}}
+    errors = {name: one.errors for name, one in arms.counted.routes.items()}
     most = max(errors.values())
     return sorted(route for route, failed in errors.items() if failed >= MOST_SHARE * most)

@@ -20,7 +20,6 @@ FALL = 4.0
 """A rate that falls to a quarter of itself in ten seconds is that of a warm-up."""
 _MAX_EXPONENT = 600.0
 _MAX_RATE = 0.99
-_NO_BORDER = [0.0] * len(EFFECTS)
 
 
 class Cell(NamedTuple):
@@ -90,49 +89,88 @@ def against_ceiling(
         enough: odds that are enough for an act.
         lasting: seconds over which the ceiling holds: a count of less says nothing against it.
     """
-    (odds,) = against_ceilings(counts, [(ceiling, lasting)], enough)
-    return odds
-
-
-def against_ceilings(
-    counts: Sequence[tuple[float, float, float]],
-    ceilings: Iterable[tuple[float, float]],
-    enough: float,
-) -> list[Odds]:
-    """Compute the odds against several ceilings, each with the seconds over which it holds."""
-    minutes = _counted_by_minute(counts)
     newest = counts[-1][0] if counts else 0.0
-    found = []
-    for ceiling, lasting in ceilings:
-        weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
-        parts = []
-        for one in minutes:
-            scores = [failed * one.errors + passed * one.passed for failed, passed in weights]
-            parts.append(_Part(one.start, one.requests, one.errors, scores, _NO_BORDER))
-        found.append(_best_count(parts, 1.0, enough, newest - lasting))
-    return found
+    return against_ceilings(_counted_by_minute(counts), [(ceiling, newest - lasting)], enough)[0]
 
 
-@dataclass(slots=True)
-class _Minute:
+class Minute(NamedTuple):
+    """One revision's counts of a minute."""
+
     start: float
     requests: float
     errors: float
     passed: float
 
 
-def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[_Minute]:
+def against_ceilings(
+    minutes: Sequence[Minute], ceilings: Iterable[tuple[float, float]], enough: float
+) -> list[Odds]:
+    """Compute the odds against several ceilings.
+
+    Args:
+        minutes: in time order.
+        ceilings: each with the latest start of a count that has lasted as long as it holds.
+        enough: odds that are enough for an act.
+    """
+    found = []
+    for ceiling, last_start in ceilings:
+        weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
+        found.append(_best_by_minute(minutes, weights, enough, last_start))
+    return found
+
+
+def _best_by_minute(
+    minutes: Sequence[Minute],
+    weights: Sequence[tuple[float, float]],
+    enough: float,
+    last_start: float,
+) -> Odds:
+    """Give the best of the counts that begin each minute, `last_start` at the latest."""
+    if not minutes or minutes[0].start > last_start:
+        return Odds(0.0, minutes[0].start if minutes else 0.0)
+    counts: list[tuple[float, float, float, float]] = []
+    requests = errors = passed = 0.0
+    for number in range(len(minutes), 0, -1):
+        start, served, failed, well = minutes[number - 1]
+        requests += served
+        errors += failed
+        passed += well
+        if start <= last_start:
+            raw = 0.0
+            for for_error, for_success in weights:
+                nats = for_error * errors + for_success * passed
+                raw += math.exp(nats if nats < _MAX_EXPONENT else _MAX_EXPONENT)
+            counts.append((_spent(raw / len(weights), number), requests, errors, start))
+    return _best(counts, enough)
+
+
+def _spent(odds: float, number: int) -> float:
+    """Let the j-th count spend 6 / (pi j)^2 of alpha; the first gets nearly all that matters."""
+    return odds * 6 / (math.pi * number) ** 2
+
+
+def _best(counts: Sequence[tuple[float, float, float, float]], enough: float) -> Odds:
+    best = max(count[0] for count in counts)
+    # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
+    proving = [count for count in counts if count[0] >= min(best, enough)]
+    if len(proving) == 1:
+        return Odds(best, proving[0][3])
+    worst = max(proving, key=lambda one: wilson_lower(one[1], one[2]))
+    return Odds(best, worst[3])
+
+
+def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[Minute]:
     """Add counts up before they are scored: the score is linear, an hour has many of them."""
-    minutes: list[_Minute] = []
+    minutes: list[Minute] = []
     for start, requests, errors in counts:
-        passed = requests - errors if requests > errors else 0.0
+        one = Minute(start, requests, errors, max(0.0, requests - errors))
         if not minutes or start >= minutes[-1].start + MINUTE_SECONDS:
-            minutes.append(_Minute(start, requests, errors, passed))
+            minutes.append(one)
         else:
-            minute = minutes[-1]
-            minute.requests += requests
-            minute.errors += errors
-            minute.passed += passed
+            last = minutes[-1]
+            minutes[-1] = Minute(
+                last.start, *(a + b for a, b in zip(last[1:], one[1:], strict=True))
+            )
     return minutes
 
 
@@ -175,12 +213,10 @@ def _weights(rate: float, ceiling: float) -> tuple[float, float]:
     return math.log(rate / ceiling), math.log((1 - rate) / (1 - ceiling))
 
 
-def _best_count(
-    parts: Sequence[_Part], phi: float, enough: float, last_start: float = math.inf
-) -> Odds:
-    """Give the best of the counts that begin each minute, `last_start` at the latest."""
-    if not parts or parts[0].start > last_start:
-        return Odds(0.0, parts[0].start if parts else 0.0)
+def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
+    """Give the best of the counts that begin each minute."""
+    if not parts:
+        return Odds(0.0, 0.0)
     counts: list[tuple[float, float, float, float]] = []
     minutes = _by_minute(parts)
     requests = errors = 0.0
@@ -193,15 +229,8 @@ def _best_count(
         for index, (score, border) in enumerate(zip(minute.scores, minute.border, strict=True)):
             scores[index] += score
             raw += math.exp(min(_MAX_EXPONENT, (scores[index] + border) / phi))
-        if minute.start <= last_start:
-            # The j-th count spends 6 / (pi j)^2 of alpha; the first gets nearly all that matters.
-            odds = raw / len(scores) * 6 / (math.pi * number) ** 2
-            counts.append((odds, requests, errors, minute.start))
-    best = max(count[0] for count in counts)
-    # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
-    proving = [count for count in counts if count[0] >= min(best, enough)]
-    worst = max(proving, key=lambda one: wilson_lower(one[1], one[2]))
-    return Odds(best, worst[3])
+        counts.append((_spent(raw / len(scores), number), requests, errors, minute.start))
+    return _best(counts, enough)
 
 
 def _by_minute(parts: Sequence[_Part]) -> list[_Part]:

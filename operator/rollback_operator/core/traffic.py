@@ -4,10 +4,11 @@ What is expected is the quietest minute of the hour before: a service whose requ
 has minutes without any, and is never said to have lost them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollback_operator.core.arms import Arms, total
+from rollback_operator.core.arms import Arms
 from rollback_operator.core.model import Workload
 from rollback_operator.core.watch import Watch
 
@@ -41,7 +42,7 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     looks = (until - begin) / max(1.0, watch.evidence.interval)
     if expected < LEAST_EXPECTED or looks < SAMPLES:
         return None
-    requests, _ = total(arms.new)
+    requests, _ = arms.counted.since(-math.inf)
     if requests >= LOST_SHARE * expected:
         return None
     return TrafficLost(
