@@ -97,7 +97,7 @@ async def _measure(pods: int, routes: int) -> Cost:
     server.terminate()
     pages = ROUNDS * len(query.pages)
     look = spent / ROUNDS
-    young = replace(watch, opened=clock.now)
+    young = replace(watch, opened=clock.now, read_at=clock.now)
     pause = next_read(young, verdict, EVERY_SECONDS, clock.now) - clock.now
     return Cost(len(text), 1000 * read / pages, 1000 * look, look / pause)
 

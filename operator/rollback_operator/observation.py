@@ -11,11 +11,17 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core import podless
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.model import Counters, Missing, Pod, Workload
+from rollback_operator.core.model import Counters, Missing, Pod, Reading, Workload
 from rollback_operator.core.trends import Trends
-from rollback_operator.core.watch import Watch, with_reading, with_workload, without_pages
-from rollback_operator.pages import read_pages, with_use
-from rollback_operator.ports import CounterQuery, Metrics, PodMetrics, TrendMetrics
+from rollback_operator.core.watch import (
+    Watch,
+    with_pages,
+    with_reading,
+    with_workload,
+    without_pages,
+)
+from rollback_operator.pages import page_query, usable_pages, with_use
+from rollback_operator.ports import CounterQuery, Metrics, PageQuery, PodMetrics, TrendMetrics
 from rollback_operator.trends import Place, read_route_latency, read_trends
 
 GENERATED_NAME_BASE = 58
@@ -57,16 +63,37 @@ class Observer:
             watch = with_use(watch, source.policy)
         is_reading = self.pods is not None and watch.is_reading_pods(now)
         # Pods are read more often than Prometheus has anything new of them.
-        if not is_reading or now >= watch.scrape_due - EARLY_SECONDS:
-            watch = await self._with_skew(watch, source.url, now)
-            if watch.control is None and watch.control_hashes:
-                watch = await self._with_control(watch, workload, source)
-            watch = await self._with_scrapes(watch, workload, source, now)
-        if self.pods is not None and is_reading and now >= watch.read_due - EARLY_SECONDS:
-            watch = await read_pages(watch, workload, source.policy.spec, self.pods, now)
+        is_scraping = not is_reading or now >= watch.scrape_due - EARLY_SECONDS
+        if is_scraping and watch.skew_read is None:
+            # Not before it is known by which clock scrapes are timed are pods read.
+            watch, is_scraping = await self._with_prometheus(watch, workload, source, now), False
+        query = None
+        if is_reading and now >= watch.read_due - EARLY_SECONDS:
+            watch = replace(watch, read_at=now)
+            query = page_query(watch, workload, source.policy.spec)
+        # Both at once: after a slow Prometheus the pods' answers would come late.
+        watch, pages = await asyncio.gather(
+            self._with_prometheus(watch, workload, source, now) if is_scraping else _same(watch),
+            self._read(query),
+        )
+        if pages is not None:
+            watch = with_pages(watch, pages, now)
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
         return watch
+
+    async def _read(self, query: PageQuery | Missing | None) -> Reading | None:
+        if self.pods is None or not isinstance(query, PageQuery):
+            return query if isinstance(query, Missing) else None
+        return usable_pages(query, await self.pods.read(query))
+
+    async def _with_prometheus(
+        self, watch: Watch, workload: Workload, source: Source, now: float
+    ) -> Watch:
+        watch = await self._with_skew(watch, source.url, now)
+        if watch.control is None and watch.control_hashes:
+            watch = await self._with_control(watch, workload, source)
+        return await self._with_scrapes(watch, workload, source, now)
 
     async def _with_scrapes(
         self, watch: Watch, workload: Workload, source: Source, now: float
@@ -144,6 +171,10 @@ class Observer:
             # Samples that were timed by the clock as it was cannot be put in order with new ones.
             watch = replace(watch, evidence=Evidence(watch.opened), control=None)
         return replace(watch, skew=skew, skew_read=after)
+
+
+async def _same(watch: Watch) -> Watch:
+    return watch
 
 
 def all_pods(source: Source, namespace: str, deployment: str) -> CounterQuery:

@@ -1,4 +1,4 @@
-"""Read the watched pods' own metrics pages: which of them, and what comes of it."""
+"""The watched pods' own metrics pages: which are read, and what of the answers is of use."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,9 +6,9 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, RollbackPolicy, RollbackPolicySpec
 from rollback_operator.core.direct import Direct, chosen, off
-from rollback_operator.core.model import Counters, Missing, Pod, Workload
-from rollback_operator.core.watch import Watch, with_pages
-from rollback_operator.ports import PageQuery, PodMetrics, PodPage
+from rollback_operator.core.model import Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core.watch import Watch
+from rollback_operator.ports import PageQuery, PodPage
 
 
 def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:
@@ -26,30 +26,33 @@ def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:
     return replace(watch, direct=off(Reason.POD_METRICS_DISABLED, said))
 
 
-async def read_pages(
-    watch: Watch, workload: Workload, spec: RollbackPolicySpec, pods: PodMetrics, now: float
-) -> Watch:
-    """Take in what the pods themselves show, of those that serve or have served."""
+def page_query(
+    watch: Watch, workload: Workload, spec: RollbackPolicySpec
+) -> PageQuery | Missing | None:
+    """Ask for the pages of the pods that serve or have served; None: there is none to ask yet."""
     served = [pod for pod in workload.pods if pod.ready or pod.name in watch.evidence.seen]
     # Not before it is known by which clock scrapes are timed.
     if not served or watch.skew_read is None:
-        return watch
+        return None
     old = [pod for pod in served if pod.pod_hash in watch.control_hashes]
     pages = _pages(workload.current_of(served), old, spec.pod_metrics)
     if not pages:
         said = "no pod has an address of its own and says its port: set spec.podMetrics.port"
-        return with_pages(watch, Missing(Reason.PODS_UNREACHABLE, said), now)
+        return Missing(Reason.PODS_UNREACHABLE, said)
     signals = spec.signals
-    query = PageQuery(pages, signals.requests, signals.errors, signals.labels)
-    reading = await pods.read(query)
-    is_shared = any(one.page.port == one.page.serving_port for one in pages)
+    return PageQuery(pages, signals.requests, signals.errors, signals.labels)
+
+
+def usable_pages(query: PageQuery, reading: Reading) -> Reading:
+    """Leave out counters in which the reads themselves would be counted."""
+    is_shared = any(one.page.port == one.page.serving_port for one in query.pages)
     if isinstance(reading, Counters) and is_shared and not any(x.route for x in reading.requests):
         said = (
             "requests are not told by route and come in by the port of the metrics page: reads of "
             "it would be counted among them. Set spec.podMetrics.port or spec.signals.labels.route"
         )
-        reading = Missing(Reason.POD_METRICS_DISABLED, said)
-    return with_pages(watch, reading, now)
+        return Missing(Reason.POD_METRICS_DISABLED, said)
+    return reading
 
 
 def _pages(new: Sequence[Pod], old: Sequence[Pod], spec: PodMetricsSpec) -> tuple[PodPage, ...]:
@@ -59,5 +62,6 @@ def _pages(new: Sequence[Pod], old: Sequence[Pod], spec: PodMetricsSpec) -> tupl
     for pod in chosen(*readable):
         page = replace(pod.page, port=spec.port or pod.page.port, path=spec.path or pod.page.path)
         if page.port:
-            found.append(PodPage(pod.name, pod.address, page, pod.name in judged))
+            is_judged, is_leaving = pod.name in judged, pod.terminating
+            found.append(PodPage(pod.name, pod.address, page, is_judged, is_leaving))
     return tuple(found)

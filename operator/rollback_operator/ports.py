@@ -126,6 +126,8 @@ class PodPage:
     page: Page
     is_judged: bool = False
     """Of the revision that is judged: timed when it has answered, the others when asked."""
+    is_leaving: bool = False
+    """It is being ended: its page may be gone, and is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, SignalsSpec
 from rollback_operator.core.direct import FAILED_ROUNDS, Direct
-from rollback_operator.core.model import Counters, Missing, Page, Workload
+from rollback_operator.core.model import Control, Counters, Missing, Page, Reading, Workload
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
+from rollback_operator.ports import CounterQuery, PageQuery
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes import FakeMetrics, FakePods
 
@@ -302,6 +304,51 @@ async def test_prometheus_is_asked_only_when_it_has_something_new() -> None:
     due = replace(watch, scrape_due=T0 + 5, read_due=T0 + 5.5)
     await observer.observe(due, reachable(), SOURCE)
     assert (len(pods.queries), bool(metrics.queries)) == (1, True)
+
+
+@dataclass
+class Rendezvous:
+    """Prometheus and the pods, each of which answers only once the other has been asked as well."""
+
+    prometheus: FakeMetrics
+    pods: FakePods
+    both: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(2))
+
+    async def read(self, query: CounterQuery | PageQuery, seconds: float = 0.0) -> Reading:
+        async with asyncio.timeout(5):
+            await self.both.wait()
+        if isinstance(query, PageQuery):
+            return await self.pods.read(query)
+        return await self.prometheus.read(query, seconds)
+
+    async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
+        return await self.prometheus.read_control(query, until)
+
+    async def read_clock(self, url: str) -> float | Missing:
+        return await self.prometheus.read_clock(url)
+
+
+async def test_pods_are_asked_while_prometheus_takes_its_time() -> None:
+    both = Rendezvous(FakeMetrics(clock=T0 + 5), FakePods(counted(5, 30)))
+    watch = replace(watching(), scrape_due=T0 + 5, read_due=T0 + 5, skew_read=T0)
+
+    watch = await Observer(both, Clock(), pods=both).observe(watch, reachable(), SOURCE)
+
+    assert watch.evidence.read == {NEW: T0 + 5}
+    assert watch.missing is not None
+
+
+async def test_a_pod_that_is_being_ended_is_asked_as_one_that_goes() -> None:
+    workload = reachable()
+    going = {pod.name for pod in workload.pods if pod.pod_hash == "hashv1"}
+    pods = tuple(replace(pod, terminating=pod.name in going) for pod in workload.pods)
+    port = FakePods(counted(5, 30))
+
+    await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=port).observe(
+        watching(), replace(workload, pods=pods), SOURCE
+    )
+
+    assert {one.pod for one in port.queries[0].pages if one.is_leaving} == going
 
 
 async def test_prometheus_is_asked_at_each_look_where_pods_are_not_read() -> None:

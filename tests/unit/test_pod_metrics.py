@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -43,6 +43,7 @@ http_request_duration_seconds_created{{route="{PURCHASE}"}} 1.8e9
 http_request_errors_created{{route="{PURCHASE}"}} 1.8e9
 # EOF
 """
+PATIENT = PageLimits(answer_seconds=30, read_seconds=30)
 Serve = Callable[[web.Request], "web.StreamResponse | asyncio.Future[web.StreamResponse]"]
 
 
@@ -299,6 +300,72 @@ async def test_pods_that_do_not_answer_are_left_out() -> None:
     assert {one.pod for one in found.requests} == {"pod-0"}
     assert isinstance(nothing, Missing)
     assert nothing.reason is Reason.PODS_UNREACHABLE
+
+
+async def test_a_pod_that_goes_is_not_waited_for() -> None:
+    never = asyncio.Event()
+
+    async def serve(request: web.Request) -> web.Response:
+        await never.wait()
+        return web.Response(text=CLASSIC)
+
+    async with page(CLASSIC) as pod, page(serve) as silent:
+        going = replace(silent, pod="pod-1", is_leaving=True)
+        try:
+            async with asyncio.timeout(5):
+                found = await read(going, pod, limits=PATIENT)
+        finally:
+            never.set()
+
+    assert isinstance(found, Counters)
+    assert {one.pod for one in found.requests} == {"pod-0"}
+
+
+async def test_a_pod_that_goes_is_read_where_it_answers() -> None:
+    async with page(CLASSIC) as pod:
+        going = replace(pod, pod="pod-1", is_leaving=True)
+        both, alone = await read(pod, going), await read(going)
+
+    assert isinstance(both, Counters)
+    assert {one.pod for one in both.requests} == {"pod-0", "pod-1"}
+    assert isinstance(alone, Counters)
+
+
+async def test_the_judged_pods_answer_before_the_others_are_asked() -> None:
+    asked: list[str] = []
+
+    def serve(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            asked.append(name)
+            await asyncio.sleep(0)
+            asked.append(name)
+            return web.Response(text=CLASSIC)
+
+        return answer
+
+    async with page(serve("old")) as old, page(serve("new")) as new:
+        await read(replace(old, pod="old"), replace(new, pod="new", is_judged=True))
+
+    assert asked == ["new", "new", "old", "old"]
+
+
+async def test_a_judged_pod_that_is_slow_does_not_keep_the_others_from_being_read() -> None:
+    others = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        await others.wait()
+        return web.Response(text=CLASSIC)
+
+    async def quick(request: web.Request) -> web.Response:
+        others.set()
+        return web.Response(text=CLASSIC)
+
+    async with page(slow) as new, page(quick) as old:
+        pages = replace(new, pod="new", is_judged=True), replace(old, pod="old")
+        found = await read(*pages, limits=PATIENT)
+
+    assert isinstance(found, Counters)
+    assert {one.pod for one in found.requests} == {"new", "old"}
 
 
 async def test_a_page_over_https_without_a_certificate_to_trust_is_unreachable() -> None:

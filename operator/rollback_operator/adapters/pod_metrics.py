@@ -32,6 +32,10 @@ _NAME = re.compile(r"[\s{]")
 KNOWN_SERIES = 8192
 MOST_REPEATS = 2
 LONGEST_VALUE = 512
+JUDGED_AHEAD_SECONDS = 0.1
+"""By how much at most the judged pods are asked before the others."""
+LEAVING_SECONDS = 0.05
+"""For how long pods that go are waited for when all others have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class PodPages:
             said = f"the matcher {matcher!r} is too involved to be applied to the pods' own pages"
             return Missing(Reason.POD_METRICS_DISABLED, said)
         names = tuple(sorted({query.requests.metric, query.errors.metric}))
-        answers = await asyncio.gather(*(self._read(one, names) for one in query.pages))
+        answers = await self._answers(query.pages, names)
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
         found = [_parsed(one, query) if isinstance(one, _Answer) else one for one in answers]
         made = [one for one in found if isinstance(one, Counters)]
@@ -99,6 +103,40 @@ class PodPages:
                 "counter cannot be told. Initialise it to 0",
             )
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
+
+    async def _answers(
+        self, pages: Sequence[PodPage], names: tuple[str, ...]
+    ) -> list[_Answer | Missing]:
+        """Ask all pods, in the order of `pages`; the judged ones a moment before the others.
+
+        Only time that the others have been read over is compared: asked together with the judged
+        ones, whose answers are timed later, they would put that off until the next read.
+        """
+        async with asyncio.TaskGroup() as group:
+            tasks: dict[int, asyncio.Task[_Answer | Missing]] = {}
+            for is_judged in (True, False):
+                asked = [
+                    (number, group.create_task(self._read(page, names)))
+                    for number, page in enumerate(pages)
+                    if page.is_judged is is_judged
+                ]
+                tasks.update(asked)
+                if is_judged and 0 < len(asked) < len(pages):
+                    await asyncio.wait([one for _, one in asked], timeout=JUDGED_AHEAD_SECONDS)
+            staying = [tasks[number] for number, one in enumerate(pages) if not one.is_leaving]
+            leaving = [tasks[number] for number, one in enumerate(pages) if one.is_leaving]
+            if staying:
+                await asyncio.wait(staying)
+            if leaving:
+                await asyncio.wait(leaving, timeout=LEAVING_SECONDS if staying else None)
+            for one in leaving:
+                one.cancel()
+        return [
+            Missing(Reason.PODS_SLOW, f"{_said(page)} is being ended")
+            if tasks[number].cancelled()
+            else tasks[number].result()
+            for number, page in enumerate(pages)
+        ]
 
     async def _read(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
         if not self._is_allowed(pod.address):

@@ -19,6 +19,8 @@ PER_SERIES = 0.0005
 """... and so do many routes: a look is to cost less than a tenth of a core (bench/pages.py)."""
 POLL = 0.5
 """Between looks for a new pod's first sample: when it comes is not known beforehand."""
+REST_SHARE = 0.2
+"""Of the time between two reads, what is left to others after a pass that took longer than it."""
 YOUNG_SECONDS = 120.0
 FIRST_SAMPLE_SECONDS = 60.0
 SUSPICIOUS_ODDS = 10.0
@@ -49,6 +51,8 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
 def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float:
     """Give the time of the next read of the pods' own pages; infinity: not for now.
 
+    Counted from the last one, not from the end of the pass, which may have had much to store.
+
     Args:
         watch: the release under watch.
         verdict: what is thought of it now.
@@ -62,7 +66,7 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
     count = sum(not pod.terminating for pod in watch.pods)
     series = len(watch.evidence.book.pairs)
     pause = max(every, min(MOST_PODS, count) * PER_POD, series * PER_SERIES)
-    return max(now + pause, watch.direct.paused_until)
+    return max(watch.read_at + pause, now + REST_SHARE * pause, watch.direct.paused_until)
 
 
 def next_limit(

@@ -57,8 +57,10 @@ class Watch:
     """How reading the pods' own pages goes."""
     scrape_due: float = 0.0
     """When Prometheus has something new, as far as its rhythm is known."""
+    read_at: float = 0.0
+    """When the pods' own pages were last asked for."""
     read_due: float = 0.0
-    """When the pods' own pages are to be read next; infinity: not for now."""
+    """When they are to be read next; infinity: not for now."""
 
     def is_reading_pods(self, now: float) -> bool:
         """Tell whether the pods' own pages are being read, beside Prometheus."""

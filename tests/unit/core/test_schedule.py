@@ -145,4 +145,15 @@ def test_a_rollout_that_goes_on_after_a_hold_is_given_its_time_anew() -> None:
     ],
 )
 def test_next_read(watch, verdict, every, expected) -> None:
-    assert next_read(watch, verdict, every, T0 + 103) - T0 == pytest.approx(expected)
+    just_read = replace(watch, read_at=T0 + 103)
+    assert next_read(just_read, verdict, every, T0 + 103) - T0 == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("read_at", "expected"),
+    [(102.8, 103.3), (102.52, 103.1), (101, 103.1)],
+    ids=["the pass took a while", "nearly as long", "longer: others get their time, too"],
+)
+def test_the_next_read_is_counted_from_the_last_one(read_at, expected) -> None:
+    watch = replace(WATCH, read_at=T0 + read_at)
+    assert next_read(watch, CLEAN, 0.5, T0 + 103) - T0 == pytest.approx(expected)
