@@ -1,0 +1,158 @@
+"""The command line of `kubectl rollback`: verbs, options, and help that teaches."""
+
+import argparse
+
+OUTPUTS = ("wide", "json", "yaml", "name")
+_DESCRIPTION = """\
+See what rollback-operator thinks of your releases and what it has done, and decide what it asks.
+"""
+_EPILOG = """\
+the first things to ask:
+  kubectl rollback status -A                 how do the releases do that are watched?
+  kubectl rollback history                   what was taken back in this namespace?
+  kubectl rollback explain                   why was the newest one, and did it help?
+  kubectl rollback report > incident.md      the same as an incident report
+
+Cluster and namespace are chosen as with kubectl: --kubeconfig, --context, -n.
+Completion: `kubectl rollback completion --help`.
+
+exit status: 0 done; 1 refused or not found, the message names the remedy; 2 wrong usage, or no
+cluster to ask.
+"""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the whole parser."""
+    made = argparse.ArgumentParser(
+        prog="kubectl rollback",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+    )
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in (_add_status, _add_history, _add_explain, _add_report, _add_completion):
+        add(verbs)
+    return made
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    what: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    first, _, rest = what.partition("\n")
+    return verbs.add_parser(
+        name,
+        help=first,
+        description=f"{first[0].upper()}{first[1:]}.\n{rest}".rstrip(),
+        epilog=f"examples:\n{examples}",
+        formatter_class=_Formatter,
+    )
+
+
+def _add_cluster(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("cluster")
+    group.add_argument("-n", "--namespace", default="", help="default: that of the context")
+    group.add_argument("--context", default="", help="of the kubeconfig; default: the current one")
+    group.add_argument("--kubeconfig", default="", metavar="FILE", help="default: as for kubectl")
+    group.add_argument("--as", dest="user", default="", metavar="USER", help="act as another user")
+    group.add_argument(
+        "--as-group", dest="group", default="", metavar="GROUP", help="of this group"
+    )
+
+
+def _add_output(made: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
+    made.add_argument(
+        "-o", "--output", choices=formats, default="", metavar="FORMAT",
+        help=f"{', '.join(formats[:-1])} or {formats[-1]}; default: for people",
+    )  # fmt: skip
+    made.add_argument(
+        "--color", choices=("auto", "always", "never"), default="auto",
+        help="default: auto, on a terminal only, and never where NO_COLOR is set",
+    )  # fmt: skip
+
+
+def _add_all(made: argparse.ArgumentParser) -> None:
+    made.add_argument("-A", "--all-namespaces", action="store_true", help="of the whole cluster")
+
+
+def _add_status(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "status",
+        "tell how the watched releases do\n"
+        "One line a policy: what is thought of the running release, how bad it is, the last "
+        "rollback.\nBelow the table: what keeps a policy from its work, and the remedy.",
+        "  kubectl rollback status\n"
+        "  kubectl rollback status ticket-service -o wide   with the reason in words\n"
+        "  kubectl rollback status -A\n",
+    )
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    _add_all(made)
+    _add_output(made, OUTPUTS)
+    _add_cluster(made)
+
+
+def _add_history(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "history",
+        "list rollbacks, the newest first\n"
+        "Each with where it went from and to, how it ended, and how long it took.",
+        "  kubectl rollback history\n"
+        "  kubectl rollback history ticket-service          of one policy or Deployment\n"
+        "  kubectl rollback history -A -o wide              who or what decided, and why\n",
+    )
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    _add_all(made)
+    _add_output(made, OUTPUTS)
+    _add_cluster(made)
+
+
+def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "explain",
+        "explain a decision: counts, odds, checklist, steps, verification\n"
+        "Of a rollback by its name, else of a policy what is thought of the release that runs; "
+        "without\na name the newest rollback of the namespace.",
+        "  kubectl rollback explain                             the newest rollback\n"
+        "  kubectl rollback explain ticket-service-1f0c9a2b4d   this one\n"
+        "  kubectl rollback explain policy/ticket-service       why nothing is done, for example\n",
+    )
+    made.add_argument("name", nargs="?", default="", help="a Rollback's or a policy's")
+    _add_output(made, ("json", "yaml", "name"))
+    _add_cluster(made)
+
+
+def _add_report(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "report",
+        "print a rollback as an incident report in Markdown\n"
+        "Cause, evidence, timeline, checklist, verification and what follows, from what is stored.",
+        "  kubectl rollback report > incident.md             of the newest rollback\n"
+        "  kubectl rollback report ticket-service            of this policy's newest\n",
+    )
+    made.add_argument("name", nargs="?", default="", help="a Rollback's or a policy's")
+    _add_cluster(made)
+
+
+def _add_completion(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "completion",
+        "print what a shell needs to complete `kubectl-rollback`\n"
+        "`kubectl rollback <TAB>` needs nothing of it: kubectl asks kubectl_complete-rollback, "
+        "which is\ninstalled beside this command.",
+        "  source <(kubectl rollback completion bash)\n"
+        "  kubectl rollback completion zsh > ${fpath[1]}/_kubectl-rollback\n"
+        "  kubectl rollback completion fish > ~/.config/fish/completions/kubectl-rollback.fish\n",
+    )
+    made.add_argument("shell", choices=("bash", "zsh", "fish"))

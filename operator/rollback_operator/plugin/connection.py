@@ -1,0 +1,108 @@
+"""The cluster that kubectl would talk to: kubeconfig, context, namespace, impersonation."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio import client, config
+
+from rollback_operator.api.v1alpha1 import GROUP, VERSION
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
+from rollback_operator.plugin.record import Record
+from rollback_operator.ports import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Which cluster, and as whom."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str = ""
+    user: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open cluster, and the namespace that is meant where none is named."""
+
+    cluster: Cluster
+    namespace: str
+
+
+@asynccontextmanager
+async def connect(login: Login) -> AsyncIterator[Connection]:
+    """Connect as kubectl does: the flag, $KUBECONFIG, ~/.kube/config, the pod's own account."""
+    configuration = client.Configuration()
+    file = _file(login, os.environ)
+    namespace = login.namespace or "default"
+    try:
+        if file:
+            context = login.context or None
+            await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
+                file, context, client_configuration=configuration, persist_config=False
+            )
+            namespace = login.namespace or _namespace(file, login.context) or "default"
+        else:
+            config.load_incluster_config(  # type: ignore[no-untyped-call] # has no annotations
+                client_configuration=configuration
+            )
+    except (config.ConfigException, OSError) as error:
+        raise Stop(
+            f"no cluster to ask: {error}\n"
+            "Name a kubeconfig with --kubeconfig or $KUBECONFIG, and a context with --context.",
+            USAGE,
+        ) from None
+    made: Any = client.ApiClient(configuration)
+    if login.user:
+        made.set_default_header("Impersonate-User", login.user)
+    if login.group:
+        made.set_default_header("Impersonate-Group", login.group)
+    api = ApiServer(made, lambda *_: None)
+    try:
+        yield Connection(ApiCluster(api), namespace)
+    finally:
+        await api.close()
+
+
+def _file(login: Login, environment: Mapping[str, str]) -> str:
+    named = login.kubeconfig or environment.get("KUBECONFIG", "")
+    usual = Path.home() / ".kube" / "config"
+    return named or (str(usual) if usual.is_file() else "")
+
+
+def _namespace(file: str, context: str) -> str:
+    contexts, active = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+    wanted = next((one for one in contexts if one["name"] == context), active)
+    return str(wanted["context"].get("namespace") or "")
+
+
+class ApiCluster:
+    """The Cluster port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def list(self, plural: str, namespace: str) -> list[Record] | Failure:
+        """Read all of a kind."""
+        found = await self._api.get(_path(plural, namespace))
+        if isinstance(found, Failure):
+            return found
+        kind = str(found.get("kind", "")).removesuffix("List")
+        head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind}
+        return [Record({**head, **one}) for one in found.get("items", [])]
+
+    async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
+        """Read one object."""
+        found = await self._api.get(f"{_path(plural, namespace)}/{name}")
+        return found if isinstance(found, Failure) else Record(found)
+
+
+def _path(plural: str, namespace: str) -> str:
+    place = f"/namespaces/{namespace}" if namespace else ""
+    return f"/apis/{GROUP}/{VERSION}{place}/{plural}"

@@ -1,0 +1,242 @@
+"""`explain`: a decision whole, from what is stored of it. Fields of newer operators come last."""
+
+from collections.abc import Sequence
+
+import yaml
+
+from rollback_operator.plugin.overview import by, took
+from rollback_operator.plugin.page import Page, clock, span
+from rollback_operator.plugin.record import Record, decided, decided_time, way
+
+_ROLLBACK_KNOWN = frozenset(
+    {
+        "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
+        "checklist", "verification", "notifications", "planDigest", "approvalDeadlineTime",
+        "message", "plan",
+    }
+)  # fmt: skip
+_POLICY_KNOWN = frozenset(
+    {
+        "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
+        "revisions", "lastRollback", "hold", "investigation", "quarantine",
+    }
+)  # fmt: skip
+
+
+def explain_rollback(page: Page, rollback: Record) -> None:
+    """Tell why a rollback was decided, what was done, and whether it helped."""
+    _summary(page, rollback)
+    _why(page, rollback)
+    _rows(page, "Checklist", rollback.rows("status.checklist"), ("result", "name", "message"))
+    _approval(page, rollback)
+    _steps(page, rollback)
+    _rows(page, "Verification", rollback.rows("status.verification"), ("result", "name", "message"))
+    _told(page, rollback)
+    if rollback.text("status.message"):
+        page.head("Message")
+        for line in rollback.text("status.message").splitlines():
+            page.line(f"  {line}")
+    _end(page, rollback)
+    _others(page, rollback.part("status"), _ROLLBACK_KNOWN)
+
+
+def _summary(page: Page, rollback: Record) -> None:
+    spec = decided(rollback)
+    page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
+    severity = rollback.text("status.severity") or spec.text("severity")
+    page.pairs(
+        [
+            ("Outcome", rollback.text("status.outcome") or "running"),
+            ("Severity", severity),
+            ("Policy", spec.text("policyRef.name")),
+            ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
+            ("Mode", spec.text("mode")),
+            ("Decided by", by(rollback)),
+            ("Remedy", way(rollback) + (", express" if spec.text("pace") == "Express" else "")),
+            ("From", revision(spec.part("fromRevision"))),
+            ("To", revision(spec.part("toRevision"))),
+            ("Took", took(rollback, decided_time(rollback)).removeprefix("-")),
+        ]
+    )
+
+
+def revision(one: Record) -> str:
+    """Describe a revision: number, health, images."""
+    if not one.raw:
+        return ""
+    health = f" ({one.text('health')})" if one.text("health") else ""
+    return f"revision {one.text('number')}{health}: {', '.join(one.words('images'))}"
+
+
+def _why(page: Page, rollback: Record) -> None:
+    spec = decided(rollback)
+    trigger = spec.part("trigger")
+    page.head("Why")
+    page.pairs(
+        [
+            ("Reason", trigger.text("reason")),
+            ("In words", trigger.text("message")),
+            ("Asked", rollback.text("spec.reason")),
+            ("New revision", _counts(trigger, "errors", "requests")),
+            ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
+            ("Odds that the new one is worse", trigger.text("odds")),
+            ("Odds that the release is to blame", trigger.text("blameOdds")),
+            ("First bad sample", clock(trigger.time("firstBadTime"))),
+            ("Decided", clock(trigger.time("decidedTime")) + _after(trigger)),
+            ("Deadline", clock(trigger.time("deadlineTime"))),
+        ]
+    )
+
+
+def _counts(trigger: Record, errors: str, requests: str) -> str:
+    whole = trigger.number(requests)
+    if not whole:
+        return ""
+    share = 100 * trigger.number(errors) / whole
+    return f"{trigger.number(errors)} of {whole} requests failed ({share:.1f} %)"
+
+
+def _after(trigger: Record) -> str:
+    first, then = trigger.time("firstBadTime"), trigger.time("decidedTime")
+    if first is None or then is None:
+        return ""
+    return f", {span((then - first).total_seconds())} after the first bad sample"
+
+
+def _rows(page: Page, head: str, found: Sequence[Record], fields: Sequence[str]) -> None:
+    if found:
+        page.head(head)
+        page.rows([[one.text(field) for field in fields] for one in found])
+
+
+def _approval(page: Page, rollback: Record) -> None:
+    given, digest = rollback.part("spec.approval"), rollback.text("status.planDigest")
+    waits = rollback.text("status.step") == "AwaitingApproval" and not rollback.text(
+        "status.outcome"
+    )
+    if not given.raw and not waits:
+        return
+    page.head("Approval")
+    page.pairs(
+        [
+            ("Decision", given.text("decision") or "awaited"),
+            ("By", given.text("by")),
+            ("Because", given.text("reason")),
+            ("Plan", digest),
+            (
+                "Approved plan",
+                given.text("planDigest") if given.text("planDigest") != digest else "",
+            ),
+            ("Deadline", clock(rollback.time("status.approvalDeadlineTime"))),
+        ]
+    )
+    if waits and not given.raw:
+        name = f"{rollback.name} -n {rollback.namespace} --reason TEXT"
+        page.line(f"  kubectl rollback approve {name}")
+        page.line(f"  kubectl rollback reject {name}")
+
+
+def _steps(page: Page, rollback: Record) -> None:
+    rows = []
+    for one in rollback.rows("status.steps"):
+        start, end = one.time("startedTime"), one.time("finishedTime")
+        took_ = span((end - start).total_seconds()) if start and end else "running"
+        tries = one.number("attempts")
+        said = one.text("message") + (f" ({tries} attempts)" if tries > 1 else "")
+        rows.append([one.text("name"), clock(start), took_, said])
+    if rows:
+        page.head("Steps")
+        page.rows(rows)
+
+
+def _told(page: Page, rollback: Record) -> None:
+    rows = []
+    for one in rollback.rows("status.notifications"):
+        when = clock(one.time("deliveredTime")) or "not delivered"
+        tries = f"{one.number('attempts')} attempts" if one.number("attempts") > 1 else ""
+        said = "; ".join(part for part in (tries, one.text("message")) if part)
+        rows.append([one.text("transition"), one.text("channel"), when, said])
+    if rows:
+        page.head("Told")
+        page.rows(rows)
+
+
+def _end(page: Page, rollback: Record) -> None:
+    done = rollback.condition("Complete")
+    if not done.raw:
+        return
+    page.head("End" if rollback.text("status.outcome") else "Now")
+    page.pairs(
+        [
+            ("Outcome", rollback.text("status.outcome")),
+            ("Reason", done.text("reason")),
+            ("In words", done.text("message")),
+            ("Time", clock(rollback.time("status.finishedTime"))),
+        ]
+    )
+
+
+def _others(page: Page, status: Record, known: frozenset[str]) -> None:
+    for name, value in status.others(known):
+        page.head(name)
+        shown = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        for line in shown.splitlines():
+            page.line(f"  {line}")
+
+
+def explain_policy(page: Page, policy: Record) -> None:
+    """Tell what is thought of the running release, and why."""
+    page.head(f"RollbackPolicy {policy.name} (namespace {policy.namespace})")
+    status = policy.part("status")
+    suspended = "true: nothing is judged or done by itself"
+    page.pairs(
+        [
+            ("Target", f"Deployment {policy.text('spec.targetRef.name')}"),
+            ("Mode", policy.text("spec.mode")),
+            ("Suspended", suspended if policy.text("spec.suspend") == "true" else ""),
+            ("Verdict", status.text("verdict")),
+            ("Severity", status.text("severity")),
+            ("Running", revision(status.part("revision"))),
+            ("Since", clock(status.time("revision.since"))),
+            ("Last known good", revision(status.part("lastKnownGood"))),
+            ("Last rollback", " ".join(
+                (status.text("lastRollback.name"), status.text("lastRollback.outcome"))
+            ).strip()),
+        ]
+    )  # fmt: skip
+    _rows(
+        page,
+        "Conditions",
+        policy.rows("status.conditions"),
+        ("type", "status", "reason", "message"),
+    )
+    _held(page, status.part("hold"))
+    found = status.part("investigation")
+    if found.raw:
+        page.head(f"Investigation ({found.text('severity')})")
+        page.rows([[one.text("name"), one.text("message")] for one in found.rows("findings")])
+    _rows(
+        page,
+        "Ledger",
+        policy.rows("status.revisions"),
+        ("number", "health", "templateHash", "reason"),
+    )
+    _quarantine(page, policy)
+    _others(page, status, _POLICY_KNOWN)
+
+
+def _held(page: Page, hold: Record) -> None:
+    if hold.raw and not hold.text("releasedTime"):
+        page.head(f"Rollout held ({hold.text('reason')})")
+        page.pairs([("Why", hold.text("message")), ("Until", clock(hold.time("untilTime")))])
+
+
+def _quarantine(page: Page, policy: Record) -> None:
+    rows = [
+        [one.text("image") or ", ".join(one.words("images")), clock(one.time("untilTime")),
+         one.text("reason") or one.text("rollback")]
+        for one in policy.rows("status.quarantine")
+    ]  # fmt: skip
+    if rows:
+        page.head("Quarantine")
+        page.rows(rows)

@@ -1,0 +1,91 @@
+"""Which object is meant: a name, `rollback/NAME`, `policy/NAME`, or the newest there is."""
+
+from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Cluster, Stop, needed
+from rollback_operator.plugin.record import Record, decided, newest_first
+from rollback_operator.ports import Failure, FailureKind
+
+_PREFIXES = {
+    **dict.fromkeys(("rollback", "rollbacks", "rbk"), ROLLBACKS),
+    **dict.fromkeys(("rollbackpolicy", "rollbackpolicies", "policy", "rbp"), POLICIES),
+}
+
+
+async def read_policy(cluster: Cluster, namespace: str, name: str) -> Record:
+    """Read a policy by its name, or the only one of the namespace where none is named."""
+    kind, bare = split(name)
+    if kind == ROLLBACKS:
+        raise Stop(f"{name} is a Rollback; a policy is asked for")
+    if bare:
+        found = await cluster.read(POLICIES, namespace, bare)
+        if not _is_missing(found):
+            return needed(found)
+    known = needed(await cluster.list(POLICIES, namespace))
+    named = [one for one in known if one.text("spec.targetRef.name") == bare]
+    chosen = named if bare else known
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(one.name for one in known) or "none"
+    wanted = (
+        f"no policy is called {bare} or watches a Deployment of that name"
+        if bare
+        else ("say which policy is meant" if known else "there is no policy")
+    )
+    raise Stop(f"{wanted}; namespace {namespace} has: {names}.\nAnother one: -n NAMESPACE.")
+
+
+async def read_rollback(cluster: Cluster, namespace: str, name: str) -> Record:
+    """Read a Rollback by its name, or the newest one of a policy, or of the namespace."""
+    kind, bare = split(name)
+    if bare and kind != POLICIES:
+        found = await cluster.read(ROLLBACKS, namespace, bare)
+        if not _is_missing(found):
+            return needed(found)
+    known = newest_first(needed(await cluster.list(ROLLBACKS, namespace)))
+    if bare:
+        known = [one for one in known if bare in _belongs(one)]
+    if known:
+        return known[0]
+    whose = (
+        f"is called {bare}, nor belongs to a policy or Deployment {bare}" if bare else "is there"
+    )
+    raise Stop(
+        f"no Rollback {whose} in namespace {namespace}.\n"
+        "See `kubectl rollback history -A`, or name another namespace with -n."
+    )
+
+
+async def read_any(cluster: Cluster, namespace: str, name: str) -> Record:
+    """Read a Rollback by its full name, else a policy, else the newest Rollback."""
+    kind, bare = split(name)
+    if bare and kind != POLICIES:
+        found = await cluster.read(ROLLBACKS, namespace, bare)
+        if not _is_missing(found):
+            return needed(found)
+    if kind == ROLLBACKS or not bare:
+        return await read_rollback(cluster, namespace, name)
+    return await read_policy(cluster, namespace, name)
+
+
+def split(name: str) -> tuple[str, str]:
+    """Split `rollback/NAME` into the kind's plural and the name; no kind where none is said."""
+    prefix, slash, rest = name.partition("/")
+    if not slash:
+        return "", name
+    if prefix.lower() not in _PREFIXES:
+        raise Stop(f"{name}: {prefix} is no kind known here; say rollback/NAME or policy/NAME")
+    return _PREFIXES[prefix.lower()], rest
+
+
+def of_policy(rollbacks: list[Record], name: str) -> list[Record]:
+    """Choose the Rollbacks of a policy or of a Deployment."""
+    return [one for one in rollbacks if name in _belongs(one)]
+
+
+def _belongs(rollback: Record) -> tuple[str, str]:
+    spec = decided(rollback)
+    return spec.text("policyRef.name"), spec.text("targetRef.name")
+
+
+def _is_missing(found: Record | Failure) -> bool:
+    is_gone = isinstance(found, Failure) and found.kind is FailureKind.GONE
+    return is_gone and isinstance(found, Failure) and "page not found" not in found.message

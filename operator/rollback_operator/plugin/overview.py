@@ -1,0 +1,131 @@
+"""`status` and `history`: one line a policy, one line a rollback."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rollback_operator.plugin.page import Page, age, span
+from rollback_operator.plugin.record import Record, decided, decided_time, way
+
+_HEADS = ("POLICY", "TARGET", "MODE", "VERDICT", "SEVERITY", "REVISION", "LAST ROLLBACK", "AGE")
+_WIDE_HEADS = ("GOOD", "READY", "WHY")
+_HISTORY = ("ROLLBACK", "POLICY", "SEVERITY", "FROM", "TO", "STEP", "OUTCOME", "TOOK", "AGE")
+_HISTORY_WIDE = ("BY", "WHY")
+
+
+def status_page(
+    page: Page, policies: Sequence[Record], shape: tuple[bool, bool], now: datetime
+) -> None:
+    """Tell how each policy's release does.
+
+    Args:
+        page: where to.
+        policies: as they are stored.
+        shape: whether namespaces are shown, and whether all columns are.
+        now: for ages.
+    """
+    has_namespaces, is_wide = shape
+    heads = [
+        *(("NAMESPACE",) if has_namespaces else ()),
+        *_HEADS,
+        *(_WIDE_HEADS if is_wide else ()),
+    ]
+    rows = []
+    for one in policies:
+        last = one.part("status.lastRollback")
+        told = last.text("outcome") or ("running" if last.raw else "")
+        since = age(last.time("time"), now)
+        row = [
+            *((one.namespace,) if has_namespaces else ()),
+            one.name,
+            one.text("spec.targetRef.name"),
+            one.text("spec.mode"),
+            _verdict(one),
+            one.text("status.severity") or "-",
+            one.text("status.revision.number") or "-",
+            f"{told} {since}" if told else "-",
+            age(one.time("metadata.creationTimestamp"), now),
+        ]
+        if is_wide:
+            healthy, ready = one.condition("Healthy"), one.condition("Ready")
+            row += [
+                one.text("status.lastKnownGood.number") or "-",
+                ready.text("reason") or "-",
+                _one_line(healthy.text("message") or ready.text("message")),
+            ]
+        rows.append(row)
+    page.table(heads, rows)
+    _concerns(page, policies)
+
+
+def _verdict(policy: Record) -> str:
+    if policy.text("spec.suspend") == "true":
+        return "Suspended"
+    if policy.part("status.hold").raw and not policy.text("status.hold.releasedTime"):
+        return f"{policy.text('status.verdict')}, held"
+    return policy.text("status.verdict") or "-"
+
+
+def _concerns(page: Page, policies: Sequence[Record]) -> None:
+    """Say below the table what keeps a policy from its work, with the remedy in its words."""
+    for one in policies:
+        for kind in ("Ready", "MetricsAvailable", "Notified"):
+            found = one.condition(kind)
+            if found.text("status") == "False":
+                name = f"{one.name}: {kind}={page.paint.word('False')}"
+                page.line(f"{name} {found.text('reason')}: {_one_line(found.text('message'))}")
+
+
+def history_page(
+    page: Page, rollbacks: Sequence[Record], shape: tuple[bool, bool], now: datetime
+) -> None:
+    """Tell each rollback in a line.
+
+    Args:
+        page: where to.
+        rollbacks: as they are stored, in the order in which they are shown.
+        shape: whether namespaces are shown, and whether all columns are.
+        now: for ages.
+    """
+    has_namespaces, is_wide = shape
+    heads = [
+        *(("NAMESPACE",) if has_namespaces else ()),
+        *_HISTORY,
+        *(_HISTORY_WIDE if is_wide else ()),
+    ]
+    rows = []
+    for one in rollbacks:
+        spec, since = decided(one), decided_time(one)
+        row = [
+            *((one.namespace,) if has_namespaces else ()),
+            one.name,
+            spec.text("policyRef.name"),
+            one.text("status.severity") or spec.text("severity") or "-",
+            spec.text("fromRevision.number") or "-",
+            spec.text("toRevision.number") or way(one),
+            one.text("status.step") or "-",
+            one.text("status.outcome") or "running",
+            took(one, since),
+            age(since, now),
+        ]
+        if is_wide:
+            row += [by(one), _one_line(spec.text("trigger.message") or spec.text("reason"))]
+        rows.append(row)
+    page.table(heads, rows)
+
+
+def took(rollback: Record, since: datetime | None) -> str:
+    """Tell how long a rollback took from the decision to its end."""
+    end = rollback.time("status.finishedTime")
+    return span((end - since).total_seconds()) if end is not None and since is not None else "-"
+
+
+def by(rollback: Record) -> str:
+    """Tell who wanted a rollback: the operator, or a person."""
+    if decided(rollback).text("requestedBy"):
+        return decided(rollback).text("requestedBy")
+    is_asked = "reason" in rollback.part("spec").raw or rollback.part("status.plan").raw
+    return "a person" if is_asked else "rollback-operator"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

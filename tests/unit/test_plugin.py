@@ -1,0 +1,267 @@
+"""`kubectl rollback status|history|explain|report` as a person meets it, through its entry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from rollback_operator.api.v1alpha1 import (
+    LastRollback,
+    Outcome,
+    RollbackPolicyStatus,
+    Severity,
+    StepName,
+    VerdictValue,
+)
+from rollback_operator.ports import Failure, FailureKind
+from tests.builders import NAME, at, make_ended, make_entry, make_policy, make_rollback, make_step
+from tests.kubectl import Shell, stored
+
+POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
+STATUS = RollbackPolicyStatus(
+    verdict=VerdictValue.BAD,
+    severity=Severity.P1,
+    revisions=[make_entry("v1")],
+    last_rollback=LastRollback(name="r", outcome=Outcome.VERIFIED, time=at(180)),
+)
+
+
+@pytest.fixture
+def shell() -> Shell:
+    found = Shell()
+    found.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": STATUS})))
+    ended = make_rollback(
+        status=make_ended().model_copy(
+            update={"steps": [make_step(StepName.UNDO, 1, 3), make_step(StepName.VERIFY, 3, 60)]}
+        )
+    )
+    found.cluster.put(
+        ROLLBACKS,
+        stored(
+            ended,
+            checklist=[
+                {"name": "Schema", "result": "Warned", "message": "no database is named"},
+            ],
+            verification=[{"name": "live", "result": "Passed", "message": "200 in 12 ms"}],
+            notifications=[
+                {
+                    "id": "1",
+                    "transition": "Started",
+                    "channel": "slack",
+                    "attempts": 2,
+                    "message": "time-out",
+                }
+            ],
+            message="Subject: tickets cannot be bought",
+            somethingNew={"of": "tomorrow"},
+        ),
+    )
+    return found
+
+
+def rollback_name(shell: Shell) -> str:
+    return next(name for kind, _, name in shell.cluster.objects if kind == ROLLBACKS)
+
+
+class TestStatus:
+    def test_tells_each_policy_in_a_line(self, shell: Shell) -> None:
+        assert shell.run("status") == 0
+        head, line, *_ = shell.out.splitlines()
+        assert head.split()[:5] == ["POLICY", "TARGET", "MODE", "VERDICT", "SEVERITY"]
+        assert line.split()[:5] == [NAME, NAME, "Enforce", "Bad", "P1"]
+        assert "Verified 2m" in line
+
+    def test_is_plain_in_a_pipe_and_coloured_on_a_terminal(self, shell: Shell) -> None:
+        shell.run("status")
+        plain = shell.out
+        shell.shows_colours = True
+        shell.run("status")
+        assert "\x1b[31mBad\x1b[0m" in shell.out
+        assert "\x1b" not in plain
+        shell.run("status", "--color", "never")
+        assert shell.out == plain
+
+    def test_gives_machines_what_is_stored(self, shell: Shell) -> None:
+        shell.run("status", "-o", "json")
+        assert json.loads(shell.out)["items"][0]["status"]["verdict"] == "Bad"
+        shell.run("status", NAME, "-o", "yaml")
+        assert yaml.safe_load(shell.out)["kind"] == "RollbackPolicy"
+        shell.run("status", "-o", "name")
+        assert shell.out == f"rollbackpolicy.rollback.tickettoken.io/{NAME}\n"
+
+    def test_says_below_what_keeps_a_policy_from_its_work(self, shell: Shell) -> None:
+        shell.cluster.put(
+            POLICIES,
+            stored(
+                make_policy("other"),
+                conditions=[
+                    {
+                        "type": "Ready",
+                        "status": "False",
+                        "reason": "TargetPaused",
+                        "message": "kubectl rollout resume",
+                    }
+                ],
+            ),
+        )
+        shell.run("status")
+        assert "other: Ready=False TargetPaused: kubectl rollout resume" in shell.out
+
+    def test_a_suspended_policy_is_told_as_such(self, shell: Shell) -> None:
+        shell.cluster.put(POLICIES, stored(make_policy(suspend=True)))
+        shell.run("status")
+        assert "Suspended" in shell.out
+
+    def test_looks_where_it_is_told_to(self, shell: Shell) -> None:
+        words = ("-n", "else", "--context", "c", "--kubeconfig", "k", "--as", "ann")
+        assert shell.run("status", *words) == 0
+        assert shell.out == "Nothing found in namespace else.\n"
+        login = shell.logins[-1]
+        assert (login.context, login.kubeconfig, login.user) == ("c", "k", "ann")
+        shell.run("status", "-A")
+        assert shell.out.startswith("NAMESPACE")
+
+    def test_a_wrong_name_is_answered_with_the_right_ones(self, shell: Shell) -> None:
+        assert shell.run("status", "nope") == 1
+        assert f"has: {NAME}" in shell.err
+        assert shell.out == ""
+
+
+class TestHistory:
+    def test_tells_each_rollback_in_a_line(self, shell: Shell) -> None:
+        assert shell.run("history") == 0
+        line = shell.out.splitlines()[1].split()
+        assert line[0] == rollback_name(shell)
+        assert "Verified" in line
+
+    def test_of_a_policy_or_its_deployment_only(self, shell: Shell) -> None:
+        shell.run("history", "policy/other")
+        assert shell.out.startswith("Nothing found")
+        shell.run("history", NAME, "-o", "wide")
+        assert "rollback-operator" in shell.out
+
+
+class TestExplain:
+    def test_tells_the_newest_rollback_whole(self, shell: Shell) -> None:
+        assert shell.run("explain") == 0
+        for wanted in (
+            "Why",
+            "requests failed",
+            "Odds that the new one is worse",
+            "Warned  Schema  no database is named",
+            "Undo",
+            "Passed  live  200 in 12 ms",
+            "not delivered  2 attempts; time-out",
+            "Subject: tickets cannot be bought",
+        ):
+            assert wanted in shell.out
+
+    def test_shows_fields_of_operators_to_come(self, shell: Shell) -> None:
+        shell.run("explain")
+        assert "somethingNew\n  of: tomorrow" in shell.out
+
+    def test_tells_what_is_thought_of_the_running_release(self, shell: Shell) -> None:
+        assert shell.run("explain", NAME) == 0
+        assert "RollbackPolicy" in shell.out
+        assert "Ledger" in shell.out
+
+    def test_names_the_way_to_decide_while_an_approval_is_awaited(self, shell: Shell) -> None:
+        waiting = stored(make_rollback(), step="AwaitingApproval", planDigest="abc")
+        shell.cluster.put(ROLLBACKS, waiting)
+        shell.run("explain", waiting.name)
+        assert f"kubectl rollback approve {waiting.name}" in shell.out
+        assert "awaited" in shell.out
+
+    def test_a_rollback_that_is_not_there_is_answered_with_where_to_look(
+        self, shell: Shell
+    ) -> None:
+        assert shell.run("explain", "rollback/nope") == 1
+        assert "kubectl rollback history -A" in shell.err
+
+    def test_an_unknown_kind_is_refused(self, shell: Shell) -> None:
+        assert shell.run("explain", "pod/x") == 1
+        assert "say rollback/NAME or policy/NAME" in shell.err
+
+
+class TestReport:
+    def test_writes_markdown(self, shell: Shell) -> None:
+        assert shell.run("report") == 0
+        assert shell.out.startswith("# Incident: ")
+        for head in ("## Cause", "## Timeline", "## Checklist", "## Verification"):
+            assert head in shell.out
+
+    def test_what_others_wrote_is_no_markup(self, shell: Shell) -> None:
+        evil = stored(make_rollback(status=make_ended()))
+        spec = {**evil.part("spec").raw, "trigger": {"message": "<script>a|b"}}
+        shell.cluster.put(ROLLBACKS, type(evil)({**evil.raw, "spec": spec}))
+        shell.run("report")
+        assert "&lt;script&gt;a\\|b" in shell.out
+        assert "<script>" not in shell.out
+
+
+FAILURES = [
+    pytest.param(
+        Failure(FailureKind.UNAVAILABLE, "GET /: connection refused"), 2, "--context", id="outage"
+    ),
+    pytest.param(
+        Failure(FailureKind.REJECTED, "403 Forbidden"), 1, "kubectl auth can-i", id="no right"
+    ),
+    pytest.param(
+        Failure(FailureKind.GONE, "404 page not found"), 1, "Install its chart", id="no kinds"
+    ),
+]
+
+
+@pytest.mark.parametrize(("failure", "status", "remedy"), FAILURES)
+def test_a_refusal_names_the_remedy(
+    shell: Shell, failure: Failure, status: int, remedy: str
+) -> None:
+    shell.cluster.fail_next("list", failure)
+    assert shell.run("status") == status
+    assert remedy in shell.err
+
+
+@pytest.mark.parametrize("verb", ["status", "history", "explain", "report", "completion"])
+def test_help_teaches_by_examples(
+    shell: Shell, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        shell.run(verb, "--help")
+    assert end.value.code == 0
+    assert f"kubectl rollback {verb}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+class TestCompletion:
+    @pytest.mark.parametrize(
+        ("words", "wanted"),
+        [
+            pytest.param(["st"], ["status"], id="verbs"),
+            pytest.param(["status", "tick"], [NAME], id="policies"),
+            pytest.param(["status", "-o", "js"], ["json"], id="values"),
+            pytest.param(["status", "--all"], ["--all-namespaces"], id="options"),
+            pytest.param(["completion", "f"], ["fish"], id="shells"),
+            pytest.param(["nonsense", ""], [], id="nothing"),
+        ],
+    )
+    def test_offers_what_may_follow(
+        self, shell: Shell, words: list[str], wanted: list[str]
+    ) -> None:
+        assert shell.run("__complete", *words) == 0
+        assert shell.out.splitlines() == [*wanted, ":4"]
+
+    def test_asks_the_cluster_that_is_meant(self, shell: Shell) -> None:
+        shell.run("__complete", "explain", "-n", "else", "--context=c", "")
+        assert (shell.logins[-1].namespace, shell.logins[-1].context) == ("else", "c")
+
+    def test_is_silent_where_the_cluster_is(self, shell: Shell) -> None:
+        shell.cluster.fail_next("list", FAILURES[0].values[0])
+        assert shell.run("__complete", "history", "") == 0
+        assert shell.out == ":4\n"
+
+    @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+    def test_gives_a_script_without_a_cluster(self, shell: Shell, name: str) -> None:
+        assert shell.run("completion", name) == 0
+        assert "kubectl-rollback __complete" in shell.out
+        assert shell.logins == []
