@@ -14,6 +14,8 @@ from rollback_operator.core.verdict import Thresholds
 LEAST_REQUESTS = 20
 LEAST_CEILING = 0.01
 CEILING_TIMES = 3.0
+STEADY_TIMES = 1.5
+"""However steady the control's rate was, so many times as much is no reason for suspicion."""
 MOST_CEILING = 0.9
 _START = attrgetter("start")
 
@@ -95,7 +97,7 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     worst = known.worst or ((0.0, known.worst_minute),)
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
     return tuple(
-        Ceiling(0.0 if index == 0 else seconds, plausible(max(usual, rate)))
+        Ceiling(0.0 if index == 0 else seconds, _beyond(usual, max(usual, rate)))
         for index, (seconds, rate) in enumerate(worst)
     )
 
@@ -103,6 +105,16 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
 def ceiling(control: Control, route: str | None) -> float:
     """Give the highest error rate that the control makes plausible at all."""
     return max(one.rate for one in ceilings(control, route))
+
+
+def _beyond(usual: float, worst: float) -> float:
+    """Give the rate that is three times as far from the usual one as the worst was.
+
+    Where hardly anything fails as a rule that is three times the worst. A revision that fails a
+    quarter of all, hour in, hour out, does not make three quarters plausible.
+    """
+    far = usual + CEILING_TIMES * (worst - usual)
+    return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
 
 
 def plausible(rate: float) -> float:

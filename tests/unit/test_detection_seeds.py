@@ -1,0 +1,42 @@
+"""Scenarios that were once judged wrongly, each beside its opposite.
+
+`python -m bench.detection explain LINE` shows one look by look.
+"""
+
+import pytest
+
+from bench.detection.judged import judge_world
+from bench.detection.scenario import parse
+from bench.detection.world import build
+
+TAKEN_BACK = {
+    "a third more fails, where an eighth failed all the hour": (
+        '{"seed":301234,"rps":825.298,"diurnal":0.3,"pods":3,"scrape":15.0,"base":0.01,"clump":3,'
+        '"fault":"Errors","size":0.363,"confounder":"OldRevisionToo","extent":0.124,'
+        '"since":-3700.0,"horizon":100.0}'
+    ),
+    "nearly all fails, where a quarter failed all the hour": (
+        '{"seed":301334,"rps":52.7328,"pods":2,"base":0.01,"fault":"Errors","size":0.887,'
+        '"confounder":"OldRevisionToo","extent":0.25,"since":-3700.0,"horizon":60.0}'
+    ),
+}
+LEFT_ALONE = {
+    "an eighth fails as before": (
+        '{"seed":301234,"rps":825.298,"diurnal":0.3,"pods":3,"scrape":15.0,"base":0.01,"clump":3,'
+        '"confounder":"OldRevisionToo","extent":0.124,"since":-3700.0,"horizon":100.0}'
+    ),
+    "a quarter fails as before": (
+        '{"seed":301334,"rps":52.7328,"pods":2,"base":0.01,'
+        '"confounder":"OldRevisionToo","extent":0.25,"since":-3700.0,"horizon":60.0}'
+    ),
+}
+
+
+@pytest.mark.parametrize("line", TAKEN_BACK.values(), ids=TAKEN_BACK)
+def test_a_bad_release_is_taken_back(line) -> None:
+    assert judge_world(build(parse(line))).rolled_back is not None
+
+
+@pytest.mark.parametrize("line", LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_a_release_that_is_not_to_blame_stays(line) -> None:
+    assert judge_world(build(parse(line))).rolled_back is None
