@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from rollback_operator.api.approval import Approval
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
@@ -31,6 +32,7 @@ from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.ports import (
     CounterQuery,
     Failure,
@@ -40,6 +42,7 @@ from rollback_operator.ports import (
     PodMetrics,
     SeriesQuery,
     Store,
+    Surroundings,
     TrendMetrics,
     Workloads,
 )
@@ -251,6 +254,49 @@ def lifted(deployment: Deployment) -> Deployment:
     return replace(deployment, paused=deployment.paused and not deployment.is_held, is_held=False)
 
 
+ROOMY = Cluster(
+    nodes=(
+        Node(
+            "node-1",
+            allocatable=Amounts(64, 2.0**40, 110),
+            images=frozenset({f"registry.example.com/ticket-service:v{one}" for one in (1, 2, 3)}),
+        ),
+    ),
+    usage=(),
+)
+
+
+@dataclass
+class FakeSurroundings(Failures):
+    """A cluster with room, in which everything is there; approvals are protected."""
+
+    gone: frozenset[str] = frozenset()
+    """Names of objects that are not there."""
+    room: Cluster = ROOMY
+    limits: tuple[Quota, ...] = ()
+    unprotected: str = ""
+    delays: dict[str, float] = field(default_factory=dict)
+    """Seconds by which the answer of a call is late."""
+    calls: list[str] = field(default_factory=list)
+
+    async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
+        return await self._called("is_there") or reference.name not in self.gone
+
+    async def cluster(self) -> Cluster | Failure:
+        return await self._called("cluster") or self.room
+
+    async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
+        return await self._called("quotas") or self.limits
+
+    async def approvals_unprotected(self) -> str | Failure:
+        return await self._called("approvals_unprotected") or self.unprotected
+
+    async def _called(self, name: str) -> Failure | None:
+        self.calls.append(name)
+        await asyncio.sleep(self.delays.get(name, 0))
+        return self.take(name)
+
+
 @dataclass
 class FakeStore(Failures):
     """Policies, Rollbacks and Events in memory."""
@@ -260,6 +306,12 @@ class FakeStore(Failures):
     notices: list[Notice] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     _version: int = 100
+
+    def decide(self, rollback: Rollback, approval: Approval) -> None:
+        """Let a person put a decision into a Rollback's spec."""
+        known = self.rollbacks[rollback.metadata.name]
+        spec = known.spec.model_copy(update={"approval": approval})
+        self.rollbacks[known.metadata.name] = self._stored(known.model_copy(update={"spec": spec}))
 
     def hold(self, *resources: RollbackPolicy | Rollback) -> None:
         """Put objects in as if they had been there before."""
@@ -393,10 +445,11 @@ def names(rollbacks: Iterable[Rollback]) -> list[str]:
 
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
-    _ports: tuple[Metrics, PodMetrics, TrendMetrics, Workloads, Store] = (
+    _ports: tuple[Metrics, PodMetrics, TrendMetrics, Workloads, Store, Surroundings] = (
         FakeMetrics(),
         FakePods(),
         FakeTrends(),
         FakeWorkloads(),
         FakeStore(),
+        FakeSurroundings(),
     )

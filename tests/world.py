@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
 )
 from rollback_operator.cache import Cache
+from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import CounterSeries, Workload
 from rollback_operator.execution import Executor
@@ -38,6 +39,7 @@ from tests.fakes import (
     FakeMetrics,
     FakePods,
     FakeStore,
+    FakeSurroundings,
     FakeWorkloads,
     Journal,
 )
@@ -65,6 +67,7 @@ class World:
     def __post_init__(self) -> None:
         self.workloads = FakeWorkloads(calls=self.journal, workload=make_workload())
         self.store = FakeStore(calls=self.journal)
+        self.surroundings = FakeSurroundings()
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
         if self.policy is not None:
@@ -84,13 +87,20 @@ class World:
             workloads=self.workloads,
             store=self.store,
             observer=Observer(metrics, lambda: self.now().timestamp(), pods=self.pods),
-            executor=Executor(self.workloads, self.store, cache.remember, self.now),
+            executor=Executor(
+                self.workloads, self.store, cache.remember, self.now, self.checker(cache)
+            ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             address=Address(OWN, lambda url, namespace: url == OWN),
             clock=self.now,
         )
         self.tell(made)
         return made
+
+    def checker(self, cache: Cache) -> Checker:
+        return Checker(
+            self.surroundings, Records(cache.policy_of, cache.rollbacks_of), self.now, seconds=0.2
+        )
 
     def tell(self, operator: Reconciler) -> None:
         """Let the watch of Deployments deliver, the rollout end, and the pods be scraped."""

@@ -59,6 +59,11 @@ class ApiServer:
         """Read an object or a list."""
         return await self._call("GET", path, query=query)
 
+    async def get_metadata(self, path: str) -> dict[str, Any] | Failure:
+        """Read an object's metadata, and nothing else of it."""
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        return await self._call("GET", path, accept=accept)
+
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
         """Create an object."""
         return await self._call(
@@ -88,16 +93,14 @@ class ApiServer:
         return await self._call("DELETE", path, body=body)
 
     async def _call(
-        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: dict[str, str] | None = None,
+        accept: str = "application/json",
     ) -> dict[str, Any] | Failure:
-        found = await self._answer(method, path, body, query)
-        self._measure(method, found.kind if isinstance(found, Failure) else "OK")
-        return found
-
-    async def _answer(
-        self, method: str, path: str, body: Any, query: dict[str, str] | None
-    ) -> dict[str, Any] | Failure:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = JSON_PATCH if method == "PATCH" else "application/json"
         request = await self._api.param_serialize(
@@ -108,26 +111,29 @@ class ApiServer:
             body=body,
             auth_settings=["BearerToken"],
         )
+        found = await self._answer(f"{method} {path}", request)
+        self._measure(method, found.kind if isinstance(found, Failure) else "OK")
+        return found
+
+    async def _answer(self, call: str, request: Any) -> dict[str, Any] | Failure:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
                 answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {_words(error)}")
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: {_words(error)}")
         except ApiException as error:  # raised by some versions instead of an answer
-            return failure_of(
-                f"{method} {path}", int(error.status or 0), str(error.body or ""), None
-            )
+            return failure_of(call, int(error.status or 0), str(error.body or ""), None)
         if answer.status >= _ERROR:
             retry = answer.headers.get("Retry-After")
             body_text = content.decode(errors="replace")
-            return failure_of(f"{method} {path}", answer.status, body_text, retry)
+            return failure_of(call, answer.status, body_text, retry)
         try:
             found = json.loads(content)
         except ValueError:
-            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: the answer is not JSON")
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is not JSON")
         if not isinstance(found, dict):
-            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: the answer is no object")
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")
         return found
 
 

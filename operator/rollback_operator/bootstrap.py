@@ -9,11 +9,13 @@ from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.store import ApiStore
+from rollback_operator.adapters.surroundings import ApiSurroundings
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
+from rollback_operator.checking import Checker, Records
 from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
 from rollback_operator.observation import Observer
@@ -68,12 +70,13 @@ async def build(settings: Settings) -> Parts:
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
+    checker = Checker(ApiSurroundings(api), Records(cache.policy_of, cache.rollbacks_of), utc_now)
     reconciler = Reconciler(
         cache=cache,
         workloads=workloads,
         store=store,
         observer=Observer(metrics, clock, PrometheusTrends(metrics), pods=pods),
-        executor=Executor(workloads, store, cache.remember, utc_now),
+        executor=Executor(workloads, store, cache.remember, utc_now, checker),
         holder=Holder(workloads, store, cache.renew, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
         clock=utc_now,

@@ -113,6 +113,11 @@ class Cache:
         keys = self._undoing.get(deployment_uid, set())
         return [self.rollbacks[key] for key in sorted(keys) if key[0] == namespace]
 
+    def policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
+        """Find the policy that a Rollback belongs to; None: it is gone, or cannot be read."""
+        found = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))
+        return found if isinstance(found, RollbackPolicy) else None
+
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
         """Give the policies that watch a Deployment, oldest first."""
         keys = self._watching.get((namespace, deployment), set())

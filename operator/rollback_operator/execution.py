@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
@@ -21,7 +22,9 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StoredStrategy,
 )
-from rollback_operator.core import notices, progress
+from rollback_operator.checking import Checker
+from rollback_operator.core import approval, notices, progress
+from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.watch import Watch
@@ -31,8 +34,6 @@ _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 MOST_ATTEMPTS = 5
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
-
-_OBSERVED = End(Outcome.OBSERVED, Reason.RECORDED_ONLY, "mode Observe: nothing was done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Executor:
     store: Store
     remember: Callable[[Rollback], None]
     clock: Callable[[], datetime]
+    checker: Checker
     rests: dict[str, datetime] = field(default_factory=dict)
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
     own writes and of the rollout would else use all attempts up within a second."""
@@ -90,20 +92,61 @@ class Executor:
         if workload is None or workload.deployment.uid != rollback.spec.target_ref.uid:
             gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, "the Deployment is gone")
             return await self._conclude(rollback, gone)
-        if rollback.spec.mode is Mode.OBSERVE:
-            return await self.end(rollback, _OBSERVED)
-        if not rollback.status.steps:
-            # Before the first step is stored: who finds none stored cannot know it was told.
-            await self.store.post(rollback, notices.started(rollback))
         seen = _Seen(workload, watch, workload.deployment)
+        if not rollback.status.steps:
+            checked = await self._checked(rollback, seen)
+            if not isinstance(checked, _Stepped):
+                return checked
+            rollback = checked.rollback
         while (step := progress.next_step(rollback)) is not None:
-            result = await self._step(rollback, step, seen)
+            is_asked = step is StepName.AWAITING_APPROVAL
+            taken = self._await(rollback, seen) if is_asked else self._step(rollback, step, seen)
+            result = await taken
             if not isinstance(result, _Stepped):
                 return result
             rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
         return await self._conclude(
             rollback, End(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
+
+    async def _checked(self, rollback: Rollback, seen: "_Seen") -> "_Stepped | Rollback | Again":
+        """Go through the checklist; it is stored with the first step, or with the end."""
+        checklist = await self.checker.check(rollback, seen.workload, seen.watch)
+        checked = rollback.model_copy(update={"status": with_checklist(rollback.status, checklist)})
+        if rollback.spec.mode is Mode.OBSERVE:
+            return await self.end(checked, checklist.observed)
+        if checklist.consequence is Consequence.BLOCK:
+            return await self.end(checked, checklist.blocked)
+        if checklist.consequence is Consequence.PROCEED:
+            return _Stepped(checked, seen.deployment)
+        status = approval.asked(rollback, checklist, self.clock())
+        written = await self._told(rollback, status)
+        if isinstance(written, Failure):
+            return _again(rollback, written)
+        return _Stepped(written, seen.deployment)
+
+    async def _await(self, rollback: Rollback, seen: "_Seen") -> "_Stepped | Rollback | Again":
+        """Look whether a person has decided, and whether one still needs to."""
+        looked = await self.checker.look(rollback, seen.workload, seen.watch)
+        found, status = approval.take(rollback, looked)
+        if isinstance(found, End):
+            changed = rollback.model_copy(update={"status": status})
+            return await self._conclude(changed, found)
+        written = await self._told(rollback, status)
+        if isinstance(written, Failure):
+            return _again(rollback, written)
+        if isinstance(found, Done):
+            return _Stepped(written, seen.deployment)
+        return Again(written, approval.next_look(written, looked.now))
+
+    async def _told(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+        """Store what is known of an approval, if it is new, and tell it before."""
+        if status == rollback.status:
+            return rollback
+        notice = approval.notice(status, rollback.status)
+        if notice is not None:
+            await self.store.post(rollback, notice)
+        return await self._write(rollback, status)
 
     async def _step(
         self, rollback: Rollback, step: StepName, seen: "_Seen"
@@ -152,8 +195,11 @@ class Executor:
         """Store that a step begins; for the express undo, first of all, what it will change."""
         if progress.step_status(rollback, step) is not None:
             return rollback
+        if not progress.has_acted(rollback):
+            # Before the first step is stored: who finds none stored cannot know it was told.
+            await self.store.post(rollback, notices.started(rollback))
         strategy = None
-        if step is StepName.UNDO and rollback.spec.pace is Pace.EXPRESS:
+        if step is StepName.UNDO and (rollback.status.pace or rollback.spec.pace) is Pace.EXPRESS:
             strategy = StoredStrategy(
                 max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
             )
@@ -220,6 +266,7 @@ class Executor:
         if isinstance(written, Failure):
             return written
         self.rests.pop(written.metadata.uid, None)
+        self.checker.forget(written)
         _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
         return await self.release(written)
 

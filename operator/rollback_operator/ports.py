@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Control, Deployment, Missing, Page, Reading, Workload
 from rollback_operator.core.notices import Notice
+from rollback_operator.core.surroundings import Cluster, Quota, Reference
 
 RETRY_SECONDS = 2.0
 CONFLICT_SECONDS = 0.2
@@ -176,6 +177,22 @@ class Workloads(Protocol):
 
     async def resume(self, namespace: str, name: str) -> Deployment | Failure:
         """Lift our own pause, and nobody else's; gives the Deployment as it is then."""
+
+
+class Surroundings(Protocol):
+    """What a target needs around it; looked at before an act, and never changed."""
+
+    async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
+        """Look whether an object exists, and at nothing that is in it."""
+
+    async def cluster(self) -> Cluster | Failure:
+        """Read the nodes, and what runs on them as far as that is quickly read."""
+
+    async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
+        """Read what the quotas of a namespace leave."""
+
+    async def approvals_unprotected(self) -> str | Failure:
+        """Say why anybody could approve in another's name; empty: admission forbids it."""
 
 
 class Store(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import Deployment, Owner, Page, Pod, ReplicaSet, Template
+from rollback_operator.templates import commit_of, references_of, requests_of
 
 POD_HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
@@ -63,6 +64,7 @@ def template_of(template: Mapping[str, Any]) -> Template:
         images=tuple(str(one.get("image", "")) for one in containers),
         containers=tuple(str(one.get("name", "")) for one in containers),
         memory_limit=_memory_limit(containers),
+        commit=commit_of(metadata),
     )
 
 
@@ -162,6 +164,8 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
         created=_seconds(metadata.get("creationTimestamp")) or 0.0,
         replicas=int(spec.get("replicas") or 0),
         facts=tuple(sorted(_facts(spec.get("template") or {}))),
+        references=references_of(spec.get("template") or {}),
+        requests=requests_of((spec.get("template") or {}).get("spec") or {}),
     )
 
 

@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.core import holds, lapses, notices, plan, schedule, status
+from rollback_operator.core import holds, lapses, notices, plan, progress, schedule, status
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
@@ -295,7 +295,7 @@ class Reconciler:
                 waits.append(RETRY_SECONDS)
                 continue
             workload = None if isinstance(found, Failure) else found
-            if (one.status.steps and _is_named(one)) or workload is None:
+            if (progress.has_acted(one) and _is_named(one)) or workload is None:
                 done = await self.executor.carry_on(one, workload, None)
             else:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)

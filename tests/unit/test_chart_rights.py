@@ -23,6 +23,15 @@ RIGHTS = {
     ("", "pods"): {"list"},
     ("autoscaling", "horizontalpodautoscalers"): {"list"},
     ("", "events"): {"create"},
+    ("", "configmaps"): {"get"},
+    ("", "persistentvolumeclaims"): {"get"},
+    ("", "serviceaccounts"): {"get"},
+    ("", "resourcequotas"): {"list"},
+}
+CLUSTER_RIGHTS = {
+    ("", "nodes"): {"list"},
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): {"get"},
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): {"get"},
 }
 LEASE_RIGHTS = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 
@@ -60,7 +69,7 @@ def test_rights_of_the_whole_cluster_are_exactly_those_used() -> None:
     objects = render(URL)
     (binding,) = of_kind(objects, "ClusterRoleBinding")
 
-    assert rights(granted(objects, binding)) == RIGHTS
+    assert rights(granted(objects, binding)) == RIGHTS | CLUSTER_RIGHTS
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "guard-rollback-operator", "namespace": "operators"}
     ]
@@ -160,7 +169,7 @@ def test_secrets_are_read_only_where_they_are_listed() -> None:
     }
     assert {each["subjects"][0]["namespace"] for each in bindings} == {"operators"}
     (binding,) = of_kind(objects, "ClusterRoleBinding")
-    assert rights(granted(objects, binding)) == RIGHTS
+    assert rights(granted(objects, binding)) == RIGHTS | CLUSTER_RIGHTS
 
 
 def test_a_namespace_listed_twice_is_refused() -> None:

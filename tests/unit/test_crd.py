@@ -10,6 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from rollback_operator.api.approval import Approval
+from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult
 from rollback_operator.api.crd import (
     NotStructuralError,
     custom_resource_definition,
@@ -24,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,
     Outcome,
+    Pace,
     Remedy,
     Resource,
     Rollback,
@@ -191,11 +194,20 @@ def filled_rollback() -> Rollback:
         step=StepName.VERIFY,
         steps=steps,
         strategy=StoredStrategy(max_surge="25%", max_unavailable="25%"),
+        checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
+        pace=Pace.NORMAL,
+        plan_digest="0123456789abcdef",
+        approval_deadline_time=at(3600),
         outcome=Outcome.VERIFIED,
         finished_time=at(60),
     )
     trigger = make_trigger_record(first_bad_time=at(5), deadline_time=at(65), blame_odds="9331 : 1")
-    return make_rollback(status=status, trigger=trigger, to_revision=make_ref("v1"))
+    approval = Approval(
+        decision="Approve", by="jane", reason="seen", plan_digest="0123456789abcdef"
+    )
+    return make_rollback(
+        status=status, trigger=trigger, to_revision=make_ref("v1"), approval=approval
+    )
 
 
 def filled_policy() -> RollbackPolicy:

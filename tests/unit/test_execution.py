@@ -17,17 +17,19 @@ from rollback_operator.api.v1alpha1 import (
     Remedy,
     RemedyType,
     Rollback,
+    RollbackPolicy,
     RollbackStatus,
     StepName,
     StoredStrategy,
     VerificationSpec,
 )
+from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Workload
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
-from tests.builders import at, make_rollback, make_step, make_workload
+from tests.builders import at, make_policy, make_rollback, make_step, make_workload
 from tests.fakes import (
     CONFLICT,
     GONE,
@@ -35,6 +37,7 @@ from tests.fakes import (
     REFUSAL,
     Crash,
     FakeStore,
+    FakeSurroundings,
     FakeWorkloads,
     Journal,
 )
@@ -57,11 +60,13 @@ class World:
 
     rollback: Rollback = field(default_factory=patient)
     seconds: float = 20.0
+    policy: RollbackPolicy = field(default_factory=make_policy)
 
     def __post_init__(self) -> None:
         self.journal = Journal()
         self.workloads = FakeWorkloads(calls=self.journal)
         self.store = FakeStore(calls=self.journal)
+        self.surroundings = FakeSurroundings()
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -70,7 +75,9 @@ class World:
         def remember(_: Rollback) -> None:
             """The store is the only memory that these tests look at."""
 
-        return Executor(self.workloads, self.store, remember, self.now)
+        records = Records(lambda _: self.policy, lambda _, __: [])
+        checker = Checker(self.surroundings, records, self.now, seconds=0.2)
+        return Executor(self.workloads, self.store, remember, self.now, checker)
 
     def now(self) -> datetime:
         return at(self.seconds)

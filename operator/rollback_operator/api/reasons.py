@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     HEALTHY = "Healthy"
     ROLLOUT_HELD = "RolloutHeld"
     COMPLETE = "Complete"
+    APPROVED = "Approved"
 
 
 class Reason(StrEnum):
@@ -126,6 +127,20 @@ class Reason(StrEnum):
     STILL_FAILING = "StillFailing"
     RECORDED_ONLY = "RecordedOnly"
 
+    # Why the checklist stops a rollback.
+    TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
+    REFERENCE_GONE = "ReferenceGone"
+    CHECKLIST_BLOCKED = "ChecklistBlocked"
+
+    # Approved: a person has decided, or is still asked, and why a decision does not count.
+    APPROVAL_NEEDED = "ApprovalNeeded"
+    APPROVAL_UNPROTECTED = "ApprovalUnprotected"
+    PLAN_CHANGED = "PlanChanged"
+    APPROVED_BY_PERSON = "ApprovedByPerson"
+    REJECTED_BY_PERSON = "RejectedByPerson"
+    APPROVAL_TIMED_OUT = "ApprovalTimedOut"
+    NOT_NEEDED_ANY_MORE = "NotNeededAnyMore"
+
 
 class EventReason(StrEnum):
     """Reasons of the Kubernetes Events that the operator posts on transitions."""
@@ -138,6 +153,10 @@ class EventReason(StrEnum):
     ROLLBACK_FINISHED = "RollbackFinished"
     ROLLBACK_OBSERVED = "RollbackObserved"
     ROLLBACK_REFUSED = "RollbackRefused"
+    ROLLBACK_BLOCKED = "RollbackBlocked"
+    APPROVAL_NEEDED = "ApprovalNeeded"
+    APPROVAL_REFUSED = "ApprovalRefused"
+    ROLLBACK_APPROVED = "RollbackApproved"
     INVESTIGATION_NEEDED = "InvestigationNeeded"
     FIX_FORWARD_ADVISED = "FixForwardAdvised"
     ROLLOUT_HELD = "RolloutHeld"

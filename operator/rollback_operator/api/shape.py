@@ -28,6 +28,11 @@ def cel(rule: str, message: str, field_path: str | None = None) -> Any:
     return found | ({"fieldPath": field_path} if field_path else {})
 
 
+def keyed_by(key: str) -> dict[str, Any]:
+    """Say that a list has one item for each value of a field, by which they are merged."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
 class Model(BaseModel):
     """A group of fields: camelCase in the API, immutable here."""
 

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from rollback_operator.api.approval import Approval, ApprovalSpec
+from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
 from rollback_operator.api.shape import (
     Decimal,
     LabelName,
@@ -27,6 +29,7 @@ from rollback_operator.api.shape import (
 )
 from rollback_operator.api.shape import Model as _Model
 from rollback_operator.api.shape import cel as _cel
+from rollback_operator.api.shape import keyed_by as _keyed_by
 
 GROUP = "rollback.tickettoken.io"
 VERSION = "v1alpha1"
@@ -203,11 +206,14 @@ class Outcome(StrEnum):
     UNKNOWN = "Unknown"
     ABANDONED = "Abandoned"
     FAILED = "Failed"
+    BLOCKED = "Blocked"
+    REJECTED = "Rejected"
 
 
 class StepName(StrEnum):
     """The steps of a rollback, in the order in which they may follow each other."""
 
+    AWAITING_APPROVAL = "AwaitingApproval"
     UNDO = "Undo"
     PIN_IMAGE = "PinImage"
     SCALE = "Scale"
@@ -716,6 +722,8 @@ class SafetySpec(_Model):
     pods stay alive to compare with; it goes on when the suspicion has faded."""
     max_pause_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     """How long a rollout may be held on suspicion, in all, for one release."""
+    require_verified: bool = False
+    """True: a person is asked before an undo to a revision that is not recorded as Good."""
 
 
 class StageSpec(_Model):
@@ -797,6 +805,13 @@ class RollbackPolicySpec(_Model):
     """The first that applies to the severity is taken. Default: an undo to the newest good one."""
     verification: VerificationSpec = VerificationSpec()
     safety: SafetySpec = SafetySpec()
+    checklist: Annotated[
+        list[CheckRule],
+        Field(max_length=len(CheckName), json_schema_extra=_keyed_by("name")),
+    ] = []
+    """Items of the checklist before an act that are to be taken more strictly than by default."""
+    approval: ApprovalSpec = ApprovalSpec()
+    """How long a person is waited for where one is asked."""
     stage: StageSpec = StageSpec()
     pod_metrics: PodMetricsSpec = PodMetricsSpec()
 
@@ -966,16 +981,30 @@ class PolicyRef(_Model):
     uid: Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class RollbackSpec(_Model):
-    """The stored intent. It never changes."""
+def _unchangeable(schema: dict[str, Any]) -> None:
+    """Let a Rollback's spec change in nothing but its approval, which is given once for a plan."""
+    same = [
+        f"has(self.{name}) == has(oldSelf.{name})"
+        f" && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+        for name in sorted(set(schema["properties"]) - {"approval"})
+    ]
+    schema["x-kubernetes-validations"] = [
+        _cel(
+            " && ".join(f"({one})" for one in same),
+            "a Rollback's spec is its stored intent: nothing but approval may change",
+        ),
+        _cel(
+            "!has(oldSelf.approval) || has(self.approval) && (self.approval == oldSelf.approval"
+            " || self.approval.planDigest != oldSelf.approval.planDigest)",
+            "a plan is approved or rejected once",
+        ),
+    ]
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                _cel("self == oldSelf", "a Rollback's spec is its stored intent and never changes")
-            ]
-        }
-    )
+
+class RollbackSpec(_Model):
+    """The stored intent. Nothing but its approval ever changes."""
+
+    model_config = ConfigDict(json_schema_extra=_unchangeable)
 
     policy_ref: PolicyRef
     target_ref: RollbackTarget
@@ -987,7 +1016,11 @@ class RollbackSpec(_Model):
     to_revision: RevisionRef | None = None
     """Absent for Scale and PinImage, which go to no recorded revision."""
     verification: VerificationSpec = VerificationSpec()
+    approval_policy: ApprovalSpec = ApprovalSpec()
+    """The policy's `approval` at the time of the decision."""
     trigger: Trigger
+    approval: Approval | None = None
+    """A person's decision, where one is asked for."""
 
 
 class StepStatus(_Model):
@@ -1033,6 +1066,16 @@ class RollbackStatus(_Model):
             },
         ),
     ] = []
+    checklist: Annotated[
+        list[CheckItem], Field(max_length=len(CheckName), json_schema_extra=_keyed_by("name"))
+    ] = []
+    """What was looked at before the act, and how it was found."""
+    pace: Pace | None = None
+    """The pace that there is room for."""
+    plan_digest: Annotated[str, Field(max_length=64)] = ""
+    """Of what a person is asked to approve; a decision names it."""
+    approval_deadline_time: AwareDatetime | None = None
+    """Until when a decision is waited for."""
     strategy: StoredStrategy | None = None
     outcome: Outcome | None = None
     finished_time: AwareDatetime | None = None
@@ -1106,6 +1149,12 @@ class Rollback(Resource):
         {"name": "To", "type": "integer", "jsonPath": ".spec.toRevision.number"},
         {"name": "Step", "type": "string", "jsonPath": ".status.step"},
         {"name": "Outcome", "type": "string", "jsonPath": ".status.outcome"},
+        {
+            "name": "Checklist",
+            "type": "string",
+            "priority": 1,
+            "jsonPath": ".status.checklist[?(@.consequence!='Proceed')].message",
+        },
         {"name": "Why", "type": "string", "priority": 1, "jsonPath": ".spec.trigger.message"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.surroundings import Amounts, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Template:
     containers: tuple[str, ...] = ()
     memory_limit: float | None = None
     """Bytes that a pod may use; None where a container has no limit."""
+    commit: str = ""
+    """What `org.opencontainers.image.revision` says, if the template carries it."""
 
     def image_of(self, container: str | None) -> str | None:
         """Give the image that a container is to run; None: there is no such container."""
@@ -103,6 +106,10 @@ class ReplicaSet:
     replicas: int = 0
     facts: tuple[tuple[str, str], ...] = ()
     """What its template says, path by path; `#` and a digest where the value may be a secret."""
+    references: tuple[Reference, ...] = ()
+    """What its pods need to be there."""
+    requests: Amounts = field(default_factory=Amounts)
+    """What a node has to have free for one of its pods."""
 
 
 @dataclass(frozen=True, slots=True)

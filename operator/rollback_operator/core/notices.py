@@ -91,6 +91,8 @@ def finished(rollback: Rollback) -> Notice:
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     outcome = rollback.status.outcome
     said = f"{outcome}: {done.message if done else ''}"
+    if outcome is Outcome.BLOCKED:
+        return Notice(EventReason.ROLLBACK_BLOCKED, said, True)
     if outcome is Outcome.OBSERVED:
         return Notice(EventReason.ROLLBACK_OBSERVED, said, True)
     return Notice(EventReason.ROLLBACK_FINISHED, said, outcome is not Outcome.VERIFIED)

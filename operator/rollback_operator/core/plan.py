@@ -95,6 +95,7 @@ def make_plan(
         from_revision=_from(case.workload),
         to_revision=_ref(way, case.ledger) if isinstance(way, ReplicaSet) else None,
         verification=case.policy.spec.verification,
+        approval_policy=case.policy.spec.approval,
         trigger=trigger,
     )
 
@@ -247,6 +248,9 @@ _GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
 )
 
 
+_NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+
+
 def _own(case: Case) -> list[Rollback]:
     mode = case.policy.spec.mode
     return [
@@ -254,7 +258,7 @@ def _own(case: Case) -> list[Rollback]:
         for one in case.rollbacks
         if one.spec.policy_ref.uid == case.policy.metadata.uid
         and one.spec.mode is mode
-        and one.status.outcome is not Outcome.ABANDONED
+        and one.status.outcome not in _NOTHING_DONE
     ]
 
 

@@ -70,8 +70,16 @@ Next = Act | Done | Wait | End
 
 def next_step(rollback: Rollback) -> StepName | None:
     """Find the step that is open or due; None: all are done."""
+    asked = step_status(rollback, StepName.AWAITING_APPROVAL)
+    if asked is not None and asked.finished_time is None:
+        return StepName.AWAITING_APPROVAL
     finished = {one.name for one in rollback.status.steps if one.finished_time is not None}
     return next((one for one in steps_of(rollback.spec) if one not in finished), None)
+
+
+def has_acted(rollback: Rollback) -> bool:
+    """Tell whether more has begun than to ask a person."""
+    return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
 
 
 def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
@@ -90,7 +98,7 @@ def look(rollback: Rollback, step: StepName, deployment: Deployment, now: dateti
             return _look_rollout(rollback, deployment, now)
         case StepName.RESTORE_STRATEGY:
             return _look_strategy(rollback, deployment)
-        case StepName.VERIFY:
+        case StepName.VERIFY | StepName.AWAITING_APPROVAL:
             return Wait()
 
 

@@ -19,6 +19,13 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+# Before an act it is looked whether what the pods name is there; only metadata is asked for.
+- apiGroups: [""]
+  resources: [configmaps, persistentvolumeclaims, serviceaccounts]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list]

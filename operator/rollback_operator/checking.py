@@ -1,0 +1,137 @@
+"""Collects what the checklist looks at: all at once, within one time limit, before an act.
+
+What has not been read by then is not waited for: the item says so, and why. An undo that is urgent
+must not wait for a side question.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from rollback_operator.api.approval import Approval
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
+from rollback_operator.core import approval, checklist
+from rollback_operator.core.approval import Looked
+from rollback_operator.core.checklist import Checklist
+from rollback_operator.core.checks import Facts
+from rollback_operator.core.model import Missing, Workload
+from rollback_operator.core.plan import is_active
+from rollback_operator.core.watch import Watch
+from rollback_operator.ports import Failure, Surroundings
+
+LIMIT_SECONDS = 2.0
+"""For all reads of a checklist together."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is known of our own resources."""
+
+    policy_of: Callable[[Rollback], RollbackPolicy | None]
+    rollbacks_of: Callable[[str, str], Sequence[Rollback]]
+    """Of a Deployment: namespace, uid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    checklist: Checklist
+    time: datetime
+    approval: Approval | None
+
+
+@dataclass
+class Checker:
+    """Goes through the checklist, and through it again while a person is asked."""
+
+    surroundings: Surroundings
+    records: Records
+    clock: Callable[[], datetime]
+    seconds: float = LIMIT_SECONDS
+    kept: dict[str, _Kept] = field(default_factory=dict)
+    """The newest checklist of each Rollback that a person is asked about, by uid."""
+
+    async def check(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Checklist:
+        """Collect the facts and make the checklist."""
+        facts = await self._facts(rollback, workload, watch)
+        made = checklist.make(facts)
+        self.kept = {rollback.metadata.uid: _Kept(made, self.clock(), rollback.spec.approval)} | {
+            uid: one for uid, one in self.kept.items() if uid != rollback.metadata.uid
+        }
+        return made
+
+    async def look(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
+        """See what is known now of a rollback that a person is asked about."""
+        known, now = self.kept.get(rollback.metadata.uid), self.clock()
+        if (
+            known is None
+            or known.approval != rollback.spec.approval
+            or (now - known.time).total_seconds() >= approval.LOOK_SECONDS
+        ):
+            made = await self.check(rollback, workload, watch)
+        else:
+            made = known.checklist
+        unprotected = ""
+        if rollback.spec.approval is not None:
+            unprotected = await self._unprotected()
+        return Looked(made, workload.deployment, unprotected, self.clock())
+
+    def forget(self, rollback: Rollback) -> None:
+        """Drop what is kept of a Rollback that is over."""
+        self.kept.pop(rollback.metadata.uid, None)
+
+    async def _unprotected(self) -> str:
+        (found,) = await _within([self.surroundings.approvals_unprotected()], self.seconds)
+        return found.message if isinstance(found, Missing) else found
+
+    async def _facts(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Facts:
+        policy = self.records.policy_of(rollback)
+        namespace, uid = rollback.metadata.namespace, rollback.spec.target_ref.uid
+        others = [
+            one
+            for one in self.records.rollbacks_of(namespace, uid)
+            if is_active(one) and one.metadata.uid != rollback.metadata.uid
+        ]
+        facts = Facts(rollback, workload, self.clock(), policy, others, watch)
+        wanted = facts.target.references if facts.target else ()
+        around = self.surroundings
+        (cluster,), (quotas,), there = await asyncio.gather(
+            _within([around.cluster()], self.seconds),
+            _within([around.quotas(namespace)], self.seconds),
+            _within([around.is_there(namespace, one) for one in wanted], self.seconds),
+        )
+        return Facts(
+            rollback,
+            workload,
+            facts.now,
+            policy,
+            others,
+            watch,
+            references=dict(zip(wanted, there, strict=True)),
+            cluster=cluster,
+            quotas=quotas,
+        )
+
+
+async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> list[T | Missing]:
+    """Read all side by side; what is not there in time is missing."""
+    if not reads:
+        return []
+    tasks = [asyncio.ensure_future(one) for one in reads]
+    await asyncio.wait(tasks, timeout=seconds)
+    late = Missing(Reason.READ_FAILED, f"it was not read within {seconds:g} s")
+    unread = [task for task in tasks if not task.done()]
+    for task in unread:
+        task.cancel()
+    await asyncio.gather(*unread, return_exceptions=True)
+    return [late if task in unread else _value(task.result()) for task in tasks]
+
+
+def _value(found: T | Failure) -> T | Missing:
+    if isinstance(found, Failure):
+        return Missing(Reason.READ_FAILED, found.message)
+    return found

@@ -1,0 +1,204 @@
+"""Awaiting approval: whether a person has decided, whether it counts, and what follows at the end.
+
+Pure. A decision counts for the plan that it names and no other, and only where an admission policy
+sees to it that nobody decides in another's name.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalTimeout
+from rollback_operator.api.checklist import Consequence
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Outcome,
+    Rollback,
+    RollbackStatus,
+    StepName,
+)
+from rollback_operator.core import conditions, progress
+from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
+from rollback_operator.core.model import Deployment
+from rollback_operator.core.notices import Notice
+from rollback_operator.core.progress import Done, End, Wait
+
+POLICY_NAME = "rollback-operator-approvals"
+"""Of the ValidatingAdmissionPolicy, and of its binding."""
+
+LOOK_SECONDS = 10.0
+"""How often the checklist is gone through anew while a person is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is known when it is asked whether a plan is approved."""
+
+    checklist: Checklist
+    deployment: Deployment
+    unprotected: str
+    """Why decisions do not count here; empty: they do."""
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What follows, and how it is put on record."""
+
+    next: Done | Wait | End
+    approved: Condition
+
+
+def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, RollbackStatus]:
+    """Look at an open question, and give what follows with how it is put on record."""
+    answer = look(rollback, looked)
+    found = looked.checklist, answer.approved
+    status = looked_again(rollback, rollback.status, found, looked.now)
+    if isinstance(answer.next, Done):
+        step, said = StepName.AWAITING_APPROVAL, answer.next.message
+        status = progress.finished(status, step, said, looked.now)
+    return answer.next, status
+
+
+def look(rollback: Rollback, looked: Looked) -> Answer:
+    """Look whether a person has decided, whether it still has to be asked, whether time is up."""
+    end = _over(rollback, looked)
+    if end is not None:
+        return _answer(end, False, end.reason, end.message)
+    given = rollback.spec.approval
+    refused = _refused(rollback, looked)
+    if given is not None and refused is None:
+        return _decided(given)
+    if looked.checklist.consequence is Consequence.PROCEED:
+        said = "what was asked about is in order by now"
+        return _answer(Done(said), True, Reason.NOT_NEEDED_ANY_MORE, said)
+    if _is_over(rollback, looked.now):
+        return _timed_out(rollback)
+    if refused is not None:
+        return Answer(Wait(), refused)
+    return Answer(Wait(), needed(looked.checklist))
+
+
+def _over(rollback: Rollback, looked: Looked) -> End | None:
+    """See whether there is anything left to decide."""
+    if looked.deployment.template.digest != rollback.spec.from_revision.digest:
+        return progress.moved(rollback)
+    if looked.checklist.consequence is Consequence.BLOCK:
+        return looked.checklist.blocked
+    return None
+
+
+def _is_over(rollback: Rollback, now: datetime) -> bool:
+    deadline = rollback.status.approval_deadline_time
+    return deadline is not None and now >= deadline
+
+
+def _timed_out(rollback: Rollback) -> Answer:
+    policy = rollback.spec.approval_policy
+    deadline = rollback.status.approval_deadline_time
+    said = f"nobody has decided by {deadline:%Y-%m-%d %H:%M:%S} UTC"
+    reason = Reason.APPROVAL_TIMED_OUT
+    if policy.on_timeout is ApprovalTimeout.PROCEED:
+        return _answer(Done(f"{said}; onTimeout is Proceed"), True, reason, said)
+    return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
+
+
+def _decided(given: Approval) -> Answer:
+    said = f"by {given.by}" + (f": {given.reason}" if given.reason else "")
+    if given.decision is ApprovalDecision.APPROVE:
+        said = f"approved {said}"
+        return _answer(Done(said), True, Reason.APPROVED_BY_PERSON, said)
+    said = f"rejected {said}"
+    reason = Reason.REJECTED_BY_PERSON
+    return _answer(End(Outcome.REJECTED, reason, said), False, reason, said)
+
+
+def _refused(rollback: Rollback, looked: Looked) -> Condition | None:
+    """Say why a decision that is there does not count."""
+    given, kind = rollback.spec.approval, ConditionType.APPROVED
+    if given is None:
+        return None
+    if looked.unprotected:
+        said = f"the decision in the name of {given.by} does not count: {looked.unprotected}"
+        return conditions.condition(kind, False, Reason.APPROVAL_UNPROTECTED, said)
+    digest = plan_digest(rollback, looked.checklist)
+    if given.plan_digest != digest:
+        said = (
+            f"the decision of {given.by} is on plan {given.plan_digest}, the plan is {digest} now: "
+            "decide on that"
+        )
+        return conditions.condition(kind, False, Reason.PLAN_CHANGED, said)
+    return None
+
+
+def needed(checklist: Checklist) -> Condition:
+    """Say what a person is asked about."""
+    said = told(checklist.of(Consequence.REQUIRE_APPROVAL))
+    return conditions.condition(ConditionType.APPROVED, None, Reason.APPROVAL_NEEDED, said)
+
+
+def _answer(following: Done | End, status: bool, reason: Reason, message: str) -> Answer:
+    return Answer(following, conditions.condition(ConditionType.APPROVED, status, reason, message))
+
+
+def next_look(rollback: Rollback, now: datetime) -> float:
+    """Give the seconds until the next look: the list is gone through anew, or time is up."""
+    deadline = rollback.status.approval_deadline_time
+    left = (deadline - now).total_seconds() if deadline is not None else LOOK_SECONDS
+    return max(0.05, min(LOOK_SECONDS, left))
+
+
+# -- on record -------------------------------------------------------------------------------------
+
+
+def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackStatus:
+    """Store that a person is asked: about what, until when."""
+    seconds = rollback.spec.approval_policy.timeout_seconds
+    begun = progress.begun(
+        with_checklist(rollback.status, checklist), StepName.AWAITING_APPROVAL, None, now
+    )
+    deadline = rollback.status.approval_deadline_time or now + timedelta(seconds=seconds)
+    timed = begun.model_copy(update={"approval_deadline_time": deadline})
+    return looked_again(rollback, timed, (checklist, needed(checklist)), now)
+
+
+def looked_again(
+    rollback: Rollback,
+    status: RollbackStatus,
+    found: tuple[Checklist, Condition],
+    now: datetime,
+) -> RollbackStatus:
+    """Store what another look has changed; equal to what is stored if it has changed nothing."""
+    checklist, approved = found
+    known = {one.name: one for one in status.checklist}
+    # Figures in messages tick; what they say is stored anew only with what it leads to.
+    is_same = all(
+        one.name in known
+        and (known[one.name].result, known[one.name].consequence) == (one.result, one.consequence)
+        for one in checklist.items
+    )
+    digest = plan_digest(rollback, checklist)
+    if not is_same or digest != status.plan_digest:
+        status = with_checklist(status, checklist)
+    return status.model_copy(
+        update={
+            "plan_digest": digest,
+            "conditions": conditions.upsert(status.conditions, [approved], 1, now),
+        }
+    )
+
+
+def notice(status: RollbackStatus, before: RollbackStatus) -> Notice | None:
+    """Tell of a decision, of one that does not count, of a question: each once."""
+    new, old = (conditions.find(one.conditions, ConditionType.APPROVED) for one in (status, before))
+    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+        return None
+    match new.reason:
+        case Reason.APPROVAL_NEEDED:
+            said = f"{new.message}. Until {status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
+            return Notice(EventReason.APPROVAL_NEEDED, f"{said}, plan {status.plan_digest}", True)
+        case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:
+            return Notice(EventReason.APPROVAL_REFUSED, f"{new.reason}: {new.message}", True)
+        case _ if new.status == "True":
+            return Notice(EventReason.ROLLBACK_APPROVED, f"{new.reason}: {new.message}")
+    return None

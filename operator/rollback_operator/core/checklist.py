@@ -1,0 +1,131 @@
+"""The checklist before an act: all items in their order, what they lead to, and at which pace.
+
+Pure. The worst consequence of any item is that of the list; a policy may take a warning more
+strictly than the item does, and nothing more mildly.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    Pace,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+)
+from rollback_operator.core import checks
+from rollback_operator.core.checks import Facts
+from rollback_operator.core.progress import End
+from rollback_operator.core.surroundings import Cluster
+
+_ITEMS: tuple[Callable[[Facts], CheckItem], ...] = (
+    checks.bad_revision,
+    checks.known_good,
+    checks.template,
+    checks.images,
+    checks.references,
+    checks.room,
+    checks.capacity,
+    checks.nobody_else,
+    checks.metrics,
+)
+_BY_SEVERITY = tuple(Consequence)
+"""From the mildest to the most severe."""
+_BLOCKED_BECAUSE = {
+    CheckName.TARGET_KNOWN_GOOD: Reason.TARGET_KNOWN_BAD,
+    CheckName.TARGET_TEMPLATE: Reason.TARGET_TEMPLATE_CHANGED,
+    CheckName.REFERENCES: Reason.REFERENCE_GONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """What was found, item by item, and what it leads to."""
+
+    items: tuple[CheckItem, ...]
+    pace: Pace
+
+    @property
+    def consequence(self) -> Consequence:
+        """The worst that any item leads to."""
+        return max((one.consequence for one in self.items), key=_BY_SEVERITY.index)
+
+    def of(self, consequence: Consequence) -> tuple[CheckItem, ...]:
+        """Choose the items that lead to this."""
+        return tuple(one for one in self.items if one.consequence is consequence)
+
+    @property
+    def blocked(self) -> End:
+        """How a rollback ends that the list stops."""
+        items = self.of(Consequence.BLOCK)
+        reason = _BLOCKED_BECAUSE.get(items[0].name, Reason.CHECKLIST_BLOCKED)
+        return End(Outcome.BLOCKED, reason, told(items))
+
+    @property
+    def observed(self) -> End:
+        """How a rollback ends that is only recorded."""
+        would = {
+            Consequence.PROCEED: "",
+            Consequence.REQUIRE_APPROVAL: "; a person would have been asked: "
+            + told(self.of(Consequence.REQUIRE_APPROVAL)),
+            Consequence.BLOCK: f"; it would have been blocked: {told(self.of(Consequence.BLOCK))}",
+        }
+        said = f"mode {Mode.OBSERVE}: nothing was done{would[self.consequence]}"
+        return End(Outcome.OBSERVED, Reason.RECORDED_ONLY, said)
+
+
+def make(facts: Facts) -> Checklist:
+    """Go through all items."""
+    items = [_tightened(item(facts), facts.policy) for item in _ITEMS]
+    found = {one.name: one for one in items}
+    is_tight = found[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
+    pace = Pace.NORMAL if is_tight else facts.rollback.spec.pace
+    return Checklist(tuple(items), pace)
+
+
+def _is_known(facts: Facts) -> bool:
+    """Tell whether room was seen to be short: not to have seen it slows nothing down."""
+    return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, Cluster)
+
+
+def _tightened(item: CheckItem, policy: RollbackPolicy | None) -> CheckItem:
+    rules = policy.spec.checklist if policy is not None else []
+    if item.result is not CheckResult.WARNED:
+        return item
+    asked = [one.on_warned for one in rules if one.name is item.name]
+    worst = max([item.consequence, *asked], key=_BY_SEVERITY.index)
+    return item.model_copy(update={"consequence": worst})
+
+
+def told(items: Sequence[CheckItem]) -> str:
+    """Say items in one line."""
+    return "; ".join(f"{one.name}: {one.message}" for one in items)
+
+
+def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
+    """Name what a person decides on: the stored intent, the object, and what they are asked about.
+
+    The object's uid is in it, so that nobody can approve what is not there yet.
+    """
+    asked = checklist.of(Consequence.REQUIRE_APPROVAL)
+    plan = rollback.spec.model_dump(mode="json", exclude={"approval"}, exclude_none=True)
+    # Figures of a warning tick: what is asked about is the warning, not the figure.
+    about = [(one.name, one.result, one.message if _is_firm(one) else "") for one in asked]
+    parts = [rollback.metadata.uid, plan, about]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_firm(item: CheckItem) -> bool:
+    return item.result is CheckResult.FAILED
+
+
+def with_checklist(status: RollbackStatus, checklist: Checklist) -> RollbackStatus:
+    """Put a checklist on record."""
+    return status.model_copy(update={"checklist": list(checklist.items), "pace": checklist.pace})

@@ -1,0 +1,279 @@
+"""The items of the checklist, each from facts: what was looked at, how it was found, and why.
+
+Pure. An item that could not be looked at is Warned and says why: before an undo that is urgent,
+silence of a side question stops nothing. What an item leads to is a rule of its own, here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+
+from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Pace,
+    RemedyType,
+    Rollback,
+    RollbackPolicy,
+)
+from rollback_operator.core.model import Deployment, Missing, ReplicaSet, Workload
+from rollback_operator.core.progress import has_acted
+from rollback_operator.core.surroundings import Cluster, Quota, Reference, quota_left
+from rollback_operator.core.watch import Watch
+
+FRESH_SECONDS = 60.0
+"""A sample older than this does not show how a service does now."""
+MOST_NAMED = 5
+_FULL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was seen just before the act."""
+
+    rollback: Rollback
+    workload: Workload
+    now: datetime
+    policy: RollbackPolicy | None = None
+    """None: it is gone."""
+    others: Sequence[Rollback] = ()
+    """Other rollbacks of the same Deployment that have not ended."""
+    watch: Watch | None = None
+    references: Mapping[Reference, bool | Missing] = field(default_factory=dict)
+    """Whether what the target's pods name is there."""
+    cluster: Cluster | Missing | None = None
+    quotas: Sequence[Quota] | Missing = ()
+
+    @property
+    def deployment(self) -> Deployment:
+        """The Deployment as it was read."""
+        return self.workload.deployment
+
+    @property
+    def target(self) -> ReplicaSet | None:
+        """The ReplicaSet that is gone back to, whatever its template is by now."""
+        wanted = self.rollback.spec.to_revision
+        uid = wanted.replica_set_uid if wanted else None
+        return next((one for one in self.workload.replica_sets if one.uid == uid), None)
+
+    @property
+    def template(self) -> ReplicaSet | None:
+        """The ReplicaSet whose pods there will be more of: the target's, or the running one."""
+        return self.target if self.rollback.spec.to_revision else self.workload.current
+
+
+def bad_revision(facts: Facts) -> CheckItem:
+    """Name what is taken away: revision, images, and the commit if the template says it."""
+    bad = facts.rollback.spec.from_revision
+    commit = facts.deployment.template.commit
+    said = f"revision {bad.number} ({bad.template_hash}) with {', '.join(bad.images)}"
+    said += f", built from commit {commit}" if commit else ", whose template names no commit"
+    return _item(CheckName.BAD_REVISION, CheckResult.PASSED, said)
+
+
+def known_good(facts: Facts) -> CheckItem:
+    """Tell how much is known of what is gone back to."""
+    name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
+    if target is None:
+        return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
+    said = f"revision {target.number} with {', '.join(target.images)} is recorded as"
+    if target.health is Health.GOOD:
+        return _item(name, CheckResult.PASSED, f"{said} Good")
+    if target.health is Health.BAD:
+        return _item(name, CheckResult.FAILED, f"{said} Bad", Consequence.BLOCK)
+    policy = facts.policy
+    is_asked = policy is not None and policy.spec.safety.require_verified
+    return _item(
+        name,
+        CheckResult.WARNED,
+        f"{said} {target.health}: it was never seen to be good under this policy",
+        Consequence.REQUIRE_APPROVAL if is_asked else Consequence.PROCEED,
+    )
+
+
+def template(facts: Facts) -> CheckItem:
+    """See that the target can still be gone back to, as it was when that was decided."""
+    name, wanted, found = CheckName.TARGET_TEMPLATE, facts.rollback.spec.to_revision, facts.target
+    if wanted is None:
+        return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
+    if found is None:
+        said = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} is gone"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    if found.template.digest != wanted.digest:
+        said = f"the template of ReplicaSet {found.name} is not the one of the decision any more"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    said = f"ReplicaSet {found.name} is there, its template unchanged"
+    return _item(name, CheckResult.PASSED, said)
+
+
+def images(facts: Facts) -> CheckItem:
+    """See whether a node of this cluster has the images: then they need not be pulled."""
+    name, remedy = CheckName.IMAGES, facts.rollback.spec.remedy
+    target = facts.rollback.spec.to_revision
+    wanted = list(target.images) if target else [remedy.image] if remedy.image else []
+    if not wanted:
+        return _item(name, CheckResult.SKIPPED, _NO_TARGET[remedy.type])
+    cluster = facts.cluster
+    if not isinstance(cluster, Cluster):
+        return _item(
+            name, CheckResult.WARNED, f"it was not seen whether nodes have them: {_why(cluster)}"
+        )
+    counts = {image: cluster.nodes_with(image) for image in wanted}
+    said = ", ".join(f"{image} on {count}" for image, count in counts.items())
+    said += f" of {len(cluster.nodes)} nodes" + ("" if cluster.is_whole else " that were read")
+    if all(counts.values()):
+        return _item(name, CheckResult.PASSED, said)
+    return _item(name, CheckResult.WARNED, f"{said}: what no node has must be pulled")
+
+
+def references(facts: Facts) -> CheckItem:
+    """See that everything is there that the target's pods name."""
+    name = CheckName.REFERENCES
+    if not facts.references:
+        return _item(name, CheckResult.PASSED, "its template names nothing beside its images")
+    there, gone, unread = [], [], []
+    for reference, found in sorted(facts.references.items()):
+        if isinstance(found, Missing):
+            unread.append(f"{reference} ({found.message})")
+        elif found:
+            there.append(str(reference))
+        else:
+            gone.append(reference)
+    needed = [str(one) for one in gone if not one.is_optional]
+    if needed:
+        said = f"gone: {_listed(needed)}; pods would not start without"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    if unread:
+        return _item(name, CheckResult.WARNED, f"not seen: {_listed(unread)}")
+    if gone:
+        said = f"gone, and optional: {_listed([str(one) for one in gone])}"
+        return _item(name, CheckResult.WARNED, said)
+    return _item(name, CheckResult.PASSED, f"there: {_listed(there)}")
+
+
+def room(facts: Facts) -> CheckItem:
+    """See whether quotas and nodes take the pods that are started beside the running ones."""
+    name, one = CheckName.ROOM, facts.template
+    wanted = _pods_more(facts)
+    if not wanted or one is None:
+        return _item(name, CheckResult.SKIPPED, "no pods are started beside the running ones")
+    quotas, cluster = facts.quotas, facts.cluster
+    if isinstance(quotas, Missing):
+        return _item(name, CheckResult.WARNED, f"quotas were not seen: {quotas.message}")
+    if not isinstance(cluster, Cluster):
+        return _item(name, CheckResult.WARNED, f"nodes were not seen: {_why(cluster)}")
+    left, by = quota_left(quotas, one.requests)
+    if left is not None and left < wanted:
+        said = f"{wanted} pods more are wanted, quota {by} leaves room for {left}"
+        return _item(name, CheckResult.WARNED, said)
+    fits = cluster.room_for(one.requests)
+    if fits is None:
+        said = f"{wanted} pods more are wanted, {len(cluster.usable)} nodes take pods; the cluster"
+        return _item(name, CheckResult.PASSED, f"{said} is too large to add up what is free")
+    said = f"{wanted} pods more are wanted, nodes have room for {fits}"
+    return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, said)
+
+
+def _pods_more(facts: Facts) -> int:
+    """Count the pods that the act starts before others end."""
+    spec, deployment = facts.rollback.spec, facts.deployment
+    if spec.remedy.replicas is not None:
+        return max(0, spec.remedy.replicas - deployment.replicas)
+    if deployment.strategy != "RollingUpdate":
+        return 0
+    if spec.pace is Pace.EXPRESS:
+        return deployment.replicas
+    return math.ceil(_share(deployment.max_surge, deployment.replicas))
+
+
+def capacity(facts: Facts) -> CheckItem:
+    """Tell how many pods stay available while the rollback goes on."""
+    name, deployment = CheckName.CAPACITY, facts.deployment
+    if facts.rollback.spec.remedy.replicas is not None:
+        return _item(name, CheckResult.PASSED, "pods are added, none is taken away")
+    if deployment.strategy != "RollingUpdate":
+        said = f"strategy {deployment.strategy}: all pods end before the good ones start"
+        return _item(name, CheckResult.WARNED, said)
+    least = floor_of(deployment)
+    said = f"at least {least} of {deployment.replicas} replicas are kept, {deployment.available}"
+    result = CheckResult.PASSED if least or not deployment.replicas else CheckResult.WARNED
+    return _item(name, result, f"{said} are available now")
+
+
+def floor_of(deployment: Deployment) -> int:
+    """Give the number of pods that a rolling update keeps available."""
+    surge = math.ceil(_share(deployment.max_surge, deployment.replicas))
+    unavailable = math.floor(_share(deployment.max_unavailable, deployment.replicas))
+    if not surge and not unavailable:
+        unavailable = 1  # as the Deployment controller does, or it could not go on
+    return max(0, deployment.replicas - unavailable)
+
+
+def _share(bound: str, replicas: int) -> Fraction:
+    percent = bound.removesuffix("%")
+    if not percent.isdecimal():
+        return Fraction(0)
+    return Fraction(int(percent) * replicas, _FULL if bound.endswith("%") else replicas or 1)
+
+
+def nobody_else(facts: Facts) -> CheckItem:
+    """See that nobody else has the Deployment in hand."""
+    name, deployment = CheckName.NOBODY_ELSE_STEERS, facts.deployment
+    owner, spec = deployment.owner, facts.rollback.spec
+    if owner is not None:
+        said = f"{owner.kind} steers this Deployment ({owner.evidence}): {owner.remedy}"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    if deployment.paused and not deployment.is_held:
+        said = "somebody has paused the Deployment: resume it, or no pod of it is replaced"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    begun = [one.metadata.name for one in facts.others if has_acted(one)]
+    if begun:
+        said = f"Rollback {begun[0]} of the same Deployment has begun and not ended"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    if spec.remedy.type is RemedyType.SCALE and facts.workload.autoscaler:
+        said = f"HorizontalPodAutoscaler {facts.workload.autoscaler} sets the replicas"
+        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    said = "no GitOps owner, no pause and no other rollback was found"
+    return _item(name, CheckResult.PASSED, said)
+
+
+def metrics(facts: Facts) -> CheckItem:
+    """See whether it can be seen afterwards that the rollback has helped."""
+    name, watch = CheckName.METRICS_FRESH, facts.watch
+    if watch is None:
+        return _item(name, CheckResult.WARNED, "the release is not under watch at this moment")
+    if watch.missing is not None:
+        return _item(name, CheckResult.WARNED, watch.missing.message)
+    newest = watch.evidence.newest
+    if newest is None:
+        return _item(name, CheckResult.WARNED, "no sample of the release has been read")
+    age = max(0.0, facts.now.timestamp() + watch.skew - newest)
+    result = CheckResult.PASSED if age <= FRESH_SECONDS else CheckResult.WARNED
+    return _item(name, result, f"the newest sample is {age:.0f} s old")
+
+
+_NO_TARGET = {
+    RemedyType.UNDO: "the undo names no revision",
+    RemedyType.PIN_IMAGE: "an image is pinned: no recorded revision is gone back to",
+    RemedyType.SCALE: "replicas are added: no revision is gone back to",
+}
+
+
+def _item(
+    name: CheckName,
+    result: CheckResult,
+    message: str,
+    consequence: Consequence = Consequence.PROCEED,
+) -> CheckItem:
+    return CheckItem(name=name, result=result, consequence=consequence, message=message[:1024])
+
+
+def _why(missing: Missing | None) -> str:
+    return missing.message if missing is not None else "nobody looked"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,133 @@
+"""What a target needs around it: objects that its pods name, nodes with their images, quotas."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """An object of its namespace that a pod template names."""
+
+    kind: str
+    """ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim."""
+    name: str
+    is_optional: bool = False
+    """Pods start without it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What pods ask for, or a node or a quota has."""
+
+    cpu: float = 0.0
+    """Cores."""
+    memory: float = 0.0
+    """Bytes."""
+    pods: float = 1.0
+
+    def __sub__(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.cpu - other.cpu, self.memory - other.memory, self.pods - other.pods)
+
+    def fits(self, one: "Amounts") -> int:
+        """Count how many of `one` fit in."""
+        shares = [self.pods / max(one.pods, 1.0)]
+        shares += [self.cpu / one.cpu] if one.cpu > 0 else []
+        shares += [self.memory / one.memory] if one.memory > 0 else []
+        return max(0, int(min(shares) + 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node: what it can take and which images it has."""
+
+    name: str
+    is_usable: bool = True
+    """Ready, and pods may be scheduled on it."""
+    allocatable: Amounts = field(default_factory=lambda: Amounts(pods=110))
+    images: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one pod takes of its node."""
+
+    node: str
+    amounts: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A ResourceQuota of the namespace: what it leaves of each resource that it limits."""
+
+    name: str
+    left: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The nodes, and what runs on them as far as it was read."""
+
+    nodes: tuple[Node, ...]
+    usage: tuple[Usage, ...] | None
+    """None: there are too many pods to add up within the time of a check."""
+    is_whole: bool = True
+    """False: there are more nodes than were read."""
+
+    def room_for(self, one: Amounts) -> int | None:
+        """Count how many pods more the nodes take, taints and affinities aside; None: not known."""
+        if self.usage is None or not self.is_whole:
+            return None
+        taken: dict[str, Amounts] = {}
+        for used in self.usage:
+            known = taken.get(used.node, Amounts(pods=0))
+            taken[used.node] = Amounts(
+                known.cpu + used.amounts.cpu,
+                known.memory + used.amounts.memory,
+                known.pods + used.amounts.pods,
+            )
+        free = (node.allocatable - taken.get(node.name, Amounts(pods=0)) for node in self.usable)
+        return sum(node.fits(one) for node in free)
+
+    @property
+    def usable(self) -> tuple[Node, ...]:
+        """The nodes that take pods."""
+        return tuple(node for node in self.nodes if node.is_usable)
+
+    def nodes_with(self, image: str) -> int:
+        """Count the nodes that have an image."""
+        wanted = full_name(image)
+        return sum(wanted in node.images for node in self.nodes)
+
+
+def full_name(image: str) -> str:
+    """Give an image's reference as nodes list it: with registry, and with a tag or digest."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        image = f"docker.io/library/{image}"
+    elif not ({".", ":"} & set(first) or first == "localhost"):
+        image = f"docker.io/{image}"
+    has_tag = ":" in image.rpartition("/")[2] or "@" in image
+    return image if has_tag else f"{image}:latest"
+
+
+def quota_left(quotas: Iterable[Quota], one: Amounts) -> tuple[int | None, str]:
+    """Count how many pods the quotas leave room for, and by which; None: none limits them."""
+    least: int | None = None
+    name = ""
+    for quota in quotas:
+        for resource, amount in (
+            ("pods", one.pods),
+            ("requests.cpu", one.cpu),
+            ("cpu", one.cpu),
+            ("requests.memory", one.memory),
+            ("memory", one.memory),
+        ):
+            if resource not in quota.left or amount <= 0:
+                continue
+            count = max(0, int(quota.left[resource] / amount + 1e-9))
+            if least is None or count < least:
+                least, name = count, f"{quota.name} ({resource})"
+    return least, name

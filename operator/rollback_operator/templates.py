@@ -1,0 +1,109 @@
+"""What a pod template, as a dictionary, asks of its surroundings. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rollback_operator.core.surroundings import Amounts, Reference
+
+COMMIT = "org.opencontainers.image.revision"
+_QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
+_UNITS = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "": 1.0,
+    **{unit: 1e3**power for power, unit in enumerate("kMGTPE", 1)},
+    **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)},
+}
+
+
+def quantity(value: Any) -> float:
+    """Read a quantity of Kubernetes; what cannot be read counts as nothing."""
+    found = _QUANTITY.fullmatch(str(value or "0"))
+    return float(found[1]) * _UNITS[found[2] or ""] if found else 0.0
+
+
+def commit_of(metadata: Mapping[str, Any]) -> str:
+    """Find the commit that a template's images were built from, if the template says it."""
+    places = (metadata.get("annotations") or {}, metadata.get("labels") or {})
+    return next((str(one[COMMIT])[:64] for one in places if one.get(COMMIT)), "")
+
+
+def requests_of(spec: Mapping[str, Any]) -> Amounts:
+    """Add up what a pod asks for, as the scheduler does: of init containers the largest counts."""
+    running = [_asked(one) for one in spec.get("containers") or []]
+    init = spec.get("initContainers") or []
+    running += [_asked(one) for one in init if one.get("restartPolicy") == "Always"]
+    starting = [_asked(one) for one in init if one.get("restartPolicy") != "Always"]
+    overhead = spec.get("overhead") or {}
+    cpu, memory = (
+        max([sum(one[at] for one in running), *(one[at] for one in starting)])
+        + quantity(overhead.get(name))
+        for at, name in enumerate(("cpu", "memory"))
+    )
+    return Amounts(cpu, memory)
+
+
+def _asked(container: Mapping[str, Any]) -> tuple[float, float]:
+    resources = container.get("resources") or {}
+    # A container that has a limit and no request asks for its limit.
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return quantity(asked.get("cpu")), quantity(asked.get("memory"))
+
+
+def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
+    """List the objects that a template's pods need, those that they can do without marked so."""
+    spec = template.get("spec") or {}
+    found: dict[tuple[str, str], bool] = {}
+    for kind, name, is_optional in _named(spec):
+        if name:
+            found[kind, name] = found.get((kind, name), True) and is_optional
+    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in found.items()))
+
+
+def _named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    account = spec.get("serviceAccountName") or ""
+    if account != "default":
+        yield "ServiceAccount", account, False
+    for one in spec.get("imagePullSecrets") or []:
+        yield "Secret", str(one.get("name") or ""), True  # the kubelet goes on without
+    for kind in ("initContainers", "containers"):
+        for container in spec.get(kind) or []:
+            yield from _of_environment(container)
+    for volume in spec.get("volumes") or []:
+        yield from _of_volume(volume)
+
+
+def _of_environment(container: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    sources: Iterable[Any] = [
+        *(container.get("envFrom") or []),
+        *((one.get("valueFrom") or {}) for one in container.get("env") or []),
+    ]
+    for source in sources:
+        for field, kind in (
+            ("configMapRef", "ConfigMap"),
+            ("configMapKeyRef", "ConfigMap"),
+            ("secretRef", "Secret"),
+            ("secretKeyRef", "Secret"),
+        ):
+            one = source.get(field)
+            if one:
+                yield kind, str(one.get("name") or ""), bool(one.get("optional"))
+
+
+def _of_volume(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    projected = (volume.get("projected") or {}).get("sources") or []
+    for source in (volume, *projected):
+        for field, kind, name in (
+            ("configMap", "ConfigMap", "name"),
+            ("secret", "Secret", "secretName" if source is volume else "name"),
+        ):
+            one = source.get(field)
+            if one:
+                yield kind, str(one.get(name) or ""), bool(one.get("optional"))
+    claim = volume.get("persistentVolumeClaim")
+    if claim:
+        yield "PersistentVolumeClaim", str(claim.get("claimName") or ""), False
+    secret = ((volume.get("csi") or {}).get("nodePublishSecretRef")) or {}
+    yield "Secret", str(secret.get("name") or ""), False

@@ -1,0 +1,356 @@
+"""The checklist before the act, and a person who is asked: what is stored, told and done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.approval import (
+    Approval,
+    ApprovalDecision,
+    ApprovalSpec,
+    ApprovalTimeout,
+)
+from rollback_operator.api.checklist import CheckName, CheckResult, Consequence
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Mode,
+    Outcome,
+    Pace,
+    Rollback,
+    SafetySpec,
+    StepName,
+    VerificationSpec,
+)
+from rollback_operator.core.conditions import find
+from rollback_operator.core.surroundings import Amounts, Quota, Reference
+from tests.builders import make_policy, make_ref, make_replica_set, make_rollback, make_workload
+from tests.fakes import CONFLICT, OUTAGE, REFUSAL, Crash
+from tests.unit.test_execution import World, why
+
+STRICT = make_policy(safety=SafetySpec(require_verified=True))
+SECRET = Reference("Secret", "key")
+
+
+def asking(**changes: Any) -> World:
+    """A rollback to a revision that is only assumed to be good, under a policy that asks then."""
+    rollback = make_rollback(
+        **{
+            "to_revision": make_ref("v1", health=Health.ASSUMED),
+            "verification": VerificationSpec(timeout_seconds=10),
+        }
+        | changes
+    )
+    return World(rollback, policy=STRICT)
+
+
+def needing(reference: Reference = SECRET, **changes: Any) -> World:
+    world = World(make_rollback(verification=VerificationSpec(timeout_seconds=10), **changes))
+    sets = (make_replica_set("v2"), make_replica_set("v1", references=(reference,)))
+    world.workloads.workload = make_workload(replica_sets=sets)
+    return world
+
+
+def decision(world: World, **changes: Any) -> Approval:
+    fields = {
+        "decision": ApprovalDecision.APPROVE,
+        "by": "jane@example.com",
+        "reason": "seen",
+        "plan_digest": world.stored.status.plan_digest,
+    }
+    return Approval(**(fields | changes))
+
+
+async def decided(world: World, **changes: Any) -> Rollback | object:
+    await world.carry_on()
+    world.store.decide(world.stored, decision(world, **changes))
+    return await world.carry_on()
+
+
+def approved(world: World) -> tuple[str, str]:
+    found = find(world.stored.status.conditions, ConditionType.APPROVED)
+    assert found is not None
+    return found.status, found.reason
+
+
+def item(world: World, name: CheckName) -> tuple[CheckResult, str]:
+    found = next(one for one in world.stored.status.checklist if one.name is name)
+    return found.result, found.message
+
+
+# -- the checklist ---------------------------------------------------------------------------------
+
+
+async def test_the_checklist_is_stored_with_the_first_step_before_the_act() -> None:
+    world = World()
+    world.store.fail_next("write_rollback", CONFLICT)
+
+    await world.carry_on()
+    assert "undo" not in world.journal
+    await world.carry_on()
+
+    assert len(world.stored.status.checklist) == len(CheckName) - 1
+    assert item(world, CheckName.TARGET_KNOWN_GOOD)[0] is CheckResult.PASSED
+    assert world.journal.count("undo") == 1
+
+
+async def test_a_rollback_whose_target_cannot_start_is_blocked_and_told() -> None:
+    world = needing()
+    world.surroundings.gone = frozenset({"key"})
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.BLOCKED
+    assert why(done) == Reason.REFERENCE_GONE
+    assert world.workloads.writes == ["write_rollback", "post", "release_rollback"]
+    assert world.store.told() == ["RollbackBlocked"]
+    assert item(world, CheckName.REFERENCES)[0] is CheckResult.FAILED
+
+
+async def test_what_is_optional_or_there_blocks_nothing() -> None:
+    world = needing(replace(SECRET, is_optional=True))
+    world.surroundings.gone = frozenset({"key"})
+
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    assert item(world, CheckName.REFERENCES)[0] is CheckResult.WARNED
+
+
+@pytest.mark.parametrize("call", ["cluster", "quotas", "is_there"])
+async def test_what_does_not_answer_in_time_is_a_warning(call: str) -> None:
+    world = needing()
+    world.surroundings.delays = {call: 60.0}
+
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    name = {"is_there": CheckName.REFERENCES}.get(call, CheckName.ROOM)
+    result, said = item(world, name)
+    assert result is CheckResult.WARNED
+    assert "was not read within 0.2 s" in said
+
+
+@pytest.mark.parametrize("call", ["cluster", "quotas", "is_there"])
+async def test_what_may_not_be_read_is_a_warning_with_the_reason(call: str) -> None:
+    world = needing()
+    world.surroundings.fail_next(call, REFUSAL)
+
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    name = {"is_there": CheckName.REFERENCES}.get(call, CheckName.ROOM)
+    assert "forbidden" in item(world, name)[1]
+
+
+async def test_an_express_undo_without_room_goes_at_the_deployments_own_pace() -> None:
+    world = needing(pace=Pace.EXPRESS)
+    sets = (make_replica_set("v2"), make_replica_set("v1", requests=Amounts(1.0, 0)))
+    world.workloads.workload = make_workload(replica_sets=sets)
+    world.surroundings.limits = (Quota("all", {"cpu": 3.5}),)
+
+    await world.carry_on()
+
+    assert world.stored.status.pace is Pace.NORMAL
+    assert world.workloads.surges == [None]
+    assert world.stored.status.strategy is None
+
+
+async def test_mode_observe_stores_what_the_checklist_would_have_said() -> None:
+    world = needing(mode=Mode.OBSERVE)
+    world.surroundings.gone = frozenset({"key"})
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.OBSERVED
+    assert item(world, CheckName.REFERENCES)[0] is CheckResult.FAILED
+
+
+# -- a person is asked -----------------------------------------------------------------------------
+
+
+async def test_a_question_is_told_once_and_waits_with_nothing_done() -> None:
+    world = asking()
+
+    for _ in range(3):
+        await world.carry_on()
+        world.seconds += 10
+
+    status = world.stored.status
+    assert status.step is StepName.AWAITING_APPROVAL
+    assert status.plan_digest
+    assert status.approval_deadline_time is not None
+    assert world.store.told() == ["ApprovalNeeded"]
+    assert world.writes == ["write_rollback"]
+    assert approved(world) == ("Unknown", "ApprovalNeeded")
+
+
+async def test_an_approval_lets_it_go_on() -> None:
+    world = asking()
+
+    await decided(world)
+
+    assert world.journal.count("undo") == 1
+    assert approved(world) == ("True", "ApprovedByPerson")
+    step = world.stored.status.steps[0]
+    assert step.name is StepName.AWAITING_APPROVAL
+    assert step.message == "approved by jane@example.com: seen"
+    assert world.store.told() == ["ApprovalNeeded", "RollbackApproved", "RollbackStarted"]
+
+
+async def test_a_rejection_ends_it() -> None:
+    world = asking()
+
+    done = await decided(world, decision=ApprovalDecision.REJECT, reason="it is the database")
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.REJECTED
+    assert why(done) == Reason.REJECTED_BY_PERSON
+    assert "undo" not in world.journal
+
+
+async def test_a_decision_on_another_plan_does_not_count() -> None:
+    world = asking()
+
+    await decided(world, plan_digest="another")
+    await world.carry_on()
+
+    assert "undo" not in world.journal
+    assert approved(world) == ("False", "PlanChanged")
+    assert world.store.told() == ["ApprovalNeeded", "ApprovalRefused"]
+
+    world.store.decide(world.stored, decision(world))
+    await world.carry_on()
+    assert world.journal.count("undo") == 1
+
+
+async def test_a_plan_of_another_object_has_another_digest() -> None:
+    digests = set()
+    for name in ("one", "two"):
+        world = asking()
+        kept = world.stored.metadata.model_copy(update={"uid": name})
+        world.store.rollbacks[world.stored.metadata.name] = world.stored.model_copy(
+            update={"metadata": kept}
+        )
+        await world.carry_on()
+        digests.add(world.stored.status.plan_digest)
+
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("kind", list(ApprovalDecision))
+async def test_where_anybody_could_decide_for_another_nobody_does(kind: ApprovalDecision) -> None:
+    world = asking()
+    world.surroundings.unprotected = "the admission policy is not installed"
+
+    await decided(world, decision=kind)
+
+    assert "undo" not in world.journal
+    assert world.stored.status.outcome is None
+    assert approved(world) == ("False", "ApprovalUnprotected")
+
+
+async def test_whether_decisions_are_protected_is_asked_until_it_is_known() -> None:
+    world = asking()
+    world.surroundings.fail_next("approvals_unprotected", OUTAGE)
+
+    await decided(world)
+    assert "undo" not in world.journal
+
+    await world.carry_on()
+    assert world.journal.count("undo") == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "outcome", "undos"),
+    [(ApprovalTimeout.ABANDON, Outcome.ABANDONED, 0), (ApprovalTimeout.PROCEED, None, 1)],
+)
+async def test_what_follows_at_the_deadline(
+    then: ApprovalTimeout, outcome: Outcome | None, undos: int
+) -> None:
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=60, on_timeout=then))
+
+    for _ in range(8):
+        await world.carry_on()
+        assert world.journal.count("undo") == (undos if world.seconds >= 80 else 0)
+        if world.stored.status.outcome is not None or (undos and world.seconds >= 80):
+            break
+        world.seconds += 10
+
+    assert world.stored.status.outcome is outcome
+    assert approved(world)[1] == "ApprovalTimedOut"
+
+
+async def test_what_is_found_gone_while_a_person_is_asked_blocks_it() -> None:
+    world = asking()
+    await world.carry_on()
+    world.seconds += 10
+    world.workloads.workload = make_workload(older=())
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.BLOCKED
+    assert item(world, CheckName.TARGET_TEMPLATE)[0] is CheckResult.FAILED
+
+
+async def test_a_newer_release_ends_the_question() -> None:
+    world = asking()
+    await world.carry_on()
+    world.workloads.workload = make_workload("v3", ("v2", "v1"))
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.ABANDONED
+    assert why(done) == Reason.TARGET_MOVED
+
+
+async def test_a_question_that_answers_itself_is_dropped() -> None:
+    world = asking()
+    await world.carry_on()
+    world.policy = make_policy()
+    world.executor = world.operator()
+
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    assert approved(world) == ("True", "NotNeededAnyMore")
+
+
+async def test_a_crash_at_any_call_of_an_approved_rollback_costs_nothing() -> None:
+    whole = asking()
+    await decided(whole)
+    await whole.last()
+    for number in range(len(whole.journal)):
+        world = asking()
+        world.journal.crash_at = number
+        for _ in range(200):
+            try:
+                done = await world.carry_on()
+            except Crash:
+                world.executor = world.operator()
+                continue
+            if isinstance(done, Rollback):
+                break
+            if world.stored.spec.approval is None and world.stored.status.plan_digest:
+                world.store.decide(world.stored, decision(world))
+            else:
+                world.seconds += done.seconds
+
+        assert world.stored.status.outcome is Outcome.UNKNOWN
+        assert world.journal.count("undo") == 1
+        assert {"ApprovalNeeded", "RollbackApproved", "RollbackFinished"} <= set(world.store.told())
+
+
+def test_consequences_are_ordered_from_the_mildest() -> None:
+    assert list(Consequence) == [
+        Consequence.PROCEED,
+        Consequence.REQUIRE_APPROVAL,
+        Consequence.BLOCK,
+    ]
