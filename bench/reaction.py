@@ -19,22 +19,21 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab import images, session
+from bench.node import ROOT, Results, enter, prepared
+from lab import session
 from lab.loadgen import Failure, Load
-from lab.tickets import TicketService, install_operator, wait_for
+from lab.tickets import TicketService, wait_for
 
-ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "bench" / "results" / "reaction.json"
 RACE = ROOT / "bench" / "results" / "race.json"
 PODS = {"everyMilliseconds": 500}
@@ -49,6 +48,8 @@ BETWEEN_SECONDS = 5
 HEALTHY_SECONDS = 20
 OUTCOME_SECONDS = 180
 BAD = ("v1.3.0", "v1.3.1")
+Keep = Callable[[str, dict[str, Any]], None]
+"""Takes in a run of a version."""
 SAFETY = {"cooldownSeconds": 0, "maxRollbacksPerDay": 100, "goodAfterSeconds": 20}
 
 
@@ -79,37 +80,40 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.inside is None:
-        return _outside(argv)
+        return enter("bench.reaction", argv)
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(arguments.runs, arguments.rate, Path(folder), arguments.source)
-        found = _measure(plan, *map(Path, arguments.inside))
-    output = arguments.output or (RACE if plan.source else OUTPUT)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    written = found
-    if plan.source:
-        known = json.loads(output.read_text()) if output.exists() else {}
-        written = {**known, plan.source: found}
-    output.write_text(json.dumps(written, indent=1) + "\n")
+        output = arguments.output or (RACE if plan.source else OUTPUT)
+        if not plan.source:
+            output.unlink(missing_ok=True)
+        results = Results(output)
+        found = _measure(plan, prepared(*map(Path, arguments.inside)), results)
     print(json.dumps(found["summary"], indent=1))
     return 0
 
 
-def _outside(argv: Sequence[str]) -> int:
-    """Build what a node cannot build, then measure inside one."""
-    archives = [str(images.build(name)) for name in ("rollback-operator", "ticket-service")]
-    inside = [sys.executable, "-m", "bench.reaction", *argv, "--inside", *archives]
-    return subprocess.call([sys.executable, "-m", "lab", "run", "node", "--", *inside], cwd=ROOT)
-
-
-def _measure(plan: Plan, operator: Path, service: Path) -> dict[str, Any]:
-    lab = session.current()
-    lab.import_image(service)
-    install_operator(lab, operator)
+def _measure(plan: Plan, lab: session.Session, results: Results) -> dict[str, Any]:
+    name = plan.source or "default"
     began = datetime.now(UTC)
+    runs: dict[str, list[dict[str, Any]]] = {}
+
+    def keep(version: str, found: dict[str, Any]) -> None:
+        known = runs.setdefault(version, [])
+        known.append(found)
+        print(f"{version} {len(known)}/{plan.runs}: {found}", flush=True)
+        results.change(name, lambda _: _told(plan, began, runs))
+
     with ThreadPoolExecutor(3) as lanes:
-        lines = [lanes.submit(_bad_releases, lab, plan, version) for version in BAD]
-        lines.append(lanes.submit(_good_releases, lab, plan))
-        runs = {name: found for line in lines for name, found in line.result().items()}
+        lines = [lanes.submit(_bad_releases, lab, plan, version, keep) for version in BAD]
+        lines.append(lanes.submit(_good_releases, lab, plan, keep))
+        for line in lines:
+            line.result()
+    return results.part(name)
+
+
+def _told(
+    plan: Plan, began: datetime, runs: Mapping[str, Sequence[dict[str, Any]]]
+) -> dict[str, Any]:
     return {
         "command": f"python -m bench.reaction --runs {plan.runs} --rate {plan.rate:g}"
         + (f" --source {plan.source}" if plan.source else ""),
@@ -118,23 +122,18 @@ def _measure(plan: Plan, operator: Path, service: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "scrapeSeconds": SCRAPE_SECONDS,
         "requestsPerSecond": plan.rate,
-        "summary": {name: _summary(name, found) for name, found in runs.items()},
-        "runs": runs,
+        "summary": {name: _summary(name, found) for name, found in list(runs.items())},
+        "runs": {name: list(found) for name, found in list(runs.items())},
     }
 
 
-def _bad_releases(
-    lab: session.Session, plan: Plan, version: str
-) -> dict[str, list[dict[str, Any]]]:
+def _bad_releases(lab: session.Session, plan: Plan, version: str, keep: Keep) -> None:
     tickets = _service(lab, f"reaction-{version.replace('.', '-')}", plan)
-    found: list[dict[str, Any]] = []
     with _load(tickets, plan) as load:
         time.sleep(HISTORY_SECONDS)
-        for number in range(plan.runs):
-            found.append(_bad_release(tickets, load, version))
-            print(f"{version} {number + 1}/{plan.runs}: {found[-1]}", flush=True)
+        for _ in range(plan.runs):
+            keep(version, _bad_release(tickets, load, version))
             time.sleep(BETWEEN_SECONDS)
-    return {version: found}
 
 
 def _bad_release(tickets: TicketService, load: Load, version: str) -> dict[str, Any]:
@@ -168,30 +167,40 @@ def _bad_release(tickets: TicketService, load: Load, version: str) -> dict[str, 
     }
 
 
-def _good_releases(lab: session.Session, plan: Plan) -> dict[str, list[dict[str, Any]]]:
+def _good_releases(lab: session.Session, plan: Plan, keep: Keep) -> None:
     tickets = _service(lab, "reaction-good", plan)
-    found: list[dict[str, Any]] = []
     with _load(tickets, plan) as load:
         time.sleep(HISTORY_SECONDS)
         for number in range(plan.runs):
             released = datetime.now(UTC)
-            tickets.release("v1.4.0")
+            # A release that has not been there before: one that is known to be good is never held.
+            tickets.release_with("v1.4.0", {"NUMBER": str(number)})
             tickets.wait_rolled_out()
+            rolled_out = datetime.now(UTC)
             time.sleep(HEALTHY_SECONDS)
-            found.append(
+            status = tickets.policy()["status"]
+            keep(
+                "v1.4.0",
                 {
                     "rollbacks": len(tickets.rollbacks()),
                     "image": tickets.image(),
-                    "verdict": tickets.policy()["status"]["verdict"],
+                    "verdict": status["verdict"],
+                    "rolledOutSeconds": round((rolled_out - released).total_seconds(), 1),
+                    "heldSeconds": held_seconds(status, released),
                     "failedRequests": len(_since(load.failures(), released)),
                     "load": round(os.getloadavg()[0], 1),
-                }
+                },
             )
-            print(f"v1.4.0 {number + 1}/{plan.runs}: {found[-1]}", flush=True)
-            tickets.release("v1.2.3")
-            tickets.wait_rolled_out()
             time.sleep(BETWEEN_SECONDS)
-    return {"v1.4.0": found}
+
+
+def held_seconds(status: Mapping[str, Any], released: datetime) -> float:
+    """How long a policy has held the release that went out then; 0: not at all."""
+    hold = status.get("hold") or {}
+    since, until = hold.get("pausedTime"), hold.get("releasedTime")
+    if since is None or until is None or datetime.fromisoformat(since) < released:
+        return 0.0
+    return round((datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds(), 1)
 
 
 def _since(failures: Sequence[Failure], moment: datetime) -> list[Failure]:
@@ -218,7 +227,8 @@ def _summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "failedRequestsMax": max(failed),
     }
     if name == "v1.4.0":
-        return {**common, "rollbacks": runs[-1]["rollbacks"]}
+        spreads = {key: _spread(runs, key) for key in ("rolledOutSeconds", "heldSeconds")}
+        return {**common, **spreads, "rollbacks": runs[-1]["rollbacks"]}
     intervals = [one["intervals"] for one in runs]
     return {
         **common,

@@ -70,6 +70,11 @@ class Shop:
         patch = json.dumps({"spec": {"template": template}})
         self.service.kubectl("patch", "deployment", "ticket-service", "--patch", patch)
 
+    def changes_pace(self, seconds: int) -> None:
+        """From now on a pod has to serve for so long before the rollout goes on."""
+        patch = json.dumps({"spec": {"minReadySeconds": seconds}})
+        self.service.kubectl("patch", "deployment", "ticket-service", "--patch", patch)
+
     def has_rolled_out(self) -> None:
         self.service.wait_rolled_out()
 
@@ -130,6 +135,29 @@ class Shop:
         self.runs(version)
         self.sells()
         return ended
+
+    def is_held(self, reason: str) -> datetime:
+        """The rollout is paused for this reason, with both revisions' pods; gives since when."""
+
+        def look() -> dict[str, Any] | None:
+            hold = self.service.policy().get("status", {}).get("hold") or {}
+            return hold if hold.get("reason") == reason and "pausedTime" in hold else None
+
+        hold: dict[str, Any] = wait_for(f"a hold for {reason}", DECISION_SECONDS, look)
+        return datetime.fromisoformat(hold["pausedTime"])
+
+    def is_let_go(self, reason: str) -> None:
+        """The rollout that was held goes on for this reason, and its pause was our own to lift."""
+
+        def look() -> dict[str, Any] | None:
+            told = self.condition("RolloutHeld")
+            return told if told.get("status") == "False" else None
+
+        told = wait_for("the end of the hold", OUTCOME_SECONDS, look)
+        assert told["reason"] == reason, told
+        assert not self.service.deployment()["spec"].get("paused")
+        policy = self.service.policy
+        wait_for("the finalizer to go", 30, lambda: "finalizers" not in policy()["metadata"])
 
     def runs(self, version: str) -> None:
         """The Deployment wants this version, at the pace that its manifest gives it."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from lab.session import Session
+from lab.weakness import Weakness
 from tests.e2e.conftest import MakeShop
 from tests.e2e.shop import Shop
 
 QUICKLY_STUCK = {"stuckAfterSeconds": 20}
+
+
+@pytest.fixture
+def shop_of_four(make_shop: MakeShop) -> Shop:
+    return make_shop(replicas=4)
 
 
 def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
@@ -18,6 +27,28 @@ def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
     assert ended["spec"]["severity"] == "P2"
     assert ended["spec"]["trigger"]["reason"] == "StuckRollout"
     assert shop.failures() == []
+
+
+def test_a_rollout_paused_on_suspicion_is_resumed(lab: Session, shop_of_four: Shop) -> None:
+    shop = shop_of_four
+    shop.opens("v1.2.3", rate=25, safety={"suspectOdds": 10})
+    shop.changes_pace(seconds=12)
+    purchases = Weakness(lab.database_url, shop.namespace, "purchases")
+    shop.has_served()
+    # Fewer errors than prove anything, on the new pods alone: their first purchases fail.
+    purchases.fails_first(9, application="fresh")
+
+    address = f"{lab.database_url_in_cluster}?application_name=fresh"
+    shop.service.release_with("v1.4.0", {"DATABASE_URL": address})
+
+    shop.is_held("Suspicion")
+    assert shop.condition("RolloutHeld")["status"] == "True"
+    shop.is_let_go("SuspicionFaded")
+    shop.has_rolled_out()
+    shop.is_whole()
+    assert shop.service.rollbacks() == []
+    assert shop.service.image() == "v1.4.0"
+    shop.sells()
 
 
 def test_a_release_that_is_killed_again_and_again_is_undone(make_shop: MakeShop) -> None:
