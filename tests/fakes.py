@@ -24,6 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
+    RollbackRequest,
     RollbackSpec,
     RollbackStatus,
     StoredStrategy,
@@ -303,6 +304,7 @@ class FakeStore(Failures):
 
     policies: dict[str, RollbackPolicy] = field(default_factory=dict)
     rollbacks: dict[str, Rollback] = field(default_factory=dict)
+    requests: dict[str, RollbackRequest] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     _version: int = 100
@@ -313,10 +315,12 @@ class FakeStore(Failures):
         spec = known.spec.model_copy(update={"approval": approval})
         self.rollbacks[known.metadata.name] = self._stored(known.model_copy(update={"spec": spec}))
 
-    def hold(self, *resources: RollbackPolicy | Rollback) -> None:
+    def hold(self, *resources: RollbackPolicy | Rollback | RollbackRequest) -> None:
         """Put objects in as if they had been there before."""
         for one in resources:
-            if isinstance(one, Rollback):
+            if isinstance(one, RollbackRequest):
+                self.requests[one.metadata.name] = one
+            elif isinstance(one, Rollback):
                 self.rollbacks[one.metadata.name] = one
             else:
                 self.policies[one.metadata.name] = one
@@ -355,6 +359,28 @@ class FakeStore(Failures):
         written = self._stored(known.model_copy(update={"status": status}))
         self.rollbacks[rollback.metadata.name] = written
         return written
+
+    async def answer_request(
+        self, request: RollbackRequest, status: RollbackStatus
+    ) -> Rollback | RollbackRequest | Failure:
+        failure = self._called("answer_request")
+        known = self.requests.get(request.metadata.name)
+        failure = failure or _staleness(known, request)
+        if failure is not None or known is None:
+            return failure or GONE
+        if status.plan is None:
+            written = self._stored(known.model_copy(update={"status": status}))
+            self.requests[request.metadata.name] = written
+            return written
+        del self.requests[request.metadata.name]
+        asked = {"reason": known.spec.reason, "requested_by": known.spec.requested_by}
+        planned = Rollback(
+            metadata=known.metadata.model_copy(update={"finalizers": [FINALIZER]}),
+            spec=RollbackSpec(**{**dict(status.plan), **asked}),
+            status=status,
+        )
+        self.rollbacks[request.metadata.name] = self._stored(planned)
+        return self.rollbacks[request.metadata.name]
 
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         failure = self._called("release_rollback")
@@ -407,7 +433,7 @@ class FakeStore(Failures):
             del self.policies[policy.metadata.name]
         return written
 
-    async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
+    async def post(self, regarding: Resource, notice: Notice) -> None:
         self.calls.append("post")
         self.notices.append(notice)
 

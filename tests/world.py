@@ -19,6 +19,7 @@ from rollback_operator.core.conditions import find
 from rollback_operator.core.model import CounterSeries, Workload
 from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
+from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Address, Reconciler
@@ -79,7 +80,12 @@ class World:
     def operator(self) -> Reconciler:
         """Start an operator that knows what the watches tell at its start."""
         cache = Cache()
-        for one in (*self.store.policies.values(), *self.store.rollbacks.values()):
+        store = self.store
+        for one in (
+            *store.policies.values(),
+            *store.rollbacks.values(),
+            *store.requests.values(),
+        ):
             cache.remember(one)
         metrics: Metrics = self.metrics
         made = Reconciler(
@@ -91,6 +97,7 @@ class World:
                 self.workloads, self.store, cache.remember, self.now, self.checker(cache)
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
+            desk=Desk(self.store, cache.remember, self.now),
             address=Address(OWN, lambda url, namespace: url == OWN),
             clock=self.now,
         )

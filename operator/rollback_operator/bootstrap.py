@@ -18,6 +18,7 @@ from rollback_operator.cache import Cache, Key
 from rollback_operator.checking import Checker, Records
 from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
+from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.settings import Settings
@@ -78,6 +79,7 @@ async def build(settings: Settings) -> Parts:
         observer=Observer(metrics, clock, PrometheusTrends(metrics), pods=pods),
         executor=Executor(workloads, store, cache.remember, utc_now, checker),
         holder=Holder(workloads, store, cache.renew, utc_now),
+        desk=Desk(store, cache.remember, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
         clock=utc_now,
     )

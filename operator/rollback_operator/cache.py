@@ -14,7 +14,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicySpec,
     RollbackPolicyStatus,
+    RollbackRequest,
     TargetRef,
+    rollback_of,
 )
 from rollback_operator.core.model import Deployment
 from rollback_operator.projections import deployment_of
@@ -43,6 +45,8 @@ class Cache:
 
     policies: dict[Key, RollbackPolicy | Unreadable] = field(default_factory=dict)
     rollbacks: dict[Key, Rollback] = field(default_factory=dict)
+    requests: dict[Key, RollbackRequest] = field(default_factory=dict)
+    """Rollbacks made by hand that are not planned."""
     deployments: dict[Key, Deployment] = field(default_factory=dict)
     _watching: dict[Key, set[Key]] = field(default_factory=dict)
     _undoing: dict[str, set[Key]] = field(default_factory=dict)
@@ -65,11 +69,11 @@ class Cache:
         """Take in a Rollback; one that cannot be read is not ours."""
         metadata = ObjectMeta.model_validate(raw["metadata"])
         key = metadata.namespace, metadata.name
-        known = self.rollbacks.get(key)
+        known = self.rollbacks.get(key) or self.requests.get(key)
         if known is None or not _is_newer(known.metadata, metadata):
             self.drop_rollback(key)
             with suppress(ValidationError):
-                self.remember(Rollback.model_validate(raw))
+                self.remember(rollback_of(raw))
         return key
 
     def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
@@ -88,6 +92,7 @@ class Cache:
 
     def drop_rollback(self, key: Key) -> None:
         """Forget a Rollback."""
+        self.requests.pop(key, None)
         known = self.rollbacks.pop(key, None)
         if known is not None:
             self._undoing.get(known.spec.target_ref.uid, set()).discard(key)
@@ -99,7 +104,10 @@ class Cache:
                 self.policies[written.key] = written
                 target = written.metadata.namespace, written.spec.target_ref.name
                 self._watching.setdefault(target, set()).add(written.key)
+            case RollbackRequest():
+                self.requests[written.key] = written
             case Rollback():
+                self.requests.pop(written.key, None)
                 self.rollbacks[written.key] = written
                 self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
 
@@ -117,6 +125,16 @@ class Cache:
         """Find the policy that a Rollback belongs to; None: it is gone, or cannot be read."""
         found = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))
         return found if isinstance(found, RollbackPolicy) else None
+
+    def requests_of(self, policy: Key) -> list[RollbackRequest]:
+        """Give what people ask of a policy and have no answer to, the oldest first."""
+        found = [
+            one
+            for one in self.requests.values()
+            if (one.metadata.namespace, one.spec.policy_ref.name) == policy
+            and one.status.outcome is None
+        ]
+        return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
 
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
         """Give the policies that watch a Deployment, oldest first."""

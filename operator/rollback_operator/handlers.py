@@ -66,7 +66,8 @@ def register(
         if event["type"] == DELETED:
             cache.drop_rollback((raw["metadata"]["namespace"], raw["metadata"]["name"]))
             return
-        known = cache.rollbacks.get(cache.put_rollback(raw))
+        key = cache.put_rollback(raw)
+        known = cache.rollbacks.get(key) or cache.requests.get(key)
         if known is not None:
             want((known.metadata.namespace, known.spec.policy_ref.name), 0.0)
 

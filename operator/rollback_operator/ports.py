@@ -12,9 +12,11 @@ from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     Hold,
     Remedy,
+    Resource,
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
+    RollbackRequest,
     RollbackSpec,
     RollbackStatus,
     SignalLabels,
@@ -211,6 +213,11 @@ class Store(Protocol):
     ) -> Rollback | Failure:
         """Replace a Rollback's status; Conflict if it is not the one that was read."""
 
+    async def answer_request(
+        self, request: RollbackRequest, status: RollbackStatus
+    ) -> Rollback | RollbackRequest | Failure:
+        """Store a plan, behind our finalizer, or why there is none; Conflict if it has changed."""
+
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         """Take our finalizer off a Rollback that is over."""
 
@@ -228,7 +235,7 @@ class Store(Protocol):
     async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
         """Take our finalizer off a policy that holds nothing."""
 
-    async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
+    async def post(self, regarding: Resource, notice: Notice) -> None:
         """Post an Event; one that cannot be posted is logged and dropped."""
 
 

@@ -20,6 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     Response,
     Rollback,
     RollbackPolicy,
+    RollbackRequest,
     RollbackSpec,
     Severity,
 )
@@ -36,6 +37,7 @@ from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.holding import Holder
+from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind, Store, Workloads
 
@@ -62,6 +64,7 @@ class Reconciler:
     observer: Observer
     executor: Executor
     holder: Holder
+    desk: Desk
     address: Address
     clock: Callable[[], datetime]
     watches: dict[Key, Watch] = field(default_factory=dict)
@@ -73,7 +76,8 @@ class Reconciler:
         match policy:
             case None:
                 self._end_watch(key)
-                return await self._carry_open(key, _POLICY_DELETED)
+                missing = await self.desk.without_policy(self.cache.requests_of(key))
+                return _soonest(missing, await self._carry_open(key, _POLICY_DELETED))
             case Unreadable():
                 return await self._report_unreadable(policy)
             case RollbackPolicy():
@@ -96,10 +100,24 @@ class Reconciler:
         left = await self._release_ended(rollbacks)
         active = next((one for one in rollbacks if plan.is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
-        if active is None and not is_held and not is_due(policy, deployment, now):
+        asked = self.cache.requests_of(key)
+        is_busy = active is not None or is_held or bool(asked)
+        if not is_busy and not is_due(policy, deployment, now):
             self._end_watch(key)
             seen = status.Seen(ready, rollbacks=_own(policy, rollbacks))
             return _soonest(left, await self._report(policy, seen))
+        return await self._judge(policy, deployment, ready, asked)
+
+    async def _judge(
+        self,
+        policy: RollbackPolicy,
+        deployment: Deployment,
+        ready: Condition,
+        asked: Sequence[RollbackRequest],
+    ) -> float | None:
+        """Read the target and its metrics, and go on from there."""
+        key, now = policy.key, self.clock()
+        rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
         workload = await self._inspect(key, deployment)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
@@ -107,9 +125,11 @@ class Reconciler:
         workload, policy = case.workload, case.policy
         if workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
+        if asked:
+            return await self.desk.answer(case, asked)
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
         watch = watch_of(self.watches.get(key), case, source.url, now)
-        if active is not None:
+        if any(plan.is_active(one) for one in rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
@@ -133,12 +153,30 @@ class Reconciler:
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
         end = lapses.End(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
-        carried = await self._carry_open(policy.key, why)
+        answered = await self._answer_at_rest(policy, ours, why)
+        carried = _soonest(answered, await self._carry_open(policy.key, why))
         if policy.metadata.deletion_timestamp is not None:
             return _soonest(settled.retry, carried)
         return _soonest(
             settled.retry, carried, await self._report(settled.policy, status.Seen(why))
         )
+
+    async def _answer_at_rest(
+        self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
+    ) -> float | None:
+        """Answer people while nothing is judged: suspended, a policy does what they ask."""
+        asked = self.cache.requests_of(policy.key)
+        if not asked:
+            return None
+        if why.reason != Reason.SUSPENDED or deployment is None:
+            refusal = plan.Refusal(Reason(why.reason), why.message)
+            return max([await self.desk.refuse(one, refusal) for one in asked]) or None
+        workload = await self.workloads.inspect(policy.metadata.namespace, deployment.name)
+        if isinstance(workload, Failure):
+            return workload.wait
+        rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, deployment.uid)
+        case = case_of(policy, workload, rollbacks, self.clock())
+        return await self.desk.answer(case, asked)
 
     def _around(self, policy: RollbackPolicy) -> Around:
         namespace, url = policy.metadata.namespace, policy.spec.prometheus.url
@@ -295,7 +333,8 @@ class Reconciler:
                 waits.append(RETRY_SECONDS)
                 continue
             workload = None if isinstance(found, Failure) else found
-            if (progress.has_acted(one) and _is_named(one)) or workload is None:
+            is_asked = one.is_by_hand and why.reason == Reason.SUSPENDED
+            if (progress.has_acted(one) and _is_named(one)) or is_asked or workload is None:
                 done = await self.executor.carry_on(one, workload, None)
             else:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
@@ -372,7 +411,8 @@ _POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was delete
 _NOT_OURS = End(
     Outcome.FAILED,
     Reason.NOT_OF_THIS_POLICY,
-    "no policy has decided this Rollback: one made by hand is not carried out",
+    "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
+    "only",
 )
 
 
@@ -407,14 +447,13 @@ def _is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
 
 
 def _is_named(rollback: Rollback) -> bool:
-    """Tell whether a Rollback has the name that the operator would give it."""
-    return rollback.metadata.name == plan.name_of(rollback.spec)
+    """Tell whether the operator has planned a Rollback: by its name, or by what it stored."""
+    return rollback.is_by_hand or rollback.metadata.name == plan.name_of(rollback.spec)
 
 
 def _is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:
     """Tell whether this policy decided a Rollback: the operator's rights are not lent to others."""
-    is_decided = (
-        rollback.spec.policy_ref.uid == policy.metadata.uid
-        and rollback.spec.remedy in policy.spec.remedies
+    is_decided = rollback.spec.policy_ref.uid == policy.metadata.uid and (
+        rollback.is_by_hand or rollback.spec.remedy in policy.spec.remedies
     )
     return _is_named(rollback) and (bool(rollback.status.steps) or is_decided)

@@ -46,7 +46,6 @@ from tests.builders import (
     make_entry,
     make_hold,
     make_policy,
-    make_ref,
     make_rollback,
     make_step,
     make_trigger_record,
@@ -205,9 +204,15 @@ def filled_rollback() -> Rollback:
     approval = Approval(
         decision="Approve", by="jane", reason="seen", plan_digest="0123456789abcdef"
     )
-    return make_rollback(
-        status=status, trigger=trigger, to_revision=make_ref("v1"), approval=approval
+    made = make_rollback(
+        status=status,
+        trigger=trigger,
+        approval=approval,
+        reason="customers call",
+        requested_by="ann",
     )
+    planned = status.model_copy(update={"plan": made.spec.plan})
+    return made.model_copy(update={"status": planned})
 
 
 def filled_policy() -> RollbackPolicy:

@@ -1,6 +1,7 @@
 """Our own resources through the API server. Every status is written whole and guarded."""
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,8 +17,10 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
+    RollbackRequest,
     RollbackSpec,
     RollbackStatus,
+    rollback_of,
 )
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.notices import Notice
@@ -44,7 +47,8 @@ class ApiStore:
         raw = await self._api.get(_path(Rollback, namespace))
         if isinstance(raw, Failure):
             return raw
-        found = (_parsed(Rollback, one) for one in raw.get("items", []))
+        planned = (one for one in raw.get("items", []) if not _is_request(one))
+        found = (_parsed(Rollback, one) for one in planned)
         return [one for one in found if isinstance(one, Rollback)]
 
     async def create_rollback(
@@ -69,6 +73,20 @@ class ApiStore:
     ) -> Rollback | Failure:
         """Replace a Rollback's status."""
         return await self._write(rollback, status)
+
+    async def answer_request(
+        self, request: RollbackRequest, status: RollbackStatus
+    ) -> Rollback | RollbackRequest | Failure:
+        """Store what is made of a request."""
+        if status.plan is not None and FINALIZER not in request.metadata.finalizers:
+            guarded = await self._finalized(request, [*request.metadata.finalizers, FINALIZER])
+            if isinstance(guarded, Failure):
+                return guarded
+            request = guarded
+        written = await self._replace(request, status)
+        if status.plan is None:
+            return _written(RollbackRequest, written)
+        return _written(Rollback, written)
 
     async def write_policy(
         self, policy: RollbackPolicy, status: RollbackPolicyStatus
@@ -96,7 +114,7 @@ class ApiStore:
         done = await self._api.delete(path, rollback.metadata.resource_version)
         return done if isinstance(done, Failure) else None
 
-    async def post(self, regarding: RollbackPolicy | Rollback, notice: Notice) -> None:
+    async def post(self, regarding: Resource, notice: Notice) -> None:
         """Post an Event."""
         namespace = regarding.metadata.namespace
         moment: datetime = self._now()
@@ -139,12 +157,15 @@ class ApiStore:
         return _written(type(resource), await self._api.patch(path, operations))
 
     async def _write(self, resource: R, status: BaseModel) -> R | Failure:
+        return _written(type(resource), await self._replace(resource, status))
+
+    async def _replace(self, resource: Resource, status: BaseModel) -> dict[str, Any] | Failure:
         path = f"{_path(type(resource), resource.metadata.namespace)}/{resource.metadata.name}"
         operations = [
             _unchanged(resource),
             {"op": "add", "path": "/status", "value": _dump(status)},
         ]
-        return _written(type(resource), await self._api.patch(f"{path}/status", operations))
+        return await self._api.patch(f"{path}/status", operations)
 
 
 def _path(kind: type[Resource], namespace: str) -> str:
@@ -162,6 +183,13 @@ def _dump(model: BaseModel) -> dict[str, Any]:
 
 def _written(kind: type[R], raw: dict[str, Any] | Failure) -> R | Failure:
     return raw if isinstance(raw, Failure) else _parsed(kind, raw)
+
+
+def _is_request(raw: dict[str, Any]) -> bool:
+    """Tell whether a Rollback was made by hand and is not planned yet."""
+    with suppress(ValidationError):
+        return isinstance(rollback_of(raw), RollbackRequest)
+    return False
 
 
 def _parsed(kind: type[R], raw: dict[str, Any]) -> R | Failure:

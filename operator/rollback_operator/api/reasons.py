@@ -96,6 +96,13 @@ class Reason(StrEnum):
     UNKNOWN_CONTAINER = "UnknownContainer"
     ALREADY_AT_TARGET = "AlreadyAtTarget"
     AUTOSCALER_PRESENT = "AutoscalerPresent"
+    FREEZE_ACTIVE = "FreezeActive"
+    CLUSTER_BUDGET_EXHAUSTED = "ClusterBudgetExhausted"
+
+    # A rollback that a person asks for, and why it is refused.
+    REQUESTED = "Requested"
+    FOREIGN_IMAGE = "ForeignImage"
+    POLICY_NOT_FOUND = "PolicyNotFound"
 
     # RolloutHeld: a rollout is held ...
     SUSPICION = "Suspicion"

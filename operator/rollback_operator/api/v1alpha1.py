@@ -19,6 +19,7 @@ from pydantic import (
 
 from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
+from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.shape import (
     Decimal,
     LabelName,
@@ -208,6 +209,7 @@ class Outcome(StrEnum):
     FAILED = "Failed"
     BLOCKED = "Blocked"
     REJECTED = "Rejected"
+    REFUSED = "Refused"
 
 
 class StepName(StrEnum):
@@ -977,8 +979,29 @@ class RevisionRef(_Model):
 class PolicyRef(_Model):
     """The policy that decided."""
 
+    model_config = ConfigDict(json_schema_extra=name_suffices)
+
     name: Name
     uid: Annotated[str, Field(min_length=1, max_length=64)]
+    """Left out where a person asks; the operator looks it up."""
+
+
+class RollbackPlan(_Model):
+    """What is to be done, and why: stored before anything is touched."""
+
+    policy_ref: PolicyRef
+    target_ref: RollbackTarget
+    mode: Mode
+    severity: MatrixSeverity
+    remedy: Remedy
+    pace: Pace = Pace.NORMAL
+    from_revision: RevisionRef
+    to_revision: RevisionRef | None = None
+    """Absent for Scale and PinImage, which go to no recorded revision."""
+    verification: VerificationSpec = VerificationSpec()
+    approval_policy: ApprovalSpec = ApprovalSpec()
+    """The policy's `approval` at the time of the decision."""
+    trigger: Trigger
 
 
 def _unchangeable(schema: dict[str, Any]) -> None:
@@ -999,28 +1022,43 @@ def _unchangeable(schema: dict[str, Any]) -> None:
             "a plan is approved or rejected once",
         ),
     ]
+    whole_or_by_hand(schema)
 
 
-class RollbackSpec(_Model):
-    """The stored intent. Nothing but its approval ever changes."""
+class RollbackSpec(RollbackPlan):
+    """The stored intent. Nothing but its approval ever changes.
+
+    A person writes policyRef.name, remedy and reason; the rest is the operator's.
+    """
 
     model_config = ConfigDict(json_schema_extra=_unchangeable)
 
-    policy_ref: PolicyRef
-    target_ref: RollbackTarget
-    mode: Mode
-    severity: MatrixSeverity
-    remedy: Remedy
-    pace: Pace = Pace.NORMAL
-    from_revision: RevisionRef
-    to_revision: RevisionRef | None = None
-    """Absent for Scale and PinImage, which go to no recorded revision."""
-    verification: VerificationSpec = VerificationSpec()
-    approval_policy: ApprovalSpec = ApprovalSpec()
-    """The policy's `approval` at the time of the decision."""
-    trigger: Trigger
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Why a person asks for this rollback."""
+    requested_by: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Who asks; where the chart's admission policies are installed, nobody but themselves."""
     approval: Approval | None = None
     """A person's decision, where one is asked for."""
+
+    @property
+    def plan(self) -> RollbackPlan:
+        """What is to be done, without who asked for it."""
+        return RollbackPlan(**{name: getattr(self, name) for name in RollbackPlan.model_fields})
+
+
+class RequestedPolicy(_Model):
+    """The policy that a person names."""
+
+    name: Name
+
+
+class RequestSpec(_Model):
+    """What a person asks for, before the operator has planned it."""
+
+    policy_ref: RequestedPolicy
+    remedy: Remedy
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    requested_by: Annotated[str, Field(min_length=1, max_length=253)] | None = None
 
 
 class StepStatus(_Model):
@@ -1043,6 +1081,8 @@ class StoredStrategy(_Model):
 class RollbackStatus(_Model):
     """How far the rollback is, and how it ended."""
 
+    plan: RollbackPlan | None = None
+    """Of a Rollback made by hand: what the operator made of it, before it did anything."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -1161,6 +1201,48 @@ class Rollback(Resource):
 
     spec: RollbackSpec
     status: RollbackStatus = RollbackStatus()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _planned(cls, raw: Any) -> Any:
+        """Take the plan of one that was made by hand from where it is stored."""
+        plan = (raw.get("status") or {}).get("plan") if _is_by_hand(raw) else None
+        if not plan:
+            return raw
+        spec = raw["spec"]
+        return {**raw, "spec": {**plan, **spec, "policyRef": plan.get("policyRef")}}
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Tell whether a person asked for it."""
+        return self.status.plan is not None
+
+
+class RollbackRequest(Resource):
+    """A Rollback made by hand that the operator has not planned, or will not."""
+
+    KIND: ClassVar[str] = Rollback.KIND
+    PLURAL: ClassVar[str] = Rollback.PLURAL
+    SHORT: ClassVar[str] = Rollback.SHORT
+    COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = Rollback.COLUMNS
+
+    spec: RequestSpec
+    status: RollbackStatus = RollbackStatus()
+
+
+def rollback_of(raw: dict[str, Any]) -> Rollback | RollbackRequest:
+    """Read a Rollback as the API server shows it.
+
+    Raises:
+        ValidationError: it is neither a plan nor a request.
+    """
+    is_planned = (raw.get("status") or {}).get("plan") or not _is_by_hand(raw)
+    return Rollback.model_validate(raw) if is_planned else RollbackRequest.model_validate(raw)
+
+
+def _is_by_hand(raw: Any) -> bool:
+    spec = raw.get("spec") if isinstance(raw, dict) else None
+    return isinstance(spec, dict) and "fromRevision" not in spec and "reason" in spec
 
 
 KINDS: tuple[type[Resource], ...] = (RollbackPolicy, Rollback)

@@ -9,12 +9,21 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Health, LedgerEntry, Revision, Rollback, VerdictValue
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    LedgerEntry,
+    Outcome,
+    RemedyType,
+    Revision,
+    Rollback,
+    VerdictValue,
+)
 from rollback_operator.core.model import ReplicaSet, Workload
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
 
 LIMIT = 10
+_NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.FAILED, Outcome.REJECTED)
 ENOUGH_REQUESTS = 100
 SETTLED_SECONDS = 600.0
 """A release older than this at the first look is no rollout any more, whatever its pods do."""
@@ -29,7 +38,7 @@ def entries(
     Revisions that were there before anything was known of them have no entry until they run.
     """
     healths = {one.release: one for one in known}
-    bad = {one.spec.from_revision.release: one.metadata.name for one in rollbacks}
+    bad = {one.spec.from_revision.release: one.metadata.name for one in rollbacks if _condemns(one)}
     current = workload.current
     found = []
     for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
@@ -43,6 +52,17 @@ def entries(
         if entry is not None:
             found.append(_renumbered(entry, replica_set))
     return found[:LIMIT]
+
+
+def _condemns(rollback: Rollback) -> bool:
+    """Tell whether the revision that was gone away from is bad.
+
+    The operator's own rollbacks follow a verdict. A person's says so only once it was carried out,
+    and more replicas are no verdict on a release.
+    """
+    is_carried_out = rollback.status.outcome not in _NOTHING_DONE
+    is_undone = rollback.spec.remedy.type is not RemedyType.SCALE
+    return not rollback.is_by_hand or (is_undone and is_carried_out)
 
 
 def _is_adopted(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> bool:

@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.ledger import health_of
+from rollback_operator.core.plan import Refusal
 from rollback_operator.core.status import QUIET, held_message
 
 
@@ -76,6 +77,12 @@ def let_go(hold: Hold) -> Notice:
     """Tell that a rollout is held no longer, and why."""
     said = f"{hold.release_reason}: {hold.release_message}"
     return Notice(EventReason.ROLLOUT_LET_GO, said)
+
+
+def request_refused(refusal: Refusal) -> Notice:
+    """Tell why a rollback that a person asks for is not carried out."""
+    said = f"{refusal.reason}: {refusal.message}"
+    return Notice(EventReason.ROLLBACK_REFUSED, said, True)
 
 
 def started(rollback: Rollback) -> Notice:

@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
     MatrixRule,
+    MatrixSeverity,
     Mode,
     Outcome,
     Pace,
@@ -58,6 +59,16 @@ class Refusal:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A remedy that is chosen, and why."""
+
+    remedy: Remedy
+    severity: MatrixSeverity
+    mode: Mode
+    trigger: Trigger
+
+
 def make_plan(
     case: Case, rule: MatrixRule, trigger: Trigger, now: datetime
 ) -> RollbackSpec | Refusal:
@@ -80,7 +91,12 @@ def make_plan(
             f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
             "severities out",
         )
-    way = _way(case, remedy)
+    return plan_remedy(case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
+
+
+def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
+    """Plan a remedy that is chosen: which revision it leads to, and at what pace."""
+    way = _way(case, order.remedy)
     if isinstance(way, Refusal):
         return way
     return RollbackSpec(
@@ -88,15 +104,15 @@ def make_plan(
         target_ref=RollbackTarget(
             name=case.workload.deployment.name, uid=case.workload.deployment.uid
         ),
-        mode=case.policy.spec.mode,
-        severity=rule.severity,
-        remedy=remedy,
-        pace=_pace(case, rule, remedy),
+        mode=order.mode,
+        severity=order.severity,
+        remedy=order.remedy,
+        pace=_pace(case, order),
         from_revision=_from(case.workload),
         to_revision=_ref(way, case.ledger) if isinstance(way, ReplicaSet) else None,
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
-        trigger=trigger,
+        trigger=order.trigger,
     )
 
 
@@ -228,7 +244,8 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
 
 
 def _budget(case: Case, now: datetime) -> Refusal | None:
-    day = [one for one in _own(case) if now - one.spec.trigger.decided_time < timedelta(days=1)]
+    own = [one for one in _own(case) if not one.is_by_hand]
+    day = [one for one in own if now - one.spec.trigger.decided_time < timedelta(days=1)]
     most = case.policy.spec.safety.max_rollbacks_per_day
     if len(day) < most:
         return None
@@ -249,6 +266,12 @@ _GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
 
 
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+
+
+def obstacle(case: Case, now: datetime) -> Refusal | None:
+    """Tell what stands in the way of a person too: others' rollouts, and a rollback that runs."""
+    refusals = (guard(case, now) for guard in (_owner, _active))
+    return next((one for one in refusals if one is not None), None)
 
 
 def _own(case: Case) -> list[Rollback]:
@@ -361,11 +384,11 @@ def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
     return None
 
 
-def _pace(case: Case, rule: MatrixRule, remedy: Remedy) -> Pace:
+def _pace(case: Case, order: Order) -> Pace:
     deployment = case.workload.deployment
     fits = (
-        remedy.type is RemedyType.UNDO
-        and rule.severity in case.policy.spec.safety.express
+        order.remedy.type is RemedyType.UNDO
+        and order.severity in case.policy.spec.safety.express
         and deployment.strategy == "RollingUpdate"
         and deployment.min_ready_seconds < EXPRESS_READY_SECONDS
     )

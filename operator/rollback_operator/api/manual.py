@@ -1,0 +1,44 @@
+"""A Rollback made by hand: what a person writes, and what the schema lets them leave out.
+
+The operator's own Rollbacks carry their whole plan in spec. One made by hand names a policy, a
+remedy and why; the operator stores what it makes of that in status.plan before it does anything.
+"""
+
+from typing import Any
+
+from rollback_operator.api.shape import cel
+
+_PLANNED = ("targetRef", "mode", "severity", "fromRevision", "trigger")
+_WITH_PLAN = ("toRevision", "pace", "verification", "approvalPolicy")
+
+
+def whole_or_by_hand(schema: dict[str, Any]) -> None:
+    """Let a spec hold the whole plan or none of it; the model itself asks for the whole."""
+    first, *rest = _PLANNED
+    known = [name for name in _WITH_PLAN if name in schema["properties"]]
+    together = [f"has(self.{name}) == has(self.{first})" for name in rest]
+    within = [f"(!has(self.{name}) || has(self.{first}))" for name in known]
+    schema["required"] = ["policyRef", "remedy"]
+    schema.setdefault("x-kubernetes-validations", []).extend(
+        [
+            cel(
+                " && ".join([*together, *within]),
+                "a Rollback made by hand has policyRef.name, remedy and reason: the operator "
+                "plans the rest",
+            ),
+            cel(
+                f"has(self.{first}) != has(self.reason)",
+                "a Rollback made by hand needs reason, for the record",
+                ".reason",
+            ),
+            cel(
+                f"!has(self.{first}) || has(self.policyRef.uid)",
+                "policyRef.uid belongs to a plan",
+            ),
+        ]
+    )
+
+
+def name_suffices(schema: dict[str, Any]) -> None:
+    """Let a reference to a policy do without the uid, which only the operator knows for sure."""
+    schema["required"] = ["name"]

@@ -1,0 +1,96 @@
+"""What a person asks for -> a plan, or the refusal that they read.
+
+The same road as the operator's own rollbacks, with the guards that hold for people too. Cooldown,
+budget, freeze and the rule against rolling back a rollback bind the operator, not a person who
+has looked. Nobody gets further than to what this Deployment has run before.
+"""
+
+from datetime import datetime
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    MatrixSeverity,
+    Mode,
+    Outcome,
+    Remedy,
+    RemedyType,
+    RollbackRequest,
+    RollbackSpec,
+    RollbackStatus,
+    Severity,
+    Trigger,
+)
+from rollback_operator.core import conditions
+from rollback_operator.core.ledger import health_of
+from rollback_operator.core.plan import Case, Order, Refusal, obstacle, plan_remedy
+
+UNPROVED = MatrixSeverity.P3
+"""Of what a person wants while nothing is proved: looked into, and not express."""
+
+
+def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> RollbackSpec | Refusal:
+    """Plan what a person asks for.
+
+    In mode Observe too: that mode keeps the operator from acting by itself.
+    """
+    refusal = obstacle(case, now) or _foreign_image(case, request.spec.remedy)
+    if refusal is not None:
+        return refusal
+    known = case.policy.status.severity
+    severity = UNPROVED if known is Severity.NONE else MatrixSeverity(known)
+    trigger = Trigger(reason=Reason.REQUESTED, message=_said(request)[:2048], decided_time=now)
+    planned = plan_remedy(case, Order(request.spec.remedy, severity, Mode.ENFORCE, trigger))
+    if isinstance(planned, Refusal):
+        return planned
+    asked = {"reason": request.spec.reason, "requested_by": request.spec.requested_by}
+    return planned.model_copy(update=asked)
+
+
+def _said(request: RollbackRequest) -> str:
+    who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
+    return f"{who} asks for it: {why}"
+
+
+def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:
+    """Refuse an image that this Deployment has never run: that is a release, and no rollback."""
+    workload = case.workload
+    if (
+        remedy.type is not RemedyType.PIN_IMAGE
+        or workload.deployment.template.image_of(remedy.container) is None
+    ):
+        return None
+    with_it = [
+        one
+        for one in workload.replica_sets
+        if one.template.image_of(remedy.container) == remedy.image
+    ]
+    if not with_it:
+        known = {one.template.image_of(remedy.container) or "" for one in workload.replica_sets}
+        return Refusal(
+            Reason.FOREIGN_IMAGE,
+            f"no ReplicaSet of this Deployment has run {remedy.image} in container "
+            f"{remedy.container}: a new image is a release, not a rollback. Known are: "
+            f"{', '.join(sorted(known - {''}))}",
+        )
+    healths = {health_of(case.ledger, one.template.release) for one in with_it}
+    if healths == {Health.BAD}:
+        return Refusal(Reason.TARGET_KNOWN_BAD, f"{remedy.image} is known to be bad itself")
+    return None
+
+
+def planned(status: RollbackStatus, spec: RollbackSpec) -> RollbackStatus:
+    """Store what was made of a request."""
+    return status.model_copy(update={"plan": spec.plan, "severity": spec.severity})
+
+
+def refused(status: RollbackStatus, refusal: Refusal, now: datetime) -> RollbackStatus:
+    """Store why nothing is made of a request."""
+    done = conditions.condition(ConditionType.COMPLETE, True, refusal.reason, refusal.message)
+    return status.model_copy(
+        update={
+            "outcome": Outcome.REFUSED,
+            "finished_time": now,
+            "conditions": conditions.upsert(status.conditions, [done], 1, now),
+        }
+    )

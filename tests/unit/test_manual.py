@@ -1,0 +1,335 @@
+"""A Rollback that a person makes: read, planned, carried out on the same road, or refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Mode,
+    Outcome,
+    Remedy,
+    Rollback,
+    RollbackRequest,
+    StepName,
+    rollback_of,
+)
+from rollback_operator.core import ledger
+from rollback_operator.core.conditions import find
+from rollback_operator.core.manual import make_manual_plan
+from rollback_operator.core.plan import Refusal
+from tests.builders import (
+    NAME,
+    NAMESPACE,
+    at,
+    make_case,
+    make_deployment,
+    make_ended,
+    make_entry,
+    make_policy,
+    make_rollback,
+    make_template,
+    make_workload,
+)
+from tests.fakes import CONFLICT, OUTAGE, Crash
+from tests.world import KEY, World, watched
+
+IMAGE = make_template("v1").images[0]
+CONTAINER = make_template("v1").containers[0]
+PREVIOUS = {"type": "Undo", "to": "Previous"}
+
+
+def request_raw(remedy: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "by-hand",
+            "namespace": NAMESPACE,
+            "uid": "uid-by-hand",
+            "resourceVersion": "7",
+            "creationTimestamp": "2027-01-15T08:00:00Z",
+        },
+        "spec": {
+            "policyRef": {"name": NAME},
+            "remedy": remedy or PREVIOUS,
+            "reason": "customers call",
+            **spec,
+        },
+    }
+
+
+def make_request(remedy: dict[str, Any] | None = None, **spec: Any) -> RollbackRequest:
+    made = rollback_of(request_raw(remedy, **spec))
+    assert isinstance(made, RollbackRequest)
+    return made
+
+
+def asked(world: World, remedy: dict[str, Any] | None = None) -> None:
+    world.store.hold(make_request(remedy, requestedBy="ann"))
+
+
+class TestReading:
+    def test_what_names_no_plan_is_a_request(self) -> None:
+        assert make_request().spec.remedy == Remedy.model_validate(PREVIOUS)
+
+    def test_with_a_stored_plan_it_is_a_rollback(self) -> None:
+        spec = make_rollback().spec
+        plan = spec.plan.model_dump(by_alias=True, exclude_none=True, mode="json")
+        made = rollback_of({**request_raw(requestedBy="ann"), "status": {"plan": plan}})
+        assert isinstance(made, Rollback)
+        assert made.is_by_hand
+        assert made.spec.policy_ref == spec.policy_ref
+        assert made.spec.from_revision == spec.from_revision
+        assert (made.spec.reason, made.spec.requested_by) == ("customers call", "ann")
+
+    def test_the_plan_of_the_operator_itself_is_its_spec(self) -> None:
+        made = make_rollback()
+        raw = made.model_dump(by_alias=True, exclude_none=True, mode="json")
+        again = rollback_of(raw)
+        assert again == made
+        assert isinstance(again, Rollback)
+        assert not again.is_by_hand
+
+    def test_half_a_plan_is_neither(self) -> None:
+        raw = request_raw()
+        raw["spec"]["fromRevision"] = {"number": 1}
+        with pytest.raises(ValidationError):
+            rollback_of(raw)
+
+
+class TestPlanning:
+    def test_says_who_asks_and_why(self) -> None:
+        plan = make_manual_plan(make_case(), make_request(requestedBy="ann"), at(20))
+        assert not isinstance(plan, Refusal)
+        assert plan.trigger.reason == Reason.REQUESTED
+        assert plan.trigger.message == "ann asks for it: customers call"
+        assert plan.to_revision is not None
+        assert plan.to_revision.number == 1
+
+    def test_observe_keeps_the_operator_from_acting_not_people(self) -> None:
+        case = make_case(policy=watched(make_policy(mode=Mode.OBSERVE)))
+        plan = make_manual_plan(case, make_request(), at(20))
+        assert not isinstance(plan, Refusal)
+        assert plan.mode is Mode.ENFORCE
+
+    @pytest.mark.parametrize(
+        ("remedy", "reason"),
+        [
+            pytest.param(
+                {"type": "PinImage", "container": CONTAINER, "image": "evil.example.com/x:1"},
+                Reason.FOREIGN_IMAGE,
+                id="an image that never ran here",
+            ),
+            pytest.param(
+                {"type": "PinImage", "container": "nope", "image": IMAGE},
+                Reason.UNKNOWN_CONTAINER,
+                id="no such container",
+            ),
+            pytest.param(
+                {"type": "Undo", "to": "Revision", "revision": 9},
+                Reason.NO_TARGET_REVISION,
+                id="no such revision",
+            ),
+            pytest.param(
+                {"type": "Scale", "replicas": 1}, Reason.ALREADY_AT_TARGET, id="less capacity"
+            ),
+        ],
+    )
+    def test_what_is_no_way_back_is_refused(self, remedy: dict[str, Any], reason: Reason) -> None:
+        found = make_manual_plan(make_case(), make_request(remedy), at(20))
+        assert isinstance(found, Refusal)
+        assert found.reason is reason
+
+    @pytest.mark.parametrize(
+        "remedy",
+        [
+            pytest.param(PREVIOUS, id="previous"),
+            pytest.param({"type": "Undo", "to": "LastKnownGood"}, id="last known good"),
+            pytest.param({"type": "Undo", "to": "Revision", "revision": 1}, id="by its number"),
+            pytest.param(
+                {"type": "PinImage", "container": CONTAINER, "image": IMAGE}, id="an image it ran"
+            ),
+            pytest.param({"type": "Scale", "replicas": 40}, id="more replicas"),
+        ],
+    )
+    def test_each_way_is_planned(self, remedy: dict[str, Any]) -> None:
+        assert not isinstance(make_manual_plan(make_case(), make_request(remedy), at(20)), Refusal)
+
+    @pytest.mark.parametrize(
+        "remedy",
+        [
+            pytest.param(PREVIOUS, id="undo"),
+            pytest.param({"type": "PinImage", "container": CONTAINER, "image": IMAGE}, id="image"),
+        ],
+    )
+    def test_nobody_goes_back_to_what_is_known_bad(self, remedy: dict[str, Any]) -> None:
+        case = make_case(ledger=(make_entry("v1", Health.BAD),))
+        found = make_manual_plan(case, make_request(remedy), at(20))
+        assert isinstance(found, Refusal)
+        assert found.reason is Reason.TARGET_KNOWN_BAD
+
+    def test_one_rollback_at_a_time(self) -> None:
+        found = make_manual_plan(make_case(rollbacks=(make_rollback(),)), make_request(), at(20))
+        assert isinstance(found, Refusal)
+        assert found.reason is Reason.ROLLBACK_ACTIVE
+
+    def test_a_person_may_ask_again_within_the_cooldown(self) -> None:
+        done = make_rollback(status=make_ended())
+        found = make_manual_plan(make_case(rollbacks=(done,)), make_request(), at(70))
+        assert not isinstance(found, Refusal)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "outcome", "health"),
+    [
+        pytest.param(PREVIOUS, Outcome.VERIFIED, Health.BAD, id="undone"),
+        pytest.param(PREVIOUS, Outcome.ABANDONED, None, id="not carried out"),
+        pytest.param({"type": "Scale", "replicas": 9}, Outcome.VERIFIED, None, id="scaled"),
+    ],
+)
+def test_what_a_person_went_away_from_is_bad(
+    remedy: dict[str, Any], outcome: Outcome, health: Health | None
+) -> None:
+    spec = make_rollback(remedy=Remedy.model_validate(remedy)).spec
+    status = make_ended(outcome).model_copy(update={"plan": spec.plan})
+    done = make_rollback(remedy=spec.remedy, status=status)
+    workload = make_workload("v3", older=("v2", "v1"))
+    found = ledger.entries([], workload, [done], at(90))
+    assert ledger.health_of(found, make_template("v2").release) is health
+
+
+# -- whole passes ----------------------------------------------------------------------------------
+
+
+async def test_a_person_takes_a_release_back_by_the_same_road() -> None:
+    world = World(bad=frozenset())
+    asked(world)
+    operator = world.operator()
+    await world.run(operator, world.is_all_done, most=700)
+    done = world.rollback
+    assert done.status.plan is not None
+    assert done.status.outcome is Outcome.VERIFIED
+    assert [one.name for one in done.status.steps] == [
+        StepName.UNDO,
+        StepName.ROLLOUT_COMPLETE,
+        StepName.VERIFY,
+    ]
+    assert world.workloads.workload.deployment.template == make_template("v1")
+
+
+async def test_the_plan_is_stored_before_the_deployment_is_touched() -> None:
+    world = World(bad=frozenset())
+    asked(world)
+    await world.run(world.operator(), lambda: "undo" in world.journal, most=5)
+    calls = [one for one in world.journal if one in ("answer_request", "write_rollback", "undo")]
+    assert calls[:3] == ["answer_request", "write_rollback", "undo"]
+
+
+async def test_after_a_crash_at_any_call_the_request_is_carried_out_once() -> None:
+    for point in range(60):
+        world = World(bad=frozenset())
+        asked(world)
+        world.journal.crash_at = point
+        operator = world.operator()
+        try:
+            await world.run(operator, world.is_all_done, most=700)
+        except Crash:
+            await world.run(world.operator(), world.is_all_done, most=700)
+        else:
+            break
+        assert world.journal.count("undo") <= 2  # the one that crashed may have been sent
+        assert world.workloads.workload.deployment.template == make_template("v1")
+    else:
+        raise AssertionError("there are more calls than points")
+
+
+async def test_a_refusal_is_stored_and_told_once() -> None:
+    world = World(bad=frozenset())
+    foreign = {"type": "PinImage", "container": CONTAINER, "image": "evil.example.com/x:1"}
+    asked(world, foreign)
+    operator = world.operator()
+    for _ in range(4):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 2
+    answered = world.store.requests["by-hand"].status
+    done = find(answered.conditions, ConditionType.COMPLETE)
+    assert answered.outcome is Outcome.REFUSED
+    assert done is not None
+    assert done.reason == Reason.FOREIGN_IMAGE
+    assert [one.reason for one in world.store.notices].count("RollbackRefused") == 1
+    assert world.journal.count("answer_request") == 1
+    assert world.workloads.workload.deployment.template == make_template("v2")
+
+
+async def test_of_two_requests_one_is_carried_out() -> None:
+    world = World(bad=frozenset())
+    asked(world)
+    raw = request_raw()
+    raw["metadata"] |= {"name": "second", "uid": "uid-second"}
+    world.store.hold(RollbackRequest.model_validate(raw))
+    await world.run(world.operator(), lambda: not _open(world), most=10)
+    assert list(world.store.rollbacks) == ["by-hand"]
+    assert world.store.requests["second"].status.outcome is Outcome.REFUSED
+
+
+def _open(world: World) -> list[str]:
+    found = world.store.requests.values()
+    return [one.metadata.name for one in found if one.status.outcome is None]
+
+
+async def test_suspended_a_policy_still_does_what_a_person_asks() -> None:
+    world = World(policy=watched(make_policy(suspend=True)), bad=frozenset())
+    asked(world)
+    await world.run(world.operator(), world.is_all_done, most=700)
+    assert world.workloads.workload.deployment.template == make_template("v1")
+
+
+async def test_a_paused_deployment_is_told_to_the_person() -> None:
+    world = World(bad=frozenset())
+    paused = make_deployment("v2", paused=True)
+    world.workloads.workload = replace(world.workloads.workload, deployment=paused)
+    asked(world)
+    await world.run(world.operator(), lambda: not _open(world), most=5)
+    done = find(world.store.requests["by-hand"].status.conditions, ConditionType.COMPLETE)
+    assert done is not None
+    assert done.reason == Reason.TARGET_PAUSED
+    assert "kubectl rollout resume" in done.message
+
+
+async def test_without_a_policy_it_is_refused_once_that_cannot_be_late() -> None:
+    world = World(policy=None)
+    world.seconds = 1
+    asked(world)
+    operator = world.operator()
+    wait = await operator.reconcile(KEY)
+    assert wait == pytest.approx(9)
+    assert _open(world) == ["by-hand"]
+    world.seconds = 12
+    await operator.reconcile(KEY)
+    done = find(world.store.requests["by-hand"].status.conditions, ConditionType.COMPLETE)
+    assert done is not None
+    assert done.reason == Reason.POLICY_NOT_FOUND
+
+
+@pytest.mark.parametrize("failure", [CONFLICT, OUTAGE])
+async def test_an_answer_that_is_not_stored_is_given_again(failure: Any) -> None:
+    world = World(bad=frozenset())
+    world.store.fail_next("answer_request", failure)
+    asked(world)
+    await world.run(world.operator(), lambda: bool(world.store.rollbacks), most=5)
+
+
+async def test_a_rollback_unknown_to_the_watches_keeps_a_plan_from_being_stored() -> None:
+    world = World(bad=frozenset())
+    asked(world)
+    operator = world.operator()
+    world.store.hold(make_rollback())  # decided by another leader a moment ago
+    world.tell(operator)
+    await operator.reconcile(KEY)
+    assert list(world.store.rollbacks) == [make_rollback().metadata.name]
+    assert _open(world) == ["by-hand"]
