@@ -29,18 +29,30 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StoredStrategy,
 )
+from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Control, Deployment, Missing, Reading, Workload
+from rollback_operator.core.model import (
+    Control,
+    Deployment,
+    Endpoint,
+    Missing,
+    Reading,
+    Workload,
+)
 from rollback_operator.core.notices import Notice
+from rollback_operator.core.probing import Answer, LineCount, Reply, Silence
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.ports import (
     CounterQuery,
     Failure,
     FailureKind,
+    LogQuery,
+    Logs,
     Metrics,
     PageQuery,
     PodMetrics,
+    Probes,
     SeriesQuery,
     Store,
     Surroundings,
@@ -160,6 +172,47 @@ class FakeTrends:
     async def read_query(self, url: str, query: str, at: float) -> float | Missing:
         self.asked.append(f"query {query} {at:.0f}")
         return self.value
+
+
+@dataclass
+class FakeProbes:
+    """The restored service and its pods: gives what a test puts in, and notes what was asked."""
+
+    replies: dict[str, deque[Reply]] = field(default_factory=dict)
+    """By a probe's name, or by a path of a pod's; the last one stands."""
+    sent: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    delay: float = 0.0
+
+    def answer(self, name: str, *replies: Reply) -> None:
+        self.replies[name] = deque(replies)
+
+    async def send(self, namespace: str, probe: HttpProbe) -> Reply:
+        self.sent.append(probe.name)
+        await asyncio.sleep(self.delay)
+        return self._next(probe.name)
+
+    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+        self.asked.append(f"{address}{endpoint.path}")
+        return self._next(endpoint.path)
+
+    def _next(self, name: str) -> Reply:
+        waiting = self.replies.get(name)
+        if not waiting:
+            return Answer(200)
+        return waiting.popleft() if len(waiting) > 1 else waiting[0]
+
+
+@dataclass
+class FakeLogs:
+    """Logs: lines by pod, none where a test puts in none."""
+
+    counts: dict[str, LineCount | Silence] = field(default_factory=dict)
+    queries: list[LogQuery] = field(default_factory=list)
+
+    async def count(self, query: LogQuery) -> LineCount | Silence:
+        self.queries.append(query)
+        return self.counts.get(query.pod, LineCount(0))
 
 
 @dataclass
@@ -471,9 +524,13 @@ def names(rollbacks: Iterable[Rollback]) -> list[str]:
 
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
-    _ports: tuple[Metrics, PodMetrics, TrendMetrics, Workloads, Store, Surroundings] = (
+    _ports: tuple[
+        Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings
+    ] = (
         FakeMetrics(),
         FakePods(),
+        FakeProbes(),
+        FakeLogs(),
         FakeTrends(),
         FakeWorkloads(),
         FakeStore(),

@@ -23,6 +23,7 @@ from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Address, Reconciler
+from rollback_operator.verifying import Verifier
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -37,10 +38,13 @@ from tests.builders import (
     make_workload,
 )
 from tests.fakes import (
+    FakeLogs,
     FakeMetrics,
     FakePods,
+    FakeProbes,
     FakeStore,
     FakeSurroundings,
+    FakeTrends,
     FakeWorkloads,
     Journal,
 )
@@ -71,11 +75,15 @@ class World:
         self.surroundings = FakeSurroundings()
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
+        self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         if self.policy is not None:
             self.store.hold(self.policy)
 
     def now(self) -> datetime:
         return at(self.seconds)
+
+    def verifier(self) -> Verifier:
+        return Verifier(self.probes, self.logs, self.trends, self.now)
 
     def operator(self) -> Reconciler:
         """Start an operator that knows what the watches tell at its start."""
@@ -94,7 +102,12 @@ class World:
             store=self.store,
             observer=Observer(metrics, lambda: self.now().timestamp(), pods=self.pods),
             executor=Executor(
-                self.workloads, self.store, cache.remember, self.now, self.checker(cache)
+                self.workloads,
+                self.store,
+                cache.remember,
+                self.now,
+                self.checker(cache),
+                self.verifier(),
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             desk=Desk(self.store, cache.remember, self.now),

@@ -64,6 +64,13 @@ class ApiServer:
         accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         return await self._call("GET", path, accept=accept)
 
+    async def get_text(self, path: str, **query: str) -> bytes | Failure:
+        """Read a log. How much comes back is for the query to bound."""
+        # A refusal is a Status object, whatever is asked for; a log is of no type that has a name.
+        found = await self._content("GET", path, None, query, "application/json, */*;q=0.5")
+        self._measure("GET", found.kind if isinstance(found, Failure) else "OK")
+        return found
+
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
         """Create an object."""
         return await self._call(
@@ -100,6 +107,14 @@ class ApiServer:
         query: dict[str, str] | None = None,
         accept: str = "application/json",
     ) -> dict[str, Any] | Failure:
+        content = await self._content(method, path, body, query, accept)
+        found = content if isinstance(content, Failure) else _object(f"{method} {path}", content)
+        self._measure(method, found.kind if isinstance(found, Failure) else "OK")
+        return found
+
+    async def _content(
+        self, method: str, path: str, body: Any, query: dict[str, str] | None, accept: str
+    ) -> bytes | Failure:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = JSON_PATCH if method == "PATCH" else "application/json"
@@ -111,11 +126,9 @@ class ApiServer:
             body=body,
             auth_settings=["BearerToken"],
         )
-        found = await self._answer(f"{method} {path}", request)
-        self._measure(method, found.kind if isinstance(found, Failure) else "OK")
-        return found
+        return await self._answer(f"{method} {path}", request)
 
-    async def _answer(self, call: str, request: Any) -> dict[str, Any] | Failure:
+    async def _answer(self, call: str, request: Any) -> bytes | Failure:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
                 answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
@@ -128,13 +141,17 @@ class ApiServer:
             retry = answer.headers.get("Retry-After")
             body_text = content.decode(errors="replace")
             return failure_of(call, answer.status, body_text, retry)
-        try:
-            found = json.loads(content)
-        except ValueError:
-            return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is not JSON")
-        if not isinstance(found, dict):
-            return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")
-        return found
+        return bytes(content)
+
+
+def _object(call: str, content: bytes) -> dict[str, Any] | Failure:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is not JSON")
+    if not isinstance(found, dict):
+        return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")
+    return found
 
 
 def failure_of(call: str, status: int, content: str, retry_after: str | None) -> Failure:

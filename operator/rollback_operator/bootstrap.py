@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rollback_operator.adapters.lease import Elector, LeaseName
+from rollback_operator.adapters.logs import ApiLogs
 from rollback_operator.adapters.pod_metrics import PodPages
+from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.store import ApiStore
@@ -22,6 +24,7 @@ from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.settings import Settings
+from rollback_operator.verifying import Verifier
 from rollback_operator.workqueue import WorkQueue
 
 
@@ -44,9 +47,11 @@ class Parts:
     telemetry: Telemetry
     secrets: ApiSecrets
     addresses: Addresses
+    verifier: Verifier
 
     async def close(self) -> None:
         """Close connections and threads."""
+        await self.verifier.close()
         self.metrics.close()
         await self.pods.close()
         await self.api.close()
@@ -72,12 +77,16 @@ async def build(settings: Settings) -> Parts:
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
     checker = Checker(ApiSurroundings(api), Records(cache.policy_of, cache.rollbacks_of), utc_now)
+    secrets = ApiSecrets(api)
+    addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
+    trends = PrometheusTrends(metrics)
+    verifier = Verifier(HttpProbes(addresses, secrets), ApiLogs(api), trends, utc_now)
     reconciler = Reconciler(
         cache=cache,
         workloads=workloads,
         store=store,
-        observer=Observer(metrics, clock, PrometheusTrends(metrics), pods=pods),
-        executor=Executor(workloads, store, cache.remember, utc_now, checker),
+        observer=Observer(metrics, clock, trends, pods=pods),
+        executor=Executor(workloads, store, cache.remember, utc_now, checker, verifier),
         holder=Holder(workloads, store, cache.renew, utc_now),
         desk=Desk(store, cache.remember, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
@@ -92,6 +101,7 @@ async def build(settings: Settings) -> Parts:
         metrics=metrics,
         pods=pods,
         telemetry=telemetry,
-        secrets=ApiSecrets(api),
-        addresses=Addresses(Rules(settings.may_call, settings.loopback == "allowed")),
+        secrets=secrets,
+        addresses=addresses,
+        verifier=verifier,
     )

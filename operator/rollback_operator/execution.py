@@ -23,12 +23,13 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import approval, notices, progress
+from rollback_operator.core import approval, notices, progress, verification
 from rollback_operator.core.checklist import with_checklist
-from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
-from rollback_operator.core.watch import Watch
+from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+from rollback_operator.verifying import Meter, Subject, Verifier
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -50,6 +51,7 @@ class _Seen:
     watch: Watch | None
     deployment: Deployment
     """The newest version: that of the workload, or what our own write returned."""
+    meter: Meter | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Executor:
     remember: Callable[[Rollback], None]
     clock: Callable[[], datetime]
     checker: Checker
+    verifier: Verifier
     rests: dict[str, datetime] = field(default_factory=dict)
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
     own writes and of the rollout would else use all attempts up within a second."""
@@ -80,7 +83,11 @@ class Executor:
         return _settled(rollback, await self._end(rollback, end))
 
     async def carry_on(
-        self, rollback: Rollback, workload: Workload | None, watch: Watch | None
+        self,
+        rollback: Rollback,
+        workload: Workload | None,
+        watch: Watch | None,
+        meter: Meter | None = None,
     ) -> Rollback | Again:
         """Carry a rollback on as far as it goes now.
 
@@ -88,11 +95,12 @@ class Executor:
             rollback: the stored intent, not ended.
             workload: the target as it was read in this pass; None: it is gone.
             watch: counts on the revision that runs now; None: not under watch.
+            meter: where durations are read; None: no policy says.
         """
         if workload is None or workload.deployment.uid != rollback.spec.target_ref.uid:
             gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, "the Deployment is gone")
             return await self._conclude(rollback, gone)
-        seen = _Seen(workload, watch, workload.deployment)
+        seen = _Seen(workload, watch, workload.deployment, meter)
         if not rollback.status.steps:
             checked = await self._checked(rollback, seen)
             if not isinstance(checked, _Stepped):
@@ -152,42 +160,74 @@ class Executor:
         self, rollback: Rollback, step: StepName, seen: "_Seen"
     ) -> "_Stepped | Rollback | Again":
         """Take one step: store its start, look, act if need be, store its end."""
-        begun = await self._begin(rollback, step, seen.deployment)
+        deployment = seen.deployment
+        begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        found = self._look(begun, step, seen)
-        deployment = seen.deployment
+        found = self._look(begun, step, deployment)
         if isinstance(found, Act):
             done = await self._act(begun, step, deployment)
             if isinstance(done, Failure):
                 return await self._refused(begun, step, done)
             deployment, found = done, Done("the Deployment was changed")
         match found:
+            case Wait() if step is StepName.VERIFY:
+                return await self._verify(begun, seen)
             case Wait():
                 return Again(begun, LOOK_SECONDS)
             case End():
                 return await self._conclude(begun, found, deployment)
             case Done(message):
-                status = progress.finished(begun.status, step, message, self.clock())
-                written = await self._write(begun, status)
-                if isinstance(written, Failure):
-                    return _again(begun, written)
-                return _Stepped(written, deployment)
+                return await self._finish(begun, step, message, deployment)
         raise AssertionError(found)
 
-    def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
+    async def _finish(
+        self, rollback: Rollback, step: StepName, message: str, deployment: Deployment
+    ) -> "_Stepped | Again":
+        status = progress.finished(rollback.status, step, message, self.clock())
+        written = await self._write(rollback, status)
+        if isinstance(written, Failure):
+            return _again(rollback, written)
+        return _Stepped(written, deployment)
+
+    def _look(self, rollback: Rollback, step: StepName, deployment: Deployment) -> progress.Next:
         now = self.clock()
-        if step is not StepName.VERIFY:
-            found = progress.look(rollback, step, seen.deployment, now)
-            rests = now < self.rests.get(rollback.metadata.uid, now)
-            return Wait() if isinstance(found, Act) and rests else found
-        if progress.has_moved(rollback, seen.deployment):
-            return progress.moved(rollback)
-        watch = seen.watch
+        found = progress.look(rollback, step, deployment, now)
+        rests = now < self.rests.get(rollback.metadata.uid, now)
+        return Wait() if isinstance(found, Act) and rests else found
+
+    async def _verify(self, rollback: Rollback, seen: "_Seen") -> Rollback | Again:
+        """Look at all that shows whether it helped; who waits for the end sees what has failed."""
+        watch, now = seen.watch, self.clock()
+        missing: Missing | None = NOT_YET_READ
+        skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            return progress.without_evidence(rollback, now)
-        pods = seen.workload.current_of(seen.workload.pods)
-        return progress.verify(rollback, watch.evidence, pods, now)
+            counted = progress.without_evidence(rollback, now)
+        else:
+            pods = seen.workload.current_of(seen.workload.pods)
+            counted = progress.verify(rollback, watch.evidence, pods, now)
+            missing, skew = watch.missing, watch.skew
+        asked = await self.verifier.look(Subject(rollback, seen.workload, seen.meter, skew))
+        checks = verification.in_order(
+            (
+                verification.rollout(seen.deployment),
+                verification.error_rate(counted, missing),
+                *asked,
+            )
+        )
+        found = verification.conclude(checks, verification.situation(rollback, missing, now))
+        if isinstance(found, End):
+            return await self._conclude(rollback, found, seen.deployment)
+        status = progress.with_checks(rollback.status, verification.stored(checks))
+        known, failing = (
+            verification.failures_of(one.verification) for one in (rollback.status, status)
+        )
+        if known == failing:
+            return Again(rollback, LOOK_SECONDS)
+        written = await self._write(rollback, status)
+        if isinstance(written, Failure):
+            return _again(rollback, written)
+        return Again(written, LOOK_SECONDS)
 
     async def _begin(
         self, rollback: Rollback, step: StepName, deployment: Deployment
@@ -267,6 +307,7 @@ class Executor:
             return written
         self.rests.pop(written.metadata.uid, None)
         self.checker.forget(written)
+        await self.verifier.forget(written.metadata.uid)
         _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
         return await self.release(written)
 

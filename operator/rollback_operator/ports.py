@@ -5,6 +5,7 @@ The adapters fulfil them against real servers; unit tests swap them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -22,9 +23,19 @@ from rollback_operator.api.v1alpha1 import (
     SignalLabels,
     StoredStrategy,
 )
+from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Control, Deployment, Missing, Page, Reading, Workload
+from rollback_operator.core.model import (
+    Control,
+    Deployment,
+    Endpoint,
+    Missing,
+    Page,
+    Reading,
+    Workload,
+)
 from rollback_operator.core.notices import Notice
+from rollback_operator.core.probing import LineCount, Reply, Silence
 from rollback_operator.core.surroundings import Cluster, Quota, Reference
 
 RETRY_SECONDS = 2.0
@@ -249,3 +260,38 @@ class Secrets(Protocol):
         message names Secret and key and never holds a value. Who reads must see to it that the
         value reaches no log, event, status or message.
         """
+
+    async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Read all values of a Secret, by key, as `read` does."""
+
+
+class Probes(Protocol):
+    """Who answers for the restored release: the service under its address, and its pods."""
+
+    async def send(self, namespace: str, probe: HttpProbe) -> Reply:
+        """Send a functional probe once, as a policy of this namespace may have it sent.
+
+        Silence is final where the address is refused or the headers' Secret cannot be had.
+        """
+
+    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+        """Ask a pod at its own address whether it is healthy."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which lines of which pod's log."""
+
+    namespace: str
+    pod: str
+    container: str
+    since: datetime
+    texts: tuple[str, ...]
+    """A line counts if it holds one of them."""
+
+
+class Logs(Protocol):
+    """The containers' logs."""
+
+    async def count(self, query: LogQuery) -> LineCount | Silence:
+        """Count lines; nothing else of a log is kept."""

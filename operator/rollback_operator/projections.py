@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.model import Deployment, Owner, Page, Pod, ReplicaSet, Template
+from rollback_operator.core.model import (
+    Deployment,
+    Endpoint,
+    Owner,
+    Page,
+    Pod,
+    ReplicaSet,
+    Template,
+)
 from rollback_operator.templates import commit_of, references_of, requests_of
 
 POD_HASH_LABEL = "pod-template-hash"
@@ -232,7 +240,30 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         environment=_environment(containers, conditions, status),
         address=_address(metadata, spec, status),
         page=_page(metadata, spec),
+        endpoints=tuple(dict.fromkeys(_endpoints(spec))),
     )
+
+
+def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
+    """List the httpGet probes of a pod's containers; what names another host is not the pod's."""
+    for container in spec.get("containers") or []:
+        ports = {one.get("name"): one.get("containerPort") for one in container.get("ports") or []}
+        for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+            found = (container.get(kind) or {}).get("httpGet") or {}
+            named = found.get("port")
+            port = str(ports.get(named, named))
+            if not found or found.get("host") or not port.isdecimal():
+                continue
+            path = str(found.get("path") or "/")
+            yield Endpoint(
+                path=path if path.startswith("/") else f"/{path}",
+                port=int(port),
+                scheme="https" if found.get("scheme") == "HTTPS" else "http",
+                headers=tuple(
+                    (str(one.get("name")), str(one.get("value") or ""))
+                    for one in found.get("httpHeaders") or []
+                ),
+            )
 
 
 def owner_of(metadata: Mapping[str, Any]) -> Owner | None:

@@ -39,7 +39,15 @@ from rollback_operator.execution import Again, Executor
 from rollback_operator.holding import Holder
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind, Store, Workloads
+from rollback_operator.ports import (
+    RETRY_SECONDS,
+    Failure,
+    FailureKind,
+    SeriesQuery,
+    Store,
+    Workloads,
+)
+from rollback_operator.verifying import Meter
 
 _log = logging.getLogger(__name__)
 KEPT_ROLLBACKS = 20
@@ -268,13 +276,20 @@ class Reconciler:
             await self._raise_severity(case, decision)
             return None
         if _is_ours(active, case.policy):
-            done = await self.executor.carry_on(active, case.workload, watch)
+            done = await self.executor.carry_on(active, case.workload, watch, self._meter(case))
         else:
             done = await self.executor.end(active, _NOT_OURS)
         if isinstance(done, Again):
             return done.seconds
         await self._prune(case)
         return 0.05  # what has been changed is looked at anew
+
+    def _meter(self, case: plan.Case) -> Meter:
+        """Say where the target's durations are read."""
+        signals, namespace = case.policy.spec.signals, case.policy.metadata.namespace
+        url = case.policy.spec.prometheus.url or self.address.default
+        query = SeriesQuery(url, namespace, (), signals.latency, signals.labels)
+        return Meter(query, float(signals.latency.quantile))
 
     async def _store_intent(self, case: plan.Case, spec: RollbackSpec) -> Rollback | Failure:
         """Store the intent, unless a fresh look shows what the watches have not told yet."""

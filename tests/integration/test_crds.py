@@ -33,6 +33,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
     VerdictValue,
 )
+from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from tests.integration.manifests import NAMESPACE, REVISION, WRONG, Manifest, policy, rollback
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,9 @@ FULL_ROLLBACK_STATUS = RollbackStatus(
         for name in StepName
     ],
     strategy=StoredStrategy(max_surge="25%", max_unavailable="1"),
+    verification=[
+        VerificationCheck(name="ErrorRate", result=VerificationResult.PASSED, message="0 of 300")
+    ],
     outcome=Outcome.VERIFIED,
     finished_time=NOW,
 )

@@ -21,6 +21,7 @@ RIGHTS = {
     ("apps", "deployments"): {"get", "list", "watch", "patch"},
     ("apps", "replicasets"): {"get", "list"},
     ("", "pods"): {"list"},
+    ("", "pods/log"): {"get"},
     ("autoscaling", "horizontalpodautoscalers"): {"list"},
     ("", "events"): {"create"},
     ("", "configmaps"): {"get"},
@@ -73,6 +74,13 @@ def test_rights_of_the_whole_cluster_are_exactly_those_used() -> None:
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "guard-rollback-operator", "namespace": "operators"}
     ]
+
+
+def test_logs_are_read_only_where_they_may_be() -> None:
+    objects = render({**URL, "rbac": {"podLogs": False}})
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+
+    assert ("", "pods/log") not in rights(granted(objects, binding))
 
 
 def test_rights_of_named_namespaces_need_no_cluster_role() -> None:

@@ -37,6 +37,12 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StoredStrategy,
 )
+from rollback_operator.api.verification import (
+    HttpProbe,
+    LogCheck,
+    VerificationCheck,
+    VerificationSpec,
+)
 from rollback_operator.core.conditions import condition
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.status import Seen, next_status, ready
@@ -197,10 +203,13 @@ def filled_rollback() -> Rollback:
         pace=Pace.NORMAL,
         plan_digest="0123456789abcdef",
         approval_deadline_time=at(3600),
+        verification=[VerificationCheck(name="ErrorRate", result="Passed", message="0 of 300")],
         outcome=Outcome.VERIFIED,
         finished_time=at(60),
     )
-    trigger = make_trigger_record(first_bad_time=at(5), deadline_time=at(65), blame_odds="9331 : 1")
+    trigger = make_trigger_record(
+        first_bad_time=at(5), deadline_time=at(65), blame_odds="9331 : 1", signal="Latency"
+    )
     approval = Approval(
         decision="Approve", by="jane", reason="seen", plan_digest="0123456789abcdef"
     )
@@ -255,6 +264,7 @@ def test_what_is_dumped_can_be_read_again(resource) -> None:
 
 
 RATE = {"signal": "ErrorRate", "above": "0.01"}
+PROBE = {"name": "list", "url": "http://shop.production.svc/api/v1/tickets"}
 
 
 # -- what a file given to the command line is refused for ------------------------------------------
@@ -264,6 +274,12 @@ RATE = {"signal": "ErrorRate", "above": "0.01"}
     ("model", "fields", "said"),
     [
         (MatrixCondition, {"signal": "ErrorRate"}, "exactly one of above and atLeast"),
+        (HttpProbe, {**PROBE, "name": "ErrorRate"}, "one of the operator's own checks"),
+        (HttpProbe, {**PROBE, "body": "{}"}, "GET carries no body"),
+        (HttpProbe, {**PROBE, "url": "http://user@shop.svc/"}, "should match pattern"),
+        (HttpProbe, {**PROBE, "expectJson": {"path": "a..b", "value": ""}}, "should match pattern"),
+        (LogCheck, {"pattern": "ERROR|"}, "should match pattern"),
+        (VerificationSpec, {"http": [PROBE, PROBE]}, "a name of its own"),
         (
             MatrixCondition,
             {"signal": "ErrorRate", "above": "0.1", "atLeast": "0.2"},

@@ -106,7 +106,7 @@ def test_the_full_example_shows_the_defaults() -> None:
 
     assert spec.matrix == bare.matrix
     assert spec.safety == bare.safety
-    assert spec.verification == bare.verification
+    assert spec.verification.timeout_seconds == bare.verification.timeout_seconds
     assert spec.suspend == bare.suspend
     assert spec.signals.labels == bare.signals.labels
     assert spec.signals.purchase_routes == bare.signals.purchase_routes

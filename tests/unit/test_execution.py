@@ -23,12 +23,15 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
     VerificationSpec,
 )
+from rollback_operator.api.verification import HttpProbe
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Workload
+from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.verifying import Verifier
 from tests.builders import at, make_policy, make_rollback, make_step, make_workload
 from tests.fakes import (
     CONFLICT,
@@ -36,8 +39,11 @@ from tests.fakes import (
     OUTAGE,
     REFUSAL,
     Crash,
+    FakeLogs,
+    FakeProbes,
     FakeStore,
     FakeSurroundings,
+    FakeTrends,
     FakeWorkloads,
     Journal,
 )
@@ -67,6 +73,7 @@ class World:
         self.workloads = FakeWorkloads(calls=self.journal)
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
+        self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -77,7 +84,8 @@ class World:
 
         records = Records(lambda _: self.policy, lambda _, __: [])
         checker = Checker(self.surroundings, records, self.now, seconds=0.2)
-        return Executor(self.workloads, self.store, remember, self.now, checker)
+        verifier = Verifier(self.probes, self.logs, self.trends, self.now)
+        return Executor(self.workloads, self.store, remember, self.now, checker, verifier)
 
     def now(self) -> datetime:
         return at(self.seconds)
@@ -426,3 +434,109 @@ async def test_what_runs_is_not_verified_by_the_counts_of_another_release() -> N
         assert seconds_of(await world.carry_on(watch)) == LOOK_SECONDS
 
     assert world.stored.status.outcome is None
+
+
+# -- verification ----------------------------------------------------------------------------------
+
+BUY = HttpProbe(name="buy", url="http://shop.production.svc/buy")
+
+
+def probed(seconds: int = 10) -> World:
+    return World(make_rollback(verification=VerificationSpec(timeout_seconds=seconds, http=[BUY])))
+
+
+def results(rollback: Rollback) -> dict[str, str]:
+    return {one.name: str(one.result) for one in rollback.status.verification}
+
+
+async def test_the_end_keeps_what_was_looked_at() -> None:
+    world = probed()
+
+    done = await world.last()
+
+    assert results(done) == {
+        "RolloutComplete": "Passed",
+        "buy": "Passed",
+        "ErrorRate": "Unknown",
+        "Latency": "Unknown",
+    }
+    assert world.executor.verifier.courses == {}
+
+
+async def test_a_probe_that_goes_on_failing_ends_it_at_the_time_out() -> None:
+    world = probed()
+    world.probes.answer("buy", Answer(500))
+    begin = world.seconds
+
+    done = await world.last()
+
+    assert (done.status.outcome, why(done)) == (Outcome.NOT_RECOVERED, Reason.CHECK_FAILED)
+    assert world.seconds - begin > 10
+    assert world.journal.count("undo") == 1
+    told = world.store.notices[-1]
+    assert told.is_warning
+    assert "buy: GET answered 500" in told.message
+
+
+async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it() -> None:
+    world = probed(60)
+    world.probes.answer("buy", Answer(500))
+    for _ in range(4):
+        world.seconds += seconds_of(await world.carry_on())
+    assert results(world.stored)["buy"] == "Failed"
+    writes = world.journal.count("write_rollback")
+
+    for _ in range(20):
+        world.seconds += seconds_of(await world.carry_on())
+
+    assert world.journal.count("write_rollback") == writes
+    world.probes.answer("buy", Answer(200))
+    for _ in range(8):
+        world.seconds += seconds_of(await world.carry_on())
+    assert results(world.stored)["buy"] == "Passed"
+
+
+async def test_a_verification_that_begins_anew_after_a_crash_asks_anew() -> None:
+    world = probed(60)
+    world.probes.answer("buy", Answer(500))
+    await world.carry_on()
+
+    world.executor = world.operator()
+    await world.carry_on()
+
+    assert world.probes.sent == ["buy", "buy"]
+    assert world.journal.count("undo") == 1
+
+
+async def test_failures_that_are_not_stored_now_are_stored_later() -> None:
+    world = probed(60)
+    await world.carry_on()
+    world.probes.answer("buy", Answer(500))
+    world.executor = world.operator()
+    world.store.fail_next("write_rollback", OUTAGE)
+
+    assert seconds_of(await world.carry_on()) == RETRY_SECONDS
+    assert results(world.stored) == {}
+    await world.carry_on()
+
+    assert results(world.stored)["buy"] == "Failed"
+
+
+async def test_a_rollout_that_never_ends_is_a_check_that_failed() -> None:
+    world = World()
+    slow = replace(world.workloads.workload.deployment, available=2)
+    world.workloads.workload = replace(world.workloads.workload, deployment=slow)
+
+    assert results(await world.last()) == {"RolloutComplete": "Failed"}
+
+
+async def test_a_newer_release_ends_a_verification() -> None:
+    world = probed(60)
+    world.probes.answer("buy", Answer(500))
+    await world.carry_on()
+    world.workloads.workload = make_workload("v3", ("v2", "v1"))
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert why(done) == Reason.TARGET_MOVED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -34,6 +35,20 @@ async def read(answer: dict[str, Any] | Failure) -> str | Failure:
     found = await ApiSecrets(api).read("shop", "slack", "url")  # type: ignore[arg-type]
     assert api.paths == ["/api/v1/namespaces/shop/secrets/slack"]
     return found
+
+
+async def read_all(answer: dict[str, Any] | Failure) -> Mapping[str, str] | Failure:
+    return await ApiSecrets(Api(answer)).read_all("shop", "probe")  # type: ignore[arg-type]
+
+
+async def test_all_values_are_decoded_or_none() -> None:
+    text, bad = (b64encode(one).decode() for one in (VALUE.encode(), b"\xff"))
+    assert await read_all(secret({"a": text, "b": text})) == {"a": VALUE, "b": VALUE}
+    assert await read_all(secret(None)) == {}
+    for answer in (secret({"a": text, "b": bad}), Failure(FailureKind.GONE, VALUE)):
+        found = await read_all(answer)
+        assert isinstance(found, Failure)
+        assert VALUE not in found.message
 
 
 async def test_a_value_is_decoded() -> None:

@@ -5,6 +5,8 @@ No value is logged, cached or put into a failure.
 
 import base64
 import binascii
+from collections.abc import Mapping
+from typing import Any
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.ports import Failure, FailureKind
@@ -18,17 +20,37 @@ class ApiSecrets:
 
     async def read(self, namespace: str, name: str, key: str) -> str | Failure:
         """Read one value."""
-        raw = await self._api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
-        if isinstance(raw, Failure):
-            return _told(raw, namespace, name)
-        value = (raw.get("data") or {}).get(key)
-        if value is None:
+        data = await self._data(namespace, name)
+        if isinstance(data, Failure):
+            return data
+        if data.get(key) is None:
             return Failure(FailureKind.GONE, f"Secret {name} has no key {key}")
-        try:
-            return base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
-            # Not chained and without words of the error: a decoder's would quote the value.
-            return Failure(FailureKind.REJECTED, f"key {key} of Secret {name} is not UTF-8 text")
+        return _decoded(data[key], name, key)
+
+    async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Read all values."""
+        data = await self._data(namespace, name)
+        if isinstance(data, Failure):
+            return data
+        found: dict[str, str] = {}
+        for key, value in data.items():
+            text = _decoded(value, name, key)
+            if isinstance(text, Failure):
+                return text
+            found[key] = text
+        return found
+
+    async def _data(self, namespace: str, name: str) -> dict[str, Any] | Failure:
+        raw = await self._api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        return _told(raw, namespace, name) if isinstance(raw, Failure) else raw.get("data") or {}
+
+
+def _decoded(value: Any, name: str, key: str) -> str | Failure:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
+        # Not chained and without words of the error: a decoder's would quote the value.
+        return Failure(FailureKind.REJECTED, f"key {key} of Secret {name} is not UTF-8 text")
 
 
 def _told(failure: Failure, namespace: str, name: str) -> Failure:

@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     POD_METRICS_AVAILABLE = "PodMetricsAvailable"
     HEALTHY = "Healthy"
     ROLLOUT_HELD = "RolloutHeld"
+    RECOVERED = "Recovered"
     COMPLETE = "Complete"
     APPROVED = "Approved"
 
@@ -121,6 +122,9 @@ class Reason(StrEnum):
     PAUSE_LIFTED = "PauseLifted"
     RELEASED_BY_COMMAND = "ReleasedByCommand"
 
+    # Recovered: no rollback stands behind what runs (else its own reason is told).
+    NOT_ROLLED_BACK = "NotRolledBack"
+
     # Progress and end of a Rollback.
     IN_PROGRESS = "InProgress"
     STEP_REFUSED = "StepRefused"
@@ -131,7 +135,10 @@ class Reason(StrEnum):
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     NOT_OF_THIS_POLICY = "NotOfThisPolicy"
     RECOVERED = "Recovered"
+    PROBES_PASSED = "ProbesPassed"
     STILL_FAILING = "StillFailing"
+    CHECK_FAILED = "CheckFailed"
+    CHECK_UNKNOWN = "CheckUnknown"
     RECORDED_ONLY = "RecordedOnly"
 
     # Why the checklist stops a rollback.
@@ -158,6 +165,7 @@ class EventReason(StrEnum):
     RELEASE_GOOD = "ReleaseGood"
     ROLLBACK_STARTED = "RollbackStarted"
     ROLLBACK_FINISHED = "RollbackFinished"
+    ROLLBACK_NOT_RECOVERED = "RollbackNotRecovered"
     ROLLBACK_OBSERVED = "RollbackObserved"
     ROLLBACK_REFUSED = "RollbackRefused"
     ROLLBACK_BLOCKED = "RollbackBlocked"

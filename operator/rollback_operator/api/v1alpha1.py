@@ -31,6 +31,7 @@ from rollback_operator.api.shape import (
 from rollback_operator.api.shape import Model as _Model
 from rollback_operator.api.shape import cel as _cel
 from rollback_operator.api.shape import keyed_by as _keyed_by
+from rollback_operator.api.verification import VerificationCheck, VerificationSpec
 
 GROUP = "rollback.tickettoken.io"
 VERSION = "v1alpha1"
@@ -689,13 +690,6 @@ class PodMetricsSpec(_Model):
         return self
 
 
-class VerificationSpec(_Model):
-    """How it is seen that a rollback helped."""
-
-    timeout_seconds: Annotated[int, Field(ge=10, le=7200)] = 600
-    """How long the rollout and the proof that errors ceased may take, each."""
-
-
 class SafetySpec(_Model):
     """What keeps the operator from doing harm."""
 
@@ -950,6 +944,8 @@ class Trigger(_Model):
     """How much likelier the counts are if the new revision is worse: '12000 : 1'."""
     blame_odds: Annotated[str, Field(max_length=32)] = ""
     """Release against environment, where no old pod is left to compare with."""
+    signal: SignalName | None = None
+    """Which signal of the matrix was met, where it is no error rate."""
 
 
 class RollbackTarget(_Model):
@@ -1117,6 +1113,17 @@ class RollbackStatus(_Model):
     approval_deadline_time: AwareDatetime | None = None
     """Until when a decision is waited for."""
     strategy: StoredStrategy | None = None
+    verification: Annotated[
+        list[VerificationCheck],
+        Field(
+            max_length=32,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = []
+    """What was looked at to see whether it helped."""
     outcome: Outcome | None = None
     finished_time: AwareDatetime | None = None
 

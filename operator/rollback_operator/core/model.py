@@ -124,6 +124,16 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a pod has itself asked whether it is healthy: an httpGet probe of its template."""
+
+    path: str
+    port: int
+    scheme: str = "http"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod of the target, told to a revision by its pod-template-hash label."""
 
@@ -146,6 +156,8 @@ class Pod:
     address: str = ""
     """Its own IP address; empty: it has none, has ended, uses its node's, or wants no scrapes."""
     page: Page = field(default_factory=Page)
+    endpoints: tuple[Endpoint, ...] = ()
+    """Its httpGet probes, on its own address only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ def policy_notices(
         notices.append(Notice(EventReason.RELEASE_WATCHED, f"revision {after.number}: {images}"))
     if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after is not None:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
+    recovered = find(new.conditions, ConditionType.RECOVERED)
+    if recovered is not None and _is_needed(new) and not _is_needed(old):
+        notices.append(Notice(EventReason.ROLLBACK_NOT_RECOVERED, recovered.message, True))
     healthy, was = (find(one.conditions, ConditionType.HEALTHY) for one in (new, old))
     told_before = was is not None and (was.status, was.reason) == (
         healthy.status if healthy else "",
@@ -62,6 +65,12 @@ def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision
     if new.verdict is VerdictValue.SUSPECT:
         return [Notice(EventReason.RELEASE_SUSPECT, message, True)]
     return []
+
+
+def _is_needed(status: RollbackPolicyStatus) -> bool:
+    """Tell whether a rollback has not helped and somebody has to."""
+    found = find(status.conditions, ConditionType.RECOVERED)
+    return found is not None and found.status == "False"
 
 
 def _health(status: RollbackPolicyStatus) -> Health | None:

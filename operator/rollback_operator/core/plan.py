@@ -136,6 +136,7 @@ def make_trigger(
         control_errors=round(one.control_errors) if one else 0,
         odds=explain.ratio(one.odds) if one else "",
         blame_odds=explain.ratio(one.blame.odds) if one and one.blame else "",
+        signal=match.symptom.signal if match.symptom is not None else None,
     )
 
 

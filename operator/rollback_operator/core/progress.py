@@ -4,9 +4,9 @@ Pure. The stored Rollback says what has begun and what is done; the live Deploym
 true. A step that finds its work done is done: replayed, it does no harm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -17,6 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     StepStatus,
     StoredStrategy,
 )
+from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.core import conditions, podless
 from rollback_operator.core.arms import (
     LEAST_REQUESTS,
@@ -63,6 +64,8 @@ class End:
     outcome: Outcome
     reason: Reason
     message: str
+    checks: tuple[VerificationCheck, ...] = ()
+    """What was looked at to see whether it helped."""
 
 
 Next = Act | Done | Wait | End
@@ -98,7 +101,9 @@ def look(rollback: Rollback, step: StepName, deployment: Deployment, now: dateti
             return _look_rollout(rollback, deployment, now)
         case StepName.RESTORE_STRATEGY:
             return _look_strategy(rollback, deployment)
-        case StepName.VERIFY | StepName.AWAITING_APPROVAL:
+        case StepName.VERIFY:
+            return moved(rollback) if has_moved(rollback, deployment) else Wait()
+        case StepName.AWAITING_APPROVAL:
             return Wait()
 
 
@@ -131,19 +136,26 @@ def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> 
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
     if _is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
+        said = f"{deployment.available} of {deployment.replicas} replicas are available"
+        name = StepName.ROLLOUT_COMPLETE.value
         return End(
             Outcome.NOT_RECOVERED,
             Reason.ROLLOUT_TIMED_OUT,
             f"the rollout was not complete after {rollback.spec.verification.timeout_seconds} s: "
-            f"{deployment.available} of {deployment.replicas} replicas are available",
+            f"{said}",
+            (VerificationCheck(name=name, result=VerificationResult.FAILED, message=said),),
         )
     return Wait()
 
 
-def _is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
+def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
+    """Tell for how long a step has been going on; 0: it has not begun."""
     begun = step_status(rollback, step)
-    limit = timedelta(seconds=rollback.spec.verification.timeout_seconds)
-    return begun is not None and now - begun.started_time > limit
+    return 0.0 if begun is None else (now - begun.started_time).total_seconds()
+
+
+def _is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
+    return seconds_in(rollback, step, now) > rollback.spec.verification.timeout_seconds
 
 
 def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
@@ -294,6 +306,11 @@ def finished(status: RollbackStatus, step: StepName, message: str, now: datetime
     return status.model_copy(update={"steps": steps})
 
 
+def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> RollbackStatus:
+    """Store what the checks have shown so far."""
+    return status.model_copy(update={"verification": list(checks)})
+
+
 def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
     """Store how the rollback ended. An outcome that is stored already stands."""
     if status.outcome is not None:
@@ -308,6 +325,7 @@ def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
     return status.model_copy(
         update={
             "steps": steps,
+            "verification": list(end.checks) or status.verification,
             "outcome": end.outcome,
             "finished_time": now,
             "conditions": conditions.upsert(status.conditions, [done], 1, now),

@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core import conditions
+from rollback_operator.core import conditions, recovery
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import health_of, last_known_good, revision_of
@@ -65,11 +65,12 @@ def next_status(
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, _metrics(seen), _pod_metrics(seen)]
     made += [_healthy(seen, verdict), _held(old.hold)]
-    last = _last_rollback(seen.rollbacks)
+    revision, last = _revision(old, seen), _last_rollback(seen.rollbacks)
+    made.append(_recovered(old, seen, revision))
     return RollbackPolicyStatus(
         observed_generation=generation,
         conditions=conditions.upsert(old.conditions, made, generation, now),
-        revision=_revision(old, seen),
+        revision=revision,
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
         severity=severity,
@@ -78,6 +79,13 @@ def next_status(
         hold=old.hold,
         investigation=_investigation(old, seen),
     )
+
+
+def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) -> Condition:
+    known = conditions.find(old.conditions, ConditionType.RECOVERED)
+    if known is not None and seen.workload is None and not seen.rollbacks:
+        return known  # a policy at a stand has not looked
+    return recovery.recovered(seen.rollbacks, running)
 
 
 def _investigation(old: RollbackPolicyStatus, seen: Seen) -> Investigation | None:

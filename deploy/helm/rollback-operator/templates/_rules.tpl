@@ -26,6 +26,11 @@
 - apiGroups: [""]
   resources: [resourcequotas]
   verbs: [list]
+{{- if .Values.rbac.podLogs }}
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+{{- end }}
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list]

@@ -1,0 +1,72 @@
+"""Is the latency back at the level that the restored revision had before the bad release?
+
+By the same bounds on quantiles as the judge's (histogram.py). The pods of an undo are new: all that
+they have counted is since the rollback, warm-up included, which can only make them look slower. So
+what passes early has passed; what is slow has until the time-out to warm up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollback_operator.core.histogram import Histogram, added
+from rollback_operator.core.verification import LATENCY, Check, failed, passed, unknown
+
+LEAST_REQUESTS = 100
+LEVEL_TIMES = 1.5
+"""A quantile is read off buckets, and caches are cold: so much above the past is still its level.
+The matrix calls a release slow from twice the past on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """What each living pod has counted since the rollback, all of it and the newest part."""
+
+    whole: Mapping[str, Histogram]
+    recent: Mapping[str, Histogram]
+
+
+def since_base(
+    read: Mapping[str, Histogram], bases: Mapping[str, Histogram]
+) -> dict[str, Histogram]:
+    """Give what pods have counted since their bases; who has none is new and counts from zero."""
+    return {
+        name: one.minus(bases[name]) if name in bases else one
+        for name, one in read.items()
+        if one.total > 0
+    }
+
+
+def latency(found: Durations, past: Histogram, q: float) -> Check:
+    """Compare the quantile with the past's upper bound.
+
+    Args:
+        found: of the pods that serve now.
+        past: of the same revision, in the hour before the release that was taken back.
+        q: which quantile, as 0.99.
+    """
+    reference = past.at_most(q)
+    if reference is None or past.total < LEAST_REQUESTS:
+        said = f"{past.total:.0f} requests of its past are too few to compare with"
+        return unknown(LATENCY, said)
+    limit = LEVEL_TIMES * reference
+    arms = [added(one.values()) for one in (found.recent, found.whole)]
+    enough = [one for one in arms if one.total >= LEAST_REQUESTS]
+    if not enough:
+        served = max(one.total for one in arms)
+        said = f"{served:.0f} requests since the rollback are too few to tell p{100 * q:g}"
+        return unknown(LATENCY, said)
+    # The newest minute or all since the rollback: one of them back at the level will do.
+    value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
+    said = (
+        f"p{100 * q:g} is {_seconds(value)} over {total:.0f} requests, "
+        f"{_seconds(reference)} at most in the hour before the release"
+    )
+    if value <= limit:
+        return passed(LATENCY, said)
+    if all((one.at_least(q) or 0.0) > limit for one in enough):
+        return failed(LATENCY, said)
+    return unknown(LATENCY, f"{said}: too uncertain to tell")
+
+
+def _seconds(value: float) -> str:
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2g} s"

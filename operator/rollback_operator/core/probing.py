@@ -1,0 +1,157 @@
+"""Answers -> checks: functional probes, the pods' own health endpoints, lines of their logs.
+
+No word of an answer, a header or a log line gets into a message: they may hold secrets.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
+from rollback_operator.core.model import Endpoint
+from rollback_operator.core.verification import (
+    HEALTH,
+    LOGS,
+    Check,
+    failed,
+    passed,
+    unknown,
+    unseeable,
+)
+
+_OK_FROM, _OK_BELOW = 200, 400
+"""What the kubelet takes for healthy."""
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from an address."""
+
+    status: int
+    body: bytes = b""
+    is_whole: bool = True
+    """Nothing of the body was cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing came back."""
+
+    message: str
+    is_final: bool = False
+    """It was not asked, and will not be: the address is refused, or a Secret may not be read."""
+
+
+Reply = Answer | Silence
+
+
+def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
+    """Tell whether a functional probe was answered as it should be.
+
+    Args:
+        probe: what was sent and what is expected.
+        reply: what came back the last time.
+        tries: how often it has been sent.
+    """
+    if isinstance(reply, Silence):
+        make = unseeable if reply.is_final else unknown
+        return make(probe.name, reply.message)
+    often = f" ({tries} tries)" if tries > 1 else ""
+    said = f"{probe.method} answered {reply.status}"
+    if reply.status not in probe.expect_status:
+        wanted = " or ".join(map(str, sorted(probe.expect_status)))
+        return failed(probe.name, f"{said} in place of {wanted}{often}")
+    if probe.expect_json is None:
+        return passed(probe.name, said + often)
+    fault = _fault(probe.expect_json, reply)
+    if fault:
+        return failed(probe.name, f"{said}, but {fault}{often}")
+    return passed(probe.name, f"{said} with the expected {probe.expect_json.path}{often}")
+
+
+def _fault(expected: JsonExpectation, answer: Answer) -> str:
+    if not answer.is_whole:
+        return "the answer is too long to be read as JSON"
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return "the answer is no JSON"
+    for part in re.findall(r"[^.\[\]\s]+", expected.path):
+        found = _within(found, part)
+        if found is _ABSENT:
+            return f"the answer has no {expected.path}"
+    text = found if isinstance(found, str) else json.dumps(found)
+    return "" if text == expected.value else f"{expected.path} is not {expected.value!r}"
+
+
+_ABSENT = object()
+
+
+def _within(found: Any, part: str) -> Any:
+    if isinstance(found, Mapping):
+        return found.get(part, _ABSENT)
+    if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+        return found[int(part)]
+    return _ABSENT
+
+
+def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
+    """Tell whether all pods that were asked say that they are healthy.
+
+    Args:
+        replies: pod, endpoint, and what it answered.
+        pods: how many there are, asked or not.
+    """
+    asked = len({pod for pod, _, _ in replies})
+    paths = ", ".join(sorted({endpoint.path for _, endpoint, _ in replies}))
+    bad = [
+        f"{reply.status} at {endpoint.path} of {pod}"
+        for pod, endpoint, reply in replies
+        if isinstance(reply, Answer) and not _OK_FROM <= reply.status < _OK_BELOW
+    ]
+    if bad:
+        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        return failed(HEALTH, f"{', '.join(bad[:MOST_NAMED])}{more}")
+    silent = [(pod, one) for pod, _, one in replies if isinstance(one, Silence)]
+    if silent:
+        pod, first = silent[0]
+        count = len({name for name, _ in silent})
+        said = f"{count} of {asked} pods could not be asked: {pod}: {first.message}"
+        return unknown(HEALTH, said)
+    return passed(HEALTH, f"{paths}: answered well by {asked} of {pods} pods")
+
+
+@dataclass(frozen=True, slots=True)
+class LineCount:
+    """How many lines of a pod's log hold what is looked for."""
+
+    lines: int
+    is_whole: bool = True
+    """The log was read to its end."""
+
+
+def logs(asked: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) -> Check:
+    """Tell whether the pods have written the pattern too often.
+
+    Args:
+        asked: what, and how often it may be there.
+        counts: by pod.
+        pods: how many there are, read or not.
+    """
+    found = {pod: one for pod, one in counts.items() if isinstance(one, LineCount)}
+    lines = sum(one.lines for one in found.values())
+    silent = [one for one in counts.values() if isinstance(one, Silence)]
+    said = f"{lines} lines with {asked.pattern} in {len(found)} of {pods} pods since the rollback"
+    if lines > asked.at_most:
+        worst = max(found, key=lambda pod: found[pod].lines)
+        many = f"{said}, {found[worst].lines} of them in {worst}"
+        return failed(LOGS, f"{many}; {asked.at_most} are allowed")
+    if silent:
+        make = unseeable if all(one.is_final for one in silent) else unknown
+        return make(LOGS, f"{len(silent)} of {len(counts)} pods: {silent[0].message}")
+    if any(not one.is_whole for one in found.values()):
+        return unknown(LOGS, f"{said}, in that part of the logs that was read: there is more")
+    return passed(LOGS, f"{said}; {asked.at_most} are allowed")

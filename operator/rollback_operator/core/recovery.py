@@ -1,0 +1,49 @@
+"""The condition Recovered: what became of the rollback that stands behind what runs now.
+
+False is for people: the rollback did not help, and nothing rolls a rollback back.
+"""
+
+from collections.abc import Sequence
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, Rollback
+from rollback_operator.core import conditions
+
+NEEDED = "people are needed: a rollback is not rolled back"
+_STATUS = {Outcome.VERIFIED: True, Outcome.NOT_RECOVERED: False, Outcome.FAILED: False}
+
+
+def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condition:
+    """Tell whether the running revision is one that a rollback has led to, and whether it helped.
+
+    Args:
+        rollbacks: those of the policy.
+        running: the revision that runs; None: not known.
+    """
+    newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
+    kind = ConditionType.RECOVERED
+    if newest is None or newest.spec.mode is Mode.OBSERVE or not _led_to(newest, running):
+        said = "no rollback has led to the running revision"
+        return conditions.condition(kind, None, Reason.NOT_ROLLED_BACK, said)
+    name = newest.metadata.name
+    done = conditions.find(newest.status.conditions, ConditionType.COMPLETE)
+    outcome = newest.status.outcome
+    if outcome is None or done is None:
+        return conditions.condition(kind, None, Reason.IN_PROGRESS, f"{name} is still running")
+    status = _STATUS.get(outcome)
+    # A record of another version may tell a reason that is not known here.
+    reason = next((one for one in Reason if one == done.reason), Reason.STILL_FAILING)
+    said = f"{name}: {done.message}"
+    return conditions.condition(kind, status, reason, said if status else f"{said}; {NEEDED}")
+
+
+def _led_to(rollback: Rollback, running: Revision | None) -> bool:
+    """Tell whether what runs is what the rollback has made, or what it was to change."""
+    spec = rollback.spec
+    if running is None:
+        return False
+    is_unchanged = running.digest == spec.from_revision.digest
+    if spec.to_revision is not None:
+        # A refused undo leaves the bad release running: that is not recovered either.
+        return running.digest == spec.to_revision.digest or is_unchanged
+    return is_unchanged or spec.remedy.image in running.images

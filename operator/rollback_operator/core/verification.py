@@ -1,0 +1,223 @@
+"""Did the rollback help? Many checks -> one verdict: Verified, NotRecovered, Unknown, or not yet.
+
+Pure, and the only maker of a Rollback's verification. What failed may heal until the time is up,
+what could not be seen is neither good nor bad, and no check that failed ever makes it Verified.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Outcome, Rollback, SignalName, StepName
+from rollback_operator.api.verification import VerificationCheck, VerificationResult
+from rollback_operator.core import progress
+from rollback_operator.core.model import Deployment, Missing
+from rollback_operator.core.progress import End, Next, Wait
+
+ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
+    "RolloutComplete",
+    "HealthEndpoints",
+    "ErrorRate",
+    "Latency",
+    "Logs",
+)
+SETTLE_SECONDS = 30.0
+"""How long what the verdict does not hang on is waited for, once all else has passed."""
+NO_METRICS_SECONDS = 120.0
+"""A new pod is scraped late; what has no series by then has none."""
+LONGEST_MESSAGE = 512
+MOST_TOLD = 1024
+_LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check has shown so far."""
+
+    name: str
+    result: VerificationResult
+    message: str
+    is_final: bool = False
+    """Another look shows nothing else: a proved failure, or what cannot be seen at all."""
+
+
+def passed(name: str, message: str) -> Check:
+    """Make a check that has passed."""
+    return Check(name, VerificationResult.PASSED, message)
+
+
+def failed(name: str, message: str) -> Check:
+    """Make a check that has failed, and may pass the next time."""
+    return Check(name, VerificationResult.FAILED, message)
+
+
+def unknown(name: str, message: str) -> Check:
+    """Make a check that has not shown anything yet."""
+    return Check(name, VerificationResult.UNKNOWN, message)
+
+
+def unseeable(name: str, message: str) -> Check:
+    """Make a check that cannot show anything."""
+    return Check(name, VerificationResult.UNKNOWN, message, is_final=True)
+
+
+# -- checks that need no question of their own -----------------------------------------------------
+
+
+def rollout(deployment: Deployment) -> Check:
+    """Tell whether the rollout is complete, by the rules of `kubectl rollout status`."""
+    replicas = deployment.replicas
+    if deployment.is_rolled_out:
+        said = f"{deployment.available} of {replicas} replicas are available, none of them old"
+        return passed(ROLLOUT, said)
+    if deployment.observed_generation < deployment.generation:
+        return failed(ROLLOUT, "the controller has not seen the newest change yet")
+    if deployment.updated < replicas:
+        return failed(ROLLOUT, f"{deployment.updated} of {replicas} replicas are updated")
+    if deployment.total > deployment.updated:
+        old = deployment.total - deployment.updated
+        return failed(ROLLOUT, f"{old} old replicas are still there")
+    said = f"{deployment.updated - deployment.available} of {replicas} replicas are not available"
+    return failed(ROLLOUT, said)
+
+
+def error_rate(found: Next, missing: Missing | None) -> Check:
+    """Put what the counters have shown into a check.
+
+    Args:
+        found: what progress.verify, or progress.without_evidence, says.
+        missing: why the metrics could not be read the last time; None: they could.
+    """
+    match found:
+        case End(Outcome.VERIFIED, _, message):
+            return passed(ERRORS, message)
+        case End(Outcome.NOT_RECOVERED, _, message):
+            return Check(ERRORS, VerificationResult.FAILED, message, is_final=True)
+        case End(_, _, message):
+            return unknown(ERRORS, message)
+    if missing is not None and missing.reason is not Reason.NOT_YET_READ:
+        return unknown(ERRORS, missing.message)
+    return unknown(ERRORS, "too few requests have been counted since the rollback to prove it")
+
+
+def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Put checks into the order in which they are told: the functional probes after the pods."""
+    order = {ROLLOUT: 0, HEALTH: 1, ERRORS: 3, LATENCY: 4, LOGS: 5}
+    return tuple(sorted(checks, key=lambda one: order.get(one.name, 2)))
+
+
+# -- the verdict -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the verdict hangs on beside the checks."""
+
+    required: frozenset[str]
+    """Checks without which nothing is Verified."""
+    probes: frozenset[str]
+    """The functional probes among them."""
+    seconds: float
+    """Since the verification began."""
+    limit: float
+    """How many it may take."""
+    has_no_metrics: bool = False
+    """The provider answers and has no series of the target at all."""
+    unproved: Reason = Reason.TOO_FEW_REQUESTS
+    """Why the error rate is not proved, while it is not."""
+
+
+def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Situation:
+    """Tell what a rollback's verdict hangs on.
+
+    Args:
+        rollback: its verification has begun.
+        missing: why its counters could not be read the last time; None: they could.
+        now: the time of the look.
+    """
+    spec = rollback.spec.verification
+    probes = frozenset(one.name for one in spec.http)
+    required = probes | {ROLLOUT, ERRORS}
+    if rollback.spec.trigger.signal in _LATENCY_SIGNALS:
+        required |= {LATENCY}
+    return Situation(
+        required=required,
+        probes=probes,
+        seconds=progress.seconds_in(rollback, StepName.VERIFY, now),
+        limit=spec.timeout_seconds,
+        has_no_metrics=missing is not None and missing.reason is Reason.NO_SERIES,
+        unproved=Reason.TOO_FEW_REQUESTS if missing is None else missing.reason,
+    )
+
+
+def conclude(checks: Sequence[Check], where: Situation) -> Next:
+    """Make the verdict.
+
+    A proved failure ends it at once; any other failure at the time-out. Without a failure it is
+    Verified as soon as all that is required has passed; the rest is waited for only a while.
+    """
+    proved = {one.name for one in checks if one.result is VerificationResult.PASSED}
+    is_over = where.seconds > where.limit
+    failures = [one for one in checks if one.result is VerificationResult.FAILED]
+    if any(one.is_final for one in failures) or (failures and is_over):
+        return _end(Outcome.NOT_RECOVERED, _why(failures), failures, checks)
+    if failures:
+        return Wait()
+    lacking = where.required - proved
+    is_settled = is_over or where.seconds >= SETTLE_SECONDS or not any(map(_is_open, checks))
+    if not lacking:
+        told = [one for one in checks if one.name == ERRORS]
+        return _end(Outcome.VERIFIED, Reason.RECOVERED, told, checks) if is_settled else Wait()
+    has_waited = is_over or where.seconds >= NO_METRICS_SECONDS
+    if lacking == {ERRORS} and where.probes and where.has_no_metrics and has_waited:
+        told = [one for one in checks if one.name in where.probes]
+        return _end(Outcome.VERIFIED, Reason.PROBES_PASSED, told, checks)
+    of_lacking = [one for one in checks if one.name in lacking]
+    is_hopeless = is_settled and bool(of_lacking) and all(one.is_final for one in of_lacking)
+    if not is_over and not is_hopeless:
+        return Wait()
+    reason = where.unproved if ERRORS in lacking else Reason.CHECK_UNKNOWN
+    return _end(Outcome.UNKNOWN, reason, of_lacking, checks)
+
+
+def _is_open(check: Check) -> bool:
+    return check.result is VerificationResult.UNKNOWN and not check.is_final
+
+
+def _why(failures: Sequence[Check]) -> Reason:
+    is_traffic = any(one.name in (ERRORS, LATENCY) for one in failures)
+    return Reason.STILL_FAILING if is_traffic else Reason.CHECK_FAILED
+
+
+_SAID: Mapping[Reason, str] = {
+    Reason.PROBES_PASSED: "there are no metrics of its traffic; its functional probes have passed",
+}
+
+
+def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]) -> End:
+    """Say what decided it first, then how many checks there were of each result."""
+    said = [_SAID[reason]] if reason in _SAID else []
+    said += [one.message if one.name == ERRORS else f"{one.name}: {one.message}" for one in told]
+    if outcome is Outcome.UNKNOWN:
+        said.append("the rollout itself is complete")
+    counts = [
+        f"{count} {result.lower()}"
+        for result in VerificationResult
+        if (count := sum(one.result is result for one in checks))
+    ]
+    message = f"{'; '.join(said)[:MOST_TOLD]} (checks: {', '.join(counts)})"
+    return End(outcome, reason, message, stored(checks))
+
+
+def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
+    """Give the checks the form in which they are kept on the Rollback."""
+    return tuple(
+        VerificationCheck(name=one.name, result=one.result, message=one.message[:LONGEST_MESSAGE])
+        for one in checks
+    )
+
+
+def failures_of(checks: Iterable[VerificationCheck]) -> frozenset[str]:
+    """Name the checks that have failed."""
+    return frozenset(one.name for one in checks if one.result is VerificationResult.FAILED)

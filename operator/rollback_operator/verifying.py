@@ -1,0 +1,250 @@
+"""Carry out what a verification asks for: probes, health endpoints, durations, logs.
+
+Nothing here is waited for long: an address that hangs must not keep a worker from another policy's
+release. What is not answered at once goes on by itself and is looked at the next time. Nothing is
+stored: who carries on after a crash asks anew.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Rollback, StepName
+from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
+from rollback_operator.core import level, probing, progress
+from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.level import Durations
+from rollback_operator.core.model import Missing, Pod, Workload
+from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
+from rollback_operator.ports import LogQuery, Logs, Probes, SeriesQuery, TrendMetrics
+
+QUICK_SECONDS = 0.2
+"""So long a look waits for answers that come at once."""
+EVERY_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
+RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
+"""Before each further try of a functional probe: it may leave something behind."""
+MOST_PODS = 20
+RECENT_SECONDS = 60.0
+NAME_BASE = 58
+"""Pod names are cut to 63 characters: a longer ReplicaSet name loses its hash in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Where a policy has durations read, and which quantile of them counts."""
+
+    query: SeriesQuery
+    """Of no pods yet."""
+    quantile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is verified, as it was read in this pass."""
+
+    rollback: Rollback
+    workload: Workload
+    meter: Meter | None
+    """None: no policy tells where durations are read."""
+    skew: float = 0.0
+    """The metrics' clock minus the operator's, seconds."""
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """The pods that serve now."""
+        return tuple(
+            pod for pod in self.workload.current_of(self.workload.pods) if not pod.terminating
+        )
+
+    @property
+    def acted(self) -> datetime | None:
+        """When the Deployment was changed."""
+        acts = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE)
+        found = (progress.step_status(self.rollback, one) for one in acts)
+        return next((one.started_time for one in found if one is not None), None)
+
+
+@dataclass
+class _Course:
+    """How far the verification of one rollback is."""
+
+    checks: dict[str, Check] = field(default_factory=dict)
+    running: dict[str, asyncio.Task[Check]] = field(default_factory=dict)
+    due: dict[str, datetime] = field(default_factory=dict)
+    tries: dict[str, int] = field(default_factory=dict)
+    past: Histogram | None = None
+    bases: dict[str, Histogram] = field(default_factory=dict)
+    looks: list[tuple[float, Mapping[str, Histogram]]] = field(default_factory=list)
+
+
+Ask = Callable[[], Awaitable[Check]]
+
+
+@dataclass
+class Verifier:
+    """Asks through the ports, and remembers what was answered until the rollback has ended."""
+
+    probes: Probes
+    logs: Logs
+    trends: TrendMetrics
+    clock: Callable[[], datetime]
+    courses: dict[str, _Course] = field(default_factory=dict)
+    """By the Rollback's uid."""
+
+    async def look(self, subject: Subject) -> tuple[Check, ...]:
+        """Ask what is due and give what is known of each check that applies."""
+        course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
+        asks = dict(self._asks(subject, course))
+        now = self.clock()
+        for name, ask in asks.items():
+            if name not in course.running and now >= course.due.get(name, now):
+                course.running[name] = asyncio.create_task(_made(ask))
+        if course.running:
+            await asyncio.wait(course.running.values(), timeout=QUICK_SECONDS)
+        for name, task in list(course.running.items()):
+            if task.done():
+                del course.running[name]
+                course.checks[name] = task.result()
+                course.due[name] = self.clock() + timedelta(seconds=_pause(course, name))
+        return tuple(
+            course.checks.get(name) or unknown(name, "no answer has come yet") for name in asks
+        )
+
+    async def forget(self, uid: str) -> None:
+        """Drop what is known of a rollback that has ended, and what is still asked for it."""
+        course = self.courses.pop(uid, None)
+        if course is not None:
+            await _cancelled(course.running.values())
+
+    async def close(self) -> None:
+        """Stop asking."""
+        for uid in list(self.courses):
+            await self.forget(uid)
+
+    def _asks(self, subject: Subject, course: _Course) -> Iterator[tuple[str, Ask]]:
+        """List the checks that apply, in the order in which they are told."""
+        spec = subject.rollback.spec.verification
+        if any(pod.endpoints for pod in subject.pods):
+            yield HEALTH, partial(self._health, subject)
+        for probe in spec.http:
+            yield probe.name, partial(self._functional, subject, course, probe)
+        yield LATENCY, partial(self._latency, subject, course)
+        if spec.logs is not None:
+            yield LOGS, partial(self._logs, subject, spec.logs)
+
+    async def _functional(self, subject: Subject, course: _Course, probe: HttpProbe) -> Check:
+        known = course.checks.get(probe.name)
+        if known is not None and known.result is VerificationResult.PASSED:
+            return known  # not asked again: a reservation is not free
+        tries = course.tries[probe.name] = course.tries.get(probe.name, 0) + 1
+        reply = await self.probes.send(subject.rollback.metadata.namespace, probe)
+        return probing.functional(probe, reply, tries)
+
+    async def _health(self, subject: Subject) -> Check:
+        declared = [pod for pod in subject.pods if pod.endpoints]
+        asked = [(pod, one) for pod in declared[:MOST_PODS] for one in pod.endpoints]
+        replies = await asyncio.gather(*(self.probes.ask(pod.address, one) for pod, one in asked))
+        named = [(pod.name, one, reply) for (pod, one), reply in zip(asked, replies, strict=True)]
+        return probing.health(named, len(declared))
+
+    async def _logs(self, subject: Subject, asked: LogCheck) -> Check:
+        deployment, pods = subject.workload.deployment, subject.pods
+        now = self.clock()
+        oldest = now - timedelta(seconds=asked.since_seconds)
+        query = LogQuery(
+            namespace=deployment.namespace,
+            pod="",
+            container=asked.container or next(iter(deployment.template.containers), ""),
+            since=max(oldest, subject.acted or oldest),
+            texts=asked.texts,
+        )
+        read = pods[:MOST_PODS]
+        counts = await asyncio.gather(
+            *(self.logs.count(replace(query, pod=pod.name)) for pod in read)
+        )
+        named = {pod.name: one for pod, one in zip(read, counts, strict=True)}
+        return probing.logs(asked, named, len(pods))
+
+    # -- durations ---------------------------------------------------------------------------------
+
+    async def _latency(self, subject: Subject, course: _Course) -> Check:
+        target, meter = subject.rollback.spec.to_revision, subject.meter
+        if meter is None or target is None:
+            said = "there is no past of this template to compare with"
+            return unseeable(LATENCY, said)
+        if len(target.replica_set) >= NAME_BASE:
+            said = f"pods of {target.replica_set} do not carry its whole name in their metrics"
+            return unseeable(LATENCY, said)
+        query = replace(meter.query, pods=(f"{re.escape(target.replica_set)}-[a-z0-9]+",))
+        if course.past is None:
+            past = await self._past(subject, query)
+            if isinstance(past, Missing):
+                return unknown(LATENCY, past.message)
+            course.past = past
+        if not course.past.total:
+            said = f"no histogram {query.signal.metric} of its past is there to compare with"
+            return unseeable(LATENCY, said)
+        at = self.clock().timestamp() + subject.skew
+        read = await self.trends.read_latency(query, at)
+        if isinstance(read, Missing):
+            return unknown(LATENCY, read.message)
+        names = {pod.name for pod in subject.pods}
+        living = {name: one for name, one in read.items() if name in names}
+        return level.latency(_durations(subject, course, living, at), course.past, meter.quantile)
+
+    async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
+        """Read the restored revision's hour before the bad release came.
+
+        Where that ReplicaSet is an old one that came back, its making tells nothing: then the hour
+        before the decision is taken.
+        """
+        spec = subject.rollback.spec
+        made = (
+            one.created
+            for one in subject.workload.replica_sets
+            if one.uid == spec.from_revision.replica_set_uid
+        )
+        bad = spec.trigger.first_bad_time or spec.trigger.decided_time
+        found: Histogram | Missing = Histogram()
+        for until in (*made, bad.timestamp()):
+            found = await self.trends.read_past_latency(query, until + subject.skew)
+            if isinstance(found, Histogram) and found.total >= level.LEAST_REQUESTS:
+                return found
+        is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
+        return Histogram() if is_none else found
+
+
+def _durations(
+    subject: Subject, course: _Course, read: Mapping[str, Histogram], at: float
+) -> Durations:
+    """Take what was counted before the act off; new pods have counted nothing before."""
+    acted = subject.acted.timestamp() if subject.acted is not None else 0.0
+    old = {pod.name for pod in subject.pods if (pod.started or pod.created) < acted}
+    for name, one in read.items():
+        if name in old:
+            course.bases.setdefault(name, one)
+    course.looks = [one for one in course.looks if at - one[0] <= RECENT_SECONDS]
+    before = course.looks[0][1] if course.looks else course.bases
+    course.looks.append((at, read))
+    return Durations(level.since_base(read, course.bases), level.since_base(read, before))
+
+
+def _pause(course: _Course, name: str) -> float:
+    if name in EVERY_SECONDS:
+        return EVERY_SECONDS[name]
+    return RETRY_SECONDS[min(course.tries.get(name, 1), len(RETRY_SECONDS)) - 1]
+
+
+async def _made(ask: Ask) -> Check:
+    return await ask()
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
+    waiting = list(tasks)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

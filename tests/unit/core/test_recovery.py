@@ -1,0 +1,119 @@
+"""The condition Recovered: true or false of what runs now, and of nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    Remedy,
+    RemedyType,
+    Revision,
+    Rollback,
+    RollbackPolicyStatus,
+    RollbackStatus,
+)
+from rollback_operator.core.conditions import condition, find
+from rollback_operator.core.notices import policy_notices
+from rollback_operator.core.progress import End, ended
+from rollback_operator.core.recovery import NEEDED, recovered
+from rollback_operator.core.status import Seen, next_status, ready
+from tests.builders import at, make_entry, make_rollback, make_workload
+
+SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
+PIN = Remedy(type=RemedyType.PIN_IMAGE, container="ticket-service", image="shop:v1")
+
+
+def revision(version: str, **changes: Any) -> Revision:
+    entry = make_entry(version).model_dump(exclude={"health", "reason"})
+    return Revision(**{**entry, **changes})
+
+
+def over(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes: Any) -> Rollback:
+    status = ended(RollbackStatus(), End(outcome, reason, "so it was"), at(60))
+    return make_rollback(status=status, **changes)
+
+
+V1, V2, V3 = revision("v1"), revision("v2"), revision("v3")
+PINNED = revision("v2", digest="pinned", images=["shop:v1"])
+HELPED, USELESS = over(Outcome.VERIFIED, Reason.RECOVERED), over(Outcome.NOT_RECOVERED)
+NONE = ("Unknown", "NotRolledBack")
+CASES = {
+    "none": ([], V1, NONE),
+    "it helped": ([HELPED], V1, ("True", "Recovered")),
+    "it did not": ([USELESS], V1, ("False", "StillFailing")),
+    "it did not, by a probe": (
+        [over(Outcome.NOT_RECOVERED, Reason.CHECK_FAILED)],
+        V1,
+        ("False", "CheckFailed"),
+    ),
+    "not known": (
+        [over(Outcome.UNKNOWN, Reason.TOO_FEW_REQUESTS)],
+        V1,
+        ("Unknown", "TooFewRequests"),
+    ),
+    "a newer release runs": ([USELESS], V3, NONE),
+    "nothing is known of what runs": ([USELESS], None, NONE),
+    "still running": ([make_rollback()], V2, ("Unknown", "InProgress")),
+    "refused: the bad release runs on": (
+        [over(Outcome.FAILED, Reason.STEP_REFUSED)],
+        V2,
+        ("False", "StepRefused"),
+    ),
+    "mode Observe does nothing": ([over(Outcome.OBSERVED, mode=Mode.OBSERVE)], V2, NONE),
+    "scaled": (
+        [over(Outcome.NOT_RECOVERED, remedy=SCALE, to_revision=None)],
+        V2,
+        ("False", "StillFailing"),
+    ),
+    "pinned": (
+        [over(Outcome.VERIFIED, Reason.RECOVERED, remedy=PIN, to_revision=None)],
+        PINNED,
+        ("True", "Recovered"),
+    ),
+    "pinned, and a newer release": (
+        [over(Outcome.NOT_RECOVERED, remedy=PIN, to_revision=None)],
+        V3,
+        NONE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rollbacks", "running", "expected"), CASES.values(), ids=CASES)
+def test_recovered(rollbacks, running, expected) -> None:
+    found = recovered(rollbacks, running)
+    assert (found.status, found.reason) == expected
+    assert (NEEDED in found.message) == (expected[0] == "False" or expected[1] == "TooFewRequests")
+
+
+def status_of(
+    *rollbacks: Rollback, old: RollbackPolicyStatus | None = None
+) -> RollbackPolicyStatus:
+    seen = Seen(
+        ready(Reason.WATCHING_TARGET),
+        workload=make_workload("v1", ("v2",)),
+        rollbacks=rollbacks,
+    )
+    return next_status(old or RollbackPolicyStatus(), seen, 1, at(10))
+
+
+def test_a_rollback_that_did_not_help_is_told_once() -> None:
+    before = status_of()
+    after = status_of(USELESS, old=before)
+    told = [one for one in policy_notices(before, after, None) if one.is_warning]
+    assert [one.reason for one in told] == [EventReason.ROLLBACK_NOT_RECOVERED]
+    assert NEEDED in told[0].message
+    assert policy_notices(after, status_of(USELESS, old=after), None) == []
+    assert policy_notices(before, status_of(HELPED, old=before), None) == []
+
+
+def test_a_policy_at_a_stand_keeps_what_it_knew() -> None:
+    known = status_of(USELESS)
+    stand = Seen(condition(ConditionType.READY, True, Reason.SUSPENDED))
+    found = find(next_status(known, stand, 2, at(99)).conditions, ConditionType.RECOVERED)
+    assert found is not None
+    assert (found.status, found.last_transition_time) == ("False", at(10))
