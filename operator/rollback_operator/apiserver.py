@@ -71,13 +71,15 @@ class ApiServer:
         self._measure("GET", found.kind if isinstance(found, Failure) else "OK")
         return found
 
-    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
+    async def create(
+        self, path: str, body: dict[str, Any], **query: str
+    ) -> dict[str, Any] | Failure:
         """Create an object."""
         return await self._call(
             "POST",
             path,
             body=body,
-            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Warn"},
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Warn", **query},
         )
 
     async def update(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:

@@ -16,8 +16,12 @@ the first things to ask:
 Cluster and namespace are chosen as with kubectl: --kubeconfig, --context, -n.
 Completion: `kubectl rollback completion --help`.
 
+in the night:
+  kubectl rollback undo ticket-service --dry-run --reason "customers call"
+  kubectl rollback approve ticket-service-1f0c9a2b4d --reason "schema is compatible, asked Jo"
+
 exit status: 0 done; 1 refused or not found, the message names the remedy; 2 wrong usage, or no
-cluster to ask.
+cluster to ask; of `undo --wait` also 3 it has not helped, 4 it is not over in time.
 """
 
 
@@ -35,7 +39,18 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=_Formatter,
     )
     verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_status, _add_history, _add_explain, _add_report, _add_completion):
+    for add in (
+        _add_status,
+        _add_history,
+        _add_explain,
+        _add_report,
+        _add_undo,
+        _add_approve,
+        _add_reject,
+        _add_suspend,
+        _add_resume,
+        _add_completion,
+    ):
         add(verbs)
     return made
 
@@ -142,6 +157,119 @@ def _add_report(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     made.add_argument("name", nargs="?", default="", help="a Rollback's or a policy's")
     _add_cluster(made)
+
+
+def _add_undo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "undo",
+        "ask the operator for a rollback\n"
+        "Makes a Rollback by hand: checked, carried out and verified as the operator's own. Images "
+        "that\nthis Deployment has never run and revisions known bad are refused.",
+        '  kubectl rollback undo ticket-service --reason "customers call"\n'
+        "  kubectl rollback undo ticket-service --to previous --dry-run --reason x\n"
+        "  kubectl rollback undo ticket-service --to 5 --wait --reason x\n"
+        "  kubectl rollback undo ticket-service --image app=example.com/app:v1 --reason x\n"
+        "  kubectl rollback undo ticket-service --replicas 8 --reason x\n",
+    )
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument(
+        "--to", default="last-known-good", type=_way, metavar="REVISION",
+        help="last-known-good (default), previous, or a number as `kubectl rollout history` has it",
+    )  # fmt: skip
+    what.add_argument("--image", type=_image, metavar="CONTAINER=IMAGE", help="pin an image it ran")
+    what.add_argument("--replicas", type=int, metavar="N", help="scale up, and change nothing else")
+    made.add_argument("--dry-run", action="store_true", help="show plan and template diff only")
+    made.add_argument(
+        "--wait", action="store_true", help="stay until it is over, and tell the steps"
+    )
+    made.add_argument(
+        "--timeout", type=float, default=1800, metavar="SECONDS", help="of --wait; default: 1800"
+    )
+    _add_reason(made)
+    _add_output(made, ("json", "yaml", "name"))
+    _add_cluster(made)
+
+
+def _add_approve(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "approve",
+        "let a rollback go on that waits for a person\n"
+        "It is approved for the plan as it is shown; if the plan changes it waits again. Takes "
+        "the\nright to update rollbacks/approval. Who approved is stored.",
+        '  kubectl rollback approve ticket-service-1f0c9a2b4d --reason "schema is compatible"\n'
+        "  kubectl rollback approve ticket-service --plan 1f0c9a2b --reason x   only this plan\n",
+    )
+    _add_decision(made)
+
+
+def _add_reject(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "reject",
+        "end a rollback that waits for a person\n"
+        "Nothing is done to the Deployment. Takes the right to update rollbacks/approval.",
+        '  kubectl rollback reject ticket-service-1f0c9a2b4d --reason "fixed forward"\n',
+    )
+    _add_decision(made)
+
+
+def _add_decision(made: argparse.ArgumentParser) -> None:
+    made.add_argument("name", nargs="?", default="", help="a Rollback's or a policy's")
+    made.add_argument("--plan", default="", metavar="DIGEST", help="only if this is the plan still")
+    _add_reason(made)
+    _add_output(made, ("json", "yaml", "name"))
+    _add_cluster(made)
+
+
+def _add_suspend(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "suspend",
+        "keep the operator from judging and acting by itself\n"
+        "What has begun is finished; what a person asks for with undo is still done. A policy that "
+        "is kept\nin Git is to be changed there too, or comes back.",
+        "  kubectl rollback suspend ticket-service\n",
+    )
+    _add_switch(made)
+
+
+def _add_resume(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "resume",
+        "let the operator judge and act again",
+        "  kubectl rollback resume ticket-service\n",
+    )
+    _add_switch(made)
+
+
+def _add_switch(made: argparse.ArgumentParser) -> None:
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    _add_output(made, ("json", "yaml", "name"))
+    _add_cluster(made)
+
+
+def _add_reason(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
+
+
+def _way(text: str) -> dict[str, object]:
+    named = {"last-known-good": "LastKnownGood", "previous": "Previous"}
+    if text.lower() in named:
+        return {"type": "Undo", "to": named[text.lower()]}
+    if text.isdecimal() and int(text) > 0:
+        return {"type": "Undo", "to": "Revision", "revision": int(text)}
+    raise argparse.ArgumentTypeError(f"{text} is neither last-known-good, previous nor a number")
+
+
+def _image(text: str) -> dict[str, object]:
+    container, sign, image = text.partition("=")
+    if not (container and sign and image):
+        raise argparse.ArgumentTypeError(f"{text} is not of the form CONTAINER=IMAGE")
+    return {"type": "PinImage", "container": container, "image": image}
 
 
 def _add_completion(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

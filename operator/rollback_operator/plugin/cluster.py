@@ -2,13 +2,14 @@
 
 from typing import Protocol, TypeVar
 
+from rollback_operator.core.model import Workload
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports import Failure, FailureKind
 
 T = TypeVar("T")
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
 DONE, REFUSED, USAGE, NOT_VERIFIED, NOT_OVER = range(5)
-"""Exit statuses."""
+"""Exit statuses; the last two of `undo --wait` only."""
 
 
 class Stop(Exception):  # noqa: N818 (it ends a command, and is no fault of the program)
@@ -27,6 +28,24 @@ class Cluster(Protocol):
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
+
+    async def create(self, plural: str, made: Record) -> Record | Failure:
+        """Create an object."""
+
+    async def rehearse(self, plural: str, made: Record) -> Record | Failure:
+        """Have the API server say whether it would create an object, and not do it."""
+
+    async def patch(self, plural: str, seen: Record, path: str, value: object) -> Record | Failure:
+        """Set one field of an object; Conflict if it is not as it was seen."""
+
+    async def user(self) -> str | Failure:
+        """Tell who asks, by the name that the API server knows them by."""
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        """Read a Deployment with its ReplicaSets and pods."""
+
+    async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
+        """Read the pod template of a Deployment or a ReplicaSet, whole."""
 
 
 def needed(found: T | Failure) -> T:

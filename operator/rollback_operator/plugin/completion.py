@@ -13,12 +13,17 @@ _KINDS = {
     "history": (POLICIES,),
     "explain": (ROLLBACKS, POLICIES),
     "report": (ROLLBACKS, POLICIES),
+    "undo": (POLICIES,),
+    "approve": (ROLLBACKS,),
+    "reject": (ROLLBACKS,),
+    "suspend": (POLICIES,),
+    "resume": (POLICIES,),
 }
 _LOGIN = {
     "-n": "namespace", "--namespace": "namespace", "--context": "context",
     "--kubeconfig": "kubeconfig", "--as": "user",
 }  # fmt: skip
-_FLAGS = ("-A", "--all-namespaces")
+_FLAGS = ("-A", "--all-namespaces", "--dry-run", "--wait")
 _SCRIPTS = {
     "bash": """\
 _kubectl_rollback() {

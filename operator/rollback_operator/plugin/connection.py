@@ -9,11 +9,15 @@ from typing import Any
 
 from kubernetes.aio import client, config
 
+from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
+from rollback_operator.core.model import Workload
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports import Failure
+
+_STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,49 @@ class ApiCluster:
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
-        found = await self._api.get(f"{_path(plural, namespace)}/{name}")
-        return found if isinstance(found, Failure) else Record(found)
+        return _record(await self._api.get(f"{_path(plural, namespace)}/{name}"))
+
+    async def create(self, plural: str, made: Record) -> Record | Failure:
+        """Create an object; a field that the API server does not know is refused."""
+        path = _path(plural, made.namespace)
+        return _record(await self._api.create(path, dict(made.raw), **_STRICT))
+
+    async def rehearse(self, plural: str, made: Record) -> Record | Failure:
+        """Have the API server and its admission policies say whether they would take it."""
+        path = _path(plural, made.namespace)
+        return _record(await self._api.create(path, dict(made.raw), **_STRICT, dryRun="All"))
+
+    async def patch(self, plural: str, seen: Record, path: str, value: object) -> Record | Failure:
+        """Set one field."""
+        version = seen.text("metadata.resourceVersion")
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "add", "path": path, "value": value},
+        ]
+        place = f"{_path(plural, seen.namespace)}/{seen.name}"
+        return _record(await self._api.patch(place, operations))
+
+    async def user(self) -> str | Failure:
+        """Tell who asks: impersonated, it is the one that is impersonated."""
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        found = _record(await self._api.create(path, body))
+        return found if isinstance(found, Failure) else found.text("status.userInfo.username")
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        """Read a Deployment with its ReplicaSets and pods."""
+        return await ApiWorkloads(self._api).inspect(namespace, name)
+
+    async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
+        """Read a pod template."""
+        found = _record(
+            await self._api.get(f"/apis/apps/v1/namespaces/{namespace}/{plural}/{name}")
+        )
+        return found if isinstance(found, Failure) else found.part("spec.template")
+
+
+def _record(found: dict[str, Any] | Failure) -> Record | Failure:
+    return found if isinstance(found, Failure) else Record(found)
 
 
 def _path(plural: str, namespace: str) -> str:

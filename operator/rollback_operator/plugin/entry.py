@@ -1,5 +1,6 @@
 """The installed commands: kubectl-rollback, and kubectl_complete-rollback, which kubectl asks."""
 
+import asyncio
 import os
 import sys
 from datetime import UTC, datetime
@@ -25,5 +26,6 @@ def _terminal() -> Terminal:
         err=sys.stderr,
         shows_colours=sys.stdout.isatty() and not plain,
         now=lambda: datetime.now(UTC),  # noqa: TID251 (the command's own clock)
+        sleep=asyncio.sleep,
         connect=connect,
     )

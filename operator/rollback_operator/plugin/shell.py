@@ -1,23 +1,21 @@
 """Runs a verb: parse, connect, ask, print. Everything of the process comes in as a Terminal."""
 
 import asyncio
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
-import yaml
-
-from rollback_operator.plugin import completion, finding, incident_report
+from rollback_operator.plugin import completion, deciding, finding, incident_report, undoing
 from rollback_operator.plugin.arguments import parser
-from rollback_operator.plugin.cluster import DONE, POLICIES, ROLLBACKS, Cluster, Stop, needed
+from rollback_operator.plugin.asked import Answer, Asked, Live
+from rollback_operator.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop, needed
 from rollback_operator.plugin.connection import Connection, Login
 from rollback_operator.plugin.explanation import explain_policy, explain_rollback
 from rollback_operator.plugin.overview import history_page, status_page
-from rollback_operator.plugin.page import Page, Paint
+from rollback_operator.plugin.page import Paint
 from rollback_operator.plugin.record import Record, decided, newest_first
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Connection]]
@@ -31,33 +29,8 @@ class Terminal:
     err: TextIO
     shows_colours: bool
     now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
     connect: Connect
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked for, and whom."""
-
-    given: dict[str, Any]
-    cluster: Cluster
-    namespace: str
-    now: datetime
-    paint: Paint
-
-    @property
-    def name(self) -> str:
-        """The object's name, empty if none was given."""
-        return str(self.given.get("name", ""))
-
-    @property
-    def shape(self) -> tuple[bool, bool]:
-        """Tell whether namespaces are shown, and whether all columns are."""
-        return bool(self.given.get("all_namespaces")), self.given.get("output") == "wide"
-
-    @property
-    def scope(self) -> str:
-        """The namespace that is listed; empty: all of them."""
-        return "" if self.given.get("all_namespaces") else self.namespace
 
 
 def main(arguments: Sequence[str], terminal: Terminal) -> int:
@@ -82,11 +55,14 @@ def main(arguments: Sequence[str], terminal: Terminal) -> int:
     return status
 
 
-async def _ask(given: dict[str, Any], terminal: Terminal) -> tuple[str, int]:
+async def _ask(given: dict[str, Any], terminal: Terminal) -> Answer:
     wish = given.get("color", "auto")
     is_coloured = wish == "always" or (wish == "auto" and terminal.shows_colours)
     async with terminal.connect(_login(given)) as found:
-        asked = Asked(given, found.cluster, found.namespace, terminal.now(), Paint(is_coloured))
+        live = Live(
+            terminal.now, terminal.sleep, lambda text: print(text, file=terminal.err, flush=True)
+        )
+        asked = Asked(given, found.cluster, found.namespace, Paint(is_coloured), live)
         return await _VERBS[given["verb"]](asked)
 
 
@@ -100,32 +76,30 @@ def _login(given: dict[str, Any]) -> Login:
     )
 
 
-async def _status(asked: Asked) -> tuple[str, int]:
+async def _status(asked: Asked) -> Answer:
     if asked.name and not asked.shape[0]:
         found = [await finding.read_policy(asked.cluster, asked.namespace, asked.name)]
-        return _shown(
-            asked, found[0], lambda page: status_page(page, found, asked.shape, asked.now)
-        )
+        return asked.shown(found[0], lambda page: status_page(page, found, asked.shape, asked.now))
     known = needed(await asked.cluster.list(POLICIES, asked.scope))
     if asked.name:
         known = [one for one in known if asked.name in (one.name, one.text("spec.targetRef.name"))]
-    return _listed(asked, known, lambda page: status_page(page, known, asked.shape, asked.now))
+    return asked.listed(known, lambda page: status_page(page, known, asked.shape, asked.now))
 
 
-async def _history(asked: Asked) -> tuple[str, int]:
+async def _history(asked: Asked) -> Answer:
     known = newest_first(needed(await asked.cluster.list(ROLLBACKS, asked.scope)))
     if asked.name:
         known = finding.of_policy(known, finding.split(asked.name)[1])
-    return _listed(asked, known, lambda page: history_page(page, known, asked.shape, asked.now))
+    return asked.listed(known, lambda page: history_page(page, known, asked.shape, asked.now))
 
 
-async def _explain(asked: Asked) -> tuple[str, int]:
+async def _explain(asked: Asked) -> Answer:
     found = await finding.read_any(asked.cluster, asked.namespace, asked.name)
     explain = explain_policy if found.text("kind") == "RollbackPolicy" else explain_rollback
-    return _shown(asked, found, lambda page: explain(page, found))
+    return asked.shown(found, lambda page: explain(page, found))
 
 
-async def _report(asked: Asked) -> tuple[str, int]:
+async def _report(asked: Asked) -> Answer:
     found = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
     policy = await asked.cluster.read(
         POLICIES, asked.namespace, decided(found).text("policyRef.name")
@@ -134,45 +108,17 @@ async def _report(asked: Asked) -> tuple[str, int]:
     return incident_report.report(found, known).rstrip("\n"), DONE
 
 
-_VERBS = {"status": _status, "history": _history, "explain": _explain, "report": _report}
-
-
-def _listed(asked: Asked, found: Sequence[Record], draw: Callable[[Page], None]) -> tuple[str, int]:
-    output = asked.given.get("output")
-    if output in ("json", "yaml"):
-        whole = {"apiVersion": "v1", "kind": "List", "items": [one.raw for one in found]}
-        return _written(whole, output), DONE
-    if output == "name":
-        return "\n".join(_name(one) for one in found), DONE
-    if not found:
-        where = "the cluster" if asked.shape[0] else f"namespace {asked.namespace}"
-        return f"Nothing found in {where}.", DONE
-    return _drawn(asked, draw), DONE
-
-
-def _shown(asked: Asked, found: Record, draw: Callable[[Page], None]) -> tuple[str, int]:
-    output = asked.given.get("output")
-    if output in ("json", "yaml"):
-        return _written(dict(found.raw), output), DONE
-    if output == "name":
-        return _name(found), DONE
-    return _drawn(asked, draw), DONE
-
-
-def _drawn(asked: Asked, draw: Callable[[Page], None]) -> str:
-    page = Page(asked.paint)
-    draw(page)
-    return page.text()
-
-
-def _written(whole: dict[str, Any], output: str) -> str:
-    if output == "json":
-        return json.dumps(whole, indent=2, ensure_ascii=False)
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True).rstrip("\n")
-
-
-def _name(found: Record) -> str:
-    return f"{found.text('kind').lower()}.rollback.tickettoken.io/{found.name}"
+_VERBS = {
+    "status": _status,
+    "history": _history,
+    "explain": _explain,
+    "report": _report,
+    "undo": undoing.undo,
+    "approve": deciding.approve,
+    "reject": deciding.reject,
+    "suspend": deciding.suspend,
+    "resume": deciding.resume,
+}
 
 
 async def _complete(words: Sequence[str], terminal: Terminal) -> int:

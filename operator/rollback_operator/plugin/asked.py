@@ -1,0 +1,103 @@
+"""What was asked for, of whom; how an answer is printed."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from rollback_operator.plugin.cluster import DONE, Cluster
+from rollback_operator.plugin.page import Page, Paint
+from rollback_operator.plugin.record import Record
+
+Answer = tuple[str, int]
+"""What is printed, and the exit status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a command that stays needs of the process."""
+
+    now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for, and whom."""
+
+    given: dict[str, Any]
+    cluster: Cluster
+    namespace: str
+    paint: Paint
+    live: Live
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self.live.now()
+
+    @property
+    def name(self) -> str:
+        """The object's name, empty if none was given."""
+        return str(self.given.get("name", ""))
+
+    @property
+    def reason(self) -> str:
+        """Why, for the record."""
+        return str(self.given.get("reason", ""))
+
+    @property
+    def shape(self) -> tuple[bool, bool]:
+        """Tell whether namespaces are shown, and whether all columns are."""
+        return bool(self.given.get("all_namespaces")), self.given.get("output") == "wide"
+
+    @property
+    def scope(self) -> str:
+        """The namespace that is listed; empty: all of them."""
+        return "" if self.given.get("all_namespaces") else self.namespace
+
+    def listed(self, found: Sequence[Record], draw: Callable[[Page], None]) -> Answer:
+        """Print several objects."""
+        output = self.given.get("output")
+        if output in ("json", "yaml"):
+            whole = {"apiVersion": "v1", "kind": "List", "items": [one.raw for one in found]}
+            return _written(whole, output), DONE
+        if output == "name":
+            return "\n".join(_name(one) for one in found), DONE
+        if not found:
+            where = "the cluster" if self.shape[0] else f"namespace {self.namespace}"
+            return f"Nothing found in {where}.", DONE
+        return self.drawn(draw), DONE
+
+    def shown(self, found: Record, draw: Callable[[Page], None]) -> Answer:
+        """Print one object."""
+        output = self.given.get("output")
+        if output in ("json", "yaml"):
+            return _written(dict(found.raw), output), DONE
+        if output == "name":
+            return _name(found), DONE
+        return self.drawn(draw), DONE
+
+    def said(self, found: Record, text: str) -> Answer:
+        """Print what was done to an object, or the object where that was asked for."""
+        return self.shown(found, lambda page: page.line(text))
+
+    def drawn(self, draw: Callable[[Page], None]) -> str:
+        """Print for people."""
+        page = Page(self.paint)
+        draw(page)
+        return page.text()
+
+
+def _written(whole: dict[str, Any], output: str) -> str:
+    if output == "json":
+        return json.dumps(whole, indent=2, ensure_ascii=False)
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True).rstrip("\n")
+
+
+def _name(found: Record) -> str:
+    return f"{found.text('kind').lower()}.rollback.tickettoken.io/{found.name}"

@@ -1,0 +1,66 @@
+"""`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
+
+from rollback_operator.plugin import finding
+from rollback_operator.plugin.asked import Answer, Asked
+from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Stop, needed
+from rollback_operator.plugin.record import Record
+
+
+async def approve(asked: Asked) -> Answer:
+    """Let a rollback go on."""
+    return await _decide(asked, "Approve", "approved")
+
+
+async def reject(asked: Asked) -> Answer:
+    """End a rollback before it does anything."""
+    return await _decide(asked, "Reject", "rejected")
+
+
+async def _decide(asked: Asked, decision: str, done: str) -> Answer:
+    found = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
+    digest = found.text("status.planDigest")
+    _expect_question(found, digest, str(asked.given["plan"]))
+    user = needed(await asked.cluster.user())
+    approval = {"decision": decision, "by": user, "reason": asked.reason, "planDigest": digest}
+    written = needed(await asked.cluster.patch(ROLLBACKS, found, "/spec/approval", approval))
+    return asked.said(written, f"{found.name}: {done} by {user}, plan {digest}")
+
+
+def _expect_question(found: Record, digest: str, wanted: str) -> None:
+    if found.text("status.outcome"):
+        raise Stop(f"{found.name} is over ({found.text('status.outcome')}): nothing to decide")
+    if found.text("status.step") != "AwaitingApproval" or not digest:
+        raise Stop(
+            f"{found.name} waits for nobody; it is at step "
+            f"{found.text('status.step') or '(not begun)'}"
+        )
+    if wanted and not digest.startswith(wanted):
+        raise Stop(
+            f"the plan is {digest} by now, not {wanted}.\n"
+            f"Look at it anew: kubectl rollback explain {found.name} -n {found.namespace}"
+        )
+    given = found.part("spec.approval")
+    if given.text("planDigest") == digest:
+        raise Stop(
+            f"{given.text('by')} has decided on this plan already: {given.text('decision')}, "
+            f"{given.text('reason')}"
+        )
+
+
+async def suspend(asked: Asked) -> Answer:
+    """Keep the operator from acting by itself."""
+    said = "suspended: nothing is judged or done by itself. Again: kubectl rollback resume"
+    return await _switch(asked, True, said)
+
+
+async def resume(asked: Asked) -> Answer:
+    """Let the operator act again."""
+    return await _switch(asked, False, "resumed")
+
+
+async def _switch(asked: Asked, wanted: bool, said: str) -> Answer:
+    found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    if (found.text("spec.suspend") == "true") == wanted:
+        return asked.said(found, f"{found.name}: already {said}")
+    written = needed(await asked.cluster.patch(POLICIES, found, "/spec/suspend", wanted))
+    return asked.said(written, f"{found.name}: {said}")

@@ -1,0 +1,223 @@
+"""`kubectl rollback undo|approve|reject|suspend|resume` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.v1alpha1 import RollbackPolicyStatus, RollbackRequest, rollback_of
+from rollback_operator.plugin.record import Record
+from tests.builders import NAME, NAMESPACE, make_entry, make_policy, make_rollback
+from tests.fakes import CONFLICT, REFUSAL
+from tests.kubectl import Shell, stored
+
+POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
+GOOD = RollbackPolicyStatus(revisions=[make_entry("v1")])
+BY_HAND = f"{NAME}-by-hand-x7k2p"
+DIGEST = "0123456789abcdef"
+
+
+def template(version: str) -> Record:
+    return Record(
+        {
+            "metadata": {"labels": {"app": NAME, "pod-template-hash": f"hash{version}"}},
+            "spec": {"containers": [{"name": NAME, "image": f"example.com/app:{version}"}]},
+        }
+    )
+
+
+@pytest.fixture
+def shell() -> Shell:
+    found = Shell()
+    found.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": GOOD})))
+    found.cluster.templates = {
+        f"deployments/{NAME}": template("v2"),
+        f"replicasets/{NAME}-hashv1": template("v1"),
+    }
+    return found
+
+
+def undo(shell: Shell, *words: str) -> int:
+    return shell.run("undo", NAME, "--reason", "customers call", *words)
+
+
+class TestUndo:
+    @pytest.mark.parametrize(
+        ("words", "remedy"),
+        [
+            pytest.param([], {"type": "Undo", "to": "LastKnownGood"}, id="default"),
+            pytest.param(["--to", "previous"], {"type": "Undo", "to": "Previous"}, id="previous"),
+            pytest.param(
+                ["--to", "5"], {"type": "Undo", "to": "Revision", "revision": 5}, id="number"
+            ),
+            pytest.param(
+                ["--image", "app=a/b:v1"],
+                {"type": "PinImage", "container": "app", "image": "a/b:v1"},
+                id="image",
+            ),
+            pytest.param(["--replicas", "8"], {"type": "Scale", "replicas": 8}, id="replicas"),
+        ],
+    )
+    def test_makes_what_the_operator_takes_for_a_request(
+        self, shell: Shell, words: list[str], remedy: dict[str, Any]
+    ) -> None:
+        assert undo(shell, *words) == 0
+        made = shell.cluster.objects[ROLLBACKS, NAMESPACE, BY_HAND]
+        assert made.part("spec.remedy").raw == remedy
+        request = rollback_of(dict(made.raw))
+        assert isinstance(request, RollbackRequest)
+        assert (request.spec.reason, request.spec.requested_by) == ("customers call", "ann")
+        assert f"kubectl rollback explain {BY_HAND}" in shell.out
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            pytest.param(["--to", "nonsense", "--reason", "x"], id="no revision"),
+            pytest.param(["--image", "v1", "--reason", "x"], id="no container"),
+            pytest.param(["--image", "a=b", "--replicas", "3", "--reason", "x"], id="two ways"),
+            pytest.param([], id="no reason"),
+        ],
+    )
+    def test_wrong_usage_is_told_before_anything_is_asked(
+        self, shell: Shell, words: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as end:
+            shell.run("undo", NAME, *words)
+        assert end.value.code == 2
+        assert shell.logins == []
+        assert "usage:" in capsys.readouterr().err
+
+    def test_a_rehearsal_shows_plan_and_difference_and_does_nothing(self, shell: Shell) -> None:
+        before = dict(shell.cluster.objects)
+        assert undo(shell, "--dry-run") == 0
+        assert "Undo, RolloutComplete, Verify" in shell.out
+        changed = [one for one in shell.out.splitlines() if "image: example.com" in one]
+        assert [(one[0], one[-2:]) for one in changed] == [("-", "v2"), ("+", "v1")]
+        assert "pod-template-hash" not in shell.out
+        assert shell.cluster.objects == before
+
+    def test_a_rehearsal_for_machines_holds_the_plan(self, shell: Shell) -> None:
+        undo(shell, "--dry-run", "-o", "json")
+        assert json.loads(shell.out)["status"]["plan"]["toRevision"]["number"] == 1
+
+    def test_a_rehearsal_tells_what_would_be_refused(self, shell: Shell) -> None:
+        container = shell.cluster.workload.deployment.template.containers[0]
+        image = f"{container}=evil.example.com/x:1"
+        assert undo(shell, "--dry-run", "--image", image) == 1
+        assert "ForeignImage" in shell.err
+
+    def test_a_rehearsal_asks_the_admission_policies_too(self, shell: Shell) -> None:
+        shell.cluster.fail_next("rehearse", REFUSAL)
+        assert undo(shell, "--dry-run") == 1
+
+    def test_a_refusal_by_the_api_server_is_told(self, shell: Shell) -> None:
+        shell.cluster.fail_next("create", REFUSAL)
+        assert undo(shell) == 1
+        assert "forbidden" in shell.err
+
+    @pytest.mark.parametrize(
+        ("outcome", "status"), [("Verified", 0), ("NotRecovered", 3), ("Refused", 3)]
+    )
+    def test_followed_it_tells_the_steps_and_the_end(
+        self, shell: Shell, outcome: str, status: int
+    ) -> None:
+        states = [
+            {"step": "Undo", "steps": [{"name": "Undo"}]},
+            {"steps": [{"name": "Undo", "finishedTime": "x", "message": "changed"}]},
+            {"outcome": outcome},
+        ]
+
+        def advance() -> None:
+            known = shell.cluster.objects[ROLLBACKS, NAMESPACE, BY_HAND]
+            shell.cluster.put(ROLLBACKS, Record({**known.raw, "status": states.pop(0)}))
+
+        shell.on_sleep = advance
+        assert undo(shell, "--wait") == status
+        assert outcome in shell.out
+        told = shell.err.splitlines()
+        assert told == [f"{BY_HAND}: Undo begins", f"{BY_HAND}: Undo: changed"]
+
+    def test_followed_it_ends_in_time(self, shell: Shell) -> None:
+        assert undo(shell, "--wait", "--timeout", "5") == 4
+        assert "goes on without you" in shell.out
+
+
+class TestDecision:
+    @pytest.fixture
+    def waiting(self, shell: Shell) -> Record:
+        found = stored(make_rollback(), step="AwaitingApproval", planDigest=DIGEST)
+        shell.cluster.put(ROLLBACKS, found)
+        return found
+
+    @pytest.mark.parametrize(("verb", "decision"), [("approve", "Approve"), ("reject", "Reject")])
+    def test_is_given_in_ones_own_name_for_the_plan_as_seen(
+        self, shell: Shell, waiting: Record, verb: str, decision: str
+    ) -> None:
+        assert shell.run(verb, waiting.name, "--reason", "asked Jo") == 0
+        given = shell.cluster.objects[ROLLBACKS, NAMESPACE, waiting.name].part("spec.approval")
+        assert given.raw == {
+            "decision": decision,
+            "by": "ann",
+            "reason": "asked Jo",
+            "planDigest": DIGEST,
+        }
+
+    @pytest.mark.parametrize(
+        ("status", "said"),
+        [
+            pytest.param({"outcome": "Verified"}, "is over (Verified)", id="over"),
+            pytest.param({"step": "Undo"}, "waits for nobody", id="under way"),
+            pytest.param({}, "(not begun)", id="not begun"),
+        ],
+    )
+    def test_there_must_be_a_question(
+        self, shell: Shell, waiting: Record, status: dict[str, Any], said: str
+    ) -> None:
+        shell.cluster.put(ROLLBACKS, Record({**waiting.raw, "status": status}))
+        assert shell.run("approve", waiting.name, "--reason", "x") == 1
+        assert said in shell.err
+
+    def test_another_plan_is_not_approved(self, shell: Shell, waiting: Record) -> None:
+        assert shell.run("approve", waiting.name, "--reason", "x", "--plan", "fedc") == 1
+        assert DIGEST in shell.err
+        assert shell.run("approve", waiting.name, "--reason", "x", "--plan", DIGEST[:6]) == 0
+
+    def test_a_plan_is_decided_on_once(self, shell: Shell, waiting: Record) -> None:
+        shell.run("reject", waiting.name, "--reason", "fixed forward")
+        assert shell.run("approve", waiting.name, "--reason", "x") == 1
+        assert "ann has decided on this plan already: Reject, fixed forward" in shell.err
+
+    def test_a_plan_that_changed_meanwhile_is_not_approved(
+        self, shell: Shell, waiting: Record
+    ) -> None:
+        shell.cluster.fail_next("patch", CONFLICT)
+        assert shell.run("approve", waiting.name, "--reason", "x") == 1
+        assert "has changed meanwhile" in shell.err
+
+
+class TestSuspension:
+    def test_is_set_and_lifted(self, shell: Shell) -> None:
+        assert shell.run("suspend", NAME) == 0
+        policy = shell.cluster.objects[POLICIES, NAMESPACE, NAME]
+        assert policy.text("spec.suspend") == "true"
+        assert shell.run("resume") == 0
+        policy = shell.cluster.objects[POLICIES, NAMESPACE, NAME]
+        assert policy.text("spec.suspend") == "false"
+
+    def test_twice_is_once(self, shell: Shell) -> None:
+        shell.run("suspend", NAME)
+        shell.cluster.fail_next("patch", REFUSAL)  # it would fail if it wrote
+        assert shell.run("suspend", NAME) == 0
+        assert "already suspended" in shell.out
+
+
+@pytest.mark.parametrize("verb", ["undo", "approve", "reject", "suspend", "resume"])
+def test_help_teaches_by_examples(
+    shell: Shell, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        shell.run(verb, "--help")
+    assert end.value.code == 0
+    assert f"kubectl rollback {verb}" in capsys.readouterr().out.partition("examples:")[2]
