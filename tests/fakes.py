@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from rollback_operator.api.approval import Approval
+from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
@@ -42,6 +43,7 @@ from rollback_operator.core.model import (
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.probing import Answer, LineCount, Reply, Silence
 from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.ports import (
     CounterQuery,
@@ -53,6 +55,7 @@ from rollback_operator.ports import (
     PageQuery,
     PodMetrics,
     Probes,
+    Schemas,
     SeriesQuery,
     Store,
     Surroundings,
@@ -321,6 +324,20 @@ ROOMY = Cluster(
 
 
 @dataclass
+class FakeSchemas:
+    """A policy's database: gives what a test puts in, and counts the reads."""
+
+    found: Applied | Missing = field(default_factory=lambda: Applied(()))
+    delay: float = 0.0
+    reads: int = 0
+
+    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+        self.reads += 1
+        await asyncio.sleep(self.delay)
+        return self.found
+
+
+@dataclass
 class FakeSurroundings(Failures):
     """A cluster with room, in which everything is there; approvals are protected."""
 
@@ -524,6 +541,7 @@ def names(rollbacks: Iterable[Rollback]) -> list[str]:
 
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
+    _schemas: Schemas = FakeSchemas()
     _ports: tuple[
         Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings
     ] = (

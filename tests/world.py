@@ -23,6 +23,7 @@ from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Address, Reconciler
+from rollback_operator.remembering import Rememberer
 from rollback_operator.verifying import Verifier
 from tests.builders import (
     NAME,
@@ -42,6 +43,7 @@ from tests.fakes import (
     FakeMetrics,
     FakePods,
     FakeProbes,
+    FakeSchemas,
     FakeStore,
     FakeSurroundings,
     FakeTrends,
@@ -73,6 +75,7 @@ class World:
         self.workloads = FakeWorkloads(calls=self.journal, workload=make_workload())
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
+        self.schemas = FakeSchemas()
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
@@ -111,6 +114,7 @@ class World:
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             desk=Desk(self.store, cache.remember, self.now),
+            rememberer=Rememberer(self.schemas, self.now),
             address=Address(OWN, lambda url, namespace: url == OWN),
             clock=self.now,
         )
@@ -118,9 +122,8 @@ class World:
         return made
 
     def checker(self, cache: Cache) -> Checker:
-        return Checker(
-            self.surroundings, Records(cache.policy_of, cache.rollbacks_of), self.now, seconds=0.2
-        )
+        records = Records(cache.policy_of, cache.rollbacks_of)
+        return Checker(self.surroundings, self.schemas, records, self.now, seconds=0.2)
 
     def tell(self, operator: Reconciler) -> None:
         """Let the watch of Deployments deliver, the rollout end, and the pods be scraped."""

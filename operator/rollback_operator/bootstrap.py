@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rollback_operator.adapters.database import PostgresSchemas
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.logs import ApiLogs
 from rollback_operator.adapters.pod_metrics import PodPages
@@ -23,6 +24,7 @@ from rollback_operator.holding import Holder
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.reconcile import Address, Reconciler
+from rollback_operator.remembering import Rememberer
 from rollback_operator.settings import Settings
 from rollback_operator.verifying import Verifier
 from rollback_operator.workqueue import WorkQueue
@@ -76,9 +78,11 @@ async def build(settings: Settings) -> Parts:
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
-    checker = Checker(ApiSurroundings(api), Records(cache.policy_of, cache.rollbacks_of), utc_now)
     secrets = ApiSecrets(api)
     addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
+    schemas = PostgresSchemas(secrets, addresses.pin)
+    records = Records(cache.policy_of, cache.rollbacks_of)
+    checker = Checker(ApiSurroundings(api), schemas, records, utc_now)
     trends = PrometheusTrends(metrics)
     verifier = Verifier(HttpProbes(addresses, secrets), ApiLogs(api), trends, utc_now)
     reconciler = Reconciler(
@@ -89,6 +93,7 @@ async def build(settings: Settings) -> Parts:
         executor=Executor(workloads, store, cache.remember, utc_now, checker, verifier),
         holder=Holder(workloads, store, cache.renew, utc_now),
         desk=Desk(store, cache.remember, utc_now),
+        rememberer=Rememberer(schemas, utc_now),
         address=Address(settings.prometheus_url, settings.allows),
         clock=utc_now,
     )

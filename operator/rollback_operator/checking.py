@@ -19,8 +19,9 @@ from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.model import Missing, Workload
 from rollback_operator.core.plan import is_active
+from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
-from rollback_operator.ports import Failure, Surroundings
+from rollback_operator.ports import Failure, Schemas, Surroundings
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""
@@ -49,6 +50,7 @@ class Checker:
     """Goes through the checklist, and through it again while a person is asked."""
 
     surroundings: Surroundings
+    schemas: Schemas
     records: Records
     clock: Callable[[], datetime]
     seconds: float = LIMIT_SECONDS
@@ -99,9 +101,10 @@ class Checker:
         facts = Facts(rollback, workload, self.clock(), policy, others, watch)
         wanted = facts.target.references if facts.target else ()
         around = self.surroundings
-        (cluster,), (quotas,), there = await asyncio.gather(
+        (cluster,), (quotas,), applied, there = await asyncio.gather(
             _within([around.cluster()], self.seconds),
             _within([around.quotas(namespace)], self.seconds),
+            self._applied(policy),
             _within([around.is_there(namespace, one) for one in wanted], self.seconds),
         )
         return Facts(
@@ -114,7 +117,18 @@ class Checker:
             references=dict(zip(wanted, there, strict=True)),
             cluster=cluster,
             quotas=quotas,
+            schema=applied,
         )
+
+    async def _applied(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
+        if policy is None or policy.spec.database is None:
+            return None
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self.schemas.read(policy.metadata.namespace, policy.spec.database)
+        except TimeoutError:
+            said = f"the database did not answer within {self.seconds:g} s"
+            return Missing(Reason.SCHEMA_UNKNOWN, said)
 
 
 async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> list[T | Missing]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     Hold,
@@ -36,6 +37,7 @@ from rollback_operator.core.model import (
 )
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.probing import LineCount, Reply, Silence
+from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Cluster, Quota, Reference
 
 RETRY_SECONDS = 2.0
@@ -190,6 +192,13 @@ class Workloads(Protocol):
 
     async def resume(self, namespace: str, name: str) -> Deployment | Failure:
         """Lift our own pause, and nobody else's; gives the Deployment as it is then."""
+
+
+class Schemas(Protocol):
+    """The databases that policies name."""
+
+    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+        """Read which migrations are applied; Missing tells why that is not known."""
 
 
 class Surroundings(Protocol):

@@ -47,6 +47,7 @@ from rollback_operator.ports import (
     Store,
     Workloads,
 )
+from rollback_operator.remembering import Rememberer
 from rollback_operator.verifying import Meter
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Reconciler:
     executor: Executor
     holder: Holder
     desk: Desk
+    rememberer: Rememberer
     address: Address
     clock: Callable[[], datetime]
     watches: dict[Key, Watch] = field(default_factory=dict)
@@ -230,7 +232,9 @@ class Reconciler:
         seen = status.Seen(
             ready,
             workload=workload,
-            ledger=found.case.ledger,
+            ledger=await self.rememberer.remember(
+                policy, found.case.ledger, workload.deployment.template.release
+            ),
             decision=found.decision,
             missing=watch.missing,
             direct=watch.direct,

@@ -14,6 +14,7 @@ from rollback_operator.api.approval import (
     ApprovalTimeout,
 )
 from rollback_operator.api.checklist import CheckName, CheckResult, Consequence
+from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -21,15 +22,26 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Pace,
     Rollback,
+    RollbackPolicyStatus,
     SafetySpec,
     StepName,
     VerificationSpec,
 )
 from rollback_operator.core.conditions import find
+from rollback_operator.core.model import Missing
+from rollback_operator.core.schema import Applied, Migration
 from rollback_operator.core.surroundings import Amounts, Quota, Reference
-from tests.builders import make_policy, make_ref, make_replica_set, make_rollback, make_workload
+from tests.builders import (
+    at,
+    make_entry,
+    make_policy,
+    make_ref,
+    make_replica_set,
+    make_rollback,
+    make_workload,
+)
 from tests.fakes import CONFLICT, OUTAGE, REFUSAL, Crash
-from tests.unit.test_execution import World, why
+from tests.unit.test_execution import SCALE, World, why
 
 STRICT = make_policy(safety=SafetySpec(require_verified=True))
 SECRET = Reference("Secret", "key")
@@ -92,7 +104,7 @@ async def test_the_checklist_is_stored_with_the_first_step_before_the_act() -> N
     assert "undo" not in world.journal
     await world.carry_on()
 
-    assert len(world.stored.status.checklist) == len(CheckName) - 1
+    assert len(world.stored.status.checklist) == len(CheckName)
     assert item(world, CheckName.TARGET_KNOWN_GOOD)[0] is CheckResult.PASSED
     assert world.journal.count("undo") == 1
 
@@ -169,6 +181,99 @@ async def test_mode_observe_stores_what_the_checklist_would_have_said() -> None:
     assert isinstance(done, Rollback)
     assert done.status.outcome is Outcome.OBSERVED
     assert item(world, CheckName.REFERENCES)[0] is CheckResult.FAILED
+
+
+# -- the database ----------------------------------------------------------------------------------
+
+OLD = Migration("001", at(-86400))
+NEW = Migration("002_rename", at(15))
+DOWN = Missing(Reason.SCHEMA_UNKNOWN, "the connection was refused")
+
+
+def with_database(found: Applied | Missing, **database: Any) -> World:
+    """A policy that knows which migrations v1 ran with, and what is found now."""
+    ref = {"connectionSecretRef": {"name": "ticket-db"}}
+    policy = make_policy(database=DatabaseSpec.model_validate({**ref, **database}))
+    record = AppliedMigrations(count=1, names=["001"], time=at(-3600))
+    status = RollbackPolicyStatus(
+        revision=make_entry("v2", since=at(10)), revisions=[make_entry("v1", migrations=record)]
+    )
+    world = World(policy=policy.model_copy(update={"status": status}))
+    world.schemas.found = found
+    return world
+
+
+async def test_an_old_release_does_not_go_onto_a_newer_schema() -> None:
+    world = with_database(Applied((OLD, NEW)))
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.BLOCKED
+    assert why(done) == Reason.NEWER_SCHEMA
+    assert world.store.told() == ["RollbackBlocked"]
+    assert "002_rename; fix forward, or roll" in world.store.notices[0].message
+
+
+async def test_it_does_where_a_person_approves_or_the_policy_ignores_it() -> None:
+    asked = with_database(Applied((OLD, NEW)), onNewerSchema="RequireApproval")
+    ignored = with_database(Applied((OLD, NEW)), onNewerSchema="Ignore")
+
+    await asked.carry_on()
+    assert "undo" not in asked.journal
+    asked.store.decide(asked.stored, decision(asked))
+    for world in (asked, ignored):
+        await world.carry_on()
+        assert world.journal.count("undo") == 1
+
+
+async def test_an_approval_does_not_hold_for_migrations_that_came_later() -> None:
+    world = with_database(Applied((OLD, NEW)), onNewerSchema="RequireApproval")
+    await world.carry_on()
+    given = decision(world)
+    world.schemas.found = Applied((OLD, NEW, Migration("003", at(20))))
+    world.store.decide(world.stored, given)
+
+    await world.carry_on()
+
+    assert "undo" not in world.journal
+    assert approved(world) == ("False", "PlanChanged")
+    assert "003" in item(world, CheckName.DATABASE_SCHEMA)[1]
+
+
+async def test_a_database_that_answers_after_all_answers_for_the_person() -> None:
+    world = with_database(DOWN)
+    await world.carry_on()
+    assert world.store.told() == ["ApprovalNeeded"]
+    assert "connection was refused" in world.store.notices[0].message
+
+    world.schemas.found = Applied((OLD,))
+    world.seconds += 10
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+
+
+async def test_a_database_that_answers_too_late_is_unknown() -> None:
+    world = with_database(Applied((OLD,)), onUnknownSchema="Ignore")
+    world.schemas.delay = 60.0
+
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    assert "did not answer within 0.2 s" in item(world, CheckName.DATABASE_SCHEMA)[1]
+
+
+async def test_more_replicas_need_no_database() -> None:
+    world = with_database(Applied((OLD, NEW)))
+    spec = world.stored.spec.model_copy(update={"remedy": SCALE, "to_revision": None})
+    world.store.rollbacks[world.stored.metadata.name] = world.stored.model_copy(
+        update={"spec": spec}
+    )
+
+    await world.carry_on()
+
+    assert world.journal.count("apply_in_place") == 1
 
 
 # -- a person is asked -----------------------------------------------------------------------------

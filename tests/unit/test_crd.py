@@ -252,7 +252,7 @@ def test_what_is_dumped_has_no_field_that_the_crd_lacks(resource, part) -> None:
     node = schema_of(type(resource))["properties"][part]
     assert list(unknown_keys(dumped, node, part)) == []
     filled = set(dumped)
-    optional = {"prometheus", "signals"}
+    optional = {"prometheus", "signals", "database"}
     missing = set(node["properties"]) - filled - optional
     assert not missing, f"the test does not fill {missing}"
 

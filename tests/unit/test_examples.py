@@ -96,7 +96,7 @@ def test_the_full_example_has_every_field() -> None:
 
     assert missing == {f"spec.remedies.{name}" for name in OTHER_REMEDIES} | {
         f"spec.matrix.when.{name}" for name in QUERY_ONLY
-    }
+    } | {"spec.database.history.query"}
 
 
 def test_the_full_example_shows_the_defaults() -> None:

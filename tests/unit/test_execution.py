@@ -41,6 +41,7 @@ from tests.fakes import (
     Crash,
     FakeLogs,
     FakeProbes,
+    FakeSchemas,
     FakeStore,
     FakeSurroundings,
     FakeTrends,
@@ -74,6 +75,7 @@ class World:
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
+        self.schemas = FakeSchemas()
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -83,7 +85,7 @@ class World:
             """The store is the only memory that these tests look at."""
 
         records = Records(lambda _: self.policy, lambda _, __: [])
-        checker = Checker(self.surroundings, records, self.now, seconds=0.2)
+        checker = Checker(self.surroundings, self.schemas, records, self.now, seconds=0.2)
         verifier = Verifier(self.probes, self.logs, self.trends, self.now)
         return Executor(self.workloads, self.store, remember, self.now, checker, verifier)
 

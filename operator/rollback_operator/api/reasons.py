@@ -144,6 +144,8 @@ class Reason(StrEnum):
     # Why the checklist stops a rollback.
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
     REFERENCE_GONE = "ReferenceGone"
+    NEWER_SCHEMA = "NewerSchema"
+    SCHEMA_UNKNOWN = "SchemaUnknown"
     CHECKLIST_BLOCKED = "ChecklistBlocked"
 
     # Approved: a person has decided, or is still asked, and why a decision does not count.

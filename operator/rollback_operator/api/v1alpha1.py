@@ -19,6 +19,7 @@ from pydantic import (
 
 from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
+from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.shape import (
     Decimal,
@@ -799,6 +800,8 @@ class RollbackPolicySpec(_Model):
         Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = [Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)]
     """The first that applies to the severity is taken. Default: an undo to the newest good one."""
+    database: DatabaseSpec | None = None
+    """The database that the releases migrate. Default: none is looked at."""
     verification: VerificationSpec = VerificationSpec()
     safety: SafetySpec = SafetySpec()
     checklist: Annotated[
@@ -834,6 +837,8 @@ class LedgerEntry(Revision):
 
     health: Health = Health.UNKNOWN
     reason: Annotated[str, Field(max_length=256)] = ""
+    migrations: AppliedMigrations | None = None
+    """What was applied to the database when it was found good; only with `spec.database`."""
 
 
 class LastRollback(_Model):

@@ -34,6 +34,7 @@ _ITEMS: tuple[Callable[[Facts], CheckItem], ...] = (
     checks.capacity,
     checks.nobody_else,
     checks.metrics,
+    checks.database_schema,
 )
 _BY_SEVERITY = tuple(Consequence)
 """From the mildest to the most severe."""
@@ -65,6 +66,9 @@ class Checklist:
         """How a rollback ends that the list stops."""
         items = self.of(Consequence.BLOCK)
         reason = _BLOCKED_BECAUSE.get(items[0].name, Reason.CHECKLIST_BLOCKED)
+        if items[0].name is CheckName.DATABASE_SCHEMA:
+            is_newer = items[0].result is CheckResult.FAILED
+            reason = Reason.NEWER_SCHEMA if is_newer else Reason.SCHEMA_UNKNOWN
         return End(Outcome.BLOCKED, reason, told(items))
 
     @property

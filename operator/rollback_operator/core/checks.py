@@ -7,10 +7,11 @@ silence of a side question stops nothing. What an item leads to is a rule of its
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.database import AppliedMigrations
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -18,8 +19,10 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
 )
+from rollback_operator.core import schema
 from rollback_operator.core.model import Deployment, Missing, ReplicaSet, Workload
 from rollback_operator.core.progress import has_acted
+from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Cluster, Quota, Reference, quota_left
 from rollback_operator.core.watch import Watch
 
@@ -45,6 +48,8 @@ class Facts:
     """Whether what the target's pods name is there."""
     cluster: Cluster | Missing | None = None
     quotas: Sequence[Quota] | Missing = ()
+    schema: Applied | Missing | None = None
+    """None: the policy names no database."""
 
     @property
     def deployment(self) -> Deployment:
@@ -252,6 +257,37 @@ def metrics(facts: Facts) -> CheckItem:
     age = max(0.0, facts.now.timestamp() + watch.skew - newest)
     result = CheckResult.PASSED if age <= FRESH_SECONDS else CheckResult.WARNED
     return _item(name, result, f"the newest sample is {age:.0f} s old")
+
+
+def database_schema(facts: Facts) -> CheckItem:
+    """See whether the database is one that the target has lived with."""
+    rollback, policy, found = facts.rollback, facts.policy, facts.schema
+    if rollback.spec.remedy.type is RemedyType.SCALE:
+        return schema.skipped(_NO_TARGET[RemedyType.SCALE])
+    database = policy.spec.database if policy is not None else None
+    if policy is None or database is None or found is None:
+        return schema.skipped("the policy names no database")
+    current = policy.status.revision
+    is_same = current is not None and current.digest == facts.deployment.template.digest
+    released = current.since if current is not None and is_same else None
+    running = facts.workload.current
+    if released is None:
+        created = running.created if running is not None else 0.0
+        released = datetime.fromtimestamp(created, facts.now.tzinfo)
+    settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
+    question = schema.Question(_record(rollback, policy), released, settle)
+    finding = schema.compare(found, question)
+    return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
+
+
+def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
+    """Find what was applied when the target was good; a pinned image is known by its name."""
+    target, image = rollback.spec.to_revision, rollback.spec.remedy.image
+    for one in policy.status.revisions:
+        is_it = one.release == target.release if target else image in one.images
+        if is_it and one.migrations is not None:
+            return one.migrations
+    return None
 
 
 _NO_TARGET = {

@@ -1,0 +1,324 @@
+"""Which migrations are applied, asked of a real PostgreSQL: every shape, and every way to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from lab.postgres_server import Postgres
+from rollback_operator.adapters.database import MOST_ROWS, PostgresSchemas
+from rollback_operator.addresses import Addresses, Pinned, Rules
+from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.core.model import Missing
+from rollback_operator.core.schema import Applied
+from rollback_operator.ports import Failure, FailureKind
+
+pytestmark = pytest.mark.xdist_group("database")
+
+REF = {"connectionSecretRef": {"name": "ticket-db"}}
+MIGRATIONS = "CREATE TABLE {}(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+
+
+@dataclass
+class Secret:
+    """One Secret, with one DSN."""
+
+    value: str | Failure
+
+    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
+        assert (namespace, name, key) == ("shop", "ticket-db", "dsn")
+        return self.value
+
+
+@dataclass
+class Database:
+    """A database of a test's own on the server, and the reader's role with SELECT only."""
+
+    server: Postgres
+    name: str
+    role: str = ""
+    password: str = field(default_factory=lambda: f"s3cr3t-{secrets.token_hex(4)}")
+
+    def __post_init__(self) -> None:
+        self.role = f"reader_{self.name}"
+        self._run("postgres", sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+        role, password = sql.Identifier(self.role), sql.Literal(self.password)
+        self.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
+
+    @property
+    def dsn(self) -> str:
+        return self.dsn_with(self.password)
+
+    def dsn_with(self, password: str, **more: str) -> str:
+        fields: dict[str, Any] = {
+            "host": self.server.host,
+            "port": self.server.port,
+            "dbname": self.name,
+            "user": self.role,
+            "password": password,
+            **more,
+        }
+        return psycopg.conninfo.make_conninfo(**fields)
+
+    def run(self, statement: str | sql.Composable) -> None:
+        self._run(self.name, statement)
+
+    def has(self, *names: str, table: str = "schema_migrations") -> None:
+        """Make the runbook's table and let the reader see it."""
+        self.run(sql.SQL(MIGRATIONS).format(sql.Identifier(table)))
+        self.applies(*names, table=table)
+        self.lets_read(table)
+
+    def applies(self, *names: str, table: str = "schema_migrations") -> None:
+        for name in names:
+            self.run(
+                sql.SQL("INSERT INTO {} (name) VALUES ({})").format(
+                    sql.Identifier(table), sql.Literal(name)
+                )
+            )
+
+    def lets_read(self, table: str = "schema_migrations") -> None:
+        names = sql.Identifier(table), sql.Identifier(self.role)
+        self.run(sql.SQL("GRANT SELECT ON {} TO {}").format(*names))
+
+    def _run(self, database: str, statement: str | sql.Composable) -> None:
+        url = self.server.url.rpartition("/")[0] + f"/{database}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[arg-type] # statements of these tests
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with Postgres() as found:
+        yield found
+
+
+@pytest.fixture
+def database(server: Postgres, request: pytest.FixtureRequest) -> Database:
+    return Database(server, f"d{secrets.token_hex(5)}")
+
+
+async def read(dsn: str | Failure, **spec: Any) -> Applied | Missing:
+    addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
+    schemas = PostgresSchemas(Secret(dsn), addresses.pin)
+    return await schemas.read("shop", DatabaseSpec.model_validate({**REF, **spec}))
+
+
+def names(found: Applied | Missing) -> list[str]:
+    assert isinstance(found, Applied), found
+    return [one.name for one in found.migrations]
+
+
+def message(found: Applied | Missing) -> str:
+    assert isinstance(found, Missing), found
+    return found.message
+
+
+# -- shapes ----------------------------------------------------------------------------------------
+
+
+async def test_the_runbooks_table_is_read_in_the_order_of_application(database: Database) -> None:
+    database.has("002_b", "001_a", "003_c")
+
+    found = await read(database.dsn)
+
+    assert names(found) == ["002_b", "001_a", "003_c"]
+    assert isinstance(found, Applied)
+    assert all(one.applied is not None and one.applied.tzinfo for one in found.migrations)
+
+
+async def test_other_keys_are_found_and_times_without_a_zone_are_none(database: Database) -> None:
+    database.run(
+        "CREATE TABLE schema_migrations(version bigint, applied_at timestamp DEFAULT now())"
+    )
+    database.run("INSERT INTO schema_migrations VALUES (7), (8)")
+    database.lets_read()
+
+    auto = await read(database.dsn)
+    exact = await read(database.dsn, history={"preset": "SchemaMigrations"})
+
+    assert names(auto) == ["7", "8"]
+    assert isinstance(auto, Applied)
+    assert all(one.applied is None for one in auto.migrations)
+    assert "has the columns applied_at, version, and not name and applied_at" in message(exact)
+
+
+async def test_a_dirty_history_is_none(database: Database) -> None:
+    database.run("CREATE TABLE schema_migrations(version bigint PRIMARY KEY, dirty boolean)")
+    database.run("INSERT INTO schema_migrations VALUES (7, true)")
+    database.lets_read()
+
+    assert "half-way" in message(await read(database.dsn))
+
+
+async def test_a_schema_may_be_named(database: Database) -> None:
+    database.has("in_public")
+    database.run("CREATE SCHEMA shop")
+    database.run("CREATE TABLE shop.schema_migrations AS SELECT 'in_shop'::text AS name")
+    database.run(f"GRANT USAGE ON SCHEMA shop TO {database.role}")
+    database.lets_read("schema_migrations")
+    database.run(f"GRANT SELECT ON shop.schema_migrations TO {database.role}")
+
+    assert names(await read(database.dsn)) == ["in_public"]
+    assert names(await read(database.dsn, history={"schema": "shop"})) == ["in_shop"]
+
+
+async def test_an_own_query_is_one_select(database: Database) -> None:
+    database.run("CREATE TABLE steps(id int, at timestamptz)")
+    database.run("INSERT INTO steps VALUES (2, '2030-01-02 00:00+01'), (1, '2030-01-01 00:00+01')")
+    database.lets_read("steps")
+    query = "SELECT 'step ' || id AS name, at AS applied_at FROM steps WHERE id % 10 > 0;"
+
+    assert names(await read(database.dsn, history={"query": query})) == ["step 1", "step 2"]
+
+    for wrong, said in {
+        "SELECT id FROM steps": "gives the columns id, and not name",
+        "DELETE FROM steps RETURNING id AS name": "syntax error",
+        "SELECT 'a' AS name) AS a; DROP TABLE steps; SELECT * FROM (SELECT 1 AS name": "multiple",
+        "SELECT 'a' AS name FROM nowhere": 'relation "nowhere" does not exist',
+        f"SELECT i::text AS name FROM generate_series(1, {MOST_ROWS + 1}) AS i": "more than",
+        "SELECT pg_sleep(9)::text AS name": "statement timeout",
+    }.items():
+        assert said in message(await read(database.dsn, history={"query": wrong})), wrong
+
+
+async def test_nothing_is_written(database: Database) -> None:
+    database.has("001")
+    database.run(
+        "CREATE FUNCTION tamper() RETURNS text LANGUAGE sql AS"
+        " $$ INSERT INTO schema_migrations VALUES ('x') RETURNING name $$"
+    )
+    database.run(f"GRANT INSERT ON schema_migrations TO {database.role}")
+
+    found = await read(database.dsn, history={"query": "SELECT tamper() AS name"})
+
+    assert "read-only" in message(found)
+    assert names(await read(database.dsn)) == ["001"]
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_there_is_said(database: Database) -> None:
+    assert "no table schema_migrations" in message(await read(database.dsn))
+    database.run("CREATE TABLE schema_migrations(name text)")
+    assert "that the role may read" in message(await read(database.dsn))
+    database.lets_read()
+    assert "empty" in message(await read(database.dsn))
+
+
+async def test_no_word_of_the_dsn_is_told(database: Database) -> None:
+    wrong = f"wr0ng-{secrets.token_hex(4)}"
+    for dsn, said in {
+        database.dsn_with(wrong): "the password or the role of the DSN is wrong",
+        database.dsn_with(wrong, dbname="nowhere"): "the password or the role",
+        f"postgresql://x:{wrong}@[": "no DSN of the form",
+        f"{wrong} is no dsn": "no DSN of the form",
+        database.dsn_with(wrong, options=f"-c x={wrong}"): "no DSN of the form",
+        database.dsn_with(wrong, passfile=f"/{wrong}"): "no DSN of the form",
+        database.dsn_with(wrong, sslrootcert=f"/{wrong}"): "no DSN of the form",
+        database.dsn_with(wrong, service=wrong): "no DSN of the form",
+        database.dsn_with(wrong, hostaddr="127.0.0.2"): "no DSN of the form",
+        database.dsn_with(wrong, host="127.0.0.1,127.0.0.2"): "no DSN of the form",
+        database.dsn_with(wrong, host="/run/postgresql"): "no DSN of the form",
+        database.dsn_with(wrong, sslmode="require"): "no TLS",
+    }.items():
+        found = message(await read(dsn))
+        assert said in found, (dsn, found)
+        assert wrong not in found
+        assert database.password not in found
+
+
+async def test_a_query_that_tells_the_password_is_silenced(database: Database) -> None:
+    query = f"SELECT '{database.password}'::int::text AS name"
+
+    assert database.password not in message(await read(database.dsn, history={"query": query}))
+
+
+async def test_a_secret_that_cannot_be_read_is_said() -> None:
+    failure = Failure(FailureKind.GONE, "there is no Secret ticket-db in namespace shop")
+
+    assert message(await read(failure)) == failure.message
+
+
+async def test_a_host_that_may_not_be_called_is_not_called(database: Database) -> None:
+    asked: list[str] = []
+
+    async def pin(host: str, port: int, namespace: str) -> Pinned | Failure:
+        asked.append(f"{host} {port} {namespace}")
+        return Failure(FailureKind.REJECTED, f"{host} may not be called")
+
+    schemas = PostgresSchemas(Secret(database.dsn), pin)
+    found = await schemas.read("shop", DatabaseSpec.model_validate(REF))
+
+    assert "may not be called" in message(found)
+    assert asked == [f"{database.server.host} {database.server.port} shop"]
+
+
+async def test_the_server_is_called_where_it_was_pinned(database: Database) -> None:
+    database.has("001")
+    named = database.dsn_with(database.password, host="db.shop.svc")
+
+    async def pin(host: str, port: int, namespace: str) -> Pinned | Failure:
+        return Pinned(host, port, (database.server.host,))
+
+    schemas = PostgresSchemas(Secret(named), pin)
+    found = await schemas.read("shop", DatabaseSpec.model_validate(REF))
+
+    assert names(found) == ["001"]
+
+
+async def test_a_server_that_falls_silent_is_given_up(database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        begin = time.monotonic()
+        found = await read(database.dsn_with(database.password, host="127.0.0.1", port=port))
+
+    assert "did not answer" in message(found)
+    assert time.monotonic() - begin < 30
+
+
+async def test_nobody_listening_is_said(database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = str(gone.getsockname()[1])
+
+    found = await read(database.dsn_with(database.password, port=port))
+
+    assert "refused" in message(found)
+
+
+async def test_a_table_that_is_locked_does_not_hold_up(database: Database) -> None:
+    database.has("001")
+    url = database.server.url.rpartition("/")[0] + f"/{database.name}"
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")
+        found = await read(database.dsn)
+
+    assert "lock timeout" in message(found)
+
+
+async def test_a_read_that_is_cancelled_leaves_nothing_behind(database: Database) -> None:
+    query = {"query": "SELECT pg_sleep(60)::text AS name"}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await read(database.dsn, history=query)
+
+    url = database.server.url.rpartition("/")[0] + f"/{database.name}"
+    with psycopg.connect(url) as connection:
+        for _ in range(50):
+            open_ = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [database.role]
+            ).fetchone()
+            if open_ == (0,):
+                break
+            await asyncio.sleep(0.1)
+    assert open_ == (0,)
