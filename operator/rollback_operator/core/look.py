@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import Health, Hold, Rollback, RollbackPolic
 from rollback_operator.core import holds, ledger, proof
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.judge import Question, arms_of, judge
-from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.model import Deployment, Pod, Workload
 from rollback_operator.core.opening import control_hashes, opened
 from rollback_operator.core.plan import Case
 from rollback_operator.core.rollout import Facts, old_pods
@@ -61,10 +61,19 @@ def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
     control = control_hashes(case)
     source = f"{url} {case.policy.spec.signals!r}"
     if known is None or (known.digest, known.source) != (digest, source):
-        return replace(open_watch(digest, opened(case, now), control), source=source)
+        watch = open_watch(digest, opened(case, now), control)
+        return replace(watch, source=source, pods=_remembered(known, control))
     if known.control_hashes == control:
         return known
     return replace(known, control_hashes=control, control=None)
+
+
+def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]:
+    """Keep the names of the control's pods: all may be gone before the release is first looked at.
+
+    Where a pod's name has lost its hash, nothing else leads to what it has counted.
+    """
+    return tuple(one for one in known.pods if one.pod_hash in control) if known else ()
 
 
 def look(case: Case, watch: Watch, now: datetime) -> Look:

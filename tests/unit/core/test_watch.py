@@ -3,10 +3,13 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.look import watch_of
 from rollback_operator.core.model import Missing
 from rollback_operator.core.watch import NOT_YET_READ, open_watch, with_reading, with_workload
 from tests.builders import (
     T0,
+    at,
+    make_case,
     make_counters,
     make_deployment,
     make_pod,
@@ -92,3 +95,18 @@ def test_how_long_an_old_pod_took_to_become_ready(ready_after, expected) -> None
         for number, after in enumerate(ready_after)
     )
     assert with_workload(WATCH, make_workload(pods=pods), T0).startup == expected
+
+
+def test_the_next_watch_knows_the_pods_of_the_revision_before_and_no_others() -> None:
+    """All of them may be gone before the release is first looked at."""
+    case = make_case(workload=make_workload("v1", older=("v0",)))
+    known = watch_of(None, case, "http://prometheus", at(0))
+    pods = (*make_pods(2, "v1"), make_pod(9, "v0"))
+    known = with_workload(known, make_workload("v1", older=("v0",), pods=pods), T0 + 3)
+
+    watch = watch_of(known, make_case(), "http://prometheus", at(60))
+    assert watch.control_hashes == {"hashv1"}
+    assert {one.name for one in watch.pods} == {one.name for one in make_pods(2, "v1")}
+
+    watch = with_workload(watch, make_workload(), T0 + 61)
+    assert [one.ready for one in watch.pods if one.pod_hash == "hashv1"] == [False, False]
