@@ -19,6 +19,10 @@ TAKEN_BACK = {
         '{"seed":301334,"rps":52.7328,"pods":2,"base":0.01,"fault":"Errors","size":0.887,'
         '"confounder":"OldRevisionToo","extent":0.25,"since":-3700.0,"horizon":60.0}'
     ),
+    "half fails, where a seventh had failed for some minutes": (
+        '{"seed":301313,"rps":8.869,"jitter":0.3,"base":0.0,"fault":"Errors","size":0.417,'
+        '"confounder":"OlderThanRelease","extent":0.148,"since":-426.0}'
+    ),
 }
 LEFT_ALONE = {
     "an eighth fails as before": (
@@ -28,6 +32,10 @@ LEFT_ALONE = {
     "a quarter fails as before": (
         '{"seed":301334,"rps":52.7328,"pods":2,"base":0.01,'
         '"confounder":"OldRevisionToo","extent":0.25,"since":-3700.0,"horizon":60.0}'
+    ),
+    "a fifth fails on both from the old pods' last seconds on": (
+        '{"seed":107602,"rps":11.424,"pods":3,"scrape":15.0,"base":0.01,'
+        '"confounder":"TrafficSpike","extent":0.212,"since":1.4,"horizon":76.4}'
     ),
 }
 

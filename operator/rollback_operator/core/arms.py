@@ -88,17 +88,23 @@ def mean(control: Control, route: str | None) -> float:
     return known.errors / known.requests if known.requests else 0.0
 
 
+def lasting(control: Control, route: str | None) -> float:
+    """Give the highest error rate that the control had over the longest span that is known."""
+    known = past(control, route)
+    return known.worst[-1][1] if known.worst else known.worst_minute
+
+
 def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     """List the highest error rates that the control makes plausible, by how long they last.
 
     A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
     """
     known, usual = past(control, route), mean(control, route)
-    worst = known.worst or ((0.0, known.worst_minute),)
+    spans = known.worst or ((0.0, known.worst_minute),)
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
     return tuple(
         Ceiling(0.0 if index == 0 else seconds, _beyond(usual, max(usual, rate)))
-        for index, (seconds, rate) in enumerate(worst)
+        for index, (seconds, rate) in enumerate(spans)
     )
 
 

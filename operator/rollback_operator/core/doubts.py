@@ -13,6 +13,7 @@ from rollback_operator.core.arms import (
     CEILING_TIMES,
     LEAST_REQUESTS,
     Arms,
+    lasting,
     mean,
     on,
     plausible,
@@ -215,8 +216,9 @@ def veto_by_history(
     begin = min((one.start for one in on(arms.new, route)), default=0.0)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
     for one in (None, *sorted({increment.route for increment in last})):
-        rates = _rate(on(new, one)), max(LEAST_RATE, mean(control, one))
-        if _alike(on(last, one), *rates) >= ALIKE_ODDS:
+        least = max(LEAST_RATE, mean(control, one))
+        known = least, max(least, lasting(control, one))
+        if _alike(on(last, one), _rate(on(new, one)), known) >= ALIKE_ODDS:
             return Reason.OLD_REVISION_FAILS_TOO
     shown = min(one.start for one in new)
     since = [one for one in arms.new if one.end > shown]
@@ -232,22 +234,28 @@ def _rate(counted: Sequence[Increment]) -> float:
     return errors / requests if requests else 0.0
 
 
-def _alike(last: Sequence[Increment], rate: float, usual: float) -> float:
+def _alike(last: Sequence[Increment], rate: float, known: tuple[float, float]) -> float:
     """Compute the odds that the old pods had come to fail like the new ones before they went.
 
     The likelihood ratio of the new pods' rate against the control's own, over the best of the last
     moments: counted backwards it is a martingale as forwards, so that chance reaches 100 : 1 in one
     of 100 releases at most. It only holds an act up, and needs no more.
+
+    Args:
+        last: what the old pods counted last.
+        rate: the new pods' error rate.
+        known: the control's own, as a rule and when it lasted at its worst: what had failed for
+            minutes before the release is not what the release came upon.
     """
     rate = min(1 - LEAST_RATE, rate)
-    if rate <= usual:
-        return 0.0
-    best = nats = errors = 0.0
+    best = requests = errors = 0.0
     for one in sorted(last, key=lambda one: -one.end):
-        failed = min(one.errors, one.requests)
-        nats += failed * math.log(rate / usual)
-        nats += (one.requests - failed) * math.log((1 - rate) / (1 - usual))
-        errors += failed
+        requests += one.requests
+        errors += min(one.errors, one.requests)
         if errors >= ALIKE_ERRORS:
-            best = max(best, nats)
+            usual = min(known[1], max(known[0], errors / requests))
+            if usual < rate:
+                nats = errors * math.log(rate / usual)
+                nats += (requests - errors) * math.log((1 - rate) / (1 - usual))
+                best = max(best, nats)
     return math.exp(min(best, 600.0)) if best > 0 else 0.0
