@@ -36,6 +36,8 @@ class Options:
     lease_namespace: str = "rollback-operator"
     lease_seconds: int = 60
     """Longer than a busy machine stands still."""
+    flags: tuple[str, ...] = ()
+    """Further ones, that only some tests need."""
 
     def arguments(self, port: int) -> list[str]:
         return [
@@ -49,6 +51,7 @@ class Options:
             "--http-host=127.0.0.1",
             f"--http-port={port}",
             "--log-format=text",
+            *self.flags,
         ]
 
 

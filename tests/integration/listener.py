@@ -1,0 +1,69 @@
+"""A service's own address: a real HTTP server that answers as a test says and notes what came."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from tests.integration.background import BackgroundLoop
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A request that has arrived."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str
+
+
+class Listener:
+    """Answers by path; 404 where a test says nothing."""
+
+    def __init__(self, background: BackgroundLoop) -> None:
+        self._background = background
+        self._lock = threading.Lock()
+        self._answers: dict[str, Callable[[int], web.Response]] = {}
+        self._heard: list[Heard] = []
+        self._runner: web.AppRunner | None = None
+
+    def start(self) -> None:
+        self.port = self._background.run(self._start())
+
+    def stop(self) -> None:
+        if self._runner is not None:
+            self._background.run(self._runner.cleanup())
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def answer(self, path: str, make: Callable[[int], web.Response]) -> None:
+        """Answer the n-th request to a path, from 1 on."""
+        with self._lock:
+            self._answers[path] = make
+
+    def heard(self, path: str) -> list[Heard]:
+        with self._lock:
+            return [one for one in self._heard if one.path == path]
+
+    async def _start(self) -> int:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        heard = Heard(request.method, request.path, dict(request.headers), body)
+        with self._lock:
+            self._heard.append(heard)
+            make = self._answers.get(request.path)
+            count = sum(one.path == request.path for one in self._heard)
+        return web.Response(status=404) if make is None else make(count)
