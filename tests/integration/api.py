@@ -49,6 +49,10 @@ class Api:
     def close(self) -> None:
         self._session.close()
 
+    def impersonate(self, user: str) -> None:
+        """Be somebody else from now on."""
+        self._session.headers["Impersonate-User"] = user
+
     def get(self, path: str, **query: str) -> Object:
         return self._call("GET", path, params=query)
 

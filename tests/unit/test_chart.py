@@ -144,7 +144,8 @@ def test_every_object_says_where_it_belongs(values: Mapping[str, Any]) -> None:
     for found in render(values):
         metadata = found["metadata"]
         assert metadata["labels"]["app.kubernetes.io/instance"] == "guard"
-        assert ("namespace" in metadata) == (not found["kind"].startswith("Cluster"))
+        is_the_clusters = found["kind"].startswith(("Cluster", "ValidatingAdmission"))
+        assert ("namespace" in metadata) != is_the_clusters
 
 
 class TestPod:

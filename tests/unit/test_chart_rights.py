@@ -132,7 +132,7 @@ def test_rights_of_people_widen_the_clusters_own_roles() -> None:
         if (
             rules := [
                 rule
-                for role in of_kind(render(URL), "ClusterRole")
+                for role in of_kind(render({**URL, "admission": {"create": True}}), "ClusterRole")
                 if role["metadata"]["labels"].get(prefix + to) == "true"
                 for rule in role["rules"]
             ]
@@ -143,11 +143,25 @@ def test_rights_of_people_widen_the_clusters_own_roles() -> None:
     change = {"create", "update", "patch", "delete", "deletecollection"}
 
     assert found["view"] == {policies: look, rollbacks: look}
-    assert found["edit"] == {policies: look | change, rollbacks: look}
+    assert found["edit"] == {policies: look | change, rollbacks: look | {"create"}}
     assert found["admin"] == {
         policies: look | change,
-        rollbacks: look | {"delete", "deletecollection"},
+        rollbacks: look | {"create", "patch", "delete", "deletecollection"},
+        (GROUP, "rollbacks/approval"): {"update"},
     }
+
+
+def test_without_admission_policies_nobody_asks_or_approves_by_them() -> None:
+    objects = render({**URL, "admission": {"create": False}})
+    assert not [each for each in objects if each["kind"].startswith("ValidatingAdmission")]
+    people = [
+        rule
+        for role in of_kind(objects, "ClusterRole")
+        if "aggregationRule" not in role and not role["metadata"]["name"].endswith("-operator")
+        for rule in role["rules"]
+    ]
+    given = rights({"rules": people})[GROUP, "rollbacks"]
+    assert given.isdisjoint({"create", "patch"})
 
 
 @pytest.mark.parametrize(

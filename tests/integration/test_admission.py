@@ -1,0 +1,336 @@
+"""The chart's admission policies on a real API server: people with and without rights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lab import chart
+from lab.control_plane import ControlPlane
+from tests.integration.api import Api, ApiError, Object, eventually, policies, rollbacks
+
+pytestmark = pytest.mark.xdist_group("admission")
+
+NAMESPACE, EMPTY = "production", "empty"
+API = {"apiVersion": "rollback.tickettoken.io/v1alpha1"}
+VALUES = {"prometheus": {"url": "http://prometheus"}, "admission": {"create": True}}
+OPERATOR = "system:serviceaccount:operators:rollback-operator"
+DIGEST = "0123456789abcdef"
+GROUP = "rollback.tickettoken.io"
+RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
+    # user: (group, resource, names, verbs)
+    "author": [
+        (GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"]),
+        ("apps", "deployments", ["shop"], ["patch"]),
+        ("", "secrets", ["probe"], ["get"]),
+    ],
+    "stranger": [(GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"])],
+    "oncall": [
+        (GROUP, "rollbacks", [], ["create", "get", "list"]),
+        (GROUP, "rollbackpolicies", [], ["get", "list"]),
+        ("apps", "deployments", ["shop"], ["patch"]),
+    ],
+    "passerby": [(GROUP, "rollbacks", [], ["create", "get"])],
+    "approver": [
+        (GROUP, "rollbacks", [], ["get", "list", "patch"]),
+        (GROUP, "rollbacks/approval", [], ["update"]),
+    ],
+    "patcher": [(GROUP, "rollbacks", [], ["get", "list", "patch"])],
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    with ControlPlane() as found:
+        for one in (NAMESPACE, EMPTY):
+            found.kubectl("create", "namespace", one)
+        rendered = chart.rendered(VALUES, name="rollback-operator", namespace="operators")
+        objects = [*chart.crds(), chart.namespace("operators"), *rendered]
+        found.kubectl("apply", "-f", "-", input=chart.stream(objects))
+        for one in chart.crds():
+            name = f"crd/{one['metadata']['name']}"
+            found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        found.kubectl("apply", "-f", "-", input=chart.stream(_roles()))
+        yield found
+
+
+def _roles() -> Iterator[Object]:
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1"}
+    for namespace in (NAMESPACE, EMPTY):
+        for user, rights in RIGHTS.items():
+            metadata = {"name": user, "namespace": namespace}
+            rules = [
+                {
+                    "apiGroups": [group],
+                    "resources": [resource],
+                    "verbs": verbs,
+                    **({"resourceNames": names} if names else {}),
+                }
+                for group, resource, names, verbs in rights
+            ]
+            yield {**rbac, "kind": "Role", "metadata": metadata, "rules": rules}
+            yield {
+                **rbac,
+                "kind": "RoleBinding",
+                "metadata": metadata,
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "Role",
+                    "name": user,
+                },
+                "subjects": [{"kind": "User", "name": user}],
+            }
+
+
+@pytest.fixture(scope="module")
+def as_user(cluster: ControlPlane) -> Iterator[Callable[[str], Api]]:
+    made: dict[str, Api] = {}
+
+    def login(user: str) -> Api:
+        if user not in made:
+            made[user] = Api(cluster.kubeconfig)
+            if user:
+                made[user].impersonate(user)
+        return made[user]
+
+    # A policy bites only once the API server has taken it in.
+    eventually(
+        lambda: refusal(lambda: login("stranger").create(policies(NAMESPACE), policy("probe"))),
+        "the policy on rights bites",
+    )
+    eventually(
+        lambda: refusal(lambda: login("").create(rollbacks(EMPTY), by_hand())),
+        "the policy on requests bites",
+    )
+    login("author").create(policies(NAMESPACE), policy("shop"))
+    yield login
+    for one in made.values():
+        one.close()
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Say why the API server refuses; empty if it does not."""
+    try:
+        call()
+    except ApiError as error:
+        return str(error)
+    return ""
+
+
+def policy(name: str, target: str = "shop", **spec: Any) -> Object:
+    return {
+        **API,
+        "kind": "RollbackPolicy",
+        "metadata": {"name": name},
+        "spec": {"targetRef": {"name": target}, "mode": "Observe", **spec},
+    }
+
+
+def probing(name: str, *secrets: str) -> Object:
+    """A policy with a probe for each of these Secrets."""
+    probes = [
+        {"name": f"p{place}", "url": "http://shop.production/", "headersSecretRef": {"name": one}}
+        for place, one in enumerate(secrets)
+    ]
+    return policy(name, verification={"http": probes})
+
+
+def by_hand(**spec: Any) -> Object:
+    return {
+        **API,
+        "kind": "Rollback",
+        "metadata": {"generateName": "shop-by-hand-"},
+        "spec": {
+            "policyRef": {"name": "shop"},
+            "remedy": {"type": "Undo", "to": "Previous"},
+            "reason": "customers call",
+            **spec,
+        },
+    }
+
+
+def planned(name: str) -> Object:
+    """A Rollback with a plan, as only the operator makes it."""
+    revision = {"number": 2, "templateHash": "b", "digest": "b", "release": "b"}
+    made = by_hand(
+        policyRef={"name": "shop", "uid": "u"},
+        targetRef={"name": "shop", "uid": "d"},
+        mode="Enforce",
+        severity="P1",
+        fromRevision=revision,
+        toRevision={**revision, "number": 1},
+        trigger={"reason": "x", "message": "x", "decidedTime": "2027-01-15T08:00:00Z"},
+    )
+    del made["spec"]["reason"]
+    return {**made, "metadata": {"name": name}}
+
+
+class TestAuthors:
+    def test_may_what_they_may_themselves(self, as_user: Callable[[str], Api]) -> None:
+        as_user("author").create(policies(NAMESPACE), probing("own", "probe", "probe"))
+
+    @pytest.mark.parametrize(
+        ("user", "made", "said"),
+        [
+            pytest.param("stranger", policy("a"), "patch Deployment shop", id="target"),
+            pytest.param("author", policy("b", "other"), "patch Deployment other", id="another"),
+            pytest.param("author", probing("c", "db"), "get Secret db", id="Secret"),
+            pytest.param(
+                "author", probing("d", "probe", "db"), "get Secret db", id="second Secret"
+            ),
+        ],
+    )
+    def test_gain_nothing_through_the_operator(
+        self, as_user: Callable[[str], Api], user: str, made: Object, said: str
+    ) -> None:
+        assert said in refusal(lambda: as_user(user).create(policies(NAMESPACE), made))
+
+    def test_nor_by_a_change(self, as_user: Callable[[str], Api]) -> None:
+        path = f"{policies(NAMESPACE)}/shop"
+        said = refusal(lambda: as_user("stranger").merge(path, {"spec": {"mode": "Enforce"}}))
+        assert "patch Deployment shop" in said
+
+    def test_what_lends_no_right_is_free(self, as_user: Callable[[str], Api]) -> None:
+        path = f"{policies(NAMESPACE)}/shop"
+        as_user("stranger").merge(path, {"metadata": {"labels": {"team": "shop"}}})
+
+    def test_as_many_secrets_as_a_policy_may_name_are_asked_for(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        """What the questions cost is bounded by the API server."""
+        most = [*["probe"] * 15, "db"]
+        said = refusal(lambda: as_user("author").create(policies(NAMESPACE), probing("e", *most)))
+        assert "get Secret db" in said
+        as_user("author").create(policies(NAMESPACE), probing("f", *["probe"] * 16))
+
+
+class TestRequests:
+    def test_are_for_those_who_may_patch_the_target(self, as_user: Callable[[str], Api]) -> None:
+        made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand(requestedBy="oncall"))
+        assert made["spec"]["requestedBy"] == "oncall"
+
+    @pytest.mark.parametrize(
+        ("user", "made", "said"),
+        [
+            pytest.param("passerby", by_hand(), "may not patch", id="no right on the target"),
+            pytest.param(
+                "oncall", by_hand(requestedBy="boss"), "in the name of another", id="for another"
+            ),
+            pytest.param("oncall", planned("plan"), "carry a plan", id="a plan of one's own"),
+            pytest.param(
+                "oncall",
+                {**by_hand(), "metadata": {"name": "shop-0123456789"}},
+                "are the operator's",
+                id="the operator's name",
+            ),
+            pytest.param(
+                "oncall",
+                by_hand(targetRef={"name": "shop", "uid": "d"}),
+                "plans the rest",
+                id="half a plan",
+            ),
+        ],
+    )
+    def test_are_refused_otherwise(
+        self, as_user: Callable[[str], Api], user: str, made: Object, said: str
+    ) -> None:
+        assert said in refusal(lambda: as_user(user).create(rollbacks(NAMESPACE), made))
+
+    def test_say_why(self, as_user: Callable[[str], Api]) -> None:
+        silent = by_hand()
+        del silent["spec"]["reason"]
+        said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), silent))
+        assert "needs reason" in said
+
+    def test_are_for_nothing_without_a_policy(self, as_user: Callable[[str], Api]) -> None:
+        assert refusal(lambda: as_user("oncall").create(rollbacks(EMPTY), by_hand()))
+
+    def test_never_change(self, as_user: Callable[[str], Api]) -> None:
+        made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand())
+        path = f"{rollbacks(NAMESPACE)}/{made['metadata']['name']}"
+        change = {"spec": {"remedy": {"to": "LastKnownGood"}}}
+        assert "nothing but approval may change" in refusal(
+            lambda: as_user("approver").merge(path, change)
+        )
+
+    def test_a_plan_is_the_operators(self, as_user: Callable[[str], Api]) -> None:
+        as_user("").create(
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            {
+                "metadata": {"name": "operator-admin"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "cluster-admin",
+                },
+                "subjects": [{"kind": "User", "name": OPERATOR}],
+            },
+        )
+        eventually(
+            lambda: (
+                not refusal(
+                    lambda: as_user(OPERATOR).create(
+                        rollbacks(NAMESPACE), planned("shop-aaaaaaaaaa")
+                    )
+                )
+            ),
+            "the operator stores a plan",
+        )
+
+
+class TestApprovals:
+    @pytest.fixture
+    def path(self, as_user: Callable[[str], Api]) -> str:
+        made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand())
+        return f"{rollbacks(NAMESPACE)}/{made['metadata']['name']}"
+
+    @staticmethod
+    def approval(by: str, decision: str = "Approve", digest: str = DIGEST) -> Object:
+        given = {"decision": decision, "by": by, "reason": "x", "planDigest": digest}
+        return {"spec": {"approval": given}}
+
+    def test_are_given_by_whoever_has_the_right(
+        self, as_user: Callable[[str], Api], path: str
+    ) -> None:
+        made = as_user("approver").merge(path, self.approval("approver"))
+        assert made["spec"]["approval"]["by"] == "approver"
+
+    @pytest.mark.parametrize(
+        ("user", "by", "said"),
+        [
+            pytest.param("patcher", "patcher", "rollbacks/approval", id="without the right"),
+            pytest.param("approver", "boss", "must be approver", id="in the name of another"),
+        ],
+    )
+    def test_are_refused_otherwise(
+        self, as_user: Callable[[str], Api], path: str, user: str, by: str, said: str
+    ) -> None:
+        assert said in refusal(lambda: as_user(user).merge(path, self.approval(by)))
+
+    def test_are_given_once_for_a_plan(self, as_user: Callable[[str], Api], path: str) -> None:
+        approver = as_user("approver")
+        approver.merge(path, self.approval("approver", "Reject"))
+        said = refusal(lambda: approver.merge(path, self.approval("approver")))
+        assert "once" in said
+        assert refusal(lambda: approver.merge(path, {"spec": {"approval": None}}))
+        approver.merge(path, self.approval("approver", digest="fedcba9876543210"))
+
+    def test_are_not_brought_along(self, as_user: Callable[[str], Api]) -> None:
+        given = self.approval("oncall")["spec"]["approval"]
+        made = by_hand(approval=given)
+        said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), made))
+        assert "rollbacks/approval" in said
+
+
+def test_everything_the_policies_say_is_understood(cluster: ControlPlane) -> None:
+    """The API server tells of expressions whose types do not fit, without refusing them."""
+    listed = json.loads(cluster.kubectl("get", "validatingadmissionpolicies", "--output=json"))
+    warned = {
+        one["metadata"]["name"]: one["status"]["typeChecking"].get("expressionWarnings")
+        for one in listed["items"]
+        if (one.get("status") or {}).get("typeChecking")
+    }
+    assert not {name: found for name, found in warned.items() if found}
