@@ -24,6 +24,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
 from tests.builders import (
     NAME,
@@ -103,7 +104,12 @@ class World:
             cache=cache,
             workloads=self.workloads,
             store=self.store,
-            observer=Observer(metrics, lambda: self.now().timestamp(), pods=self.pods),
+            observer=Observer(
+                metrics,
+                lambda: self.now().timestamp(),
+                pods=self.pods,
+                trier=Trier(self.probes, lambda: self.now().timestamp()),
+            ),
             executor=Executor(
                 self.workloads,
                 self.store,

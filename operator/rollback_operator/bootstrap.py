@@ -26,6 +26,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.settings import Settings
+from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
 from rollback_operator.workqueue import WorkQueue
 
@@ -50,10 +51,12 @@ class Parts:
     secrets: ApiSecrets
     addresses: Addresses
     verifier: Verifier
+    trier: Trier
 
     async def close(self) -> None:
         """Close connections and threads."""
         await self.verifier.close()
+        await self.trier.close()
         self.metrics.close()
         await self.pods.close()
         await self.api.close()
@@ -84,12 +87,13 @@ async def build(settings: Settings) -> Parts:
     records = Records(cache.policy_of, cache.rollbacks_of)
     checker = Checker(ApiSurroundings(api), schemas, records, utc_now)
     trends = PrometheusTrends(metrics)
-    verifier = Verifier(HttpProbes(addresses, secrets), ApiLogs(api), trends, utc_now)
+    probes = HttpProbes(addresses, secrets)
+    verifier, trier = Verifier(probes, ApiLogs(api), trends, utc_now), Trier(probes, clock)
     reconciler = Reconciler(
         cache=cache,
         workloads=workloads,
         store=store,
-        observer=Observer(metrics, clock, trends, pods=pods),
+        observer=Observer(metrics, clock, trends, pods=pods, trier=trier),
         executor=Executor(workloads, store, cache.remember, utc_now, checker, verifier),
         holder=Holder(workloads, store, cache.renew, utc_now),
         desk=Desk(store, cache.remember, utc_now),
@@ -109,4 +113,5 @@ async def build(settings: Settings) -> Parts:
         secrets=secrets,
         addresses=addresses,
         verifier=verifier,
+        trier=trier,
     )

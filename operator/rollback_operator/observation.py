@@ -23,6 +23,7 @@ from rollback_operator.core.watch import (
 from rollback_operator.pages import page_query, usable_pages, with_use
 from rollback_operator.ports import CounterQuery, Metrics, PageQuery, PodMetrics, TrendMetrics
 from rollback_operator.trends import Place, read_route_latency, read_trends
+from rollback_operator.trying import Trier
 
 GENERATED_NAME_BASE = 58
 """Pod names are cut to 63 characters: a longer ReplicaSet name loses its end, its hash."""
@@ -54,6 +55,8 @@ class Observer:
     """How long what changes slowly may take, seconds."""
     pods: PodMetrics | None = None
     """None: their own pages are not read."""
+    trier: Trier | None = None
+    """None: no probes are sent while a release is watched."""
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
@@ -80,6 +83,8 @@ class Observer:
             watch = with_pages(watch, pages, now)
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
+        if self.trier is not None:
+            watch = await self.trier.look(watch, workload, source.policy)
         return watch
 
     async def _read(self, query: PageQuery | Missing | None) -> Reading | None:

@@ -241,6 +241,7 @@ class Reconciler:
             rollbacks=_own(policy, rollbacks),
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=await self._investigate(found.case, found.decision, watch),
+            trials=watch.trends.trials,
         )
         retry = await self._report(policy, seen)
         stamp = self.clock().timestamp()

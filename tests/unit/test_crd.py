@@ -40,6 +40,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.api.verification import (
     HttpProbe,
     LogCheck,
+    ProbeRecord,
     VerificationCheck,
     VerificationSpec,
 )
@@ -240,7 +241,8 @@ def filled_policy() -> RollbackPolicy:
         since=at(5),
         findings=[Finding(name="restarts", message="none")],
     )
-    before = RollbackPolicyStatus(hold=held, investigation=found)
+    probe = ProbeRecord(name="buy", release="release-v1", passed_time=at(0))
+    before = RollbackPolicyStatus(hold=held, investigation=found, probes=[probe])
     status = next_status(before, seen, 3, at(10))
     return make_policy().model_copy(update={"status": status})
 
@@ -287,6 +289,9 @@ PROBE = {"name": "list", "url": "http://shop.production.svc/api/v1/tickets"}
         ),
         (MatrixCondition, {"signal": "Unavailable", "above": "0.1"}, "takes no threshold"),
         (MatrixCondition, {"signal": "StuckRollout", "routes": "Purchase"}, "to ErrorRate only"),
+        (MatrixCondition, {"signal": "Probe"}, "Probe needs name"),
+        (MatrixCondition, {"signal": "Probe", "name": "x", "above": "1"}, "takes no threshold"),
+        (MatrixCondition, {"signal": "Probe", "name": "x", "query": "up"}, "to Query only"),
         (MatrixCondition, {"signal": "ErrorRate", "above": "1.0"}, "rates from 0 to 1"),
         (MatrixCondition, {"signal": "ErrorRate", "atLeast": "0"}, "rates from 0 to 1"),
         (MatrixCondition, {"signal": "LatencyRatio", "atLeast": "2"}, "LatencyRatio needs above"),

@@ -32,7 +32,7 @@ from rollback_operator.api.shape import (
 from rollback_operator.api.shape import Model as _Model
 from rollback_operator.api.shape import cel as _cel
 from rollback_operator.api.shape import keyed_by as _keyed_by
-from rollback_operator.api.verification import VerificationCheck, VerificationSpec
+from rollback_operator.api.verification import ProbeRecord, VerificationCheck, VerificationSpec
 
 GROUP = "rollback.tickettoken.io"
 VERSION = "v1alpha1"
@@ -150,6 +150,7 @@ class SignalName(StrEnum):
     RESTARTS = "Restarts"
     MEMORY_GROWTH = "MemoryGrowth"
     QUERY = "Query"
+    PROBE = "Probe"
 
 
 class TimeoutResponse(StrEnum):
@@ -380,8 +381,10 @@ class MatrixCondition(_Model):
 
     ErrorRate takes `above` or `atLeast`, and `routes`. LatencyRatio (times the old revision's),
     Latency (seconds) and MemoryGrowth (share of the limit an hour) take `above`; OOMKills and
-    Restarts take a number `atLeast`; Query takes `query` with `above` or `below`. Unavailable,
-    StuckRollout and TrafficLost take nothing.
+    Restarts take a number `atLeast`; Query takes `query` with `above` or `below`. Probe takes the
+    `name` of one of `verification.http`: it is sent to each release, and matches when it has passed
+    on the old one and fails three times running on the new one. Unavailable, StuckRollout and
+    TrafficLost take nothing.
     """
 
     model_config = ConfigDict(
@@ -408,14 +411,18 @@ class MatrixCondition(_Model):
                     "Query needs query and exactly one of above and below",
                 ),
                 _cel(
-                    "self.signal == 'Query' || !(has(self.query) || has(self.name)"
-                    " || has(self.below) || has(self.changeAbove))",
-                    "query, name, below and changeAbove belong to Query only",
+                    "self.signal == 'Query' || !(has(self.query) || has(self.below)"
+                    " || has(self.changeAbove) || (has(self.name) && self.signal != 'Probe'))",
+                    "query, name, below and changeAbove belong to Query only, name to Probe too",
                 ),
                 _cel(
-                    "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost'])"
+                    "self.signal != 'Probe' || has(self.name)",
+                    "Probe needs name, that of a probe in spec.verification.http",
+                ),
+                _cel(
+                    "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe'])"
                     " || !(has(self.above) || has(self.atLeast))",
-                    "Unavailable, StuckRollout and TrafficLost take no threshold",
+                    "Unavailable, StuckRollout, TrafficLost and Probe take no threshold",
                 ),
                 _cel(
                     "self.signal == 'ErrorRate' || !has(self.routes)",
@@ -454,7 +461,7 @@ class MatrixCondition(_Model):
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """PromQL that gives one number, looked at every 15 s."""
     name: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """What the query's number is called in messages."""
+    """What the query's number is called in messages; of Probe, which probe."""
     below: Decimal | None = None
     """Matches when the query's number is below this."""
     change_above: Decimal | None = None
@@ -503,10 +510,15 @@ class MatrixCondition(_Model):
             raise ValueError(f"{self.signal} takes no threshold")
         if self.signal is not SignalName.ERROR_RATE and self.routes:
             raise ValueError("routes belongs to ErrorRate only")
+        foreign = set(_QUERY_FIELDS) - ({"name"} if self.signal is SignalName.PROBE else set())
         if self.signal is not SignalName.QUERY and any(
-            getattr(self, field) is not None for field in _QUERY_FIELDS
+            getattr(self, field) is not None for field in foreign
         ):
-            raise ValueError("query, name, below and changeAbove belong to Query only")
+            raise ValueError(
+                "query, name, below and changeAbove belong to Query only, name to Probe too"
+            )
+        if self.signal is SignalName.PROBE and self.name is None:
+            raise ValueError("Probe needs name, that of a probe in spec.verification.http")
         if self.times > self.looks:
             raise ValueError("times is at most looks")
 
@@ -928,6 +940,10 @@ class RollbackPolicyStatus(_Model):
     hold: Hold | None = None
     investigation: Investigation | None = None
     """Of the running release; none while nothing asks for one."""
+    probes: Annotated[
+        list[ProbeRecord], Field(max_length=16, json_schema_extra=_keyed_by("name"))
+    ] = []
+    """Which release passed the matrix' probes last."""
 
 
 class Trigger(_Model):

@@ -6,7 +6,7 @@ Held by v1alpha1.py in RollbackPolicy.spec.verification and in Rollback.status.v
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.shape import Model, Name, cel
 
@@ -153,6 +153,15 @@ class VerificationSpec(Model):
         if len(set(names)) < len(names):
             raise ValueError("http: each probe needs a name of its own")
         return self
+
+
+class ProbeRecord(Model):
+    """The newest release that a probe of the matrix has passed on."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63)]
+    release: Annotated[str, Field(max_length=64)]
+    """Which release: digest of its template without annotations."""
+    passed_time: AwareDatetime
 
 
 class VerificationCheck(Model):

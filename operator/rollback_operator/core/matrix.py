@@ -1,6 +1,6 @@
 """Verdict -> rule of the severity matrix. First match from the top wins."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.v1alpha1 import (
@@ -145,8 +145,21 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
     return found
 
 
+def unknown_probes(rules: Sequence[MatrixRule], names: Iterable[str]) -> list[str]:
+    """Find conditions on probes that there are not."""
+    known = set(names)
+    return [
+        f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no {one.name}"
+        for index, rule in enumerate(rules)
+        for number, one in enumerate(rule.when)
+        if one.signal is SignalName.PROBE and one.name not in known
+    ]
+
+
 def _hides(upper: MatrixCondition, lower: MatrixCondition) -> bool:
     if upper.signal is not lower.signal:
+        return False
+    if upper.signal is SignalName.PROBE and upper.name != lower.name:
         return False
     if upper.query != lower.query or upper.below is not None or upper.change_above is not None:
         return False

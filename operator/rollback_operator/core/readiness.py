@@ -37,6 +37,7 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
     spec = policy.spec
     name = spec.target_ref.name
     faults = matrix.faults(spec.matrix)
+    faults += matrix.unknown_probes(spec.matrix, (one.name for one in spec.verification.http))
     if faults:
         return status.not_ready(Reason.INVALID_MATRIX, "; ".join(faults))
     if not around.is_address_allowed:

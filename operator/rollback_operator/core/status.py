@@ -1,6 +1,6 @@
 """The only maker of a policy's status: what was, what is seen, what was decided -> what is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,11 +18,13 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core import conditions, recovery
+from rollback_operator.api.verification import ProbeRecord
+from rollback_operator.core import conditions, recovery, trials
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import health_of, last_known_good, revision_of
 from rollback_operator.core.model import Missing, Workload
+from rollback_operator.core.trends import Trial
 
 _UNDECIDED = frozenset({Reason.NOT_YET_READ, Reason.ERROR_SERIES_MISSING})
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
@@ -46,6 +48,8 @@ class Seen:
     """When the current template appeared."""
     investigation: Investigation | None = None
     """Begun in this pass."""
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    """How the matrix' probes fare."""
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
@@ -78,7 +82,15 @@ def next_status(
         last_rollback=last if last is not None else old.last_rollback,
         hold=old.hold,
         investigation=_investigation(old, seen),
+        probes=_probes(old, seen, now),
     )
+
+
+def _probes(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[ProbeRecord]:
+    if seen.workload is None:
+        return old.probes
+    release = seen.workload.deployment.template.release
+    return trials.recorded(old.probes, seen.trials, release, now)
 
 
 def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) -> Condition:

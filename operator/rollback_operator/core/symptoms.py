@@ -5,12 +5,12 @@ release where none is left. A symptom that the release is not shown to cause car
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.core import growth, slowness
+from rollback_operator.core import growth, slowness, trials
 from rollback_operator.core.model import Pod
 from rollback_operator.core.slowness import Slowness
 from rollback_operator.core.trends import Trends
@@ -48,18 +48,10 @@ def symptoms(subject: Subject, conditions: Iterable[MatrixCondition]) -> tuple[S
 
 
 def _symptom(subject: Subject, condition: MatrixCondition, slow: Slowness | None) -> Symptom | None:
-    match condition.signal:
-        case SignalName.LATENCY | SignalName.LATENCY_RATIO if slow is not None:
-            return slowness.symptom(slow, condition)
-        case SignalName.OOM_KILLS:
-            return _killed(subject, condition)
-        case SignalName.RESTARTS:
-            return _restarted(subject, condition)
-        case SignalName.MEMORY_GROWTH:
-            return _grown(subject, condition)
-        case SignalName.QUERY:
-            return _queried(subject, condition)
-    return None
+    if condition.signal in _LATENCY:
+        return None if slow is None else slowness.symptom(slow, condition)
+    finder = _FINDERS.get(condition.signal)
+    return None if finder is None else finder(subject, condition)
 
 
 def _killed(subject: Subject, condition: MatrixCondition) -> Symptom | None:
@@ -182,6 +174,19 @@ def _is_beyond(condition: MatrixCondition, value: float) -> bool:
     if condition.below is not None:
         return value < float(condition.below)
     return value > condition.limit
+
+
+def _tried(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+    return trials.symptom(subject.trends.trials, condition)
+
+
+_FINDERS: Mapping[SignalName, Callable[[Subject, MatrixCondition], Symptom | None]] = {
+    SignalName.OOM_KILLS: _killed,
+    SignalName.RESTARTS: _restarted,
+    SignalName.MEMORY_GROWTH: _grown,
+    SignalName.QUERY: _queried,
+    SignalName.PROBE: _tried,
+}
 
 
 def worst(found: Sequence[Symptom]) -> Symptom | None:

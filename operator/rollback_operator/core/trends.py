@@ -42,6 +42,23 @@ class Kills:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """How a probe has fared in this watch."""
+
+    passed_before: bool = False
+    """On another release than this one, at some time: it is on record."""
+    by_old: bool | None = None
+    """Whether the old pods passed it before a new one was ready; None: there was no time to ask."""
+    has_passed: bool = False
+    """The release has passed it, with no old pod left to do so for it."""
+    failures: int = 0
+    """In a row, since a new pod is ready."""
+    since: float | None = None
+    """Of the first of them."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trends:
     """Everything of the kind that is known of a release under watch."""
 
@@ -60,6 +77,8 @@ class Trends:
     before: Mapping[str, float] = field(default_factory=dict)
     """Per query, its value before the release."""
     kills: Mapping[str, Kills] = field(default_factory=dict)
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    """Per functional probe that the matrix names."""
     missing: Mapping[str, Missing] = field(default_factory=dict)
     """Per signal, why it could not be read."""
 

@@ -4,6 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, MatrixRule, Mode, PrometheusSpec
+from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.core.model import Owner
 from rollback_operator.core.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
@@ -16,11 +17,40 @@ HIDDEN = [
     )
     for severity, above in (("P1", "0.1"), ("P2", "0.5"))
 ]
+PROBING = [
+    MatrixRule(
+        severity="P1",
+        when=[
+            MatrixCondition(signal="Probe", name="buy"),
+            MatrixCondition(signal="Probe", name="list"),
+        ],
+        response="Rollback",
+    )
+]
+BUY, LIST = (
+    HttpProbe(name=name, url=f"http://shop.production.svc/{name}") for name in ("buy", "list")
+)
 ARGO = Owner("Argo CD", "label x", "roll back in Git")
 AROUND = Around()
 
 ROWS = {
     "all is well": (make_policy(), make_deployment(), AROUND, True, Reason.WATCHING_TARGET, ""),
+    "a probe of the matrix that is not there": (
+        make_policy(matrix=PROBING, verification=VerificationSpec(http=[BUY])),
+        make_deployment(),
+        AROUND,
+        False,
+        Reason.INVALID_MATRIX,
+        "spec.matrix[0].when[1].name: spec.verification.http has no list",
+    ),
+    "all probes of the matrix are there": (
+        make_policy(matrix=PROBING, verification=VerificationSpec(http=[BUY, LIST])),
+        make_deployment(),
+        AROUND,
+        True,
+        Reason.WATCHING_TARGET,
+        "",
+    ),
     "held by the operator itself": (
         make_policy(),
         make_deployment(paused=True, is_held=True),

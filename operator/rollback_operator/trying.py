@@ -1,0 +1,110 @@
+"""Send the probes that the matrix names while a release is watched.
+
+Each until the release has passed it: what fails much later is hardly the release's doing. A probe
+that hangs goes on by itself; no look waits for it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
+from rollback_operator.api.verification import HttpProbe
+from rollback_operator.core import probing, trials
+from rollback_operator.core.model import Workload
+from rollback_operator.core.trends import Trial
+from rollback_operator.core.trials import LEAST_FAILURES, Serving
+from rollback_operator.core.verification import Check
+from rollback_operator.core.watch import Watch
+from rollback_operator.ports import Probes
+
+QUICK_SECONDS = 0.05
+EVERY_SECONDS = 2.0
+SELDOM_SECONDS = 5.0
+"""Once it speaks against the release, or waits for the end of a rollout."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    digest: str
+    who: Serving
+    task: "asyncio.Task[Check]"
+
+
+@dataclass
+class Trier:
+    """Sends through the port, and remembers what is under way."""
+
+    probes: Probes
+    clock: Callable[[], float]
+    sent: dict[tuple[str, str], _Sent] = field(default_factory=dict)
+    """By the policy's uid and the probe's name."""
+    due: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
+        """Send what is due, and take in what has been answered."""
+        wanted = list(_wanted(policy))
+        if not wanted:
+            return watch
+        release = workload.deployment.template.release
+        known = {
+            one.name: watch.trends.trials.get(one.name)
+            or trials.opened(one.name, policy.status.probes, release)
+            for one in wanted
+        }
+        who = trials.serving(workload)
+        for probe in wanted:
+            if who is not None and not known[probe.name].has_passed:
+                self._send(policy, probe, watch.digest, who)
+        found = {one.name: known[one.name] for one in wanted}
+        for name, sent in await self._answered(policy):
+            # Who was to answer may be another by now: a new pod, where only old ones were.
+            is_sure = sent.digest == watch.digest and sent.who is who
+            if is_sure and name in found:
+                found[name] = trials.after(found[name], sent.task.result(), sent.who, self.clock())
+                self.due[policy.metadata.uid, name] = self.clock() + _pause(found[name], sent.who)
+        return replace(watch, trends=replace(watch.trends, trials=found))
+
+    async def close(self) -> None:
+        """Stop sending."""
+        tasks = [one.task for one in self.sent.values()]
+        self.sent.clear()
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _send(self, policy: RollbackPolicy, probe: HttpProbe, digest: str, who: Serving) -> None:
+        key = policy.metadata.uid, probe.name
+        now = self.clock()
+        if key in self.sent or now < self.due.get(key, now):
+            return
+        task = asyncio.create_task(self._asked(policy.metadata.namespace, probe))
+        self.sent[key] = _Sent(digest, who, task)
+
+    async def _asked(self, namespace: str, probe: HttpProbe) -> Check:
+        return probing.functional(probe, await self.probes.send(namespace, probe), 1)
+
+    async def _answered(self, policy: RollbackPolicy) -> list[tuple[str, _Sent]]:
+        uid = policy.metadata.uid
+        mine = {name: one for (owner, name), one in self.sent.items() if owner == uid}
+        if mine:
+            await asyncio.wait([one.task for one in mine.values()], timeout=QUICK_SECONDS)
+        done = [(name, one) for name, one in mine.items() if one.task.done()]
+        for name, _ in done:
+            del self.sent[uid, name]
+        return done
+
+
+def _wanted(policy: RollbackPolicy) -> Iterator[HttpProbe]:
+    names = {
+        one.name
+        for rule in policy.spec.matrix
+        for one in rule.when
+        if one.signal is SignalName.PROBE
+    }
+    return (one for one in policy.spec.verification.http if one.name in names)
+
+
+def _pause(trial: Trial, who: Serving) -> float:
+    is_calm = who is Serving.BOTH and not trial.failures
+    return SELDOM_SECONDS if is_calm or trial.failures >= LEAST_FAILURES else EVERY_SECONDS
