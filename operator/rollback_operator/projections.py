@@ -240,6 +240,11 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         environment=_environment(containers, conditions, status),
         address=_address(metadata, spec, status),
         page=_page(metadata, spec),
+        image_digests=tuple(
+            (str(one.get("name")), digest)
+            for one in running
+            if (digest := str(one.get("imageID") or "").rpartition("@")[2]).startswith("sha256:")
+        ),
         endpoints=tuple(dict.fromkeys(_endpoints(spec))),
     )
 

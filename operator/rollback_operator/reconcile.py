@@ -25,7 +25,16 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.core import holds, lapses, notices, plan, progress, schedule, status
+from rollback_operator.core import (
+    holds,
+    lapses,
+    notices,
+    plan,
+    progress,
+    quarantine,
+    schedule,
+    status,
+)
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
@@ -114,8 +123,13 @@ class Reconciler:
         is_busy = active is not None or is_held or bool(asked)
         if not is_busy and not is_due(policy, deployment, now):
             self._end_watch(key)
-            seen = status.Seen(ready, rollbacks=_own(policy, rollbacks))
-            return _soonest(left, await self._report(policy, seen))
+            seen = status.Seen(
+                ready,
+                rollbacks=_own(policy, rollbacks),
+                quarantine_seconds=policy.spec.safety.quarantine_seconds,
+            )
+            free = quarantine.next_end(policy.status.quarantine, now)
+            return _soonest(left, await self._report(policy, seen), free)
         return await self._judge(policy, deployment, ready, asked)
 
     async def _judge(
@@ -239,6 +253,7 @@ class Reconciler:
             missing=watch.missing,
             direct=watch.direct,
             rollbacks=_own(policy, rollbacks),
+            quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=await self._investigate(found.case, found.decision, watch),
             trials=watch.trends.trials,
@@ -331,7 +346,10 @@ class Reconciler:
         known = self.cache.rollbacks_of(namespace, uid)
         ended = [one for one in _own(case.policy, known) if not plan.is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
+        kept = {one.rollback for one in case.policy.status.quarantine}
         for one in ended[KEPT_ROLLBACKS:]:
+            if one.metadata.name in kept:
+                continue
             await self.store.delete_rollback(one)
 
     async def _carry_open(self, key: Key, why: Condition) -> float | None:

@@ -226,12 +226,15 @@ def filled_rollback() -> Rollback:
 
 
 def filled_policy() -> RollbackPolicy:
+    steps = [make_step(StepName.UNDO, 10, 11)]
+    taken_back = make_ended().model_copy(update={"steps": steps})
     seen = Seen(
         ready("WatchingTarget", "yes"),  # type: ignore[arg-type]
         workload=make_workload(),
         ledger=(make_entry("v2", reason="new"), make_entry("v1")),
         decision=Decision(make_verdict()),
-        rollbacks=(make_rollback(status=make_ended()),),
+        rollbacks=(make_rollback(status=taken_back),),
+        quarantine_seconds=604800,
         opened=at(0),
     )
     held = make_hold(released_time=at(40), release_reason="SuspicionFaded", release_message="faded")

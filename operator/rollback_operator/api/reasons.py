@@ -17,6 +17,7 @@ class ConditionType(StrEnum):
     RECOVERED = "Recovered"
     COMPLETE = "Complete"
     APPROVED = "Approved"
+    QUARANTINED = "Quarantined"
 
 
 class Reason(StrEnum):
@@ -141,6 +142,10 @@ class Reason(StrEnum):
     CHECK_UNKNOWN = "CheckUnknown"
     RECORDED_ONLY = "RecordedOnly"
 
+    # Quarantined: the running release is one that was rolled back.
+    RELEASE_IN_QUARANTINE = "ReleaseInQuarantine"
+    NOT_IN_QUARANTINE = "NotInQuarantine"
+
     # Why the checklist stops a rollback.
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
     REFERENCE_GONE = "ReferenceGone"
@@ -171,6 +176,7 @@ class EventReason(StrEnum):
     ROLLBACK_OBSERVED = "RollbackObserved"
     ROLLBACK_REFUSED = "RollbackRefused"
     ROLLBACK_BLOCKED = "RollbackBlocked"
+    RELEASE_CAME_BACK = "ReleaseCameBack"
     APPROVAL_NEEDED = "ApprovalNeeded"
     APPROVAL_REFUSED = "ApprovalRefused"
     ROLLBACK_APPROVED = "RollbackApproved"

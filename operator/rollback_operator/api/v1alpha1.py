@@ -21,6 +21,7 @@ from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
+from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.shape import (
     Decimal,
     LabelName,
@@ -731,6 +732,9 @@ class SafetySpec(_Model):
     pods stay alive to compare with; it goes on when the suspicion has faded."""
     max_pause_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     """How long a rollout may be held on suspicion, in all, for one release."""
+    quarantine_seconds: Annotated[int, Field(ge=0, le=7776000)] = 604800
+    """How long a release that was rolled back, and its images, must not come back: it is told at
+    once if it does. 0: no quarantine."""
     require_verified: bool = False
     """True: a person is asked before an undo to a revision that is not recorded as Good."""
 
@@ -937,6 +941,11 @@ class RollbackPolicyStatus(_Model):
     ] = []
     """The health ledger: only revisions whose ReplicaSet still exists."""
     last_rollback: LastRollback | None = None
+    quarantine: Annotated[
+        list[QuarantineEntry],
+        Field(max_length=MOST_ENTRIES, json_schema_extra=_keyed_by("release")),
+    ] = []
+    """What was rolled back and must not come back for a while."""
     hold: Hold | None = None
     investigation: Investigation | None = None
     """Of the running release; none while nothing asks for one."""
@@ -988,6 +997,11 @@ class RevisionRef(_Model):
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
+    image_digests: Annotated[
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Of the bad revision: what its images were when they ran, without those that stay."""
     replica_set: Annotated[str, Field(max_length=253)] = ""
     replica_set_uid: Annotated[str, Field(max_length=64)] = ""
     health: Health = Health.UNKNOWN

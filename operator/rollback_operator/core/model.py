@@ -156,6 +156,8 @@ class Pod:
     address: str = ""
     """Its own IP address; empty: it has none, has ended, uses its node's, or wants no scrapes."""
     page: Page = field(default_factory=Page)
+    image_digests: tuple[tuple[str, str], ...] = ()
+    """By container, what its image is: sha256:..."""
     endpoints: tuple[Endpoint, ...] = ()
     """Its httpGet probes, on its own address only."""
 

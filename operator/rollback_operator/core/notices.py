@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import ConditionType, EventReason
 from rollback_operator.api.v1alpha1 import (
+    Condition,
     Health,
     Hold,
     Outcome,
@@ -37,6 +38,9 @@ def policy_notices(
     if after is not None and before is not None and before.digest != after.digest:
         images = ", ".join(after.images)
         notices.append(Notice(EventReason.RELEASE_WATCHED, f"revision {after.number}: {images}"))
+    back, was_back = (find(one.conditions, ConditionType.QUARANTINED) for one in (new, old))
+    if back is not None and _is_true(back) and not _is_true(was_back):
+        notices.append(Notice(EventReason.RELEASE_CAME_BACK, back.message, True))
     if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after is not None:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
     recovered = find(new.conditions, ConditionType.RECOVERED)
@@ -71,6 +75,10 @@ def _is_needed(status: RollbackPolicyStatus) -> bool:
     """Tell whether a rollback has not helped and somebody has to."""
     found = find(status.conditions, ConditionType.RECOVERED)
     return found is not None and found.status == "False"
+
+
+def _is_true(condition: Condition | None) -> bool:
+    return condition is not None and condition.status == "True"
 
 
 def _health(status: RollbackPolicyStatus) -> Health | None:

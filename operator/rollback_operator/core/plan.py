@@ -108,7 +108,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         severity=order.severity,
         remedy=order.remedy,
         pace=_pace(case, order),
-        from_revision=_from(case.workload),
+        from_revision=_from(case.workload, way),
         to_revision=_ref(way, case.ledger) if isinstance(way, ReplicaSet) else None,
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
@@ -409,14 +409,22 @@ def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
     )
 
 
-def _from(workload: Workload) -> RevisionRef:
+def _from(workload: Workload, way: ReplicaSet | None) -> RevisionRef:
     deployment, current = workload.deployment, workload.current
+    kept = set(way.template.images) if way is not None else set()
+    digests = {
+        digest
+        for pod in workload.current_of(workload.pods)
+        for container, digest in pod.image_digests
+        if deployment.template.image_of(container) not in {None, *kept}
+    }
     return RevisionRef(
         number=deployment.revision,
         template_hash=current.pod_hash if current else "",
         digest=deployment.template.digest,
         release=deployment.template.release,
         images=list(deployment.template.images),
+        image_digests=sorted(digests)[:32],
         replica_set=current.name if current else "",
         replica_set_uid=current.uid if current else "",
         health=Health.BAD,

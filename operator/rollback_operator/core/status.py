@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -19,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import conditions, recovery, trials
+from rollback_operator.core import conditions, quarantine, recovery, trials
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import health_of, last_known_good, revision_of
@@ -44,6 +45,8 @@ class Seen:
     direct: Direct = field(default_factory=Direct)
     """How reading the pods' own pages goes."""
     rollbacks: Sequence[Rollback] = ()
+    quarantine_seconds: int | None = None
+    """By the policy; None: its rollbacks were not looked at."""
     opened: datetime | None = None
     """When the current template appeared."""
     investigation: Investigation | None = None
@@ -71,6 +74,8 @@ def next_status(
     made += [_healthy(seen, verdict), _held(old.hold)]
     revision, last = _revision(old, seen), _last_rollback(seen.rollbacks)
     made.append(_recovered(old, seen, revision))
+    kept = _quarantine(old, seen, now)
+    made.append(_quarantined(kept, revision, seen.rollbacks, now))
     return RollbackPolicyStatus(
         observed_generation=generation,
         conditions=conditions.upsert(old.conditions, made, generation, now),
@@ -79,6 +84,7 @@ def next_status(
         verdict=verdict,
         severity=severity,
         revisions=list(seen.ledger) if seen.workload else old.revisions,
+        quarantine=kept,
         last_rollback=last if last is not None else old.last_rollback,
         hold=old.hold,
         investigation=_investigation(old, seen),
@@ -91,6 +97,30 @@ def _probes(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[ProbeR
         return old.probes
     release = seen.workload.deployment.template.release
     return trials.recorded(old.probes, seen.trials, release, now)
+
+
+def _quarantine(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[QuarantineEntry]:
+    if seen.quarantine_seconds is None:
+        return [one for one in old.quarantine if one.until_time > now]
+    ledger = seen.ledger if seen.workload else old.revisions
+    return quarantine.entries(seen.rollbacks, ledger, seen.quarantine_seconds, now)
+
+
+def _quarantined(
+    kept: Sequence[QuarantineEntry],
+    revision: Revision | None,
+    rollbacks: Sequence[Rollback],
+    now: datetime,
+) -> Condition:
+    """Tell whether the running release is one that was taken back, and is not being so now."""
+    open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
+    ended = [one for one in kept if one.rollback not in open_]
+    found = quarantine.match(ended, revision, now) if revision is not None else None
+    kind = ConditionType.QUARANTINED
+    if found is None:
+        return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
+    said = quarantine.told(found)
+    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, said)
 
 
 def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) -> Condition:

@@ -1,0 +1,28 @@
+"""Releases that were rolled back and must not come back for a while."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from rollback_operator.api.shape import Model, Name
+
+MOST_ENTRIES = 20
+Images = Annotated[
+    list[Annotated[str, Field(max_length=1024)]],
+    Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+]
+
+
+class QuarantineEntry(Model):
+    """A release that was rolled back, and until when it must not come back."""
+
+    rollback: Name
+    """The Rollback that went away from it."""
+    release: Annotated[str, Field(max_length=64)]
+    """Digest of its template without annotations."""
+    template_hash: Annotated[str, Field(max_length=63)] = ""
+    images: Images = []
+    """Those that what was gone back to does not have."""
+    image_digests: Images = []
+    """What these images were when they ran: sha256:..."""
+    until_time: AwareDatetime

@@ -1,0 +1,94 @@
+"""Quarantine: what was rolled back and must not come back for a while, by any name.
+
+Pure. Known by the release, and by the images that what was gone back to does not have; one that has
+been found good since is free.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    LedgerEntry,
+    Mode,
+    RemedyType,
+    Revision,
+    Rollback,
+)
+from rollback_operator.core.ledger import health_of
+from rollback_operator.core.progress import has_acted
+
+
+def entries(
+    rollbacks: Iterable[Rollback], ledger: Sequence[LedgerEntry], seconds: int, now: datetime
+) -> list[QuarantineEntry]:
+    """List what is in quarantine, the newest first; of a release only the newest rollback.
+
+    Args:
+        rollbacks: those of one policy.
+        ledger: what is known of the revisions by now.
+        seconds: how long a release stays, from the decision.
+        now: the time of the look.
+    """
+    found: dict[str, QuarantineEntry] = {}
+    for one in sorted(rollbacks, key=lambda one: one.spec.trigger.decided_time, reverse=True):
+        until = one.spec.trigger.decided_time + timedelta(seconds=seconds)
+        release = one.spec.from_revision.release
+        is_free = health_of(ledger, release) is Health.GOOD
+        if until > now and not is_free and _went_away(one):
+            found.setdefault(release, _entry(one, until))
+    return list(found.values())[:MOST_ENTRIES]
+
+
+def _went_away(rollback: Rollback) -> bool:
+    is_real = rollback.spec.mode is Mode.ENFORCE and has_acted(rollback)
+    return is_real and rollback.spec.remedy.type is not RemedyType.SCALE
+
+
+def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
+    spec = rollback.spec
+    kept = set(spec.to_revision.images) if spec.to_revision else {spec.remedy.image}
+    if spec.to_revision is None:
+        # An image was pinned in one container: those of the others were not what was wrong.
+        kept |= set(spec.from_revision.images[1:])
+    images = [image for image in spec.from_revision.images if image not in kept]
+    return QuarantineEntry(
+        rollback=rollback.metadata.name,
+        release=spec.from_revision.release,
+        template_hash=spec.from_revision.template_hash,
+        images=images,
+        image_digests=spec.from_revision.image_digests if images else [],
+        until_time=until,
+    )
+
+
+def match(
+    known: Iterable[QuarantineEntry], revision: Revision, now: datetime
+) -> QuarantineEntry | None:
+    """Find out whether a revision is one that must not come back: itself, or by an image."""
+    images = set(revision.images)
+    digests = {image.rpartition("@")[2] for image in images if "@" in image}
+    for one in known:
+        is_it = (
+            one.release == revision.release
+            or images & set(one.images)
+            or digests & set(one.image_digests)
+        )
+        if is_it and one.until_time > now:
+            return one
+    return None
+
+
+def told(entry: QuarantineEntry) -> str:
+    """Say that a release is back."""
+    images = f" with {', '.join(entry.images)}" if entry.images else ""
+    return (
+        f"the release{images} that {entry.rollback} took back has come back: remove it at its "
+        f"source; it is in quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:
+    """Give the seconds until the first entry is free; None: there is none."""
+    return min((max(1.0, (one.until_time - now).total_seconds()) for one in known), default=None)
