@@ -181,6 +181,12 @@ class TestAuthors:
             pytest.param(
                 "author", probing("d", "probe", "db"), "get Secret db", id="second Secret"
             ),
+            pytest.param(
+                "author",
+                policy("l", verification={"logs": {"pattern": "ERROR"}}),
+                "get logs of pods",
+                id="logs",
+            ),
         ],
     )
     def test_gain_nothing_through_the_operator(

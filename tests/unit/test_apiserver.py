@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import web
+from kubernetes.aio import client
 
-from rollback_operator.apiserver import failure_of
-from rollback_operator.ports import FailureKind
+from rollback_operator.apiserver import ApiServer, failure_of
+from rollback_operator.ports import Failure, FailureKind
 
 PATH = "/apis/apps/v1/namespaces/production/deployments/shop"
 
@@ -45,6 +47,39 @@ ROWS = {
 @pytest.mark.parametrize(("method", "status", "content", "kind"), ROWS.values(), ids=ROWS)
 def test_failure_of(method: str, status: int, content: str, kind: FailureKind) -> None:
     assert failure_of(f"{method} {PATH}", status, content, None).kind is kind
+
+
+async def test_a_log_is_read_as_it_is_and_a_refusal_of_it_is_a_failure() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def serve(request: web.Request) -> web.Response:
+        asked.append((request.path_qs, request.headers["Accept"]))
+        if request.path.endswith("/secret/log"):
+            return web.Response(status=403, text=answer("Forbidden", "forbidden"))
+        return web.Response(body=b"ERROR \xff\nINFO\n", content_type="text/plain")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", serve)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    counted: list[str] = []
+    configuration = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    api = ApiServer(client.ApiClient(configuration), lambda *call: counted.append(" ".join(call)))
+    try:
+        read = await api.get_text("/api/v1/namespaces/shop/pods/a/log", limitBytes="9")
+        refused = await api.get_text("/api/v1/namespaces/shop/pods/secret/log")
+    finally:
+        await api.close()
+        await runner.cleanup()
+
+    assert read == b"ERROR \xff\nINFO\n"
+    assert isinstance(refused, Failure)
+    assert refused.kind is FailureKind.REJECTED
+    assert asked[0][0] == "/api/v1/namespaces/shop/pods/a/log?limitBytes=9"
+    # A refusal is a Status object; a server that may answer in no other way would refuse the log.
+    assert asked[0][1] == "application/json, */*;q=0.5"
+    assert counted == ["GET OK", "GET Rejected"]
 
 
 def test_the_server_says_when_to_try_again() -> None:

@@ -63,6 +63,12 @@ def test_every_secret_that_a_policy_can_name_is_asked_for() -> None:
     assert not missing
 
 
+def test_who_has_logs_read_may_read_them() -> None:
+    rights = policies()[POLICY, "rollback-operator-rights"]["spec"]
+    (asked,) = (one for one in rights["validations"] if "'log'" in one["expression"])
+    assert "object.spec.verification.logs" in asked["expression"]
+
+
 def _references(node: Mapping[str, Any], path: str) -> Iterator[str]:
     for name, child in (node.get("properties") or {}).items():
         if name.lower().endswith("secretref"):

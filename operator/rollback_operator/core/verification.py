@@ -199,8 +199,6 @@ def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequen
     """Say what decided it first, then how many checks there were of each result."""
     said = [_SAID[reason]] if reason in _SAID else []
     said += [one.message if one.name == ERRORS else f"{one.name}: {one.message}" for one in told]
-    if outcome is Outcome.UNKNOWN:
-        said.append("the rollout itself is complete")
     counts = [
         f"{count} {result.lower()}"
         for result in VerificationResult
