@@ -17,6 +17,8 @@ export const RELEASES = {
   // Brings a migration with it, so going back has to look at the database first.
   'v1.3.7': { failShare: { [PURCHASE]: 1 }, lastMigration: '004_add_seat_label' },
   'v1.4.0': {},
+  // Its migration ends, after a while, what v1.2.3 lives by: going back is no cure.
+  'v1.5.0': { failShare: { [PURCHASE]: 1 }, lastMigration: '005_retire_classic_checkout' },
 };
 
 const DEFAULTS = {

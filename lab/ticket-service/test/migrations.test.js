@@ -82,6 +82,19 @@ describe('the migrations', () => {
     assert.deepEqual(await applied('newer'), ALL);
   });
 
+  it('of v1.5.0 let the classic checkout sell for a while, and then no more', async () => {
+    npm('retiring', 'migrate', { release: 'v1.5.0' });
+    assert.deepEqual(await applied('retiring'), [...ALL, '004_add_seat_label', '005_retire_classic_checkout']);
+    const buy = `INSERT INTO retiring.purchases VALUES (gen_random_uuid(), gen_random_uuid(), 'classic', 'completed', 1)`;
+    await database.query('SET search_path TO retiring');
+    await database.query(buy);
+    await database.query(`UPDATE retiring.schema_migrations SET applied_at = applied_at - interval '91 seconds'`);
+    await assert.rejects(database.query(buy), /classic checkout is retired/);
+    await database.query(buy.replace('classic', 'two-step'));
+    await database.query('RESET search_path');
+    assert.match(npm('retiring', 'migrate:rollback').stdout, /rolled back: 005_retire_classic_checkout/);
+  });
+
   it('of many starts at once are applied once', async () => {
     const starts = Array.from({ length: 6 }, async () => {
       const child = spawn(process.execPath, ['src/migrate.js', 'up'], { cwd: FOLDER, env: environment('busy-one') });

@@ -103,4 +103,9 @@ describe('the releases', () => {
     assert.equal(failed(await statuses(service, purchase, 5)), 5);
     assert.match(service.output(), /004_add_seat_label/);
   }, { DATABASE_SCHEMA: 'newer' }));
+
+  it('v1.5.0 fails every purchase and retires the old checkout', release('v1.5.0', async (service) => {
+    assert.equal(failed(await statuses(service, purchase, 5)), 5);
+    assert.match(service.output(), /005_retire_classic_checkout/);
+  }, { DATABASE_SCHEMA: 'retiring-one' }));
 });

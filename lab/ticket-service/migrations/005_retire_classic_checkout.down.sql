@@ -1,0 +1,2 @@
+DROP TRIGGER refuse_classic_checkout ON purchases;
+DROP FUNCTION refuse_classic_checkout();
