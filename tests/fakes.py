@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rollback_operator.api.approval import Approval
 from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
@@ -32,6 +33,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.incident import Message
 from rollback_operator.core.model import (
     Control,
     Deployment,
@@ -46,6 +48,7 @@ from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.ports import (
+    Channels,
     CounterQuery,
     Failure,
     FailureKind,
@@ -528,6 +531,33 @@ class FakeStore(Failures):
         return str(self._version)
 
 
+@dataclass
+class FakeChannels:
+    """Whoever is told: notes what arrives, fails as it is told to, and can take for ever."""
+
+    told: list[tuple[str, Message]] = field(default_factory=list)
+    failures: dict[str, deque[Failure | Exception]] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
+    hung: set[str] = field(default_factory=set)
+    tried: list[str] = field(default_factory=list)
+
+    async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
+        self.tried.append(message.id)
+        if channel.name in self.hung:
+            await asyncio.Event().wait()
+        waiting = self.failures.get(channel.name)
+        failure = OUTAGE if channel.name in self.dead else waiting.popleft() if waiting else None
+        if isinstance(failure, Exception):
+            raise failure
+        if failure is None:
+            self.told.append((channel.name, message))
+        return failure
+
+    def of(self, channel: str) -> list[str]:
+        """List the transitions that a channel was told of."""
+        return [message.transition for name, message in self.told if name == channel]
+
+
 def _staleness(known: Resource | None, written: Resource) -> Failure | None:
     if known is None:
         return GONE
@@ -543,7 +573,7 @@ if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
     _schemas: Schemas = FakeSchemas()
     _ports: tuple[
-        Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings
+        Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings, Channels
     ] = (
         FakeMetrics(),
         FakePods(),
@@ -553,4 +583,5 @@ if TYPE_CHECKING:
         FakeWorkloads(),
         FakeStore(),
         FakeSurroundings(),
+        FakeChannels(),
     )

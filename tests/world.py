@@ -24,6 +24,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.telling import Surroundings, Teller
 from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
 from tests.builders import (
@@ -40,6 +41,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.fakes import (
+    FakeChannels,
     FakeLogs,
     FakeMetrics,
     FakePods,
@@ -80,6 +82,8 @@ class World:
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
+        self.channels = FakeChannels()
+        self.woken: list[tuple[str, str]] = []
         if self.policy is not None:
             self.store.hold(self.policy)
 
@@ -100,6 +104,8 @@ class World:
         ):
             cache.remember(one)
         metrics: Metrics = self.metrics
+        around = Surroundings(self.now, lambda: True, self.woken.append)
+        teller = Teller(self.channels, self.store, cache, around)
         made = Reconciler(
             cache=cache,
             workloads=self.workloads,
@@ -117,10 +123,12 @@ class World:
                 self.now,
                 self.checker(cache),
                 self.verifier(),
+                teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             desk=Desk(self.store, cache.remember, self.now),
             rememberer=Rememberer(self.schemas, self.now),
+            teller=teller,
             address=Address(OWN, lambda url, namespace: url == OWN),
             clock=self.now,
         )

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.database import PostgresSchemas
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.logs import ApiLogs
@@ -26,6 +27,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.settings import Settings
+from rollback_operator.telling import Surroundings, Teller
 from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
 from rollback_operator.workqueue import WorkQueue
@@ -89,23 +91,30 @@ async def build(settings: Settings) -> Parts:
     trends = PrometheusTrends(metrics)
     probes = HttpProbes(addresses, secrets)
     verifier, trier = Verifier(probes, ApiLogs(api), trends, utc_now), Trier(probes, clock)
+    elector = Elector(api, lease, utc_now, time.monotonic)
+    queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+    around = Surroundings(utc_now, elector.is_leading, queue.add)
+    teller = Teller(Senders(secrets, addresses), store, cache, around)
     reconciler = Reconciler(
         cache=cache,
         workloads=workloads,
         store=store,
         observer=Observer(metrics, clock, trends, pods=pods, trier=trier),
-        executor=Executor(workloads, store, cache.remember, utc_now, checker, verifier),
+        executor=Executor(
+            workloads, store, cache.remember, utc_now, checker, verifier, teller.announced
+        ),
         holder=Holder(workloads, store, cache.renew, utc_now),
         desk=Desk(store, cache.remember, utc_now),
         rememberer=Rememberer(schemas, utc_now),
+        teller=teller,
         address=Address(settings.prometheus_url, settings.allows),
         clock=utc_now,
     )
     return Parts(
         api=api,
         cache=cache,
-        queue=WorkQueue(time.monotonic),
-        elector=Elector(api, lease, utc_now, time.monotonic),
+        queue=queue,
+        elector=elector,
         reconciler=reconciler,
         metrics=metrics,
         pods=pods,

@@ -50,6 +50,7 @@ class Cache:
     deployments: dict[Key, Deployment] = field(default_factory=dict)
     _watching: dict[Key, set[Key]] = field(default_factory=dict)
     _undoing: dict[str, set[Key]] = field(default_factory=dict)
+    _decided: dict[Key, set[Key]] = field(default_factory=dict)
 
     def put_policy(self, raw: dict[str, Any]) -> Key:
         """Take in a policy as the API server shows it."""
@@ -96,6 +97,7 @@ class Cache:
         known = self.rollbacks.pop(key, None)
         if known is not None:
             self._undoing.get(known.spec.target_ref.uid, set()).discard(key)
+            self._decided.get(_policy_key(known), set()).discard(key)
 
     def remember(self, written: Resource) -> None:
         """Take in what a write returned, so that the next pass does not act on an older view."""
@@ -110,6 +112,7 @@ class Cache:
                 self.requests.pop(written.key, None)
                 self.rollbacks[written.key] = written
                 self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
+                self._decided.setdefault(_policy_key(written), set()).add(written.key)
 
     def renew(self, written: RollbackPolicy) -> None:
         """Take in what a write to a policy returned, unless it is gone or unreadable by now."""
@@ -136,6 +139,27 @@ class Cache:
         ]
         return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
 
+    def rollbacks_by(self, policy: Key) -> list[Rollback]:
+        """Give all Rollbacks that name a policy."""
+        return [self.rollbacks[key] for key in sorted(self._decided.get(policy, set()))]
+
+    def policy_at(self, key: Key) -> RollbackPolicy | None:
+        """Give a policy that can be read."""
+        found = self.policies.get(key)
+        return found if isinstance(found, RollbackPolicy) else None
+
+    def is_unreadable(self, key: Key) -> bool:
+        """Tell whether there is a policy that cannot be read."""
+        return isinstance(self.policies.get(key), Unreadable)
+
+    def take_in(self, written: RollbackPolicy | Rollback) -> None:
+        """Take in what a write returned, unless it is gone by now."""
+        match written:
+            case RollbackPolicy():
+                self.renew(written)
+            case Rollback() if written.key in self.rollbacks:
+                self.remember(written)
+
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
         """Give the policies that watch a Deployment, oldest first."""
         keys = self._watching.get((namespace, deployment), set())
@@ -146,6 +170,10 @@ class Cache:
 def _turns(deployment: Deployment) -> tuple[object, ...]:
     """Tell what cannot wait: a template, the first pods of it, a pause."""
     return deployment.template.digest, deployment.has_new_pods, deployment.paused
+
+
+def _policy_key(rollback: Rollback) -> Key:
+    return rollback.metadata.namespace, rollback.spec.policy_ref.name
 
 
 def _created(metadata: ObjectMeta) -> float:

@@ -60,6 +60,11 @@ class _Stepped:
     deployment: Deployment
 
 
+def silent(_: Rollback, status: RollbackStatus) -> RollbackStatus:
+    """Announce nothing."""
+    return status
+
+
 @dataclass
 class Executor:
     """Carries rollbacks out through the ports."""
@@ -70,6 +75,8 @@ class Executor:
     clock: Callable[[], datetime]
     checker: Checker
     verifier: Verifier
+    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
+    """Adds to a status what it has to tell people, so that both are one write."""
     rests: dict[str, datetime] = field(default_factory=dict)
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
     own writes and of the rollout would else use all attempts up within a second."""
@@ -324,9 +331,8 @@ class Executor:
 
     async def _write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
         worst = status.severity or rollback.spec.severity
-        written = await self.store.write_rollback(
-            rollback, status.model_copy(update={"severity": worst})
-        )
+        severe = status.model_copy(update={"severity": worst})
+        written = await self.store.write_rollback(rollback, self.announced(rollback, severe))
         if isinstance(written, Rollback):
             self.remember(written)
         return written

@@ -45,6 +45,7 @@ async def run(settings: Settings) -> int:
     tasks = {
         asyncio.create_task(parts.elector.run(), name="elector"),
         asyncio.create_task(_work(parts, settings, ready), name="queue"),
+        asyncio.create_task(parts.reconciler.teller.run(), name="teller"),
         asyncio.create_task(stop.wait(), name="stop"),
         asyncio.create_task(parts.elector.lost.wait(), name="lost"),
     }
@@ -77,6 +78,9 @@ async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event)
                 *(one for one in tasks if one.get_name() in ("queue", "elector")),
                 return_exceptions=True,
             )
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            await parts.reconciler.teller.finish()
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
             await parts.elector.release()

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.notify import Channel
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     Hold,
@@ -26,6 +27,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.incident import Message
 from rollback_operator.core.model import (
     Control,
     Deployment,
@@ -304,3 +306,14 @@ class Logs(Protocol):
 
     async def count(self, query: LogQuery) -> LineCount | Silence:
         """Count lines; nothing else of a log is kept."""
+
+
+class Channels(Protocol):
+    """How people are told."""
+
+    async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
+        """Send one message by one channel of a policy of that namespace; None: it was taken.
+
+        Rejected: it will be refused again until somebody changes something. Unavailable: it may
+        work later. The message holds no credential, nor an address whose path may be one.
+        """

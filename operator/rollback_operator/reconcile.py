@@ -29,6 +29,8 @@ from rollback_operator.core import (
     holds,
     lapses,
     notices,
+    outbox,
+    ownership,
     plan,
     progress,
     quarantine,
@@ -57,6 +59,7 @@ from rollback_operator.ports import (
     Workloads,
 )
 from rollback_operator.remembering import Rememberer
+from rollback_operator.telling import Teller
 from rollback_operator.verifying import Meter
 
 _log = logging.getLogger(__name__)
@@ -84,6 +87,7 @@ class Reconciler:
     holder: Holder
     desk: Desk
     rememberer: Rememberer
+    teller: Teller
     address: Address
     clock: Callable[[], datetime]
     watches: dict[Key, Watch] = field(default_factory=dict)
@@ -91,6 +95,11 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
+        wait = await self._reconciled(key)
+        # After all acts: people are told of what is stored, and nothing waits for them.
+        return _soonest(wait, await self.teller.settle(key))
+
+    async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
         match policy:
             case None:
@@ -125,7 +134,7 @@ class Reconciler:
             self._end_watch(key)
             seen = status.Seen(
                 ready,
-                rollbacks=_own(policy, rollbacks),
+                rollbacks=ownership.own(policy, rollbacks),
                 quarantine_seconds=policy.spec.safety.quarantine_seconds,
             )
             free = quarantine.next_end(policy.status.quarantine, now)
@@ -252,7 +261,7 @@ class Reconciler:
             decision=found.decision,
             missing=watch.missing,
             direct=watch.direct,
-            rollbacks=_own(policy, rollbacks),
+            rollbacks=ownership.own(policy, rollbacks),
             quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=await self._investigate(found.case, found.decision, watch),
@@ -286,7 +295,7 @@ class Reconciler:
         return diagnose(decision, workload, watch, latency, self.clock())
 
     async def _act(self, case: plan.Case, decision: Decision, watch: Watch) -> float | None:
-        active = next((one for one in case.rollbacks if _is_open(one, case.policy)), None)
+        active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
         if decision.plan is not None:
             stored = await self._store_intent(case, decision.plan)
             if isinstance(stored, Failure):
@@ -295,7 +304,7 @@ class Reconciler:
         if active is None or not plan.is_active(active):
             await self._raise_severity(case, decision)
             return None
-        if _is_ours(active, case.policy):
+        if ownership.is_ours(active, case.policy):
             done = await self.executor.carry_on(active, case.workload, watch, self._meter(case))
         else:
             done = await self.executor.end(active, _NOT_OURS)
@@ -320,7 +329,7 @@ class Reconciler:
         for one in fresh:
             self.cache.remember(one)
         same = [one for one in fresh if one.spec.target_ref.uid == spec.target_ref.uid]
-        if _records(same) != _records(case.rollbacks):
+        if ownership.records(same) != ownership.records(case.rollbacks):
             # The guards were asked on an older view: this pass ends, the next one asks anew.
             return Failure(FailureKind.CONFLICT, f"{name}: the rollbacks on record have changed")
         made = await self.store.create_rollback(namespace, name, spec)
@@ -344,7 +353,7 @@ class Reconciler:
         """Keep the newest records of a Deployment."""
         namespace, uid = case.policy.metadata.namespace, case.workload.deployment.uid
         known = self.cache.rollbacks_of(namespace, uid)
-        ended = [one for one in _own(case.policy, known) if not plan.is_active(one)]
+        ended = [one for one in ownership.own(case.policy, known) if not plan.is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
         kept = {one.rollback for one in case.policy.status.quarantine}
         for one in ended[KEPT_ROLLBACKS:]:
@@ -372,7 +381,11 @@ class Reconciler:
                 continue
             workload = None if isinstance(found, Failure) else found
             is_asked = one.is_by_hand and why.reason == Reason.SUSPENDED
-            if (progress.has_acted(one) and _is_named(one)) or is_asked or workload is None:
+            if (
+                (progress.has_acted(one) and ownership.is_named(one))
+                or is_asked
+                or workload is None
+            ):
                 done = await self.executor.carry_on(one, workload, None)
             else:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
@@ -410,17 +423,21 @@ class Reconciler:
 
     async def _report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Write the status whole, once, or not at all when nothing has changed."""
-        old = policy.status
-        new = status.next_status(old, seen, policy.metadata.generation, self.clock())
+        old, now = policy.status, self.clock()
+        own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
+        seen = replace(seen, notified=outbox.notified(policy, own))
+        new = status.next_status(old, seen, policy.metadata.generation, now)
         if new == old:
             return None
+        told = notices.policy_notices(old, new, seen.decision)
+        new = outbox.told_of_policy(policy, new, told, now)
         written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure) and written.kind is FailureKind.GONE:
             return self._forget(policy)
         if isinstance(written, Failure):
             return _unwritten(policy.metadata.name, written)
         self.cache.renew(written)
-        for notice in notices.policy_notices(old, new, seen.decision):
+        for notice in told:
             await self.store.post(written, notice)
         return None
 
@@ -454,10 +471,6 @@ _NOT_OURS = End(
 )
 
 
-def _own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
-    return [one for one in rollbacks if one.spec.policy_ref.uid == policy.metadata.uid]
-
-
 def _unwritten(name: str, written: RollbackPolicy | Failure) -> float | None:
     """Tell when a status is to be written again."""
     if not isinstance(written, Failure) or written.kind is FailureKind.GONE:
@@ -474,24 +487,3 @@ def _left_on(ended: Rollback | Failure) -> float | None:
 
 def _soonest(*waits: float | None) -> float | None:
     return min((one for one in waits if one is not None), default=None)
-
-
-def _records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
-    return {(one.metadata.uid, one.status.outcome) for one in rollbacks}
-
-
-def _is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    return plan.is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
-
-
-def _is_named(rollback: Rollback) -> bool:
-    """Tell whether the operator has planned a Rollback: by its name, or by what it stored."""
-    return rollback.is_by_hand or rollback.metadata.name == plan.name_of(rollback.spec)
-
-
-def _is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Tell whether this policy decided a Rollback: the operator's rights are not lent to others."""
-    is_decided = rollback.spec.policy_ref.uid == policy.metadata.uid and (
-        rollback.is_by_hand or rollback.spec.remedy in policy.spec.remedies
-    )
-    return _is_named(rollback) and (bool(rollback.status.steps) or is_decided)

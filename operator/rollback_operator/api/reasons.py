@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     COMPLETE = "Complete"
     APPROVED = "Approved"
     QUARANTINED = "Quarantined"
+    NOTIFIED = "Notified"
 
 
 class Reason(StrEnum):
@@ -125,6 +126,14 @@ class Reason(StrEnum):
 
     # Recovered: no rollback stands behind what runs (else its own reason is told).
     NOT_ROLLED_BACK = "NotRolledBack"
+    # Notified: people have been told ...
+    NO_CHANNELS = "NoChannels"
+    NOTHING_TO_TELL = "NothingToTell"
+    DELIVERED = "Delivered"
+    # ... or they will be, or a channel takes nothing.
+    DELIVERING = "Delivering"
+    DELIVERY_FAILING = "DeliveryFailing"
+    DELIVERY_GIVEN_UP = "DeliveryGivenUp"
 
     # Progress and end of a Rollback.
     IN_PROGRESS = "InProgress"

@@ -21,6 +21,12 @@ from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
+from rollback_operator.api.notify import (
+    LONGEST_MESSAGE,
+    Channels,
+    CommunicationSpec,
+    Notifications,
+)
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.shape import (
     Decimal,
@@ -829,6 +835,9 @@ class RollbackPolicySpec(_Model):
     """How long a person is waited for where one is asked."""
     stage: StageSpec = StageSpec()
     pod_metrics: PodMetricsSpec = PodMetricsSpec()
+    notify: Channels = []
+    """Who is told when a rollback begins, ends or needs somebody; each once, in this order."""
+    communication: CommunicationSpec = CommunicationSpec()
 
 
 class Revision(_Model):
@@ -953,6 +962,8 @@ class RollbackPolicyStatus(_Model):
         list[ProbeRecord], Field(max_length=16, json_schema_extra=_keyed_by("name"))
     ] = []
     """Which release passed the matrix' probes last."""
+    notifications: Notifications = []
+    """What was told of releases that were not rolled back, and to whom."""
 
 
 class Trigger(_Model):
@@ -1161,6 +1172,10 @@ class RollbackStatus(_Model):
     """What was looked at to see whether it helped."""
     outcome: Outcome | None = None
     finished_time: AwareDatetime | None = None
+    message: Annotated[str, Field(max_length=LONGEST_MESSAGE)] = ""
+    """The newest message to people, as plain text."""
+    notifications: Notifications = []
+    """What was told, and to whom."""
 
 
 class ObjectMeta(_Model):

@@ -28,6 +28,20 @@ class Notice:
     message: str
     is_warning: bool = False
 
+    @property
+    def is_for_people(self) -> bool:
+        """Tell whether somebody has to look, and no Rollback tells of it."""
+        return self.reason in _FOR_PEOPLE
+
+
+_FOR_PEOPLE = frozenset(
+    {
+        EventReason.ROLLBACK_REFUSED,
+        EventReason.INVESTIGATION_NEEDED,
+        EventReason.FIX_FORWARD_ADVISED,
+    }
+)
+
 
 def policy_notices(
     old: RollbackPolicyStatus, new: RollbackPolicyStatus, decision: Decision | None

@@ -53,6 +53,8 @@ class Seen:
     """Begun in this pass."""
     trials: Mapping[str, Trial] = field(default_factory=dict)
     """How the matrix' probes fare."""
+    notified: Condition | None = None
+    """Whether people were told; None: not known in this pass."""
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
@@ -76,6 +78,7 @@ def next_status(
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
     made.append(_quarantined(kept, revision, seen.rollbacks, now))
+    made += [seen.notified] if seen.notified is not None else []
     return RollbackPolicyStatus(
         observed_generation=generation,
         conditions=conditions.upsert(old.conditions, made, generation, now),
@@ -89,6 +92,7 @@ def next_status(
         hold=old.hold,
         investigation=_investigation(old, seen),
         probes=_probes(old, seen, now),
+        notifications=old.notifications,
     )
 
 

@@ -1,0 +1,66 @@
+"""The Channels port: reads what a channel's Secret holds, pins its address, and sends."""
+
+from rollback_operator.adapters.channels import alertmanager, pagerduty, slack, smtp, webhook
+from rollback_operator.addresses import Addresses, PinnedUrl
+from rollback_operator.api.notify import Channel, ChannelType, SecretKeyRef
+from rollback_operator.core.incident import Message
+from rollback_operator.ports import Failure, FailureKind, Secrets
+
+
+class Senders:
+    """One for all policies; keeps nothing."""
+
+    def __init__(self, secrets: Secrets, addresses: Addresses) -> None:
+        self._secrets = secrets
+        self._addresses = addresses
+
+    async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
+        """Send one message by one channel."""
+        secret = await self._value(channel.secret_ref, namespace)
+        if isinstance(secret, Failure):
+            return secret
+        if channel.type is ChannelType.SMTP:
+            return await self._mail(channel, secret, namespace, message)
+        url = await self._url(channel, secret, namespace)
+        if isinstance(url, Failure):
+            return url
+        match channel.type:
+            case ChannelType.SLACK:
+                sent = slack.tell(url, message)
+            case ChannelType.PAGER_DUTY:
+                sent = pagerduty.tell(url, secret or "", message)
+            case ChannelType.ALERTMANAGER:
+                sent = alertmanager.tell(url, secret, message)
+            case ChannelType.WEBHOOK:
+                sent = webhook.tell(url, secret, message)
+        return await sent
+
+    async def _url(
+        self, channel: Channel, secret: str | None, namespace: str
+    ) -> PinnedUrl | Failure:
+        """Find where to: Slack's address is its credential, a webhook's may be one."""
+        default = {ChannelType.SLACK: secret, ChannelType.PAGER_DUTY: pagerduty.URL}
+        url = channel.url or default.get(channel.type)
+        if url is None:
+            found = await self._value(channel.url_secret_ref, namespace)
+            if isinstance(found, Failure):
+                return found
+            url = found
+        return await self._addresses.pin_url(url or "", namespace)
+
+    async def _mail(
+        self, channel: Channel, password: str | None, namespace: str, message: Message
+    ) -> Failure | None:
+        if channel.mail is None:
+            return Failure(FailureKind.REJECTED, "spec.notify[].mail is missing")
+        at = await self._addresses.pin(channel.mail.host, channel.mail.port, namespace)
+        if isinstance(at, Failure):
+            return at
+        return await smtp.tell(smtp.Mailbox(at, channel.mail, password), message)
+
+    async def _value(self, ref: SecretKeyRef | None, namespace: str) -> str | Failure | None:
+        if ref is None:
+            return None
+        found = await self._secrets.read(namespace, ref.name, ref.key)
+        # Files and editors leave a line's end behind that no credential has.
+        return found if isinstance(found, Failure) else found.strip()

@@ -1,0 +1,124 @@
+"""E-mail by SMTP, at the address that was checked, under a Message-ID that stays the same."""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import format_datetime
+from functools import cache
+
+import aiosmtplib
+
+from rollback_operator.addresses import Pinned
+from rollback_operator.api.notify import Encryption, MailSpec
+from rollback_operator.core import renderings
+from rollback_operator.core.incident import Message
+from rollback_operator.ports import Failure, FailureKind
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+_PERMANENT = 500
+
+
+def letter(message: Message, spec: MailSpec) -> EmailMessage:
+    """Make the e-mail."""
+    found, rendered = EmailMessage(), renderings.mail(message)
+    domain = spec.from_.rpartition("@")[2]
+    found["Subject"] = rendered.subject
+    found["From"] = spec.from_
+    found["To"] = ", ".join(spec.to)
+    found["Date"] = format_datetime(message.time)
+    found["Message-ID"] = f"<{message.id}@{domain}>"
+    found["References"] = f"<{message.incident}@{domain}>"
+    for name, value in rendered.headers.items():
+        found[name] = value
+    found.set_content(rendered.text)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Where mails are handed in, and how."""
+
+    at: Pinned
+    spec: MailSpec
+    password: str | None
+
+
+async def tell(box: Mailbox, message: Message, tls: ssl.SSLContext | None = None) -> Failure | None:
+    """Send one message. Of what the server says only its code is told."""
+    try:
+        await _sent(box, letter(message, box.spec), tls)
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        return _failure(box.at, error)
+    return None
+
+
+def _failure(at: Pinned, error: Exception) -> Failure:
+    match error:
+        case aiosmtplib.SMTPAuthenticationError():
+            return Failure(FailureKind.REJECTED, f"{at} refuses the login with {error.code}")
+        case aiosmtplib.SMTPResponseException():
+            return _refused(at, error.code)
+        case aiosmtplib.SMTPRecipientsRefused():
+            return _refused(at, max(one.code for one in error.recipients))
+    for cause in (error, error.__cause__):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            said = f"{at}: its certificate is not trusted: {cause.verify_message}"
+            return Failure(FailureKind.REJECTED, said)
+    return Failure(FailureKind.UNAVAILABLE, f"{at}: {type(error).__name__}")
+
+
+async def _sent(box: Mailbox, mail: EmailMessage, tls: ssl.SSLContext | None) -> None:
+    encryption, username = box.spec.encryption, box.spec.username
+    client = aiosmtplib.SMTP(
+        hostname=box.at.host,
+        sock=await _connected(box.at),
+        use_tls=encryption is Encryption.TLS,
+        start_tls=encryption is Encryption.START_TLS,
+        tls_context=None if encryption is Encryption.NONE else tls or _context(),
+        local_hostname="rollback-operator",
+        timeout=ANSWER_SECONDS,
+    )
+    async with client:
+        if username is not None and box.password is not None:
+            await client.login(username, box.password)
+        await client.send_message(mail)
+
+
+async def _connected(at: Pinned) -> socket.socket:
+    """Connect to the first of the addresses that takes a connection.
+
+    Raises:
+        OSError: none does.
+    """
+    last: OSError = OSError("no address")
+    for ip in at.ips:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await _connect(ip, at.port)
+        except OSError as error:  # a TimeoutError is one
+            last = error
+    raise last
+
+
+async def _connect(ip: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
+    made.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, (ip, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _refused(at: Pinned, code: int) -> Failure:
+    kind = FailureKind.REJECTED if code >= _PERMANENT else FailureKind.UNAVAILABLE
+    return Failure(kind, f"{at} refuses the message with {code}")

@@ -1,0 +1,152 @@
+"""The incident message as plain text, Slack blocks, JSON and e-mail: the same facts each time.
+
+Names of routes, images and people's own words come from outside: control characters are taken out,
+and what a form could take for markup is escaped.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rollback_operator.api.notify import LONGEST_MESSAGE
+from rollback_operator.core.incident import Message, Stage
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Also the marks that turn the direction of writing: they make a text read other than it is."""
+_SLACK_TEXT = 2900
+_SLACK_HEADER = 150
+_SUBJECT = 180
+_COLOURS = {Stage.OPEN: "#d7263d", Stage.WAITING: "#f0a202", Stage.RESOLVED: "#2e933c"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An e-mail without its envelope."""
+
+    subject: str
+    text: str
+    headers: Mapping[str, str]
+
+
+def _line(text: str) -> str:
+    """Make one line without control characters of a text."""
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def _facts(message: Message) -> Iterator[tuple[str, str]]:
+    where = f"Deployment {message.namespace}/{message.deployment}"
+    yield "Status", message.status
+    yield "Affected service", f"{message.service} ({where})"
+    yield "Severity", message.severity
+    if message.before is not None:
+        yield "Previous version", str(message.before)
+    yield "Rollback version", message.after
+    yield "Reason", message.reason
+    if message.counts:
+        yield "Evidence", message.counts
+    yield "Impact", message.impact
+
+
+def plain(message: Message) -> str:
+    """Render as text for a terminal, a log, a status."""
+    lines = [_line(message.subject), ""]
+    lines += [f"{name}: {_line(value)}" for name, value in _facts(message)]
+    if message.checks:
+        lines += ["", "Checks:", *(f"- {_line(one)}" for one in message.checks)]
+    lines += ["", "Timeline (UTC):"]
+    lines += [f"- {one.time:%H:%M:%S} {_line(one.text)}" for one in message.timeline]
+    lines += ["", "Next steps:", *(f"- [ ] {_line(one)}" for one in message.next_steps)]
+    lines += ["", "Where to look:", *(f"  {_line(one)}" for one in message.commands), ""]
+    lines += [f"Contact: {_line(message.contact) or 'not named (spec.communication.contact)'}"]
+    return "\n".join(lines)[:LONGEST_MESSAGE]
+
+
+def mail(message: Message) -> Mail:
+    """Render as an e-mail. Its thread is the incident."""
+    headers = {
+        "X-Rollback-Incident": message.incident,
+        "X-Rollback-Transition": message.transition,
+        "Auto-Submitted": "auto-generated",
+    }
+    if message.stage is not Stage.RESOLVED and message.severity in ("P1", "P2"):
+        headers["Importance"] = "high"
+    text = f"{plain(message)}\n\nIncident {message.incident}, message {message.id}\n"
+    return Mail(_line(message.subject)[:_SUBJECT], text, headers)
+
+
+def document(message: Message) -> Mapping[str, object]:
+    """Render as JSON."""
+    before = message.before
+    return {
+        "id": message.id,
+        "incident": message.incident,
+        "source": message.source,
+        "transition": message.transition,
+        "stage": message.stage.value,
+        "subject": _line(message.subject),
+        "status": _line(message.status),
+        "service": _line(message.service),
+        "namespace": message.namespace,
+        "deployment": message.deployment,
+        "policy": message.policy,
+        "severity": message.severity,
+        "previousVersion": None
+        if before is None
+        else {"revision": before.revision, "images": list(before.images)},
+        "rollbackVersion": _line(message.after),
+        "reason": _line(message.reason),
+        "evidence": _line(message.counts),
+        "impact": _line(message.impact),
+        "checks": [_line(one) for one in message.checks],
+        "timeline": [
+            {"time": one.time.isoformat(), "text": _line(one.text)} for one in message.timeline
+        ],
+        "nextSteps": list(message.next_steps),
+        "commands": list(message.commands),
+        "contact": _line(message.contact),
+        "time": message.time.isoformat(),
+    }
+
+
+def slack(message: Message) -> Mapping[str, object]:
+    """Render as Slack blocks, with the subject as text for notifications and screen readers."""
+    facts = "\n".join(f"*{name}:* {_escaped(value)}" for name, value in _facts(message))
+    checks = "\n".join(f"• {_escaped(one)}" for one in message.checks)
+    timeline = "\n".join(
+        f"• `{one.time:%H:%M:%S}` {_escaped(one.text)}" for one in message.timeline
+    )
+    steps = "\n".join(f"☐ {_escaped(one)}" for one in message.next_steps)
+    commands = "\n".join(_escaped(one) for one in message.commands)
+    blocks: list[Mapping[str, object]] = [
+        {
+            "type": "header",
+            "text": {"type": "plain_text", "text": _escaped(message.subject)[:_SLACK_HEADER]},
+        },
+        _section(facts),
+        *([_section(f"*Checks*\n{checks}")] if checks else []),
+        _section(f"*Timeline (UTC)*\n{timeline}"),
+        _section(f"*Next steps*\n{steps}"),
+        _section(f"*Where to look*\n```{commands.replace('`', chr(39))[: _SLACK_TEXT - 40]}```"),
+        {
+            "type": "context",
+            "elements": [{"type": "mrkdwn", "text": _context(message)[:_SLACK_TEXT]}],
+        },
+    ]
+    return {
+        "text": _escaped(message.subject),
+        "attachments": [{"color": _COLOURS[message.stage], "blocks": blocks}],
+    }
+
+
+def _section(text: str) -> Mapping[str, object]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:_SLACK_TEXT]}}
+
+
+def _context(message: Message) -> str:
+    contact = _escaped(message.contact) or "not named"
+    return f"Contact: {contact} | message `{_escaped(message.id)}`"
+
+
+def _escaped(text: str) -> str:
+    """Escape what Slack takes for mentions and links: `<!channel>` in a route calls nobody."""
+    return _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,250 @@
+"""Tells people: takes what is on record to the channels, and puts on record what became of it.
+
+Off the rollback's path: a pass only hands messages over and takes results in; the sending waits in
+tasks of its own. Each channel gets its messages in their order. What was delivered is on record
+after the delivery, so a message may arrive twice if the operator dies in between, and then under
+the same identifier.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from rollback_operator.api.notify import Channel, Notification
+from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackStatus
+from rollback_operator.core import incident, outbox
+from rollback_operator.core.incident import Message
+from rollback_operator.core.transitions import next_update, transition_named
+from rollback_operator.ports import Channels, Failure, FailureKind, Store
+
+_log = logging.getLogger(__name__)
+AT_ONCE = 32
+SEND_SECONDS = 20.0
+"""For one attempt, whatever it waits for."""
+FINISH_SECONDS = 1.0
+
+Key = tuple[str, str]
+Told = Rollback | RollbackPolicy
+
+
+class Records(Protocol):
+    """What the watches have told, as far as telling needs it."""
+
+    def policy_at(self, key: Key) -> RollbackPolicy | None:
+        """Give a policy; None: there is none."""
+
+    def is_unreadable(self, key: Key) -> bool:
+        """Tell whether there is a policy whose channels cannot be read."""
+
+    def rollbacks_by(self, key: Key) -> Sequence[Rollback]:
+        """Give the Rollbacks that name a policy."""
+
+    def take_in(self, written: Told) -> None:
+        """Take in what a write returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What delivering depends on."""
+
+    clock: Callable[[], datetime]
+    is_leading: Callable[[], bool]
+    """Asked before each message: who has lost the Lease tells nobody anything."""
+    wake: Callable[[Key], None]
+    """Wants a pass for a policy: there is a result to put on record."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    key: Key
+    id: str
+    channel: Channel
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    key: Key
+    failure: Failure | None
+
+
+@dataclass
+class Teller:
+    """Made once, in bootstrap; `run` is its task."""
+
+    channels: Channels
+    store: Store
+    records: Records
+    around: Surroundings
+    _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
+    _busy: set[str] = field(default_factory=set)
+    _results: dict[str, _Result] = field(default_factory=dict)
+    _due: dict[str, datetime] = field(default_factory=dict)
+    """When a message that failed is tried again. A new leader tries at once."""
+    _is_ending: bool = False
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._deliver())
+
+    def announced(self, rollback: Rollback, status: RollbackStatus) -> RollbackStatus:
+        """Add to a status that is about to be stored what it has to tell."""
+        return outbox.announced(rollback, status, self._policy_of(rollback), self.around.clock())
+
+    async def settle(self, key: Key) -> float | None:
+        """Put results on record and hand over what is due; gives the seconds until there is more.
+
+        Called at the end of a policy's pass and nowhere else: two writers of one status would get
+        in each other's way.
+        """
+        policy = self.records.policy_at(key)
+        told: list[Told] = list(self.records.rollbacks_by(key))
+        if policy is not None:
+            told.append(policy)
+        waits = [await self._settle(key, one) for one in told]
+        known = {one.id for each in told for one in each.status.notifications}
+        for gone in [id_ for id_, one in self._results.items() if one.key == key]:
+            if gone not in known:
+                del self._results[gone]
+        return min((one for one in waits if one is not None), default=None)
+
+    async def finish(self) -> None:
+        """Put on record what is delivered already: else the next leader would tell it again."""
+        self._is_ending = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                while self._busy:  # noqa: ASYNC110 (bounded, once in a life)
+                    await asyncio.sleep(0.05)
+        for key in {one.key for one in self._results.values()}:
+            if self.around.is_leading():
+                await self.settle(key)
+
+    def _policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
+        key = rollback.metadata.namespace, rollback.spec.policy_ref.name
+        policy = self.records.policy_at(key)
+        is_same = policy is not None and policy.metadata.uid == rollback.spec.policy_ref.uid
+        return policy if is_same else None
+
+    async def _settle(self, key: Key, told: Told) -> float | None:
+        policy = self._policy_of(told) if isinstance(told, Rollback) else told
+        now = self.around.clock()
+        new = self._with_results(key, told, policy, now)
+        if new.status != told.status:
+            written = await self._write(new, told)
+            if isinstance(written, Failure):
+                return None if written.kind is FailureKind.GONE else written.wait
+            for one in written.status.notifications:
+                self._forget_settled(one, now)
+            self.records.take_in(written)
+            told = written
+        if policy is None:
+            return None
+        waits = [self._hand_over(key, told, policy, one) for one in _heads(told)]
+        if isinstance(told, Rollback) and (update := next_update(told, now)) is not None:
+            waits.append((update - now).total_seconds())
+        return min((one for one in waits if one is not None), default=None)
+
+    def _with_results(
+        self, key: Key, told: Told, policy: RollbackPolicy | None, now: datetime
+    ) -> Told:
+        if isinstance(told, Rollback):
+            status = outbox.announced(told, told.status, policy, now)
+            told = told.model_copy(update={"status": status})
+        channels = {one.name for one in policy.spec.notify} if policy is not None else set()
+        notifications = []
+        for one in told.status.notifications:
+            found = self._results.get(one.id) if one.is_open else None
+            if found is not None:
+                notifications.append(_settled(one, found.failure, now))
+            elif one.is_open and one.channel not in channels and not self._may_return(key):
+                why = "spec.notify names the channel no longer" if policy else "the policy is gone"
+                notifications.append(outbox.given_up(one, why, now))
+            else:
+                notifications.append(one)
+        changed = told.status.model_copy(update={"notifications": notifications})
+        return told.model_copy(update={"status": changed})
+
+    def _may_return(self, key: Key) -> bool:
+        return self.records.is_unreadable(key)
+
+    async def _write(self, new: Told, old: Told) -> Told | Failure:
+        if isinstance(new, Rollback) and isinstance(old, Rollback):
+            return await self.store.write_rollback(old, new.status)
+        if isinstance(new, RollbackPolicy) and isinstance(old, RollbackPolicy):
+            return await self.store.write_policy(old, new.status)
+        raise AssertionError(new)
+
+    def _forget_settled(self, one: Notification, now: datetime) -> None:
+        """Drop a result that is on record; note when a failed one is tried again."""
+        result = self._results.pop(one.id, None)
+        if not one.is_open:
+            self._due.pop(one.id, None)
+            return
+        if result is not None and result.failure is not None:
+            asked = timedelta(seconds=result.failure.retry_after or 0.0)
+            self._due[one.id] = now + max(asked, outbox.backoff(one.attempts))
+
+    def _hand_over(
+        self, key: Key, told: Told, policy: RollbackPolicy, one: Notification
+    ) -> float | None:
+        now = self.around.clock()
+        due = self._due.get(one.id, now)
+        if due > now:
+            return (due - now).total_seconds()
+        if self._is_ending or one.id in self._busy or one.id in self._results:
+            return None
+        channel = next((each for each in policy.spec.notify if each.name == one.channel), None)
+        if channel is not None:
+            self._busy.add(one.id)
+            self._jobs.put_nowait(_Job(key, one.id, channel, _message(told, policy, one)))
+        return None
+
+    async def _deliver(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            try:
+                if self.around.is_leading() and not self._is_ending:
+                    self._results[job.id] = _Result(job.key, await self._send(job))
+            finally:
+                self._busy.discard(job.id)
+            self.around.wake(job.key)
+
+    async def _send(self, job: _Job) -> Failure | None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                failure = await self.channels.send(job.channel, job.key[0], job.message)
+        except TimeoutError:
+            failure = Failure(FailureKind.UNAVAILABLE, f"no end within {SEND_SECONDS:.0f} s")
+        except Exception as error:
+            # Its text and its trace may hold what was being sent, and a credential with it.
+            failure = Failure(FailureKind.UNAVAILABLE, f"a bug: {type(error).__name__}")
+        if failure is None:
+            _log.info("%s: told", job.id)
+        else:
+            _log.warning("%s: not told: %s", job.id, failure.message)
+        return failure
+
+
+def _heads(told: Told) -> list[Notification]:
+    return list(outbox.heads(told.status.notifications))
+
+
+def _settled(one: Notification, failure: Failure | None, now: datetime) -> Notification:
+    if failure is None:
+        return outbox.delivered(one, now)
+    return outbox.failed(one, failure.message, now)
+
+
+def _message(told: Told, policy: RollbackPolicy, one: Notification) -> Message:
+    """Make the message of a notification, under its identifier."""
+    if isinstance(told, RollbackPolicy):
+        made = incident.of_policy(told, one)
+    else:
+        made = incident.of_rollback(told, policy, transition_named(one.transition, one.time))
+    return replace(made, id=one.id)

@@ -1,0 +1,245 @@
+"""The message as people get it: golden files, and what comes from outside does no harm in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollback_operator.api.checklist import CheckItem
+from rollback_operator.api.notify import LONGEST_MESSAGE, CommunicationSpec, Notification
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.v1alpha1 import (
+    Outcome,
+    Remedy,
+    RemedyType,
+    Rollback,
+    RollbackPolicyStatus,
+    RollbackStatus,
+    StepName,
+)
+from rollback_operator.api.verification import VerificationCheck
+from rollback_operator.core import incident, renderings
+from rollback_operator.core.conditions import condition
+from rollback_operator.core.incident import Message, Stage
+from rollback_operator.core.transitions import transition_named
+from tests.builders import (
+    NAME,
+    at,
+    make_entry,
+    make_policy,
+    make_rollback,
+    make_step,
+    make_trigger_record,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+POLICY = make_policy(
+    communication=CommunicationSpec(
+        service="Ticket Service",
+        impact="Customers cannot buy tickets",
+        contact="on-call@example.com",
+    )
+)
+TRIGGER = make_trigger_record(
+    first_bad_time=at(4),
+    message="the new pods served 100 requests on all routes and failed 100 (100.0 %)",
+    blame_odds="9300 : 1",
+)
+STEPS = [
+    make_step(StepName.UNDO, 10, 11),
+    make_step(StepName.ROLLOUT_COMPLETE, 11, 19),
+    make_step(StepName.VERIFY, 19, 60),
+]
+
+
+def ended(outcome: Outcome, reason: Reason, said: str) -> RollbackStatus:
+    done = condition(ConditionType.COMPLETE, True, reason, said)
+    return RollbackStatus(
+        steps=STEPS, outcome=outcome, finished_time=at(60), conditions=[done], severity="P1"
+    )
+
+
+VERIFIED = ended(Outcome.VERIFIED, Reason.RECOVERED, "0 of 250 requests have failed").model_copy(
+    update={
+        "verification": [
+            VerificationCheck(name="ErrorRate", result="Passed", message="0 of 250 failed"),
+            VerificationCheck(name="reserve", result="Unknown", message="nobody answered"),
+        ]
+    }
+)
+CHECKLIST = [
+    CheckItem(name="BadRevision", result="Passed", message="revision 2 runs"),
+    CheckItem(name="Images", result="Warned", message="no node holds the image of revision 1"),
+    CheckItem(name="DatabaseSchema", result="Skipped"),
+]
+WAITING = RollbackStatus(
+    steps=[make_step(StepName.AWAITING_APPROVAL, 12)],
+    checklist=CHECKLIST,
+    approval_deadline_time=at(3612),
+)
+BLOCKED = RollbackStatus(
+    checklist=[
+        CheckItem(name="DatabaseSchema", result="Failed", message="add_seat_map is applied since")
+    ],
+    outcome=Outcome.BLOCKED,
+    finished_time=at(12),
+    conditions=[condition(ConditionType.COMPLETE, True, Reason.RECOVERED, "DatabaseSchema failed")],
+)
+HELPLESS = ended(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, "240 of 250 requests have failed")
+
+
+def of(status: RollbackStatus, name: str, seconds: float, **changes: object) -> Message:
+    rollback = make_rollback(status=status, trigger=TRIGGER, **changes)
+    return incident.of_rollback(rollback, POLICY, transition_named(name, at(seconds)))
+
+
+def asked() -> Message:
+    status = RollbackPolicyStatus(revision=make_entry("v2"))
+    policy = POLICY.model_copy(update={"status": status})
+    told = Notification(
+        id="policy-ticket-service.release-v2.InvestigationNeeded.chat",
+        transition=EventReason.INVESTIGATION_NEEDED,
+        channel="chat",
+        time=at(30),
+        severity="P3",
+        text="P3: p99 is 3.1 times the old revision's",
+    )
+    return incident.of_policy(policy, told)
+
+
+MESSAGES: Mapping[str, Message] = {
+    "started": of(VERIFIED, "Started", 10),
+    "verified": of(VERIFIED, "Verified", 60),
+    "not-recovered": of(HELPLESS, "NotRecovered", 60),
+    "approval-needed": of(WAITING, "ApprovalNeeded", 12),
+    "blocked": of(BLOCKED, "Blocked", 12),
+    "update": of(RollbackStatus(steps=STEPS[:1]), "Update-1", 310),
+    "investigation": asked(),
+}
+
+
+def as_json(found: object) -> str:
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_mail(message: Message) -> str:
+    found = renderings.mail(message)
+    headers = [f"{name}: {value}" for name, value in found.headers.items()]
+    return "\n".join([f"Subject: {found.subject}", *headers, "", found.text])
+
+
+RENDERED: Mapping[str, Callable[[Message], str]] = {
+    "txt": lambda message: renderings.plain(message) + "\n",
+    "slack.json": lambda message: as_json(renderings.slack(message)),
+    "json": lambda message: as_json(renderings.document(message)),
+    "eml": as_mail,
+}
+
+
+@pytest.mark.parametrize("form", RENDERED)
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_message_is_the_golden_one(name: str, form: str) -> None:
+    """Written anew by deleting the file and running the test twice."""
+    golden, found = GOLDEN / f"{name}.{form}", RENDERED[form](MESSAGES[name])
+    if not golden.exists():
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(found)
+        pytest.fail(f"{golden} was missing and is written: read it")
+
+    assert found == golden.read_text()
+
+
+def test_a_message_is_as_of_its_transition_whenever_it_is_made() -> None:
+    """A start that is delivered only after the end must not tell the end under the start's id."""
+    during = RollbackStatus(steps=[make_step(StepName.UNDO, 10)], severity="P1")
+
+    assert of(during, "Started", 10) == MESSAGES["started"]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_words_and_only_success_resolves(outcome: Outcome) -> None:
+    found = of(ended(outcome, Reason.IN_PROGRESS, "why"), outcome, 60)
+
+    assert found.next_steps
+    assert (found.stage is Stage.RESOLVED) == (outcome is Outcome.VERIFIED)
+    is_known = outcome is not Outcome.REFUSED  # of a request, which becomes no Rollback
+    assert (found.status != "ROLLBACK ENDED - why") == is_known
+
+
+@pytest.mark.parametrize(
+    ("remedy", "said"),
+    [
+        (Remedy(type=RemedyType.SCALE, replicas=6), "the same release with 6 replicas"),
+        (Remedy(type=RemedyType.PIN_IMAGE, container="a", image="b:1"), "container a with b:1"),
+    ],
+)
+def test_other_remedies_are_told_by_what_they_do(remedy: Remedy, said: str) -> None:
+    assert of(VERIFIED, "Verified", 60, remedy=remedy, to_revision=None).after == said
+
+
+def test_without_words_of_the_policy_it_speaks_for_itself() -> None:
+    rollback = make_rollback(status=VERIFIED)
+    found = incident.of_rollback(rollback, None, transition_named("Verified", at(60)))
+
+    assert found.service == NAME
+    assert found.impact == "100 % of the requests to the release failed"
+    assert "Contact: not named" in renderings.plain(found)
+
+
+def test_an_outage_without_counts_tells_none() -> None:
+    trigger = make_trigger_record(requests=0, errors=0, odds="", message="no pod is available")
+    rollback = make_rollback(status=VERIFIED, trigger=trigger)
+    found = incident.of_rollback(rollback, None, transition_named("Verified", at(60)))
+
+    assert found.counts == ""
+    assert "Evidence" not in renderings.plain(found)
+
+
+# -- what comes from outside -----------------------------------------------------------------------
+
+
+def hostile(text: str) -> Rollback:
+    return make_rollback(status=VERIFIED, trigger=make_trigger_record(message=text[:2048]))
+
+
+def made(text: str) -> Message:
+    service = "".join(one for one in text if one.isprintable())[:128]
+    policy = make_policy(communication=CommunicationSpec(service=service, impact=text[:1024]))
+    return incident.of_rollback(hostile(text), policy, transition_named("Verified", at(60)))
+
+
+def test_markup_calls_nobody() -> None:
+    found = json.dumps(renderings.slack(made("<!channel> <https://evil.example|click> & co")))
+
+    assert "<!channel>" not in found
+    assert "<https" not in found
+    assert "&lt;!channel&gt;" in found
+
+
+def test_a_line_end_makes_no_header_and_no_line() -> None:
+    found = renderings.mail(made("a\r\nBcc: victim@example.com\nStatus: fine\u2028x\u202eevil"))
+
+    assert "\n" not in found.subject
+    assert "\nBcc" not in found.text
+    assert "\nStatus: fine" not in found.text
+    assert "\u202e" not in found.text
+
+
+@given(st.text(max_size=3000))
+def test_no_text_breaks_a_form_or_its_bounds(text: str) -> None:
+    message = made(text)
+
+    assert len(renderings.plain(message)) <= LONGEST_MESSAGE
+    assert "\n" not in renderings.mail(message).subject
+    json.dumps(renderings.document(message))
+    (attached,) = renderings.slack(message)["attachments"]  # type: ignore[misc]
+    for block in attached["blocks"]:
+        if block["type"] == "section":
+            assert 0 < len(block["text"]["text"]) <= 3000
+        if block["type"] == "header":
+            assert 0 < len(block["text"]["text"]) <= 150
