@@ -17,7 +17,6 @@ from rollback_operator.api.v1alpha1 import Rollback, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.core import level, probing, progress
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.level import Durations
 from rollback_operator.core.model import Missing, Pod, Workload
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
 from rollback_operator.ports import LogQuery, Logs, Probes, SeriesQuery, TrendMetrics
@@ -28,7 +27,8 @@ EVERY_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
 RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
 """Before each further try of a functional probe: it may leave something behind."""
 MOST_PODS = 20
-RECENT_SECONDS = 60.0
+SPANS_SECONDS = (20.0, 60.0)
+"""Of late: what serves little needs the longer one to count enough."""
 NAME_BASE = 58
 """Pod names are cut to 63 characters: a longer ReplicaSet name loses its hash in them."""
 
@@ -194,7 +194,8 @@ class Verifier:
             return unknown(LATENCY, read.message)
         names = {pod.name for pod in subject.pods}
         living = {name: one for name, one in read.items() if name in names}
-        return level.latency(_durations(subject, course, living, at), course.past, meter.quantile)
+        spans = _spans(subject, course, living, at)
+        return level.latency(spans, course.past, meter.quantile)
 
     async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
@@ -218,19 +219,23 @@ class Verifier:
         return Histogram() if is_none else found
 
 
-def _durations(
+def _spans(
     subject: Subject, course: _Course, read: Mapping[str, Histogram], at: float
-) -> Durations:
+) -> list[dict[str, Histogram]]:
     """Take what was counted before the act off; new pods have counted nothing before."""
     acted = subject.acted.timestamp() if subject.acted is not None else 0.0
     old = {pod.name for pod in subject.pods if (pod.started or pod.created) < acted}
     for name, one in read.items():
         if name in old:
             course.bases.setdefault(name, one)
-    course.looks = [one for one in course.looks if at - one[0] <= RECENT_SECONDS]
-    before = course.looks[0][1] if course.looks else course.bases
+    course.looks = [one for one in course.looks if at - one[0] <= max(SPANS_SECONDS)]
+    begins = [
+        next(look for time, look in course.looks if at - time <= span)
+        for span in SPANS_SECONDS
+        if any(at - time <= span for time, _ in course.looks)
+    ]
     course.looks.append((at, read))
-    return Durations(level.since_base(read, course.bases), level.since_base(read, before))
+    return [level.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})]
 
 
 def _pause(course: _Course, name: str) -> float:

@@ -246,6 +246,23 @@ async def test_what_pods_had_counted_before_the_act_does_not_count() -> None:
     assert (await bench.look(6.0))["Latency"].result == "Passed"
 
 
+async def test_what_was_slow_while_it_warmed_up_is_forgiven_soon() -> None:
+    bench = Bench(rollback())
+    bench.trends.past = QUICK
+    name = PODS[0].name
+    bench.trends.latency = {name: SLOW}
+    assert (await bench.look())["Latency"].result == "Failed"
+    seconds, counted = 0, SLOW
+    while seconds < 60:
+        counted = added([counted, QUICK])
+        bench.trends.latency = {name: counted}
+        seconds += 5
+        if (await bench.look(5.0))["Latency"].result == "Passed":
+            break
+
+    assert seconds == 5
+
+
 async def test_metrics_that_come_late_are_waited_for() -> None:
     bench = Bench(rollback())
     bench.trends.past = QUICK

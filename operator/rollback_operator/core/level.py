@@ -5,8 +5,7 @@ they have counted is since the rollback, warm-up included, which can only make t
 what passes early has passed; what is slow has until the time-out to warm up.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from rollback_operator.core.histogram import Histogram, added
 from rollback_operator.core.verification import LATENCY, Check, failed, passed, unknown
@@ -15,14 +14,6 @@ LEAST_REQUESTS = 100
 LEVEL_TIMES = 1.5
 """A quantile is read off buckets, and caches are cold: so much above the past is still its level.
 The matrix calls a release slow from twice the past on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """What each living pod has counted since the rollback, all of it and the newest part."""
-
-    whole: Mapping[str, Histogram]
-    recent: Mapping[str, Histogram]
 
 
 def since_base(
@@ -36,11 +27,11 @@ def since_base(
     }
 
 
-def latency(found: Durations, past: Histogram, q: float) -> Check:
+def latency(spans: Sequence[Mapping[str, Histogram]], past: Histogram, q: float) -> Check:
     """Compare the quantile with the past's upper bound.
 
     Args:
-        found: of the pods that serve now.
+        spans: what each pod that serves now has counted: of late, and since the rollback.
         past: of the same revision, in the hour before the release that was taken back.
         q: which quantile, as 0.99.
     """
@@ -49,13 +40,13 @@ def latency(found: Durations, past: Histogram, q: float) -> Check:
         said = f"{past.total:.0f} requests of its past are too few to compare with"
         return unknown(LATENCY, said)
     limit = LEVEL_TIMES * reference
-    arms = [added(one.values()) for one in (found.recent, found.whole)]
+    arms = [added(one.values()) for one in spans]
     enough = [one for one in arms if one.total >= LEAST_REQUESTS]
     if not enough:
-        served = max(one.total for one in arms)
+        served = max((one.total for one in arms), default=0.0)
         said = f"{served:.0f} requests since the rollback are too few to tell p{100 * q:g}"
         return unknown(LATENCY, said)
-    # The newest minute or all since the rollback: one of them back at the level will do.
+    # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
     value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
     said = (
         f"p{100 * q:g} is {_seconds(value)} over {total:.0f} requests, "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.level import Durations, latency, since_base
+from rollback_operator.core.level import latency, since_base
 
 BOUNDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, float("inf"))
 
@@ -53,14 +53,14 @@ FEW, WARMING = served(40, 5, 0, 0, 0, 0, 0), served(170, 15, 2, 3, 10, 0, 0)
 )
 def test_latency(whole, recent, past, result, said) -> None:
     named = [{f"pod-{n}": one for n, one in enumerate(all_)} for all_ in (whole, recent)]
-    found = latency(Durations(*named), past, 0.99)
+    found = latency(named, past, 0.99)
     assert (found.result, found.is_final) == (result, False)
     assert said in found.message
 
 
 def test_what_is_in_between_is_unknown() -> None:
     between = served(94, 3, 1, 0, 2, 0, 0)
-    found = latency(Durations({"a": between}, {"a": between}), PAST, 0.99)
+    found = latency([{"a": between}, {"a": between}], PAST, 0.99)
     assert found.result == "Unknown"
     assert "too uncertain" in found.message
 
@@ -68,6 +68,7 @@ def test_what_is_in_between_is_unknown() -> None:
 ORDER = {"Passed": 0, "Unknown": 1, "Failed": 2}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=7, max_size=7), st.integers(0, 5))
 def test_slower_is_never_better(counts, bucket) -> None:
     better = served(*counts)
@@ -75,8 +76,7 @@ def test_slower_is_never_better(counts, bucket) -> None:
     moved[bucket + 1] += moved[bucket]
     moved[bucket] = 0
     one, other = (
-        latency(Durations({"a": each}, {"a": each}), PAST, 0.99)
-        for each in (better, served(*moved))
+        latency([{"a": each}, {"a": each}], PAST, 0.99) for each in (better, served(*moved))
     )
     assert ORDER[one.result] <= ORDER[other.result]
 
@@ -87,3 +87,7 @@ def test_a_new_pod_counts_from_zero_and_an_old_one_from_its_base() -> None:
     bases = {"old": Histogram(BOUNDS, (60.0,) * 7)}
     found = since_base({**read, "idle": Histogram(BOUNDS, (0.0,) * 7)}, bases)
     assert {name: one.total for name, one in found.items()} == {"new": 10.0, "old": 40.0}
+
+
+def test_nothing_read_is_nothing_known() -> None:
+    assert latency([], PAST, 0.99).result == "Unknown"
