@@ -129,7 +129,11 @@ class World:
             desk=Desk(self.store, cache.remember, self.now),
             rememberer=Rememberer(self.schemas, self.now),
             teller=teller,
-            address=Address(OWN, lambda url, namespace: url == OWN),
+            address=Address(
+                OWN,
+                lambda url, namespace: url == OWN,
+                lambda host, namespace: host.endswith(f".{namespace}.svc"),
+            ),
             clock=self.now,
         )
         self.tell(made)

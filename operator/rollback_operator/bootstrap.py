@@ -107,7 +107,7 @@ async def build(settings: Settings) -> Parts:
         desk=Desk(store, cache.remember, utc_now),
         rememberer=Rememberer(schemas, utc_now),
         teller=teller,
-        address=Address(settings.prometheus_url, settings.allows),
+        address=Address(settings.prometheus_url, settings.allows, settings.may_call),
         clock=utc_now,
     )
     return Parts(

@@ -73,6 +73,8 @@ class Address:
 
     default: str
     allows: Callable[[str, str], bool]
+    may_call: Callable[[str, str], bool]
+    """Whether probes may be sent to a host: host, namespace."""
 
 
 @dataclass
@@ -218,6 +220,11 @@ class Reconciler:
         return Around(
             is_address_allowed=url is None or self.address.allows(url, namespace),
             older_policy=rivals[0] if rivals else "",
+            refused_probes=tuple(
+                one.name
+                for one in policy.spec.verification.http
+                if not self.address.may_call(one.host, namespace)
+            ),
         )
 
     async def _inspect(self, key: Key, deployment: Deployment) -> Workload | Failure:

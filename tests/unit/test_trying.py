@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,
@@ -15,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.api.verification import HttpProbe, ProbeRecord, VerificationSpec
+from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Workload
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import Watch, open_watch
@@ -144,6 +146,19 @@ async def test_a_release_that_fails_a_probe_which_the_old_one_passed_is_taken_ba
     assert done.spec.trigger.signal is SignalName.PROBE
     assert "the probe buy has failed 3 times in a row" in done.spec.trigger.message
     assert done.status.outcome is Outcome.VERIFIED
+
+
+async def test_a_probe_that_may_not_be_sent_is_told_and_all_else_goes_on() -> None:
+    away = HttpProbe(name="away", url="https://[::1]:8443/buy")
+    world = World(policy(verification=VerificationSpec(http=[BUY, away])))
+
+    await world.run(world.operator(), lambda: bool(world.status.conditions))
+
+    ready = find(world.status.conditions, ConditionType.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", Reason.PROBE_NOT_ALLOWED)
+    assert "the hosts of away are" in ready.message
+    assert world.status.revision is not None
 
 
 async def test_a_release_that_passes_is_remembered_in_status_and_stays() -> None:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     NO_HISTORY = "NoHistory"
     TARGET_ALREADY_WATCHED = "TargetAlreadyWatched"
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
+    PROBE_NOT_ALLOWED = "ProbeNotAllowed"
     READ_FAILED = "ReadFailed"
 
     # MetricsAvailable, and the four kinds of missing data behind a NoVerdict.

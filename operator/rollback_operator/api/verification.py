@@ -3,6 +3,7 @@
 Held by v1alpha1.py in RollbackPolicy.spec.verification and in Rollback.status.verification.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -95,6 +96,12 @@ class HttpProbe(Model):
     expect_json: JsonExpectation | None = None
     timeout_seconds: Annotated[int, Field(ge=1, le=30)] = 5
     """How long one answer may take."""
+
+    @property
+    def host(self) -> str:
+        """The host that the address names."""
+        found = re.match(HTTP_ADDRESS, self.url)
+        return found[1].strip("[]") if found else ""
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> Self:

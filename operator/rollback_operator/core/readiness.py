@@ -30,6 +30,8 @@ class Around:
     is_address_allowed: bool = True
     older_policy: str = ""
     """Name of an older policy on the same target; empty when there is none."""
+    refused_probes: tuple[str, ...] = ()
+    """Functional probes whose host the operator may not call."""
 
 
 def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Around) -> Condition:
@@ -53,7 +55,16 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
         )
     if deployment is None:
         return status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
-    return _target_readiness(policy, deployment)
+    found = _target_readiness(policy, deployment)
+    if around.refused_probes and found.status == "True" and found.reason not in IDLE:
+        # Told at once: in the night no rollback could be verified.
+        return status.not_ready(
+            Reason.PROBE_NOT_ALLOWED,
+            f"spec.verification.http: the hosts of {', '.join(around.refused_probes)} are neither "
+            f"Services of this namespace, as <service>.{policy.metadata.namespace}.svc, nor among "
+            "the operator's allowed hosts: no rollback will be Verified",
+        )
+    return found
 
 
 def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Condition:

@@ -51,6 +51,22 @@ ROWS = {
         Reason.WATCHING_TARGET,
         "",
     ),
+    "a probe that may not be sent": (
+        make_policy(),
+        make_deployment(),
+        Around(refused_probes=("buy",)),
+        False,
+        Reason.PROBE_NOT_ALLOWED,
+        "the hosts of buy",
+    ),
+    "a probe that may not be sent, of a policy at rest": (
+        make_policy(suspend=True),
+        make_deployment(),
+        Around(refused_probes=("buy",)),
+        True,
+        Reason.SUSPENDED,
+        "",
+    ),
     "held by the operator itself": (
         make_policy(),
         make_deployment(paused=True, is_held=True),
