@@ -20,6 +20,7 @@ from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.checking import Checker, Records
+from rollback_operator.core.budget import Budget
 from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
 from rollback_operator.manual import Desk
@@ -109,6 +110,7 @@ async def build(settings: Settings) -> Parts:
         teller=teller,
         address=Address(settings.prometheus_url, settings.allows, settings.may_call),
         clock=utc_now,
+        budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
     return Parts(
         api=api,

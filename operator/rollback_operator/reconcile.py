@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import (
+    freeze,
     holds,
     lapses,
     notices,
@@ -37,6 +38,7 @@ from rollback_operator.core import (
     schedule,
     status,
 )
+from rollback_operator.core.budget import Budget, load_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
@@ -92,6 +94,7 @@ class Reconciler:
     teller: Teller
     address: Address
     clock: Callable[[], datetime]
+    budget: Budget = field(default_factory=Budget)
     watches: dict[Key, Watch] = field(default_factory=dict)
     inspected: dict[Key, "_Inspected"] = field(default_factory=dict)
 
@@ -139,8 +142,9 @@ class Reconciler:
                 rollbacks=ownership.own(policy, rollbacks),
                 quarantine_seconds=policy.spec.safety.quarantine_seconds,
             )
+            thaw = freeze.next_change(policy.spec.safety.freeze, now)
             free = quarantine.next_end(policy.status.quarantine, now)
-            return _soonest(left, await self._report(policy, seen), free)
+            return _soonest(left, await self._report(policy, seen), free, thaw)
         return await self._judge(policy, deployment, ready, asked)
 
     async def _judge(
@@ -156,7 +160,9 @@ class Reconciler:
         workload = await self._inspect(key, deployment)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
-        case = await self._settled(case_of(policy, workload, rollbacks, now), now)
+        load = load_of(self.cache.rollbacks.values(), self.budget, now)
+        made = replace(case_of(policy, workload, rollbacks, now), load=load)
+        case = await self._settled(made, now)
         workload, policy = case.workload, case.policy
         if workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
@@ -225,6 +231,7 @@ class Reconciler:
                 for one in policy.spec.verification.http
                 if not self.address.may_call(one.host, namespace)
             ),
+            frozen=str(freeze.frozen(policy.spec.safety.freeze, self.clock()) or ""),
         )
 
     async def _inspect(self, key: Key, deployment: Deployment) -> Workload | Failure:

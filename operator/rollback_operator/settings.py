@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     """Name of this replica in the Lease: the pod's name."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     """Policies that are worked on at the same time."""
+    max_concurrent: Annotated[int, Field(ge=0, le=1000)] = 10
+    """Rollbacks that may run at the same time over all policies; 0: any number."""
+    max_rollbacks_per_day: Annotated[int, Field(ge=0, le=10000)] = 0
+    """Rollbacks over all policies in any 24 hours; 0: any number."""
     http_host: str = "0.0.0.0"
     """Address of /healthz, /readyz and /metrics."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080

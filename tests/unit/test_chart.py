@@ -193,6 +193,8 @@ class TestPod:
             "PROMETHEUS_URL": "http://prometheus.monitoring:9090",
             "ALLOWED_PROMETHEUS_HOSTS": "",
             "ALLOWED_HOSTS": "",
+            "MAX_CONCURRENT": "10",
+            "MAX_ROLLBACKS_PER_DAY": "0",
             "NAMESPACES": "",
             "LEASE_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
             "LEASE_NAME": "guard-rollback-operator",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -16,10 +17,13 @@ from rollback_operator.api.v1alpha1 import (
     Remedy,
     Rollback,
     RollbackRequest,
+    RollbackTarget,
+    SafetySpec,
     StepName,
     rollback_of,
 )
 from rollback_operator.core import ledger
+from rollback_operator.core.budget import Budget
 from rollback_operator.core.conditions import find
 from rollback_operator.core.manual import make_manual_plan
 from rollback_operator.core.plan import Refusal
@@ -333,3 +337,41 @@ async def test_a_rollback_unknown_to_the_watches_keeps_a_plan_from_being_stored(
     await operator.reconcile(KEY)
     assert list(world.store.rollbacks) == [make_rollback().metadata.name]
     assert _open(world) == ["by-hand"]
+
+
+async def test_in_a_freeze_a_bad_release_is_told_and_a_person_may_act() -> None:
+    always = FreezeWindow.model_validate({"name": "xmas", "from": "00:00", "until": "00:00"})
+    safety = SafetySpec(freeze=[always])
+    world = World(policy=watched(make_policy(safety=safety)))
+    operator = world.operator()
+    await world.run(operator, lambda: _healthy(world) == Reason.FREEZE_ACTIVE)
+    assert world.store.rollbacks == {}
+    assert world.condition(ConditionType.READY) == ("True", Reason.FREEZE_ACTIVE)
+    request = make_request()
+    world.store.hold(request)
+    operator.cache.remember(request)
+    await world.run(operator, world.is_all_done, most=100)
+    assert world.rollback.status.outcome is Outcome.VERIFIED
+
+
+async def test_past_the_clusters_budget_a_rollback_waits_its_turn() -> None:
+    world = World()
+    operator = replace(world.operator(), budget=Budget(max_concurrent=1))
+    other = make_rollback("other", target_ref=RollbackTarget(name="other", uid="other-uid"))
+    other = other.model_copy(
+        update={"metadata": other.metadata.model_copy(update={"namespace": "elsewhere"})}
+    )
+    operator.cache.remember(other)
+    await world.run(
+        operator,
+        lambda: _healthy(world) == Reason.CLUSTER_BUDGET_EXHAUSTED,
+    )
+    assert world.store.rollbacks == {}
+    operator.cache.remember(other.model_copy(update={"status": make_ended()}))
+    await world.run(operator, world.is_over)
+    assert world.rollback.status.outcome is Outcome.VERIFIED
+
+
+def _healthy(world: World) -> str:
+    found = find(world.status.conditions, ConditionType.HEALTHY)
+    return found.reason if found else ""

@@ -20,6 +20,7 @@ from pydantic import (
 from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
+from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import (
     LONGEST_MESSAGE,
@@ -741,6 +742,11 @@ class SafetySpec(_Model):
     quarantine_seconds: Annotated[int, Field(ge=0, le=7776000)] = 604800
     """How long a release that was rolled back, and its images, must not come back: it is told at
     once if it does. 0: no quarantine."""
+    freeze: Annotated[
+        list[FreezeWindow], Field(max_length=16, json_schema_extra=_keyed_by("name"))
+    ] = []
+    """Times in which releases are judged and people told, and nothing is done by itself; what a
+    person asks for is."""
     require_verified: bool = False
     """True: a person is asked before an undo to a revision that is not recorded as Good."""
 

@@ -18,6 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
 )
 from rollback_operator.core.decide import Decision
+from rollback_operator.core.freeze import frozen
 from rollback_operator.core.lapses import End, lapse, latest_end, outcome, timed_out
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.model import Deployment
@@ -129,6 +130,7 @@ def _may_be_held(case: Case, now: datetime) -> bool:
     return (
         policy.spec.mode is Mode.ENFORCE
         and not policy.spec.suspend
+        and frozen(policy.spec.safety.freeze, now) is None
         and deployment.owner is None
         and not deployment.paused
         and not deployment.is_rolled_out

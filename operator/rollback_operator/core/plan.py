@@ -6,7 +6,7 @@ from policy, Deployment, template, revision and mode, so a replay and a second l
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
@@ -31,6 +31,8 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.core import explain
+from rollback_operator.core.budget import Load
+from rollback_operator.core.freeze import frozen
 from rollback_operator.core.ledger import health_of, last_known_good
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.model import Owner, ReplicaSet, Workload
@@ -49,6 +51,8 @@ class Case:
     ledger: Sequence[LedgerEntry]
     rollbacks: Sequence[Rollback]
     """All Rollbacks of this Deployment, whoever made them."""
+    load: Load = field(default_factory=Load)
+    """Of the whole cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ def make_plan(
         refusal = guard(case, now)
         if refusal is not None:
             return refusal
+    if (cold := frozen(case.policy.spec.safety.freeze, now, rule.severity)) is not None:
+        return Refusal(
+            Reason.FREEZE_ACTIVE,
+            f"spec.safety.freeze: {cold}; kubectl rollback undo acts in it all the same",
+        )
     remedy = _remedy(case, rule)
     if remedy is None:
         return Refusal(
@@ -256,6 +265,11 @@ def _budget(case: Case, now: datetime) -> Refusal | None:
     )
 
 
+def _cluster(case: Case, _: datetime) -> Refusal | None:
+    said = case.load.exhausted if case.policy.spec.mode is Mode.ENFORCE else ""
+    return Refusal(Reason.CLUSTER_BUDGET_EXHAUSTED, said) if said else None
+
+
 _GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
     _recorded,
     _owner,
@@ -263,6 +277,7 @@ _GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
     _restored,
     _cooldown,
     _budget,
+    _cluster,
 )
 
 

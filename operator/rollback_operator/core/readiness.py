@@ -32,6 +32,8 @@ class Around:
     """Name of an older policy on the same target; empty when there is none."""
     refused_probes: tuple[str, ...] = ()
     """Functional probes whose host the operator may not call."""
+    frozen: str = ""
+    """The freeze that is on, and until when; empty when there is none."""
 
 
 def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Around) -> Condition:
@@ -55,7 +57,11 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
         )
     if deployment is None:
         return status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
-    found = _target_readiness(policy, deployment)
+    return _surrounded(policy, _target_readiness(policy, deployment), around)
+
+
+def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Condition:
+    """Say of a policy that can do its work what will keep it from it."""
     if around.refused_probes and found.status == "True" and found.reason not in IDLE:
         # Told at once: in the night no rollback could be verified.
         return status.not_ready(
@@ -64,6 +70,9 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
             f"Services of this namespace, as <service>.{policy.metadata.namespace}.svc, nor among "
             "the operator's allowed hosts: no rollback will be Verified",
         )
+    if around.frozen and found.status == "True" and found.reason != Reason.SUSPENDED:
+        said = f"spec.safety.freeze: {around.frozen}: releases are judged and reported only"
+        return status.ready(Reason.FREEZE_ACTIVE, said)
     return found
 
 

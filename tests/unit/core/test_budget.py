@@ -1,0 +1,84 @@
+"""The cluster's budget: what counts, and what follows when it is used up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback
+from rollback_operator.core.budget import Budget, Load, load_of
+from rollback_operator.core.plan import Refusal, make_plan
+from tests.builders import (
+    at,
+    make_case,
+    make_ended,
+    make_policy,
+    make_rollback,
+    make_trigger_record,
+)
+
+LIMITS = Budget(max_concurrent=2, max_per_day=3)
+
+
+def by_hand() -> Rollback:
+    made = make_rollback()
+    return made.model_copy(
+        update={"status": make_ended().model_copy(update={"plan": made.spec.plan})}
+    )
+
+
+def waiting() -> Rollback:
+    made = make_rollback()
+    status = made.status.model_copy(update={"approval_deadline_time": at(3600)})
+    return made.model_copy(update={"status": status})
+
+
+@pytest.mark.parametrize(
+    ("one", "counted"),
+    [
+        pytest.param(make_rollback(), (1, 1), id="runs"),
+        pytest.param(make_rollback(status=make_ended()), (0, 1), id="over"),
+        pytest.param(
+            make_rollback(status=make_ended(Outcome.ABANDONED)), (0, 0), id="nothing was done"
+        ),
+        pytest.param(
+            make_rollback(
+                status=make_ended(), trigger=make_trigger_record(decided_time=at(-86400))
+            ),
+            (0, 0),
+            id="a day ago",
+        ),
+        pytest.param(make_rollback(mode=Mode.OBSERVE), (0, 0), id="recorded only"),
+        pytest.param(by_hand(), (0, 0), id="asked for"),
+        pytest.param(waiting(), (0, 1), id="waits for a person"),
+    ],
+)
+def test_what_is_done_by_itself_counts(one: Rollback, counted: tuple[int, int]) -> None:
+    load = load_of([one], LIMITS, at(20))
+    assert (load.active, load.day) == counted
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        pytest.param(Load(LIMITS, 1, 2), "", id="room"),
+        pytest.param(Load(LIMITS, 2, 2), "--max-concurrent is 2", id="too many at a time"),
+        pytest.param(Load(LIMITS, 0, 3), "--max-rollbacks-per-day is 3", id="too many a day"),
+        pytest.param(Load(Budget(), 99, 99), "", id="no limit"),
+    ],
+)
+def test_past_a_limit_nothing_is_planned(load: Load, said: str) -> None:
+    case = replace(make_case(), load=load)
+    found = make_plan(case, case.policy.spec.matrix[0], make_trigger_record(), at(20))
+    assert isinstance(found, Refusal) == bool(said)
+    if isinstance(found, Refusal):
+        assert found.reason is Reason.CLUSTER_BUDGET_EXHAUSTED
+        assert said in found.message
+
+
+def test_what_is_only_recorded_needs_no_budget() -> None:
+    case = replace(make_case(policy=make_policy(mode=Mode.OBSERVE)), load=Load(LIMITS, 9, 9))
+    found = make_plan(case, case.policy.spec.matrix[0], make_trigger_record(), at(20))
+    assert not isinstance(found, Refusal)
