@@ -1062,7 +1062,7 @@ def _unchangeable(schema: dict[str, Any]) -> None:
     schema["x-kubernetes-validations"] = [
         _cel(
             " && ".join(f"({one})" for one in same),
-            "a Rollback's spec is its stored intent: nothing but approval may change",
+            "a Rollback's spec is its stored intent and never changes, but for its approval",
         ),
         _cel(
             "!has(oldSelf.approval) || has(self.approval) && (self.approval == oldSelf.approval"
