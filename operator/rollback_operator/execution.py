@@ -85,6 +85,12 @@ class Executor:
         """Store a severity; one that is not stored now is seen again at the next look."""
         await self._write(rollback, rollback.status.model_copy(update={"severity": severity}))
 
+    async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
+        """Store that what was only proposed is now done without asking; if not now, then soon."""
+        changes = {"severity": severity, "escalated_time": self.clock()}
+        written = await self._write(rollback, rollback.status.model_copy(update=changes))
+        return rollback if isinstance(written, Failure) else written
+
     async def end(self, rollback: Rollback, end: End) -> Rollback | Again:
         """End a rollback on which nothing has been done."""
         return _settled(rollback, await self._end(rollback, end))
@@ -132,7 +138,7 @@ class Executor:
             return await self.end(checked, checklist.observed)
         if checklist.consequence is Consequence.BLOCK:
             return await self.end(checked, checklist.blocked)
-        if checklist.consequence is Consequence.PROCEED:
+        if not approval.is_asked(rollback, checklist):
             return _Stepped(checked, seen.deployment)
         status = approval.asked(rollback, checklist, self.clock())
         written = await self._told(rollback, status)

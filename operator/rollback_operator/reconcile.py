@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import (
+    approval,
     freeze,
     holds,
     lapses,
@@ -56,13 +57,12 @@ from rollback_operator.ports import (
     RETRY_SECONDS,
     Failure,
     FailureKind,
-    SeriesQuery,
     Store,
     Workloads,
 )
 from rollback_operator.remembering import Rememberer
 from rollback_operator.telling import Teller
-from rollback_operator.verifying import Meter
+from rollback_operator.verifying import meter_of
 
 _log = logging.getLogger(__name__)
 KEPT_ROLLBACKS = 20
@@ -318,8 +318,12 @@ class Reconciler:
         if active is None or not plan.is_active(active):
             await self._raise_severity(case, decision)
             return None
+        if decision.response is Response.ROLLBACK and approval.is_waiting(active):
+            active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
         if ownership.is_ours(active, case.policy):
-            done = await self.executor.carry_on(active, case.workload, watch, self._meter(case))
+            done = await self.executor.carry_on(
+                active, case.workload, watch, meter_of(case.policy, self.address.default)
+            )
         else:
             done = await self.executor.end(active, _NOT_OURS)
         if isinstance(done, Again):
@@ -327,16 +331,9 @@ class Reconciler:
         await self._prune(case)
         return 0.05  # what has been changed is looked at anew
 
-    def _meter(self, case: plan.Case) -> Meter:
-        """Say where the target's durations are read."""
-        signals, namespace = case.policy.spec.signals, case.policy.metadata.namespace
-        url = case.policy.spec.prometheus.url or self.address.default
-        query = SeriesQuery(url, namespace, (), signals.latency, signals.labels)
-        return Meter(query, float(signals.latency.quantile))
-
     async def _store_intent(self, case: plan.Case, spec: RollbackSpec) -> Rollback | Failure:
         """Store the intent, unless a fresh look shows what the watches have not told yet."""
-        namespace, name = case.policy.metadata.namespace, plan.rollback_name(case)
+        namespace, name = case.policy.metadata.namespace, plan.name_of(spec)
         fresh = await self.store.list_rollbacks(namespace)
         if isinstance(fresh, Failure):
             return fresh
@@ -370,9 +367,7 @@ class Reconciler:
         ended = [one for one in ownership.own(case.policy, known) if not plan.is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
         kept = {one.rollback for one in case.policy.status.quarantine}
-        for one in ended[KEPT_ROLLBACKS:]:
-            if one.metadata.name in kept:
-                continue
+        for one in [old for old in ended[KEPT_ROLLBACKS:] if old.metadata.name not in kept]:
             await self.store.delete_rollback(one)
 
     async def _carry_open(self, key: Key, why: Condition) -> float | None:

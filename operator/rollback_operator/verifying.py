@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Rollback, StepName
+from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.core import level, probing, progress
 from rollback_operator.core.histogram import Histogram
@@ -253,3 +253,11 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
     for one in waiting:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def meter_of(policy: RollbackPolicy, default: str) -> Meter:
+    """Say where a policy's target's durations are read; `default`: where it names no address."""
+    signals, namespace = policy.spec.signals, policy.metadata.namespace
+    url = policy.spec.prometheus.url or default
+    query = SeriesQuery(url, namespace, (), signals.latency, signals.labels)
+    return Meter(query, float(signals.latency.quantile))

@@ -18,6 +18,7 @@ from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
+    MatrixSeverity,
     Mode,
     Outcome,
     Pace,
@@ -426,6 +427,42 @@ async def test_a_question_that_answers_itself_is_dropped() -> None:
 
     assert world.journal.count("undo") == 1
     assert approved(world) == ("True", "NotNeededAnyMore")
+
+
+async def test_what_is_only_proposed_waits_for_a_person() -> None:
+    world = World(make_rollback(requires_approval=True, severity="P3"))
+
+    for _ in range(3):
+        await world.carry_on()
+        world.seconds += 10
+    assert world.writes == ["write_rollback"]
+    assert "P3 proposes it: all purchases fail" in world.store.notices[0].message
+
+    world.store.decide(world.stored, decision(world))
+    await world.carry_on()
+    assert world.journal.count("undo") == 1
+
+
+async def test_what_was_proposed_and_becomes_worse_is_done_without_asking() -> None:
+    world = World(make_rollback(requires_approval=True, severity="P3"))
+    await world.carry_on()
+
+    await world.executor.escalate(world.stored, MatrixSeverity.P1)
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    assert world.stored.status.severity == "P1"
+    assert "it has become P1" in world.stored.status.steps[0].message
+
+
+async def test_what_becomes_worse_is_asked_about_still_where_the_checklist_asks() -> None:
+    world = asking(requires_approval=True, severity="P3")
+    await world.carry_on()
+
+    await world.executor.escalate(world.stored, MatrixSeverity.P1)
+    await world.carry_on()
+
+    assert "undo" not in world.journal
 
 
 async def test_a_crash_at_any_call_of_an_approved_rollback_costs_nothing() -> None:

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from rollback_operator.api.shape import Model
 
+LEAST_SECONDS = 10
+
 
 class ApprovalDecision(StrEnum):
     """What a person has decided."""
@@ -37,7 +39,7 @@ class Approval(Model):
 class ApprovalSpec(Model):
     """How long a person is waited for."""
 
-    timeout_seconds: Annotated[int, Field(ge=10, le=604800)] = 3600
+    timeout_seconds: Annotated[int, Field(ge=LEAST_SECONDS, le=604800)] = 3600
     """From the question to the deadline."""
     on_timeout: ApprovalTimeout = ApprovalTimeout.ABANDON
     """What follows at the deadline. Abandon: nothing is done. Proceed: the rollback goes on as if

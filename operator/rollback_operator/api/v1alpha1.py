@@ -543,6 +543,11 @@ class MatrixRule(_Model):
                     "onTimeout belongs to response Investigate with withinSeconds",
                     ".onTimeout",
                 ),
+                _cel(
+                    "!has(self.propose) || !self.propose || self.response == 'Investigate'",
+                    "propose belongs to response Investigate",
+                    ".propose",
+                ),
             ]
         }
     )
@@ -562,12 +567,17 @@ class MatrixRule(_Model):
     on_timeout: TimeoutResponse | None = None
     """What follows when nobody has helped within the time of an investigation. Rollback: the
     release is taken back if it is proved slower or leaking. Default: people stay told."""
+    propose: bool = False
+    """True, with Investigate: a Rollback is prepared at once and waits for a person's approval,
+    until `withinSeconds` are over (then `onTimeout` says what follows), or as `approval` says."""
 
     @model_validator(mode="after")
     def _time_of_its_response(self) -> Self:
         is_timed = self.response is Response.INVESTIGATE and self.within_seconds is not None
         if self.on_timeout is not None and not is_timed:
             raise ValueError("onTimeout belongs to response Investigate with withinSeconds")
+        if self.propose and self.response is not Response.INVESTIGATE:
+            raise ValueError("propose belongs to response Investigate")
         return self
 
 
@@ -1049,6 +1059,8 @@ class RollbackPlan(_Model):
     verification: VerificationSpec = VerificationSpec()
     approval_policy: ApprovalSpec = ApprovalSpec()
     """The policy's `approval` at the time of the decision."""
+    requires_approval: bool = False
+    """A person is asked, whatever the checklist says: the matrix only proposes it."""
     trigger: Trigger
 
 
@@ -1164,6 +1176,8 @@ class RollbackStatus(_Model):
     """Of what a person is asked to approve; a decision names it."""
     approval_deadline_time: AwareDatetime | None = None
     """Until when a decision is waited for."""
+    escalated_time: AwareDatetime | None = None
+    """When what was only proposed became so bad that it is done without asking."""
     strategy: StoredStrategy | None = None
     verification: Annotated[
         list[VerificationCheck],

@@ -71,7 +71,7 @@ def action_of(look: Look, verdict: VerdictValue) -> Action:
     """Tell what follows from a look."""
     decision = look.decision
     refusal = decision.refusal
-    if decision.plan is not None:
+    if decision.plan is not None and not decision.plan.requires_approval:
         return Action.ROLLBACK
     if refusal is not None and refusal.reason not in QUIET:
         return Action.NOTIFY

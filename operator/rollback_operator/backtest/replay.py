@@ -183,13 +183,15 @@ class Replay:
             now,
         )
         entry = self._entry(found, watch)
-        if found.decision.plan is not None:
-            if found.decision.plan.mode is Mode.ENFORCE:
+        planned = found.decision.plan
+        # What is only proposed waits for a person, of whom the past tells nothing.
+        if planned is not None and not planned.requires_approval:
+            if planned.mode is Mode.ENFORCE:
                 digest = workload.deployment.template.digest
                 target = VirtualTarget(self.rollouts, self._target.tracks, self._target.unknown)
                 severity = found.decision.severity
                 self._behind = _Behind(self.policy, target, watch, digest, self._now, severity)
-            self._carry_out(found.decision.plan, plan.rollback_name(found.case), now)
+            self._carry_out(planned, plan.rollback_name(found.case), now)
             return entry, self._now
         return entry, self._next_look(found, watch)
 

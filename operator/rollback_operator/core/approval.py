@@ -69,14 +69,28 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
     refused = _refused(rollback, looked)
     if given is not None and refused is None:
         return _decided(given)
-    if looked.checklist.consequence is Consequence.PROCEED:
+    if not is_asked(rollback, looked.checklist):
         said = "what was asked about is in order by now"
+        if rollback.spec.requires_approval:
+            said = f"it has become {rollback.status.severity}: done without asking"
         return _answer(Done(said), True, Reason.NOT_NEEDED_ANY_MORE, said)
     if _is_over(rollback, looked.now):
         return _timed_out(rollback)
     if refused is not None:
         return Answer(Wait(), refused)
-    return Answer(Wait(), needed(looked.checklist))
+    return Answer(Wait(), needed(rollback, looked.checklist))
+
+
+def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
+    """Tell whether a person is asked before anything is done."""
+    is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
+    return is_proposed or checklist.consequence is Consequence.REQUIRE_APPROVAL
+
+
+def is_waiting(rollback: Rollback) -> bool:
+    """Tell whether a rollback that was only proposed has not begun yet."""
+    is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
+    return is_proposed and not progress.has_acted(rollback)
 
 
 def _over(rollback: Rollback, looked: Looked) -> End | None:
@@ -131,9 +145,12 @@ def _refused(rollback: Rollback, looked: Looked) -> Condition | None:
     return None
 
 
-def needed(checklist: Checklist) -> Condition:
+def needed(rollback: Rollback, checklist: Checklist) -> Condition:
     """Say what a person is asked about."""
     said = told(checklist.of(Consequence.REQUIRE_APPROVAL))
+    if rollback.spec.requires_approval:
+        proposed = f"{rollback.spec.severity} proposes it: {rollback.spec.trigger.message}"
+        said = f"{proposed}; {said}" if said else proposed
     return conditions.condition(ConditionType.APPROVED, None, Reason.APPROVAL_NEEDED, said)
 
 
@@ -159,7 +176,7 @@ def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackSt
     )
     deadline = rollback.status.approval_deadline_time or now + timedelta(seconds=seconds)
     timed = begun.model_copy(update={"approval_deadline_time": deadline})
-    return looked_again(rollback, timed, (checklist, needed(checklist)), now)
+    return looked_again(rollback, timed, (checklist, needed(rollback, checklist)), now)
 
 
 def looked_again(

@@ -1,8 +1,10 @@
 """What is done about a verdict: nothing yet, tell people, or a plan. Data; others carry it out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rollback_operator.api.approval import LEAST_SECONDS, ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Response,
     RollbackSpec,
@@ -11,7 +13,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import matrix
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.plan import Case, Refusal, make_plan, make_trigger
+from rollback_operator.core.plan import Case, Refusal, make_plan, make_trigger, name_of
 from rollback_operator.core.verdict import Thresholds, Verdict
 
 
@@ -48,12 +50,38 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
     return Decision(verdict)
 
 
+def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
+    """Plan what a person may approve while it is investigated."""
+    severity, due = Severity(match.rule.severity), matrix.deadline(match, verdict)
+    deadline = datetime.fromtimestamp(due, now.tzinfo) if due is not None else None
+    trigger = make_trigger(verdict, match, deadline, now)
+    planned = make_plan(case, match.rule, trigger, now)
+    decision = Decision(verdict, severity, Response.INVESTIGATE, deadline=due)
+    if isinstance(planned, Refusal):
+        return replace(decision, refusal=planned)
+    approval = planned.approval_policy
+    if due is not None:
+        goes_on = matrix.is_rolled_back_on_timeout(match)
+        then = ApprovalTimeout.PROCEED if goes_on else ApprovalTimeout.ABANDON
+        left = max(LEAST_SECONDS, round(due - now.timestamp()))
+        approval = ApprovalSpec(timeout_seconds=left, on_timeout=then)
+    asks = {"requires_approval": True, "approval_policy": approval}
+    proposed = planned.model_copy(update=asks)
+    name = name_of(proposed)
+    if any(one.metadata.name == name for one in case.rollbacks):
+        known = Refusal(Reason.ALREADY_ROLLED_BACK, f"{name} proposes it already")
+        return replace(decision, refusal=known)
+    return replace(decision, plan=proposed)
+
+
 def _respond(case: Case, verdict: Verdict, match: Match | None, now: datetime) -> Decision:
     if match is None:
         return Decision(verdict)
     severity, response = Severity(match.rule.severity), match.rule.response
     due = matrix.deadline(match, verdict)
     is_due = due is not None and now.timestamp() >= due
+    if response is Response.INVESTIGATE and match.rule.propose and not is_due:
+        return _propose(case, verdict, match, now)
     if response is Response.INVESTIGATE and matrix.is_rolled_back_on_timeout(match):
         if not is_due:
             return Decision(verdict, severity, response, deadline=due)

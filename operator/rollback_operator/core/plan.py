@@ -160,12 +160,14 @@ def rollback_name(case: Case) -> str:
 def name_of(spec: RollbackSpec) -> str:
     """Make the name that a Rollback with this spec has if the operator made it."""
     revision = spec.from_revision.digest, spec.from_revision.number
-    return _name(spec.policy_ref, spec.target_ref.uid, revision, spec.mode)
+    # What was only proposed, and not approved, must not stand in the way of what is decided later.
+    kind = f"{spec.mode}/proposed" if spec.requires_approval else spec.mode
+    return _name(spec.policy_ref, spec.target_ref.uid, revision, kind)
 
 
-def _name(policy: PolicyRef, target_uid: str, revision: tuple[str, int], mode: Mode) -> str:
+def _name(policy: PolicyRef, target_uid: str, revision: tuple[str, int], kind: str) -> str:
     digest, number = revision
-    identity = "/".join((policy.uid, target_uid, digest, str(number), mode))
+    identity = "/".join((policy.uid, target_uid, digest, str(number), kind))
     suffix = hashlib.sha256(identity.encode()).hexdigest()[:10]
     return f"{policy.name[:NAME_PART].rstrip('-.')}-{suffix}"
 
