@@ -23,6 +23,10 @@ TAKEN_BACK = {
         '{"seed":301313,"rps":8.869,"jitter":0.3,"base":0.0,"fault":"Errors","size":0.417,'
         '"confounder":"OlderThanRelease","extent":0.148,"since":-426.0}'
     ),
+    "a quarter fails from the first request on, at the usual pace": (
+        '{"seed":106762,"rps":88.259,"pods":3,"scrape":15.0,"jitter":0.3,"base":0.0,'
+        '"fault":"Errors","size":0.233,"horizon":40.0}'
+    ),
 }
 LEFT_ALONE = {
     "an eighth fails as before": (
@@ -36,6 +40,10 @@ LEFT_ALONE = {
     "a fifth fails on both from the old pods' last seconds on": (
         '{"seed":107602,"rps":11.424,"pods":3,"scrape":15.0,"base":0.01,'
         '"confounder":"TrafficSpike","extent":0.212,"since":1.4,"horizon":76.4}'
+    ),
+    "a quarter fails since five times the requests came, seconds after the release": (
+        '{"seed":106762,"rps":88.259,"pods":3,"scrape":15.0,"jitter":0.3,"base":0.0,'
+        '"confounder":"TrafficSpike","extent":0.233,"since":11.8,"horizon":86.8}'
     ),
 }
 

@@ -29,6 +29,8 @@ EXPECTED_ERRORS = 3.0
 """So many expected errors that do not come are a surprise: 20 : 1 (Poisson)."""
 SETTLED_SECONDS = 10.0
 LATE_REQUESTS = 10
+MOMENT_SECONDS = 1.0
+"""Scrapes are so much late now and then: the interval before is none of the newest."""
 SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
 ALIKE_ODDS = 100.0
@@ -225,8 +227,30 @@ def veto_by_history(
     seconds = max(one.end for one in since) - shown
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
-    is_spike = 0 < SPIKE_TIMES * control.busiest_minute < total(since)[0] / max(1.0, seconds)
+    pace = max(total(since)[0] / max(1.0, seconds), _pace(arms, since))
+    is_spike = 0 < SPIKE_TIMES * control.busiest_minute < pace
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
+
+
+def _pace(arms: Arms, since: Sequence[Increment]) -> float:
+    """Tell how many requests a second the pods have had in their newest scrape interval.
+
+    On the whole time since the release a spike that began later shows only when it has lasted.
+    """
+    newest: dict[str, float] = {}
+    for one in since:
+        newest[one.pod] = max(one.end, newest.get(one.pod, 0.0))
+    oldest = max(newest.values(), default=0.0) - 2 * arms.interval
+    begins = {pod: end - arms.interval for pod, end in newest.items() if end > oldest}
+    requests: dict[str, float] = dict.fromkeys(begins, 0.0)
+    starts = dict(begins)
+    for one in since:
+        if one.pod in begins and one.end > begins[one.pod] + MOMENT_SECONDS:
+            requests[one.pod] += one.requests
+            starts[one.pod] = min(one.start, starts[one.pod])
+    if sum(requests.values()) < LEAST_REQUESTS:
+        return 0.0
+    return sum(served / (newest[pod] - starts[pod]) for pod, served in requests.items())
 
 
 def _rate(counted: Sequence[Increment]) -> float:
