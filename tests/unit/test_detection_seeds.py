@@ -27,6 +27,10 @@ TAKEN_BACK = {
         '{"seed":106762,"rps":88.259,"pods":3,"scrape":15.0,"jitter":0.3,"base":0.0,'
         '"fault":"Errors","size":0.233,"horizon":40.0}'
     ),
+    "two thirds fail, and an old pod had one clump of errors at the end": (
+        '{"seed":1300190,"rps":9.9622,"pods":6,"scrape":15.0,"jitter":0.05,"loss":0.02,"base":0.01,'
+        '"clump":10,"fault":"Errors","size":0.657,"confounder":"Clumps","horizon":1000.0}'
+    ),
 }
 LEFT_ALONE = {
     "an eighth fails as before": (
@@ -44,6 +48,11 @@ LEFT_ALONE = {
     "a quarter fails since five times the requests came, seconds after the release": (
         '{"seed":106762,"rps":88.259,"pods":3,"scrape":15.0,"jitter":0.3,"base":0.0,'
         '"confounder":"TrafficSpike","extent":0.233,"since":11.8,"horizon":86.8}'
+    ),
+    "two thirds fail on both, on several old pods before they go": (
+        '{"seed":1300190,"rps":9.9622,"pods":6,"scrape":15.0,"jitter":0.05,"loss":0.02,"base":0.01,'
+        '"clump":10,"confounder":"DependencyOutage","extent":0.657,"since":-10.0,"lasts":600.0,'
+        '"horizon":150.0}'
     ),
 }
 

@@ -35,6 +35,8 @@ SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
 ALIKE_ODDS = 100.0
 ALIKE_ERRORS = 2.0
+ALIKE_COUNTS = 2
+"""One clump of errors that belong together is not yet a fault: so many counts must hold some."""
 CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 Pods = Mapping[str, tuple[float, float]]
@@ -273,10 +275,12 @@ def _alike(last: Sequence[Increment], rate: float, known: tuple[float, float]) -
     """
     rate = min(1 - LEAST_RATE, rate)
     best = requests = errors = 0.0
+    failed = 0
     for one in sorted(last, key=lambda one: -one.end):
         requests += one.requests
         errors += min(one.errors, one.requests)
-        if errors >= ALIKE_ERRORS:
+        failed += one.errors > 0
+        if errors >= ALIKE_ERRORS and failed >= ALIKE_COUNTS:
             usual = min(known[1], max(known[0], errors / requests))
             if usual < rate:
                 nats = errors * math.log(rate / usual)
