@@ -195,7 +195,9 @@ class Verifier:
         names = {pod.name for pod in subject.pods}
         living = {name: one for name, one in read.items() if name in names}
         spans = _spans(subject, course, living, at)
-        return level.latency(spans, course.past, meter.quantile)
+        youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
+        served = self.clock().timestamp() - youngest
+        return level.latency(spans, course.past, meter.quantile, served)
 
     async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.

@@ -19,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationSpec
 from rollback_operator.core.histogram import Histogram, added
+from rollback_operator.core.level import WARM_UP_SECONDS
 from rollback_operator.core.model import Endpoint, Pod, Workload
 from rollback_operator.core.probing import Answer, LineCount, Silence
 from rollback_operator.core.verification import Check
@@ -231,7 +232,8 @@ async def test_a_slow_restored_release_fails() -> None:
     bench.trends.past = QUICK
     bench.trends.latency = {PODS[0].name: SLOW}
 
-    assert (await bench.look())["Latency"].result == "Failed"
+    assert (await bench.look())["Latency"].result == "Unknown"
+    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Failed"
 
 
 async def test_what_pods_had_counted_before_the_act_does_not_count() -> None:
@@ -251,7 +253,7 @@ async def test_what_was_slow_while_it_warmed_up_is_forgiven_soon() -> None:
     bench.trends.past = QUICK
     name = PODS[0].name
     bench.trends.latency = {name: SLOW}
-    assert (await bench.look())["Latency"].result == "Failed"
+    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Failed"
     seconds, counted = 0, SLOW
     while seconds < 60:
         counted = added([counted, QUICK])

@@ -2,7 +2,7 @@
 
 By the same bounds on quantiles as the judge's (histogram.py). The pods of an undo are new: all that
 they have counted is since the rollback, warm-up included, which can only make them look slower. So
-what passes early has passed; what is slow has until the time-out to warm up.
+what passes early has passed; what is slow is not held against pods that are still warming up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from rollback_operator.core.histogram import Histogram, added
 from rollback_operator.core.verification import LATENCY, Check, failed, passed, unknown
 
 LEAST_REQUESTS = 100
+WARM_UP_SECONDS = 30.0
+"""So long a new pod's latency proves nothing against it."""
 LEVEL_TIMES = 1.5
 """A quantile is read off buckets, and caches are cold: so much above the past is still its level.
 The matrix calls a release slow from twice the past on."""
@@ -27,13 +29,16 @@ def since_base(
     }
 
 
-def latency(spans: Sequence[Mapping[str, Histogram]], past: Histogram, q: float) -> Check:
+def latency(
+    spans: Sequence[Mapping[str, Histogram]], past: Histogram, q: float, served: float
+) -> Check:
     """Compare the quantile with the past's upper bound.
 
     Args:
         spans: what each pod that serves now has counted: of late, and since the rollback.
         past: of the same revision, in the hour before the release that was taken back.
         q: which quantile, as 0.99.
+        served: for how many seconds the youngest pod has been serving.
     """
     reference = past.at_most(q)
     if reference is None or past.total < LEAST_REQUESTS:
@@ -43,8 +48,8 @@ def latency(spans: Sequence[Mapping[str, Histogram]], past: Histogram, q: float)
     arms = [added(one.values()) for one in spans]
     enough = [one for one in arms if one.total >= LEAST_REQUESTS]
     if not enough:
-        served = max((one.total for one in arms), default=0.0)
-        said = f"{served:.0f} requests since the rollback are too few to tell p{100 * q:g}"
+        counted = max((one.total for one in arms), default=0.0)
+        said = f"{counted:.0f} requests since the rollback are too few to tell p{100 * q:g}"
         return unknown(LATENCY, said)
     # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
     value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
@@ -54,6 +59,8 @@ def latency(spans: Sequence[Mapping[str, Histogram]], past: Histogram, q: float)
     )
     if value <= limit:
         return passed(LATENCY, said)
+    if served < WARM_UP_SECONDS:
+        return unknown(LATENCY, f"{said}: the pods are still warming up")
     if all((one.at_least(q) or 0.0) > limit for one in enough):
         return failed(LATENCY, said)
     return unknown(LATENCY, f"{said}: too uncertain to tell")
