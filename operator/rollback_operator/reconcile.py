@@ -102,7 +102,7 @@ class Reconciler:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
         wait = await self._reconciled(key)
         # After all acts: people are told of what is stored, and nothing waits for them.
-        return _soonest(wait, await self.teller.settle(key))
+        return schedule.soonest(wait, await self.teller.settle(key))
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
@@ -110,7 +110,7 @@ class Reconciler:
             case None:
                 self._end_watch(key)
                 missing = await self.desk.without_policy(self.cache.requests_of(key))
-                return _soonest(missing, await self._carry_open(key, _POLICY_DELETED))
+                return schedule.soonest(missing, await self._carry_open(key, _POLICY_DELETED))
             case Unreadable():
                 return await self._report_unreadable(policy)
             case RollbackPolicy():
@@ -144,7 +144,7 @@ class Reconciler:
             )
             thaw = freeze.next_change(policy.spec.safety.freeze, now)
             free = quarantine.next_end(policy.status.quarantine, now)
-            return _soonest(left, await self._report(policy, seen), free, thaw)
+            return schedule.soonest(left, await self._report(policy, seen), free, thaw)
         return await self._judge(policy, deployment, ready, asked)
 
     async def _judge(
@@ -195,12 +195,11 @@ class Reconciler:
         end = lapses.End(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
         answered = await self._answer_at_rest(policy, ours, why)
-        carried = _soonest(answered, await self._carry_open(policy.key, why))
+        carried = schedule.soonest(answered, await self._carry_open(policy.key, why))
         if policy.metadata.deletion_timestamp is not None:
-            return _soonest(settled.retry, carried)
-        return _soonest(
-            settled.retry, carried, await self._report(settled.policy, status.Seen(why))
-        )
+            return schedule.soonest(settled.retry, carried)
+        told = await self._report(settled.policy, status.Seen(why))
+        return schedule.soonest(settled.retry, carried, told)
 
     async def _answer_at_rest(
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
@@ -291,7 +290,8 @@ class Reconciler:
         times = found.decision.deadline, holds.limit(policy)
         limit = schedule.next_limit(watch, found.question, times, stamp)
         return max(
-            0.05, _soonest(min(scrape, read, limit) - stamp, again, retry, settled.retry) or 0.0
+            0.05,
+            schedule.soonest(min(scrape, read, limit) - stamp, again, retry, settled.retry) or 0.0,
         )
 
     async def _investigate(
@@ -400,12 +400,12 @@ class Reconciler:
                 end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
                 done = await self.executor.end(one, end)
             waits.append(done.seconds if isinstance(done, Again) else _left_on(done))
-        return _soonest(*waits)
+        return schedule.soonest(*waits)
 
     async def _release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""
         ended = [one for one in rollbacks if not plan.is_active(one) and _left_on(one)]
-        return _soonest(*[_left_on(await self.executor.release(one)) for one in ended])
+        return schedule.soonest(*[_left_on(await self.executor.release(one)) for one in ended])
 
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
@@ -428,7 +428,7 @@ class Reconciler:
         if new == old:
             return settled.retry
         written = await self.store.write_policy(settled.policy, new)
-        return _soonest(settled.retry, _unwritten(policy.metadata.name, written))
+        return schedule.soonest(settled.retry, _unwritten(policy.metadata.name, written))
 
     async def _report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Write the status whole, once, or not at all when nothing has changed."""
@@ -492,7 +492,3 @@ def _left_on(ended: Rollback | Failure) -> float | None:
     """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
     is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
     return None if is_off else RETRY_SECONDS
-
-
-def _soonest(*waits: float | None) -> float | None:
-    return min((one for one in waits if one is not None), default=None)

@@ -89,3 +89,8 @@ def _is_urgent(watch: Watch, verdict: Verdict, now: float) -> bool:
 
 def _is_suspicious(verdict: Verdict) -> bool:
     return any(one.odds >= SUSPICIOUS_ODDS for one in verdict.scopes)
+
+
+def soonest(*waits: float | None) -> float | None:
+    """Choose the shortest of several waits; None: nothing is waited for."""
+    return min((one for one in waits if one is not None), default=None)
