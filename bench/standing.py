@@ -7,7 +7,7 @@ Three series, in lanes beside each other, each with services in namespaces of th
 
 healthy   a good release at 50 requests a second
 sparse    a good release at 0.5 requests a second, while 1 request in 21 fails on every version
-outage    a good release at 50 requests a second; 20 s later the database begins to fail 30 % of the
+outage    a good release at 25 requests a second; 20 s later the database begins to fail 30 % of the
           requests of both versions
 
 None of them is to be rolled back. What fails is the database itself (lab/weakness.py): the service
@@ -81,14 +81,14 @@ SERIES = {
         # as a release is watched.
         past_seconds=270,
         watched_seconds=420,
-        lanes=10,
+        lanes=20,
         replicas=2,
         share=1 / 21,
         safety={"goodAfterSeconds": 300},
     ),
     "outage": Series(
         "the database begins to fail 30 % on both versions 20 s after a good release",
-        rate=50,
+        rate=25,
         past_seconds=75,
         watched_seconds=80,
         lanes=3,
@@ -181,7 +181,7 @@ class _Lane:
     def _keep(self, found: Document) -> None:
         def changed(known: Document) -> Document:
             runs = [*known.get("runs", []), found]
-            return _told(self.name, known.get("began", found["released"]), runs)
+            return _told(self.name, str(known.get("began", found["released"])), runs)
 
         self.results.change(self.name, changed)
         print(f"{self.name} {len(self.results.part(self.name)['runs'])}: {found}", flush=True)
