@@ -8,13 +8,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollback_operator.core.arms import Arms
+from rollback_operator.core.arms import Arms, total
 from rollback_operator.core.model import Workload
 from rollback_operator.core.watch import Watch
 
 LEAST_EXPECTED = 100.0
 LOST_SHARE = 0.01
 SAMPLES = 2
+LAST_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     if expected < LEAST_EXPECTED or looks < SAMPLES:
         return None
     requests, _ = arms.counted.since(-math.inf)
-    if requests >= LOST_SHARE * expected:
+    if requests >= LOST_SHARE * expected or _had_ceased(arms, control.quietest_minute):
         return None
     return TrafficLost(
         f"all {len(ready)} new pods are ready and have had {requests:.0f} requests in "
@@ -51,6 +52,19 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
         f"{control.quietest_minute:.3g} a second, so {expected:.0f} were to be expected",
         begin,
     )
+
+
+def _had_ceased(arms: Arms, pace: float) -> bool:
+    """Tell whether the old pods, too, had hardly a request any more before they went.
+
+    Then it was not the release that nobody reached: the requests had ceased at their source.
+    """
+    end = max((one.end for one in arms.old), default=0.0)
+    last = [one for one in arms.old if one.end > end - LAST_SECONDS]
+    seconds = end - min((one.start for one in last), default=end)
+    if seconds < SAMPLES * arms.interval:
+        return False
+    return total(last)[0] < LOST_SHARE * pace * seconds
 
 
 def _ready_since(workload: Workload) -> Mapping[str, float]:

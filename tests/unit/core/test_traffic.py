@@ -20,14 +20,23 @@ from tests.builders import (
 )
 
 CONDITIONS = tuple(one for rule in RUNBOOK_MATRIX for one in rule.when)
+OLD = replace(make_pods(1, "v1")[0], created=T0 - 900, started=T0 - 900)
 NEW = tuple(replace(pod, ready_since=T0 + 2) for pod in make_pods(version="v2"))
 
 
-def verdict(rate=0.0, seconds=30, pods=NEW, quietest=40.0, conditions=CONDITIONS, **changes):
-    """Four ready pods, each read every 5 s, with so many requests a second."""
+def verdict(
+    rate=0.0, seconds=30, pods=NEW, quietest=40.0, conditions=CONDITIONS, old=(), **changes
+):
+    """Four ready pods, each read every 5 s, with so many requests a second.
+
+    Args:
+        old: series of old pods that are gone.
+    """
     workload = make_workload(pods=pods, **changes)
     control = make_control(quietest_minute=quietest)
     watch = replace(open_watch("digest-v2", T0, frozenset({"hashv1"})), control=control)
+    if old:
+        watch = with_workload(watch, make_workload(pods=(*pods, OLD)), T0 + 1)
     watch = with_workload(watch, workload, T0 + seconds)
     series = [
         make_series(
@@ -37,6 +46,7 @@ def verdict(rate=0.0, seconds=30, pods=NEW, quietest=40.0, conditions=CONDITIONS
         )
         for pod in pods
     ]
+    series += old
     watch = with_reading(watch, make_counters(series))
     return judge(watch, workload, make_question(conditions=conditions), T0 + seconds)
 
@@ -80,3 +90,21 @@ def test_traffic_is_not_said_to_be_lost(case) -> None:
 
 def test_one_request_in_a_thousand_is_still_lost_traffic() -> None:
     assert verdict(rate=0.02).is_traffic_lost
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([(at, 40.0 * at) for at in range(0, 26, 5)], True),
+        ([(0, 0.0), (5, 200.0), *((at, 200.0) for at in range(10, 61, 5))], False),
+        ([(0, 0.0), (5, 0.0)], True),
+    ],
+    ids=[
+        "the old pods served to their end",
+        "they had been without requests for long",
+        "they went too soon to tell",
+    ],
+)
+def test_requests_that_had_ceased_before_are_not_the_releases_doing(counts, expected) -> None:
+    old = [make_series(counts, pod=OLD.name, route=LIST)]
+    assert verdict(seconds=65, old=old).is_traffic_lost is expected
