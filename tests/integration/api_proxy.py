@@ -119,6 +119,10 @@ class ApiProxy:
             if one.is_write and one.resource == "deployments" and one.namespace == namespace
         ]
 
+    def acts_on_deployments(self, namespace: str) -> list[Call]:
+        """List what has been sent to change more of a Deployment than the pause of its rollout."""
+        return [one for one in self.changes_of_deployments(namespace) if not _is_pause(one)]
+
     def write_kubeconfig(self, path: Path) -> Path:
         name = "proxy"
         document = {
@@ -186,6 +190,12 @@ class ApiProxy:
             return None
         self.counted += 1
         return self.cut if self.counted == self.cut.number else None
+
+
+def _is_pause(call: Call) -> bool:
+    """Tell whether a write pauses a rollout or lets it go, and does nothing else."""
+    changed = [one["path"] for one in call.body or [] if one["op"] != "test"]
+    return call.verb == "patch" and changed == ["/spec/paused"]
 
 
 def _hang_up(request: web.Request, cut: Cut, call: Call) -> web.StreamResponse:

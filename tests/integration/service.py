@@ -109,10 +109,10 @@ class Service:
 
     def _replica_set(self) -> Object | None:
         path = f"/apis/apps/v1/namespaces/{self.namespace}/replicasets"
-        tag = self.image
+        wanted = self.deployment()["spec"]["template"]
         listed = self.stand.api.get(path, labelSelector=f"app={self.name}")["items"]
-        tags = ((one, one["spec"]["template"]["spec"]["containers"][0]["image"]) for one in listed)
-        return next((one for one, image in tags if image.endswith(f":{tag}")), None)
+        # By the whole template: two revisions may have one image.
+        return next((one for one in listed if _template(one) == wanted), None)
 
     def remember(self, errors: float = 0.0, requests: float = PAST_REQUESTS) -> None:
         """Give the running revision five minutes of past in Prometheus, on a pod that is gone."""
@@ -287,6 +287,13 @@ class Service:
             "events": self.events(),
         }
         return "\n".join(f"{name}: {value}" for name, value in found.items())
+
+
+def _template(replica_set: Object) -> Object:
+    """Give a ReplicaSet's template as its Deployment has it."""
+    template: Object = replica_set["spec"]["template"]
+    labels = {k: v for k, v in template["metadata"]["labels"].items() if k != "pod-template-hash"}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
 def _pod(raw: Object) -> str:

@@ -172,8 +172,15 @@ def administrator(stand: Stand) -> str:
     return str(made["status"]["userInfo"]["username"])
 
 
+def approved(rollback: Mapping[str, Any]) -> tuple[str, str]:
+    listed = rollback["status"]["conditions"]
+    found = next(one for one in listed if one["type"] == "Approved")
+    return found["status"], found["reason"]
+
+
 def nothing_was_done(service: Service, operator: RunningOperator) -> bool:
-    return operator.proxy.changes_of_deployments(service.namespace) == []
+    """Tell whether no remedy was tried; a rollout held on suspicion is none."""
+    return operator.proxy.acts_on_deployments(service.namespace) == []
 
 
 # -- the list --------------------------------------------------------------------------------------
@@ -336,9 +343,9 @@ def test_without_the_admission_policy_no_decision_counts(
     decide(service, "Approve", administrator(stand))
 
     assert "is not installed" in service.wait_for_event("ApprovalRefused")
-    waiting = asked(service)
-    approved = next(one for one in waiting["status"]["conditions"] if one["type"] == "Approved")
-    assert (approved["status"], approved["reason"]) == ("False", "ApprovalUnprotected")
+    refused = ("False", "ApprovalUnprotected")
+    # It is told before it is stored.
+    eventually(lambda: approved(asked(service)) == refused, "the refusal is stored")
     assert nothing_was_done(service, operator)
 
 

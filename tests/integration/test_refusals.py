@@ -65,7 +65,7 @@ def test_a_restart_is_not_undone_to_the_same_release(
     service.restart()
 
     assert "the same release" in refused(service, "SameRelease")
-    assert operator.proxy.changes_of_deployments(service.namespace) == []
+    assert operator.proxy.acts_on_deployments(service.namespace) == []
 
 
 def test_a_release_that_comes_back_is_told_and_the_days_budget_holds(service: Service) -> None:
@@ -116,7 +116,7 @@ def test_replicas_that_an_autoscaler_sets_are_not_touched(
     service.roll_out("v2", BAD)
 
     assert "HorizontalPodAutoscaler shop" in refused(service, "AutoscalerPresent")
-    assert operator.proxy.changes_of_deployments(service.namespace) == []
+    assert operator.proxy.acts_on_deployments(service.namespace) == []
 
 
 def autoscaler(service: Service) -> Object:
