@@ -30,7 +30,7 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
         f"{one.control_errors:.0f} of {one.control_requests:.0f} "
         + ("in the same seconds" if one.method is Method.CONTROL else "before the release")
     )
-    if one.errors > 0:
+    if one.errors > 0 and one.odds > 0:  # zero: nothing there is to weigh them against
         said += f"; odds {ratio(one.odds)} that the new one is worse"
     if one.blame is not None:
         onset = (

@@ -59,6 +59,13 @@ def test_what_is_said(changes, reason, said) -> None:
     assert said in scope(replace(make_scope(), **changes), reason)
 
 
+def test_without_anything_to_compare_with_there_are_no_odds() -> None:
+    alone = make_scope(odds=0.0, blame=None, method=Method.CONTROL)
+    found = scope(alone, Reason.NO_CONTROL)
+    assert "odds" not in found
+    assert found.endswith("not enough of its past, to compare with")
+
+
 def test_without_errors_there_is_nothing_to_weigh() -> None:
     clean = make_scope(errors=0.0, blame=None, odds=0.3, unmet="0 of 10 errors")
     found = scope(clean, Reason.NO_EVIDENCE_AGAINST)
