@@ -13,7 +13,7 @@ from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.store import ApiStore
-from rollback_operator.adapters.surroundings import ApiSurroundings
+from rollback_operator.adapters.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.addresses import Addresses, Rules
@@ -88,7 +88,8 @@ async def build(settings: Settings) -> Parts:
     addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
     schemas = PostgresSchemas(secrets, addresses.pin)
     records = Records(cache.policy_of, cache.rollbacks_of)
-    checker = Checker(ApiSurroundings(api), schemas, records, utc_now)
+    nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
+    checker = Checker(nearby, schemas, records, utc_now)
     trends = PrometheusTrends(metrics)
     probes = HttpProbes(addresses, secrets)
     verifier, trier = Verifier(probes, ApiLogs(api), trends, utc_now), Trier(probes, clock)

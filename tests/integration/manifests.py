@@ -104,7 +104,7 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
     ),
     "threshold on Unavailable": (
         policy(matrix=when({"signal": "Unavailable", "above": "0.5"})),
-        r"spec\.matrix\[0\]\.when\[0\]: .*TrafficLost take no threshold",
+        r"spec\.matrix\[0\]\.when\[0\]: .*Probe take no threshold",
     ),
     "routes on StuckRollout": (
         policy(matrix=when({"signal": "StuckRollout", "routes": "Purchase"})),

@@ -258,7 +258,7 @@ class TestRequests:
         made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand())
         path = f"{rollbacks(NAMESPACE)}/{made['metadata']['name']}"
         change = {"spec": {"remedy": {"to": "LastKnownGood"}}}
-        assert "nothing but approval may change" in refusal(
+        assert "never changes, but for its approval" in refusal(
             lambda: as_user("approver").merge(path, change)
         )
 

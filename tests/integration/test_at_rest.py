@@ -146,15 +146,48 @@ def old_record(rollback: Object, number: int) -> tuple[Object, Object]:
     return body, status
 
 
+def need_things(service: Service) -> None:
+    """Let the pods name one object of each kind that is looked for before an undo."""
+    api, core, name = service.stand.api, "/api/v1/namespaces/" + service.namespace, "shop"
+    claim = {"storageClassName": "", "accessModes": ["ReadWriteMany"]}
+    volume = {
+        **claim,
+        "capacity": {"storage": "1Mi"},
+        "hostPath": {"path": "/tmp"},
+        "claimRef": {"namespace": service.namespace, "name": name},
+    }
+    request = {
+        **claim,
+        "resources": {"requests": {"storage": "1Mi"}},
+        "volumeName": f"rights-{name}",
+    }
+    for path, body in (
+        (f"{core}/configmaps", {"metadata": {"name": name}}),
+        (f"{core}/serviceaccounts", {"metadata": {"name": name}}),
+        ("/api/v1/persistentvolumes", {"metadata": {"name": f"rights-{name}"}, "spec": volume}),
+        (f"{core}/persistentvolumeclaims", {"metadata": {"name": name}, "spec": request}),
+    ):
+        api.create(path, body)
+    volumes = [
+        {"name": "settings", "configMap": {"name": name}},
+        {"name": "files", "persistentVolumeClaim": {"claimName": name}},
+    ]
+    service.change(template={"spec": {"serviceAccountName": name, "volumes": volumes}})
+    service.wait_for_rollout()
+
+
 def test_the_chart_grants_what_is_used_and_nothing_else(
     stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:
     service = Service(stand, stand.namespace("rights"))
     service.deploy(replicas=2)
+    need_things(service)
     service.remember()
     with running(stand, zygote, service.namespace, tmp_path) as (_, proxy):
         service.adopt(
-            safety={"cooldownSeconds": 0, "maxRollbacksPerDay": 100}, stage={"maxSeconds": 60}
+            safety={"cooldownSeconds": 0, "maxRollbacksPerDay": 100},
+            stage={"maxSeconds": 60},
+            verification={"logs": {"pattern": "ERROR"}},
         )
         # Slow enough for a stage: its finalizer is one of the rights.
         service.change(minReadySeconds=3)

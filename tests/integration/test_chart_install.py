@@ -31,7 +31,7 @@ NEEDED = [
 NEVER = [
     "get secrets",
     "list secrets",
-    "get configmaps",
+    "list configmaps",
     "patch configmaps",
     "update deployments.apps",
     "create deployments.apps",

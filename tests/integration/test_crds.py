@@ -13,6 +13,10 @@ import yaml
 
 from lab.control_plane import ControlPlane
 from lab.errors import LabError
+from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.database import AppliedMigrations
+from rollback_operator.api.notify import Notification
+from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Finding,
@@ -24,7 +28,9 @@ from rollback_operator.api.v1alpha1 import (
     LedgerEntry,
     MatrixSeverity,
     Outcome,
+    Pace,
     Revision,
+    RollbackPlan,
     RollbackPolicyStatus,
     RollbackStatus,
     Severity,
@@ -33,7 +39,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
     VerdictValue,
 )
-from rollback_operator.api.verification import VerificationCheck, VerificationResult
+from rollback_operator.api.verification import ProbeRecord, VerificationCheck, VerificationResult
 from tests.integration.manifests import NAMESPACE, REVISION, WRONG, Manifest, policy, rollback
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +59,7 @@ def cluster() -> Iterator[ControlPlane]:
         yield found
 
 
+PLAN = {**rollback()["spec"], "verification": {"http": [], "logs": {"pattern": "ERROR"}}}
 NOW = datetime(2030, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 CONDITION = Condition(
     type="Ready",
@@ -71,16 +78,42 @@ ENTRY = LedgerEntry(
     since=NOW,
     health=Health.GOOD,
     reason="ten minutes without anything bad",
+    migrations=AppliedMigrations(count=2, names=["001", "002"], time=NOW),
+)
+_KNOWN = {"health", "reason", "migrations"}
+TOLD = Notification(
+    id="u/Started",
+    transition="Started",
+    channel="slack",
+    time=NOW,
+    delivered_time=NOW,
+    gave_up_time=NOW,
+    attempts=2,
+    message="503",
+    severity="P1",
+    text="it failed",
 )
 FULL_POLICY_STATUS = RollbackPolicyStatus(
     observed_generation=3,
     conditions=[CONDITION],
-    revision=Revision(**ENTRY.model_dump(exclude={"health", "reason"})),
-    last_known_good=Revision(**ENTRY.model_dump(exclude={"health", "reason"})),
+    revision=Revision(**ENTRY.model_dump(exclude=_KNOWN)),
+    last_known_good=Revision(**ENTRY.model_dump(exclude=_KNOWN)),
     verdict=VerdictValue.HEALTHY,
     severity=Severity.P2,
     revisions=[ENTRY],
     last_rollback=LastRollback(name="x", outcome=Outcome.VERIFIED, time=NOW),
+    quarantine=[
+        QuarantineEntry(
+            rollback="x",
+            release="b" * 64,
+            template_hash="6d5f9c",
+            images=["ticket-service:v1"],
+            image_digests=["sha256:0"],
+            until_time=NOW,
+        )
+    ],
+    probes=[ProbeRecord(name="buy", release="b" * 64, passed_time=NOW)],
+    notifications=[TOLD],
     hold=Hold(
         reason=HoldReason.SUSPICION,
         message="errors on the new pods",
@@ -103,7 +136,23 @@ FULL_POLICY_STATUS = RollbackPolicyStatus(
     ),
 )
 FULL_ROLLBACK_STATUS = RollbackStatus(
+    plan=RollbackPlan.model_validate(PLAN),
     conditions=[CONDITION],
+    checklist=[
+        CheckItem(
+            name=name,
+            result=CheckResult.WARNED,
+            consequence=Consequence.REQUIRE_APPROVAL,
+            message="it is not known",
+        )
+        for name in CheckName
+    ],
+    pace=Pace.EXPRESS,
+    plan_digest="c" * 64,
+    approval_deadline_time=NOW,
+    escalated_time=NOW,
+    message="it is over",
+    notifications=[TOLD],
     severity=MatrixSeverity.P1,
     step=StepName.VERIFY,
     steps=[
@@ -188,7 +237,12 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
         "conditions": [condition],
     }
     _patch_status(cluster, "rbp", status)
-    _patch_status(cluster, "rbk", {"severity": "P1", "step": "Verify", "outcome": "Verified"})
+    listed = [
+        {"name": "References", "result": "Failed", "consequence": "Block", "message": "gone"},
+        {"name": "Room", "result": "Warned", "consequence": "Proceed", "message": "little"},
+    ]
+    verified = {"severity": "P1", "step": "Verify", "outcome": "Verified", "checklist": listed}
+    _patch_status(cluster, "rbk", verified)
 
     assert _table(cluster, "rbp") == {
         "NAME": "ticket-service",
@@ -211,6 +265,7 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
         "TO": "6",
         "STEP": "Verify",
         "OUTCOME": "Verified",
+        "CHECKLIST": "gone",
     }
 
 
@@ -242,7 +297,8 @@ def test_nothing_of_a_full_status_is_dropped(cluster: ControlPlane) -> None:
     send(cluster, policy())
     send(cluster, rollback())
     for kind, status in (("rbp", FULL_POLICY_STATUS), ("rbk", FULL_ROLLBACK_STATUS)):
-        written = status.model_dump(mode="json", by_alias=True)
+        # The API server keeps no null.
+        written = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         _patch_status(cluster, kind, written)
         target = (kind, "ticket-service", "-n", NAMESPACE, "--output=json")
         read = json.loads(cluster.kubectl("get", *target))["status"]

@@ -207,7 +207,9 @@ def _traces(directory: Path) -> set[str]:
     """The folder, cgroups, mounts and processes of one lab, as far as the machine shows them."""
     name = directory.name
     found = {str(directory)} if directory.exists() else set()
-    found |= {str(path) for path in Path("/sys/fs/cgroup").glob(f"**/*{name}")}
+    # Not by glob: it fails where another lab's cgroup goes away under it.
+    walked = (Path(at, one) for at, folders, _ in os.walk("/sys/fs/cgroup") for one in folders)
+    found |= {str(path) for path in walked if path.name.endswith(name)}
     found |= {line for line in Path("/proc/self/mounts").read_text().splitlines() if name in line}
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -89,6 +89,14 @@ class ApiSurroundings:
         return "" if _bites(policy, binding) else f"admission policy {POLICY_NAME} refuses nothing"
 
 
+class NarrowSurroundings(ApiSurroundings):
+    """The same for an operator of single namespaces, which may not look at the whole cluster."""
+
+    async def cluster(self) -> Cluster | Failure:
+        """Say that the nodes cannot be seen, without asking in vain."""
+        return Failure(FailureKind.REJECTED, "an operator of single namespaces may not list nodes")
+
+
 def _bites(policy: Any, binding: Any) -> bool:
     """Tell whether a policy is bound so that it refuses, everywhere."""
     spec, bound = policy.get("spec") or {}, binding.get("spec") or {}

@@ -24,16 +24,15 @@ OLD = replace(make_pods(1, "v1")[0], created=T0 - 900, started=T0 - 900)
 NEW = tuple(replace(pod, ready_since=T0 + 2) for pod in make_pods(version="v2"))
 
 
-def verdict(
-    rate=0.0, seconds=30, pods=NEW, quietest=40.0, conditions=CONDITIONS, old=(), **changes
-):
+def verdict(rate=0.0, seconds=30, pods=NEW, conditions=CONDITIONS, **past):
     """Four ready pods, each read every 5 s, with so many requests a second.
 
     Args:
-        old: series of old pods that are gone.
+        past: `old`, series of old pods that are gone; `quietest`, the control's quietest minute.
     """
-    workload = make_workload(pods=pods, **changes)
-    control = make_control(quietest_minute=quietest)
+    old = past.get("old", [])
+    workload = make_workload(pods=pods)
+    control = make_control(quietest_minute=past.get("quietest", 40.0))
     watch = replace(open_watch("digest-v2", T0, frozenset({"hashv1"})), control=control)
     if old:
         watch = with_workload(watch, make_workload(pods=(*pods, OLD)), T0 + 1)
