@@ -34,7 +34,7 @@ class Shop:
     environment: Mapping[str, str] = field(default_factory=dict)
     service: TicketService = field(init=False)
     _load: Load | None = None
-    _opened: float = 0.0
+    _serves_since: float = 0.0
 
     def __post_init__(self) -> None:
         # A node that runs many shops at once is slow to send a pod that goes no more customers.
@@ -49,11 +49,11 @@ class Shop:
         self.service.apply_policy(policy)
         self._load = self.service.load(rate, self.folder)
         self._load.__enter__()
-        self._opened = time.monotonic()
+        self._serves_since = time.monotonic()
 
     def has_served(self, seconds: float = PAST_SECONDS) -> None:
-        """It has served for so long."""
-        time.sleep(max(0.0, self._opened + seconds - time.monotonic()))
+        """The newest release has served for so long."""
+        time.sleep(max(0.0, self._serves_since + seconds - time.monotonic()))
 
     def serves_after(self, version: str = GOOD, rate: float = 15, **policy: Any) -> None:
         """A release has served for long enough to be compared with."""
@@ -77,6 +77,7 @@ class Shop:
 
     def has_rolled_out(self) -> None:
         self.service.wait_rolled_out()
+        self._serves_since = time.monotonic()
 
     def customers_leave(self) -> None:
         """Without requests nothing can be verified: a rollback stays open until they return."""
