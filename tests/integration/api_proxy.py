@@ -60,14 +60,19 @@ class Call:
         return f"{self.verb} {self.resource}"
 
 
+def each(_: Call) -> bool:
+    """Mean any write."""
+    return True
+
+
 @dataclass
 class Cut:
-    """Where the operator is killed: at its n-th write from now on, or its n-th to a resource."""
+    """Where the operator is killed: at its n-th write from now on of those that are meant."""
 
     number: int
     is_before: bool
     kill: Callable[[], None]
-    resource: str = ""
+    is_meant: Callable[[Call], bool] = each
     at: Call | None = None
     """The write at which it happened."""
 
@@ -186,7 +191,7 @@ class ApiProxy:
     def _cut_here(self, call: Call) -> Cut | None:
         if self.cut is None or self.cut.at is not None or not call.is_counted:
             return None
-        if self.cut.resource not in ("", call.resource):
+        if not self.cut.is_meant(call):
             return None
         self.counted += 1
         return self.cut if self.counted == self.cut.number else None

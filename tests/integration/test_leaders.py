@@ -166,7 +166,9 @@ def test_a_leader_that_falls_asleep_in_the_act_does_not_act_when_it_wakes(
     pair: Pair, resource: str
 ) -> None:
     """It sleeps as it stores the intent, or as it undoes: its connection is gone when it wakes."""
-    asleep = Cut(1, True, lambda: pair.leader.signal(signal.SIGSTOP), resource)
+    asleep = Cut(
+        1, True, lambda: pair.leader.signal(signal.SIGSTOP), lambda call: call.resource == resource
+    )
     pair.leader.proxy.cut_at(asleep)
     pair.service.roll_out("v2", BAD)
     eventually(lambda: asleep.at, "the leader sleeps")
