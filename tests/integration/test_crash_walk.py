@@ -140,6 +140,8 @@ class Walk:
             yield "the ledger does not know the bad release"
 
     def _is_meant(self, call: Call) -> bool:
+        if self.point == "deployments: act":
+            return is_act(call)  # a pause may come before it
         return self.point in ("", call.resource, kind(call))
 
     @property
@@ -192,7 +194,7 @@ def test_no_crash_about_another_act_loses_or_repeats_anything(
     cuts = (
         ("rollbacks", 1),
         ("rollbacks/status", 1),
-        ("deployments", 1),
+        ("deployments: act", 1),
         ("rollbacks/status", 2),
     )
 
