@@ -16,13 +16,11 @@ before(async () => {
 after(async () => postgres?.stop());
 
 describe('a start', () => {
-  it('takes well under a second', async () => {
+  it('works again on a database that is there already', async () => {
     await (await startService(postgres.url)).stop();
-    const started = performance.now();
     const service = await startService(postgres.url);
-    const took = performance.now() - started;
+    assert.equal((await fetch(`${service.api}/health/ready`)).status, 200);
     await service.stop();
-    assert.ok(took < 1500, `took ${Math.round(took)} ms`);
   });
 
   const bad = [
