@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +44,25 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="module")
+def flags() -> Sequence[str]:
+    """Further flags of the operator; a module that needs some has a fixture of its own."""
+    return ()
+
+
+@pytest.fixture(scope="module")
 def operator(
-    stand: Stand, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    stand: Stand,
+    flags: Sequence[str],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningOperator]:
     """The installed command, for the whole cluster, under the chart's rights."""
     directory = tmp_path_factory.mktemp("operator")
     proxy = stand.proxy()
     proxy.start()
     kubeconfig = proxy.write_kubeconfig(directory / "kubeconfig")
-    process = InstalledOperator(
-        Options(kubeconfig, stand.prometheus.url), directory / "operator.log"
-    )
+    options = Options(kubeconfig, stand.prometheus.url, flags=tuple(flags))
+    process = InstalledOperator(options, directory / "operator.log")
     request.session.stash.setdefault(LOGS, []).append(process.log)
     try:
         process.wait_until_ready()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,7 @@ from psycopg import sql
 from lab import chart
 from lab.postgres_server import Postgres
 from tests.integration.api import ApiError, Object, eventually, rollbacks
-from tests.integration.api_proxy import ApiProxy
 from tests.integration.conftest import RunningOperator
-from tests.integration.operator_process import InstalledOperator, Options
 from tests.integration.service import Service, outcome, steps
 from tests.integration.stand import ACCOUNT, HOME, PATHS, Stand, rights
 from tests.integration.traffic import BAD
@@ -34,22 +32,9 @@ VERIFIED = {"requireVerified": True}
 
 
 @pytest.fixture(scope="module")
-def operator(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOperator]:
-    """The installed command, which may call this machine: the database is here."""
-    directory = tmp_path_factory.mktemp("operator")
-    proxy: ApiProxy = stand.proxy()
-    proxy.start()
-    kubeconfig = proxy.write_kubeconfig(directory / "kubeconfig")
-    flags = ("--allowed-hosts=127.0.0.1", "--loopback=allowed")
-    options = Options(kubeconfig, stand.prometheus.url, flags=flags)
-    process = InstalledOperator(options, directory / "operator.log")
-    try:
-        process.wait_until_ready()
-        yield RunningOperator(process, proxy)
-        assert process.end() == 0, process.tail()
-    finally:
-        process.kill()
-        proxy.stop()
+def flags() -> Sequence[str]:
+    """The operator may call this machine: the database is here."""
+    return ("--allowed-hosts=127.0.0.1", "--loopback=allowed")
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from tests.integration.api import Object, eventually
-from tests.integration.api_proxy import ApiProxy
 from tests.integration.conftest import RunningOperator
 from tests.integration.listener import Listener
-from tests.integration.operator_process import InstalledOperator, Options
 from tests.integration.service import Service, outcome
 from tests.integration.stand import HOME, PATHS, Stand, rights
 from tests.integration.traffic import BAD
@@ -26,22 +24,9 @@ ORDER = {"eventId": "test-event-id"}
 
 
 @pytest.fixture(scope="module")
-def operator(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOperator]:
-    """The installed command, which may call this machine: the listener is here."""
-    directory = tmp_path_factory.mktemp("operator")
-    proxy: ApiProxy = stand.proxy()
-    proxy.start()
-    kubeconfig = proxy.write_kubeconfig(directory / "kubeconfig")
-    flags = ("--allowed-hosts=127.0.0.1", "--loopback=allowed")
-    options = Options(kubeconfig, stand.prometheus.url, flags=flags)
-    process = InstalledOperator(options, directory / "operator.log")
-    try:
-        process.wait_until_ready()
-        yield RunningOperator(process, proxy)
-        assert process.end() == 0, process.tail()
-    finally:
-        process.kill()
-        proxy.stop()
+def flags() -> Sequence[str]:
+    """The operator may call this machine: the listener is here."""
+    return ("--allowed-hosts=127.0.0.1", "--loopback=allowed")
 
 
 @pytest.fixture
