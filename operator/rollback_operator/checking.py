@@ -6,7 +6,7 @@ must not wait for a side question.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -107,13 +107,8 @@ class Checker:
             self._applied(policy),
             _within([around.is_there(namespace, one) for one in wanted], self.seconds),
         )
-        return Facts(
-            rollback,
-            workload,
-            facts.now,
-            policy,
-            others,
-            watch,
+        return replace(
+            facts,
             references=dict(zip(wanted, there, strict=True)),
             cluster=cluster,
             quotas=quotas,

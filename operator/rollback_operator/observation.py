@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core import podless
+from rollback_operator.core import pod_names, podless
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Counters, Missing, Pod, Reading, Workload
@@ -25,8 +25,6 @@ from rollback_operator.ports import CounterQuery, Metrics, PageQuery, PodMetrics
 from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
 
-GENERATED_NAME_BASE = 58
-"""Pod names are cut to 63 characters: a longer ReplicaSet name loses its end, its hash."""
 MARGIN_SECONDS = 30.0
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
@@ -184,7 +182,7 @@ async def _same(watch: Watch) -> Watch:
 
 def all_pods(source: Source, namespace: str, deployment: str) -> CounterQuery:
     """Ask for the counters of all pods that a Deployment has or had."""
-    return _query(source, namespace, (_prefix(deployment),))
+    return _query(source, namespace, (pod_names.of_deployment(deployment),))
 
 
 def _query(source: Source, namespace: str, pods: tuple[str, ...]) -> CounterQuery:
@@ -199,16 +197,12 @@ def _query(source: Source, namespace: str, pods: tuple[str, ...]) -> CounterQuer
     )
 
 
-def _prefix(deployment: str) -> str:
-    return re.escape(f"{deployment}-"[:GENERATED_NAME_BASE]) + ".*"
-
-
 def _place(watch: Watch, workload: Workload, source: Source) -> Place:
     control = watch.control_hashes
     return Place(
         url=source.url,
         namespace=workload.deployment.namespace,
-        pods=(_prefix(workload.deployment.name),),
+        pods=(pod_names.of_deployment(workload.deployment.name),),
         control=_patterns(watch, workload, control) if control else (),
     )
 
@@ -216,8 +210,8 @@ def _place(watch: Watch, workload: Workload, source: Source) -> Place:
 def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple[str, ...]:
     """Name revisions' pods: by ReplicaSet where its name survives in theirs, else one by one."""
     names = [one.name for one in workload.replica_sets if one.pod_hash in hashes]
-    if all(len(name) + 1 <= GENERATED_NAME_BASE for name in names):
-        return tuple(f"{re.escape(name)}-[a-z0-9]+" for name in names)
+    if all(map(pod_names.survives, names)):
+        return tuple(map(pod_names.of_replica_set, names))
     return tuple(re.escape(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
 
 

@@ -4,7 +4,6 @@ Where they find nothing it is asked what there is instead.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.search import Search
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalName
+from rollback_operator.core import pod_names
 from rollback_operator.core.model import (
     Control,
     Counters,
@@ -21,7 +21,6 @@ from rollback_operator.core.model import (
     Workload,
 )
 from rollback_operator.core.survey import READ_SECONDS, SignalFacts, SlowFacts, Survey
-from rollback_operator.observation import GENERATED_NAME_BASE
 from rollback_operator.ports import (
     CounterQuery,
     Failure,
@@ -94,9 +93,8 @@ class Surveyor:
     ) -> Control | Missing:
         """Read the past of the revision that the next release would be compared with."""
         current = workload.current if workload else None
-        if current is not None and query.pods and len(current.name) < GENERATED_NAME_BASE:
-            pods = (f"{re.escape(current.name)}-[a-z0-9]+",)
-            query = replace(query, pods=pods)
+        if current is not None and query.pods and pod_names.survives(current.name):
+            query = replace(query, pods=(pod_names.of_replica_set(current.name),))
         return await self.metrics.read_control(query, now)
 
     async def _slow(
@@ -165,7 +163,7 @@ def _pods_of(read: Mapping[str, object] | Missing) -> Missing | str:
 
 def _query(policy: RollbackPolicy, url: str) -> CounterQuery:
     signals, name = policy.spec.signals, policy.spec.target_ref.name
-    pods = (re.escape(f"{name}-"[:GENERATED_NAME_BASE]) + ".*",) if signals.labels.pod else ()
+    pods = (pod_names.of_deployment(name),) if signals.labels.pod else ()
     return CounterQuery(
         url=url,
         namespace=policy.metadata.namespace,

@@ -6,7 +6,6 @@ stored: who carries on after a crash asks anew.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
-from rollback_operator.core import level, probing, progress
+from rollback_operator.core import level, pod_names, probing, progress
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Missing, Pod, Workload
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
@@ -29,8 +28,6 @@ RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
 MOST_PODS = 20
 SPANS_SECONDS = (20.0, 60.0)
 """Of late: what serves little needs the longer one to count enough."""
-NAME_BASE = 58
-"""Pod names are cut to 63 characters: a longer ReplicaSet name loses its hash in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +173,10 @@ class Verifier:
         if meter is None or target is None:
             said = "there is no past of this template to compare with"
             return unseeable(LATENCY, said)
-        if len(target.replica_set) >= NAME_BASE:
+        if not pod_names.survives(target.replica_set):
             said = f"pods of {target.replica_set} do not carry its whole name in their metrics"
             return unseeable(LATENCY, said)
-        query = replace(meter.query, pods=(f"{re.escape(target.replica_set)}-[a-z0-9]+",))
+        query = replace(meter.query, pods=(pod_names.of_replica_set(target.replica_set),))
         if course.past is None:
             past = await self._past(subject, query)
             if isinstance(past, Missing):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Model, Name, cel
+from rollback_operator.api.shape import Model, Name, cel, keyed_by
 
 MOST_CHANNELS = 8
 MOST_NOTIFICATIONS = 64
@@ -232,19 +232,13 @@ Channels = Annotated[
     list[Channel],
     Field(
         max_length=MOST_CHANNELS,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
+        json_schema_extra=keyed_by("name"),
     ),
 ]
 Notifications = Annotated[
     list[Notification],
     Field(
         max_length=MOST_NOTIFICATIONS,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["id"],
-        },
+        json_schema_extra=keyed_by("id"),
     ),
 ]

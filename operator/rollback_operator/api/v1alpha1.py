@@ -950,10 +950,7 @@ class RollbackPolicyStatus(_Model):
         list[Condition],
         Field(
             max_length=16,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-            },
+            json_schema_extra=_keyed_by("type"),
         ),
     ] = []
     revision: Revision | None = None
@@ -1147,10 +1144,7 @@ class RollbackStatus(_Model):
         list[Condition],
         Field(
             max_length=16,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-            },
+            json_schema_extra=_keyed_by("type"),
         ),
     ] = []
     severity: MatrixSeverity | None = None
@@ -1160,10 +1154,7 @@ class RollbackStatus(_Model):
         list[StepStatus],
         Field(
             max_length=16,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
+            json_schema_extra=_keyed_by("name"),
         ),
     ] = []
     checklist: Annotated[
@@ -1183,10 +1174,7 @@ class RollbackStatus(_Model):
         list[VerificationCheck],
         Field(
             max_length=32,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
+            json_schema_extra=_keyed_by("name"),
         ),
     ] = []
     """What was looked at to see whether it helped."""

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Model, Name, cel
+from rollback_operator.api.shape import Model, Name, cel, keyed_by
 
 HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"
@@ -144,10 +144,7 @@ class VerificationSpec(Model):
         list[HttpProbe],
         Field(
             max_length=16,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
+            json_schema_extra=keyed_by("name"),
         ),
     ] = []
     """Functional probes: without all of them passed no rollback is Verified."""

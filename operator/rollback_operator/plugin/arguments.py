@@ -97,6 +97,14 @@ def _add_all(made: argparse.ArgumentParser) -> None:
     made.add_argument("-A", "--all-namespaces", action="store_true", help="of the whole cluster")
 
 
+def _add_listing(made: argparse.ArgumentParser) -> None:
+    """Take what lists policies or rollbacks takes: of which, from where, how it is shown."""
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    _add_all(made)
+    _add_output(made, OUTPUTS)
+    _add_cluster(made)
+
+
 def _add_status(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     made = _verb(
         verbs,
@@ -108,10 +116,7 @@ def _add_status(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "  kubectl rollback status ticket-service -o wide   with the reason in words\n"
         "  kubectl rollback status -A\n",
     )
-    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
-    _add_all(made)
-    _add_output(made, OUTPUTS)
-    _add_cluster(made)
+    _add_listing(made)
 
 
 def _add_history(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -124,10 +129,7 @@ def _add_history(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "  kubectl rollback history ticket-service          of one policy or Deployment\n"
         "  kubectl rollback history -A -o wide              who or what decided, and why\n",
     )
-    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
-    _add_all(made)
-    _add_output(made, OUTPUTS)
-    _add_cluster(made)
+    _add_listing(made)
 
 
 def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
