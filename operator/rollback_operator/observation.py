@@ -93,7 +93,12 @@ class Observer:
     async def _with_prometheus(
         self, watch: Watch, workload: Workload, source: Source, now: float
     ) -> Watch:
-        watch = await self._with_skew(watch, source.url, now)
+        found = await self._with_skew(watch, source.url, now)
+        if isinstance(found, Missing):
+            # By a clock that is not known, samples can be put in no order with what the pods did.
+            seen = await self._with_scrapes(watch, workload, source, now)
+            return replace(watch, missing=seen.missing or found)
+        watch = found
         if watch.control is None and watch.control_hashes:
             watch = await self._with_control(watch, workload, source)
         return await self._with_scrapes(watch, workload, source, now)
@@ -158,8 +163,11 @@ class Observer:
             return watch  # no past is asked for again: a Prometheus that has lost it may find it
         return replace(watch, control=found)
 
-    async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch:
-        """Compare clocks now and then; at each look while their difference prevents a verdict."""
+    async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch | Missing:
+        """Compare clocks now and then; at each look while their difference prevents a verdict.
+
+        Missing: they have never been compared.
+        """
         is_fresh = watch.skew_read is not None and now - watch.skew_read < CLOCK_EVERY_SECONDS
         if is_fresh and abs(watch.skew) <= watch.evidence.interval:
             return watch
@@ -167,7 +175,7 @@ class Observer:
         found = await self.metrics.read_clock(url)
         after = self.clock()
         if isinstance(found, Missing):
-            return watch
+            return found if watch.skew_read is None else watch
         # A slow answer is no difference: only what cannot lie between question and answer is one.
         skew = found - min(max(found, before), after)
         if watch.skew_read is not None and abs(skew - watch.skew) > watch.evidence.interval:

@@ -6,7 +6,7 @@ stored: who carries on after a crash asks anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -75,7 +75,9 @@ class _Course:
     tries: dict[str, int] = field(default_factory=dict)
     past: Histogram | None = None
     bases: dict[str, Histogram] = field(default_factory=dict)
-    looks: list[tuple[float, Mapping[str, Histogram]]] = field(default_factory=list)
+    looks: list[tuple[float, level.Counted]] = field(default_factory=list)
+    warm: level.Counted | None = None
+    """What the pods had counted at the first look that saw all of them warm."""
 
 
 Ask = Callable[[], Awaitable[Check]]
@@ -191,10 +193,11 @@ class Verifier:
             return unknown(LATENCY, read.message)
         names = {pod.name for pod in subject.pods}
         living = {name: one for name, one in read.items() if name in names}
-        spans = _spans(subject, course, living, at)
         youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
-        served = self.clock().timestamp() - youngest
-        return level.latency(spans, course.past, meter.quantile, served)
+        if course.warm is None and self.clock().timestamp() - youngest >= level.WARM_UP_SECONDS:
+            course.warm = living
+        spans, warm = _spans(subject, course, living, at)
+        return level.latency(spans, course.past, meter.quantile, warm)
 
     async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
@@ -219,9 +222,12 @@ class Verifier:
 
 
 def _spans(
-    subject: Subject, course: _Course, read: Mapping[str, Histogram], at: float
-) -> list[dict[str, Histogram]]:
-    """Take what was counted before the act off; new pods have counted nothing before."""
+    subject: Subject, course: _Course, read: level.Counted, at: float
+) -> tuple[list[level.Counted], list[level.Counted]]:
+    """Give what was counted of late and since the act, and the same without the warm-up.
+
+    What an old pod had counted before the act is taken off; a new one has counted nothing before.
+    """
     acted = subject.acted.timestamp() if subject.acted is not None else 0.0
     old = {pod.name for pod in subject.pods if (pod.started or pod.created) < acted}
     for name, one in read.items():
@@ -234,7 +240,20 @@ def _spans(
         if any(at - time <= span for time, _ in course.looks)
     ]
     course.looks.append((at, read))
-    return [level.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})]
+    spans: list[level.Counted] = [
+        level.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})
+    ]
+    if course.warm is None:
+        return spans, []
+    later = ({**course.warm, **_later(begin, course.warm)} for begin in (*begins, {}))
+    return spans, [level.since_base(read, begin) for begin in later]
+
+
+def _later(begin: level.Counted, warm: level.Counted) -> level.Counted:
+    """Keep of a span's begin what lies after the warm-up: counts only grow."""
+    return {
+        name: one for name, one in begin.items() if name not in warm or one.total > warm[name].total
+    }
 
 
 def _pause(course: _Course, name: str) -> float:

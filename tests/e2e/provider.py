@@ -44,13 +44,16 @@ class OwnWay:
 
     @contextmanager
     def cut(self) -> Iterator[None]:
-        """Refuse connections for a while."""
-        self._kubectl("delete", "endpointslice", NAME)
+        """Reset connections for a while, also those that stand: a client may keep one open."""
+        service = json.loads(self._kubectl("get", "service", NAME, "-o", "json"))
+        match = ["-p", "tcp", "-m", "conntrack", "--ctorigdst", service["spec"]["clusterIP"]]
+        rule = ["INPUT", *match, "-j", "REJECT", "--reject-with", "tcp-reset"]
+        self.lab.in_node("iptables", "-w", "-I", *rule)
         try:
             yield
         finally:
-            self.open()
+            self.lab.in_node("iptables", "-w", "-D", *rule)
 
-    def _kubectl(self, *arguments: str, document: object = None) -> None:
+    def _kubectl(self, *arguments: str, document: object = None) -> str:
         text = None if document is None else json.dumps(document)
-        self.lab.kubectl("-n", self.namespace, *arguments, input=text)
+        return self.lab.kubectl("-n", self.namespace, *arguments, input=text)

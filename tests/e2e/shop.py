@@ -65,6 +65,12 @@ class Shop:
     def releases(self, version: str) -> None:
         self.service.release(version)
 
+    def releases_unscraped(self, version: str) -> None:
+        """A release goes out whose pods no longer ask to be scraped."""
+        image = {"name": "ticket-service", "image": f"localhost/ticket-service:{version}"}
+        metadata = {"annotations": {"prometheus.io/scrape": None}}
+        self.changes_template({"metadata": metadata, "spec": {"containers": [image]}})
+
     def changes_template(self, template: Mapping[str, Any]) -> None:
         """Something else of the pods is released."""
         patch = json.dumps({"spec": {"template": template}})
@@ -245,16 +251,11 @@ class Shop:
         wait_for("a watch", 30, lambda: look().get("status", {}).get("revision", {}).get("since"))
         return str(look()["status"]["revision"]["since"])
 
-    def scrapes_before_the_undo(self, rollback: Mapping[str, Any]) -> dict[str, int]:
-        """How often Prometheus had scraped each pod of the release when it was undone."""
-        steps = {one["name"]: one for one in rollback["status"]["steps"]}
-        undone = datetime.fromisoformat(steps["Undo"]["finishedTime"]).timestamp()
-        pods = f"ticket-service-{rollback['spec']['fromRevision']['templateHash']}-.*"
+    def scrapes_of(self, revision: Mapping[str, Any]) -> dict[str, int]:
+        """How often Prometheus has scraped each pod of a revision."""
+        pods = f"ticket-service-{revision['templateHash']}-.*"
         series = f'up{{namespace="{self.namespace}",pod=~"{pods}"}}[10m]'
-        return {
-            one["metric"]["pod"]: sum(float(at) <= undone for at, _ in one["values"])
-            for one in query(self.lab, series)
-        }
+        return {one["metric"]["pod"]: len(one["values"]) for one in query(self.lab, series)}
 
     def account(self) -> str:
         """Everything that tells why a scenario failed."""

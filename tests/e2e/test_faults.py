@@ -76,8 +76,10 @@ def test_a_release_is_not_blamed_for_its_database(lab: Session, shop: Shop) -> N
 def test_nothing_is_lost_while_prometheus_is_away(lab: Session, shop: Shop) -> None:
     way = OwnWay(lab, shop.namespace)
     prometheus = {"url": way.url}
-    shop.serves_after("v1.2.3", prometheus=prometheus, podMetrics={"everyMilliseconds": 0})
+    shop.opens("v1.2.3", prometheus=prometheus, podMetrics={"everyMilliseconds": 0})
     way.open()
+    shop.has_served()
+    assert shop.condition("MetricsAvailable")["status"] == "True"
     before = len(shop.failures())
 
     with way.cut():

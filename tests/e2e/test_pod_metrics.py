@@ -6,16 +6,17 @@ from tests.e2e.conftest import MakeShop
 from tests.e2e.shop import Shop
 
 
-def test_a_bad_release_is_undone_before_prometheus_has_two_samples_of_it(shop: Shop) -> None:
+def test_a_bad_release_that_prometheus_never_scrapes_is_undone(shop: Shop) -> None:
     shop.serves_after("v1.2.3", rate=25)
 
-    shop.releases("v1.3.0")
+    shop.releases_unscraped("v1.3.0")
 
     ended = shop.goes_back_to("v1.2.3")
     assert ended["spec"]["severity"] == "P1"
+    assert ended["spec"]["trigger"]["errors"] > 0
     assert ended["spec"]["trigger"]["controlErrors"] == 0
-    scrapes = shop.scrapes_before_the_undo(ended)
-    assert max(scrapes.values(), default=0) <= 1, scrapes
+    assert shop.scrapes_of(ended["spec"]["fromRevision"]) == {}
+    assert shop.scrapes_of(ended["spec"]["toRevision"])
 
 
 def test_where_the_policy_wants_prometheus_alone_no_pod_is_read(shop: Shop) -> None:

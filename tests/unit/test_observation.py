@@ -293,6 +293,21 @@ async def test_nothing_is_read_before_prometheus_clock_is_known() -> None:
     assert pods.queries == []
 
 
+async def test_nothing_is_counted_before_prometheus_clock_is_known() -> None:
+    one = make_series([(-5, 900), (3, 990)], pod=OLD, route="/tickets/:id", instance=f"{OLD}:9102")
+    missing = Missing(Reason.PROVIDER_UNREACHABLE, "no answer")
+    metrics = FakeMetrics(reading=make_counters([one]), clock=missing)
+
+    watch = await Observer(metrics, Clock()).observe(watching(), reachable(), SOURCE)
+
+    assert watch.missing == missing
+    assert watch.evidence == watching().evidence
+    known = replace(metrics, clock=T0 + 5)
+    watch = await Observer(known, Clock()).observe(watch, reachable(), SOURCE)
+    assert watch.missing is None
+    assert watch.evidence != watching().evidence
+
+
 async def test_prometheus_is_asked_only_when_it_has_something_new() -> None:
     pods, metrics = FakePods(counted(5, 30)), FakeMetrics(clock=T0 + 5)
     watch = replace(watching(), scrape_due=T0 + 8, read_due=T0 + 5, skew_read=T0)

@@ -233,7 +233,20 @@ async def test_a_slow_restored_release_fails() -> None:
     bench.trends.latency = {PODS[0].name: SLOW}
 
     assert (await bench.look())["Latency"].result == "Unknown"
-    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Failed"
+    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Unknown"
+    bench.trends.latency = {PODS[0].name: added([SLOW, SLOW])}
+    assert (await bench.look(6.0))["Latency"].result == "Failed"
+
+
+async def test_a_slow_warm_up_is_not_held_against_a_release_that_nobody_calls_any_more() -> None:
+    bench = Bench(rollback())
+    bench.trends.past = QUICK
+    bench.trends.latency = {PODS[0].name: SLOW}
+    for _ in range(30):
+        found = (await bench.look(6.0))["Latency"]
+        assert found.result == "Unknown"
+
+    assert "too few of them since the pods are warm" in found.message
 
 
 async def test_what_pods_had_counted_before_the_act_does_not_count() -> None:
@@ -253,7 +266,7 @@ async def test_what_was_slow_while_it_warmed_up_is_forgiven_soon() -> None:
     bench.trends.past = QUICK
     name = PODS[0].name
     bench.trends.latency = {name: SLOW}
-    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Failed"
+    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Unknown"
     seconds, counted = 0, SLOW
     while seconds < 60:
         counted = added([counted, QUICK])

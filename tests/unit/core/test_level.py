@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.level import WARM_UP_SECONDS, latency, since_base
+from rollback_operator.core.level import latency, since_base
 
-WARM = WARM_UP_SECONDS
 BOUNDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, float("inf"))
 
 
@@ -54,24 +53,32 @@ FEW, WARMING = served(40, 5, 0, 0, 0, 0, 0), served(170, 15, 2, 3, 10, 0, 0)
 )
 def test_latency(whole, recent, past, result, said) -> None:
     named = [{f"pod-{n}": one for n, one in enumerate(all_)} for all_ in (whole, recent)]
-    found = latency(named, past, 0.99, WARM)
+    found = latency(named, past, 0.99, named)
     assert (found.result, found.is_final) == (result, False)
     assert said in found.message
 
 
 def test_what_is_in_between_is_unknown() -> None:
     between = served(94, 3, 1, 0, 2, 0, 0)
-    found = latency([{"a": between}, {"a": between}], PAST, 0.99, WARM)
+    found = latency([{"a": between}], PAST, 0.99, [{"a": between}])
     assert found.result == "Unknown"
     assert "too uncertain" in found.message
 
 
-def test_pods_that_warm_up_may_be_slow_and_pass_as_soon_as_they_are_not() -> None:
-    young = WARM - 1
-    slow = latency([{"a": SLOW}], PAST, 0.99, young)
-    assert (slow.result, slow.is_final) == ("Unknown", False)
-    assert "still warming up" in slow.message
-    assert latency([{"a": QUICK}], PAST, 0.99, young).result == "Passed"
+@pytest.mark.parametrize(
+    ("warm", "result", "said"),
+    [
+        ([], "Unknown", "still warming up"),
+        ([FEW], "Unknown", "too few of them since the pods are warm"),
+        ([FEW, SLOW], "Failed", "at most in the hour before"),
+        ([QUICK, SLOW], "Unknown", "too uncertain"),
+    ],
+)
+def test_only_what_was_slow_after_the_warm_up_is_held_against_a_release(warm, result, said) -> None:
+    found = latency([{"a": SLOW}], PAST, 0.99, [{"a": one} for one in warm])
+    assert (found.result, found.is_final) == (result, False)
+    assert said in found.message
+    assert latency([{"a": QUICK}], PAST, 0.99, []).result == "Passed"
 
 
 ORDER = {"Passed": 0, "Unknown": 1, "Failed": 2}
@@ -85,7 +92,7 @@ def test_slower_is_never_better(counts, bucket) -> None:
     moved[bucket + 1] += moved[bucket]
     moved[bucket] = 0
     one, other = (
-        latency([{"a": each}, {"a": each}], PAST, 0.99, WARM) for each in (better, served(*moved))
+        latency([{"a": each}], PAST, 0.99, [{"a": each}]) for each in (better, served(*moved))
     )
     assert ORDER[one.result] <= ORDER[other.result]
 
@@ -99,4 +106,4 @@ def test_a_new_pod_counts_from_zero_and_an_old_one_from_its_base() -> None:
 
 
 def test_nothing_read_is_nothing_known() -> None:
-    assert latency([], PAST, 0.99, WARM).result == "Unknown"
+    assert latency([], PAST, 0.99, []).result == "Unknown"
