@@ -7,6 +7,7 @@ the good release, the operator had verified that, and purchases are written to t
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -121,11 +122,13 @@ def _show(story: Story, lab: Session, operator: Operator) -> int:
         summary = load.stop()
     faults = _faults(service, rollback, sold, late)
     Account(pushed, summary, rollback, sold, rest).tell()
-    print(f"\nkubectl get rollbackpolicies,rollbacks -n {NAMESPACE}")
-    print(service.kubectl("get", "rollbackpolicies,rollbacks").rstrip(), end="\n\n")
+    name = rollback["metadata"]["name"]
+    _print(lab, "rollback", "explain", name, f"--namespace={NAMESPACE}")
+    _print(lab, "rollback", "history", f"--namespace={NAMESPACE}")
+    _print(lab, "get", "rollbackpolicies,rollbacks", f"--namespace={NAMESPACE}")
     if faults:
         return _failed(story, operator, "; ".join(faults))
-    print("The cluster stays up: `make demo-shell` looks around in it, `make demo-down` ends it.")
+    print("\nThe cluster stays up: `make demo-shell` looks around in it, `make demo-down` ends it.")
     print(f"Done in {story.seconds:.0f} s: {BAD} was taken back, {GOOD} serves.")
     return 0
 
@@ -212,6 +215,14 @@ def _faults(
     if sold[2] - sold[1] < REST_SECONDS:
         faults.append(f"only {sold[2] - sold[1]} purchases came in after the rollback")
     return faults
+
+
+def _print(lab: Session, *arguments: str) -> None:
+    """Show what anybody sees who asks kubectl, or the plugin by its name."""
+    argv, environment = session.command_in(lab, ["kubectl", *arguments])
+    print(f"\n$ kubectl {' '.join(arguments)}", flush=True)
+    if subprocess.run(argv, env=environment, check=False).returncode != 0:
+        raise LabError(f"kubectl {' '.join(arguments)} failed; what it said stands above")
 
 
 def _failed(story: Story, operator: Operator | None, reason: str) -> int:

@@ -28,8 +28,12 @@ ROOT = Path(__file__).parents[1]
 # Mostly they wait: for a past to compare with, for scrapes, for what must not happen.
 WORKERS = 7
 LIMIT_SECONDS = 900
-# A killed leader keeps its successor waiting for this long.
-LEASE_SECONDS = 5
+VALUES = {
+    # A killed leader keeps its successor waiting for this long.
+    "lease": {"seconds": 5},
+    "log": {"format": "text"},
+    "admission": {"create": True},
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         with Node() as node:
             lab = node.session
             lab.import_image(archives["ticket-service"])
-            lease = {"lease": {"seconds": LEASE_SECONDS}, "log": {"format": "text"}}
-            operator = install_operator(lab, archives["rollback-operator"], lease)
+            operator = install_operator(lab, archives["rollback-operator"], VALUES)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")
             code = _pytest(lab, arguments)
             if code != 0:

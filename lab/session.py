@@ -25,6 +25,8 @@ FILE = "session.json"
 CONTROL_PLANE = "control-plane"
 NODE = "node"
 RELOAD_SECONDS = 30
+# Where kubectl finds its plugin `rollback`, and the shell its completion.
+PLUGINS = Path(__file__).parents[1] / ".venv" / "bin"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class Session:
         """What a command in the lab gets on top of the caller's environment."""
         found = {
             "KUBECONFIG": str(self.kubeconfig),
-            "PATH": f"{self.kubectl_path.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": os.pathsep.join(
+                [str(self.kubectl_path.parent), str(PLUGINS), os.environ.get("PATH", "")]
+            ),
             "KUBECACHEDIR": str(self.directory / "kubectl-cache"),
             "LAB_DIR": str(self.directory),
             "LAB_MODE": self.mode,

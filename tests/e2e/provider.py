@@ -1,4 +1,4 @@
-"""A Service of a namespace's own that leads to the lab's Prometheus, and can be cut."""
+"""Services of a namespace's own that lead to the lab's servers, and can be cut."""
 
 from __future__ import annotations
 
@@ -7,45 +7,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lab.node_config import PROMETHEUS_PORT
+from lab.node_config import POSTGRES_PORT, PROMETHEUS_PORT
 from lab.session import Session
 
-NAME = "prometheus"
 LABEL = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the lab's own Service of it is."""
+
+    name: str
+    namespace: str
+    port: int
+
+
+PROMETHEUS = Server("prometheus", "monitoring", PROMETHEUS_PORT)
+POSTGRES = Server("postgres", "database", POSTGRES_PORT)
 
 
 @dataclass(frozen=True)
 class OwnWay:
     lab: Session
     namespace: str
+    server: Server
+
+    @property
+    def host(self) -> str:
+        return f"{self.server.name}.{self.namespace}.svc"
 
     @property
     def url(self) -> str:
-        return f"http://{NAME}.{self.namespace}:{PROMETHEUS_PORT}"
+        return f"http://{self.host}:{self.server.port}"
 
     def open(self) -> None:
         """Lead where the lab's own Service leads."""
+        name, home = self.server.name, self.server.namespace
         service = {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": NAME},
-            "spec": {"ports": [{"name": "http", "port": PROMETHEUS_PORT}]},
+            "metadata": {"name": name},
+            "spec": {"ports": [{"name": self.server.name, "port": self.server.port}]},
         }
         known = json.loads(
             self.lab.kubectl(
-                "get", "endpointslices", "-n", "monitoring", "-l", f"{LABEL}={NAME}", "-o", "json"
+                "get", "endpointslices", "-n", home, "-l", f"{LABEL}={name}", "-o", "json"
             )
         )["items"][0]
-        endpoints = {key: known[key] for key in ("apiVersion", "kind", "addressType", "ports")}
+        endpoints = {key: known[key] for key in ("apiVersion", "kind", "addressType")}
+        endpoints["ports"] = [{**one, "name": name} for one in known["ports"]]
         endpoints["endpoints"] = [{"addresses": one["addresses"]} for one in known["endpoints"]]
-        endpoints["metadata"] = {"name": NAME, "labels": {LABEL: NAME}}
+        endpoints["metadata"] = {"name": name, "labels": {LABEL: name}}
         for one in (service, endpoints):
             self._kubectl("apply", "-f", "-", document=one)
 
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Reset connections for a while, also those that stand: a client may keep one open."""
-        service = json.loads(self._kubectl("get", "service", NAME, "-o", "json"))
+        service = json.loads(self._kubectl("get", "service", self.server.name, "-o", "json"))
         match = ["-p", "tcp", "-m", "conntrack", "--ctorigdst", service["spec"]["clusterIP"]]
         rule = ["INPUT", *match, "-j", "REJECT", "--reject-with", "tcp-reset"]
         self.lab.in_node("iptables", "-w", "-I", *rule)

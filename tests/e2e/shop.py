@@ -46,6 +46,10 @@ class Shop:
     def opens(self, version: str = GOOD, rate: float = 15, **policy: Any) -> None:
         """A release serves customers, under a policy that differs from the least in these."""
         self.service.deploy(version)
+        self.is_watched(rate, **policy)
+
+    def is_watched(self, rate: float = 15, **policy: Any) -> None:
+        """What is deployed serves customers, under a policy as that of `opens`."""
         self.service.apply_policy(policy)
         self._load = self.service.load(rate, self.folder)
         self._load.__enter__()
@@ -142,6 +146,32 @@ class Shop:
         self.runs(version)
         self.sells()
         return ended
+
+    def awaits_approval(self) -> dict[str, Any]:
+        """A Rollback waits for a person."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.service.rollbacks()
+            is_asked = found and found[-1].get("status", {}).get("step") == "AwaitingApproval"
+            return found[-1] if is_asked else None
+
+        return dict(wait_for("a question", DECISION_SECONDS, look))
+
+    def tells(self, reason: str, seconds: float = DECISION_SECONDS) -> str:
+        """An Event with this reason is posted; its message."""
+
+        def look() -> str:
+            found = self.service.kubectl(
+                "get",
+                "events",
+                "--field-selector",
+                f"reason={reason}",
+                "-o",
+                "jsonpath={.items[*].message}",
+            )
+            return found.strip()
+
+        return str(wait_for(f"the Event {reason}", seconds, look))
 
     def is_held(self, reason: str) -> datetime:
         """The rollout is paused for this reason, with both revisions' pods; gives since when."""

@@ -10,7 +10,7 @@ from lab.session import Session
 from lab.tickets import OPERATOR, Operator, wait_for
 from tests.e2e.database import OwnRole
 from tests.e2e.guard import Guard
-from tests.e2e.provider import OwnWay
+from tests.e2e.provider import PROMETHEUS, OwnWay
 from tests.e2e.shop import Shop
 
 
@@ -74,7 +74,7 @@ def test_a_release_is_not_blamed_for_its_database(lab: Session, shop: Shop) -> N
 
 
 def test_nothing_is_lost_while_prometheus_is_away(lab: Session, shop: Shop) -> None:
-    way = OwnWay(lab, shop.namespace)
+    way = OwnWay(lab, shop.namespace, PROMETHEUS)
     prometheus = {"url": way.url}
     shop.opens("v1.2.3", prometheus=prometheus, podMetrics={"everyMilliseconds": 0})
     way.open()

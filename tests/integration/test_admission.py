@@ -340,3 +340,94 @@ def test_everything_the_policies_say_is_understood(cluster: ControlPlane) -> Non
         if (one.get("status") or {}).get("typeChecking")
     }
     assert not {name: found for name, found in warned.items() if found}
+
+
+BAD, GOOD = "registry.example/shop:v2", "registry.example/shop:v1"
+BAD_DIGEST = f"sha256:{'a' * 64}"
+
+
+def deployment(name: str, image: str, replicas: int = 1) -> Object:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "shop", "image": image}]},
+            },
+        },
+    }
+
+
+class TestQuarantine:
+    """Each case in a Deployment of its own, with a policy that has rolled v2 back."""
+
+    DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+
+    @staticmethod
+    def put_up(api: Api, name: str, image: str, response: str) -> str:
+        """Make a Deployment and its policy; the Deployment's path."""
+        api.create(TestQuarantine.DEPLOYMENTS, deployment(name, image))
+        safety = {"onQuarantined": response}
+        api.create(policies(NAMESPACE), policy(name, name, safety=safety))
+        entry = {
+            "rollback": f"{name}-0123456789",
+            "release": "b",
+            "images": [BAD],
+            "imageDigests": [BAD_DIGEST],
+            "untilTime": "2037-01-15T08:00:00Z",
+        }
+        path = f"{policies(NAMESPACE)}/{name}"
+        api.merge(f"{path}/status", {"status": {"quarantine": [entry]}})
+        return f"{TestQuarantine.DEPLOYMENTS}/{name}"
+
+    @staticmethod
+    def image(name: str) -> Object:
+        containers = [{"name": "shop", "image": name}]
+        return {"spec": {"template": {"spec": {"containers": containers}}}}
+
+    @classmethod
+    def refusal_of(cls, api: Api, path: str, image: str) -> str:
+        """Give what is said against an image, as soon as the API server knows of the policy."""
+
+        def look() -> str:
+            api.merge(path, cls.image(GOOD))
+            return refusal(lambda: api.merge(path, cls.image(image)))
+
+        return str(eventually(look, "the policy on quarantine bites"))
+
+    def test_an_image_that_was_rolled_back_does_not_come_back(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        api = as_user("")
+        path = self.put_up(api, "refused", GOOD, "Refuse")
+
+        for image in (BAD, f"registry.example/shop@{BAD_DIGEST}"):
+            said = self.refusal_of(api, path, image)
+            assert "refused-0123456789 went back from this image" in said
+            assert "2037-01-15" in said
+            assert "RollbackPolicy refused" in said
+        api.merge(path, self.image("registry.example/shop:v3"))
+
+    def test_what_runs_already_may_be_scaled_and_left(self, as_user: Callable[[str], Api]) -> None:
+        api = as_user("")
+        path = self.put_up(api, "running", BAD, "Refuse")
+
+        api.merge(path, {"spec": {"replicas": 3, "paused": True}})
+        api.merge(path, self.image(GOOD))
+        assert self.refusal_of(api, path, BAD)
+
+    def test_is_only_told_where_the_policy_says_so(self, as_user: Callable[[str], Api]) -> None:
+        api = as_user("")
+        refused = self.put_up(api, "strict", GOOD, "Refuse")
+        path = self.put_up(api, "told", GOOD, "Tell")
+        assert self.refusal_of(api, refused, BAD)
+
+        assert (
+            api.merge(path, self.image(BAD))["spec"]["template"]["spec"]["containers"][0]["image"]
+            == BAD
+        )

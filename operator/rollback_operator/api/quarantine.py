@@ -1,5 +1,6 @@
 """Releases that were rolled back and must not come back for a while."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
@@ -11,6 +12,13 @@ Images = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
     Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
+
+
+class QuarantineResponse(StrEnum):
+    """What happens to a release with an image that is in quarantine."""
+
+    TELL = "Tell"
+    REFUSE = "Refuse"
 
 
 class QuarantineEntry(Model):

@@ -28,7 +28,7 @@ from rollback_operator.api.notify import (
     CommunicationSpec,
     Notifications,
 )
-from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry, QuarantineResponse
 from rollback_operator.api.shape import (
     Decimal,
     LabelName,
@@ -752,6 +752,9 @@ class SafetySpec(_Model):
     quarantine_seconds: Annotated[int, Field(ge=0, le=7776000)] = 604800
     """How long a release that was rolled back, and its images, must not come back: it is told at
     once if it does. 0: no quarantine."""
+    on_quarantined: QuarantineResponse = QuarantineResponse.TELL
+    """Refuse: the API server does not take an image that is in quarantine back into the Deployment;
+    for that the chart's admission.create must be set. A release without such an image is told."""
     freeze: Annotated[
         list[FreezeWindow], Field(max_length=16, json_schema_extra=_keyed_by("name"))
     ] = []
