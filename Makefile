@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-reaction bench-race bench-standing bench-pages bench-detection clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-reaction bench-race bench-standing bench-pages bench-detection bench-handover clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-race: install ## as bench-reaction, with Prometheus alone, with pod metric
 
 bench-pages: install ## what reading pods' own metrics pages costs, per page and per look
 	@$(BIN)/python -m bench.pages
+
+bench-handover: install ## how long nobody acts when a leader ends, in good order or killed -> bench/results/handover.json
+	@$(BIN)/python -m bench.handover
 
 bench-detection: install ## right and wrong verdicts on 12,000 seeded releases -> bench/results/detection.json (hours; resumes)
 	@$(BIN)/python -m bench.detection run
