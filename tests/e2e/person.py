@@ -41,7 +41,7 @@ class Person:
         """Call kubectl; what it says where it fails."""
         result = self._run(arguments, document)
         assert result.returncode != 0, result.stdout
-        return result.stderr
+        return result.stdout + result.stderr
 
     def _run(
         self, arguments: Sequence[str], document: str | None

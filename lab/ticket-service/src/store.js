@@ -60,7 +60,7 @@ async function take(client, { eventId, tickets }) {
       values: [reservationId, eventId, ticketTypeId, quantity],
     });
   }
-  return { reservationId, eventId, tickets };
+  return { reservationId, status: 'reserved', eventId, tickets };
 }
 
 async function explainRefusal(client, eventId, ticketTypeId) {

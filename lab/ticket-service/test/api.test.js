@@ -37,6 +37,7 @@ describe('the API', () => {
     const reserved = await post('reserve', order);
     assert.equal(reserved.status, 201);
     const { reservationId } = reserved.body;
+    assert.equal(reserved.body.status, 'reserved');
     const bought = await post('purchase', { reservationId });
     assert.equal(bought.status, 201);
     assert.equal(bought.body.amountCents, 7500);
