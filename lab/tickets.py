@@ -282,8 +282,14 @@ class TicketService:
     def rollbacks(self) -> list[dict[str, Any]]:
         """All Rollbacks of the namespace, oldest first."""
         found = read(self.lab, f"{API}/namespaces/{self.namespace}/rollbacks")["items"]
-        return sorted(found, key=lambda one: one["spec"]["trigger"]["decidedTime"])
+        return sorted(found, key=_begin)
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 (as Session)
         """Run kubectl in the namespace."""
         return self.lab.kubectl("-n", self.namespace, *arguments, input=input)
+
+
+def _begin(rollback: Mapping[str, Any]) -> str:
+    """When it was decided; one that a person asks for, when that was."""
+    trigger = rollback["spec"].get("trigger", {})
+    return str(trigger.get("decidedTime") or rollback["metadata"]["creationTimestamp"])

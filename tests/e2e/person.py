@@ -31,6 +31,16 @@ class Person:
                 "create", "rolebinding", role, f"--role={role}", f"--user={self.name}"
             )
 
+    def may_view(self) -> None:
+        """Give what Kubernetes' own role `view` gives."""
+        self._as_administrator(
+            "create",
+            "rolebinding",
+            f"{self.name}-view",
+            "--clusterrole=view",
+            f"--user={self.name}",
+        )
+
     def does(self, *arguments: str, document: str | None = None) -> str:
         """Call kubectl; what it says where it succeeds."""
         result = self._run(arguments, document)
