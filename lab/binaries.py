@@ -81,6 +81,13 @@ RECIPES = {
             flags=("-tags", "remove_all_sd enable_kubernetes_sd netgo"),
         ),
         Recipe("coredns", "CoreDNS, the cluster's DNS", 1, (".",)),
+        Recipe(
+            "alertmanager",
+            "Alertmanager, whom rollbacks are told to",
+            1,
+            ("github.com/prometheus/alertmanager/cmd/alertmanager",),
+            flags=("-tags", "netgo"),
+        ),
     )
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from lab.alertmanager_server import Alertmanager
 from lab.ports import free_ports
 from tests.integration.api import Object, eventually
 from tests.integration.listener import Listener
@@ -28,8 +29,14 @@ pytestmark = [pytest.mark.xdist_group("notifications"), pytest.mark.timeout(240)
 LEASE_SECONDS = 6
 TOKEN = "s3cret-T0KEN"
 SIGNING = "s3cret-signing-key"
-LIVE = ("chat", "bridge", "pager", "alerts", "mail")
+LIVE = ("chat", "bridge", "pager", "alerts", "manager", "mail")
 WANTED = ["Started", "Verified"]
+ALERTMANAGER = """
+route: {{receiver: on-call, group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}
+receivers:
+- name: on-call
+  webhook_configs: [{{url: {}, send_resolved: true}}]
+"""
 
 
 @pytest.fixture
@@ -74,12 +81,21 @@ def options(stand: Stand, service: Service, tmp_path: Path) -> Iterator[Options]
     proxy.stop()
 
 
+@pytest.fixture
+def alertmanager(listener: Listener) -> Iterator[Alertmanager]:
+    """A real one, which tells the listener what it has been told."""
+    listener.answer("/on-call", lambda _: web.Response())
+    with Alertmanager(ALERTMANAGER.format(listener.url("/on-call"))) as found:
+        yield found
+
+
 @dataclass
 class Audience:
     """Whoever is told, and the operators that tell them, one after the other."""
 
     listener: Listener
     mail_server: MailServer
+    alertmanager: Alertmanager
     zygote: Zygote
     options: Options
     log: Path
@@ -92,10 +108,14 @@ class Audience:
 
 @pytest.fixture
 def audience(
-    listener: Listener, mail_server: MailServer, zygote: Zygote, options: Options
+    listener: Listener,
+    mail_server: MailServer,
+    alertmanager: Alertmanager,
+    zygote: Zygote,
+    options: Options,
 ) -> Iterator[Audience]:
     log = options.kubeconfig.with_name("operator.log")
-    found = Audience(listener, mail_server, zygote, options, log)
+    found = Audience(listener, mail_server, alertmanager, zygote, options, log)
     yield found
     for one in found.running:
         one.kill()
@@ -108,7 +128,9 @@ def give_secret(stand: Stand, namespace: str, listener: Listener) -> None:
     stand.api.create(f"/api/v1/namespaces/{namespace}/secrets", body)
 
 
-def channels(listener: Listener, mail_server: MailServer) -> list[dict[str, Any]]:
+def channels(audience: Audience) -> list[dict[str, Any]]:
+    listener, mail_server = audience.listener, audience.mail_server
+
     def ref(key: str) -> dict[str, str]:
         return {"name": "channels", "key": key}
 
@@ -129,6 +151,7 @@ def channels(listener: Listener, mail_server: MailServer) -> list[dict[str, Any]
             "secretRef": ref("token"),
         },
         {"name": "alerts", "type": "Alertmanager", "url": listener.url("/")},
+        {"name": "manager", "type": "Alertmanager", "url": audience.alertmanager.url},
         {
             "name": "mail",
             "type": "SMTP",
@@ -170,7 +193,7 @@ def test_each_transition_is_told_once_over_a_kill_of_the_operator(
     first.wait_until_ready()
     service.adopt(
         verification={"http": [probe], "timeoutSeconds": 120},
-        notify=channels(listener, mail_server),
+        notify=channels(audience),
         communication={"service": "Shop", "contact": "on-call@example.com"},
     )
     service.roll_out("v2", BAD)
@@ -188,6 +211,7 @@ def test_each_transition_is_told_once_over_a_kill_of_the_operator(
     service.wait_for("Notified", "DeliveryFailing")
 
     see_each_once(listener, mail_server, rollback)
+    see_alert_resolved(listener, rollback)
     assert len(service.rollbacks()) == 1
     # What is told are statuses and events; the policy's spec is not among it.
     everything = f"{service.told()}{audience.log.read_text()}"
@@ -221,3 +245,15 @@ def see_each_once(listener: Listener, mail_server: MailServer, rollback: Object)
         f"<{uid}.{one}.mail@example.com>" for one in WANTED
     ]
     assert len({one["References"] for one in mails}) == 1
+
+
+def see_alert_resolved(listener: Listener, rollback: Object) -> None:
+    """See that the real Alertmanager has passed one alert on: firing, and then resolved."""
+
+    def passed_on() -> list[tuple[str, str]]:
+        groups = bodies(listener, "/on-call")
+        return [(one["status"], one["annotations"]["id"]) for g in groups for one in g["alerts"]]
+
+    uid = rollback["metadata"]["uid"]
+    wanted = [("firing", f"{uid}.Started.manager"), ("resolved", f"{uid}.Verified.manager")]
+    eventually(lambda: passed_on() == wanted, f"{wanted} and no more", 30.0)

@@ -67,7 +67,7 @@ def against_history(fault: float, traffic: Traffic, odds: float) -> float:
     """
     return min(
         (
-            max(math.log(odds) / divergence(fault, one.rate), one.seconds * traffic.rate)
+            max(_until(odds, divergence(fault, one.rate)), one.seconds * traffic.rate)
             for one in traffic.ceilings
             if fault > one.rate
         ),
@@ -89,7 +89,15 @@ def against_old_pods(fault: float, traffic: Traffic, odds: float, share: float =
         return math.inf
     odd = share * fault / (share * fault + (1 - share) * base)
     each = (fault + base * (1 - share) / share) * divergence(odd, share)
-    return math.log(odds) / each
+    return _until(odds, each)
+
+
+def _until(odds: float, each: float) -> float:
+    """Give the requests until the odds are reached, of which each adds so many nats.
+
+    Two rates that are all but the same are told apart by none: rounding may leave less than zero.
+    """
+    return math.log(odds) / each if each > 0 else math.inf
 
 
 def reach(requests: float, fault: float, traffic: Traffic, sampling: Sampling) -> Reach:

@@ -118,3 +118,21 @@ def test_a_greater_fault_or_more_traffic_is_never_seen_later(fault, more, rate, 
     busier = Traffic(rate * 2, 0.001, USUAL, 3)
     assert seconds(greater, traffic) <= seconds(fault, traffic) + 1e-9
     assert seconds(fault, busier) <= seconds(fault, traffic) + 1e-9
+
+
+@given(st.sampled_from([0.01, 0.05, 0.2, 0.5, 1.0]), st.floats(0, 1), st.integers(0, 40))
+def test_rates_that_are_all_but_the_same_are_never_told_apart(fault, base, steps) -> None:
+    """Just below the fault the gain of a request is lost in rounding."""
+    for _ in range(steps):
+        base = math.nextafter(min(base, fault), 0.0)
+    traffic = Traffic(100, base, (Ceiling(0.0, base),), 4)
+    for found in (against_old_pods(fault, traffic, 1e4), against_history(fault, traffic, 1e4)):
+        assert found > 0
+
+
+@pytest.mark.parametrize("fault", [0.01, 0.05, 0.2, 0.5])
+def test_a_base_just_below_the_fault(fault) -> None:
+    base = math.nextafter(fault, 0.0)
+    traffic = Traffic(100, base, (Ceiling(0.0, base),), 4)
+    assert against_old_pods(fault, traffic, 1e4) > 1e9
+    assert against_history(fault, traffic, 1e4) > 1e9
