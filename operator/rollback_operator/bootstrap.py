@@ -1,7 +1,9 @@
 """The composition root: settings -> real adapters -> a Reconciler. Wires, and does nothing else."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rollback_operator.adapters.channels.senders import Senders
@@ -25,6 +27,14 @@ from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
+from rollback_operator.ports import (
+    Channels,
+    Metrics,
+    PodMetrics,
+    Probes,
+    Schemas,
+    TrendMetrics,
+)
 from rollback_operator.reconcile import Address, Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.settings import Settings
@@ -39,6 +49,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 (everything else takes `now` as an argument)
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the operator works on: real servers and clocks, or a simulation of them."""
+
+    api: ApiServer
+    metrics: Metrics
+    trends: TrendMetrics
+    pods: PodMetrics
+    schemas: Schemas
+    probes: Probes
+    channels: Channels
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+
 @dataclass
 class Parts:
     """The running operator's parts."""
@@ -48,69 +73,84 @@ class Parts:
     queue: WorkQueue[Key]
     elector: Elector
     reconciler: Reconciler
-    metrics: PrometheusMetrics
-    pods: PodPages
     telemetry: Telemetry
-    secrets: ApiSecrets
-    addresses: Addresses
     verifier: Verifier
     trier: Trier
+    connections: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def close(self) -> None:
         """Close connections and threads."""
         await self.verifier.close()
         await self.trier.close()
-        self.metrics.close()
-        await self.pods.close()
-        await self.api.close()
+        await self.connections.aclose()
 
 
 async def build(settings: Settings) -> Parts:
-    """Make the parts from settings."""
+    """Make the parts from settings, on real servers."""
     telemetry = Telemetry()
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     api = await ApiServer.connect(kubeconfig, telemetry.measure_call)
-    cache = Cache()
     access = Access(
         settings.prometheus_token_file, settings.prometheus_ca_file, settings.prometheus_url
     )
     metrics = PrometheusMetrics(access)
+    pods = PodPages(lambda: utc_now().timestamp())
+    secrets = ApiSecrets(api)
+    addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
+    outside = Outside(
+        api=api,
+        metrics=metrics,
+        trends=PrometheusTrends(metrics),
+        pods=pods,
+        schemas=PostgresSchemas(secrets, addresses.pin),
+        probes=HttpProbes(addresses, secrets),
+        channels=Senders(secrets, addresses),
+        clock=utc_now,
+        monotonic=time.monotonic,
+    )
+    parts = wire(outside, settings, telemetry)
+    parts.connections.push_async_callback(api.close)
+    parts.connections.push_async_callback(pods.close)
+    parts.connections.callback(metrics.close)
+    return parts
+
+
+def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
+    """Put the parts together around what they work on."""
+    api, now = outside.api, outside.clock
 
     def clock() -> float:
-        return utc_now().timestamp()
+        return now().timestamp()
 
-    pods = PodPages(clock)
-    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, utc_now)
+    cache = Cache()
+    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now)
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
-    secrets = ApiSecrets(api)
-    addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
-    schemas = PostgresSchemas(secrets, addresses.pin)
     records = Records(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
-    checker = Checker(nearby, schemas, records, utc_now)
-    trends = PrometheusTrends(metrics)
-    probes = HttpProbes(addresses, secrets)
-    verifier, trier = Verifier(probes, ApiLogs(api), trends, utc_now), Trier(probes, clock)
-    elector = Elector(api, lease, utc_now, time.monotonic)
-    queue: WorkQueue[Key] = WorkQueue(time.monotonic)
-    around = Surroundings(utc_now, elector.is_leading, queue.add)
-    teller = Teller(Senders(secrets, addresses), store, cache, around)
+    checker = Checker(nearby, outside.schemas, records, now)
+    verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
+    trier = Trier(outside.probes, clock)
+    elector = Elector(api, lease, now, outside.monotonic)
+    queue: WorkQueue[Key] = WorkQueue(outside.monotonic)
+    teller = Teller(
+        outside.channels, store, cache, Surroundings(now, elector.is_leading, queue.add)
+    )
     reconciler = Reconciler(
         cache=cache,
         workloads=workloads,
         store=store,
-        observer=Observer(metrics, clock, trends, pods=pods, trier=trier),
+        observer=Observer(outside.metrics, clock, outside.trends, pods=outside.pods, trier=trier),
         executor=Executor(
-            workloads, store, cache.remember, utc_now, checker, verifier, teller.announced
+            workloads, store, cache.remember, now, checker, verifier, teller.announced
         ),
-        holder=Holder(workloads, store, cache.renew, utc_now),
-        desk=Desk(store, cache.remember, utc_now),
-        rememberer=Rememberer(schemas, utc_now),
+        holder=Holder(workloads, store, cache.renew, now),
+        desk=Desk(store, cache.remember, now),
+        rememberer=Rememberer(outside.schemas, now),
         teller=teller,
         address=Address(settings.prometheus_url, settings.allows, settings.may_call),
-        clock=utc_now,
+        clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
     return Parts(
@@ -119,11 +159,7 @@ async def build(settings: Settings) -> Parts:
         queue=queue,
         elector=elector,
         reconciler=reconciler,
-        metrics=metrics,
-        pods=pods,
         telemetry=telemetry,
-        secrets=secrets,
-        addresses=addresses,
         verifier=verifier,
         trier=trier,
     )

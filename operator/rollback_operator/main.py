@@ -5,7 +5,9 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -27,36 +29,60 @@ WATCHES_SECONDS = 5.0
 """How long the watches may take to end by themselves."""
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """An operator's turning points."""
+
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """The watches have delivered what there is: it may begin."""
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """It is to end."""
+
+
 async def run(settings: Settings) -> int:
     """Run until SIGTERM, SIGINT, a lost lease or a dead watch; gives the exit status."""
     configure_logging(settings)
     parts = await build(settings)
-    stop = asyncio.Event()
-    _end_by_signal(stop)
-    ready = asyncio.Event()
+    life = Life()
+    _end_by_signal(life.stop)
     health = telemetry.Health(
         is_alive=lambda: _is_alive(parts),
-        is_ready=ready.is_set,
+        is_ready=life.ready.is_set,
         is_leading=parts.elector.is_leading,
         depth=lambda: len(parts.queue),
     )
     # Tasks that kopf did not start itself must exist before it does: at its end it cancels others.
     runner = await telemetry.serve(parts.telemetry, health, settings.http_host, settings.http_port)
+    status = await live(parts, settings, life, _watch(parts, settings, life))
+    await runner.cleanup()
+    return status
+
+
+async def live(
+    parts: Parts, settings: Settings, life: Life, watch: Coroutine[Any, Any, None]
+) -> int:
+    """Elect, watch, work and tell until the end; gives the exit status.
+
+    Args:
+        parts: as they were wired.
+        settings: of this operator.
+        life: set from outside and by `watch`.
+        watch: fills cache and queue, and ends by itself when the life is to end.
+    """
     tasks = {
         asyncio.create_task(parts.elector.run(), name="elector"),
-        asyncio.create_task(_work(parts, settings, ready), name="queue"),
+        asyncio.create_task(_work(parts, settings, life.ready), name="queue"),
         asyncio.create_task(parts.reconciler.teller.run(), name="teller"),
-        asyncio.create_task(stop.wait(), name="stop"),
+        asyncio.create_task(life.stop.wait(), name="stop"),
         asyncio.create_task(parts.elector.lost.wait(), name="lost"),
     }
-    watches = asyncio.create_task(_watch(parts, settings, ready, stop), name="watches")
+    watches = asyncio.create_task(watch, name="watches")
     done, _ = await asyncio.wait({*tasks, watches}, return_when=asyncio.FIRST_COMPLETED)
     failed = [task for task in done if not task.cancelled() and task.exception()]
     for task in failed:
         _log.error("%s ended: %r", task.get_name(), task.exception())
-    is_orderly = not failed and (stop.is_set() or watches in done)
-    await _end(parts, {*tasks, watches} - done, stop)
-    await runner.cleanup()
+    is_orderly = not failed and (life.stop.is_set() or watches in done)
+    await _end(parts, {*tasks, watches} - done, life.stop)
     return 0 if is_orderly else 1
 
 
@@ -108,11 +134,9 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
     await parts.queue.run(one_pass, settings.workers, parts.elector.is_leading)
 
 
-async def _watch(
-    parts: Parts, settings: Settings, ready: asyncio.Event, stop: asyncio.Event
-) -> None:
+async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     registry = kopf.OperatorRegistry()
-    delivered = _Delivered()
+    delivered = Delivered()
     handlers.register(registry, parts.cache, parts.queue.add, delivered.mark)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
 
@@ -123,8 +147,8 @@ async def _watch(
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
     started = asyncio.Event()
-    settled = asyncio.create_task(_settle(parts, settings, delivered, ready))
-    taken_back = asyncio.create_task(_take_signals_back(started, stop))
+    settled = asyncio.create_task(settle(parts, settings, delivered, life.ready))
+    taken_back = asyncio.create_task(_take_signals_back(started, life.stop))
     try:
         await kopf.operator(
             registry=registry,
@@ -132,7 +156,7 @@ async def _watch(
             standalone=True,
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            stop_flag=stop,
+            stop_flag=life.stop,
             ready_flag=started,
         )
     finally:
@@ -152,19 +176,20 @@ async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> Non
     _end_by_signal(stop)
 
 
-class _Delivered:
+class Delivered:
     """Which objects the watches have delivered, by uid, until the first lists are complete."""
 
     def __init__(self) -> None:
         self.uids: set[str] | None = set()
 
     def mark(self, uid: str) -> None:
+        """Note an object."""
         if self.uids is not None:
             self.uids.add(uid)
 
 
-async def _settle(
-    parts: Parts, settings: Settings, delivered: _Delivered, ready: asyncio.Event
+async def settle(
+    parts: Parts, settings: Settings, delivered: Delivered, ready: asyncio.Event
 ) -> None:
     """Wait for the initial lists: the first decision must not be made on half a view.
 
@@ -177,7 +202,7 @@ async def _settle(
     ready.set()
 
 
-async def _has_all(parts: Parts, settings: Settings, delivered: _Delivered) -> bool:
+async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bool:
     places = [f"/namespaces/{name}" for name in settings.namespaces] or [""]
     for kind in KINDS:
         for place in places:
