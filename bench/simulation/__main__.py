@@ -1,0 +1,122 @@
+"""Whole operators on virtual time.
+
+    python -m bench.simulation --seed N [--lines 400]
+    python -m bench.simulation run [--steps 1000000] [--first 0] [--fresh]
+
+With `--seed` one simulation is run and its trace printed, the same each time. `run` goes through
+seeds until so many steps have been made (what `bench/results/simulation.jsonl` holds is not run
+again) and writes simulation.json and simulation.md beside it. A step is a call that an operator
+makes: to the API server, Prometheus, a pod's page or a channel. Both end with 1 if a rule was
+broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.simulation import campaign
+from bench.simulation.scenario import Scenario, draw
+from bench.simulation.world import quiet, simulate
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+EACH = 100
+HASHES = "PYTHONHASHSEED"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.simulation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seed", type=int, help="run this one and print its trace")
+    parser.add_argument("--lines", type=int, default=400, help="so many of the trace's last lines")
+    commands = parser.add_subparsers(dest="command")
+    run = commands.add_parser("run")
+    run.add_argument("--steps", type=int, default=1_000_000)
+    run.add_argument("--first", type=int, default=0, help="the first seed")
+    run.add_argument("--fresh", action="store_true", help="forget what has been run")
+    run.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args(argv)
+    quiet()
+    if arguments.seed is not None:
+        return _one(arguments.seed, arguments.lines)
+    if arguments.command == "run":
+        return _many(arguments, " ".join(argv))
+    parser.print_help()
+    return 2
+
+
+def _one(seed: int, lines: int) -> int:
+    scenario = draw(seed)
+    print(told(scenario))
+    result = simulate(scenario)
+    print("\n".join(result.trace[-lines:]))
+    print(
+        f"seed {seed}: {result.steps} steps in {result.seconds:.0f} s of virtual time, trace "
+        f"{result.sum:08x}; rollbacks wanted {result.wanted}, done {result.done}, lost "
+        f"{result.lost}, double {result.double}"
+    )
+    for one in result.broken:
+        print(f"BROKEN: {one}")
+    return 1 if result.broken else 0
+
+
+def told(scenario: Scenario) -> str:
+    """Tell what was drawn."""
+    lines = [f"seed {scenario.seed}, fault {scenario.fault}: {scenario.operators} operator(s)"]
+    lines.append(
+        f"  {scenario.replicas} replicas, maxSurge {scenario.surge}, maxUnavailable "
+        f"{scenario.unavailable}, {scenario.rps:.0f} requests a second; policy "
+        f"{json.dumps(dict(scenario.policy))}"
+    )
+    for deed in scenario.deeds:
+        release = deed.release
+        what = f" v{release.version} ({release.truth}, {release.fails:.0%})" if release else ""
+        lines.append(f"  {deed.at:8.3f} {deed.act}{what}")
+    for spell in scenario.spells:
+        whom = spell.who or "all"
+        lines.append(f"  {spell.start:8.3f} to {spell.end:.3f} for {whom}: {spell.effect}")
+    return "\n".join(lines)
+
+
+def _many(arguments: argparse.Namespace, said: str) -> int:
+    journal: Path = arguments.output / "simulation.jsonl"
+    if arguments.fresh:
+        journal.unlink(missing_ok=True)
+    began = datetime.now(UTC)
+    found = []
+    for one in campaign.run(arguments.first, arguments.steps, journal):
+        found.append(one)
+        for rule in one["broken"]:
+            print(f"seed {one['seed']} ({one['fault']}): {rule}", flush=True)
+        if len(found) % EACH == 0:
+            steps = sum(each["steps"] for each in found)
+            print(f"{len(found)} runs, {steps:,} steps", flush=True)
+    made = {
+        "command": f"python -m bench.simulation {said}",
+        "began": began.isoformat(timespec="seconds"),
+        **campaign.summary(found),
+    }
+    (arguments.output / "simulation.json").write_text(json.dumps(made, indent=1) + "\n")
+    text = campaign.markdown(made)
+    (arguments.output / "simulation.md").write_text(text)
+    print(text)
+    return 1 if made["failed"] else 0
+
+
+if __name__ == "__main__":
+    if os.environ.get(HASHES) != "0":
+        # Sets of strings are gone through in the order of their hashes: a seed is to mean one run.
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "bench.simulation", *sys.argv[1:]],
+            {**os.environ, HASHES: "0"},
+        )
+    sys.exit(main(sys.argv[1:]))

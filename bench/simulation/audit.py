@@ -1,0 +1,348 @@
+"""The rules that are never to be broken, held against every write as it happens, and at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bench.simulation.controller import bounds
+from bench.simulation.pods import Pod
+from bench.simulation.releases import Release
+from bench.simulation.scenario import NAMESPACE, OPERATORS
+from bench.simulation.server import Change, Raw, Server
+from rollback_operator.projections import is_held, template_of
+
+EPOCH = 1_800_000_000.0
+"""The world's time at the loop's zero."""
+SLACK = 15.0
+"""Seconds within which an operator need not know yet what a user has done."""
+SETTLED = 20.0
+"""Seconds by which what is said may be behind what is."""
+_UNDONE = ("Verified", "NotRecovered", "Unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A template that an operator has written."""
+
+    at: float
+    source: Release
+    target: Release
+    intent: str
+    """Name of the Rollback that it belongs to; empty: there is none."""
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Tell whether a person has asked for it."""
+        return self.intent.startswith("by-hand")
+
+
+@dataclass
+class Episode:
+    """The time for which somebody's release is what is wanted."""
+
+    since: float
+    release: Release
+    undos: list[Undo] = field(default_factory=list)
+    is_excused: str = ""
+    """Why no rollback of it is wanted."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Tell whether it is to be taken back."""
+        return self.release.is_bad and not self.is_excused
+
+
+@dataclass
+class Audit:
+    """Sees all writes."""
+
+    server: Server
+    now: Callable[[], float]
+    broke: Callable[[str], None]
+    """Told of each rule that is broken."""
+    release_of: Callable[[Raw], Release]
+    pods: Callable[[], dict[str, Pod]]
+    arrived: Sequence[tuple[str, str]] = ()
+    """Messages that have arrived: channel and identifier."""
+    tells_twice: bool = True
+    """Whether the faults may have made a message arrive twice."""
+    episodes: list[Episode] = field(default_factory=list)
+    outcomes: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Of Rollbacks: how and when they ended."""
+    templates: list[tuple[float, str]] = field(default_factory=list)
+    """When the Deployment got which template, by digest."""
+    taken_back: set[str] = field(default_factory=set)
+    """Digests of what was rolled back, or found bad."""
+    strategy: Any = None
+    """As the user has set it."""
+    is_watching: bool = False
+    """The cluster is set up: from now on enough pods are to serve."""
+    changed_by_user: float = 0.0
+    is_policy_off: str = ""
+    policy_off_at: float = 0.0
+    gone: list[str] = field(default_factory=list)
+
+    def see(self, change: Change) -> None:
+        """Hold a write against the rules."""
+        match change.id[0]:
+            case "deployments":
+                self._deployment(change)
+            case "rollbacks":
+                self._rollback(change)
+            case "rollbackpolicies":
+                self._policy(change)
+            case "pods":
+                self._capacity()
+
+    # -- the target --------------------------------------------------------------------------------
+
+    def _deployment(self, change: Change) -> None:
+        before, after = change.before, change.after
+        if after is None:
+            self.gone.append("the Deployment was deleted")
+            self._excuse("the Deployment is gone")
+            return
+        is_operator = change.actor in OPERATORS
+        digest = template_of(after["spec"]["template"]).digest
+        old = before and template_of(before["spec"]["template"]).digest
+        if before is None or old != digest:
+            self.templates.append((self.now(), digest))
+            release = self.release_of(after["spec"]["template"])
+            if is_operator and before is not None:
+                self._undone(self.release_of(before["spec"]["template"]), release)
+            else:
+                self.changed_by_user = self.now()
+                self._begin(release)
+                if after["spec"].get("paused") and not is_held(after):
+                    self._excuse("somebody has paused the Deployment")
+        if not is_operator:
+            self.strategy = after["spec"].get("strategy") if before is None else self.strategy
+            if before is not None and after["spec"].get("paused") != before["spec"].get("paused"):
+                self._excuse("somebody has paused the Deployment")
+        elif before is not None and after["spec"]["replicas"] != before["spec"]["replicas"]:
+            self.broke(f"{change.actor} has changed the replicas")
+
+    def _begin(self, release: Release) -> None:
+        episode = Episode(self.now(), release, is_excused=self.is_policy_off)
+        if release.digest in self.taken_back or any(
+            (one.release.version == release.version and one.undos) for one in self.episodes
+        ):
+            episode.is_excused = "it was taken back before: people are told"
+        self.episodes.append(episode)
+
+    def _excuse(self, why: str) -> None:
+        if self.episodes and not self.episodes[-1].is_excused:
+            self.episodes[-1].is_excused = why
+
+    def _undone(self, source: Release, target: Release) -> None:
+        intent = self._intent(source, target)
+        undo = Undo(self.now(), source, target, intent)
+        episode = self.episodes[-1]
+        if not intent:
+            self.broke("an undo without an intent that is stored and open")
+        elif any(intent == each.intent for one in self.episodes for each in one.undos):
+            self.broke(f"{intent}: undone twice")
+        episode.undos.append(undo)
+        if target.digest in self.taken_back:
+            self.broke(f"gone back to v{target.version}, which was taken back")
+        if undo.is_by_hand:
+            return
+        if sum(not one.is_by_hand for one in episode.undos) > 1:
+            self.broke(f"undone twice: {[one.target.version for one in episode.undos]}")
+        if not source.is_bad:
+            self.broke(f"a healthy release was taken back: v{source.version}")
+        if target.is_bad:
+            self.broke(f"gone back to v{target.version}, which is bad")
+        if self.is_policy_off and not self._has_begun(intent):
+            self.broke(f"undone although {self.is_policy_off}")
+        self.taken_back.add(source.digest)
+
+    def _intent(self, source: Release, target: Release) -> str:
+        for one in self.server.listed("rollbacks"):
+            status = one.get("status") or {}
+            spec = status.get("plan") or one["spec"]
+            if "fromRevision" not in spec:
+                continue
+            steps = {step["name"] for step in status.get("steps") or []}
+            way = spec["fromRevision"]["digest"], (spec.get("toRevision") or {}).get("digest")
+            is_it = way == (source.digest, target.digest) and "Undo" in steps
+            if is_it and "outcome" not in status:
+                return str(one["metadata"]["name"])
+        return ""
+
+    def _has_begun(self, intent: str) -> bool:
+        """Tell whether an intent's act had begun before the policy came to a stand."""
+        raw = self.server.read(("rollbacks", NAMESPACE, intent))
+        steps = ((raw or {}).get("status") or {}).get("steps") or []
+        starts = [datetime.fromisoformat(one["startedTime"]).timestamp() for one in steps]
+        return min(starts, default=math.inf) - EPOCH <= self.policy_off_at + SLACK
+
+    def _capacity(self) -> None:
+        if not self.is_watching:
+            return
+        for raw in self.server.listed("deployments"):
+            before = {**raw, "spec": {**raw["spec"], "strategy": self.strategy}}
+            least = raw["spec"]["replicas"] - bounds(before)[1]
+            serving = sum(pod.serves for pod in self.pods().values())
+            if serving < least:
+                self.broke(f"{serving} pods serve, at least {least} are to")
+
+    # -- what is said ------------------------------------------------------------------------------
+
+    def _policy(self, change: Change) -> None:
+        if change.after is None or change.after["metadata"].get("deletionTimestamp"):
+            self.is_policy_off = "the policy is gone"
+        elif change.after["spec"].get("suspend"):
+            self.is_policy_off = "the policy is suspended"
+        elif change.after["spec"]["mode"] == "Observe":
+            self.is_policy_off = "the policy is in mode Observe"
+        else:
+            self.is_policy_off = ""
+        if change.actor not in OPERATORS:
+            self.policy_off_at = self.now()
+        if change.before is None:
+            self._excuse("the policy began after the release")
+        if self.episodes and change.actor not in OPERATORS:
+            last = self.episodes[-1]
+            if self.is_policy_off:
+                self._excuse(self.is_policy_off)
+            elif last.is_excused.startswith("the policy is ") and not last.undos:
+                last.is_excused = ""
+
+    def _rollback(self, change: Change) -> None:
+        if change.after is None:
+            self.outcomes.pop(change.id[2], None)
+            return
+        name, status = change.id[2], change.after.get("status") or {}
+        outcome = status.get("outcome")
+        known = self.outcomes.get(name)
+        if known is not None and known[0] != outcome:
+            self.broke(f"{name}: {known[0]} became {outcome}")
+        if outcome is None or known is not None:
+            return
+        self.outcomes[name] = outcome, self.now()
+        self._told(change.after, outcome)
+
+    def _told(self, rollback: Raw, outcome: str) -> None:
+        """Hold an outcome against what is."""
+        name = rollback["metadata"]["name"]
+        spec = (rollback.get("status") or {}).get("plan") or rollback["spec"]
+        target = (spec.get("toRevision") or {}).get("digest")
+        undos = [undo for one in self.episodes for undo in one.undos if undo.intent == name]
+        recent = {digest for at, digest in self.templates if at >= self.now() - SETTLED}
+        recent |= {self.templates[-1][1]}
+        if outcome in _UNDONE and target not in recent:
+            self.broke(f"{name} is {outcome}, and its target does not run")
+        if outcome == "Verified" and not self._is_served():
+            self.broke(f"{name} is Verified, and the pods of its target do not all serve")
+        has_moved = self.changed_by_user > max((one.at for one in undos), default=0.0)
+        if outcome not in _UNDONE and undos and not has_moved and not self.gone:
+            self.broke(f"{name} is {outcome}, and the release was taken back")
+
+    def _is_served(self) -> bool:
+        for raw in self.server.listed("deployments"):
+            wanted = self.release_of(raw["spec"]["template"])
+            serving = [pod for pod in self.pods().values() if pod.serves]
+            since = self.now() - SETTLED
+            if self.changed_by_user < since and not any(
+                pod.release.version == wanted.version for pod in serving
+            ):
+                return False
+        return True
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def is_settled(self) -> bool:
+        """Tell whether nothing goes on any more."""
+        is_open = any(
+            "outcome" not in (one.get("status") or {}) or one["metadata"].get("finalizers")
+            for one in self.server.listed("rollbacks")
+        )
+        is_paused = any(is_held(one) for one in self.server.listed("deployments"))
+        untold = any(_is_open(one) for _, one in self._notifications())
+        return not is_open and not is_paused and not untold and not self.lost()
+
+    def lost(self) -> list[Episode]:
+        """Give the bad release that still runs, if it was to be taken back."""
+        last = self.episodes[-1:]
+        return [one for one in last if one.is_wanted and not one.undos]
+
+    def wanted(self) -> int:
+        """Count the rollbacks that were wanted: done, or still to be done."""
+        return self.done() + len(self.lost())
+
+    def done(self) -> int:
+        """Count the releases that were taken back."""
+        return sum(bool(one.undos) for one in self.episodes)
+
+    def double(self) -> int:
+        """Count the undos that were too many."""
+        undos = [undo for one in self.episodes for undo in one.undos]
+        again = len(undos) - len({undo.intent for undo in undos})
+        own = [sum(not undo.is_by_hand for undo in one.undos) for one in self.episodes]
+        return max(again, sum(max(0, count - 1) for count in own))
+
+    def finish(self) -> None:
+        """Hold the end against the rules."""
+        for one in self.lost():
+            self.broke(f"lost: v{one.release.version} still runs ({one.release.truth})")
+        for raw in self.server.listed("rollbacks"):
+            name, status = raw["metadata"]["name"], raw.get("status") or {}
+            if "outcome" not in status:
+                self.broke(f"{name} has not ended: {status.get('step')}")
+            elif raw["metadata"].get("finalizers"):
+                self.broke(f"{name} has ended and still has its finalizer")
+        for raw in self.server.listed("deployments"):
+            if is_held(raw):
+                self.broke("the Deployment is still paused by the operator")
+            if raw["spec"].get("strategy") != self.strategy:
+                self.broke(f"the strategy is not as it was: {raw['spec'].get('strategy')}")
+        for raw in self.server.listed("rollbackpolicies"):
+            self._at_rest(raw)
+        self._messages()
+
+    def _messages(self) -> None:
+        for whose, one in self._notifications():
+            count = self.arrived.count((one["channel"], one["id"]))
+            if _is_open(one):
+                self.broke(f"{whose}: {one['channel']} was not told {one['transition']}")
+            elif "deliveredTime" in one and not count:
+                self.broke(f"{whose}: {one['channel']} was told {one['transition']}, and was not")
+            elif count > 1 and not self.tells_twice:
+                self.broke(f"{whose}: {one['channel']} was told {one['transition']} {count} times")
+
+    def _notifications(self) -> Iterator[tuple[str, Raw]]:
+        for plural in ("rollbacks", "rollbackpolicies"):
+            for raw in self.server.listed(plural):
+                for one in (raw.get("status") or {}).get("notifications") or []:
+                    yield raw["metadata"]["name"], one
+
+    def _at_rest(self, policy: Raw) -> None:
+        status = policy.get("status") or {}
+        held = status.get("hold") or {}
+        if held and "releasedTime" not in held:
+            self.broke("a hold is still on record")
+        if policy["metadata"].get("finalizers"):
+            self.broke("the policy still has a finalizer")
+        running = next(self.server.listed("deployments"), None)
+        if running is None or policy["spec"].get("suspend") or running["spec"].get("paused"):
+            return
+        digest = template_of(running["spec"]["template"]).digest
+        said = (status.get("revision") or {}).get("digest")
+        if said != digest:
+            self.broke(f"the policy's status tells of {said}, what runs is {digest}")
+        release = self.release_of(running["spec"]["template"])
+        if status.get("verdict") == "Bad" and not release.is_bad:
+            self.broke(f"the verdict is Bad, and v{release.version} is healthy")
+        last = status.get("lastRollback") or {}
+        known = self.outcomes.get(last.get("name", ""))
+        if known is not None and last.get("outcome") != known[0]:
+            self.broke(f"lastRollback tells {last.get('outcome')}, it is {known[0]}")
+
+
+def _is_open(notification: Raw) -> bool:
+    return "deliveredTime" not in notification and "gaveUpTime" not in notification

@@ -1,0 +1,125 @@
+"""What people do to the cluster while the operators are at work."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.simulation.loop import VirtualLoop
+from bench.simulation.network import Trace
+from bench.simulation.releases import Release
+from bench.simulation.scenario import APP, NAMESPACE, Act, Deed
+from bench.simulation.server import Id, Raw, Server
+from rollback_operator.api.v1alpha1 import API_VERSION
+from rollback_operator.projections import template_of
+
+USER = "user"
+DEPLOYMENT: Id = "deployments", NAMESPACE, APP
+POLICY: Id = "rollbackpolicies", NAMESPACE, APP
+HELD_SECONDS = 5.0
+"""Between two tries to make a policy anew whose finalizer is still on."""
+
+
+@dataclass
+class People:
+    """Whoever releases, reverts, suspends, deletes."""
+
+    loop: VirtualLoop
+    server: Server
+    dice: random.Random
+    trace: Trace
+    releases: dict[str, Release]
+    """All that were ever rolled out, by the digest of their template."""
+    spec: Mapping[str, Any]
+    """Of the policy."""
+    healthy: int = 0
+    """Healthy releases that they have rolled out."""
+    _asked: int = 0
+
+    def policy(self, created: str) -> Raw:
+        """Write a policy."""
+        metadata = {"name": APP, "namespace": NAMESPACE, "creationTimestamp": created}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "RollbackPolicy",
+            "metadata": metadata,
+            "spec": dict(self.spec),
+        }
+
+    def do(self, deed: Deed) -> None:
+        """Do what was drawn."""
+        self.trace.note(f"user: {deed.act} {deed.release or ''}")
+        known = list(self.releases.values())
+        match deed.act:
+            case Act.RELEASE if deed.release is not None:
+                self._roll_out(deed.release)
+            case Act.REVERT:
+                self._roll_out(known[0])
+            case Act.RELEASE_AGAIN:
+                self._roll_out(known[-1])
+            case Act.RESTART:
+                self._restart()
+            case Act.ASK:
+                self._ask()
+            case Act.SUSPEND | Act.RESUME:
+                self._set(POLICY, "suspend", deed.act is Act.SUSPEND)
+            case Act.PAUSE | Act.LIFT:
+                self._set(DEPLOYMENT, "paused", deed.act is Act.PAUSE)
+            case _:
+                self._delete(deed.act)
+
+    def _delete(self, act: Act) -> None:
+        match act:
+            case Act.DELETE_POLICY:
+                self.server.delete(USER, POLICY)
+            case Act.DELETE_TARGET:
+                self.server.delete(USER, DEPLOYMENT)
+            case Act.DELETE_ROLLBACK:
+                for one in list(self.server.listed("rollbacks"))[-1:]:
+                    self.server.delete(USER, ("rollbacks", NAMESPACE, one["metadata"]["name"]))
+            case Act.REMAKE_POLICY:
+                self.server.delete(USER, POLICY)
+                self.loop.after(self.dice.uniform(0.5, HELD_SECONDS), self._remake)
+
+    def _ask(self) -> None:
+        self._asked += 1
+        to = self.dice.choice(("Previous", "LastKnownGood"))
+        metadata = {"name": f"by-hand-{self._asked}", "namespace": NAMESPACE}
+        spec = {"policyRef": {"name": APP}, "remedy": {"type": "Undo", "to": to}}
+        raw = {"apiVersion": API_VERSION, "kind": "Rollback", "metadata": metadata}
+        self.server.make(USER, "rollbacks", {**raw, "spec": {**spec, "reason": "it was drawn"}})
+
+    def _remake(self) -> None:
+        if self.server.read(POLICY) is not None:
+            self.loop.after(HELD_SECONDS, self._remake)
+        else:
+            self.server.make(USER, POLICY[0], self.policy(self.server.now()))
+
+    def _roll_out(self, release: Release) -> None:
+        self.releases.setdefault(release.digest, release)
+        raw = self.server.read(DEPLOYMENT)
+        if raw is not None and template_of(raw["spec"]["template"]).digest != release.digest:
+            self.healthy += not release.is_bad
+            raw["spec"]["template"] = release.template
+            self.server.write(USER, DEPLOYMENT, raw)
+
+    def _restart(self) -> None:
+        raw = self.server.read(DEPLOYMENT)
+        if raw is not None:
+            running = self.releases[template_of(raw["spec"]["template"]).digest]
+            self._roll_out(replace(running, restart=running.restart + 1))
+
+    def _set(self, id_: Id, name: str, value: bool) -> None:
+        raw = self.server.read(id_)
+        if raw is None or bool(raw["spec"].get(name)) == value:
+            return
+        raw["spec"][name] = value
+        if name == "paused" and value:
+            owned: Raw = {"f:spec": {"f:paused": {}}}
+            raw["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": owned}]
+        elif name == "paused":
+            del raw["spec"]["paused"]
+            raw["metadata"]["managedFields"] = []
+        self.server.write(USER, id_, raw)

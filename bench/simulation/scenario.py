@@ -1,0 +1,236 @@
+"""What happens in one simulation: drawn whole from a seed, before anything runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bench.simulation.pods import Pace
+from bench.simulation.releases import Release, Truth
+from bench.simulation.weather import Effect, Spell
+
+APP = "ticket-service"
+NAMESPACE = "production"
+OPERATORS = ("operator-a", "operator-b")
+RELEASED = (30.0, 60.0)
+"""When the first release of a simulation goes out, seconds."""
+
+
+class Act(StrEnum):
+    """What somebody other than the operator does."""
+
+    RELEASE = "release"
+    REVERT = "revert"
+    """Goes back to the first release by hand."""
+    RELEASE_AGAIN = "release-again"
+    """Rolls the newest release out once more, whatever has become of it."""
+    RESTART = "restart"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    DELETE_POLICY = "delete-policy"
+    PAUSE = "pause"
+    DELETE_TARGET = "delete-target"
+    ASK = "ask"
+    """Asks for a rollback by hand."""
+    LIFT = "lift"
+    """Lifts a pause, whoever's it is."""
+    DELETE_ROLLBACK = "delete-rollback"
+    REMAKE_POLICY = "remake-policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """An act at a time."""
+
+    at: float
+    act: Act
+    release: Release | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """All that is drawn."""
+
+    seed: int
+    fault: str
+    """Which kind of fault: a key of FAULTS."""
+    replicas: int
+    rps: float
+    surge: str
+    unavailable: str
+    pace: Pace
+    operators: int
+    renames: bool
+    is_known: bool
+    """The policy has watched the first release for long; else it begins with the simulation."""
+    policy: Mapping[str, Any]
+    deeds: tuple[Deed, ...]
+    spells: tuple[Spell, ...]
+
+    @property
+    def first(self) -> Release:
+        """Give the release that runs from the start."""
+        return Release(APP, 1)
+
+
+LATER = (
+    *(Act.RELEASE,) * 4,
+    *(Act.REVERT, Act.RELEASE_AGAIN, Act.RESTART, Act.ASK) * 2,
+    *(Act.SUSPEND, Act.PAUSE, Act.LIFT),
+    *(Act.DELETE_POLICY, Act.DELETE_TARGET, Act.DELETE_ROLLBACK, Act.REMAKE_POLICY),
+)
+"""What may follow a first release."""
+Maker = Callable[[random.Random, "Span"], list[Spell]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When faults may strike, and whom."""
+
+    start: float
+    end: float
+    operators: int
+
+    def one(self, dice: random.Random) -> str:
+        """Choose an operator."""
+        return OPERATORS[dice.randrange(self.operators)]
+
+
+def _whole(*effects: Effect) -> Maker:
+    """Let one of several effects last."""
+
+    def made(dice: random.Random, span: Span) -> list[Spell]:
+        effect = dice.choice(effects)
+        who = "" if dice.random() < 0.7 else span.one(dice)
+        return [Spell(effect, span.start, span.end, who)]
+
+    return made
+
+
+def _pieces(effect: Effect, longest: float) -> Maker:
+    """Let an effect come and go for one operator at a time."""
+
+    def made(dice: random.Random, span: Span) -> list[Spell]:
+        found, now = [], span.start
+        while now < span.end:
+            end = now + dice.uniform(0.5, longest)
+            found.append(Spell(effect, now, end, span.one(dice)))
+            now = end + dice.uniform(0.5, 30.0)
+        return found
+
+    return made
+
+
+FAULTS: Mapping[str, Maker] = {
+    "none": lambda dice, span: [],
+    "refused": _whole(Effect.REFUSED),
+    "outage": _pieces(Effect.OUTAGE, 60.0),
+    "lost": _whole(Effect.LOST),
+    "unanswered": _whole(Effect.UNANSWERED),
+    "late": _whole(Effect.LATE),
+    "slow": _whole(Effect.SLOW),
+    "watches": lambda dice, span: _pieces(
+        dice.choice((Effect.WATCH_GONE, Effect.WATCH_SILENT)), 40.0
+    )(dice, span),
+    "events": _whole(Effect.WATCH_LATE),
+    "killed": _whole(Effect.KILLED),
+    "stopped": _pieces(Effect.STOPPED, 60.0),
+    "restarted": _pieces(Effect.RESTARTED, 1.0),
+    "clock": _pieces(Effect.CLOCK, 1.0),
+    "prometheus": lambda dice, span: _pieces(
+        dice.choice(
+            (
+                Effect.METRICS_DOWN,
+                Effect.METRICS_SLOW,
+                Effect.METRICS_STALE,
+                Effect.METRICS_EMPTY,
+            )
+        ),
+        90.0,
+    )(dice, span),
+    "pages": _pieces(Effect.PAGES_DOWN, 60.0),
+    "channels": _whole(Effect.CHANNELS_DEAD, Effect.CHANNELS_HUNG),
+    "cluster": _whole(Effect.CLUSTER_SLOW),
+    "mixed": lambda dice, span: [
+        spell
+        for name in dice.sample([one for one in FAULTS if one not in ("none", "mixed")], 3)
+        for spell in FAULTS[name](dice, span)
+    ],
+}
+KINDS = tuple(FAULTS)
+
+
+def draw(seed: int) -> Scenario:
+    """Draw a scenario. Seeds that follow each other go through all kinds of faults."""
+    dice = random.Random(f"scenario {seed}")
+    fault = KINDS[seed % len(KINDS)]
+    operators = 2 if dice.random() < 0.5 or fault in ("stopped", "restarted") else 1
+    released = dice.uniform(*RELEASED)
+    deeds = _deeds(dice, released)
+    start = max(0.0, released + dice.uniform(-25.0, 25.0))
+    span = Span(start, start + dice.uniform(20.0, 200.0), operators)
+    surge, unavailable = dice.choice((("25%", "25%"), ("1", "0"), ("50%", "25%"), ("0", "1")))
+    return Scenario(
+        seed=seed,
+        fault=fault,
+        replicas=dice.choice((2, 3, 4, 6)),
+        rps=dice.choice((20.0, 40.0, 80.0)),
+        surge=surge,
+        unavailable=unavailable,
+        pace=dice.choice((Pace(), Pace(ready=(4.0, 15.0)))),
+        operators=operators,
+        renames=dice.random() < 0.5,
+        is_known=dice.random() < 0.8,
+        policy=_policy(dice),
+        deeds=deeds,
+        spells=tuple(FAULTS[fault](dice, span)),
+    )
+
+
+def _deeds(dice: random.Random, released: float) -> tuple[Deed, ...]:
+    first = _release(dice, 2)
+    deeds = [Deed(released, Act.RELEASE, first)]
+    now, version = released, 3
+    for _ in range(dice.choice((0, 0, 0, 1, 1, 2))):
+        now += dice.choice((dice.uniform(0.5, 15.0), dice.uniform(10.0, 150.0)))
+        act = dice.choice(LATER)
+        release = _release(dice, version) if act is Act.RELEASE else None
+        deeds.append(Deed(now, act, release))
+        version += 1
+        if act is Act.SUSPEND and dice.random() < 0.5:
+            now += dice.uniform(5.0, 60.0)
+            deeds.append(Deed(now, Act.RESUME))
+    return tuple(deeds)
+
+
+def _release(dice: random.Random, version: int) -> Release:
+    draw_ = dice.random()
+    if draw_ < 0.35:
+        return Release(APP, version)
+    if draw_ < 0.75:
+        return Release(APP, version, Truth.FAILING, dice.choice((0.3, 0.6, 1.0)))
+    return Release(APP, version, dice.choice((Truth.CRASHING, Truth.UNREADY)))
+
+
+def _policy(dice: random.Random) -> dict[str, Any]:
+    return {
+        "targetRef": {"kind": "Deployment", "name": APP},
+        "mode": "Enforce" if dice.random() < 0.95 else "Observe",
+        "podMetrics": {"everyMilliseconds": dice.choice((0, 0, 500, 2000))},
+        "stage": {"maxSeconds": dice.choice((0, 0, 60))},
+        "safety": {
+            "pauseOnSuspicion": dice.random() < 0.8,
+            "maxPauseSeconds": dice.choice((60, 300)),
+            "stuckAfterSeconds": 60,
+            "express": dice.choice((["P1"], [], ["P1", "P2"])),
+            "maxRollbacksPerDay": 20,
+        },
+        "verification": {"timeoutSeconds": 120},
+        "notify": [
+            {"name": name, "type": "Webhook", "url": f"http://{name}.production.svc/hook"}
+            for name in ("first", "second")[: dice.choice((1, 2))]
+        ],
+    }

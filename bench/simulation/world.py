@@ -1,0 +1,313 @@
+"""One simulation: puts the cluster, its users and the operators together, and lets time go by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bench.simulation.audit import EPOCH, Audit
+from bench.simulation.controller import REVISION, Controller
+from bench.simulation.loop import NOBODY, VirtualLoop
+from bench.simulation.network import Air, Trace
+from bench.simulation.operators import Ground, Operator
+from bench.simulation.people import USER, People
+from bench.simulation.pods import Kubelet, Pod
+from bench.simulation.prometheus import Database
+from bench.simulation.releases import Release
+from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Scenario
+from bench.simulation.server import Raw, Server
+from bench.simulation.traffic import Traffic
+from bench.simulation.weather import Effect, Spell, Weather
+from rollback_operator.projections import template_of
+
+AGE = 7200.0
+"""For how long the first release has been running, seconds."""
+LOOK = 5.0
+CALM = 90.0
+"""For how long things are watched after the last event, at least."""
+PATIENCE = 480.0
+"""... and at most: by then all is to be over, and a bad release taken back."""
+JUMP = 600.0
+TOLD_ONCE = ("none", "pages", "cluster", "prometheus", "events")
+"""Under these faults nobody is told anything twice."""
+_BARE_NOISE = ("asyncio", "rollback_operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What has come of a simulation."""
+
+    seed: int
+    fault: str
+    steps: int
+    seconds: float
+    """Of virtual time."""
+    wanted: int
+    done: int
+    double: int
+    lost: int
+    told: int
+    healthy: int
+    """Healthy releases that went out."""
+    broken: tuple[str, ...]
+    """The rules that were broken."""
+    sum: int
+    """Of the trace: the same for the same seed."""
+    trace: tuple[str, ...] = ()
+
+
+class World:
+    """Everything there is."""
+
+    def __init__(self, scenario: Scenario, loop: VirtualLoop) -> None:
+        self.scenario, self.loop = scenario, loop
+        dice = {
+            name: random.Random(f"{name} {scenario.seed}")
+            for name in ("weather", "nodes", "traffic", "scrapes", "operators", "people")
+        }
+        self.dice = dice
+        self.trace = Trace(loop.time)
+        self.broken: list[str] = []
+        self.releases: dict[str, Release] = {}
+        self.weather = Weather(loop.time, dice["weather"], scenario.spells)
+        self.server = Server(self.stamp)
+        self.kubelet = Kubelet(
+            loop,
+            self.server,
+            dice["nodes"],
+            self._pod_changed,
+            scenario.pace,
+            self.weather.slowness,
+        )
+        self.controller = Controller(
+            loop, self.server, dice["nodes"], self.kubelet, self.release_of, self.weather.stall
+        )
+        self.database = Database(loop, dice["scrapes"], scenario.rps, EPOCH)
+        self.traffic = Traffic(
+            loop, dice["traffic"], scenario.rps, lambda: list(self.kubelet.pods.values())
+        )
+        self.told: list[tuple[str, str]] = []
+        self.audit = Audit(
+            self.server,
+            loop.time,
+            self.broke,
+            self.release_of,
+            lambda: self.kubelet.pods,
+            self.told,
+            tells_twice=scenario.fault not in TOLD_ONCE,
+        )
+        ground = Ground(
+            Air(loop, self.weather, self.trace),
+            self.server,
+            self.database,
+            lambda: self.kubelet.pods,
+            self.told,
+            dice["operators"],
+            EPOCH,
+        )
+        self.operators = [
+            Operator(ground, name, renames=scenario.renames)
+            for name in OPERATORS[: scenario.operators]
+        ]
+        self.people = People(
+            loop, self.server, dice["people"], self.trace, self.releases, scenario.policy
+        )
+
+    def stamp(self, ago: float = 0.0) -> str:
+        """Give the cluster's time as the API server writes it."""
+        moment = datetime.fromtimestamp(EPOCH + self.loop.time() - ago, UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def release_of(self, template: Raw) -> Release:
+        """Give the truth about a pod template."""
+        return self.releases[template_of(template).digest]
+
+    def broke(self, rule: str) -> None:
+        """Note that a rule was broken."""
+        if rule not in self.broken:
+            self.broken.append(rule)
+        self.trace.note(f"BROKEN: {rule}")
+
+    async def run(self) -> Result:
+        """Let everything happen."""
+        self._set_up()
+        scenario = self.scenario
+        for one in self.operators:
+            self.loop.after(self.dice["operators"].uniform(0.0, 5.0), one.start)
+        for deed in scenario.deeds:
+            self.loop.after(deed.at, self.people.do, deed)
+        for spell in scenario.spells:
+            self._schedule(spell)
+        last = max(self.weather.last(), *(one.at for one in scenario.deeds))
+        while self.loop.time() < last + PATIENCE:
+            await asyncio.sleep(LOOK)
+            if self.loop.time() > last + CALM and self.audit.is_settled():
+                break
+        await asyncio.sleep(LOOK)  # what is stored is told of
+        self.audit.finish()
+        audit = self.audit
+        return Result(
+            seed=scenario.seed,
+            fault=scenario.fault,
+            steps=self.trace.steps,
+            seconds=self.loop.time(),
+            wanted=audit.wanted(),
+            done=audit.done(),
+            double=audit.double(),
+            lost=len(audit.lost()),
+            told=len(self.told),
+            healthy=self.people.healthy,
+            broken=tuple(self.broken),
+            sum=self.trace.sum,
+            trace=tuple(self.trace.lines),
+        )
+
+    # -- how it begins -----------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        scenario, server = self.scenario, self.server
+        server.auditors += [self.audit.see, self.controller.audit]
+        self.server.make(USER, "nodes", _node(self.stamp(AGE)))
+        first = scenario.first
+        self.releases[first.digest] = first
+        self._first_pods(server.make(USER, "deployments", self._deployment(first)))
+        policy = self.people.policy(self.stamp(AGE))
+        if scenario.is_known:
+            policy["status"] = self._known(first)
+        server.make(USER, "rollbackpolicies", policy)
+        self.traffic.start()
+        self.audit.is_watching = True
+
+    def _deployment(self, first: Release) -> Raw:
+        rolling = {"maxSurge": _bound(self.scenario.surge)}
+        rolling["maxUnavailable"] = _bound(self.scenario.unavailable)
+        replicas = self.scenario.replicas
+        return {
+            "metadata": {
+                "name": APP,
+                "namespace": NAMESPACE,
+                "creationTimestamp": self.stamp(AGE),
+                "annotations": {REVISION: "1"},
+            },
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": APP}},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+                "template": first.template,
+            },
+            "status": {
+                "observedGeneration": 1,
+                "replicas": replicas,
+                "updatedReplicas": replicas,
+                "availableReplicas": replicas,
+                "conditions": [
+                    {
+                        "type": "Progressing",
+                        "status": "True",
+                        "reason": "NewReplicaSetAvailable",
+                        "lastUpdateTime": self.stamp(AGE),
+                    }
+                ],
+            },
+        }
+
+    def _first_pods(self, deployment: Raw) -> None:
+        replica_set = self.controller.first_set(deployment, self.stamp(AGE))
+        for _ in range(self.scenario.replicas):
+            pod = self.controller.new_pod(replica_set)
+            pod.created = pod.started = pod.ready_since = self.stamp(AGE)
+            pod.started_at, pod.is_ready = -AGE, True
+            for route in pod.requests:
+                pod.requests[route], pod.errors[route] = 50_000, 50
+            self.kubelet.adopt(pod)
+            self.database.follow(pod, AGE)
+
+    def _known(self, first: Release) -> Raw:
+        template = template_of(first.template)
+        replica_set = next(self.server.listed("replicasets"))
+        revision: Raw = {
+            "number": 1,
+            "templateHash": replica_set["metadata"]["labels"]["pod-template-hash"],
+            "digest": template.digest,
+            "release": template.release,
+            "images": list(template.images),
+            "since": self.stamp(AGE),
+        }
+        good = {**revision, "health": "Good", "reason": "600 s with nothing against it"}
+        return {"revision": revision, "revisions": [good]}
+
+    def _pod_changed(self, pod: Pod) -> None:
+        self.controller.pod_changed(pod)
+        self.database.pod_changed(pod)
+
+    # -- what befalls operators --------------------------------------------------------------------
+
+    def _schedule(self, spell: Spell) -> None:
+        after = self.loop.after
+        for one in self.operators:
+            if spell.who not in ("", one.name):
+                continue
+            match spell.effect:
+                case Effect.STOPPED:
+                    after(spell.start, self._stop, one, spell.end - spell.start)
+                case Effect.RESTARTED:
+                    after(spell.start, self._ask_to_end, one)
+                case Effect.CLOCK:
+                    after(spell.start, self._move_clock, one)
+                case Effect.WATCH_GONE:
+                    after(spell.end, one.gone)
+
+    def _stop(self, operator: Operator, seconds: float) -> None:
+        process = operator.process
+        if process is not None and not process.is_dead:
+            self.trace.note(f"{process.name} is stopped for {seconds:.1f} s")
+            process.stop()
+            self.loop.after(seconds, process.go_on)
+
+    def _ask_to_end(self, operator: Operator) -> None:
+        if operator.life is not None:
+            self.trace.note(f"{operator.name} is asked to end")
+            operator.life.stop.set()
+
+    def _move_clock(self, operator: Operator) -> None:
+        operator.offset = self.dice["operators"].choice(
+            (0.0, self.dice["operators"].uniform(-JUMP, JUMP), 1.0, -30.0)
+        )
+        self.trace.note(f"the clock of {operator.name} is {operator.offset:.1f} s ahead")
+
+
+def _bound(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _node(created: str) -> Raw:
+    allocatable = {"cpu": "64", "memory": "256Gi", "pods": "250"}
+    conditions = [{"type": "Ready", "status": "True"}]
+    return {
+        "metadata": {"name": "node-1", "creationTimestamp": created},
+        "status": {"conditions": conditions, "allocatable": allocatable},
+    }
+
+
+def simulate(scenario: Scenario) -> Result:
+    """Run one simulation to its end."""
+    random.seed(scenario.seed)  # the work queue's jitter
+    loop = VirtualLoop()
+    loop.set_exception_handler(lambda loop, context: None)
+    try:
+        world = World(scenario, loop)
+        task = loop.create_task(world.run(), context=NOBODY.copy())
+        return loop.run_until_complete(task)
+    finally:
+        loop.is_over = True
+        loop.close()
+
+
+def quiet(names: Sequence[str] = _BARE_NOISE) -> None:
+    """Keep the operators' logs out of the way."""
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,247 @@
+"""Whole operators on virtual time (bench/simulation): a seed of each kind of fault, and its rules.
+
+The campaign is `make simulate`; what fails here is replayed by `python -m bench.simulation --seed`.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.simulation import campaign
+from bench.simulation.audit import Audit
+from bench.simulation.loop import NOBODY, Process, VirtualLoop, own
+from bench.simulation.patching import PatchError, apply
+from bench.simulation.releases import Release, Truth
+from bench.simulation.scenario import APP, KINDS, NAMESPACE, OPERATORS, draw
+from bench.simulation.server import Raw, Request, Server
+from bench.simulation.world import quiet, simulate
+from rollback_operator.projections import template_of
+
+ROOT = Path(__file__).resolve().parents[2]
+BY_KIND = dict(zip(KINDS, range(len(KINDS)), strict=True))
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def _no_logs() -> None:
+    quiet()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rule_is_broken_under(kind: str) -> None:
+    result = simulate(draw(BY_KIND[kind]))
+    assert result.fault == kind
+    assert result.steps > 100
+    assert list(result.broken) == [], f"python -m bench.simulation --seed {result.seed}"
+    assert (result.lost, result.double) == (0, 0)
+
+
+def test_a_seed_means_one_run_in_any_process() -> None:
+    seed = BY_KIND["killed"]
+    path = os.pathsep.join(str(ROOT / one) for one in ("operator", "."))
+    printed = subprocess.run(
+        [sys.executable, "-m", "bench.simulation", "--seed", str(seed), "--lines", "1"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path + os.pathsep + os.environ.get("PYTHONPATH", "")},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.search(r"trace ([0-9a-f]{8})", printed)
+    assert found is not None
+    assert found[1] == f"{simulate(draw(seed)).sum:08x}"
+
+
+def test_a_journal_is_gone_on_with_and_added_up(tmp_path: Path) -> None:
+    journal = tmp_path / "simulation.jsonl"
+    first = list(campaign.run(0, 1, journal))
+    journal.write_text(journal.read_text() + '{"seed": 1, "cut o')
+    again = list(campaign.run(0, 1, journal))
+    assert again == first
+    found = campaign.summary(again)
+    assert found["total"]["runs"] == 1
+    assert found["faults"]["none"]["steps"] == first[0]["steps"]
+    assert "| none | 1 |" in campaign.markdown(found)
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+
+def _run(loop: VirtualLoop, until: float) -> None:
+    loop.run_until_complete(loop.create_task(asyncio.sleep(until), context=NOBODY.copy()))
+
+
+async def _count(loop: VirtualLoop, ticks: list[float]) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        ticks.append(round(loop.time(), 3))
+
+
+def test_a_stopped_process_finds_its_timers_overdue_and_a_killed_one_nothing() -> None:
+    loop, ticks = VirtualLoop(), list[float]()
+    process = Process("a")
+    task = loop.create_task(_count(loop, ticks), context=own(process))
+    loop.after(2.5, process.stop)
+    loop.after(7.25, process.go_on)
+    loop.after(9.5, process.kill)
+    _run(loop, 20.0)
+    assert ticks == [1.0, 2.0, 7.25, 8.25, 9.25]
+    assert not task.done()
+    loop.is_over = True
+    loop.close()
+
+
+def test_what_was_cancelled_while_it_was_stopped_does_not_run() -> None:
+    loop, ran = VirtualLoop(), list[str]()
+    process = Process("a")
+
+    async def main() -> None:
+        handle = loop.call_later(1.0, ran.append, "timer")
+        loop.call_later(4.0, handle.cancel)
+        await asyncio.sleep(10.0)
+
+    kept = loop.create_task(main(), context=own(process))
+    loop.after(0.5, process.stop)
+    loop.after(2.0, process.go_on)
+    _run(loop, 3.0)
+    assert ran == ["timer"]
+    assert not kept.done()
+    loop.is_over = True
+    loop.close()
+
+
+# -- the API server --------------------------------------------------------------------------------
+
+
+def test_a_patch_whose_test_fails_changes_nothing() -> None:
+    server = Server(lambda: "2027-01-15T08:00:00Z")
+    server.make("user", "rollbacks", {"metadata": {"namespace": "n", "name": "a"}, "spec": {}})
+    path = "/apis/rollback.tickettoken.io/v1alpha1/namespaces/n/rollbacks/a/status"
+    version = server.read(("rollbacks", "n", "a"))["metadata"]["resourceVersion"]
+    test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+    add = {"op": "add", "path": "/status", "value": {"step": "Undo"}}
+    assert server.handle("a", Request("PATCH", path, {}, [test, add])).status == 200
+    assert server.handle("b", Request("PATCH", path, {}, [test, add])).status == 422
+    found = server.read(("rollbacks", "n", "a"))
+    assert found["status"] == {"step": "Undo"}
+    assert found["metadata"]["generation"] == 1
+
+
+def test_a_finalizer_holds_a_deletion_up() -> None:
+    server, told = Server(lambda: "2027-01-15T08:00:00Z"), list[str]()
+    server.watchers.append(lambda event: told.append(event.type))
+    metadata = {"namespace": "n", "name": "a", "finalizers": ["x"]}
+    server.make("user", "rollbacks", {"metadata": metadata, "spec": {}})
+    server.delete("user", ("rollbacks", "n", "a"))
+    path = "/apis/rollback.tickettoken.io/v1alpha1/namespaces/n/rollbacks/a"
+    off = {"op": "add", "path": "/metadata/finalizers", "value": []}
+    assert server.handle("a", Request("PATCH", path, {}, [off])).status == 200
+    assert told == ["ADDED", "MODIFIED", "DELETED"]
+    assert server.handle("a", Request("GET", path, {})).status == 404
+
+
+def test_absent_is_null_to_a_test_and_no_place_for_a_removal() -> None:
+    document: Raw = {"spec": {}}
+    apply(document, [{"op": "test", "path": "/spec/paused", "value": None}])
+    with pytest.raises(PatchError):
+        apply(document, [{"op": "remove", "path": "/spec/paused"}])
+
+
+# -- the rules -------------------------------------------------------------------------------------
+
+GOOD, BAD = Release(APP, 1), Release(APP, 2, Truth.FAILING, 1.0)
+FINE = Release(APP, 3)
+
+
+class _Audited:
+    """A Deployment and its policy, without controllers and operators."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+        self.server = Server(lambda: "2027-01-15T08:00:00Z")
+        known = {one.digest: one for one in (GOOD, BAD, FINE)}
+        self.audit = Audit(
+            self.server,
+            lambda: 0.0,
+            self.broken.append,
+            lambda template: known[template_of(template).digest],
+            dict,
+        )
+        self.server.auditors.append(self.audit.see)
+        metadata = {"namespace": NAMESPACE, "name": APP}
+        spec = {"replicas": 1, "template": GOOD.template, "strategy": {}}
+        self.server.make("user", "deployments", {"metadata": dict(metadata), "spec": spec})
+        self.server.make(
+            "user", "rollbackpolicies", {"metadata": dict(metadata), "spec": {"mode": "Enforce"}}
+        )
+
+    def write(self, actor: str, release: Release) -> None:
+        id_ = "deployments", NAMESPACE, APP
+        raw = self.server.read(id_)
+        raw["spec"]["template"] = release.template
+        self.server.write(actor, id_, raw)
+
+    def intend(self, source: Release, target: Release) -> None:
+        spec = {"fromRevision": {"digest": source.digest}, "toRevision": {"digest": target.digest}}
+        metadata = {"namespace": NAMESPACE, "name": f"intent-{source.version}"}
+        status = {"steps": [{"name": "Undo", "startedTime": "2027-01-15T08:00:00Z"}]}
+        raw = {"metadata": metadata, "spec": spec, "status": status}
+        self.server.make(OPERATORS[0], "rollbacks", raw)
+
+
+def test_an_undo_follows_a_stored_intent() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.write(OPERATORS[0], GOOD)
+    assert world.broken == ["an undo without an intent that is stored and open"]
+
+
+def test_an_undo_of_a_bad_release_breaks_nothing() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    assert len(world.audit.lost()) == 1
+    world.write(OPERATORS[0], GOOD)
+    assert world.broken == []
+    assert (world.audit.wanted(), world.audit.done(), world.audit.double()) == (1, 1, 0)
+
+
+def test_a_healthy_release_is_not_to_be_taken_back_nor_a_bad_one_gone_back_to() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.write("user", FINE)
+    world.intend(FINE, BAD)
+    world.write(OPERATORS[0], BAD)
+    assert world.broken == ["a healthy release was taken back: v3", "gone back to v2, which is bad"]
+
+
+def test_what_was_taken_back_is_not_gone_back_to_and_nothing_is_undone_twice() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    world.write(OPERATORS[0], GOOD)
+    world.intend(GOOD, BAD)
+    world.write(OPERATORS[0], BAD)
+    assert "gone back to v2, which was taken back" in world.broken
+    assert "undone twice: [1, 2]" in world.broken
+    assert world.audit.double() == 1
+
+
+def test_the_end_tells_what_was_left_behind() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{APP}"
+    pause = {"op": "add", "path": "/spec/paused", "value": True}
+    world.server.handle(OPERATORS[0], Request("PATCH", path, {}, [pause]))
+    world.audit.finish()
+    assert world.broken[:3] == [
+        "lost: v2 still runs (failing)",
+        "intent-2 has not ended: None",
+        "the Deployment is still paused by the operator",
+    ]
