@@ -12,6 +12,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any
 
 import aiohttp
@@ -70,6 +72,7 @@ class _Received:
     """An answer as aiohttp gives it."""
 
     response: Response
+    date: str
 
     @property
     def status(self) -> int:
@@ -77,7 +80,7 @@ class _Received:
 
     @property
     def headers(self) -> Any:
-        return self.response.headers
+        return {"Date": self.date, **self.response.headers}
 
     async def read(self) -> bytes:
         return self.response.text.encode()
@@ -136,14 +139,18 @@ class Client:
         elif fate.is_reset:
             self.air.loop.after(fate.back, self._refuse, fate, answer)
         elif math.isfinite(fate.back):
-            self.air.loop.after(fate.back, _settle, answer, _Received(response))
+            self.air.loop.after(fate.back, _settle, answer, self._received(response))
         else:
             self.air.trace.note(f"{said}: its answer is lost")
+
+    def _received(self, response: Response) -> _Received:
+        moment = datetime.fromisoformat(self.server.now())
+        return _Received(response, format_datetime(moment, usegmt=True))
 
     def _refuse(self, fate: Fate, answer: asyncio.Future[_Received]) -> None:
         if fate.refusal is not None:
             self.air.trace.note(f"{self.name} is answered {fate.refusal.status}")
-            _settle(answer, _Received(fate.refusal))
+            _settle(answer, self._received(fate.refusal))
         elif not answer.done():
             answer.set_exception(aiohttp.ServerDisconnectedError())
 

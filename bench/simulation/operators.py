@@ -29,6 +29,7 @@ from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import Outside, Parts, wire
+from rollback_operator.clock import ServerClock
 from rollback_operator.main import Delivered, Life, live, settle
 from rollback_operator.ports import Failure
 from rollback_operator.settings import Settings
@@ -201,17 +202,18 @@ class Operator:
         ground = self.ground
         telemetry = Telemetry()
         client = Client(ground.air, ground.server, process, self.name, self.died)
-        api = ApiServer(client, telemetry.measure_call)  # type: ignore[arg-type]
+        clock = ServerClock(self.now)
+        api = ApiServer(client, telemetry.measure_call, clock)  # type: ignore[arg-type]
         provider = Provider(ground.database, Questions(ground.air, self.name))
         outside = Outside(
             api=api,
             metrics=provider,
             trends=provider,
-            pods=Pages(ground.air, self.name, ground.pods, lambda: self.now().timestamp()),
+            pods=Pages(ground.air, self.name, ground.pods, lambda: clock.now().timestamp()),
             schemas=NoSchemas(),
             probes=Service(ground.air, self.name, ground.pods),
             channels=Inbox(ground.air, self.name, ground.told),
-            clock=self.now,
+            clock=clock.now,
             monotonic=ground.air.loop.time,
         )
         identity = process.name if self.renames else self.name

@@ -14,6 +14,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.clock import ServerClock
 from rollback_operator.ports import Failure, FailureKind
 
 JSON_PATCH = "application/json-patch+json"
@@ -27,15 +28,29 @@ _REQUEST_TIMEOUT = 408
 class ApiServer:
     """One connection pool to the API server."""
 
-    def __init__(self, api: client.ApiClient, measure: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        measure: Callable[[str, str], None],
+        clock: ServerClock | None = None,
+    ) -> None:
         self._api: Any = api  # its own signatures are wider than what it takes
         self._measure = measure
+        self._clock = clock
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None, measure: Callable[[str, str], None]
+        cls,
+        kubeconfig: str | None,
+        measure: Callable[[str, str], None],
+        clock: ServerClock | None = None,
     ) -> "ApiServer":
         """Connect with the pod's service account, or with a kubeconfig file where one is named.
+
+        Args:
+            kubeconfig: None: the service account.
+            measure: told the verb and the result of each call.
+            clock: told the time of each answer; None: nobody asks for the time.
 
         Raises:
             config.ConfigException: neither is usable; the message says which file is missing.
@@ -49,7 +64,7 @@ class ApiServer:
             await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
                 config_file=kubeconfig, client_configuration=configuration, persist_config=False
             )
-        return cls(client.ApiClient(configuration), measure)
+        return cls(client.ApiClient(configuration), measure, clock)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -131,6 +146,7 @@ class ApiServer:
         return await self._answer(f"{method} {path}", request)
 
     async def _answer(self, call: str, request: Any) -> bytes | Failure:
+        asked = None if self._clock is None else self._clock.own()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
                 answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
@@ -143,6 +159,9 @@ class ApiServer:
             retry = answer.headers.get("Retry-After")
             body_text = content.decode(errors="replace")
             return failure_of(call, answer.status, body_text, retry)
+        # A refusal may come from whoever stands between, who has another clock.
+        if self._clock is not None and asked is not None and (date := answer.headers.get("Date")):
+            self._clock.hear(date, asked)
         return bytes(content)
 
 

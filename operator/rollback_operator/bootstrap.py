@@ -22,6 +22,7 @@ from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.checking import Checker, Records
+from rollback_operator.clock import ServerClock
 from rollback_operator.core.budget import Budget
 from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
@@ -45,7 +46,7 @@ from rollback_operator.workqueue import WorkQueue
 
 
 def utc_now() -> datetime:
-    """Read the clock: the only place that does, beside the sample times of Prometheus."""
+    """Read this machine's clock: the only place that does."""
     return datetime.now(UTC)  # noqa: TID251 (everything else takes `now` as an argument)
 
 
@@ -89,12 +90,13 @@ async def build(settings: Settings) -> Parts:
     """Make the parts from settings, on real servers."""
     telemetry = Telemetry()
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
-    api = await ApiServer.connect(kubeconfig, telemetry.measure_call)
+    clock = ServerClock(utc_now)
+    api = await ApiServer.connect(kubeconfig, telemetry.measure_call, clock)
     access = Access(
         settings.prometheus_token_file, settings.prometheus_ca_file, settings.prometheus_url
     )
     metrics = PrometheusMetrics(access)
-    pods = PodPages(lambda: utc_now().timestamp())
+    pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
     addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
     outside = Outside(
@@ -105,7 +107,7 @@ async def build(settings: Settings) -> Parts:
         schemas=PostgresSchemas(secrets, addresses.pin),
         probes=HttpProbes(addresses, secrets),
         channels=Senders(secrets, addresses),
-        clock=utc_now,
+        clock=clock.now,
         monotonic=time.monotonic,
     )
     parts = wire(outside, settings, telemetry)
