@@ -12,7 +12,7 @@ _ROLLBACK_KNOWN = frozenset(
     {
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
         "checklist", "verification", "notifications", "planDigest", "approvalDeadlineTime",
-        "message", "plan",
+        "message", "plan", "pace", "escalatedTime",
     }
 )  # fmt: skip
 _POLICY_KNOWN = frozenset(
@@ -52,12 +52,18 @@ def _summary(page: Page, rollback: Record) -> None:
             ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
             ("Mode", spec.text("mode")),
             ("Decided by", by(rollback)),
-            ("Remedy", way(rollback) + (", express" if spec.text("pace") == "Express" else "")),
+            ("Remedy", way(rollback) + (", express" if _is_express(rollback) else "")),
+            ("Escalated", clock(rollback.time("status.escalatedTime"))),
             ("From", revision(spec.part("fromRevision"))),
             ("To", revision(spec.part("toRevision"))),
             ("Took", took(rollback, decided_time(rollback)).removeprefix("-")),
         ]
     )
+
+
+def _is_express(rollback: Record) -> bool:
+    """Tell the pace that there was room for; before that is known, the one that is planned."""
+    return (rollback.text("status.pace") or decided(rollback).text("pace")) == "Express"
 
 
 def revision(one: Record) -> str:
