@@ -70,6 +70,10 @@ class Audit:
     """Messages that have arrived: channel and identifier."""
     tells_twice: bool = True
     """Whether the faults may have made a message arrive twice."""
+    longest_pause: float = math.inf
+    """Seconds."""
+    paused_at: float | None = None
+    """Since when the operator holds the rollout."""
     episodes: list[Episode] = field(default_factory=list)
     outcomes: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Of Rollbacks: how and when they ended."""
@@ -106,6 +110,7 @@ class Audit:
             self.gone.append("the Deployment was deleted")
             self._excuse("the Deployment is gone")
             return
+        self._pause(is_held(after))
         is_operator = change.actor in OPERATORS
         digest = template_of(after["spec"]["template"]).digest
         old = before and template_of(before["spec"]["template"]).digest
@@ -125,6 +130,16 @@ class Audit:
                 self._excuse("somebody has paused the Deployment")
         elif before is not None and after["spec"]["replicas"] != before["spec"]["replicas"]:
             self.broke(f"{change.actor} has changed the replicas")
+
+    def _pause(self, held: bool) -> None:
+        """Hold the time for which a rollout is paused against its limit."""
+        if not held and self.paused_at is not None:
+            seconds = self.now() - self.paused_at
+            if seconds > self.longest_pause:
+                self.broke(f"paused for {seconds:.0f} s, longest {self.longest_pause:.0f} s")
+            self.paused_at = None
+        elif held and self.paused_at is None:
+            self.paused_at = self.now()
 
     def _begin(self, release: Release) -> None:
         episode = Episode(self.now(), release, is_excused=self.is_policy_off)

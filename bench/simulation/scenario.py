@@ -15,6 +15,10 @@ from bench.simulation.weather import Effect, Spell
 APP = "ticket-service"
 NAMESPACE = "production"
 OPERATORS = ("operator-a", "operator-b")
+SLACK = 60.0
+"""Seconds within which a hold whose time is up has been let go."""
+FURTHEST = 600.0
+"""Seconds by which a clock is wrong."""
 RELEASED = (30.0, 60.0)
 """When the first release of a simulation goes out, seconds."""
 
@@ -63,6 +67,8 @@ class Scenario:
     unavailable: str
     pace: Pace
     operators: int
+    offsets: tuple[float, ...]
+    """Seconds by which each operator's clock is ahead from the start."""
     renames: bool
     is_known: bool
     """The policy has watched the first release for long; else it begins with the simulation."""
@@ -74,6 +80,14 @@ class Scenario:
     def first(self) -> Release:
         """Give the release that runs from the start."""
         return Release(APP, 1)
+
+    @property
+    def longest_pause(self) -> float:
+        """Give the seconds for which a rollout may be held at most, faults and all."""
+        stage, suspicion = self.policy["stage"], self.policy["safety"]
+        faults = [one.end for one in self.spells] + [one.start for one in self.spells]
+        lasting = max(faults, default=0.0) - min(faults, default=0.0)
+        return float(stage["maxSeconds"] + suspicion["maxPauseSeconds"] + lasting + SLACK)
 
 
 LATER = (
@@ -182,12 +196,18 @@ def draw(seed: int) -> Scenario:
         unavailable=unavailable,
         pace=dice.choice((Pace(), Pace(ready=(4.0, 15.0)))),
         operators=operators,
+        offsets=tuple(_offset(dice, fault) for _ in range(operators)),
         renames=dice.random() < 0.5,
         is_known=dice.random() < 0.8,
         policy=_policy(dice),
         deeds=deeds,
         spells=tuple(FAULTS[fault](dice, span)),
     )
+
+
+def _offset(dice: random.Random, fault: str) -> float:
+    is_wrong = fault in ("clock", "mixed") and dice.random() < 0.4
+    return dice.uniform(-FURTHEST, FURTHEST) if is_wrong else 0.0
 
 
 def _deeds(dice: random.Random, released: float) -> tuple[Deed, ...]:

@@ -18,7 +18,7 @@ from bench.simulation.people import USER, People
 from bench.simulation.pods import Kubelet, Pod
 from bench.simulation.prometheus import Database
 from bench.simulation.releases import Release
-from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Scenario
+from bench.simulation.scenario import APP, FURTHEST, NAMESPACE, OPERATORS, Scenario
 from bench.simulation.server import Raw, Server
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
@@ -31,7 +31,6 @@ CALM = 90.0
 """For how long things are watched after the last event, at least."""
 PATIENCE = 480.0
 """... and at most: by then all is to be over, and a bad release taken back."""
-JUMP = 600.0
 TOLD_ONCE = ("none", "pages", "cluster", "prometheus", "events")
 """Under these faults nobody is told anything twice."""
 _BARE_NOISE = ("asyncio", "rollback_operator")
@@ -99,6 +98,7 @@ class World:
             lambda: self.kubelet.pods,
             self.told,
             tells_twice=scenario.fault not in TOLD_ONCE,
+            longest_pause=scenario.longest_pause,
         )
         ground = Ground(
             Air(loop, self.weather, self.trace),
@@ -110,8 +110,8 @@ class World:
             EPOCH,
         )
         self.operators = [
-            Operator(ground, name, renames=scenario.renames)
-            for name in OPERATORS[: scenario.operators]
+            Operator(ground, name, offset=offset, renames=scenario.renames)
+            for name, offset in zip(OPERATORS, scenario.offsets, strict=False)
         ]
         self.people = People(
             loop, self.server, dice["people"], self.trace, self.releases, scenario.policy
@@ -275,7 +275,7 @@ class World:
 
     def _move_clock(self, operator: Operator) -> None:
         operator.offset = self.dice["operators"].choice(
-            (0.0, self.dice["operators"].uniform(-JUMP, JUMP), 1.0, -30.0)
+            (0.0, self.dice["operators"].uniform(-FURTHEST, FURTHEST), 1.0, -30.0)
         )
         self.trace.note(f"the clock of {operator.name} is {operator.offset:.1f} s ahead")
 
