@@ -103,10 +103,13 @@ def _stuck(
     if all(pod.restarts >= RESTARTS for pod in pods):
         said = f"every new pod has restarted {RESTARTS} times or more"
         return Availability(is_stuck=True, since=since.opened, message=said)
+    failing = [pod for pod in pods if pod.own_failure]
     progress = max(
         [
             since.opened,
             since.resumed or 0.0,
+            # A release that is gone back to has been there for long, and its pods have not.
+            min((pod.created for pod in failing), default=0.0),
             *(pod.ready_since for pod in pods if pod.ready and pod.ready_since),
         ]
     )

@@ -20,7 +20,9 @@ def opened(case: plan.Case, now: datetime) -> float:
     if current is None:
         return second
     if known is None:
-        return second if case.workload.deployment.is_rolled_out else current.created
+        newest = max(one.created for one in case.workload.replica_sets)
+        is_made = current.created >= newest and not case.workload.deployment.is_rolled_out
+        return current.created if is_made else second
     is_new = known.since is None or current.created > known.since.timestamp()
     return current.created if is_new else second
 

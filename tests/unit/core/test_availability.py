@@ -61,6 +61,19 @@ ROWS = {
         401,
         "stuck",
     ),
+    "an old release that is gone back to: its pods are young": (
+        half(crashing(1, created=T0 + 250)),
+        None,
+        550,
+        "",
+    ),
+    "and never come up": (half(crashing(1, created=T0 + 250)), None, 551, "stuck"),
+    "one of them has been there for long, others are added": (
+        half((*crashing(1), make_pod(1, created=T0 + 299, ready=False, own_failure=CRASH))),
+        None,
+        301,
+        "stuck",
+    ),
     "every new pod restarted three times": (half(crashing(2, restarts=3)), None, 20, "stuck"),
     "one of two restarted three times": (
         half((*crashing(1, restarts=3), make_pod(1, ready_since=T0 + 2))),

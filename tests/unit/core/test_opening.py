@@ -33,6 +33,10 @@ def known(version: str, since: float | None):
 
 
 ROLLING = make_workload(deployment=make_deployment(updated=1))
+GOING_BACK = replace(
+    ROLLING,
+    replica_sets=(make_replica_set("v2", created=T0 - 7200), make_replica_set("v1", created=T0)),
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,7 @@ ROLLING = make_workload(deployment=make_deployment(updated=1))
         (known("v2", None), make_workload(), 100),
         (make_policy(), make_workload(), 100),
         (make_policy(), ROLLING, 0),
+        (make_policy(), GOING_BACK, 100),
         (make_policy(), replace(ROLLING, replica_sets=()), 100),
         (known("v1", -50), make_workload(), 0),
         (known("v1", None), make_workload(), 0),
@@ -52,6 +57,7 @@ ROLLING = make_workload(deployment=make_deployment(updated=1))
         "known without a time",
         "adopted",
         "adopted in the middle of a rollout",
+        "adopted while an older release is gone back to",
         "no ReplicaSet yet",
         "a new release, also while nobody looked",
         "a new release after one without a time",
