@@ -33,7 +33,9 @@ VALUES = {
     "lease": {"seconds": 5},
     "log": {"format": "text"},
     "admission": {"create": True},
+    "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
 }
+CRDS = ROOT / "tests" / "gitops" / "crds.yaml"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         with Node() as node:
             lab = node.session
             lab.import_image(archives["ticket-service"])
+            lab.kubectl("apply", "--server-side", "-f", str(CRDS))
             operator = install_operator(lab, archives["rollback-operator"], VALUES)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")
             code = _pytest(lab, arguments)

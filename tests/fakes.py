@@ -39,7 +39,9 @@ from rollback_operator.core.model import (
     Deployment,
     Endpoint,
     Missing,
+    OwnerState,
     Reading,
+    Steered,
     Workload,
 )
 from rollback_operator.core.notices import Notice
@@ -55,6 +57,7 @@ from rollback_operator.ports import (
     LogQuery,
     Logs,
     Metrics,
+    Owners,
     PageQuery,
     PodMetrics,
     Probes,
@@ -340,6 +343,47 @@ class FakeSchemas:
         return self.found
 
 
+UNTOUCHED = OwnerState("argocd", version="7", automated='{"selfHeal": true}')
+"""An Application that applies by itself what is in Git."""
+
+
+@dataclass
+class FakeOwners(Failures):
+    """One Application: suspended and released as it is told, guarded by its version."""
+
+    state: OwnerState = UNTOUCHED
+    calls: list[str] = field(default_factory=list)
+
+    async def look(self, steered: Steered) -> OwnerState | Failure:
+        return self._called("look_at_owner") or self.state
+
+    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+        changes = {"is_suspended": True, "is_ours": True, "suspended_for": by, "automated": ""}
+        return self._changed("suspend_owner", state, changes)
+
+    async def resume(
+        self, steered: Steered, state: OwnerState, automated: str
+    ) -> OwnerState | Failure:
+        changes = {"is_suspended": False, "is_ours": False, "suspended_for": ""}
+        return self._changed("resume_owner", state, {**changes, "automated": automated})
+
+    def _changed(
+        self, call: str, state: OwnerState, changes: Mapping[str, bool | str]
+    ) -> OwnerState | Failure:
+        failure = self._called(call)
+        if failure is None and state.version != self.state.version:
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        version = str(int(self.state.version) + 1)
+        self.state = replace(self.state, version=version, **changes)
+        return self.state
+
+    def _called(self, name: str) -> Failure | None:
+        self.calls.append(name)
+        return self.take(name)
+
+
 @dataclass
 class FakeSurroundings(Failures):
     """A cluster with room, in which everything is there; approvals are protected."""
@@ -572,6 +616,7 @@ def names(rollbacks: Iterable[Rollback]) -> list[str]:
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
     _schemas: Schemas = FakeSchemas()
+    _owners: Owners = FakeOwners()
     _ports: tuple[
         Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings, Channels
     ] = (

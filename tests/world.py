@@ -22,8 +22,10 @@ from rollback_operator.holding import Holder
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
-from rollback_operator.reconcile import Address, Reconciler
+from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.standing import Address
+from rollback_operator.suspending import Suspender
 from rollback_operator.telling import Surroundings, Teller
 from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
@@ -44,6 +46,7 @@ from tests.fakes import (
     FakeChannels,
     FakeLogs,
     FakeMetrics,
+    FakeOwners,
     FakePods,
     FakeProbes,
     FakeSchemas,
@@ -79,6 +82,7 @@ class World:
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
         self.schemas = FakeSchemas()
+        self.owners = FakeOwners(calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
@@ -123,6 +127,7 @@ class World:
                 self.now,
                 self.checker(cache),
                 self.verifier(),
+                Suspender(self.owners, self.store, self.now),
                 teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
@@ -141,7 +146,7 @@ class World:
 
     def checker(self, cache: Cache) -> Checker:
         records = Records(cache.policy_of, cache.rollbacks_of)
-        return Checker(self.surroundings, self.schemas, records, self.now, seconds=0.2)
+        return Checker(self.surroundings, self.schemas, records, self.now, self.owners, 0.2)
 
     def tell(self, operator: Reconciler) -> None:
         """Let the watch of Deployments deliver, the rollout end, and the pods be scraped."""

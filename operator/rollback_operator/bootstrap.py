@@ -10,6 +10,7 @@ from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.database import PostgresSchemas
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.logs import ApiLogs
+from rollback_operator.adapters.owners import ApiOwners
 from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
@@ -36,9 +37,11 @@ from rollback_operator.ports import (
     Schemas,
     TrendMetrics,
 )
-from rollback_operator.reconcile import Address, Reconciler
+from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.settings import Settings
+from rollback_operator.standing import Address
+from rollback_operator.suspending import Suspender
 from rollback_operator.telling import Surroundings, Teller
 from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
@@ -131,7 +134,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     )
     records = Records(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
-    checker = Checker(nearby, outside.schemas, records, now)
+    owners = ApiOwners(api, settings.argo_cd_namespace)
+    checker = Checker(nearby, outside.schemas, records, now, owners)
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
     elector = Elector(api, lease, now, outside.monotonic)
@@ -145,7 +149,14 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         store=store,
         observer=Observer(outside.metrics, clock, outside.trends, pods=outside.pods, trier=trier),
         executor=Executor(
-            workloads, store, cache.remember, now, checker, verifier, teller.announced
+            workloads,
+            store,
+            cache.remember,
+            now,
+            checker,
+            verifier,
+            Suspender(owners, store, now),
+            teller.announced,
         ),
         holder=Holder(workloads, store, cache.renew, now),
         desk=Desk(store, cache.remember, now),

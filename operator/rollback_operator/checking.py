@@ -13,15 +13,15 @@ from typing import TypeVar
 from rollback_operator.api.approval import Approval
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.core import approval, checklist
+from rollback_operator.core import approval, checklist, gitops
 from rollback_operator.core.approval import Looked
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
-from rollback_operator.core.model import Missing, Workload
+from rollback_operator.core.model import Missing, OwnerState, Steered, Workload
 from rollback_operator.core.plan import is_active
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
-from rollback_operator.ports import Failure, Schemas, Surroundings
+from rollback_operator.ports import Failure, FailureKind, Owners, Schemas, Surroundings
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""
@@ -53,6 +53,7 @@ class Checker:
     schemas: Schemas
     records: Records
     clock: Callable[[], datetime]
+    owners: Owners
     seconds: float = LIMIT_SECONDS
     kept: dict[str, _Kept] = field(default_factory=dict)
     """The newest checklist of each Rollback that a person is asked about, by uid."""
@@ -101,10 +102,11 @@ class Checker:
         facts = Facts(rollback, workload, self.clock(), policy, others, watch)
         wanted = facts.target.references if facts.target else ()
         around = self.surroundings
-        (cluster,), (quotas,), applied, there = await asyncio.gather(
+        (cluster,), (quotas,), applied, owner, there = await asyncio.gather(
             _within([around.cluster()], self.seconds),
             _within([around.quotas(namespace)], self.seconds),
             self._applied(policy),
+            self._owner(rollback),
             _within([around.is_there(namespace, one) for one in wanted], self.seconds),
         )
         return replace(
@@ -113,7 +115,23 @@ class Checker:
             cluster=cluster,
             quotas=quotas,
             schema=applied,
+            owner=owner,
         )
+
+    async def _owner(self, rollback: Rollback) -> OwnerState | Missing | None:
+        steered = gitops.steered(rollback)
+        if steered is None:
+            return None
+        (found,) = await _within([self._looked(steered)], self.seconds)
+        return found
+
+    async def _looked(self, steered: Steered) -> OwnerState | Failure:
+        """Look at who is to be suspended; what asking again will not change stands against it."""
+        found = await self.owners.look(steered)
+        final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
+        if isinstance(found, Failure) and found.kind in final:
+            return OwnerState(steered.object.namespace, obstacle=found.message)
+        return found
 
     async def _applied(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
         if policy is None or policy.spec.database is None:

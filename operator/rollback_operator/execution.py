@@ -6,7 +6,7 @@ once; only waiting ends the pass.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Pace,
     Rollback,
+    RollbackPolicy,
     RollbackStatus,
     StepName,
     StoredStrategy,
@@ -29,6 +30,7 @@ from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Meter, Subject, Verifier
 
 _log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Executor:
     clock: Callable[[], datetime]
     checker: Checker
     verifier: Verifier
+    suspender: Suspender
     announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
     """Adds to a status what it has to tell people, so that both are one write."""
     rests: dict[str, datetime] = field(default_factory=dict)
@@ -178,12 +181,9 @@ class Executor:
         if isinstance(begun, Failure):
             return _again(rollback, begun)
         found = self._look(begun, step, deployment)
-        if isinstance(found, Act):
-            done = await self._act(begun, step, deployment)
-            if isinstance(done, Failure):
-                return await self._refused(begun, step, done)
-            deployment, found = done, Done("the Deployment was changed")
         match found:
+            case Act():
+                return await self._change(begun, step, deployment)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(begun, seen)
             case Wait():
@@ -192,7 +192,41 @@ class Executor:
                 return await self._conclude(begun, found, deployment)
             case Done(message):
                 return await self._finish(begun, step, message, deployment)
-        raise AssertionError(found)
+
+    async def _change(
+        self, rollback: Rollback, step: StepName, deployment: Deployment
+    ) -> "_Stepped | Rollback | Again":
+        """Change the Deployment, or who would change it back."""
+        if step is StepName.SUSPEND_OWNER:
+            return await self._suspend(rollback, deployment)
+        done = await self._act(rollback, step, deployment)
+        if isinstance(done, Failure):
+            return await self._refused(rollback, step, done)
+        return await self._finish(rollback, step, "the Deployment was changed", done)
+
+    async def _suspend(
+        self, rollback: Rollback, deployment: Deployment
+    ) -> "_Stepped | Rollback | Again":
+        """Suspend who would revert the act."""
+        step = StepName.SUSPEND_OWNER
+        taken = await self.suspender.suspend(rollback, self._write)
+        match taken.next:
+            case Done(message):
+                return await self._finish(taken.rollback, step, message, deployment)
+            case End() as end:
+                return await self._conclude(taken.rollback, end, deployment)
+            case Failure() as failure:
+                return await self._refused(taken.rollback, step, failure)
+
+    async def settle_owners(
+        self, rollbacks: Sequence[Rollback], deployment: Deployment
+    ) -> float | None:
+        """Look after who is suspended for a rollback that has ended; gives when to look again."""
+        return await self.suspender.settle(rollbacks, deployment, self._write)
+
+    async def owner_obstacle(self, policy: RollbackPolicy, deployment: Deployment | None) -> str:
+        """Say beforehand why who else steers a target could not be suspended; empty: they could."""
+        return "" if deployment is None else await self.suspender.obstacle(policy, deployment)
 
     async def _finish(
         self, rollback: Rollback, step: StepName, message: str, deployment: Deployment
@@ -285,11 +319,11 @@ class Executor:
                 return Again(rollback, 0.1)
             case FailureKind.UNAVAILABLE:
                 return _again(rollback, failure)
-            case FailureKind.GONE:
+            case FailureKind.GONE if step is not StepName.SUSPEND_OWNER:
                 return await self._conclude(
                     rollback, End(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
                 )
-            case FailureKind.REJECTED:
+            case _:
                 known = progress.step_status(rollback, step)
                 if known is not None and known.attempts < MOST_ATTEMPTS:
                     status = progress.begun(rollback.status, step, None, self.clock())

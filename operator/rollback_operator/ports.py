@@ -33,8 +33,10 @@ from rollback_operator.core.model import (
     Deployment,
     Endpoint,
     Missing,
+    OwnerState,
     Page,
     Reading,
+    Steered,
     Workload,
 )
 from rollback_operator.core.notices import Notice
@@ -53,6 +55,8 @@ class FailureKind(StrEnum):
     """The object is not as it was read: read again, decide again."""
     EXISTS = "Exists"
     GONE = "Gone"
+    UNKNOWN_KIND = "UnknownKind"
+    """The cluster has no such kind: its CRD is not installed."""
     REJECTED = "Rejected"
     """It will be refused again: no right, invalid, an admission policy."""
     UNAVAILABLE = "Unavailable"
@@ -217,6 +221,28 @@ class Surroundings(Protocol):
 
     async def approvals_unprotected(self) -> str | Failure:
         """Say why anybody could approve in another's name; empty: admission forbids it."""
+
+
+class Owners(Protocol):
+    """The objects by which GitOps controllers steer Deployments.
+
+    Each call may fail as UnknownKind (no CRD), Gone (no such object), Rejected (no right, or
+    refused by admission), Unavailable, and a write as Conflict: it is not as it was looked at.
+    """
+
+    async def look(self, steered: Steered) -> OwnerState | Failure:
+        """Read the object, fresh, and whether it says itself that it steers the Deployment."""
+
+    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+        """Suspend it as it was looked at, for a Rollback, namespace/name; only that changes."""
+
+    async def resume(
+        self, steered: Steered, state: OwnerState, automated: str
+    ) -> OwnerState | Failure:
+        """Let it go on as before it was suspended.
+
+        `automated` is what an Application's spec.syncPolicy.automated was then, in JSON.
+        """
 
 
 class Store(Protocol):

@@ -11,12 +11,12 @@ from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import (
     Deployment,
     Endpoint,
-    Owner,
     Page,
     Pod,
     ReplicaSet,
     Template,
 )
+from rollback_operator.steering import changed_by, owner_of
 from rollback_operator.templates import commit_of, references_of, requests_of
 
 POD_HASH_LABEL = "pod-template-hash"
@@ -26,33 +26,6 @@ PROBE_SECONDS = 10
 """Kubernetes' default period of a probe."""
 MOST_PORTS = 65536
 
-_OWNERS = (
-    ("labels", "argocd.argoproj.io/instance", "Argo CD", "roll back in Git, or pause auto-sync"),
-    (
-        "annotations",
-        "argocd.argoproj.io/tracking-id",
-        "Argo CD",
-        "roll back in Git, or pause auto-sync",
-    ),
-    (
-        "labels",
-        "kustomize.toolkit.fluxcd.io/name",
-        "Flux Kustomization",
-        "roll back in Git, or `flux suspend kustomization`",
-    ),
-    (
-        "labels",
-        "helm.toolkit.fluxcd.io/name",
-        "Flux HelmRelease",
-        "roll back in Git, or `flux suspend helmrelease`",
-    ),
-    (
-        "annotations",
-        "meta.helm.sh/release-name",
-        "Helm",
-        "use `helm rollback`, or take the Deployment out of the release",
-    ),
-)
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
 _SERVING_PORTS = ("http", "web", "https")
@@ -140,6 +113,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         probe_paths=frozenset(_probe_paths(spec.get("template") or {})),
         probe_rate=sum(_probe_rates(spec.get("template") or {})),
         owner=owner_of(metadata),
+        changed_by=changed_by(metadata),
         completed=_completed(conditions.get("Progressing") or {}),
         failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
     )
@@ -269,25 +243,6 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
                     for one in found.get("httpHeaders") or []
                 ),
             )
-
-
-def owner_of(metadata: Mapping[str, Any]) -> Owner | None:
-    """Find who else steers a Deployment, by what they leave on it."""
-    for reference in metadata.get("ownerReferences") or []:
-        if reference.get("controller"):
-            kind, name = reference.get("kind"), reference.get("name")
-            is_flagger = str(reference.get("apiVersion", "")).startswith("flagger.app/")
-            return Owner(
-                "Flagger" if is_flagger else f"{kind} {name}",
-                f"ownerReference {reference.get('apiVersion')}/{kind} {name}",
-                f"roll back through {kind} {name}",
-                is_rollout_tool=True,
-            )
-    for place, key, kind, remedy in _OWNERS:
-        value = (metadata.get(place) or {}).get(key)
-        if value:
-            return Owner(kind, f"{place[:-1]} {key}={value}", remedy)
-    return None
 
 
 def _own_failure(

@@ -28,6 +28,7 @@ from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import (
     approval,
     freeze,
+    gitops,
     holds,
     lapses,
     notices,
@@ -46,7 +47,7 @@ from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
-from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
+from rollback_operator.core.readiness import IDLE, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
@@ -61,22 +62,14 @@ from rollback_operator.ports import (
     Workloads,
 )
 from rollback_operator.remembering import Rememberer
+from rollback_operator.standing import Address, around
+from rollback_operator.suspending import OWNER_SECONDS
 from rollback_operator.telling import Teller
 from rollback_operator.verifying import meter_of
 
 _log = logging.getLogger(__name__)
 KEPT_ROLLBACKS = 20
 INSPECT_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where metrics are read by default, and what else a policy may name."""
-
-    default: str
-    allows: Callable[[str, str], bool]
-    may_call: Callable[[str, str], bool]
-    """Whether probes may be sent to a host: host, namespace."""
 
 
 @dataclass
@@ -121,7 +114,9 @@ class Reconciler:
     async def _pass(self, policy: RollbackPolicy) -> float | None:
         key = policy.key
         deployment = self.cache.deployments.get((key[0], policy.spec.target_ref.name))
-        ready = readiness(policy, deployment, self._around(policy))
+        found = around(policy, self.cache, self.address, self.clock())
+        obstacle = await self.executor.owner_obstacle(policy, deployment)
+        ready = readiness(policy, deployment, replace(found, owner_obstacle=obstacle))
         if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
         if policy.metadata.deletion_timestamp is not None:
@@ -130,7 +125,10 @@ class Reconciler:
             return await self._rest(policy, deployment, ready)
         now = self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        left = await self._release_ended(rollbacks)
+        left = schedule.soonest(
+            await self._release_ended(rollbacks),
+            await self.executor.settle_owners(rollbacks, deployment),
+        )
         active = next((one for one in rollbacks if plan.is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
         asked = self.cache.requests_of(key)
@@ -144,8 +142,9 @@ class Reconciler:
             )
             thaw = freeze.next_change(policy.spec.safety.freeze, now)
             free = quarantine.next_end(policy.status.quarantine, now)
-            return schedule.soonest(left, await self._report(policy, seen), free, thaw)
-        return await self._judge(policy, deployment, ready, asked)
+            anew = OWNER_SECONDS if obstacle else None
+            return schedule.soonest(left, await self._report(policy, seen), free, thaw, anew)
+        return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
 
     async def _judge(
         self,
@@ -217,21 +216,6 @@ class Reconciler:
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, deployment.uid)
         case = case_of(policy, workload, rollbacks, self.clock())
         return await self.desk.answer(case, asked)
-
-    def _around(self, policy: RollbackPolicy) -> Around:
-        namespace, url = policy.metadata.namespace, policy.spec.prometheus.url
-        oldest = self.cache.policies_on(namespace, policy.spec.target_ref.name)[:1]
-        rivals = [one.metadata.name for one in oldest if one.key != policy.key]
-        return Around(
-            is_address_allowed=url is None or self.address.allows(url, namespace),
-            older_policy=rivals[0] if rivals else "",
-            refused_probes=tuple(
-                one.name
-                for one in policy.spec.verification.http
-                if not self.address.may_call(one.host, namespace)
-            ),
-            frozen=str(freeze.frozen(policy.spec.safety.freeze, self.clock()) or ""),
-        )
 
     async def _inspect(self, key: Key, deployment: Deployment) -> Workload | Failure:
         """Read the target; between two reads of its pods what was read a moment ago will do."""
@@ -367,6 +351,7 @@ class Reconciler:
         ended = [one for one in ownership.own(case.policy, known) if not plan.is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
         kept = {one.rollback for one in case.policy.status.quarantine}
+        kept |= {one.metadata.name for one in ended if gitops.is_open(one)}
         for one in [old for old in ended[KEPT_ROLLBACKS:] if old.metadata.name not in kept]:
             await self.store.delete_rollback(one)
 

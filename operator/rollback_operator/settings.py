@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """Rollbacks that may run at the same time over all policies; 0: any number."""
     max_rollbacks_per_day: Annotated[int, Field(ge=0, le=10000)] = 0
     """Rollbacks over all policies in any 24 hours; 0: any number."""
+    argo_cd_namespace: str = "argocd"
+    """Where Argo CD keeps its Applications."""
     http_host: str = "0.0.0.0"
     """Address of /healthz, /readyz and /metrics."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -13,6 +13,7 @@ import requests
 GROUP = "/apis/rollback.tickettoken.io/v1alpha1"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
 TIMEOUT_SECONDS = 30.0
 ERROR = 400
 TOO_EARLY = 429
@@ -75,6 +76,12 @@ class Api:
     def patch(self, path: str, operations: list[Object]) -> Object:
         headers = {"Content-Type": JSON_PATCH}
         return self._call("PATCH", path, data=json.dumps(operations), headers=headers)
+
+    def apply(self, path: str, manifest: Object, manager: str) -> Object:
+        """Apply server-side, over whoever owns the fields."""
+        headers = {"Content-Type": APPLY}
+        query = {"fieldManager": manager, "force": "true"}
+        return self._call("PATCH", path, data=json.dumps(manifest), headers=headers, params=query)
 
     def delete(self, path: str) -> None:
         self._call("DELETE", path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,31 @@ class Walk:
     late: dict[str, float] = field(default_factory=dict)
     """Seconds by which the next operator's lists of a resource are late."""
     faults: list[str] = field(default_factory=list)
+    flags: tuple[str, ...] = ()
+    """Further ones of the operators."""
+    seconds: float = LONGEST_SECONDS
 
     def go(self) -> Walk:
         service = self.service = Service(self.stand, self.stand.namespace("walk"))
         self.stand.grant(service.namespace)
         service.deploy()
+        with self.surrounded():
+            self._go()
+        return self
+
+    @contextmanager
+    def surrounded(self) -> Iterator[None]:
+        """What else there is while the operator walks."""
+        yield
+
+    def adopt(self) -> None:
+        self.service.adopt(remedies=[self.remedy])
+
+    def release(self) -> None:
+        self.service.roll_out("v2", BAD)
+
+    def _go(self) -> None:
+        service = self.service
         service.remember()
         self.before = service.deployment()["spec"]
         proxy = self.proxy = self.stand.proxy(service.namespace)
@@ -60,19 +81,18 @@ class Walk:
         operator = self._start()
         try:
             operator.wait_until_ready()
-            service.adopt(remedies=[self.remedy])
+            self.adopt()
             self.cut = Cut(self.number, self.is_before, operator.kill, self._is_meant)
             proxy.cut_at(self.cut)
-            service.roll_out("v2", BAD)
+            self.release()
             operator = self._carry_through(operator)
-            self.faults += self._faults()
+            self.faults += self.left_wrong()
         except AssertionError as error:
             self.faults.append(f"{error}; {service.told()}\n{operator.tail()}")
         finally:
             operator.kill()
             proxy.stop()
             service.retire()
-        return self
 
     def _start(self) -> OperatorProcess:
         namespace = self.service.namespace
@@ -84,6 +104,7 @@ class Walk:
             identity=namespace,
             namespaces=namespace,
             lease_namespace=namespace,
+            flags=self.flags,
         )
         return self.zygote.start(options, self.directory / f"operator-{namespace}.log")
 
@@ -98,12 +119,12 @@ class Walk:
                 running = self._start()
             if self.remedy is SCALE and self.service.deployment()["spec"]["replicas"] == 6:
                 self.service.flow("v2", GOOD)
-            return self._is_over()
+            return self.is_over()
 
-        eventually(probe, "the rollback is over and on record", LONGEST_SECONDS, every=0.5)
+        eventually(probe, "the rollback is over and on record", self.seconds, every=0.5)
         return running
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         found = self.service.rollbacks()
         is_open = any(
             outcome(one)[0] == "None" or one["metadata"].get("finalizers") for one in found
@@ -113,7 +134,7 @@ class Walk:
         known = self.service.status().get("lastRollback", {})
         return bool(known.get("outcome") == outcome(found[-1])[0])
 
-    def _faults(self) -> Iterator[str]:
+    def left_wrong(self) -> Iterator[str]:
         """List what is not as it has to be, whenever the operator died."""
         service = self.service
         found = service.rollbacks()

@@ -15,6 +15,7 @@ from lab.control_plane import ControlPlane
 from lab.errors import LabError
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.database import AppliedMigrations
+from rollback_operator.api.gitops import OwnerRecord
 from rollback_operator.api.notify import Notification
 from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.v1alpha1 import (
@@ -160,6 +161,14 @@ FULL_ROLLBACK_STATUS = RollbackStatus(
         for name in StepName
     ],
     strategy=StoredStrategy(max_surge="25%", max_unavailable="1"),
+    owner=OwnerRecord(
+        namespace="argocd",
+        was_suspended=True,
+        automated='{"selfHeal": true}',
+        suspended_time=NOW,
+        released_time=NOW,
+        release_message="Git wants what runs",
+    ),
     verification=[
         VerificationCheck(name="ErrorRate", result=VerificationResult.PASSED, message="0 of 300")
     ],

@@ -55,6 +55,9 @@ def kind(call: Call) -> str:
             stored = _of_policy(status)
         case "deployments":
             stored = _of_deployment(values)
+        case "applications":
+            change = values.get("/spec/syncPolicy/automated") or {"op": "none"}
+            stored = "suspended" if change["op"] == "remove" else "released"
         case _:
             finalizers = values.get("/metadata/finalizers", {}).get("value")
             stored = "finalizer on" if finalizers else "finalizer off"

@@ -71,6 +71,26 @@ def test_who_has_logs_read_may_read_them() -> None:
     assert "object.spec.verification.logs" in asked["expression"]
 
 
+OWNERS = {"argoCD": {"namespaces": ["argocd"]}, "flux": {"namespaces": ["flux-system", "apps"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "asks"),
+    [
+        ("rollback-operator-rights", "object.spec.safety.gitOps == 'Suspend'"),
+        ("rollback-operator-requests", "params.spec.safety.gitOps == 'Suspend'"),
+    ],
+)
+def test_who_has_owners_suspended_may_patch_them(name: str, asks: str) -> None:
+    found = policies(gitOps=OWNERS)[POLICY, name]
+    kubernetes_validate.validate(found, "1.34", strict=True)
+    validations = found["spec"]["validations"]
+    asked = [one for one in validations if "spec.safety.gitOps" in one.get("message", "")]
+    where = [one["message"].partition(" in ")[2].partition(",")[0] for one in asked]
+    assert where == ["argocd", "flux-system", "apps"]
+    assert all(asks in one["expression"] for one in asked)
+
+
 def _references(node: Mapping[str, Any], path: str) -> Iterator[str]:
     for name, child in (node.get("properties") or {}).items():
         if name.lower().endswith("secretref"):

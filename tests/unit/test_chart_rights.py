@@ -194,6 +194,31 @@ def test_secrets_are_read_only_where_they_are_listed() -> None:
     assert rights(granted(objects, binding)) == RIGHTS | CLUSTER_RIGHTS
 
 
+def test_owners_are_suspended_only_where_they_are_listed() -> None:
+    listed = {"argoCD": {"namespaces": ["argocd", "apps"]}, "flux": {"namespaces": ["flux-system"]}}
+    objects = render({**URL, "gitOps": listed})
+    suspended = {"get", "patch"}
+    found = {
+        (binding["metadata"]["namespace"], key): verbs
+        for binding in of_kind(objects, "RoleBinding")
+        if binding["metadata"]["namespace"] != "operators"
+        for key, verbs in rights(granted(objects, binding)).items()
+    }
+
+    assert found == {
+        ("argocd", ("argoproj.io", "applications")): suspended,
+        ("argocd", ("argoproj.io", "applicationsets")): {"get"},
+        ("apps", ("argoproj.io", "applications")): suspended,
+        ("apps", ("argoproj.io", "applicationsets")): {"get"},
+        ("flux-system", ("kustomize.toolkit.fluxcd.io", "kustomizations")): suspended,
+        ("flux-system", ("helm.toolkit.fluxcd.io", "helmreleases")): suspended,
+    }
+    (deployment,) = of_kind(objects, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    settings = {each["name"]: each.get("value") for each in container["env"]}
+    assert settings["ROLLBACK_OPERATOR_ARGO_CD_NAMESPACE"] == "argocd"
+
+
 def test_a_namespace_listed_twice_is_refused() -> None:
     twice = [{"namespace": "qa", "names": ["a"]}, {"namespace": "qa", "names": ["b"]}]
 

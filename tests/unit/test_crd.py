@@ -17,6 +17,7 @@ from rollback_operator.api.crd import (
     custom_resource_definition,
     structural,
 )
+from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
@@ -200,6 +201,13 @@ def filled_rollback() -> Rollback:
         step=StepName.VERIFY,
         steps=steps,
         strategy=StoredStrategy(max_surge="25%", max_unavailable="25%"),
+        owner=OwnerRecord(
+            namespace="argocd",
+            automated="{}",
+            suspended_time=at(11),
+            released_time=at(90),
+            release_message="Git wants what runs",
+        ),
         checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
         pace=Pace.NORMAL,
         plan_digest="0123456789abcdef",
@@ -221,6 +229,7 @@ def filled_rollback() -> Rollback:
         approval=approval,
         reason="customers call",
         requested_by="ann",
+        owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})
     return made.model_copy(update={"status": planned})

@@ -31,6 +31,7 @@ from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Verifier
 from tests.builders import at, make_policy, make_rollback, make_step, make_workload
 from tests.fakes import (
@@ -40,6 +41,7 @@ from tests.fakes import (
     REFUSAL,
     Crash,
     FakeLogs,
+    FakeOwners,
     FakeProbes,
     FakeSchemas,
     FakeStore,
@@ -76,6 +78,7 @@ class World:
         self.surroundings = FakeSurroundings()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.schemas = FakeSchemas()
+        self.owners = FakeOwners(calls=self.journal)
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -85,9 +88,14 @@ class World:
             """The store is the only memory that these tests look at."""
 
         records = Records(lambda _: self.policy, lambda _, __: [])
-        checker = Checker(self.surroundings, self.schemas, records, self.now, seconds=0.2)
+        checker = Checker(
+            self.surroundings, self.schemas, records, self.now, self.owners, seconds=0.2
+        )
         verifier = Verifier(self.probes, self.logs, self.trends, self.now)
-        return Executor(self.workloads, self.store, remember, self.now, checker, verifier)
+        suspender = Suspender(self.owners, self.store, self.now)
+        return Executor(
+            self.workloads, self.store, remember, self.now, checker, verifier, suspender
+        )
 
     def now(self) -> datetime:
         return at(self.seconds)

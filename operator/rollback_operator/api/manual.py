@@ -9,7 +9,7 @@ from typing import Any
 from rollback_operator.api.shape import cel
 
 _PLANNED = ("targetRef", "mode", "severity", "fromRevision", "trigger")
-_WITH_PLAN = ("toRevision", "pace", "verification", "approvalPolicy", "requiresApproval")
+_WITH_PLAN = ("toRevision", "pace", "verification", "approvalPolicy", "requiresApproval", "owner")
 
 
 def whole_or_by_hand(schema: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     APPROVED = "Approved"
     QUARANTINED = "Quarantined"
     NOTIFIED = "Notified"
+    OWNER_SUSPENDED = "OwnerSuspended"
 
 
 class Reason(StrEnum):
@@ -140,6 +141,8 @@ class Reason(StrEnum):
     IN_PROGRESS = "InProgress"
     STEP_REFUSED = "StepRefused"
     TARGET_MOVED = "TargetMoved"
+    UNDO_REVERTED = "UndoReverted"
+    OWNER_NOT_SUSPENDED = "OwnerNotSuspended"
     TARGET_DELETED = "TargetDeleted"
     POLICY_DELETED = "PolicyDeleted"
     REPLICA_SET_GONE = "ReplicaSetGone"
@@ -155,6 +158,11 @@ class Reason(StrEnum):
     # Quarantined: the running release is one that was rolled back.
     RELEASE_IN_QUARANTINE = "ReleaseInQuarantine"
     NOT_IN_QUARANTINE = "NotInQuarantine"
+
+    # OwnerSuspended: who would revert the act is suspended for it, or is released.
+    SUSPENDED_BEFORE = "SuspendedBefore"
+    SUSPENDED_FOR_ROLLBACK = "SuspendedForRollback"
+    OWNER_RELEASED = "OwnerReleased"
 
     # Why the checklist stops a rollback.
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
@@ -194,3 +202,5 @@ class EventReason(StrEnum):
     FIX_FORWARD_ADVISED = "FixForwardAdvised"
     ROLLOUT_HELD = "RolloutHeld"
     ROLLOUT_LET_GO = "RolloutLetGo"
+    OWNER_SUSPENDED = "OwnerSuspended"
+    OWNER_RELEASED = "OwnerReleased"

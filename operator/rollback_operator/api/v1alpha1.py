@@ -21,6 +21,7 @@ from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckRule
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.freeze import FreezeWindow
+from rollback_operator.api.gitops import GitOps, OwnerPlan, OwnerRecord
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import (
     LONGEST_MESSAGE,
@@ -227,6 +228,7 @@ class StepName(StrEnum):
     """The steps of a rollback, in the order in which they may follow each other."""
 
     AWAITING_APPROVAL = "AwaitingApproval"
+    SUSPEND_OWNER = "SuspendOwner"
     UNDO = "Undo"
     PIN_IMAGE = "PinImage"
     SCALE = "Scale"
@@ -762,6 +764,11 @@ class SafetySpec(_Model):
     person asks for is."""
     require_verified: bool = False
     """True: a person is asked before an undo to a revision that is not recorded as Good."""
+    git_ops: GitOps = GitOps.REFUSE
+    """What is done where Argo CD or Flux steers the Deployment and would revert an undo. Refuse:
+    nothing, people are told. Suspend: its Application, Kustomization or HelmRelease is suspended
+    first and stays so until a person releases it, or Git wants what runs. Proceed: it is undone all
+    the same; if that is reverted, people are told, and it is not done again."""
 
 
 class StageSpec(_Model):
@@ -874,6 +881,8 @@ class Revision(_Model):
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
     since: AwareDatetime | None = None
+    changed_by: Annotated[str, Field(max_length=128)] | None = None
+    """Of the running revision: who has put its template there, by the Deployment's field owners."""
 
 
 class LedgerEntry(Revision):
@@ -1061,6 +1070,8 @@ class RollbackPlan(_Model):
     """The policy's `approval` at the time of the decision."""
     requires_approval: bool = False
     """A person is asked, whatever the checklist says: the matrix only proposes it."""
+    owner: OwnerPlan | None = None
+    """Who else steers the Deployment, and what is done about it; absent: nobody was found."""
     trigger: Trigger
 
 
@@ -1173,6 +1184,8 @@ class RollbackStatus(_Model):
     escalated_time: AwareDatetime | None = None
     """When what was only proposed became so bad that it is done without asking."""
     strategy: StoredStrategy | None = None
+    owner: OwnerRecord | None = None
+    """What was done about who else steers the Deployment."""
     verification: Annotated[
         list[VerificationCheck],
         Field(

@@ -96,7 +96,7 @@ def is_waiting(rollback: Rollback) -> bool:
 def _over(rollback: Rollback, looked: Looked) -> End | None:
     """See whether there is anything left to decide."""
     if looked.deployment.template.digest != rollback.spec.from_revision.digest:
-        return progress.moved(rollback)
+        return progress.moved(rollback, looked.deployment)
     if looked.checklist.consequence is Consequence.BLOCK:
         return looked.checklist.blocked
     return None

@@ -19,8 +19,8 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
 )
-from rollback_operator.core import schema
-from rollback_operator.core.model import Deployment, Missing, ReplicaSet, Workload
+from rollback_operator.core import gitops, schema
+from rollback_operator.core.model import Deployment, Missing, OwnerState, ReplicaSet, Workload
 from rollback_operator.core.progress import has_acted
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Cluster, Quota, Reference, quota_left
@@ -50,6 +50,8 @@ class Facts:
     quotas: Sequence[Quota] | Missing = ()
     schema: Applied | Missing | None = None
     """None: the policy names no database."""
+    owner: OwnerState | Missing | None = None
+    """None: nobody is to be suspended."""
 
     @property
     def deployment(self) -> Deployment:
@@ -226,10 +228,10 @@ def _share(bound: str, replicas: int) -> Fraction:
 def nobody_else(facts: Facts) -> CheckItem:
     """See that nobody else has the Deployment in hand."""
     name, deployment = CheckName.NOBODY_ELSE_STEERS, facts.deployment
-    owner, spec = deployment.owner, facts.rollback.spec
-    if owner is not None:
-        said = f"{owner.kind} steers this Deployment ({owner.evidence}): {owner.remedy}"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    spec = facts.rollback.spec
+    owner = gitops.checked(deployment.owner, facts.rollback, facts.policy, facts.owner)
+    if owner is not None and owner.consequence is Consequence.BLOCK:
+        return owner
     if deployment.paused and not deployment.is_held:
         said = "somebody has paused the Deployment: resume it, or no pod of it is replaced"
         return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
@@ -241,7 +243,7 @@ def nobody_else(facts: Facts) -> CheckItem:
         said = f"HorizontalPodAutoscaler {facts.workload.autoscaler} sets the replicas"
         return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
     said = "no GitOps owner, no pause and no other rollback was found"
-    return _item(name, CheckResult.PASSED, said)
+    return owner or _item(name, CheckResult.PASSED, said)
 
 
 def metrics(facts: Facts) -> CheckItem:

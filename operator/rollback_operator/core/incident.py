@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from rollback_operator.api.checklist import CheckResult
 from rollback_operator.api.notify import CommunicationSpec, Notification
-from rollback_operator.api.reasons import ConditionType, EventReason
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     Outcome,
@@ -22,6 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
+from rollback_operator.core import gitops
 from rollback_operator.core.conditions import find
 from rollback_operator.core.transitions import Kind, Transition
 
@@ -164,6 +165,17 @@ _ENDS |= {
         ("Fix forward: the release that was found bad still runs", _BY_PERSON),
     ),
 }
+_REVERTED = _Words(
+    "rollback REVERTED by somebody else",
+    "ROLLBACK REVERTED: the bad release runs again, and it is not taken back again",
+    Stage.OPEN,
+    (
+        "Revert the release at its source: whoever has brought it back applies it again",
+        "Or have them suspended first: spec.safety.gitOps: Suspend",
+        _BY_PERSON,
+    ),
+)
+_RELEASE = "Put Git right, then release who is suspended (see below): until then nothing is applied"
 _OTHER_END = _Words("rollback ended", "ROLLBACK ENDED", Stage.OPEN, (_BY_PERSON, _CAUSE))
 _KINDS = {
     Kind.STARTED: _Words(
@@ -190,6 +202,7 @@ _KINDS = {
 }
 _STEPS = {
     StepName.AWAITING_APPROVAL: "approval",
+    StepName.SUSPEND_OWNER: "suspension of who would revert it",
     StepName.UNDO: "undo",
     StepName.PIN_IMAGE: "image pin",
     StepName.SCALE: "replicas",
@@ -247,7 +260,7 @@ def of_rollback(
         impact=said.impact or _impact(rollback),
         checks=tuple(_checks(rollback, transition)),
         timeline=tuple(sorted(_timeline(rollback, transition), key=lambda one: one.time)),
-        next_steps=words.next_steps,
+        next_steps=(*words.next_steps, *([_RELEASE] if _suspended(rollback, transition) else [])),
         commands=tuple(_commands(rollback, transition)),
         contact=said.contact,
         begun=spec.trigger.first_bad_time or spec.trigger.decided_time,
@@ -258,7 +271,12 @@ def of_rollback(
 def _words(rollback: Rollback, transition: Transition) -> _Words:
     if transition.kind is not Kind.ENDED:
         return _KINDS[transition.kind]
-    outcome = rollback.status.outcome
+    outcome, done = (
+        rollback.status.outcome,
+        find(rollback.status.conditions, ConditionType.COMPLETE),
+    )
+    if done is not None and done.reason == Reason.UNDO_REVERTED:
+        return _REVERTED
     return _ENDS.get(outcome, _OTHER_END) if outcome is not None else _OTHER_END
 
 
@@ -349,11 +367,23 @@ def _timeline(rollback: Rollback, transition: Transition) -> Iterator[Moment]:
         yield Moment(transition.time, f"ended: {status.outcome}")
 
 
+def _suspended(rollback: Rollback, transition: Transition) -> str:
+    """Give the command that releases who was suspended then; empty: nobody was."""
+    plan, record = rollback.spec.owner, rollback.status.owner
+    if plan is None or record is None or record.suspended_time is None:
+        return ""
+    is_over = record.released_time is not None and record.released_time <= transition.time
+    is_suspended = record.suspended_time <= transition.time and not is_over
+    return gitops.command(plan, record) if is_suspended else ""
+
+
 def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
     where, name = f"-n {rollback.metadata.namespace}", rollback.metadata.name
     if transition.kind is Kind.APPROVAL_NEEDED:
         yield f"kubectl rollback approve {name} {where} --reason '...'"
         yield f"kubectl rollback reject {name} {where} --reason '...'"
+    if release := _suspended(rollback, transition):
+        yield release
     yield f"kubectl describe rollback {name} {where}"
     yield from _looks(rollback.spec.target_ref.name, where)
 

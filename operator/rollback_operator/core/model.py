@@ -7,6 +7,7 @@ Prometheus' answers is projections.py and the adapters.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.surroundings import Amounts, Reference
 
@@ -32,6 +33,16 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerObject:
+    """The object by which a GitOps controller steers a Deployment."""
+
+    kind: OwnerKind
+    namespace: str
+    """Empty: where the operator's own setting says."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who else steers the Deployment: a GitOps controller, Helm, or another rollout tool."""
 
@@ -42,6 +53,39 @@ class Owner:
     remedy: str
     """What a person can do about it."""
     is_rollout_tool: bool = False
+    object: OwnerObject | None = None
+    """By which object it does so; None: not known, or there is none that could be suspended."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerState:
+    """How an owner's object was found."""
+
+    namespace: str
+    version: str = ""
+    """Its resourceVersion: what a write to it is guarded by."""
+    obstacle: str = ""
+    """Why it must not be suspended, or would not stay so; empty: nothing stands against it."""
+    is_suspended: bool = False
+    suspended_for: str = ""
+    """The Rollback that this operator has suspended it for, namespace/name; empty: none."""
+    is_ours: bool = False
+    """It is suspended by this operator, and nobody else has had a hand in that since."""
+    automated: str = ""
+    """Of an Application: spec.syncPolicy.automated, in JSON; empty: it is not there."""
+    auto_synced: float | None = None
+    """When it was last seen to begin to apply what it wants by itself."""
+    in_sync_at: float | None = None
+    """When it was last compared with what runs and wanted just that, of all that it steers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """An owner's object, and the Deployment that is said to be steered by it."""
+
+    object: OwnerObject
+    namespace: str
+    deployment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +116,8 @@ class Deployment:
     probe_rate: float = 0.0
     """Requests a second that HTTP probes make to each pod."""
     owner: Owner | None = None
+    changed_by: str = ""
+    """Who has put the template there, by the field owners; empty: not known."""
     completed: float | None = None
     """When the newest rollout had become fully available; it stands while pods come and go."""
     failed_create: str = ""

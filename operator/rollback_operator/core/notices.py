@@ -110,6 +110,16 @@ def let_go(hold: Hold) -> Notice:
     return Notice(EventReason.ROLLOUT_LET_GO, said)
 
 
+def owner_suspended(said: str) -> Notice:
+    """Tell that who would revert an act is suspended for it, and how they are released."""
+    return Notice(EventReason.OWNER_SUSPENDED, said, True)
+
+
+def owner_released(said: str) -> Notice:
+    """Tell that who was suspended for a rollback goes on."""
+    return Notice(EventReason.OWNER_RELEASED, said)
+
+
 def request_refused(refusal: Refusal) -> Notice:
     """Tell why a rollback that a person asks for is not carried out."""
     said = f"{refusal.reason}: {refusal.message}"

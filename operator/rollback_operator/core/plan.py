@@ -30,12 +30,12 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
     UndoTo,
 )
-from rollback_operator.core import explain
+from rollback_operator.core import explain, gitops
 from rollback_operator.core.budget import Load
 from rollback_operator.core.freeze import frozen
 from rollback_operator.core.ledger import health_of, last_known_good
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.model import Owner, ReplicaSet, Workload
+from rollback_operator.core.model import ReplicaSet, Workload
 from rollback_operator.core.verdict import Verdict
 
 EXPRESS_READY_SECONDS = 30
@@ -122,6 +122,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
         trigger=order.trigger,
+        owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
     )
 
 
@@ -182,7 +183,8 @@ def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
         RemedyType.SCALE: StepName.SCALE,
     }[spec.remedy.type]
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
-    return (act, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
+    suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
+    return (*suspend, act, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
 
 
 def is_active(rollback: Rollback) -> bool:
@@ -201,18 +203,10 @@ def _recorded(case: Case, _: datetime) -> Refusal | None:
     return None
 
 
-def owned(owner: Owner) -> tuple[Reason, str]:
-    """Say who else steers the Deployment, how that was seen, and what helps."""
-    reason = Reason.ROLLOUT_OWNER if owner.is_rollout_tool else Reason.GITOPS_OWNER
-    return reason, (
-        f"{owner.kind} steers this Deployment ({owner.evidence}) and would revert an undo: "
-        f"{owner.remedy}"
-    )
-
-
 def _owner(case: Case, _: datetime) -> Refusal | None:
     owner = case.workload.deployment.owner
-    return None if owner is None else Refusal(*owned(owner))
+    refused = gitops.refusal(owner, case.policy.spec.safety.git_ops) if owner is not None else None
+    return None if refused is None else Refusal(*refused)
 
 
 def _restored(case: Case, now: datetime) -> Refusal | None:
@@ -242,14 +236,16 @@ def _active(case: Case, _: datetime) -> Refusal | None:
 
 
 def _cooldown(case: Case, now: datetime) -> Refusal | None:
-    release = case.workload.deployment.template.release
+    deployment = case.workload.deployment
+    release = deployment.template.release
+    by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
     for one in _own(case):
         if one.spec.from_revision.release == release and now - _end(one, now) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,
-                f"{one.metadata.name} has rolled this release back already and it has come back: "
-                "remove it at its source; it is not rolled back by itself again before "
+                f"{one.metadata.name} has rolled this release back already and it has come back"
+                f"{by}: remove it at its source; it is not rolled back by itself again before "
                 f"{(_end(one, now) + span):%Y-%m-%d %H:%M:%S} UTC",
             )
     return None

@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
-from rollback_operator.core import conditions, podless
+from rollback_operator.core import conditions, gitops, podless
 from rollback_operator.core.arms import (
     LEAST_REQUESTS,
     in_order,
@@ -93,18 +93,31 @@ def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
 def look(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
     """Compare the step's aim with the live Deployment, just before any damage."""
     match step:
-        case StepName.UNDO:
-            return _look_undo(rollback, deployment)
-        case StepName.PIN_IMAGE | StepName.SCALE:
-            return _look_in_place(rollback, deployment)
+        case StepName.SUSPEND_OWNER | StepName.UNDO | StepName.PIN_IMAGE | StepName.SCALE:
+            return _look_act(rollback, step, deployment)
         case StepName.ROLLOUT_COMPLETE:
             return _look_rollout(rollback, deployment, now)
         case StepName.RESTORE_STRATEGY:
             return _look_strategy(rollback, deployment)
         case StepName.VERIFY:
-            return moved(rollback) if has_moved(rollback, deployment) else Wait()
+            return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
+
+
+def _look_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    if step is StepName.SUSPEND_OWNER:
+        return _look_owner(rollback, deployment)
+    if step is StepName.UNDO:
+        return _look_undo(rollback, deployment)
+    return _look_in_place(rollback, deployment)
+
+
+def _look_owner(rollback: Rollback, deployment: Deployment) -> Next:
+    """See that there is something left to be done, for which somebody is suspended."""
+    is_judged = deployment.template.digest == rollback.spec.from_revision.digest
+    is_done = not has_moved(rollback, deployment)
+    return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
 
 
 def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
@@ -112,7 +125,7 @@ def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
     if spec.to_revision is not None and deployment.template.digest == spec.to_revision.digest:
         return Done(f"the template is that of revision {spec.to_revision.number}")
     if deployment.template.digest != spec.from_revision.digest:
-        return moved(rollback)
+        return moved(rollback, deployment)
     return Act(StepName.UNDO)
 
 
@@ -122,17 +135,17 @@ def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
         if deployment.replicas >= remedy.replicas:
             return Done(f"{deployment.replicas} replicas are wanted")
         is_ours = deployment.template.digest == rollback.spec.from_revision.digest
-        return Act(StepName.SCALE) if is_ours else moved(rollback)
+        return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
     if deployment.template.image_of(remedy.container) == remedy.image:
         return Done(f"{remedy.container} is to run {remedy.image}")
     if deployment.template.digest != rollback.spec.from_revision.digest:
-        return moved(rollback)
+        return moved(rollback, deployment)
     return Act(StepName.PIN_IMAGE)
 
 
 def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
     if has_moved(rollback, deployment):
-        return moved(rollback)
+        return moved(rollback, deployment)
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
     if _is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
@@ -170,6 +183,8 @@ def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     """Tell whether somebody has rolled out another template since the act."""
     remedy, target = rollback.spec.remedy, rollback.spec.to_revision
+    if gitops.is_reverted(rollback, deployment):
+        return True
     if target is not None:
         return deployment.template.digest != target.digest
     if remedy.image is not None:
@@ -177,8 +192,14 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     return deployment.template.digest != rollback.spec.from_revision.digest
 
 
-def moved(rollback: Rollback) -> End:
-    """End a rollback whose target somebody else has changed: the newer release stands."""
+def moved(rollback: Rollback, deployment: Deployment) -> End:
+    """End a rollback whose target somebody else has changed: what they have made of it stands.
+
+    What they have put back is told as such, and counts as tried: it is not done again.
+    """
+    if gitops.is_reverted(rollback, deployment):
+        said = gitops.reverted(rollback, deployment)
+        return End(Outcome.FAILED, Reason.UNDO_REVERTED, said)
     return End(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,

@@ -80,11 +80,12 @@ def match(
     return None
 
 
-def told(entry: QuarantineEntry) -> str:
-    """Say that a release is back."""
+def told(entry: QuarantineEntry, by: str | None) -> str:
+    """Say that a release is back, and who has brought it, if that is known."""
+    who = f", brought by {by}" if by else ""
     images = f" with {', '.join(entry.images)}" if entry.images else ""
     return (
-        f"the release{images} that {entry.rollback} took back has come back: remove it at its "
+        f"the release{images} that {entry.rollback} took back has come back{who}: remove it at its "
         f"source; it is in quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC"
     )
 

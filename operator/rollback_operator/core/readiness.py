@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
-from rollback_operator.core import matrix, status
+from rollback_operator.core import gitops, matrix, status
 from rollback_operator.core.model import Deployment
-from rollback_operator.core.plan import owned
 
 IDLE = frozenset(
     {
@@ -32,6 +31,8 @@ class Around:
     """Name of an older policy on the same target; empty when there is none."""
     refused_probes: tuple[str, ...] = ()
     """Functional probes whose host the operator may not call."""
+    owner_obstacle: str = ""
+    """Why who else steers the target could not be suspended; empty: nothing speaks against it."""
     frozen: str = ""
     """The freeze that is on, and until when; empty when there is none."""
 
@@ -62,6 +63,11 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
 
 def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Condition:
     """Say of a policy that can do its work what will keep it from it."""
+    if around.owner_obstacle and found.reason == Reason.GITOPS_OWNER and found.status == "True":
+        return status.not_ready(
+            Reason.GITOPS_OWNER,
+            f"{found.message}, but cannot be: {around.owner_obstacle}. A rollback would be Blocked",
+        )
     if around.refused_probes and found.status == "True" and found.reason not in IDLE:
         # Told at once: in the night no rollback could be verified.
         return status.not_ready(
@@ -103,7 +109,12 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
             return status.not_ready(reason, message)
     if deployment.owner is not None and policy.spec.mode is Mode.ENFORCE:
         # Told at once, not in the night when it matters.
-        reason, message = owned(deployment.owner)
+        response = policy.spec.safety.git_ops
+        refused = gitops.refusal(deployment.owner, response)
+        if refused is None:
+            said = gitops.outlook(deployment.owner, response)
+            return status.ready(Reason.GITOPS_OWNER, said)
+        reason, message = refused
         return status.not_ready(reason, f"{message}. Releases are judged and reported only")
     return _limits(deployment)
 

@@ -10,6 +10,7 @@ from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, R
 from rollback_operator.core import conditions
 
 NEEDED = "people are needed: a rollback is not rolled back"
+REMOVE = "people are needed: remove it at its source"
 _STATUS = {Outcome.VERIFIED: True, Outcome.NOT_RECOVERED: False, Outcome.FAILED: False}
 
 
@@ -28,6 +29,10 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     name = newest.metadata.name
     done = conditions.find(newest.status.conditions, ConditionType.COMPLETE)
     outcome = newest.status.outcome
+    if outcome is Outcome.VERIFIED and _is_back(newest, running):
+        by = f", brought by {running.changed_by}" if running and running.changed_by else ""
+        said = f"{name} was {outcome}, and the bad release runs again{by}; {REMOVE}"
+        return conditions.condition(kind, False, Reason.UNDO_REVERTED, said)
     if outcome is None or done is None:
         return conditions.condition(kind, None, Reason.IN_PROGRESS, f"{name} is still running")
     status = _STATUS.get(outcome)
@@ -35,6 +40,13 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     reason = next((one for one in Reason if one == done.reason), Reason.STILL_FAILING)
     said = f"{name}: {done.message}"
     return conditions.condition(kind, status, reason, said if status else f"{said}; {NEEDED}")
+
+
+def _is_back(rollback: Rollback, running: Revision | None) -> bool:
+    """Tell whether what was taken away runs again."""
+    is_changed = rollback.spec.remedy.replicas is None
+    bad = rollback.spec.from_revision.digest
+    return is_changed and running is not None and running.digest == bad
 
 
 def _led_to(rollback: Rollback, running: Revision | None) -> bool:

@@ -123,7 +123,7 @@ def _quarantined(
     kind = ConditionType.QUARANTINED
     if found is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
-    said = quarantine.told(found)
+    said = quarantine.told(found, revision.changed_by if revision is not None else None)
     return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, said)
 
 
@@ -235,7 +235,8 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
         return old.revision
     is_same = old.revision is not None and old.revision.digest == current.template.digest
     since = old.revision.since if is_same and old.revision else seen.opened
-    return revision_of(current, since)
+    by = seen.workload.deployment.changed_by[:128] if seen.workload else ""
+    return revision_of(current, since).model_copy(update={"changed_by": by or None})
 
 
 def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:

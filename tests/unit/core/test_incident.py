@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.api.checklist import CheckItem
+from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.notify import LONGEST_MESSAGE, CommunicationSpec, Notification
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -93,6 +94,18 @@ BLOCKED = RollbackStatus(
 HELPLESS = ended(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, "240 of 250 requests have failed")
 
 
+OWNER = OwnerPlan(tool="Argo CD", kind=OwnerKind.APPLICATION, name="shop", response=GitOps.SUSPEND)
+SUSPENDED = VERIFIED.model_copy(
+    update={
+        "owner": OwnerRecord(
+            namespace="argocd", automated='{"selfHeal": true}', suspended_time=at(10)
+        ),
+        "steps": [make_step(StepName.SUSPEND_OWNER, 10, 10), *STEPS],
+    }
+)
+REVERTED = ended(Outcome.FAILED, Reason.UNDO_REVERTED, "the undo was reverted by argocd-controller")
+
+
 def of(status: RollbackStatus, name: str, seconds: float, **changes: object) -> Message:
     rollback = make_rollback(status=status, trigger=TRIGGER, **changes)
     return incident.of_rollback(rollback, POLICY, transition_named(name, at(seconds)))
@@ -117,6 +130,8 @@ MESSAGES: Mapping[str, Message] = {
     "verified": of(VERIFIED, "Verified", 60),
     "not-recovered": of(HELPLESS, "NotRecovered", 60),
     "approval-needed": of(WAITING, "ApprovalNeeded", 12),
+    "owner-suspended": of(SUSPENDED, "Verified", 60, owner=OWNER),
+    "reverted": of(REVERTED, "Failed", 60),
     "blocked": of(BLOCKED, "Blocked", 12),
     "update": of(RollbackStatus(steps=STEPS[:1]), "Update-1", 310),
     "investigation": asked(),

@@ -2,10 +2,17 @@
 
 import pytest
 
+from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import MatrixCondition, MatrixRule, Mode, PrometheusSpec
+from rollback_operator.api.v1alpha1 import (
+    MatrixCondition,
+    MatrixRule,
+    Mode,
+    PrometheusSpec,
+    SafetySpec,
+)
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
-from rollback_operator.core.model import Owner
+from rollback_operator.core.model import Owner, OwnerObject
 from rollback_operator.core.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
 
@@ -29,6 +36,12 @@ PROBING = [
 ]
 BUY, LIST = (
     HttpProbe(name=name, url=f"http://shop.production.svc/{name}") for name in ("buy", "list")
+)
+APPLICATION = Owner(
+    "Argo CD",
+    "label x",
+    "roll back in Git",
+    object=OwnerObject(OwnerKind.APPLICATION, "", "shop"),
 )
 ARGO = Owner("Argo CD", "label x", "roll back in Git")
 AROUND = Around()
@@ -155,6 +168,14 @@ ROWS = {
         False,
         Reason.GITOPS_OWNER,
         "roll back in Git",
+    ),
+    "steered by somebody who cannot be suspended": (
+        make_policy(safety=SafetySpec(git_ops=GitOps.SUSPEND)),
+        make_deployment(owner=APPLICATION),
+        Around(owner_obstacle="forbidden"),
+        False,
+        Reason.GITOPS_OWNER,
+        "is suspended before an undo (spec.safety.gitOps), but cannot be: forbidden",
     ),
     "steered by somebody else, and only observed": (
         make_policy(mode=Mode.OBSERVE),

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.conditions import condition, find
 from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.progress import End, ended
-from rollback_operator.core.recovery import NEEDED, recovered
+from rollback_operator.core.recovery import NEEDED, REMOVE, recovered
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import at, make_entry, make_rollback, make_workload
 
@@ -45,6 +45,7 @@ NONE = ("Unknown", "NotRolledBack")
 CASES = {
     "none": ([], V1, NONE),
     "it helped": ([HELPED], V1, ("True", "Recovered")),
+    "it helped, and was reverted": ([HELPED], V2, ("False", "UndoReverted")),
     "it did not": ([USELESS], V1, ("False", "StillFailing")),
     "it did not, by a probe": (
         [over(Outcome.NOT_RECOVERED, Reason.CHECK_FAILED)],
@@ -87,7 +88,8 @@ CASES = {
 def test_recovered(rollbacks, running, expected) -> None:
     found = recovered(rollbacks, running)
     assert (found.status, found.reason) == expected
-    assert (NEEDED in found.message) == (expected[0] == "False" or expected[1] == "TooFewRequests")
+    needed = REMOVE if expected[1] == "UndoReverted" else NEEDED
+    assert (needed in found.message) == (expected[0] == "False" or expected[1] == "TooFewRequests")
 
 
 def status_of(

@@ -38,3 +38,31 @@
   resources: [events]
   verbs: [create]
 {{- end -}}
+
+{{/* Who has others suspended may patch them: all of those that the operator may, since the API server
+     cannot see which it would be. "unless" is a condition in CEL under which nobody is asked. */}}
+{{- define "rollback-operator.mayPatchOwners" -}}
+{{- $unless := .unless }}
+{{- range .gitOps.argoCD.namespaces }}
+- expression: >-
+    {{ $unless }}
+    || authorizer.group('argoproj.io').resource('applications').namespace('{{ . }}')
+    .check('patch').allowed()
+  message: >-
+    spec.safety.gitOps: you may not patch Applications in {{ . }}, which the operator would do for
+    you
+  reason: Forbidden
+{{- end }}
+{{- range .gitOps.flux.namespaces }}
+- expression: >-
+    {{ $unless }}
+    || (authorizer.group('kustomize.toolkit.fluxcd.io').resource('kustomizations')
+    .namespace('{{ . }}').check('patch').allowed()
+    && authorizer.group('helm.toolkit.fluxcd.io').resource('helmreleases')
+    .namespace('{{ . }}').check('patch').allowed())
+  message: >-
+    spec.safety.gitOps: you may not patch Kustomizations and HelmReleases in {{ . }}, which the
+    operator would do for you
+  reason: Forbidden
+{{- end }}
+{{- end -}}

@@ -1,0 +1,124 @@
+"""Applications, Kustomizations and HelmReleases through the API server: looked at, suspended.
+
+Which version of a group is served is asked of the API server, so that an absent CRD is told from an
+absent object. Every write is guarded by the resourceVersion that was looked at.
+"""
+
+import json
+from typing import Any
+
+from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.core.gitops import SUSPENDED_BY
+from rollback_operator.core.model import OwnerState, Steered
+from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.steering import application_of, flux_of, generator_of
+
+KINDS = {
+    OwnerKind.APPLICATION: ("argoproj.io", "applications"),
+    OwnerKind.KUSTOMIZATION: ("kustomize.toolkit.fluxcd.io", "kustomizations"),
+    OwnerKind.HELM_RELEASE: ("helm.toolkit.fluxcd.io", "helmreleases"),
+}
+_SYNC_POLICY = "/spec/syncPolicy"
+_AUTOMATED = f"{_SYNC_POLICY}/automated"
+_SUSPEND = "/spec/suspend"
+_ANNOTATIONS = "/metadata/annotations"
+_MARK = f"{_ANNOTATIONS}/{SUSPENDED_BY.replace('/', '~1')}"
+
+Operations = list[dict[str, Any]]
+
+
+class ApiOwners:
+    """The Owners port on a real API server.
+
+    Args:
+        api: the way to it.
+        argo_cd: the namespace of Applications that name none.
+    """
+
+    def __init__(self, api: ApiServer, argo_cd: str) -> None:
+        self._api = api
+        self._argo_cd = argo_cd
+
+    async def look(self, steered: Steered) -> OwnerState | Failure:
+        """Read the object."""
+        raw = await self._read(steered)
+        return raw if isinstance(raw, Failure) else await self._state(raw, steered)
+
+    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+        """Suspend it, and mark for which Rollback."""
+        raw = await self._read(steered)
+        if isinstance(raw, Failure):
+            return raw
+        mark: Operations = [{"op": "add", "path": _MARK, "value": by}]
+        if not raw["metadata"].get("annotations"):
+            mark = [{"op": "add", "path": _ANNOTATIONS, "value": {SUSPENDED_BY: by}}]
+        if steered.object.kind is OwnerKind.APPLICATION:
+            mark.append({"op": "remove", "path": _AUTOMATED})
+        else:
+            mark.append({"op": "add", "path": _SUSPEND, "value": True})
+        return await self._patch(steered, state, mark)
+
+    async def resume(
+        self, steered: Steered, state: OwnerState, automated: str
+    ) -> OwnerState | Failure:
+        """Let it go on, and take the mark off."""
+        raw = await self._read(steered)
+        if isinstance(raw, Failure):
+            return raw
+        changes: Operations = []
+        if SUSPENDED_BY in (raw["metadata"].get("annotations") or {}):
+            changes.append({"op": "remove", "path": _MARK})
+        if steered.object.kind is not OwnerKind.APPLICATION:
+            changes.append({"op": "remove", "path": _SUSPEND})
+        elif raw["spec"].get("syncPolicy") is None:
+            value = {"automated": json.loads(automated or "{}")}
+            changes.append({"op": "add", "path": _SYNC_POLICY, "value": value})
+        else:
+            value = json.loads(automated or "{}")
+            changes.append({"op": "add", "path": _AUTOMATED, "value": value})
+        return await self._patch(steered, state, changes)
+
+    async def _read(self, steered: Steered) -> dict[str, Any] | Failure:
+        path = await self._path(steered)
+        return path if isinstance(path, Failure) else await self._api.get(path)
+
+    async def _path(self, steered: Steered) -> str | Failure:
+        group, plural = KINDS[steered.object.kind]
+        served = await self._api.get(f"/apis/{group}")
+        if isinstance(served, Failure):
+            if served.kind is not FailureKind.GONE:
+                return served
+            said = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
+            return Failure(FailureKind.UNKNOWN_KIND, said)
+        version = served["preferredVersion"]["version"]
+        return (
+            f"/apis/{group}/{version}/namespaces/{self._namespace(steered)}/{plural}/"
+            f"{steered.object.name}"
+        )
+
+    def _namespace(self, steered: Steered) -> str:
+        return steered.object.namespace or self._argo_cd
+
+    async def _patch(
+        self, steered: Steered, state: OwnerState, changes: Operations
+    ) -> OwnerState | Failure:
+        path = await self._path(steered)
+        if isinstance(path, Failure):
+            return path
+        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": state.version}
+        written = await self._api.patch(path, [guard, *changes])
+        return written if isinstance(written, Failure) else await self._state(written, steered)
+
+    async def _state(self, raw: dict[str, Any], steered: Steered) -> OwnerState | Failure:
+        if steered.object.kind is not OwnerKind.APPLICATION:
+            return flux_of(raw, steered)
+        name, generator = generator_of(raw), None
+        if name:
+            namespace, version = raw["metadata"]["namespace"], raw["apiVersion"]
+            path = f"/apis/{version}/namespaces/{namespace}/applicationsets/{name}"
+            found = await self._api.get(path)
+            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
+                return found
+            generator = None if isinstance(found, Failure) else found
+        return application_of(raw, generator, steered)

@@ -1,0 +1,37 @@
+"""What else there is that bears on a policy: what it may have called, an older one, a freeze."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.cache import Cache
+from rollback_operator.core import freeze
+from rollback_operator.core.readiness import Around
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where metrics are read by default, and what else a policy may name."""
+
+    default: str
+    allows: Callable[[str, str], bool]
+    may_call: Callable[[str, str], bool]
+    """Whether probes may be sent to a host: host, namespace."""
+
+
+def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime) -> Around:
+    """Look around a policy; who else steers its target is looked at elsewhere."""
+    namespace, url = policy.metadata.namespace, policy.spec.prometheus.url
+    oldest = cache.policies_on(namespace, policy.spec.target_ref.name)[:1]
+    rivals = [one.metadata.name for one in oldest if one.key != policy.key]
+    return Around(
+        is_address_allowed=url is None or address.allows(url, namespace),
+        older_policy=rivals[0] if rivals else "",
+        refused_probes=tuple(
+            one.name
+            for one in policy.spec.verification.http
+            if not address.may_call(one.host, namespace)
+        ),
+        frozen=str(freeze.frozen(policy.spec.safety.freeze, now) or ""),
+    )

@@ -1,0 +1,375 @@
+"""What GitOps controllers leave on a Deployment, and how their own objects are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.core.gitops import SUSPENDED_BY
+from rollback_operator.core.model import OwnerObject, Steered
+from rollback_operator.steering import (
+    SKIP_RECONCILE,
+    application_of,
+    changed_by,
+    flux_of,
+    generator_of,
+    owner_of,
+)
+
+APPLICATION, KUSTOMIZATION, HELM_RELEASE = OwnerKind
+TRACKING, INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"
+SHOP = Steered(OwnerObject(APPLICATION, "", "shop"), "production", "ticket-service")
+HERE = {"server": "https://kubernetes.default.svc", "namespace": "production"}
+ENTRY = {
+    "group": "apps",
+    "kind": "Deployment",
+    "namespace": "production",
+    "name": "ticket-service",
+    "status": "Synced",
+}
+
+
+def fields(manager: str, *path: str, time: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    owned: dict[str, Any] = {}
+    for part in reversed(path):
+        owned = {part: owned}
+    return {"manager": manager, "operation": "Update", "time": time, "fieldsV1": owned}
+
+
+def template(manager: str, **changes: Any) -> dict[str, Any]:
+    return fields(manager, "f:spec", "f:template", "f:spec") | changes
+
+
+# -- of the Deployment -----------------------------------------------------------------------------
+
+OWNERS: dict[str, tuple[dict[str, Any], str, OwnerObject | None]] = {
+    "a label of Argo CD": (
+        {"labels": {INSTANCE: "shop"}},
+        "Argo CD",
+        OwnerObject(APPLICATION, "", "shop"),
+    ),
+    "an annotation of Argo CD": (
+        {"annotations": {TRACKING: "shop:apps/Deployment:production/ticket-service"}},
+        "Argo CD",
+        OwnerObject(APPLICATION, "", "shop"),
+    ),
+    "an Application in another namespace": (
+        {"annotations": {TRACKING: "team-a_shop:apps/Deployment:production/ticket-service"}},
+        "Argo CD",
+        OwnerObject(APPLICATION, "team-a", "shop"),
+    ),
+    "a Kustomization": (
+        {
+            "labels": {
+                "kustomize.toolkit.fluxcd.io/name": "shop",
+                "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+            }
+        },
+        "Flux Kustomization",
+        OwnerObject(KUSTOMIZATION, "flux-system", "shop"),
+    ),
+    "a Kustomization somewhere": (
+        {"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}},
+        "Flux Kustomization",
+        None,
+    ),
+    "a HelmRelease, not Helm": (
+        {
+            "labels": {
+                "helm.toolkit.fluxcd.io/name": "shop",
+                "helm.toolkit.fluxcd.io/namespace": "apps",
+            },
+            "annotations": {"meta.helm.sh/release-name": "shop"},
+        },
+        "Flux HelmRelease",
+        OwnerObject(HELM_RELEASE, "apps", "shop"),
+    ),
+    "Helm": ({"annotations": {"meta.helm.sh/release-name": "shop"}}, "Helm", None),
+    "fields of Argo CD": ({"managedFields": [template("argocd-controller")]}, "Argo CD", None),
+    "fields of Flux": ({"managedFields": [template("kustomize-controller")]}, "Flux", None),
+}
+
+
+@pytest.mark.parametrize(("metadata", "tool", "expected"), OWNERS.values(), ids=OWNERS)
+def test_an_owner_is_known_by_what_it_leaves(
+    metadata: dict[str, Any], tool: str, expected: OwnerObject | None
+) -> None:
+    found = owner_of(metadata)
+    assert found is not None
+    assert (found.kind, found.object) == (tool, expected)
+    assert found.evidence
+    assert found.remedy
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"labels": {"app": "shop"}, "managedFields": [template("kubectl")]},
+        {"managedFields": [fields("argocd-controller", "f:metadata", "f:labels")]},
+        {"managedFields": [template("argocd-controller", subresource="scale")]},
+    ],
+)
+def test_nobody_is_found_where_nobody_is(metadata: dict[str, Any]) -> None:
+    assert owner_of(metadata) is None
+
+
+def test_the_newest_owner_of_the_template_has_changed_it() -> None:
+    entries = [
+        template("argocd-controller", time="2026-01-01T00:00:09Z"),
+        template(FIELD_MANAGER, time="2026-01-01T00:00:05Z"),
+        fields("kubectl", "f:spec", "f:replicas", time="2026-01-01T00:00:30Z"),
+    ]
+    assert changed_by({"managedFields": entries}) == "argocd-controller"
+    assert changed_by({"managedFields": entries[2:]}) == ""
+    assert changed_by({}) == ""
+
+
+# -- Applications ----------------------------------------------------------------------------------
+
+
+def application(
+    annotations: dict[str, str] | None = None, status: dict[str, Any] | None = None, **spec: Any
+) -> dict[str, Any]:
+    fields = {"destination": HERE, "syncPolicy": {"automated": {"selfHeal": True}}}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "metadata": {
+            "name": "shop",
+            "namespace": "argocd",
+            "resourceVersion": "7",
+            "annotations": annotations or {},
+        },
+        "spec": fields | spec,
+        "status": {
+            "sync": {"status": "Synced"},
+            "reconciledAt": "2026-01-01T00:00:00Z",
+            "resources": [ENTRY],
+            **(status or {}),
+        },
+    }
+
+
+def app_set(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "shops"}, "spec": spec}
+
+
+MARK = {SUSPENDED_BY: "production/shop-1"}
+STATES: dict[str, tuple[dict[str, Any], bool, bool, str]] = {
+    "applies by itself": (application(), False, False, '{"selfHeal": true}'),
+    "never did": (application(syncPolicy=None), True, False, ""),
+    "was stopped by somebody": (application(syncPolicy={}), True, False, ""),
+    "is turned off": (
+        application(syncPolicy={"automated": {"enabled": False}}),
+        True,
+        False,
+        '{"enabled": false}',
+    ),
+    "is skipped": (
+        application({SKIP_RECONCILE: "true"}),
+        True,
+        False,
+        '{"selfHeal": true}',
+    ),
+    "is suspended by us": (application(MARK, syncPolicy={"retry": {}}), True, True, ""),
+    "was turned on again": (application(MARK), False, False, '{"selfHeal": true}'),
+}
+
+
+@pytest.mark.parametrize(("raw", "off", "ours", "stored"), STATES.values(), ids=STATES)
+def test_an_application_is_read(raw: dict[str, Any], off: Any, ours: Any, stored: str) -> None:
+    found = application_of(raw, None, SHOP)
+    assert (found.is_suspended, found.is_ours, found.automated) == (off, ours, stored)
+    assert (found.namespace, found.version, found.obstacle) == ("argocd", "7", "")
+
+
+OBSTACLES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
+    "another cluster": (
+        application(destination={"server": "https://10.0.0.1"}),
+        None,
+        "another cluster",
+    ),
+    "another cluster by name": (application(destination={"name": "eu"}), None, "another cluster"),
+    "by its name in Argo CD": (application(destination={"name": "in-cluster"}), None, ""),
+    "not its resource": (application(status={"resources": []}), None, "does not name"),
+    "somebody else's resource": (
+        application(status={"resources": [ENTRY | {"namespace": "staging"}]}),
+        None,
+        "does not name",
+    ),
+    "generated": (application(), app_set(), "ApplicationSet shops would turn auto-sync on"),
+    "generated, and let be": (
+        application(),
+        app_set(ignoreApplicationDifferences=[{"jsonPointers": ["/spec/syncPolicy"]}]),
+        "",
+    ),
+    "another is let be": (
+        application(),
+        app_set(
+            ignoreApplicationDifferences=[
+                {"name": "other", "jsonPointers": ["/spec/syncPolicy/automated"]}
+            ]
+        ),
+        "would turn auto-sync on",
+    ),
+    "generated once": (application(), app_set(syncPolicy={"applicationsSync": "create-only"}), ""),
+    "updated too": (
+        application(),
+        app_set(syncPolicy={"applicationsSync": "create-update"}),
+        "would turn auto-sync on",
+    ),
+    "too long": (
+        application(syncPolicy={"automated": {"x": "y" * 2000}}),
+        None,
+        "too long",
+    ),
+}
+
+
+@pytest.mark.parametrize(("raw", "generator", "said"), OBSTACLES.values(), ids=OBSTACLES)
+def test_what_stands_against_suspending_an_application(
+    raw: dict[str, Any], generator: dict[str, Any] | None, said: str
+) -> None:
+    found = application_of(raw, generator, SHOP).obstacle
+    assert said in found
+    assert bool(said) == bool(found)
+
+
+def test_a_generated_application_loses_its_mark_and_is_ours_all_the_same() -> None:
+    raw = application(syncPolicy={})
+    generator = app_set(ignoreApplicationDifferences=[{"jsonPointers": ["/spec/syncPolicy"]}])
+    found = application_of(raw, generator, SHOP)
+    assert (found.is_ours, found.suspended_for) == (True, "")
+
+
+def test_the_generator_is_the_one_that_owns_it() -> None:
+    raw = application()
+    assert generator_of(raw) == ""
+    raw["metadata"]["ownerReferences"] = [{"kind": "ApplicationSet", "name": "shops"}]
+    assert generator_of(raw) == "shops"
+
+
+NEW_YEAR = 1767225600.0
+SYNCS: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
+    "in sync": ({}, NEW_YEAR, None),
+    "something of it is not": ({"sync": {"status": "OutOfSync"}}, None, None),
+    "the Deployment is not": ({"resources": [ENTRY | {"status": "OutOfSync"}]}, None, None),
+    "never compared": ({"reconciledAt": None}, None, None),
+    "no time": ({"reconciledAt": "soon"}, None, None),
+    "synced by itself": (
+        {
+            "operationState": {
+                "startedAt": "2026-01-01T00:00:05Z",
+                "operation": {"initiatedBy": {"automated": True}},
+            }
+        },
+        NEW_YEAR,
+        NEW_YEAR + 5,
+    ),
+    "synced by a person, and by itself before": (
+        {
+            "operationState": {
+                "startedAt": "2026-01-01T00:00:09Z",
+                "operation": {"initiatedBy": {"username": "jane"}},
+            },
+            "history": [
+                {
+                    "deployStartedAt": "2026-01-01T00:00:03Z",
+                    "initiatedBy": {"automated": True},
+                }
+            ],
+        },
+        NEW_YEAR,
+        NEW_YEAR + 3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "in_sync", "synced"), SYNCS.values(), ids=SYNCS)
+def test_when_an_application_was_in_sync_and_synced_by_itself(
+    status: dict[str, Any], in_sync: float | None, synced: float | None
+) -> None:
+    found = application_of(application(status=status), None, SHOP)
+    assert (found.in_sync_at, found.auto_synced) == (in_sync, synced)
+
+
+# -- Flux ------------------------------------------------------------------------------------------
+
+SUSPEND = ("f:spec", "f:suspend")
+
+
+def flux(
+    managers: tuple[str, ...] = (),
+    status: dict[str, Any] | None = None,
+    namespace: str = "production",
+    **spec: Any,
+) -> dict[str, Any]:
+    entries = [{"id": "production_ticket-service_apps_Deployment", "v": "v1"}]
+    return {
+        "metadata": {
+            "name": "shop",
+            "namespace": namespace,
+            "resourceVersion": "7",
+            "annotations": MARK if managers else {},
+            "managedFields": [fields(one, *SUSPEND) for one in managers],
+        },
+        "spec": spec,
+        "status": {"inventory": {"entries": entries}} if status is None else status,
+    }
+
+
+def steered(kind: OwnerKind) -> Steered:
+    return Steered(OwnerObject(kind, "production", "shop"), "production", "ticket-service")
+
+
+FLUX: dict[str, tuple[OwnerKind, dict[str, Any], tuple[bool, bool], str]] = {
+    "applies": (KUSTOMIZATION, flux(), (False, False), ""),
+    "by somebody": (KUSTOMIZATION, flux(suspend=True), (True, False), ""),
+    "by us": (KUSTOMIZATION, flux((FIELD_MANAGER,), suspend=True), (True, True), ""),
+    "by somebody after us": (KUSTOMIZATION, flux(("flux",), suspend=True), (True, False), ""),
+    "by somebody beside us": (
+        KUSTOMIZATION,
+        flux((FIELD_MANAGER, "kustomize-controller"), suspend=True),
+        (True, False),
+        "",
+    ),
+    "another cluster": (KUSTOMIZATION, flux(kubeConfig={"x": 1}), (False, False), "another"),
+    "not in its inventory": (
+        KUSTOMIZATION,
+        flux(status={"inventory": {"entries": []}}),
+        (False, False),
+        "does not name",
+    ),
+    "no inventory yet": (KUSTOMIZATION, flux(status={}), (False, False), "does not name"),
+    "a release of its namespace": (HELM_RELEASE, flux(status={}), (False, False), ""),
+    "a release of another namespace": (
+        HELM_RELEASE,
+        flux(status={}, targetNamespace="staging"),
+        (False, False),
+        "does not name",
+    ),
+    "a release into this namespace": (
+        HELM_RELEASE,
+        flux(status={}, namespace="flux-system", targetNamespace="production"),
+        (False, False),
+        "",
+    ),
+    "a release with an inventory": (
+        HELM_RELEASE,
+        flux(status={"inventory": {"entries": []}}),
+        (False, False),
+        "does not name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "raw", "suspended", "said"), FLUX.values(), ids=FLUX)
+def test_an_object_of_flux_is_read(
+    kind: OwnerKind, raw: dict[str, Any], suspended: tuple[bool, bool], said: str
+) -> None:
+    found = flux_of(raw, steered(kind))
+    assert (found.is_suspended, found.is_ours) == suspended
+    assert (said in found.obstacle, bool(said)) == (True, bool(found.obstacle))

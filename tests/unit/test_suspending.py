@@ -1,0 +1,454 @@
+"""Who would revert an act is suspended first and released last: each write on record around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.gitops import GitOps, OwnerKind
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    Mode,
+    Outcome,
+    Rollback,
+    SafetySpec,
+    StepName,
+    VerificationSpec,
+)
+from rollback_operator.checking import Checker, Records
+from rollback_operator.core import gitops
+from rollback_operator.core.conditions import find
+from rollback_operator.core.model import Owner, OwnerObject
+from rollback_operator.execution import MOST_ATTEMPTS, Again, Executor
+from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS, Suspender
+from rollback_operator.verifying import Verifier
+from tests.builders import (
+    at,
+    make_deployment,
+    make_policy,
+    make_rollback,
+    make_template,
+    make_workload,
+)
+from tests.fakes import (
+    CONFLICT,
+    GONE,
+    OUTAGE,
+    REFUSAL,
+    UNTOUCHED,
+    Crash,
+    FakeLogs,
+    FakeOwners,
+    FakeProbes,
+    FakeSchemas,
+    FakeStore,
+    FakeSurroundings,
+    FakeTrends,
+    FakeWorkloads,
+    Journal,
+)
+
+ARGO = Owner(
+    "Argo CD",
+    "label x",
+    "roll back in Git",
+    object=OwnerObject(OwnerKind.APPLICATION, "", "shop"),
+)
+ABSENT = Failure(FailureKind.UNKNOWN_KIND, "there is no Application in this cluster")
+
+
+def suspending(response: GitOps = GitOps.SUSPEND) -> Rollback:
+    return make_rollback(
+        owner=gitops.planned(ARGO, response), verification=VerificationSpec(timeout_seconds=10)
+    )
+
+
+@dataclass
+class World:
+    """A Deployment that an Application steers, a rollback of it, and the time."""
+
+    rollback: Rollback = field(default_factory=suspending)
+    seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        self.journal = Journal()
+        deployment = make_deployment(owner=ARGO)
+        self.workloads = FakeWorkloads(
+            calls=self.journal, workload=make_workload(deployment=deployment)
+        )
+        self.store = FakeStore(calls=self.journal)
+        self.owners = FakeOwners(calls=self.journal)
+        kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
+        self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
+        self.executor = self.operator()
+
+    def operator(self) -> Executor:
+        def remember(_: Rollback) -> None:
+            """The store is the only memory that these tests look at."""
+
+        assert self.rollback.spec.owner is not None
+        policy = make_policy(safety=SafetySpec(git_ops=self.rollback.spec.owner.response))
+        records = Records(lambda _: policy, lambda _, __: [])
+        checker = Checker(
+            FakeSurroundings(), FakeSchemas(), records, self.now, self.owners, seconds=0.2
+        )
+        verifier = Verifier(FakeProbes(), FakeLogs(), FakeTrends(), self.now)
+        suspender = Suspender(self.owners, self.store, self.now)
+        return Executor(
+            self.workloads, self.store, remember, self.now, checker, verifier, suspender
+        )
+
+    def now(self) -> datetime:
+        return at(self.seconds)
+
+    async def carry_on(self) -> Rollback | Again:
+        return await self.executor.carry_on(self.stored, self.workloads.workload, None)
+
+    async def last(self, most: int = 200) -> Rollback:
+        """Carry on until the end, each time after the seconds that were asked for."""
+        for _ in range(most):
+            done = await self.carry_on()
+            if isinstance(done, Rollback):
+                return done
+            self.seconds += done.seconds
+        raise AssertionError(f"not over: {self.stored.status}")
+
+    async def settle(self) -> float | None:
+        return await self.executor.settle_owners([self.stored], self.workloads.workload.deployment)
+
+    async def is_released(self) -> None:
+        """Let Git want what runs, and look after who is suspended until nobody is."""
+        moment = (self.now() + timedelta(minutes=1)).timestamp()
+        self.owners.state = replace(self.owners.state, in_sync_at=moment)
+        for _ in range(20):
+            wait = await self.settle()
+            if wait is None:
+                return
+            self.seconds += wait
+        raise AssertionError(f"not released: {self.stored.status.owner}")
+
+    @property
+    def stored(self) -> Rollback:
+        (one,) = self.store.rollbacks.values()
+        return one
+
+    @property
+    def writes(self) -> list[str]:
+        silent = ("post", "look_at_owner", "inspect")
+        return [one for one in self.journal if one not in silent]
+
+
+def why(rollback: Rollback, kind: ConditionType = ConditionType.COMPLETE) -> tuple[str, str]:
+    found = find(rollback.status.conditions, kind)
+    assert found is not None
+    return found.reason, found.message
+
+
+# -- suspended -------------------------------------------------------------------------------------
+
+
+async def test_an_owner_is_suspended_before_the_undo_and_how_it_was_is_stored_before_that() -> None:
+    world = World()
+
+    await world.carry_on()
+
+    assert world.writes[:5] == [
+        "write_rollback",
+        "write_rollback",
+        "suspend_owner",
+        "write_rollback",
+        "write_rollback",
+    ]
+    assert world.writes.index("suspend_owner") < world.writes.index("undo")
+    record = world.stored.status.owner
+    assert record is not None
+    assert (record.namespace, record.automated) == ("argocd", UNTOUCHED.automated)
+    assert record.is_open
+    assert world.owners.state.is_suspended
+    assert world.owners.state.suspended_for == "production/ticket-service-0123456789"
+
+
+async def test_it_is_told_how_to_release() -> None:
+    world = World()
+
+    done = await world.last()
+
+    reason, said = why(done, ConditionType.OWNER_SUSPENDED)
+    assert reason == Reason.SUSPENDED_FOR_ROLLBACK
+    assert "kubectl patch applications.argoproj.io shop -n argocd" in said
+    assert world.store.told() == ["RollbackStarted", "OwnerSuspended", "RollbackFinished"]
+    assert said in [one.message for one in world.store.notices]
+    (step,) = (one for one in done.status.steps if one.name is StepName.SUSPEND_OWNER)
+    assert "is suspended for this rollback" in step.message
+
+
+async def test_an_owner_that_somebody_has_suspended_is_left_alone() -> None:
+    world = World()
+    world.owners.state = replace(UNTOUCHED, is_suspended=True, automated="")
+
+    done = await world.last()
+    await world.is_released()
+
+    assert "undo" in world.journal
+    assert {"suspend_owner", "resume_owner"}.isdisjoint(world.journal)
+    assert why(done, ConditionType.OWNER_SUSPENDED)[0] == Reason.SUSPENDED_BEFORE
+    assert "OwnerSuspended" not in world.store.told()
+
+
+async def test_where_the_policy_proceeds_no_owner_is_looked_at() -> None:
+    world = World(suspending(GitOps.PROCEED))
+
+    await world.last()
+
+    assert "undo" in world.journal
+    assert not [one for one in world.journal if one.endswith("owner")]
+
+
+BLOCKS = {
+    "no CRD": ABSENT,
+    "no such object": GONE,
+    "no right": REFUSAL,
+}
+
+
+@pytest.mark.parametrize("failure", BLOCKS.values(), ids=BLOCKS)
+async def test_an_owner_that_cannot_be_suspended_blocks(failure: Failure) -> None:
+    world = World()
+    world.owners.fail_next("look_at_owner", failure)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.BLOCKED
+    assert failure.message in why(done)[1]
+    assert "undo" not in world.journal
+
+
+async def test_an_owner_that_would_not_stay_suspended_blocks() -> None:
+    world = World()
+    world.owners.state = replace(UNTOUCHED, obstacle="ApplicationSet shops would turn it on")
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert (done.status.outcome, "ApplicationSet shops" in why(done)[1]) == (Outcome.BLOCKED, True)
+
+
+@pytest.mark.parametrize("failure", BLOCKS.values(), ids=BLOCKS)
+async def test_what_the_checklist_did_not_see_ends_it_before_the_undo(failure: Failure) -> None:
+    world = World()
+    world.owners.fail_next("look_at_owner", OUTAGE, failure)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert (done.status.outcome, why(done)[0]) == (Outcome.FAILED, Reason.OWNER_NOT_SUSPENDED)
+    assert "nothing was done" in why(done)[1]
+    assert "undo" not in world.journal
+
+
+async def test_a_conflict_is_looked_at_again_and_what_is_new_is_recorded() -> None:
+    world = World()
+    world.owners.fail_next("suspend_owner", CONFLICT)
+    assert isinstance(await world.carry_on(), Again)
+    assert "undo" not in world.journal
+    world.owners.state = replace(UNTOUCHED, version="9", automated='{"prune": true}')
+
+    await world.carry_on()
+
+    record = world.stored.status.owner
+    assert record is not None
+    assert record.automated == '{"prune": true}'
+    assert "undo" in world.journal
+
+
+async def test_a_refused_suspension_is_given_up_and_nothing_is_undone() -> None:
+    world = World()
+    world.owners.fail_next("suspend_owner", *[REFUSAL] * 2 * MOST_ATTEMPTS)
+
+    done = await world.last()
+
+    assert (done.status.outcome, why(done)[0]) == (Outcome.FAILED, Reason.STEP_REFUSED)
+    assert world.journal.count("suspend_owner") == MOST_ATTEMPTS
+    assert "undo" not in world.journal
+
+
+async def test_an_outage_is_waited_out() -> None:
+    world = World()
+    world.owners.fail_next("suspend_owner", *[OUTAGE] * 3 * MOST_ATTEMPTS)
+
+    done = await world.last()
+
+    assert done.status.outcome is Outcome.UNKNOWN
+    assert "undo" in world.journal
+
+
+async def test_for_a_newer_release_nobody_is_suspended() -> None:
+    world = World()
+    moved = make_workload("v3", ("v2", "v1"))
+    world.workloads.workload = replace(moved, deployment=replace(moved.deployment, owner=ARGO))
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert why(done)[0] == Reason.TARGET_MOVED
+    assert "suspend_owner" not in world.journal
+
+
+# -- reverted --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("response", [GitOps.PROCEED, GitOps.SUSPEND])
+async def test_an_undo_that_is_reverted_is_told_and_not_done_again(response: GitOps) -> None:
+    world = World(suspending(response))
+    await world.carry_on()
+    deployment = replace(
+        world.workloads.workload.deployment,
+        template=make_template("v2"),
+        changed_by="argocd-controller",
+    )
+    world.workloads.workload = replace(world.workloads.workload, deployment=deployment)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert (done.status.outcome, why(done)[0]) == (Outcome.FAILED, Reason.UNDO_REVERTED)
+    assert "reverted by argocd-controller (Argo CD steers the Deployment)" in why(done)[1]
+    assert world.journal.count("undo") == 1
+
+
+# -- released --------------------------------------------------------------------------------------
+
+
+async def test_an_owner_goes_on_once_git_wants_what_runs() -> None:
+    world = World()
+    await world.last()
+    assert await world.settle() == LOOK_SECONDS
+    looks = world.journal.count("look_at_owner")
+    assert await world.settle() == LOOK_SECONDS
+    assert world.journal.count("look_at_owner") == looks
+
+    world.seconds += LOOK_SECONDS
+    await world.is_released()
+
+    assert world.owners.state.automated == UNTOUCHED.automated
+    assert not world.owners.state.is_suspended
+    assert why(world.stored, ConditionType.OWNER_SUSPENDED)[0] == Reason.OWNER_RELEASED
+    record = world.stored.status.owner
+    assert record is not None
+    assert record.release_message == "Git wants what runs"
+    assert world.store.told()[-1] == "OwnerReleased"
+
+
+async def test_while_a_rollback_goes_on_its_owner_is_left_suspended() -> None:
+    world = World()
+    await world.carry_on()
+    world.owners.state = replace(world.owners.state, in_sync_at=world.now().timestamp() + 60)
+
+    assert await world.settle() is None
+    assert "resume_owner" not in world.journal
+
+
+async def test_what_a_person_has_released_is_on_record_and_touched_no_more() -> None:
+    world = World()
+    await world.last()
+    world.owners.state = replace(UNTOUCHED, version="20")
+
+    assert await world.settle() is None
+    # Suspended again by a person, it is theirs.
+    world.owners.state = replace(UNTOUCHED, version="21", is_suspended=True, is_ours=True)
+    world.seconds += LOOK_SECONDS
+    await world.is_released()
+
+    assert "resume_owner" not in world.journal
+    assert "somebody has released it" in why(world.stored, ConditionType.OWNER_SUSPENDED)[1]
+
+
+@pytest.mark.parametrize("failure", [GONE, ABSENT])
+async def test_an_owner_that_is_gone_is_suspended_no_more(failure: Failure) -> None:
+    world = World()
+    await world.last()
+    world.owners.fail_next("look_at_owner", failure)
+
+    assert await world.settle() is None
+    assert "it is gone" in why(world.stored, ConditionType.OWNER_SUSPENDED)[1]
+
+
+async def test_an_owner_that_does_not_answer_is_asked_again() -> None:
+    world = World()
+    await world.last()
+    world.owners.fail_next("look_at_owner", OUTAGE, REFUSAL)
+    world.owners.fail_next("resume_owner", CONFLICT, OUTAGE)
+    world.store.fail_next("write_rollback", OUTAGE)
+
+    await world.is_released()
+
+    assert not world.owners.state.is_suspended
+    assert not gitops.is_open(world.stored)
+
+
+# -- killed at each call ---------------------------------------------------------------------------
+
+
+async def test_a_crash_at_any_call_loses_nothing_of_what_an_owner_was() -> None:
+    points = 0
+    for point in range(200):
+        world = World()
+        world.journal.crash_at = point
+        try:
+            await world.last()
+            await world.is_released()
+        except Crash:
+            points += 1
+            world.executor = world.operator()
+            if world.stored.status.outcome is None:
+                await world.last()
+            await world.is_released()
+        told = world.store.told()
+
+        assert world.stored.status.outcome is Outcome.UNKNOWN
+        assert world.owners.state.automated == UNTOUCHED.automated, point
+        assert not world.owners.state.is_suspended
+        assert (world.journal.count("undo"), world.journal.count("suspend_owner")) == (1, 1)
+        assert world.journal.count("resume_owner") == 1
+        assert {"OwnerSuspended", "OwnerReleased"} <= set(told)
+        assert told.count("OwnerSuspended") <= 2
+        if world.journal.crash_at is not None:
+            break
+    assert points > 15
+
+
+# -- beforehand ------------------------------------------------------------------------------------
+
+
+async def test_what_stands_against_a_suspension_is_said_beforehand_and_asked_seldom() -> None:
+    world = World()
+    suspender, deployment = world.executor.suspender, world.workloads.workload.deployment
+    policy = make_policy(safety=SafetySpec(git_ops=GitOps.SUSPEND))
+    world.owners.fail_next("look_at_owner", REFUSAL)
+
+    assert await suspender.obstacle(policy, deployment) == REFUSAL.message
+    assert await suspender.obstacle(policy, deployment) == REFUSAL.message
+    assert world.journal.count("look_at_owner") == 1
+    world.seconds += OWNER_SECONDS
+    # Nothing new is known while nobody answers.
+    world.owners.fail_next("look_at_owner", OUTAGE)
+    assert await suspender.obstacle(policy, deployment) == REFUSAL.message
+    world.seconds += OWNER_SECONDS
+    assert await suspender.obstacle(policy, deployment) == ""
+
+
+@pytest.mark.parametrize("changes", [{"safety": SafetySpec()}, {"mode": Mode.OBSERVE}])
+async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict[str, Any]) -> None:
+    world = World()
+    fields = {"safety": SafetySpec(git_ops=GitOps.SUSPEND)} | changes
+    deployment = world.workloads.workload.deployment
+
+    assert await world.executor.owner_obstacle(make_policy(**fields), deployment) == ""
+    assert await world.executor.owner_obstacle(make_policy(**fields), None) == ""
+    assert world.journal == []
