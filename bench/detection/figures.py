@@ -11,7 +11,7 @@ from typing import Any
 from bench.detection.baselines import BASELINES
 from bench.detection.families import ROWS
 from bench.detection.records import Record
-from bench.detection.scenario import BOTH_FAIL, Fault, Truth, worse
+from bench.detection.scenario import BOTH_FAIL, UNREADABLE, Fault, Truth, worse
 
 CONFIDENCE = 0.95
 SILENT = (Fault.CRASH_LOOP, Fault.SILENT)
@@ -162,7 +162,13 @@ def times(records: Sequence[Record], judge: Judge) -> dict[str, Any]:
             "scrapes": quantiles([_took(one, judge) / one.scenario.scrape for one in mine]),
             "seconds": quantiles([_took(one, judge) for one in mine]),
         }
-    busy = [one for one in caught if one.scenario.severity == "P1" and one.scenario.rps >= 100]
+    busy = [
+        one
+        for one in caught
+        if one.scenario.severity == "P1"
+        and one.scenario.rps >= 100
+        and one.scenario.confounder not in UNREADABLE
+    ]
     found["P1FromHundredRps"] = {
         "scrapes": quantiles([_took(one, judge) / one.scenario.scrape for one in busy])
     }

@@ -10,6 +10,8 @@ A request of the new revision is worth 1/n* of the proof, so what the formula sa
 rates holds for a share that moves: the proof is there when the worth adds up to ln(1/alpha). p0 is
 taken for known where no old pod serves, the coin flip's limit where one does.
 
+Where no samples can be read when it would be known, the limit is the first scrape after that.
+
 With the floors that any judge is held to: 20 requests, 10 errors or every request, two samples at
 different times (s/2 + s), and a lower bound (Wilson 1927) of the rate beyond the severity's.
 """
@@ -29,6 +31,7 @@ from bench.detection.scenario import (
     PURCHASE,
     RESERVE,
     ROUTES,
+    UNREADABLE,
     Confounder,
     Fault,
     Scenario,
@@ -82,7 +85,16 @@ def limit(world: World) -> Limit | None:
     ]
     bare, floored = min(one[0] for one in found), min(one[1] for one in found)
     half = scenario.scrape / 2
-    return Limit(since, bare + half, max(floored + half, half + scenario.scrape))
+    bare, floored = bare + half, max(floored + half, half + scenario.scrape)
+    return Limit(since, _readable(scenario, since, bare), _readable(scenario, since, floored))
+
+
+def _readable(scenario: Scenario, since: float, known: float) -> float:
+    """Put off what falls into a time in which nobody can read a sample."""
+    end = scenario.since + scenario.lasts
+    if scenario.confounder in UNREADABLE and scenario.since <= since + known < end:
+        return end + scenario.scrape / 2 - since
+    return known
 
 
 def _by_kubernetes(world: World) -> Limit:

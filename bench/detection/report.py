@@ -108,7 +108,7 @@ def _times(found: Mapping[str, Any]) -> list[str]:
         "P2 T/T_limit",
         "P2 scrapes",
         "P2 s",
-        "P1 scrapes, from 100/s",
+        "P1 scrapes, from 100/s, samples not missing",
     )
     return ["## Time to the decision, median / p99", "", *_table(head, lines)]
 

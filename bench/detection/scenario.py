@@ -96,6 +96,10 @@ BOTH_FAIL = (
 """Rows in which whatever fails would fail on either revision."""
 
 
+UNREADABLE = (Confounder.MISSING, Confounder.GAP)
+"""Rows in which no sample can be read for a time."""
+
+
 class Truth(StrEnum):
     """What the right decision is."""
 

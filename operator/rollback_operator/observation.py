@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core import pod_names, podless
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.model import Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import (
     Watch,
@@ -99,7 +99,7 @@ class Observer:
             seen = await self._with_scrapes(watch, workload, source, now)
             return replace(watch, missing=seen.missing or found)
         watch = found
-        if watch.control is None and watch.control_hashes:
+        if watch.control_hashes and (watch.control is None or not watch.control.seconds):
             watch = await self._with_control(watch, workload, source)
         return await self._with_scrapes(watch, workload, source, now)
 
@@ -152,16 +152,24 @@ class Observer:
         )
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        pods = _patterns(watch, workload, watch.control_hashes)
+        found = await self._past(watch, workload, source, watch.control_hashes)
+        wider = watch.control_hashes | watch.good_hashes
+        if wider > watch.control_hashes and (found is None or not found.is_sufficient):
+            # It came a moment before this one: what did well before it is as good a witness.
+            found = await self._past(watch, workload, source, wider) or found
+        # No past is asked for again: a Prometheus that has lost it may find it.
+        return watch if found is None else replace(watch, control=found)
+
+    async def _past(
+        self, watch: Watch, workload: Workload, source: Source, hashes: frozenset[str]
+    ) -> Control | None:
+        """Read the hour up to the release of these revisions' pods; None: there is none."""
+        pods = _patterns(watch, workload, hashes)
         if not pods:
-            return watch
-        until = watch.opened + watch.skew
-        found = await self.metrics.read_control(
-            _query(source, workload.deployment.namespace, pods), until
-        )
-        if isinstance(found, Missing) or not found.seconds:
-            return watch  # no past is asked for again: a Prometheus that has lost it may find it
-        return replace(watch, control=found)
+            return None
+        query = _query(source, workload.deployment.namespace, pods)
+        found = await self.metrics.read_control(query, watch.opened + watch.skew)
+        return None if isinstance(found, Missing) or not found.pooled.requests else found
 
     async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch | Missing:
         """Compare clocks now and then; at each look while their difference prevents a verdict.

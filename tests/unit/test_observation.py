@@ -15,7 +15,15 @@ from rollback_operator.core.model import Control, Counters, Missing, Page, Readi
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from rollback_operator.ports import CounterQuery, PageQuery
-from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
+from tests.builders import (
+    T0,
+    make_control,
+    make_counters,
+    make_pods,
+    make_policy,
+    make_series,
+    make_workload,
+)
 from tests.fakes import FakeMetrics, FakePods
 
 SOURCE = Source(make_policy(), "http://prometheus:9090")
@@ -154,6 +162,52 @@ async def test_the_controls_pods_are_asked_for_by_their_revision(
     await Observer(metrics, Clock()).observe(watch, workload, SOURCE)
 
     assert metrics.queries[0][0].pods == asked
+
+
+@dataclass
+class Pasts(FakeMetrics):
+    """Gives a past by how many revisions are asked for."""
+
+    pasts: tuple[Control | Missing, ...] = ()
+
+    async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
+        await super().read_control(query, until)
+        return self.pasts[len(query.pods) - 1]
+
+
+GONE = Missing(Reason.NO_SERIES, "there are no series")
+BRIEF = make_control(requests=1500, errors=1, seconds=0.0)
+EMPTY = make_control(requests=0, errors=0, seconds=0.0)
+LONG = make_control()
+
+
+@pytest.mark.parametrize(
+    ("of_one", "of_all", "expected", "asked"),
+    [
+        (LONG, GONE, LONG, 1),
+        (BRIEF, LONG, LONG, 2),
+        (EMPTY, LONG, LONG, 2),
+        (GONE, LONG, LONG, 2),
+        (BRIEF, BRIEF, BRIEF, 2),
+        (BRIEF, GONE, BRIEF, 2),
+        (GONE, GONE, None, 2),
+        (EMPTY, EMPTY, None, 2),
+    ],
+)
+async def test_where_the_control_is_too_young_what_did_well_before_it_stands_in(
+    of_one: Control | Missing, of_all: Control | Missing, expected: Control | None, asked: int
+) -> None:
+    workload = make_workload(older=("v1", "v0"), pods=make_pods(2))
+    metrics = Pasts(pasts=(of_one, of_all))
+    watch = replace(
+        open_watch("digest-v2", T0, frozenset({"hashv1"})),
+        good_hashes=frozenset({"hashv0", "hashv1"}),
+    )
+
+    found = await Observer(metrics, Clock()).observe(watch, workload, SOURCE)
+
+    assert found.control == expected
+    assert len(metrics.queries) == asked + 1
 
 
 # -- the pods' own pages ---------------------------------------------------------------------------

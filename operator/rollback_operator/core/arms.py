@@ -17,6 +17,9 @@ CEILING_TIMES = 3.0
 STEADY_TIMES = 1.5
 """However steady the control's rate was, so many times as much is no reason for suspicion."""
 MOST_CEILING = 0.9
+BRIEF_CEILING = 0.5
+"""Of a past of less than a minute nobody knows how much it varies: only a release that fails by far
+the most of its requests is told by it."""
 _START = attrgetter("start")
 
 
@@ -100,6 +103,8 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
     """
     known, usual = past(control, route), mean(control, route)
+    if control.is_brief:
+        return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
     spans = known.worst or ((0.0, known.worst_minute),)
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
     return tuple(

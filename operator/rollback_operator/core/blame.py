@@ -8,6 +8,9 @@ at the first request:
 
 Where L is narrow that is P(bad) f(onset) / (outage rate x d), d being the length of the interval in
 which the onset lies: 9,300 : 1 for a release that fails from its first request on.
+
+A fault that grows (a pool that is used up, a cache that fills) seems to begin halfway. Where a
+growth over some seconds fits decisively better than any sudden onset, t is when it began to grow.
 """
 
 import math
@@ -31,6 +34,9 @@ MOST_TIMES = 60
 FINE_STEPS = 16
 LEAST_CHANGE = 3.0
 """How many times the rate before it a rate must be for its beginning to be called an onset."""
+GROWTHS = (8.0, 12.0, 18.0, 27.0, 40.0, 60.0)
+"""Over how many seconds a fault may have grown."""
+GROWTH_STEPS = 8
 _DECISIVE_NATS = 2.0
 _LEAST_RATE = 1e-4
 _LEAST_AREA = 1e-9
@@ -71,6 +77,12 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     begin = min(one.counts.starts[0] for one in parts)
     likely = _likelihoods(parts, begin)
     most = max(likely.values())
+    if likely[begin] < most - _DECISIVE_NATS:
+        growing = _likelihoods_of_growth(parts, begin)
+        highest = max(growing.values())
+        # Only of one that grows from the first request on: a later one is as good as sudden.
+        if growing[begin] > max(most, highest - 2 * _DECISIVE_NATS) + _DECISIVE_NATS:
+            likely, most = growing, highest
     alike = [time - begin for time, one in likely.items() if one >= most - _DECISIVE_NATS]
     firsts = [one for each in served for one in _first_of_each_pod(each)]
     # An outage may have begun at any time since the last sample before.
@@ -128,11 +140,11 @@ class _Counts:
         index = len(self.starts) - bisect_left(self.starts, time)
         return self._later_requests[index], self._later_errors[index]
 
-    def across(self, time: float) -> list[Increment]:
-        """List what had begun by then and not ended."""
+    def across(self, time: float, until: float) -> list[Increment]:
+        """List what ended after `time` and had begun before `until`, which is no earlier."""
         first = bisect_left(self.starts, time - self.longest)
-        until = bisect_left(self.starts, time)
-        return [one for one in self.by_start[first:until] if one.end > time]
+        last = bisect_left(self.starts, until)
+        return [one for one in self.by_start[first:last] if one.end > time]
 
 
 class _Part(NamedTuple):
@@ -157,8 +169,25 @@ def _likelihoods(parts: Sequence[_Part], begin: float) -> dict[float, float]:
     return likelihoods
 
 
-def _likelihood(parts: Sequence[_Part], change: float) -> float:
-    return sum(_likelihood_on(one.counts, change, one.level) for one in parts)
+def _likelihoods_of_growth(parts: Sequence[_Part], begin: float) -> dict[float, float]:
+    """Give the log-likelihood of faults that grow, by when they began to.
+
+    Of one that began later it is taken to have grown as long, or to have been full at the same
+    time, whichever fits better.
+    """
+    at_once = {growth: _likelihood(parts, begin, growth) for growth in GROWTHS}
+    length = max(at_once, key=lambda growth: at_once[growth])
+    found = {begin: at_once[length]}
+    for step in range(1, GROWTH_STEPS):
+        later = length * step / GROWTH_STEPS
+        found[begin + later] = max(
+            _likelihood(parts, begin + later, growth) for growth in (length, length - later)
+        )
+    return found
+
+
+def _likelihood(parts: Sequence[_Part], change: float, growth: float = 0.0) -> float:
+    return sum(_likelihood_on(one, change, growth) for one in parts)
 
 
 def _thinned(times: Sequence[float]) -> Sequence[float]:
@@ -180,17 +209,15 @@ def _pooled(increments: Sequence[Increment]) -> list[Increment]:
     return list(found.values())
 
 
-def _likelihood_on(counts: _Counts, change: float, level: Level) -> float:
-    """Compute how likely the counts are if the rate rose at `change`.
+def _likelihood_on(part: _Part, change: float, growth: float) -> float:
+    """Compute how likely the counts are if the rate rose from `change` on, for `growth` seconds.
 
     Before it the rate is what fits best between the control's mean and its ceiling: under the
     ceiling alone a hundred clean requests would be no surprise, and any onset too early.
     """
-    before, after = counts.before(change), counts.after(change)
-    shares = [
-        (one, min(1.0, max(0.0, (one.end - change) / max(one.end - one.start, GRAIN))))
-        for one in counts.across(change)
-    ]
+    counts, level = part
+    before, after = counts.before(change), counts.after(change + growth)
+    shares = [(one, _grown(one, change, growth)) for one in counts.across(change, change + growth)]
     base = _fitting(before, level)
     requests = after[0] + sum(one.requests * share for one, share in shares)
     errors = after[1] + sum(one.errors - one.requests * (1 - share) * base for one, share in shares)
@@ -204,6 +231,18 @@ def _likelihood_on(counts: _Counts, change: float, level: Level) -> float:
             for one, share in shares
         )
     )
+
+
+def _grown(one: Increment, change: float, growth: float) -> float:
+    """Tell how much of a fault that began at `change` a count has had on average, 0 to 1."""
+    length = max(one.end - one.start, GRAIN)
+    if not growth:
+        return min(1.0, max(0.0, (one.end - change) / length))
+    areas = []
+    for time in (one.end - change, one.end - length - change):
+        within = min(growth, max(0.0, time))
+        areas.append(within * within / (2 * growth) + max(0.0, time - growth))
+    return min(1.0, (areas[0] - areas[1]) / length)
 
 
 def _fitting(before: tuple[float, float], level: Level) -> float:

@@ -13,7 +13,7 @@ from rollback_operator.core.model import Control, Counters, CounterSeries, Route
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
 LEAST_SPAN_REQUESTS = 200
-SPANS = (1, 5, 15)
+SPANS = (1, 2, 5, 15)
 """Minutes: a burst is known by its worst minute, what lasts by its worst quarter of an hour."""
 Minutes = Mapping[str, Mapping[float, float]]
 """Route -> end of a minute -> what was counted in it."""

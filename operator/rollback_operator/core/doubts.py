@@ -16,6 +16,7 @@ from rollback_operator.core.arms import (
     lasting,
     mean,
     on,
+    past,
     plausible,
     total,
 )
@@ -39,6 +40,11 @@ ALIKE_COUNTS = 2
 """One clump of errors that belong together is not yet a fault: so many counts must hold some."""
 CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
+SURELY_BAD_ODDS = 10_000.0
+"""Odds from which a pod is known to have the fault by its own counts."""
+EARLY_ALL = 0.98
+EARLY_SECONDS = 0.5
+"""So long after a pod's first request what it fails is no accident of its start alone."""
 Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
 
@@ -123,9 +129,7 @@ def _split(pods: Pods, usual: float) -> Affected:
     clean = frozenset(
         name
         for name, (served, failed) in pods.items()
-        if failed * math.log(low / high)
-        + max(0.0, served - failed) * math.log((1 - low) / (1 - high))
-        >= math.log(CLEAN_ODDS)
+        if _nats((served, failed), low, high) >= math.log(CLEAN_ODDS)
     )
     return Affected(suspected - clean, clean)
 
@@ -183,7 +187,8 @@ def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[tuple[float
 def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
     """Tell whether pods that are read in their first seconds fail on as they have begun.
 
-    A scrape is an average over seconds; a read in the first of a warm-up is not.
+    A scrape is an average over seconds; a read in the first of a warm-up is not. Of a warm-up some
+    requests pass soon: here hardly one may.
     """
     begins: dict[str, float] = {}
     for one in served:
@@ -192,8 +197,9 @@ def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
     oldest = max((age for age, _ in ages), default=0.0)
     if not arms.read or oldest >= SETTLED_SECONDS:
         return True
-    requests, errors = total(one for age, one in ages if age >= oldest / 2)
-    return requests >= LATE_REQUESTS and errors >= NEARLY_ALL * requests
+    late = min(oldest / 2, EARLY_SECONDS)
+    requests, errors = total(one for age, one in ages if age >= late)
+    return requests >= LATE_REQUESTS and errors >= EARLY_ALL * requests
 
 
 def _is_on_few(arms: Arms, pods: Affected) -> bool:
@@ -206,9 +212,50 @@ def _is_on_few(arms: Arms, pods: Affected) -> bool:
     return len(pods.bad) == 1 or (is_one_node and "" not in nodes)
 
 
-def veto(arms: Arms, pods: Affected) -> Reason | None:
-    """Tell why the release is not to blame, whatever it is compared with."""
-    return Reason.FEW_PODS_AFFECTED if _is_on_few(arms, pods) else None
+def _is_concentrated(arms: Arms, pods: Pods, usual: float) -> bool:
+    """Tell whether what fails is on one pod or node, by what all others have counted together.
+
+    Of many pods, routes and looks one pod fails a little by chance now and then: alone it does not
+    make two bad pods of one.
+    """
+    errors = sum(failed for _, failed in pods.values())
+    requests = sum(served for served, _ in pods.values())
+    if not errors or errors >= requests:
+        return False
+    rate = errors / requests
+    low = min(plausible(usual), rate / CEILING_TIMES)
+    worst = max(pods, key=lambda name: pods[name][1])
+    node = arms.nodes.get(worst, "")
+    for group in ({worst}, {name for name in pods if node and arms.nodes.get(name, "") == node}):
+        others = [pods[name] for name in pods if name not in group and name in arms.living_new]
+        nats = sum(_nats(one, low, rate) for one in others)
+        own = [-_nats(one, low, one[1] / one[0]) for one in others]
+        if nats >= math.log(CLEAN_ODDS) and max(own) < math.log(SURELY_BAD_ODDS):
+            return True
+    return False
+
+
+def _nats(counts: tuple[float, float], low: float, high: float) -> float:
+    """Compute the log-likelihood ratio of one error rate against a higher one."""
+    served, failed = counts
+    high = min(1 - LEAST_RATE, high)
+    if high <= low:
+        return 0.0
+    passed = max(0.0, served - failed)
+    return failed * math.log(low / high) + passed * math.log((1 - low) / (1 - high))
+
+
+def veto(arms: Arms, pods: Affected, served: Pods, usual: float) -> Reason | None:
+    """Tell why the release is not to blame, whatever it is compared with.
+
+    Args:
+        arms: the counts of both revisions.
+        pods: which pods have the fault.
+        served: (requests, errors) of each pod in the scope.
+        usual: the control's error rate there.
+    """
+    is_on_few = _is_on_few(arms, pods) or _is_concentrated(arms, served, usual)
+    return Reason.FEW_PODS_AFFECTED if is_on_few else None
 
 
 def veto_by_history(
@@ -220,9 +267,8 @@ def veto_by_history(
     begin = min((one.start for one in on(arms.new, route)), default=0.0)
     last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
     for one in (None, *sorted({increment.route for increment in last})):
-        least = max(LEAST_RATE, mean(control, one))
-        known = least, max(least, lasting(control, one))
-        if _alike(on(last, one), _rate(on(new, one)), known) >= ALIKE_ODDS:
+        rate = _rate(on(new, one))
+        if _alike(on(last, one), rate, _known(control, one, rate)) >= ALIKE_ODDS:
             return Reason.OLD_REVISION_FAILS_TOO
     shown = min(one.start for one in new)
     since = [one for one in arms.new if one.end > shown]
@@ -232,6 +278,17 @@ def veto_by_history(
     pace = max(total(since)[0] / max(1.0, seconds), _pace(arms, since))
     is_spike = 0 < SPIKE_TIMES * control.busiest_minute < pace
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
+
+
+def _known(control: Control, route: str | None, rate: float) -> tuple[float, float]:
+    """Give the control's own error rate, as a rule and at its worst.
+
+    What had failed for minutes before the release is not what the release came upon. Nor is its
+    worst minute, where the release fails several times as much: going back helps then.
+    """
+    least = max(LEAST_RATE, mean(control, route))
+    worst = min(past(control, route).worst_minute, rate / CEILING_TIMES)
+    return least, max(least, lasting(control, route), worst)
 
 
 def _pace(arms: Arms, since: Sequence[Increment]) -> float:
@@ -270,8 +327,7 @@ def _alike(last: Sequence[Increment], rate: float, known: tuple[float, float]) -
     Args:
         last: what the old pods counted last.
         rate: the new pods' error rate.
-        known: the control's own, as a rule and when it lasted at its worst: what had failed for
-            minutes before the release is not what the release came upon.
+        known: the control's own, as a rule and at its worst.
     """
     rate = min(1 - LEAST_RATE, rate)
     best = requests = errors = 0.0

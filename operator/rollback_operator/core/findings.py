@@ -98,6 +98,16 @@ def _control(survey: Survey) -> Iterator[Finding]:
     if isinstance(control, Missing):
         yield Finding(Level.WARNING, "spec.prometheus", f"the last hour: {control.message}")
         return
+    if control.is_brief:
+        yield Finding(
+            Level.WARNING,
+            "spec.prometheus",
+            "of the running revision less than a minute is known, of the last hour: of a release "
+            "that replaces all pods before it is judged only one that fails by far the most of its "
+            "requests is told to be worse",
+            "wait until it has run for some minutes with traffic",
+        )
+        return
     if not control.is_sufficient:
         yield Finding(
             Level.WARNING,

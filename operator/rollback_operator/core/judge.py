@@ -13,10 +13,11 @@ from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName, VerdictV
 from rollback_operator.core import explain, podless, symptoms
 from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
+from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
 from rollback_operator.core.probes import drowned
-from rollback_operator.core.scope import judge_scope
+from rollback_operator.core.scope import WARM_UP_SECONDS, judge_scope
 from rollback_operator.core.traffic import traffic_lost
 from rollback_operator.core.verdict import (
     ScopeVerdict,
@@ -265,10 +266,14 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
     value, reason = _value(leading, scopes[0], arms.odds)
     if value is VerdictValue.WATCHING and not arms.has_control:
-        # Without anything to compare with, only a clean release can be said to do well.
+        # Without anything to compare with, only a clean release can be said to do well, and of one
+        # that fails entirely people are told: it may be that nothing ever worked.
         clean = scopes[0].errors <= LEAST_CEILING * scopes[0].requests
         value = VerdictValue.WATCHING if clean else VerdictValue.NO_VERDICT
         reason = Reason.NO_CONTROL
+        dead = [one for one in scopes if _fails_entirely(one)]
+        if dead and arms.counted.newest_start - arms.counted.begin >= WARM_UP_SECONDS:
+            value, leading = VerdictValue.SUSPECT, dead[0]
     return Verdict(
         value,
         reason,
@@ -277,6 +282,10 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
         first_bad=leading.first_bad,
         newest_sample=watch.evidence.newest,
     )
+
+
+def _fails_entirely(scope: ScopeVerdict) -> bool:
+    return scope.requests >= ENOUGH_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
 
 
 def _value(

@@ -12,7 +12,7 @@ from rollback_operator.core import holds, ledger, proof
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Pod, Workload
-from rollback_operator.core.opening import control_hashes, opened
+from rollback_operator.core.opening import control_hashes, good_hashes, opened
 from rollback_operator.core.plan import Case
 from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
@@ -58,14 +58,15 @@ def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
         now: the time of the look.
     """
     digest = case.workload.deployment.template.digest
-    control = control_hashes(case)
+    control, good = control_hashes(case), good_hashes(case)
     source = f"{url} {case.policy.spec.signals!r}"
     if known is None or (known.digest, known.source) != (digest, source):
         watch = open_watch(digest, opened(case, now), control)
-        return replace(watch, source=source, pods=_remembered(known, control))
-    if known.control_hashes == control:
+        pods = _remembered(known, control | good)
+        return replace(watch, source=source, pods=pods, good_hashes=good)
+    if (known.control_hashes, known.good_hashes) == (control, good):
         return known
-    return replace(known, control_hashes=control, control=None)
+    return replace(known, control_hashes=control, good_hashes=good, control=None)
 
 
 def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]:

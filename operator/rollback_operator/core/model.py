@@ -251,6 +251,10 @@ class RouteControl:
     """(seconds, highest error rate over a span of that length), spans with enough requests only."""
 
 
+LEAST_SECONDS, LEAST_REQUESTS = 60, 100
+"""What a past must have to stand for the old revision."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """The last hour of the revision that would be gone back to, route by route."""
@@ -266,7 +270,12 @@ class Control:
     @property
     def is_sufficient(self) -> bool:
         """Tell whether it can stand for the old revision: 60 s and 100 requests."""
-        return self.seconds >= 60 and self.pooled.requests >= 100  # noqa: PLR2004 (design section 8)
+        return self.seconds >= LEAST_SECONDS and self.pooled.requests >= LEAST_REQUESTS
+
+    @property
+    def is_brief(self) -> bool:
+        """Tell whether it has the requests and not the time: how its rate varies is not known."""
+        return self.seconds < LEAST_SECONDS and self.pooled.requests >= LEAST_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)

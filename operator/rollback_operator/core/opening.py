@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from rollback_operator.api.v1alpha1 import Health
 from rollback_operator.core import ledger, plan
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.model import ReplicaSet
@@ -42,6 +43,17 @@ def control_hashes(case: plan.Case) -> frozenset[str]:
         return frozenset()
     return frozenset(
         one.pod_hash for one in others if one.template.release == control.template.release
+    )
+
+
+def good_hashes(case: plan.Case) -> frozenset[str]:
+    """Name all other revisions that have done well."""
+    current = case.workload.deployment.template.release
+    return frozenset(
+        one.pod_hash
+        for one in case.workload.replica_sets
+        if one.template.release != current
+        and ledger.health_of(case.ledger, one.template.release) in (Health.GOOD, Health.ASSUMED)
     )
 
 

@@ -125,7 +125,12 @@ def warm_up(
     young = [one for one in begun if one.start < settled[one.pod]]
     ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in young]
     first = total(one for age, one in ages if age < half)
-    later = total(one for age, one in ages if half <= age < WARM_UP_SECONDS + half)
+    # A pod's first count is no later one, however long it is: it holds the first seconds too.
+    later = total(
+        one
+        for age, one in ages
+        if half <= age < WARM_UP_SECONDS + half and _age(one.start, one.pod, starts) >= half / 2
+    )
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
     odds = lasting(first, later)
     if fails_entirely or not first[1] or odds >= SHOWN:
@@ -199,7 +204,9 @@ def _moment(arms: Arms, new: Sequence[Increment]) -> float:
 
 
 def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) -> Odds | None:
-    if arms.control is None or not arms.control.is_sufficient or not new:
+    if arms.control is None or not new:
+        return None
+    if not arms.control.is_sufficient and not arms.control.is_brief:
         return None
     # All routes: a fault on one of them is not diluted by the others. A weighted average of the
     # odds on each and on all, against each span's ceiling, keeps the property that makes them odds.
@@ -236,20 +243,23 @@ def _verdict(
     new: list[Increment] = []
     odds = compared.odds.value / scopes
     pods, unmet = doubts.Affected(frozenset(), frozenset()), "nothing speaks against it"
+    routes: doubts.Routes = {}
+    usual: Mapping[str, float] = {}
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
         new = tally.new
         usual = _usual(arms, compared, new)
-        pods = doubts.affected(doubts.by_route(new), route, usual)
+        routes = doubts.by_route(new)
+        pods = doubts.affected(routes, route, usual)
         unmet = doubts.unmet(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
-        veto = doubts.veto(arms, pods)
+        veto = doubts.veto(arms, pods, doubts.by_pod(routes), usual.get(route or "", 0.0))
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
             # The onset shows on the routes that fail: others dilute it.
-            routes = [route] if route is not None else _failing_routes(arms)
-            failing = [_failing(arms, arms.control, one) for one in routes]
+            failing_routes = [route] if route is not None else _failing_routes(arms)
+            failing = [_failing(arms, arms.control, one) for one in failing_routes]
             blamed = blame(failing, arms.watch_seconds)
     return ScopeVerdict(
         route=route,

@@ -114,7 +114,7 @@ def against_ceilings(
     """
     found = []
     for ceiling, last_start in ceilings:
-        weights = [_weights(min(_MAX_RATE, effect * ceiling), ceiling) for effect in EFFECTS]
+        weights = [_weights(_worse(ceiling, effect), ceiling) for effect in EFFECTS]
         found.append(_best_by_minute(minutes, weights, enough, last_start))
     return found
 
@@ -204,6 +204,15 @@ def _coin(cell: Cell, new_errors: float, old_errors: float) -> list[float]:
             new_errors * math.log(worse / share) + old_errors * math.log((1 - worse) / (1 - share))
         )
     return scores
+
+
+def _worse(rate: float, effect: float) -> float:
+    """Give the rate whose odds (failed : passed) are so many times as high.
+
+    Of small rates that is so many times the rate. Beyond a third, three times the rate would be all
+    requests, and a revision that fails most of them no worse than one that fails a third.
+    """
+    return min(_MAX_RATE, effect * rate / (1 - rate + effect * rate))
 
 
 def _weights(rate: float, ceiling: float) -> tuple[float, float]:

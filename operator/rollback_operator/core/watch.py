@@ -39,6 +39,8 @@ class Watch:
     control: Control | None = None
     control_hashes: frozenset[str] = frozenset()
     """pod-template-hash values of the revision that it is compared with."""
+    good_hashes: frozenset[str] = frozenset()
+    """... of all that are known to be good: their past stands in where that one's is too short."""
     startup: float = DEFAULT_STARTUP_SECONDS
     unavailable_since: float | None = None
     restarted_since: float | None = None

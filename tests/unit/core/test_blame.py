@@ -65,6 +65,35 @@ def test_a_share_that_fails_all_the_time_fails_from_the_first_request_on(counts)
     assert found.odds > 1000
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [(250, 25), (250, 75), (250, 125), (250, 150), *[(250, 150)] * 4],
+        [(100, 8), (100, 15), (100, 24), (100, 30), (100, 38), (100, 47), *[(100, 50)] * 3],
+    ],
+    ids=["over 18 s", "over half a minute"],
+)
+def test_a_fault_that_grows_from_the_first_request_on_is_the_releases(counts) -> None:
+    found = blame([Failing(series(*counts), Level(0.001, 0.01))], HOUR)
+    assert found.is_from_first_request
+    assert found.odds > 1000
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [(250, 0), (250, 0), (250, 0), (250, 25), (250, 75), (250, 125), *[(250, 150)] * 4],
+        [(250, 0), (250, 75), *[(250, 150)] * 6],
+        [(250, 1), (250, 0), (250, 30), *[(250, 150)] * 6],
+    ],
+    ids=["grows from 15 s on", "sudden, within a sample", "sudden, late in a sample"],
+)
+def test_a_fault_that_begins_later_is_not_taken_for_one_that_grows(counts) -> None:
+    found = blame([Failing(series(*counts), Level(0.001, 0.01))], HOUR)
+    assert not found.is_from_first_request
+    assert found.odds < 150
+
+
 def test_a_clean_first_pod_clears_the_release_whatever_younger_pods_show() -> None:
     first = series((100, 0), (100, 60), (100, 100))
     younger = series((80, 50), (100, 100), pod="new-1", begin=2)

@@ -25,6 +25,7 @@ def test_each_minute_has_what_was_counted_in_it() -> None:
     assert found.routes[PURCHASE].worst_minute == pytest.approx(60 / 240)
     assert found.routes[PURCHASE].worst == (
         (60, pytest.approx(60 / 240)),
+        (120, pytest.approx(60 / 480)),
         (300, pytest.approx(60 / 1200)),
         (900, pytest.approx(60 / 3600)),
     )

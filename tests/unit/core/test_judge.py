@@ -33,6 +33,7 @@ BAD, SUSPECT, WATCHING, NONE = (
 )
 NEW = tuple(f"new-{number}" for number in range(4))
 OLD = tuple(f"old-{number}" for number in range(4))
+MANY = tuple(f"new-{number}" for number in range(12))
 
 
 def served(
@@ -97,6 +98,7 @@ def severity(verdict: Verdict) -> str | None:
 CLEAN = [(20, 0)] * 4
 ALL = [(20, 20)] * 3
 FIFTH = [(60, 12)] * 4
+BRIEF = make_control(requests=1500, errors=1, worst_minute=0.001, seconds=0.0, busiest_minute=25.0)
 
 ROWS = {
     # -- old pods are gone: history and onset
@@ -173,6 +175,28 @@ ROWS = {
         Reason.OLD_REVISION_FAILS_TOO,
         None,
     ),
+    "old pods had failed less for minutes, the release adds to it": (
+        watch_of(
+            served(NEW, *[(60, 32)] * 4),
+            served(OLD, (60, 6), (60, 8), (60, 6), begin=-13),
+            gone=OLD,
+            control=make_control(errors=600, worst_minute=0.11),
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "old pods had begun to fail as much within their worst minute": (
+        watch_of(
+            served(NEW, *[(60, 32)] * 4),
+            served(OLD, (60, 6), (60, 30), (60, 33), begin=-13),
+            gone=OLD,
+            control=make_control(errors=600, worst_minute=0.11),
+        ),
+        SUSPECT,
+        Reason.OLD_REVISION_FAILS_TOO,
+        None,
+    ),
     "one pod of four fails": (
         watch_of(served(NEW[:1], *[(60, 60)] * 4), served(NEW[1:], *[(60, 0)] * 4)),
         SUSPECT,
@@ -184,6 +208,34 @@ ROWS = {
         SUSPECT,
         Reason.FEW_PODS_AFFECTED,
         None,
+    ),
+    "one pod of four fails, another one a little by chance": (
+        watch_of(
+            served(NEW[:1], *[(60, 20)] * 4),
+            served(NEW[1:2], (60, 3), (60, 2), (60, 0), (60, 0)),
+            served(NEW[2:], *[(60, 0)] * 4),
+        ),
+        SUSPECT,
+        Reason.FEW_PODS_AFFECTED,
+        None,
+    ),
+    "two pods of four fail": (
+        watch_of(served(NEW[:2], *[(60, 20)] * 4), served(NEW[2:], *[(60, 0)] * 4)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "two pods of twelve fail": (
+        watch_of(served(MANY[:2], *[(60, 60)] * 4), served(MANY[2:], *[(60, 0)] * 4)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "one pod has failed for long, the others have only begun": (
+        watch_of(served(NEW[:1], *[(60, 20)] * 8), served(NEW[1:], (10, 3), (15, 5), begin=32)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
     ),
     "one pod fails, the others have not served": (
         watch_of(served(NEW[:1], *[(60, 60)] * 4), served(NEW[1:], *[(0, 0)] * 4)),
@@ -232,6 +284,50 @@ ROWS = {
         watch_of(served(NEW, *FIFTH), control=make_control(requests=50, errors=0)),
         NONE,
         Reason.NO_CONTROL,
+        None,
+    ),
+    "no control, nearly everything fails": (
+        watch_of(served(NEW, *[(20, 20)] * 6), control=None),
+        SUSPECT,
+        Reason.NO_CONTROL,
+        None,
+    ),
+    "no control, nearly everything fails at first": (
+        watch_of(served(NEW, *[(20, 20)] * 3), control=None),
+        NONE,
+        Reason.NO_CONTROL,
+        None,
+    ),
+    "a control of half a minute, all purchases fail": (
+        watch_of(served(NEW, *ALL), served(NEW, *CLEAN[:3], route=LIST), control=BRIEF),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
+    "a control of half a minute, most fails": (
+        watch_of(served(NEW, *[(60, 47)] * 4), control=BRIEF),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "a control of half a minute, half fails": (
+        watch_of(served(NEW, *[(60, 28)] * 4), control=BRIEF),
+        NONE,
+        Reason.NO_CONTROL,
+        None,
+    ),
+    "a control of half a minute, its old pods failed alike": (
+        watch_of(
+            served(NEW, *ALL), served(OLD, (20, 0), (20, 19), begin=-8), gone=OLD, control=BRIEF
+        ),
+        SUSPECT,
+        Reason.OLD_REVISION_FAILS_TOO,
+        None,
+    ),
+    "a control of half a minute, the fault begins later": (
+        watch_of(served(NEW, *[(60, 0)] * 12, *[(60, 60)] * 3), control=BRIEF),
+        SUSPECT,
+        Reason.ENVIRONMENT_SUSPECTED,
         None,
     ),
     "probes fail": (

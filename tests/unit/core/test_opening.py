@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicyStatus
-from rollback_operator.core.opening import control_hashes, opened
+from rollback_operator.core.opening import control_hashes, good_hashes, opened
 from tests.builders import (
     T0,
     at,
@@ -117,3 +117,15 @@ def test_a_good_revision_of_which_nothing_is_known_any_more_is_no_control(
     )
     ledger = (make_entry("v1", health=Health.BAD), make_entry("v0", health=Health.GOOD))
     assert control_hashes(make_case(workload=workload, ledger=ledger)) == expected
+
+
+def test_what_did_well_before_is_named_beside_the_control() -> None:
+    sets = tuple(make_replica_set(f"v{number}") for number in range(5))
+    workload = make_workload("v4", deployment=make_deployment("v4"))
+    workload = replace(workload, replica_sets=sets)
+    healths = (Health.GOOD, Health.BAD, Health.ASSUMED, Health.GOOD, Health.GOOD)
+    ledger = [make_entry(f"v{number}", one) for number, one in enumerate(healths)]
+    case = make_case(workload=workload, ledger=ledger)
+
+    assert control_hashes(case) == {"hashv3"}
+    assert good_hashes(case) == {"hashv0", "hashv2", "hashv3"}

@@ -91,9 +91,17 @@ def test_a_count_does_not_profit_from_what_may_lie_before_its_start() -> None:
     assert coin_flip([*first, alike], 1.0, ENOUGH).value < 1
 
 
+EACH = [k * 0.01 / (0.99 + k * 0.01) for k in (3, 10, 100)]
+"""Rates whose odds are so many times those of one per cent."""
+
+
 @pytest.mark.parametrize(
     ("requests", "errors", "ceiling", "expected"),
-    [(100, 0, 0.01, 1.0), (1, 1, 0.01, (3 + 10 + 99) / 3), (2, 2, 0.01, (9 + 100 + 9801) / 3)],
+    [
+        (100, 0, 0.01, 1.0),
+        (1, 1, 0.01, sum(EACH) / 0.01 / 3),
+        (2, 2, 0.01, sum(rate**2 for rate in EACH) / 0.01**2 / 3),
+    ],
     ids=["no error", "one of one", "two of two"],
 )
 def test_against_a_ceiling(requests, errors, ceiling, expected) -> None:
@@ -102,6 +110,18 @@ def test_against_a_ceiling(requests, errors, ceiling, expected) -> None:
     bound = FIRST * expected
     assert found <= bound * 1.0001
     assert errors == 0 or found == pytest.approx(bound)
+
+
+@pytest.mark.parametrize(
+    ("errors", "ceiling", "is_proved"),
+    [(160, 0.66, True), (106, 0.32, True), (132, 0.66, False), (66, 0.33, False)],
+    ids=["80 % above 66 %", "53 % above 32 %", "as many as the ceiling", "a third"],
+)
+def test_what_fails_more_than_a_high_ceiling_need_not_fail_entirely(
+    errors, ceiling, is_proved
+) -> None:
+    found = against_ceiling([(0.0, 200, errors)], ceiling).value
+    assert (found >= 100) is is_proved
 
 
 def test_an_effect_below_the_ceiling_proves_nothing() -> None:

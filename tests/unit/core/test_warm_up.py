@@ -13,6 +13,21 @@ OTHER = make_increment(pod="pod-1", start=2, end=10, requests=80, errors=12)
 
 
 @pytest.mark.parametrize(
+    ("begin", "is_dropped"),
+    [(3, True), (6, True), (8, False)],
+    ids=["from its first request on", "from its first seconds on", "a second sample"],
+)
+def test_a_count_that_holds_the_first_seconds_does_not_show_that_errors_go_on(
+    begin: float, is_dropped: bool
+) -> None:
+    first = make_increment(start=2, end=13, requests=80, errors=24)
+    longer = make_increment(pod="pod-1", start=begin, end=26, requests=120, errors=30)
+    early = make_increment(pod="pod-1", start=2, end=min(3, begin), requests=1)
+    found = without_warm_up([first, early, longer], STARTS)
+    assert (first not in found) is is_dropped
+
+
+@pytest.mark.parametrize(
     ("start", "end", "is_counted"),
     [(3, 12, False), (3, 24, False), (3, 32, False), (3, 62, True), (14, 27, True), (23, 36, True)],
     ids=[
