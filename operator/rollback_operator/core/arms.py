@@ -17,6 +17,8 @@ CEILING_TIMES = 3.0
 STEADY_TIMES = 1.5
 """However steady the control's rate was, so many times as much is no reason for suspicion."""
 MOST_CEILING = 0.9
+CERTAIN = 0.99
+"""A ceiling above which no rate is worse."""
 BRIEF_CEILING = 0.5
 """Of a past of less than a minute nobody knows how much it varies: only a release that fails by far
 the most of its requests is told by it."""
@@ -122,8 +124,11 @@ def _beyond(usual: float, worst: float) -> float:
     """Give the rate that is three times as far from the usual one as the worst was.
 
     Where hardly anything fails as a rule that is three times the worst. A revision that fails a
-    quarter of all, hour in, hour out, does not make three quarters plausible.
+    quarter of all, hour in, hour out, does not make three quarters plausible. One of which nearly
+    everything has failed for a time makes everything plausible.
     """
+    if worst > MOST_CEILING:
+        return CERTAIN
     far = usual + CEILING_TIMES * (worst - usual)
     return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
 

@@ -37,6 +37,10 @@ LEAST_CHANGE = 3.0
 GROWTHS = (8.0, 12.0, 18.0, 27.0, 40.0, 60.0)
 """Over how many seconds a fault may have grown."""
 GROWTH_STEPS = 8
+ENDED_ODDS = 100.0
+"""Odds from which the newest counts are known to be those of a fault that has ended."""
+ENDS = 3
+"""Its rate is known better each time that what came after it is left out."""
 _DECISIVE_NATS = 2.0
 _LEAST_RATE = 1e-4
 _LEAST_AREA = 1e-9
@@ -70,7 +74,7 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     if not any(served):
         served = [list(route.increments) for route in routes]
     parts = [
-        _Part(_Counts(_pooled(each)), route.level)
+        _Part(_Counts(_while_it_lasted(_pooled(each), route.level)), route.level)
         for each, route in zip(served, routes, strict=True)
         if each
     ]
@@ -207,6 +211,29 @@ def _pooled(increments: Sequence[Increment]) -> list[Increment]:
             else replace(old, requests=old.requests + one.requests, errors=old.errors + one.errors)
         )
     return list(found.values())
+
+
+def _while_it_lasted(counts: Sequence[Increment], level: Level) -> Sequence[Increment]:
+    """Leave out what was counted after a fault had ended: it blurs when the fault began."""
+    left = sorted(counts, key=lambda one: one.end)
+    for _ in range(ENDS):
+        requests = sum(one.requests for one in left)
+        rate = sum(one.errors for one in left) / requests if requests else 0.0
+        low = max(level.mean, min(level.ceiling, rate / LEAST_CHANGE))
+        if rate <= low:
+            break
+        nats = best = 0.0
+        end = len(left)
+        for index in range(len(left) - 1, 0, -1):
+            one = left[index]
+            nats += _binomial(one.requests, one.errors, low)
+            nats -= _binomial(one.requests, one.errors, rate)
+            if nats > best:
+                best, end = nats, index
+        if best < math.log(ENDED_ODDS):
+            break
+        left = left[:end]
+    return left
 
 
 def _likelihood_on(part: _Part, change: float, growth: float) -> float:

@@ -18,6 +18,7 @@ from rollback_operator.core.model import Control, RouteControl
         (0.12, 0.15, 0.21),
         (0.5, 0.9, 0.9),
         (0.0, 0.7, 0.9),
+        (0.5, 0.978, 0.99),
     ],
 )
 def test_a_ceiling_is_three_times_as_far_from_the_mean_as_the_worst(mean, worst, ceiling) -> None:

@@ -94,6 +94,19 @@ def test_a_fault_that_begins_later_is_not_taken_for_one_that_grows(counts) -> No
     assert found.odds < 150
 
 
+@pytest.mark.parametrize(
+    ("clean", "least", "most"), [(0, 5000, 10_000), (4, 10, 100)], ids=["at once", "after 20 s"]
+)
+@pytest.mark.parametrize("afterwards", [0, 20, 400])
+def test_what_comes_after_a_fault_does_not_change_when_it_began(
+    clean, least, most, afterwards
+) -> None:
+    fault = [(30, 0)] * clean + [(30, 24), (30, 22), (30, 23), (30, 24)]
+    counts = [*fault, *[(100, 1)] * afterwards]
+    found = blame([Failing(series(*counts), Level(0.01, 0.03))], HOUR)
+    assert least <= found.odds <= most
+
+
 def test_a_clean_first_pod_clears_the_release_whatever_younger_pods_show() -> None:
     first = series((100, 0), (100, 60), (100, 100))
     younger = series((80, 50), (100, 100), pod="new-1", begin=2)
