@@ -623,6 +623,33 @@ def test_pods_that_are_read_in_their_first_second_may_only_warm_up() -> None:
     assert not next(one for one in judged(watch).scopes if one.route == PURCHASE).unmet
 
 
+@pytest.mark.parametrize(
+    ("passes", "unmet"),
+    [((0, 0, 0, 0), ""), ((0, 1, 1, 1), "the pods have only begun to serve")],
+    ids=["none passes", "one of ten passes"],
+)
+def test_of_young_pods_requests_hardly_one_may_pass(passes, unmet) -> None:
+    """The first pod has served for four seconds, the others, which have most of it, for two."""
+    first = [
+        make_increment(pod=NEW[0], start=2 + n, end=3 + n, requests=1, errors=1) for n in range(4)
+    ]
+    younger = [
+        make_increment(
+            pod=pod,
+            start=4 + n / 2,
+            end=4.5 + n / 2,
+            requests=5,
+            errors=5 - passed * (pod == NEW[1]),
+        )
+        for n, passed in enumerate(passes)
+        for pod in NEW[1:3]
+    ]
+    watch = watch_of(first, younger)
+    often = replace(watch, evidence=replace(watch.evidence, read=watch.evidence.seen))
+    purchase = next(one for one in judged(often).scopes if one.route == PURCHASE)
+    assert purchase.unmet == unmet
+
+
 def test_of_many_pods_those_that_are_read_are_compared_at_once() -> None:
     """Two of four old pods are read each second; the others have been scraped eight seconds ago."""
     read = {*NEW[:2], *OLD[:2]}
