@@ -5,7 +5,7 @@ move when a revision is gone back to, and 'the second highest' is the bad one af
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     RemedyType,
     Revision,
+    RevisionRef,
     Rollback,
     VerdictValue,
 )
@@ -34,11 +35,13 @@ def entries(
 ) -> list[LedgerEntry]:
     """Give the ledger of the ReplicaSets that exist, newest revision first.
 
-    A release that a Rollback went away from is Bad, also when the status that said so was lost.
+    A release that a Rollback went away from is Bad, also when the status that said so was lost; one
+    that it went back to, and that was verified, can be gone back to again.
     Revisions that were there before anything was known of them have no entry until they run.
     """
     healths = {one.release: one for one in known}
     bad = {one.spec.from_revision.release: one.metadata.name for one in rollbacks if _condemns(one)}
+    restored = {one.release: name for name, one in _verified(rollbacks)}
     current = workload.current
     found = []
     for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
@@ -46,12 +49,23 @@ def entries(
         entry = healths.get(release)
         if release in bad and (entry is None or entry.health not in (Health.GOOD, Health.BAD)):
             entry = _entry(replica_set, Health.BAD, f"rolled back by {bad[release]}", now)
+        if release in restored and (entry is None or entry.health is Health.UNKNOWN):
+            said = f"{restored[release]} went back to it, and it was verified"
+            seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
+            entry = seen.model_copy(update={"health": Health.ASSUMED, "reason": said})
         if current is not None and replica_set.name == current.name:
             seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
             entry = _adopted(seen) if _is_adopted(seen, known, workload) else seen
         if entry is not None:
             found.append(_renumbered(entry, replica_set))
     return found[:LIMIT]
+
+
+def _verified(rollbacks: Iterable[Rollback]) -> Iterator[tuple[str, RevisionRef]]:
+    """List what was gone back to and found well, by the Rollback's name."""
+    for one in rollbacks:
+        if one.spec.to_revision is not None and one.status.outcome is Outcome.VERIFIED:
+            yield one.metadata.name, one.spec.to_revision
 
 
 def _condemns(rollback: Rollback) -> bool:

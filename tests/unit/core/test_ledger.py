@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Health, Mode, VerdictValue
+from rollback_operator.api.v1alpha1 import Health, Mode, Outcome, RollbackStatus, VerdictValue
 from rollback_operator.core.ledger import (
     LIMIT,
     entries,
@@ -90,6 +90,31 @@ ROLLED_BACK = make_rollback()
 )
 def test_entries(known, workload, rollbacks, expected) -> None:
     assert healths(entries(known, workload, rollbacks, at())) == expected
+
+
+VERIFIED = make_rollback(status=RollbackStatus(outcome=Outcome.VERIFIED))
+
+
+@pytest.mark.parametrize(
+    ("known", "rollback", "expected"),
+    [
+        ([], VERIFIED, {"v3": UNKNOWN, "v2": BAD, "v1": ASSUMED}),
+        ([make_entry("v1", UNKNOWN)], VERIFIED, {"v3": UNKNOWN, "v2": BAD, "v1": ASSUMED}),
+        ([make_entry("v1", BAD)], VERIFIED, {"v3": UNKNOWN, "v2": BAD, "v1": BAD}),
+        ([make_entry("v1", GOOD)], VERIFIED, {"v3": UNKNOWN, "v2": BAD, "v1": GOOD}),
+        ([make_entry("v1", UNKNOWN)], ROLLED_BACK, {"v3": UNKNOWN, "v2": BAD, "v1": UNKNOWN}),
+    ],
+    ids=["status lost", "still young", "bad since", "good since", "not verified yet"],
+)
+def test_what_a_rollback_restored_can_be_gone_back_to_again(known, rollback, expected) -> None:
+    workload = make_workload("v3", older=("v2", "v1"), deployment=make_deployment("v3", updated=1))
+    found = entries(known, workload, [rollback], at(100))
+    assert healths(found) == expected
+    wanted = {GOOD, ASSUMED} & {expected["v1"]}
+    gone_back_to = last_known_good(found, workload)
+    assert (gone_back_to.name if gone_back_to else "") == (
+        "ticket-service-hashv1" if wanted else ""
+    )
 
 
 def test_a_release_keeps_its_health_when_its_revision_gets_a_new_number() -> None:
