@@ -1,6 +1,6 @@
 """What every group of fields is made of: the models' form, bounded strings, CEL rules.
 
-No field of the API itself: those are in v1alpha1.py and in the modules that it takes in.
+No field of the API itself: those are in the modules whose names v1alpha1.py gathers.
 """
 
 from typing import Annotated, Any

@@ -1,6 +1,6 @@
 """How it is seen that a rollback helped: the checks that a policy asks for, and what came of them.
 
-Held by v1alpha1.py in RollbackPolicy.spec.verification and in Rollback.status.verification.
+Held in RollbackPolicy.spec.verification and in Rollback.status.verification.
 """
 
 import re

@@ -1,0 +1,274 @@
+"""RollbackPolicy: what is watched and what is allowed, and what is known of it."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from rollback_operator.api.approval import ApprovalSpec
+from rollback_operator.api.checklist import CheckName, CheckRule
+from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
+from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule
+from rollback_operator.api.notify import Channels, CommunicationSpec, Notifications
+from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.resource import Condition, Resource
+from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
+from rollback_operator.api.shape import Model, Name, cel, keyed_by
+from rollback_operator.api.signals import PodMetricsSpec, PrometheusSpec, SignalsSpec
+from rollback_operator.api.terms import (
+    Health,
+    HoldReason,
+    MatrixSeverity,
+    Mode,
+    Outcome,
+    RemedyType,
+    Severity,
+    TargetKind,
+    UndoTo,
+    VerdictValue,
+)
+from rollback_operator.api.verification import ProbeRecord, VerificationSpec
+
+
+class TargetRef(Model):
+    """The workload that is watched, in the policy's own namespace."""
+
+    kind: TargetKind = TargetKind.DEPLOYMENT
+    name: Name
+    """The Deployment's name; it need not exist yet."""
+
+
+class RollbackPolicySpec(Model):
+    """What to watch and what is allowed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!has(self.safety)"
+                    " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
+                    " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
+                    "goodAfterSeconds is at most watchSeconds, or no release could become good",
+                    ".safety.goodAfterSeconds",
+                ),
+                cel(
+                    "!has(self.safety)"
+                    " || (has(self.safety.suspectOdds) ? self.safety.suspectOdds : 100)"
+                    " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
+                    "suspectOdds is below badOdds",
+                    ".safety.suspectOdds",
+                ),
+                cel(
+                    "!has(self.safety) || !has(self.safety.maxPauseSeconds)"
+                    " || self.safety.maxPauseSeconds"
+                    " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
+                    "maxPauseSeconds is at most watchSeconds: a release is not judged any longer",
+                    ".safety.maxPauseSeconds",
+                ),
+                cel(
+                    "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
+                    " <= (has(self.safety) && has(self.safety.watchSeconds)"
+                    " ? self.safety.watchSeconds : 3600)",
+                    "stage.maxSeconds is at most safety.watchSeconds: a release is not judged any"
+                    " longer",
+                    ".stage.maxSeconds",
+                ),
+            ]
+        }
+    )
+
+    target_ref: TargetRef
+    mode: Mode
+    suspend: bool = False
+    """True: nothing is judged and nothing is done until it is false again."""
+    prometheus: PrometheusSpec = PrometheusSpec()
+    signals: SignalsSpec = SignalsSpec()
+    matrix: Annotated[
+        list[MatrixRule],
+        Field(
+            min_length=1,
+            max_length=4,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["severity"],
+                "x-kubernetes-validations": [
+                    cel(
+                        "self.all(i, r, i == 0 || self[i - 1].severity < r.severity)",
+                        "rules go from the worst severity to the mildest: the first match wins",
+                    )
+                ],
+            },
+        ),
+    ] = list(RUNBOOK_MATRIX)
+    """First match from the top wins."""
+    remedies: Annotated[
+        list[Remedy],
+        Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = [Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)]
+    """The first that applies to the severity is taken. Default: an undo to the newest good one."""
+    database: DatabaseSpec | None = None
+    """The database that the releases migrate. Default: none is looked at."""
+    verification: VerificationSpec = VerificationSpec()
+    safety: SafetySpec = SafetySpec()
+    checklist: Annotated[
+        list[CheckRule],
+        Field(max_length=len(CheckName), json_schema_extra=keyed_by("name")),
+    ] = []
+    """Items of the checklist before an act that are to be taken more strictly than by default."""
+    approval: ApprovalSpec = ApprovalSpec()
+    """How long a person is waited for where one is asked."""
+    stage: StageSpec = StageSpec()
+    pod_metrics: PodMetricsSpec = PodMetricsSpec()
+    notify: Channels = []
+    """Who is told when a rollback begins, ends or needs somebody; each once, in this order."""
+    communication: CommunicationSpec = CommunicationSpec()
+
+
+class Revision(Model):
+    """A revision of the target."""
+
+    number: Annotated[int, Field(ge=0)]
+    template_hash: Annotated[str, Field(max_length=63)]
+    """The ReplicaSet's pod-template-hash."""
+    digest: Annotated[str, Field(max_length=64)]
+    """Own digest of the pod template: what opens a watch when it changes."""
+    release: Annotated[str, Field(max_length=64)]
+    """Digest of the template without annotations: a restart is the same release."""
+    images: Annotated[
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    since: AwareDatetime | None = None
+    changed_by: Annotated[str, Field(max_length=128)] | None = None
+    """Of the running revision: who has put its template there, by the Deployment's field owners."""
+
+
+class LedgerEntry(Revision):
+    """A revision and what is known of its health."""
+
+    health: Health = Health.UNKNOWN
+    reason: Annotated[str, Field(max_length=256)] = ""
+    migrations: AppliedMigrations | None = None
+    """What was applied to the database when it was found good; only with `spec.database`."""
+
+
+class LastRollback(Model):
+    """The newest rollback of the policy."""
+
+    name: Name
+    outcome: Outcome | None = None
+    time: AwareDatetime
+
+
+class Hold(Model):
+    """A rollout that is held, or the last one that was.
+
+    It is stored before the Deployment is paused, so that whoever finds it can let it go.
+    """
+
+    reason: HoldReason
+    message: Annotated[str, Field(max_length=1024)]
+    """Why, in words."""
+    deployment: Name
+    deployment_uid: Annotated[str, Field(min_length=1, max_length=64)]
+    digest: Annotated[str, Field(max_length=64)]
+    """Of the pod template that is being rolled out."""
+    since_time: AwareDatetime
+    until_time: AwareDatetime
+    """The rollout goes on at this time at the latest."""
+    paused_time: AwareDatetime | None = None
+    """When the Deployment was paused."""
+    released_time: AwareDatetime | None = None
+    """When it was let go; absent while it is held."""
+    release_reason: Annotated[str, Field(max_length=64)] = ""
+    release_message: Annotated[str, Field(max_length=1024)] = ""
+    earlier_seconds: Annotated[int, Field(ge=0)] = 0
+    """How long this release had been held on suspicion before."""
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the rollout is still to be held."""
+        return self.released_time is None
+
+
+class Finding(Model):
+    """One thing that an investigation has found."""
+
+    name: Annotated[str, Field(max_length=64)]
+    """Symptom, Latency, ErrorRate, Pods or Changes."""
+    message: Annotated[str, Field(max_length=1024)]
+
+
+class Investigation(Model):
+    """What was known when a release was first found to need looking at."""
+
+    severity: MatrixSeverity
+    release: Annotated[str, Field(max_length=64)]
+    """Which release: digest of its template without annotations."""
+    since: AwareDatetime
+    findings: Annotated[
+        list[Finding],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+
+
+class RollbackPolicyStatus(Model):
+    """What the operator sees and thinks. It can be rebuilt by looking again."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra=keyed_by("type"),
+        ),
+    ] = []
+    revision: Revision | None = None
+    last_known_good: Revision | None = None
+    verdict: VerdictValue = VerdictValue.NO_VERDICT
+    severity: Severity = Severity.NONE
+    revisions: Annotated[
+        list[LedgerEntry],
+        Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """The health ledger: only revisions whose ReplicaSet still exists."""
+    last_rollback: LastRollback | None = None
+    quarantine: Annotated[
+        list[QuarantineEntry],
+        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+    ] = []
+    """What was rolled back and must not come back for a while."""
+    hold: Hold | None = None
+    investigation: Investigation | None = None
+    """Of the running release; none while nothing asks for one."""
+    probes: Annotated[
+        list[ProbeRecord], Field(max_length=16, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Which release passed the matrix' probes last."""
+    notifications: Notifications = []
+    """What was told of releases that were not rolled back, and to whom."""
+
+
+class RollbackPolicy(Resource):
+    """Watches a Deployment and takes bad releases of it back."""
+
+    KIND: ClassVar[str] = "RollbackPolicy"
+    PLURAL: ClassVar[str] = "rollbackpolicies"
+    SHORT: ClassVar[str] = "rbp"
+    COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "Target", "type": "string", "jsonPath": ".spec.targetRef.name"},
+        {"name": "Mode", "type": "string", "jsonPath": ".spec.mode"},
+        {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
+        {"name": "Severity", "type": "string", "jsonPath": ".status.severity"},
+        {"name": "Revision", "type": "integer", "jsonPath": ".status.revision.number"},
+        {"name": "Last-Rollback", "type": "string", "jsonPath": ".status.lastRollback.outcome"},
+        {
+            "name": "Ready",
+            "type": "string",
+            "priority": 1,
+            "jsonPath": ".status.conditions[?(@.type=='Ready')].reason",
+        },
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    )
+
+    spec: RollbackPolicySpec
+    status: RollbackPolicyStatus = RollbackPolicyStatus()
