@@ -26,8 +26,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
     SafetySpec,
     StepName,
-    VerificationSpec,
 )
+from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Missing
 from rollback_operator.core.schema import Applied, Migration

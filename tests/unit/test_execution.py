@@ -21,9 +21,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
     StoredStrategy,
-    VerificationSpec,
 )
-from rollback_operator.api.verification import HttpProbe
+from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Workload

@@ -17,8 +17,8 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     SafetySpec,
     StepName,
-    VerificationSpec,
 )
+from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core import gitops
 from rollback_operator.core.conditions import find

@@ -14,8 +14,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
     StoredStrategy,
-    VerificationSpec,
 )
+from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core.conditions import find
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import (
