@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,24 @@ class Cut:
 
 
 @dataclass
+class Exchange:
+    """A request on its way, and how it is passed on."""
+
+    request: web.Request
+    call: Call
+    pass_on: Callable[[], Awaitable[web.StreamResponse]]
+
+    def hang_up(self) -> web.StreamResponse:
+        """Break the connection off in place of an answer."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+        return web.Response(status=502)
+
+
+Fault = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+@dataclass
 class ApiProxy:
     """One address of its own; `calls` lists what came through it."""
 
@@ -87,6 +106,8 @@ class ApiProxy:
     token: str
     calls: list[Call] = field(default_factory=list)
     cut: Cut | None = None
+    fault: Fault | None = None
+    """What each request meets; None: it is passed on."""
     delays: dict[str, float] = field(default_factory=dict)
     """Seconds by which the lists of a resource are late."""
 
@@ -94,6 +115,8 @@ class ApiProxy:
         self.port = free_ports(1)[0]
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        self.others: set[asyncio.Task[None]] = set()
+        """What a fault has left running beside the requests."""
         self._tls = ssl.create_default_context(cafile=self.authority)
         self.counted = 0
 
@@ -164,13 +187,22 @@ class ApiProxy:
             await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        assert self._session is not None
         content = await request.read()
         call = _call(request, content)
         self.calls.append(call)
         cut = self._cut_here(call)
         if cut is not None and cut.is_before:
             return _hang_up(request, cut, call)
+        if self.fault is not None:
+            pass_on = partial(self._pass_on, request, content, call)
+            return await self.fault(Exchange(request, call, pass_on))
+        answer = await self._pass_on(request, content, call)
+        return answer if cut is None else _hang_up(request, cut, call)
+
+    async def _pass_on(
+        self, request: web.Request, content: bytes, call: Call
+    ) -> web.StreamResponse:
+        assert self._session is not None
         if call.verb == "list":
             await asyncio.sleep(self.delays.get(call.resource, 0.0))
         headers = {k: v for k, v in request.headers.items() if k.lower() not in NOT_FORWARDED}
@@ -183,8 +215,6 @@ class ApiProxy:
             if call.verb == "watch" and answer.status == OK:
                 return await _stream(request, answer)
             body = await answer.read()
-        if cut is not None:
-            return _hang_up(request, cut, call)
         kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
         return web.Response(status=answer.status, headers=kept, body=body)
 

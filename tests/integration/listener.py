@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from tests.integration.background import BackgroundLoop
+
+Maker = Callable[[int], web.Response | Awaitable[web.Response]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Listener:
     def __init__(self, background: BackgroundLoop) -> None:
         self._background = background
         self._lock = threading.Lock()
-        self._answers: dict[str, Callable[[int], web.Response]] = {}
+        self._answers: dict[str, Maker] = {}
         self._heard: list[Heard] = []
         self._runner: web.AppRunner | None = None
 
@@ -41,8 +44,8 @@ class Listener:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def answer(self, path: str, make: Callable[[int], web.Response]) -> None:
-        """Answer the n-th request to a path, from 1 on."""
+    def answer(self, path: str, make: Maker) -> None:
+        """Answer the n-th request to a path, from 1 on; at once or after a while."""
         with self._lock:
             self._answers[path] = make
 
@@ -66,4 +69,5 @@ class Listener:
             self._heard.append(heard)
             make = self._answers.get(request.path)
             count = sum(one.path == request.path for one in self._heard)
-        return web.Response(status=404) if make is None else make(count)
+        made = web.Response(status=404) if make is None else make(count)
+        return await made if inspect.isawaitable(made) else made

@@ -1,0 +1,32 @@
+"""Whatever goes wrong on the way to others: one undo, not none and not two.
+
+More runs of each are `make bench-faults`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.integration.operator_process import Zygote
+from tests.integration.stand import Stand
+from tests.integration.storm import Storm
+from tests.integration.storms import NAMES, ground
+
+pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(900)]
+AT_ONCE = 7
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_no_fault_loses_or_repeats_an_undo_on_the_way_to(
+    family: str, stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    with ground(stand, zygote, tmp_path) as here, ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(Storm.go, [here.storm(family, name) for name in NAMES[family]]))
+    print("\n".join(map(str, done)))
+
+    assert [one for one in done if one.faults] == []
+    assert [(one.done, one.lost, one.double) for one in done] == [(1, 0, 0)] * len(done)
+    assert [one.fault for one in done if not one.struck] == []
