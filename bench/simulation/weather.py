@@ -137,8 +137,11 @@ class Weather:
         return self.dice.uniform(0.001, longest)
 
     def slowness(self) -> float:
-        """Give the factor on what a node does."""
-        return self.dice.uniform(1.0, 8.0) if self.has(Effect.CLUSTER_SLOW) else 1.0
+        """Give the factor on what a node does.
+
+        A pod that takes longer to start than a policy's stuckAfterSeconds is stuck by its word.
+        """
+        return self.dice.uniform(1.0, 3.0) if self.has(Effect.CLUSTER_SLOW) else 1.0
 
     def stall(self) -> float:
         """Give the seconds for which a controller does nothing."""

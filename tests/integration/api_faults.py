@@ -1,7 +1,7 @@
 """What goes wrong between an operator and the API server, as the proxy between them does it.
 
-Of each kind of write the first is struck, and each second one after that: none succeeds at once, and
-all do in the end.
+Of each kind of write the first is struck, and each second one after that: none succeeds at once,
+and all do in the end.
 """
 
 from __future__ import annotations
