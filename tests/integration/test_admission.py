@@ -16,7 +16,20 @@ pytestmark = pytest.mark.xdist_group("admission")
 
 NAMESPACE, EMPTY = "production", "empty"
 API = {"apiVersion": "rollback.tickettoken.io/v1alpha1"}
-VALUES = {"prometheus": {"url": "http://prometheus"}, "admission": {"create": True}}
+VALUES = {
+    "prometheus": {"url": "http://prometheus"},
+    "admission": {"create": True},
+    "gitOps": {"argoCD": {"namespaces": ["argocd"]}, "flux": {"namespaces": ["flux-system"]}},
+}
+OWNERS = {
+    # namespace: group and resource of what may be suspended there
+    "argocd": [("argoproj.io", "applications")],
+    "flux-system": [
+        ("kustomize.toolkit.fluxcd.io", "kustomizations"),
+        ("helm.toolkit.fluxcd.io", "helmreleases"),
+    ],
+}
+SUSPENDING = {"gitOps": "Suspend"}
 OPERATOR = "system:serviceaccount:operators:rollback-operator"
 DIGEST = "0123456789abcdef"
 GROUP = "rollback.tickettoken.io"
@@ -26,6 +39,11 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
         (GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"]),
         ("apps", "deployments", ["shop"], ["patch"]),
         ("", "secrets", ["probe"], ["get"]),
+    ],
+    "platform": [
+        (GROUP, "rollbackpolicies", [], ["create", "get"]),
+        (GROUP, "rollbacks", [], ["create"]),
+        ("apps", "deployments", ["shop"], ["patch"]),
     ],
     "stranger": [(GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"])],
     "oncall": [
@@ -45,7 +63,7 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
-        for one in (NAMESPACE, EMPTY):
+        for one in (NAMESPACE, EMPTY, *OWNERS):
             found.kubectl("create", "namespace", one)
         rendered = chart.rendered(VALUES, name="rollback-operator", namespace="operators")
         objects = [*chart.crds(), chart.namespace("operators"), *rendered]
@@ -58,31 +76,39 @@ def cluster() -> Iterator[ControlPlane]:
 
 
 def _roles() -> Iterator[Object]:
-    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1"}
     for namespace in (NAMESPACE, EMPTY):
         for user, rights in RIGHTS.items():
-            metadata = {"name": user, "namespace": namespace}
-            rules = [
-                {
-                    "apiGroups": [group],
-                    "resources": [resource],
-                    "verbs": verbs,
-                    **({"resourceNames": names} if names else {}),
-                }
-                for group, resource, names, verbs in rights
-            ]
-            yield {**rbac, "kind": "Role", "metadata": metadata, "rules": rules}
-            yield {
-                **rbac,
-                "kind": "RoleBinding",
-                "metadata": metadata,
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "Role",
-                    "name": user,
-                },
-                "subjects": [{"kind": "User", "name": user}],
-            }
+            yield from _role(namespace, user, rights)
+    for namespace, kinds in OWNERS.items():
+        yield from _role(namespace, "platform", [(*one, [], ["patch"]) for one in kinds])
+
+
+def _role(
+    namespace: str, user: str, rights: list[tuple[str, str, list[str], list[str]]]
+) -> Iterator[Object]:
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1"}
+    metadata = {"name": user, "namespace": namespace}
+    rules = [
+        {
+            "apiGroups": [group],
+            "resources": [resource],
+            "verbs": verbs,
+            **({"resourceNames": names} if names else {}),
+        }
+        for group, resource, names, verbs in rights
+    ]
+    yield {**rbac, "kind": "Role", "metadata": metadata, "rules": rules}
+    yield {
+        **rbac,
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": user,
+        },
+        "subjects": [{"kind": "User", "name": user}],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -187,12 +213,30 @@ class TestAuthors:
                 "get logs of pods",
                 id="logs",
             ),
+            pytest.param(
+                "author",
+                policy("g", safety=SUSPENDING),
+                "patch Applications in argocd",
+                id="GitOps owner",
+            ),
         ],
     )
     def test_gain_nothing_through_the_operator(
         self, as_user: Callable[[str], Api], user: str, made: Object, said: str
     ) -> None:
         assert said in refusal(lambda: as_user(user).create(policies(NAMESPACE), made))
+
+    def test_who_may_patch_owners_may_have_them_suspended(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        as_user("platform").create(policies(NAMESPACE), policy("steered", safety=SUSPENDING))
+        asked = by_hand(policyRef={"name": "steered"})
+
+        said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), asked))
+        assert "spec.safety.gitOps: you may not patch Applications in argocd" in said
+        assert refusal(lambda: as_user("platform").create(rollbacks(NAMESPACE), asked)) == ""
+        # Where nobody is suspended nobody is asked for that right.
+        as_user("author").create(policies(NAMESPACE), policy("p", safety={"gitOps": "Proceed"}))
 
     def test_nor_by_a_change(self, as_user: Callable[[str], Api]) -> None:
         path = f"{policies(NAMESPACE)}/shop"
