@@ -45,7 +45,7 @@ unit: install ## tables over core/ and passes with swapped ports; no server
 
 integration: install ## against a real API server, Prometheus and PostgreSQL, without containers
 	@$(PYTHON) -m lab build
-	@$(BIN)/python -m pytest tests/lab tests/integration -n 2 --dist loadgroup --timeout 300
+	@$(BIN)/python -m pytest tests/lab tests/integration -n 2 --dist loadgroup --timeout 300 -m 'not long'
 
 sample: install ## the sample service's and the load generator's own tests
 	@cd lab/loadgen && CGO_ENABLED=0 go test ./...

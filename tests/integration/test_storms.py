@@ -1,6 +1,7 @@
 """Whatever goes wrong on the way to others: one undo, not none and not two.
 
-More runs of each are `make bench-faults`.
+More runs of each, and those on the way to the API server, which take minutes, are
+`make bench-faults`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(900)]
 AT_ONCE = 7
 
 
-@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(one, marks=[pytest.mark.long] if one == "api" else []) for one in NAMES],
+)
 def test_no_fault_loses_or_repeats_an_undo_on_the_way_to(
     family: str, stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:
