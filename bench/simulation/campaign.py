@@ -22,6 +22,7 @@ def run(first: int, steps: int, journal: Path) -> Iterator[dict[str, Any]]:
         steps: how many steps all runs together are to make.
         journal: one line a run is appended to it.
     """
+    journal.parent.mkdir(parents=True, exist_ok=True)
     known = {one["seed"]: one for one in read(journal)}
     made, seed = 0, first
     with journal.open("a") as file:
