@@ -13,7 +13,7 @@ from typing import Any
 from lab.errors import LabError
 from lab.loadgen import Failure, Load
 from lab.session import Session
-from lab.tickets import TicketService, query, wait_for
+from lab.tickets import OPERATOR, TicketService, query, wait_for
 
 GOOD = "v1.2.3"
 # What the operator wants to have seen of a release before it compares another one with it.
@@ -68,6 +68,16 @@ class Shop:
 
     def releases(self, version: str) -> None:
         self.service.release(version)
+
+    def has_secret(self, name: str, **values: str) -> None:
+        """A Secret is there that the operator may read, as by the chart's readSecrets."""
+        kubectl, role = self.service.kubectl, f"operator-{name}"
+        literals = [f"--from-literal={key}={value}" for key, value in values.items()]
+        kubectl("create", "secret", "generic", name, *literals)
+        get = ("--verb=get", "--resource=secrets", f"--resource-name={name}")
+        kubectl("create", "role", role, *get)
+        account = f"--serviceaccount={OPERATOR}:{OPERATOR}"
+        kubectl("create", "rolebinding", role, f"--role={role}", account)
 
     def releases_unscraped(self, version: str) -> None:
         """A release goes out whose pods no longer ask to be scraped."""

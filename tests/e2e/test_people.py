@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import LabError
 from lab.session import Session
-from lab.tickets import OPERATOR, TOKEN, wait_for
+from lab.tickets import TOKEN, wait_for
 from tests.e2e.person import GROUP, Person
 from tests.e2e.shop import Shop
 
@@ -31,24 +31,7 @@ def test_a_restored_release_is_asked_by_probe_and_its_logs_are_counted(shop: Sho
     }
     logs = {"pattern": "ERROR|FATAL", "atMost": 10}
     shop.service.deploy("v1.2.3")
-    kubectl = shop.service.kubectl
-    header = f"--from-literal=Authorization=Bearer {TOKEN}"
-    kubectl("create", "secret", "generic", PROBE, header)
-    kubectl(
-        "create",
-        "role",
-        "operator-probe",
-        "--verb=get",
-        "--resource=secrets",
-        f"--resource-name={PROBE}",
-    )
-    kubectl(
-        "create",
-        "rolebinding",
-        "operator-probe",
-        "--role=operator-probe",
-        f"--serviceaccount={OPERATOR}:{OPERATOR}",
-    )
+    shop.has_secret(PROBE, Authorization=f"Bearer {TOKEN}")
     shop.is_watched(verification={"http": [probe], "logs": logs})
     shop.has_served()
 

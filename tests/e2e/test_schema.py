@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from lab.session import Session
-from lab.tickets import OPERATOR, wait_for
+from lab.tickets import wait_for
 from tests.e2e.conftest import MakeShop
 from tests.e2e.person import GROUP, Person
 from tests.e2e.provider import POSTGRES, OwnWay
@@ -41,12 +41,7 @@ class History:
         database = self._owner_url.rpartition("/")[2]
         where = f"{self._way.host}:{POSTGRES.port}/{database}"
         dsn = f"postgresql://{self._role}:{password}@{where}"
-        kubectl = self.shop.service.kubectl
-        kubectl("create", "secret", "generic", SECRET, f"--from-literal=dsn={dsn}")
-        get = ("--verb=get", "--resource=secrets", f"--resource-name={SECRET}")
-        kubectl("create", "role", "operator-history", *get)
-        account = f"--serviceaccount={OPERATOR}:{OPERATOR}"
-        kubectl("create", "rolebinding", "operator-history", "--role=operator-history", account)
+        self.shop.has_secret(SECRET, dsn=dsn)
         return {
             "connectionSecretRef": {"name": SECRET, "key": "dsn"},
             "history": {"preset": "SchemaMigrations", "schema": namespace},
