@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     Hold,
     HoldReason,
     Mode,
+    Outcome,
     RollbackPolicy,
 )
 from rollback_operator.core.decide import Decision
@@ -29,6 +30,8 @@ LEAST_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""
 _FINAL = frozenset({Reason.PAUSE_LIFTED, Reason.TARGET_PAUSED, Reason.RELEASED_BY_COMMAND})
 """A person has decided about this release: it is not held again."""
+_REPLACED = frozenset({Reason.RELEASE_CHANGED, Reason.RELEASE_TAKEN_BACK})
+_LED_AWAY = frozenset({Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN})
 
 
 def wanted_hold(facts: Facts, now: datetime) -> Hold | None:
@@ -107,7 +110,7 @@ def _continued(hold: Hold, facts: Facts, now: datetime) -> Hold:
 def _begun(known: Hold | None, facts: Facts, now: datetime) -> Hold | None:
     case = facts.case
     deployment = case.workload.deployment
-    if known is not None and known.digest != deployment.template.digest:
+    if known is not None and not _is_of_this_rollout(known, case):
         known = None
     if known is not None and known.release_reason in _FINAL:
         return None
@@ -121,6 +124,25 @@ def _begun(known: Hold | None, facts: Facts, now: datetime) -> Hold | None:
     if _has_control(facts) and _is_to_be_paused(known, facts):
         return _suspected(known, facts, now)
     return None
+
+
+def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
+    """Tell whether a hold that ended was of the rollout that goes on now.
+
+    A template that went away and has come back is rolled out anew: it is staged again, and has the
+    whole time of a suspicion again.
+    """
+    if hold.digest != case.workload.deployment.template.digest or hold.released_time is None:
+        return False
+    if hold.release_reason in _REPLACED:
+        return False
+    return not any(
+        one.spec.from_revision.digest == hold.digest
+        and one.status.outcome in _LED_AWAY
+        and one.status.finished_time is not None
+        and one.status.finished_time > hold.released_time
+        for one in case.rollbacks
+    )
 
 
 def _may_be_held(case: Case, now: datetime) -> bool:

@@ -16,7 +16,9 @@ from rollback_operator.api.v1alpha1 import (
     Hold,
     HoldReason,
     Mode,
+    Outcome,
     Response,
+    Rollback,
     RollbackPolicy,
     SafetySpec,
     Severity,
@@ -377,6 +379,40 @@ def test_another_release_begins_anew() -> None:
 
     assert found is not None
     assert (found.reason, found.is_open) == (HoldReason.STAGE, True)
+
+
+CAME_BACK: Sequence[tuple[Reason, list[Rollback]]] = (
+    (Reason.RELEASE_CHANGED, []),
+    (Reason.RELEASE_TAKEN_BACK, [make_rollback(status=make_ended(finished=40))]),
+    (Reason.PROVED_NO_WORSE, [make_rollback(status=make_ended(finished=40))]),
+    (Reason.PROVED_NO_WORSE, [make_rollback(status=make_ended(Outcome.UNKNOWN, 40))]),
+)
+
+
+@pytest.mark.parametrize(("why", "rollbacks"), CAME_BACK)
+def test_a_release_that_comes_back_is_staged_again(why: Reason, rollbacks: list[Rollback]) -> None:
+    before = ended(HoldReason.STAGE, why, 10)
+
+    found = wanted(None, before, rolling(), rollbacks=rollbacks, now=at(4000), **STAGED)
+
+    assert found is not None
+    assert (found.reason, found.since_time) == (HoldReason.STAGE, at(4000))
+
+
+STILL_THERE: Sequence[tuple[Outcome, float]] = (
+    (Outcome.ABANDONED, 40),
+    (Outcome.FAILED, 40),
+    (Outcome.OBSERVED, 40),
+    (Outcome.VERIFIED, 15),
+)
+
+
+@pytest.mark.parametrize(("outcome", "finished"), STILL_THERE)
+def test_a_rollback_that_led_nowhere_is_no_new_rollout(outcome: Outcome, finished: float) -> None:
+    before = ended(HoldReason.STAGE, Reason.PROVED_NO_WORSE, 10)
+    rollbacks = [make_rollback(status=make_ended(outcome, finished))]
+
+    assert wanted(UNSURE, before, rolling(), rollbacks=rollbacks, now=at(4000), **STAGED) == before
 
 
 # -- what others ask -------------------------------------------------------------------------------
