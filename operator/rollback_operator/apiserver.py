@@ -19,6 +19,7 @@ from rollback_operator.ports import Failure, FailureKind
 
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
+PAGE = 500
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
 _SERVER_ERROR = 500
@@ -78,6 +79,23 @@ class ApiServer:
         """Read an object's metadata, and nothing else of it."""
         accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         return await self._call("GET", path, accept=accept)
+
+    async def list_metadata(self, path: str) -> list[dict[str, Any]] | Failure:
+        """List the metadata of all objects of a kind, page by page: there may be ten thousand."""
+        accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        found: list[dict[str, Any]] = []
+        query = {"limit": str(PAGE)}
+        while True:
+            page = await self._call("GET", path, query=query, accept=accept)
+            if isinstance(page, Failure):
+                return page
+            if "items" not in page:
+                return Failure(FailureKind.UNAVAILABLE, f"GET {path}: the answer is no list")
+            found += [one["metadata"] for one in page["items"]]
+            following = (page.get("metadata") or {}).get("continue")
+            if not following:
+                return found
+            query["continue"] = following
 
     async def get_text(self, path: str, **query: str) -> bytes | Failure:
         """Read a log. How much comes back is for the query to bound."""

@@ -196,8 +196,12 @@ async def settle(
     kopf does not tell when they are complete, so what there is is listed once more. Deployments are
     not: a policy asks for its own where the watch has not delivered it.
     """
-    while not await _has_all(parts, settings, delivered):  # noqa: ASYNC110 (it asks a server)
-        await asyncio.sleep(SETTLE_SECONDS)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    while not await _has_all(parts, settings, delivered):
+        # Half of the time at most: what is awaited has to be taken in by the same thread.
+        await asyncio.sleep(max(SETTLE_SECONDS, clock() - began))
+        began = clock()
     delivered.uids = None
     ready.set()
 
@@ -206,10 +210,10 @@ async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bo
     places = [f"/namespaces/{name}" for name in settings.namespaces] or [""]
     for kind in KINDS:
         for place in places:
-            listed = await parts.api.get(f"/apis/{GROUP}/{VERSION}{place}/{kind.PLURAL}")
+            listed = await parts.api.list_metadata(f"/apis/{GROUP}/{VERSION}{place}/{kind.PLURAL}")
             if isinstance(listed, Failure):
                 return False
-            wanted = {str(one["metadata"]["uid"]) for one in listed["items"]}
+            wanted = {str(one["uid"]) for one in listed}
             if not wanted <= (delivered.uids or set()):
                 return False
     return True

@@ -1,6 +1,8 @@
 """What the API server's refusals mean: its own answers, as a 1.34 server gave them."""
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -49,8 +51,28 @@ def test_failure_of(method: str, status: int, content: str, kind: FailureKind) -
     assert failure_of(f"{method} {PATH}", status, content, None).kind is kind
 
 
+@asynccontextmanager
+async def answered_by(
+    serve: Callable[[web.Request], Awaitable[web.Response]], counted: list[str]
+) -> AsyncIterator[ApiServer]:
+    """Be a client of a server that answers like this; what it counts is added to the list."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", serve)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    configuration = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    api = ApiServer(client.ApiClient(configuration), lambda *call: counted.append(" ".join(call)))
+    try:
+        yield api
+    finally:
+        await api.close()
+        await runner.cleanup()
+
+
 async def test_a_log_is_read_as_it_is_and_a_refusal_of_it_is_a_failure() -> None:
     asked: list[tuple[str, str]] = []
+    counted: list[str] = []
 
     async def serve(request: web.Request) -> web.Response:
         asked.append((request.path_qs, request.headers["Accept"]))
@@ -58,20 +80,9 @@ async def test_a_log_is_read_as_it_is_and_a_refusal_of_it_is_a_failure() -> None
             return web.Response(status=403, text=answer("Forbidden", "forbidden"))
         return web.Response(body=b"ERROR \xff\nINFO\n", content_type="text/plain")
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", serve)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    counted: list[str] = []
-    configuration = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    api = ApiServer(client.ApiClient(configuration), lambda *call: counted.append(" ".join(call)))
-    try:
+    async with answered_by(serve, counted) as api:
         read = await api.get_text("/api/v1/namespaces/shop/pods/a/log", limitBytes="9")
         refused = await api.get_text("/api/v1/namespaces/shop/pods/secret/log")
-    finally:
-        await api.close()
-        await runner.cleanup()
 
     assert read == b"ERROR \xff\nINFO\n"
     assert isinstance(refused, Failure)
@@ -80,6 +91,45 @@ async def test_a_log_is_read_as_it_is_and_a_refusal_of_it_is_a_failure() -> None
     # A refusal is a Status object; a server that may answer in no other way would refuse the log.
     assert asked[0][1] == "application/json, */*;q=0.5"
     assert counted == ["GET OK", "GET Rejected"]
+
+
+def page(*uids: str, following: str = "") -> str:
+    items = [{"metadata": {"uid": uid}} for uid in uids]
+    return json.dumps({"metadata": {"continue": following}, "items": items})
+
+
+async def test_metadata_is_listed_page_by_page() -> None:
+    pages = {"": page("a", "b", following="2"), "2": page("c")}
+
+    async def serve(request: web.Request) -> web.Response:
+        assert request.query["limit"] == "500"
+        assert "as=PartialObjectMetadataList" in request.headers["Accept"]
+        return web.Response(text=pages[request.query.get("continue", "")])
+
+    async with answered_by(serve, []) as api:
+        listed = await api.list_metadata(PATH)
+
+    assert listed == [{"uid": "a"}, {"uid": "b"}, {"uid": "c"}]
+
+
+EXPIRED = answer("Expired", "The provided continue parameter is too old")
+NO_LISTS = {
+    "a later page is gone": ({"": page("a", following="2"), "2": EXPIRED}, "too old"),
+    "no list": ({"": answer("", "hello")}, "the answer is no list"),
+}
+
+
+@pytest.mark.parametrize(("pages", "said"), NO_LISTS.values(), ids=NO_LISTS)
+async def test_half_a_list_is_none(pages: dict[str, str], said: str) -> None:
+    async def serve(request: web.Request) -> web.Response:
+        text = pages[request.query.get("continue", "")]
+        return web.Response(status=410 if text == EXPIRED else 200, text=text)
+
+    async with answered_by(serve, []) as api:
+        listed = await api.list_metadata(PATH)
+
+    assert isinstance(listed, Failure)
+    assert said in listed.message
 
 
 def test_the_server_says_when_to_try_again() -> None:
