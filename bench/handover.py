@@ -51,13 +51,6 @@ class Relay:
     running: list[OperatorProcess] = field(default_factory=list)
     started: int = 0
 
-    @property
-    def holder(self) -> str:
-        namespace = self.service.namespace
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/rollback-operator"
-        found = self.stand.api.find(path)
-        return "" if found is None else str(found["spec"].get("holderIdentity"))
-
     @contextmanager
     def standby(self) -> Iterator[str]:
         """Start one more operator; gives its name."""
@@ -91,7 +84,7 @@ class Relay:
         end(leader)
         leader.wait_for_end()
         self.service.amend(mode=mode)  # which only the heir can answer
-        eventually(lambda: self.holder == heir, f"{heir} leads", LONGEST_SECONDS)
+        eventually(lambda: self.service.leader == heir, f"{heir} leads", LONGEST_SECONDS)
         leads = time.monotonic() - begin
         eventually(
             lambda: self.service.status()["observedGeneration"] > known,
@@ -117,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         service.deploy(replicas=2)
         relay = Relay(stand, zygote, service, Path(folder), arguments.lease_seconds)
         first = stack.enter_context(relay.standby())
-        eventually(lambda: relay.holder == first, "the first leads", LONGEST_SECONDS)
+        eventually(lambda: relay.service.leader == first, "the first leads", LONGEST_SECONDS)
         service.adopt()
         for name, end in ENDS.items():
             runs = []

@@ -221,6 +221,13 @@ class Service:
 
     # -- rollbacks and what is told ----------------------------------------------------------------
 
+    @property
+    def leader(self) -> str:
+        """Who holds the Lease of the operators in the service's namespace; empty: nobody yet."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/rollback-operator"
+        found = self.stand.api.find(path)
+        return "" if found is None else str(found["spec"].get("holderIdentity"))
+
     def rollbacks(self) -> list[Object]:
         listed = self.stand.api.get(rollbacks(self.namespace))["items"]
         return sorted(listed, key=lambda one: str(one["spec"]["trigger"]["decidedTime"]))

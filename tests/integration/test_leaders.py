@@ -64,16 +64,11 @@ class Pair:
     leader: Replica
     standby: Replica
 
-    @property
-    def holder(self) -> str:
-        namespace = self.service.namespace
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/rollback-operator"
-        found = self.service.stand.api.find(path)
-        return "" if found is None else str(found["spec"].get("holderIdentity"))
-
     def seconds_to_take_over(self, longest: float) -> float:
         begin = time.monotonic()
-        eventually(lambda: self.holder == self.standby.identity, "the standby leads", longest)
+        eventually(
+            lambda: self.service.leader == self.standby.identity, "the standby leads", longest
+        )
         return time.monotonic() - begin
 
     def see_undone_once(self) -> None:
@@ -85,7 +80,7 @@ class Pair:
 
 
 def leads(pair: Pair, identity: str) -> bool:
-    return pair.holder == identity
+    return pair.service.leader == identity
 
 
 @pytest.fixture
@@ -155,7 +150,7 @@ def test_a_leader_that_wakes_late_does_nothing(pair: Pair) -> None:
 
     pair.leader.process.wait_for_end()
     assert pair.leader.done(since) == []
-    assert pair.holder == pair.standby.identity
+    assert pair.service.leader == pair.standby.identity
     assert len(pair.service.rollbacks()) == 1
 
 

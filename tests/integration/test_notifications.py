@@ -1,4 +1,4 @@
-"""People are told: every channel against a real listener, over a kill of the operator."""
+"""People are told: every channel against a real listener, over a restart and a change of leader."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def alertmanager(listener: Listener) -> Iterator[Alertmanager]:
 
 @dataclass
 class Audience:
-    """Whoever is told, and the operators that tell them, one after the other."""
+    """Whoever is told, and the operators that tell them."""
 
     listener: Listener
     mail_server: MailServer
@@ -101,8 +101,9 @@ class Audience:
     log: Path
     running: list[OperatorProcess] = field(default_factory=list)
 
-    def start(self) -> OperatorProcess:
-        self.running.append(self.zygote.start(self.options, self.log))
+    def start(self, identity: str = "first") -> OperatorProcess:
+        self.running.append(self.zygote.start(replace(self.options, identity=identity), self.log))
+        self.running[-1].wait_until_ready()
         return self.running[-1]
 
 
@@ -180,8 +181,24 @@ def bodies(listener: Listener, path: str) -> list[Any]:
     return [json.loads(one.body) for one in listener.heard(path)]
 
 
-def test_each_transition_is_told_once_over_a_kill_of_the_operator(
-    stand: Stand, service: Service, audience: Audience
+def restart(audience: Audience, service: Service) -> None:
+    """The leader is killed, and started again."""
+    audience.running[0].kill()
+    audience.running[0].wait_for_end()
+    audience.start()
+
+
+def hand_over(audience: Audience, service: Service) -> None:
+    """The leader ends in good order, and another one that has been there leads."""
+    eventually(lambda: service.leader == "first", "the first leads")
+    audience.start("second")
+    audience.running[0].terminate()
+    eventually(lambda: service.leader == "second", "the second leads", 60.0)
+
+
+@pytest.mark.parametrize("change", [restart, hand_over])
+def test_each_transition_is_told_once_whoever_tells(
+    stand: Stand, service: Service, audience: Audience, change: Callable[[Audience, Service], None]
 ) -> None:
     listener, mail_server = audience.listener, audience.mail_server
     give_secret(stand, service.namespace, listener)
@@ -189,8 +206,7 @@ def test_each_transition_is_told_once_over_a_kill_of_the_operator(
     probe = {"name": "sells", "url": listener.url("/probe")}
     service.deploy(replicas=2)
     service.remember()
-    first = audience.start()
-    first.wait_until_ready()
+    audience.start()
     service.adopt(
         verification={"http": [probe], "timeoutSeconds": 120},
         notify=channels(audience),
@@ -199,10 +215,8 @@ def test_each_transition_is_told_once_over_a_kill_of_the_operator(
     service.roll_out("v2", BAD)
     started = {name: ["Started"] for name in LIVE}
     eventually(lambda: told(service) == started, "all are told of the start", 60.0)
-    first.kill()
-    first.wait_for_end()
+    change(audience, service)
     listener.answer("/probe", lambda _: web.Response())
-    audience.start()
 
     rollback = service.wait_for_rollback(120.0)
     assert outcome(rollback) == ("Verified", "Recovered"), service.told()
