@@ -26,7 +26,7 @@ from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.standing import Address
 from rollback_operator.suspending import Suspender
-from rollback_operator.telling import Surroundings, Teller
+from rollback_operator.telling import Runtime, Teller
 from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
 from tests.builders import (
@@ -108,8 +108,8 @@ class World:
         ):
             cache.remember(one)
         metrics: Metrics = self.metrics
-        around = Surroundings(self.now, lambda: True, self.woken.append)
-        teller = Teller(self.channels, self.store, cache, around)
+        runtime = Runtime(self.now, lambda: True, self.woken.append)
+        teller = Teller(self.channels, self.store, cache, runtime)
         made = Reconciler(
             cache=cache,
             workloads=self.workloads,

@@ -42,7 +42,7 @@ from rollback_operator.remembering import Rememberer
 from rollback_operator.settings import Settings
 from rollback_operator.standing import Address
 from rollback_operator.suspending import Suspender
-from rollback_operator.telling import Surroundings, Teller
+from rollback_operator.telling import Runtime, Teller
 from rollback_operator.trying import Trier
 from rollback_operator.verifying import Verifier
 from rollback_operator.workqueue import WorkQueue
@@ -140,9 +140,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     trier = Trier(outside.probes, clock)
     elector = Elector(api, lease, now, outside.monotonic)
     queue: WorkQueue[Key] = WorkQueue(outside.monotonic)
-    teller = Teller(
-        outside.channels, store, cache, Surroundings(now, elector.is_leading, queue.add)
-    )
+    teller = Teller(outside.channels, store, cache, Runtime(now, elector.is_leading, queue.add))
     reconciler = Reconciler(
         cache=cache,
         workloads=workloads,

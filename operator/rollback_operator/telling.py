@@ -48,7 +48,7 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Runtime:
     """What delivering depends on."""
 
     clock: Callable[[], datetime]
@@ -79,7 +79,7 @@ class Teller:
     channels: Channels
     store: Store
     records: Records
-    around: Surroundings
+    runtime: Runtime
     _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
     _busy: set[str] = field(default_factory=set)
     _results: dict[str, _Result] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Teller:
 
     def announced(self, rollback: Rollback, status: RollbackStatus) -> RollbackStatus:
         """Add to a status that is about to be stored what it has to tell."""
-        return outbox.announced(rollback, status, self._policy_of(rollback), self.around.clock())
+        return outbox.announced(rollback, status, self._policy_of(rollback), self.runtime.clock())
 
     async def settle(self, key: Key) -> float | None:
         """Put results on record and hand over what is due; gives the seconds until there is more.
@@ -122,7 +122,7 @@ class Teller:
                 while self._busy:  # noqa: ASYNC110 (bounded, once in a life)
                     await asyncio.sleep(0.05)
         for key in {one.key for one in self._results.values()}:
-            if self.around.is_leading():
+            if self.runtime.is_leading():
                 await self.settle(key)
 
     def _policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
@@ -133,7 +133,7 @@ class Teller:
 
     async def _settle(self, key: Key, told: Told) -> float | None:
         policy = self._policy_of(told) if isinstance(told, Rollback) else told
-        now = self.around.clock()
+        now = self.runtime.clock()
         new = self._with_results(key, told, policy, now)
         if new.status != told.status:
             written = await self._write(new, told)
@@ -193,7 +193,7 @@ class Teller:
     def _hand_over(
         self, key: Key, told: Told, policy: RollbackPolicy, one: Notification
     ) -> float | None:
-        now = self.around.clock()
+        now = self.runtime.clock()
         due = self._due.get(one.id, now)
         if due > now:
             return (due - now).total_seconds()
@@ -209,11 +209,11 @@ class Teller:
         while True:
             job = await self._jobs.get()
             try:
-                if self.around.is_leading() and not self._is_ending:
+                if self.runtime.is_leading() and not self._is_ending:
                     self._results[job.id] = _Result(job.key, await self._send(job))
             finally:
                 self._busy.discard(job.id)
-            self.around.wake(job.key)
+            self.runtime.wake(job.key)
 
     async def _send(self, job: _Job) -> Failure | None:
         try:

@@ -22,7 +22,7 @@ from rollback_operator.core import outbox
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Owner
 from rollback_operator.ports import Failure, FailureKind
-from rollback_operator.telling import Surroundings, Teller
+from rollback_operator.telling import Runtime, Teller
 from tests.builders import NAME, NAMESPACE, at, make_policy, make_rollback, make_step
 from tests.fakes import CONFLICT, OUTAGE, FakeChannels, FakeStore
 from tests.world import World, watched
@@ -56,8 +56,8 @@ class Desk:
         self.cache = Cache()
         for one in (*self.store.policies.values(), *self.store.rollbacks.values()):
             self.cache.remember(one)
-        around = Surroundings(self.now, lambda: self.is_leading, self.woken.append)
-        return Teller(self.channels, self.store, self.cache, around)
+        runtime = Runtime(self.now, lambda: self.is_leading, self.woken.append)
+        return Teller(self.channels, self.store, self.cache, runtime)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Teller]:
