@@ -34,6 +34,7 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
     VerdictValue,
 )
+from rollback_operator.core.case import Case
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.judge import Question
 from rollback_operator.core.model import (
@@ -47,7 +48,6 @@ from rollback_operator.core.model import (
     Template,
     Workload,
 )
-from rollback_operator.core.plan import Case
 from rollback_operator.core.verdict import Blame, Method, ScopeVerdict, Verdict
 
 T0 = 1_800_000_000.0

@@ -32,8 +32,8 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
     UndoTo,
 )
+from rollback_operator.core.case import Case
 from rollback_operator.core.model import Deployment, Pod, ReplicaSet, Template, Workload
-from rollback_operator.core.plan import Case
 
 NAMESPACE = "production"
 PROMETHEUS = "http://prometheus.monitoring:9090"

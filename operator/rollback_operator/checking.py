@@ -15,10 +15,10 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.core import approval, checklist, gitops
 from rollback_operator.core.approval import Looked
+from rollback_operator.core.case import is_active
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.model import Missing, OwnerState, Steered, Workload
-from rollback_operator.core.plan import is_active
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
 from rollback_operator.ports import Failure, FailureKind, Owners, Schemas, Surroundings

@@ -34,17 +34,18 @@ from rollback_operator.core import (
     notices,
     outbox,
     ownership,
-    plan,
     progress,
     quarantine,
     schedule,
     status,
 )
 from rollback_operator.core.budget import Budget, load_of
+from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.model import Deployment, Workload
+from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import IDLE, not_found, readiness
@@ -129,7 +130,7 @@ class Reconciler:
             await self._release_ended(rollbacks),
             await self.executor.settle_owners(rollbacks, deployment),
         )
-        active = next((one for one in rollbacks if plan.is_active(one)), None)
+        active = next((one for one in rollbacks if is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
         asked = self.cache.requests_of(key)
         is_busy = active is not None or is_held or bool(asked)
@@ -169,12 +170,12 @@ class Reconciler:
             return await self.desk.answer(case, asked)
         source = Source(policy, policy.spec.prometheus.url or self.address.default)
         watch = watch_of(self.watches.get(key), case, source.url, now)
-        if any(plan.is_active(one) for one in rollbacks):
+        if any(is_active(one) for one in rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
         return await self._decide(case, watch, ready)
 
-    async def _settled(self, case: plan.Case, now: datetime) -> plan.Case:
+    async def _settled(self, case: Case, now: datetime) -> Case:
         """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
         wanted = holds.wanted_hold(Facts(case, control_hashes(case)), now)
         deployment = case.workload.deployment
@@ -208,7 +209,7 @@ class Reconciler:
         if not asked:
             return None
         if why.reason != Reason.SUSPENDED or deployment is None:
-            refusal = plan.Refusal(Reason(why.reason), why.message)
+            refusal = Refusal(Reason(why.reason), why.message)
             return max([await self.desk.refuse(one, refusal) for one in asked]) or None
         workload = await self.workloads.inspect(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
@@ -239,7 +240,7 @@ class Reconciler:
 
     # -- decide, act, report -----------------------------------------------------------------------
 
-    async def _decide(self, case: plan.Case, watch: Watch, ready: Condition) -> float | None:
+    async def _decide(self, case: Case, watch: Watch, ready: Condition) -> float | None:
         now = self.clock()
         policy, workload = case.policy, case.workload
         found = look(case, watch, now)
@@ -279,7 +280,7 @@ class Reconciler:
         )
 
     async def _investigate(
-        self, case: plan.Case, decision: Decision, watch: Watch
+        self, case: Case, decision: Decision, watch: Watch
     ) -> Investigation | None:
         """Collect what is known when a release is first found to need looking at, or gets worse."""
         if decision.response is not Response.INVESTIGATE:
@@ -292,14 +293,14 @@ class Reconciler:
         latency = await self.observer.latency_by_route(watch, workload, source)
         return diagnose(decision, workload, watch, latency, self.clock())
 
-    async def _act(self, case: plan.Case, decision: Decision, watch: Watch) -> float | None:
+    async def _act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
         active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
         if decision.plan is not None:
             stored = await self._store_intent(case, decision.plan)
             if isinstance(stored, Failure):
                 return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
             active = stored
-        if active is None or not plan.is_active(active):
+        if active is None or not is_active(active):
             await self._raise_severity(case, decision)
             return None
         if decision.response is Response.ROLLBACK and approval.is_waiting(active):
@@ -315,9 +316,9 @@ class Reconciler:
         await self._prune(case)
         return 0.05  # what has been changed is looked at anew
 
-    async def _store_intent(self, case: plan.Case, spec: RollbackSpec) -> Rollback | Failure:
+    async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
         """Store the intent, unless a fresh look shows what the watches have not told yet."""
-        namespace, name = case.policy.metadata.namespace, plan.name_of(spec)
+        namespace, name = case.policy.metadata.namespace, name_of(spec)
         fresh = await self.store.list_rollbacks(namespace)
         if isinstance(fresh, Failure):
             return fresh
@@ -335,20 +336,20 @@ class Reconciler:
         _log.info("%s: %s", name, spec.trigger.message)
         return made
 
-    async def _raise_severity(self, case: plan.Case, decision: Decision) -> None:
+    async def _raise_severity(self, case: Case, decision: Decision) -> None:
         """Let a recorded severity rise with the evidence; it never falls."""
-        name = plan.rollback_name(case)
+        name = rollback_name(case)
         known = next((one for one in case.rollbacks if one.metadata.name == name), None)
         if known is None or decision.severity is Severity.NONE:
             return
         if decision.severity < (known.status.severity or known.spec.severity):
             await self.executor.set_severity(known, MatrixSeverity(decision.severity))
 
-    async def _prune(self, case: plan.Case) -> None:
+    async def _prune(self, case: Case) -> None:
         """Keep the newest records of a Deployment."""
         namespace, uid = case.policy.metadata.namespace, case.workload.deployment.uid
         known = self.cache.rollbacks_of(namespace, uid)
-        ended = [one for one in ownership.own(case.policy, known) if not plan.is_active(one)]
+        ended = [one for one in ownership.own(case.policy, known) if not is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
         kept = {one.rollback for one in case.policy.status.quarantine}
         kept |= {one.metadata.name for one in ended if gitops.is_open(one)}
@@ -367,7 +368,7 @@ class Reconciler:
         ]
         waits = [await self._release_ended(own)]
         for one in own:
-            if not plan.is_active(one):
+            if not is_active(one):
                 continue
             found = await self.workloads.inspect(key[0], one.spec.target_ref.name)
             if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
@@ -389,7 +390,7 @@ class Reconciler:
 
     async def _release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""
-        ended = [one for one in rollbacks if not plan.is_active(one) and _left_on(one)]
+        ended = [one for one in rollbacks if not is_active(one) and _left_on(one)]
         return schedule.soonest(*[_left_on(await self.executor.release(one)) for one in ended])
 
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:

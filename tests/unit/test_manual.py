@@ -24,9 +24,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import ledger
 from rollback_operator.core.budget import Budget
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.manual import make_manual_plan
-from rollback_operator.core.plan import Refusal
 from tests.builders import (
     NAME,
     NAMESPACE,

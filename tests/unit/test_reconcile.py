@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Unreadable
 from rollback_operator.core.conditions import find
-from rollback_operator.core.plan import name_of
+from rollback_operator.core.names import name_of
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.reconcile import KEPT_ROLLBACKS, RETRY_SECONDS, Reconciler
 from tests.builders import (

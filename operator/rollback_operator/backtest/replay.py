@@ -27,10 +27,11 @@ from rollback_operator.backtest.history import History, PastMetrics
 from rollback_operator.backtest.rollouts import Rollouts
 from rollback_operator.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.backtest.tracks import tracks_of
-from rollback_operator.core import plan, schedule, status
+from rollback_operator.core import schedule, status
 from rollback_operator.core.judge import SETTLING_SECONDS, STALE_INTERVALS
 from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
 from rollback_operator.core.model import Workload
+from rollback_operator.core.names import rollback_name
 from rollback_operator.core.readiness import IDLE, Around, readiness
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
@@ -191,7 +192,7 @@ class Replay:
                 target = VirtualTarget(self.rollouts, self._target.tracks, self._target.unknown)
                 severity = found.decision.severity
                 self._behind = _Behind(self.policy, target, watch, digest, self._now, severity)
-            self._carry_out(planned, plan.rollback_name(found.case), now)
+            self._carry_out(planned, rollback_name(found.case), now)
             return entry, self._now
         return entry, self._next_look(found, watch)
 

@@ -12,8 +12,10 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core import matrix
+from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.plan import Case, Refusal, make_plan, make_trigger, name_of
+from rollback_operator.core.names import name_of
+from rollback_operator.core.plan import make_plan, make_trigger
 from rollback_operator.core.verdict import Thresholds, Verdict
 
 

@@ -18,12 +18,13 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     RollbackPolicy,
 )
+from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.freeze import frozen
+from rollback_operator.core.guards import is_restored
 from rollback_operator.core.lapses import End, lapse, latest_end, outcome, timed_out
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.model import Deployment
-from rollback_operator.core.plan import Case, is_restored
 from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, speaks_against
 
 LEAST_SECONDS = 10

@@ -12,9 +12,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     VerdictValue,
 )
+from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.explain import ratio
-from rollback_operator.core.plan import Case
 from rollback_operator.core.rollout import Facts, odds, old_pods, speaks_against
 
 FADED_SHARE = 0.1

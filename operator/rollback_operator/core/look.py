@@ -9,11 +9,11 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health, Hold, Rollback, RollbackPolicy
 from rollback_operator.core import holds, ledger, proof
+from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Pod, Workload
 from rollback_operator.core.opening import control_hashes, good_hashes, opened
-from rollback_operator.core.plan import Case
 from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch

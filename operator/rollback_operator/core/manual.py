@@ -22,8 +22,10 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
 )
 from rollback_operator.core import conditions
+from rollback_operator.core.case import Case, Refusal
+from rollback_operator.core.guards import obstacle
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.plan import Case, Order, Refusal, obstacle, plan_remedy
+from rollback_operator.core.plan import Order, plan_remedy
 
 UNPROVED = MatrixSeverity.P3
 """Of what a person wants while nothing is proved: looked into, and not express."""

@@ -13,10 +13,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
     VerdictValue,
 )
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.plan import Refusal
 from rollback_operator.core.status import QUIET, held_message
 
 

@@ -3,12 +3,13 @@
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
-from rollback_operator.core import ledger, plan
+from rollback_operator.core import ledger
+from rollback_operator.core.case import Case
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.model import ReplicaSet
 
 
-def opened(case: plan.Case, now: datetime) -> float:
+def opened(case: Case, now: datetime) -> float:
     """Give the time at which the current template appeared.
 
     A ReplicaSet younger than the revision before it was made for this release, also while nobody
@@ -28,7 +29,7 @@ def opened(case: plan.Case, now: datetime) -> float:
     return current.created if is_new else second
 
 
-def control_hashes(case: plan.Case) -> frozenset[str]:
+def control_hashes(case: Case) -> frozenset[str]:
     """Name the revision that the current one is compared with: the one it would go back to.
 
     Where there is none, or where it went so long ago that nothing is known of its last hour, the
@@ -46,7 +47,7 @@ def control_hashes(case: plan.Case) -> frozenset[str]:
     )
 
 
-def good_hashes(case: plan.Case) -> frozenset[str]:
+def good_hashes(case: Case) -> frozenset[str]:
     """Name all other revisions that have done well."""
     current = case.workload.deployment.template.release
     return frozenset(
@@ -57,7 +58,7 @@ def good_hashes(case: plan.Case) -> frozenset[str]:
     )
 
 
-def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: plan.Case) -> bool:
+def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: Case) -> bool:
     """Tell whether a revision had been replaced for an hour when the current one came."""
     current = case.workload.current
     if before is None or current is None or good.template.release == before.template.release:

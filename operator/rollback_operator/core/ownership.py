@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackPolicy
-from rollback_operator.core import plan
+from rollback_operator.core.case import is_active
+from rollback_operator.core.names import name_of
 
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
@@ -18,12 +19,12 @@ def records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
 
 def is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
     """Tell whether a Rollback goes on in a policy's name."""
-    return plan.is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
+    return is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
 
 
 def is_named(rollback: Rollback) -> bool:
     """Tell whether the operator has planned a Rollback: by its name, or by what it stored."""
-    return rollback.is_by_hand or rollback.metadata.name == plan.name_of(rollback.spec)
+    return rollback.is_by_hand or rollback.metadata.name == name_of(rollback.spec)
 
 
 def is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:

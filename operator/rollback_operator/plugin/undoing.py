@@ -16,9 +16,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     rollback_of,
 )
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
-from rollback_operator.core.plan import Refusal, steps_of
+from rollback_operator.core.plan import steps_of
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import (

@@ -9,7 +9,8 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback
 from rollback_operator.core.budget import Budget, Load, load_of
-from rollback_operator.core.plan import Refusal, make_plan
+from rollback_operator.core.case import Refusal
+from rollback_operator.core.plan import make_plan
 from tests.builders import (
     at,
     make_case,

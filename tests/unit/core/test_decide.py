@@ -5,7 +5,7 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Response, Severity, VerdictValue
 from rollback_operator.core.decide import decide
-from rollback_operator.core.plan import rollback_name
+from rollback_operator.core.names import rollback_name
 from rollback_operator.core.verdict import Blame
 from tests.builders import (
     PURCHASE,

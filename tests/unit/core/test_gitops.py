@@ -21,10 +21,12 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.core import checks, gitops, progress
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.decide import make_plan
+from rollback_operator.core.guards import obstacle
 from rollback_operator.core.model import Missing, Owner, OwnerObject, OwnerState
-from rollback_operator.core.plan import Refusal, obstacle, steps_of
+from rollback_operator.core.plan import steps_of
 from rollback_operator.core.readiness import Around, readiness
 from tests.builders import (
     T0,

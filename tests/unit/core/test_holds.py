@@ -26,11 +26,11 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core import holds
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.holds import wanted_hold
 from rollback_operator.core.lapses import End
 from rollback_operator.core.model import Owner, Workload
-from rollback_operator.core.plan import Refusal
 from rollback_operator.core.rollout import Facts
 from tests.builders import (
     at,

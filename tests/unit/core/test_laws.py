@@ -17,13 +17,13 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.evidence import Evidence, Increment, fold
 from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
 from rollback_operator.core.model import Counters, Missing
-from rollback_operator.core.plan import Refusal
 from rollback_operator.core.progress import (
     Act,
     Done,

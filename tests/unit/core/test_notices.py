@@ -11,9 +11,9 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.notices import finished, held, let_go, policy_notices, started
-from rollback_operator.core.plan import Refusal
 from rollback_operator.core.progress import End, ended
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import (

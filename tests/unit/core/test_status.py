@@ -12,11 +12,11 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition, find, upsert
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct, off
 from rollback_operator.core.model import Missing
-from rollback_operator.core.plan import Refusal
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
 from tests.builders import (
     at,

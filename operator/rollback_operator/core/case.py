@@ -1,0 +1,35 @@
+"""What a decision on one policy is made from, and what it comes to where nothing is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
+from rollback_operator.core.budget import Load
+from rollback_operator.core.model import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that a decision on one policy is made from."""
+
+    policy: RollbackPolicy
+    workload: Workload
+    ledger: Sequence[LedgerEntry]
+    rollbacks: Sequence[Rollback]
+    """All Rollbacks of this Deployment, whoever made them."""
+    load: Load = field(default_factory=Load)
+    """Of the whole cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rollback that is wanted and not made."""
+
+    reason: Reason
+    message: str
+
+
+def is_active(rollback: Rollback) -> bool:
+    """Tell whether a rollback has not ended yet."""
+    return rollback.status.outcome is None

@@ -1,0 +1,133 @@
+"""What keeps a bad release from being rolled back, asked in the order in which it is told."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback
+from rollback_operator.core import gitops
+from rollback_operator.core.case import Case, Refusal, is_active
+from rollback_operator.core.freeze import frozen
+from rollback_operator.core.names import rollback_name
+
+_NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+
+
+def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
+    """Tell what keeps the operator from acting by itself; None: nothing does."""
+    for guard in _GUARDS:
+        refused = guard(case, now)
+        if refused is not None:
+            return refused
+    cold = frozen(case.policy.spec.safety.freeze, now, severity)
+    if cold is None:
+        return None
+    return Refusal(
+        Reason.FREEZE_ACTIVE,
+        f"spec.safety.freeze: {cold}; kubectl rollback undo acts in it all the same",
+    )
+
+
+def obstacle(case: Case, now: datetime) -> Refusal | None:
+    """Tell what stands in the way of a person too: others' rollouts, and a rollback that runs."""
+    refusals = (guard(case, now) for guard in (_owner, _active))
+    return next((one for one in refusals if one is not None), None)
+
+
+def is_restored(case: Case, now: datetime) -> bool:
+    """Tell whether the running revision is one that a rollback has just gone back to."""
+    return _restored(case, now) is not None
+
+
+def _recorded(case: Case, _: datetime) -> Refusal | None:
+    """The name only arbitrates: once-only comes from looking whether it is there."""
+    name = rollback_name(case)
+    if any(one.metadata.name == name for one in case.rollbacks):
+        return Refusal(Reason.ALREADY_ROLLED_BACK, f"{name} deals with this revision")
+    return None
+
+
+def _owner(case: Case, _: datetime) -> Refusal | None:
+    owner = case.workload.deployment.owner
+    refused = gitops.refusal(owner, case.policy.spec.safety.git_ops) if owner is not None else None
+    return None if refused is None else Refusal(*refused)
+
+
+def _restored(case: Case, now: datetime) -> Refusal | None:
+    """A rollback is never rolled back: it would go on to older and older revisions."""
+    digest = case.workload.deployment.template.digest
+    span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
+    for one in case.rollbacks:
+        restored = one.spec.to_revision is not None and one.spec.to_revision.digest == digest
+        if restored and one.spec.mode is Mode.ENFORCE and now - _end(one, now) < span:
+            return Refusal(
+                Reason.IS_A_ROLLBACK,
+                f"this revision was restored by {one.metadata.name}; it is not rolled back again",
+            )
+    return None
+
+
+def _active(case: Case, _: datetime) -> Refusal | None:
+    one = next((one for one in case.rollbacks if is_active(one)), None)
+    if one is None:
+        return None
+    return Refusal(Reason.ROLLBACK_ACTIVE, f"{one.metadata.name} is still running")
+
+
+def _cooldown(case: Case, now: datetime) -> Refusal | None:
+    deployment = case.workload.deployment
+    release = deployment.template.release
+    by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
+    span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
+    for one in _own(case):
+        if one.spec.from_revision.release == release and now - _end(one, now) < span:
+            return Refusal(
+                Reason.COOLDOWN_ACTIVE,
+                f"{one.metadata.name} has rolled this release back already and it has come back"
+                f"{by}: remove it at its source; it is not rolled back by itself again before "
+                f"{(_end(one, now) + span):%Y-%m-%d %H:%M:%S} UTC",
+            )
+    return None
+
+
+def _budget(case: Case, now: datetime) -> Refusal | None:
+    own = [one for one in _own(case) if not one.is_by_hand]
+    day = [one for one in own if now - one.spec.trigger.decided_time < timedelta(days=1)]
+    most = case.policy.spec.safety.max_rollbacks_per_day
+    if len(day) < most:
+        return None
+    return Refusal(
+        Reason.BUDGET_EXHAUSTED,
+        f"{len(day)} rollbacks in the last 24 hours, spec.safety.maxRollbacksPerDay is {most}",
+    )
+
+
+def _cluster(case: Case, _: datetime) -> Refusal | None:
+    said = case.load.exhausted if case.policy.spec.mode is Mode.ENFORCE else ""
+    return Refusal(Reason.CLUSTER_BUDGET_EXHAUSTED, said) if said else None
+
+
+_GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
+    _recorded,
+    _owner,
+    _active,
+    _restored,
+    _cooldown,
+    _budget,
+    _cluster,
+)
+
+
+def _own(case: Case) -> list[Rollback]:
+    mode = case.policy.spec.mode
+    return [
+        one
+        for one in case.rollbacks
+        if one.spec.policy_ref.uid == case.policy.metadata.uid
+        and one.spec.mode is mode
+        and one.status.outcome not in _NOTHING_DONE
+    ]
+
+
+def _end(rollback: Rollback, now: datetime) -> datetime:
+    return rollback.status.finished_time or now

@@ -1,0 +1,89 @@
+"""Remedy -> what it leads to: a revision to go back to, nothing recorded, or why it cannot be."""
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
+from rollback_operator.core.case import Case, Refusal
+from rollback_operator.core.ledger import health_of, last_known_good
+from rollback_operator.core.model import ReplicaSet, Workload
+
+
+def way(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
+    """Find the revision that a remedy leads to; None: it goes back to none."""
+    match remedy.type:
+        case RemedyType.UNDO:
+            return _undo_target(case, remedy)
+        case RemedyType.PIN_IMAGE:
+            return _pin(case.workload, remedy)
+        case RemedyType.SCALE:
+            return _scale(case.workload, remedy)
+
+
+def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
+    if case.workload.deployment.history_limit == 0:
+        return Refusal(
+            Reason.NO_HISTORY,
+            "the Deployment keeps no old ReplicaSets: set spec.revisionHistoryLimit above 0",
+        )
+    found = _named(case, remedy)
+    if found is None:
+        return Refusal(
+            Reason.NO_TARGET_REVISION,
+            f"no revision to go back to: {_told(remedy)} is not among the Deployment's ReplicaSets",
+        )
+    if found.template.release == case.workload.deployment.template.release:
+        return Refusal(
+            Reason.SAME_RELEASE,
+            f"revision {found.revision} differs in annotations only: it is the same release",
+        )
+    if health_of(case.ledger, found.template.release) is Health.BAD:
+        return Refusal(
+            Reason.TARGET_KNOWN_BAD, f"revision {found.revision} is known to be bad itself"
+        )
+    return found
+
+
+def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
+    if remedy.to is UndoTo.LAST_KNOWN_GOOD:
+        return last_known_good(case.ledger, case.workload)
+    # By the template: the Deployment's number may lag behind that of its newest ReplicaSet.
+    current = case.workload.deployment.template.digest
+    older = [one for one in case.workload.replica_sets if one.template.digest != current]
+    if remedy.to is UndoTo.REVISION:
+        return next((one for one in older if one.revision == remedy.revision), None)
+    return max(older, key=lambda one: one.revision, default=None)
+
+
+def _told(remedy: Remedy) -> str:
+    return {
+        UndoTo.LAST_KNOWN_GOOD: "one that was known good",
+        UndoTo.PREVIOUS: "a previous one",
+        UndoTo.REVISION: f"number {remedy.revision}",
+    }[remedy.to or UndoTo.PREVIOUS]
+
+
+def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
+    template = workload.deployment.template
+    image = template.image_of(remedy.container)
+    if image is None:
+        return Refusal(
+            Reason.UNKNOWN_CONTAINER,
+            f"the pod template has no container {remedy.container!r}, only "
+            f"{', '.join(template.containers)}: correct spec.remedies[].container",
+        )
+    if image == remedy.image:
+        return Refusal(Reason.ALREADY_AT_TARGET, f"{remedy.container} runs {remedy.image} already")
+    return None
+
+
+def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
+    if workload.autoscaler:
+        return Refusal(
+            Reason.AUTOSCALER_PRESENT,
+            f"HorizontalPodAutoscaler {workload.autoscaler} sets the replicas and would undo this",
+        )
+    if (remedy.replicas or 0) <= workload.deployment.replicas:
+        return Refusal(
+            Reason.ALREADY_AT_TARGET,
+            f"{workload.deployment.replicas} replicas are there already; capacity is never reduced",
+        )
+    return None
