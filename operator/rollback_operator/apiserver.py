@@ -91,7 +91,8 @@ class ApiServer:
                 return page
             if "items" not in page:
                 return Failure(FailureKind.UNAVAILABLE, f"GET {path}: the answer is no list")
-            found += [one["metadata"] for one in page["items"]]
+            # Where there is nothing, the server says null.
+            found += [one["metadata"] for one in page["items"] or ()]
             following = (page.get("metadata") or {}).get("continue")
             if not following:
                 return found

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import kopf
@@ -148,6 +149,7 @@ async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     handlers.configure(operator_settings)
     started = asyncio.Event()
     settled = asyncio.create_task(settle(parts, settings, delivered, life.ready))
+    settled.add_done_callback(partial(_end_by_failure, life.stop))
     taken_back = asyncio.create_task(_take_signals_back(started, life.stop))
     try:
         await kopf.operator(
@@ -168,6 +170,13 @@ def _end_by_signal(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+
+def _end_by_failure(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """End an operator that would never begin: started anew, it may."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("what there is cannot be listed: %r", error)
+        stop.set()
 
 
 async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> None:

@@ -112,6 +112,14 @@ async def test_metadata_is_listed_page_by_page() -> None:
     assert listed == [{"uid": "a"}, {"uid": "b"}, {"uid": "c"}]
 
 
+async def test_a_list_without_objects_is_empty() -> None:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text='{"metadata": {"resourceVersion": "3"}, "items": null}')
+
+    async with answered_by(serve, []) as api:
+        assert await api.list_metadata(PATH) == []
+
+
 EXPIRED = answer("Expired", "The provided continue parameter is too old")
 NO_LISTS = {
     "a later page is gone": ({"": page("a", following="2"), "2": EXPIRED}, "too old"),
