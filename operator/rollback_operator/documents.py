@@ -3,16 +3,23 @@
 The API server would refuse or drop them later; here all of it is said at once.
 """
 
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
+from rollback_operator.parsing import (
+    UnparsableError,
+    fault_of,
+    load_all,
+    model_in,
+    model_of,
+    path_of,
+    unknown_keys,
+)
 
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 
@@ -43,12 +50,11 @@ def read(path: Path, namespace: str) -> tuple[Document, ...]:
         namespace: of a policy that names none.
     """
     try:
-        raw = list(yaml.load_all(path.read_text(), Loader=_Loader))
+        raw = load_all(path.read_text())
     except OSError as error:
         return (_bad("", f"{path}: {error.strerror or error}"),)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        return (_bad("", f"{path} is neither YAML nor JSON: {said[:300]}"),)
+    except (UnparsableError, UnicodeDecodeError) as error:
+        return (_bad("", f"{path} is neither YAML nor JSON: {error}"),)
     objects = [one for one in raw if one is not None]
     wrong = next((one for one in objects if not isinstance(one, Mapping)), None)
     if wrong is not None:
@@ -57,16 +63,6 @@ def read(path: Path, namespace: str) -> tuple[Document, ...]:
     if not found:
         return (_bad("kind", f"{path} holds no {RollbackPolicy.KIND}"),)
     return tuple(_document(one, namespace) for one in found)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: times stay the text that they are."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def _document(raw: Mapping[str, Any], namespace: str) -> Document:
@@ -80,9 +76,9 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
         str(one) for one in raw if one not in (*_NOT_OURS, "spec")
     )
     try:
-        return Document(RollbackPolicy.model_validate(raw), unknown=unknown)
+        return Document(model_of(RollbackPolicy, raw), unknown=unknown)
     except ValidationError as error:
-        faults = tuple(Fault(path_of(raw, one["loc"]), _told(one)) for one in error.errors())
+        faults = tuple(Fault(path_of(raw, one["loc"]), fault_of(one)) for one in error.errors())
         return Document(None, faults, unknown)
 
 
@@ -91,58 +87,6 @@ def type_of_spec() -> type[BaseModel]:
     found = model_in(RollbackPolicy.model_fields["spec"].annotation)
     assert found is not None
     return found
-
-
-def unknown_keys(model: type[BaseModel], raw: Any, prefix: str) -> Iterator[str]:
-    """Name the keys that a model does not know, at any depth."""
-    if not isinstance(raw, Mapping):
-        return
-    known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-    for key, value in raw.items():
-        path = f"{prefix}.{key}"
-        if key not in known:
-            yield path
-            continue
-        inner = model_in(known[key])
-        if inner is not None:
-            several = value if isinstance(value, list) else [value]
-            for index, one in enumerate(several):
-                at = f"{path}[{index}]" if isinstance(value, list) else path
-                yield from unknown_keys(inner, one, at)
-
-
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """Find the model in a field's type: itself, in a list, or beside None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
-        found = (model_in(one) for one in get_args(annotation))
-        return next((one for one in found if one is not None), None)
-    return None
-
-
-def path_of(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:
-    """Write a field's path; a location may go on to name the alternative that was tried."""
-    path, value = prefix, raw
-    for part in location:
-        if isinstance(value, Mapping) and isinstance(part, str):
-            path += f".{part}" if path else part
-            value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int):
-            path += f"[{part}]"
-            value = value[part] if part < len(value) else None
-        else:
-            break
-    return path
-
-
-def _told(error: Any) -> str:
-    if error["type"] == "missing":
-        return "is missing"
-    given = error.get("input")
-    shown = "" if isinstance(given, dict | list) else f" (it is {str(given)[:100]!r})"
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{said}{shown}"
 
 
 def _bad(path: str, message: str) -> Document:

@@ -14,9 +14,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
-from rollback_operator.backtest.files import BadFileError, parsed, unknown_keys
+from rollback_operator.backtest.files import BadFileError, parsed
 from rollback_operator.backtest.rollouts import Rollouts
 from rollback_operator.core import matrix
+from rollback_operator.parsing import unknown_keys
 
 _MANIFEST = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 Warn = Callable[[str], None]

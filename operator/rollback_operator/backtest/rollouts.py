@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from rollback_operator.backtest.files import BadFileError, parsed, unknown_keys
+from rollback_operator.backtest.files import BadFileError, parsed
+from rollback_operator.parsing import unknown_keys
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 Seconds = Annotated[float, Field(ge=0)]

@@ -149,12 +149,17 @@ def test_files_are_json_or_yaml_with_times_as_they_are_written(tmp_path: Path) -
     path = tmp_path / "file"
     path.write_text("time: 2026-11-20T10:00:00Z\n")
     assert read_file(path) == {"time": "2026-11-20T10:00:00Z"}
-    path.write_text('{"a": [1]}')
+    path.write_text('{\n\t"a": [1]\n}')
     assert read_file(path) == {"a": [1]}
+    path.write_text("")
+    assert read_file(path) is None
     for content in ("{", "a: [", "\tx: y"):
         path.write_text(content)
         with pytest.raises(BadFileError, match=str(path)):
             read_file(path)
+    path.write_text("a: 1\n---\na: 2\n")
+    with pytest.raises(BadFileError, match="holds 2 documents where one is expected"):
+        read_file(path)
     with pytest.raises(BadFileError, match="absent"):
         read_file(tmp_path / "absent")
 
