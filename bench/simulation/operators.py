@@ -234,7 +234,7 @@ class Operator:
 
     async def _watch(self, parts: Parts, settings: Settings, life: Life) -> None:
         registry, delivered = Registry(), Delivered()
-        handlers.register(registry, parts.cache, parts.queue.add, delivered.mark)  # type: ignore[arg-type]
+        handlers.register(registry, parts.intake, delivered.mark)  # type: ignore[arg-type]
         self.feeds = [
             Feed(self.ground, self.name, plural, parts.api, registry.handler(plural))
             for plural in WATCHED

@@ -27,6 +27,7 @@ from rollback_operator.clock import ServerClock
 from rollback_operator.core.budget import Budget
 from rollback_operator.execution import Executor
 from rollback_operator.holding import Holder
+from rollback_operator.intake import Intake
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import (
@@ -39,6 +40,7 @@ from rollback_operator.ports import (
 )
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.resync import Resync
 from rollback_operator.settings import Settings
 from rollback_operator.standing import Address
 from rollback_operator.suspending import Suspender
@@ -73,7 +75,8 @@ class Parts:
     """The running operator's parts."""
 
     api: ApiServer
-    cache: Cache
+    intake: Intake
+    resync: Resync
     queue: WorkQueue[Key]
     elector: Elector
     reconciler: Reconciler
@@ -164,9 +167,11 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
+    intake = Intake(cache, queue.add)
     return Parts(
         api=api,
-        cache=cache,
+        intake=intake,
+        resync=Resync(api, cache, intake, settings.namespaces),
         queue=queue,
         elector=elector,
         reconciler=reconciler,

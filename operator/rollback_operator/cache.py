@@ -1,5 +1,6 @@
 """What the watches have told: our resources parsed, Deployments as projections, never whole."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,23 @@ from rollback_operator.core.model import Deployment
 from rollback_operator.projections import deployment_of
 
 Key = tuple[str, str]
+DEPLOYMENTS = "deployments"
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which version of which object."""
+
+    uid: str
+    number: str
+    """Its resourceVersion."""
+
+    def is_newer(self, other: "Version") -> bool:
+        """Tell whether this is a later version of the same object."""
+        numbers = self.number, other.number
+        is_same = self.uid == other.uid and all(one.isdecimal() for one in numbers)
+        return is_same and int(numbers[0]) > int(numbers[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,9 @@ class Unreadable:
         return RollbackPolicy(metadata=self.metadata, spec=_NO_SPEC, status=self.status)
 
 
+_Known = RollbackPolicy | Unreadable | Rollback | RollbackRequest
+
+
 @dataclass
 class Cache:
     """The newest version seen of each object, by namespace and name."""
@@ -48,6 +68,8 @@ class Cache:
     requests: dict[Key, RollbackRequest] = field(default_factory=dict)
     """Rollbacks made by hand that are not planned."""
     deployments: dict[Key, Deployment] = field(default_factory=dict)
+    _shown: dict[Key, Version] = field(default_factory=dict)
+    """Versions of the Deployments."""
     _watching: dict[Key, set[Key]] = field(default_factory=dict)
     _undoing: dict[str, set[Key]] = field(default_factory=dict)
     _decided: dict[Key, set[Key]] = field(default_factory=dict)
@@ -79,11 +101,42 @@ class Cache:
 
     def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
         """Take in a Deployment; gives its key, and whether it is to be looked at at once."""
+        metadata = raw["metadata"]
+        key = metadata["namespace"], metadata["name"]
+        shown = Version(metadata["uid"], str(metadata.get("resourceVersion", "")))
+        known, last = self.deployments.get(key), self._shown.get(key)
+        if known is not None and last is not None and last.is_newer(shown):
+            return key, False
         found = deployment_of(raw)
-        key = found.namespace, found.name
-        known = self.deployments.get(key)
-        self.deployments[key] = found
+        self.deployments[key], self._shown[key] = found, shown
         return key, known is None or _turns(known) != _turns(found)
+
+    def version(self, plural: str, key: Key) -> Version | None:
+        """Tell which version of an object is known; None: it is not."""
+        if plural == DEPLOYMENTS:
+            return self._shown.get(key)
+        kinds: tuple[Mapping[Key, _Known], ...] = (self.rollbacks, self.requests)
+        if plural == RollbackPolicy.PLURAL:
+            kinds = (self.policies,)
+        found = next((kind[key] for kind in kinds if key in kind), None)
+        return None if found is None else _version_of(found.metadata)
+
+    def versions(self, plural: str) -> dict[Key, Version]:
+        """Tell which version is known of each object of a kind."""
+        match plural:
+            case RollbackPolicy.PLURAL:
+                keys = set(self.policies)
+            case Rollback.PLURAL:
+                keys = {*self.rollbacks, *self.requests}
+            case _:
+                keys = set(self._shown)
+        found = ((key, self.version(plural, key)) for key in sorted(keys))
+        return {key: version for key, version in found if version is not None}
+
+    def drop_deployment(self, key: Key) -> None:
+        """Forget a Deployment."""
+        self.deployments.pop(key, None)
+        self._shown.pop(key, None)
 
     def drop_policy(self, key: Key) -> None:
         """Forget a policy."""
@@ -182,9 +235,11 @@ def _created(metadata: ObjectMeta) -> float:
 
 def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
     """Tell whether what is known is newer than what a watch delivers late."""
-    same = known.uid == seen.uid
-    versions = known.resource_version, seen.resource_version
-    return same and all(one.isdecimal() for one in versions) and int(versions[0]) > int(versions[1])
+    return _version_of(known).is_newer(_version_of(seen))
+
+
+def _version_of(metadata: ObjectMeta) -> Version:
+    return Version(metadata.uid, metadata.resource_version)
 
 
 def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:

@@ -28,6 +28,8 @@ SETTLE_SECONDS = 0.2
 LOGIN_MINUTES = 10
 WATCHES_SECONDS = 5.0
 """How long the watches may take to end by themselves."""
+LEAVING_SECONDS = 2.0
+"""How long what is left at the end may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,26 @@ class Life:
     """The watches have delivered what there is: it may begin."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """It is to end."""
+
+
+def serve(settings: Settings) -> int:
+    """Run until the end; gives the exit status. Whoever does not end then is left behind."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(run(settings))
+    finally:
+        loop.set_exception_handler(lambda _, __: None)  # nobody waits for what is left
+        loop.run_until_complete(_leave())
+        loop.close()
+
+
+async def _leave() -> None:
+    """End all that still runs: kopf's connections, and watches that may take for ever."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for one in others:
+        one.cancel()
+    if others:
+        await asyncio.wait(others, timeout=LEAVING_SECONDS)
 
 
 async def run(settings: Settings) -> int:
@@ -52,7 +74,6 @@ async def run(settings: Settings) -> int:
         is_leading=parts.elector.is_leading,
         depth=lambda: len(parts.queue),
     )
-    # Tasks that kopf did not start itself must exist before it does: at its end it cancels others.
     runner = await telemetry.serve(parts.telemetry, health, settings.http_host, settings.http_port)
     status = await live(parts, settings, life, _watch(parts, settings, life))
     await runner.cleanup()
@@ -74,6 +95,7 @@ async def live(
         asyncio.create_task(parts.elector.run(), name="elector"),
         asyncio.create_task(_work(parts, settings, life.ready), name="queue"),
         asyncio.create_task(parts.reconciler.teller.run(), name="teller"),
+        asyncio.create_task(parts.resync.run(), name="resync"),
         asyncio.create_task(life.stop.wait(), name="stop"),
         asyncio.create_task(parts.elector.lost.wait(), name="lost"),
     }
@@ -111,7 +133,7 @@ async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event)
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
             await parts.elector.release()
-    # The watches end by the flag: kopf, cancelled in the midst of its own end, waits for ever.
+    # The watches end by the flag.
     watches = {task for task in tasks if task.get_name() == "watches"}
     if watches:
         await asyncio.wait(watches, timeout=WATCHES_SECONDS)
@@ -138,7 +160,7 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
 async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     registry = kopf.OperatorRegistry()
     delivered = Delivered()
-    handlers.register(registry, parts.cache, parts.queue.add, delivered.mark)
+    handlers.register(registry, parts.intake, delivered.mark)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
 
     @kopf.on.login(registry=registry)
@@ -147,23 +169,26 @@ async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
 
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
-    started = asyncio.Event()
     settled = asyncio.create_task(settle(parts, settings, delivered, life.ready))
     settled.add_done_callback(partial(_end_by_failure, life.stop))
-    taken_back = asyncio.create_task(_take_signals_back(started, life.stop))
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=operator_settings,
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=life.stop,
+    )
+    # kopf has taken the signals: by its handlers the watches would end first, the lease last.
+    _end_by_signal(life.stop)
     try:
-        await kopf.operator(
-            registry=registry,
-            settings=operator_settings,
-            standalone=True,
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            stop_flag=life.stop,
-            ready_flag=started,
-        )
+        # Not kopf's own end: that may wait for ever for what is left of a watch that has died, and
+        # before that it cancels what others have begun.
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         settled.cancel()
-        taken_back.cancel()
+    for one in done:
+        one.result()
 
 
 def _end_by_signal(stop: asyncio.Event) -> None:
@@ -177,12 +202,6 @@ def _end_by_failure(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("what there is cannot be listed: %r", error)
         stop.set()
-
-
-async def _take_signals_back(started: asyncio.Event, stop: asyncio.Event) -> None:
-    """Undo what kopf does at its start: by its handlers the watches end first, the lease last."""
-    await started.wait()
-    _end_by_signal(stop)
 
 
 class Delivered:

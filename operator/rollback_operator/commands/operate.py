@@ -1,7 +1,6 @@
 """`rollback-operator run`: the operator itself; each setting is a flag."""
 
 import argparse
-import asyncio
 import sys
 from typing import Any
 
@@ -42,10 +41,10 @@ def run(given: dict[str, Any]) -> int:
     # Loaded only here: other commands need no watches and no Kubernetes client.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
-    from rollback_operator.main import run as run_operator  # noqa: PLC0415
+    from rollback_operator.main import serve  # noqa: PLC0415
 
     try:
-        return asyncio.run(run_operator(settings))
+        return serve(settings)
     except ConfigException as error:
         print(f"rollback-operator: --kubeconfig: {error}", file=sys.stderr)  # noqa: T201
         return 2

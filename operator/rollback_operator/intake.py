@@ -1,0 +1,75 @@
+"""What is seen of policies, Rollbacks and Deployments -> the cache, and a key on the queue.
+
+Whoever has seen it: a watch, or a list that was made because watches may fall silent.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPolicy
+from rollback_operator.cache import DEPLOYMENTS, Cache, Key
+
+ROOTS: Mapping[str, str] = {
+    RollbackPolicy.PLURAL: f"/apis/{GROUP}/{VERSION}",
+    Rollback.PLURAL: f"/apis/{GROUP}/{VERSION}",
+    DEPLOYMENTS: "/apis/apps/v1",
+}
+"""Where the API server has each kind, by its plural."""
+STATUS_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Takes objects in, as the API server shows them."""
+
+    cache: Cache
+    want: Callable[[Key, float], None]
+    """Puts a policy's key on the queue, due after some seconds."""
+
+    def take(self, plural: str, raw: dict[str, Any]) -> None:
+        """Take in an object that is there."""
+        match plural:
+            case RollbackPolicy.PLURAL:
+                self.want(self.cache.put_policy(raw), 0.0)
+            case Rollback.PLURAL:
+                self._take_rollback(raw)
+            case _:
+                key, is_release = self.cache.put_deployment(raw)
+                # A rollout's status moves several times a second; only a template is looked at at
+                # once.
+                self._want_all(key, 0.0 if is_release else STATUS_SECONDS)
+
+    def drop(self, plural: str, key: Key) -> None:
+        """Forget an object that is gone."""
+        match plural:
+            case RollbackPolicy.PLURAL:
+                others = _rivals(self.cache, key)
+                self.cache.drop_policy(key)
+                for one in (key, *others):
+                    self.want(one, 0.0)
+            case Rollback.PLURAL:
+                self.cache.drop_rollback(key)
+            case _:
+                self.cache.drop_deployment(key)
+                self._want_all(key, 0.0)
+
+    def _take_rollback(self, raw: dict[str, Any]) -> None:
+        key = self.cache.put_rollback(raw)
+        known = self.cache.rollbacks.get(key) or self.cache.requests.get(key)
+        if known is not None:
+            self.want((known.metadata.namespace, known.spec.policy_ref.name), 0.0)
+
+    def _want_all(self, deployment: Key, delay: float) -> None:
+        for policy in self.cache.policies_on(*deployment):
+            self.want(policy.key, delay)
+
+
+def _rivals(cache: Cache, key: Key) -> list[Key]:
+    """Name the younger policies on the same target: one of them takes over."""
+    known = cache.policies.get(key)
+    if not isinstance(known, RollbackPolicy):
+        return []
+    return [
+        one.key for one in cache.policies_on(key[0], known.spec.target_ref.name) if one.key != key
+    ]

@@ -1,0 +1,206 @@
+"""What no watch has told: found by a list, taken in once, and nothing newer is lost for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.cache import DEPLOYMENTS, Cache, Key
+from rollback_operator.intake import Intake
+from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.resync import Resync
+
+SHOP = "production", "shop"
+POLICIES, ROLLBACKS = RollbackPolicy.PLURAL, Rollback.PLURAL
+Raw = dict[str, Any]
+
+
+def thing(version: int, key: Key = SHOP, **content: Any) -> Raw:
+    namespace, name = key
+    uid = content.pop("uid", f"uid of {name}")
+    metadata = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": str(version)}
+    return {"apiVersion": API_VERSION, "metadata": metadata, **content}
+
+
+def policy(version: int, key: Key = SHOP) -> Raw:
+    return thing(version, key, spec={"targetRef": {"name": "shop"}, "mode": "Enforce"})
+
+
+def request(version: int, name: str = "by-hand") -> Raw:
+    remedy = {"type": "Undo", "to": "Previous"}
+    spec = {"policyRef": {"name": "shop"}, "remedy": remedy, "reason": "it fails"}
+    return thing(version, ("production", name), spec=spec)
+
+
+def deployment(version: int, image: str = "shop:v1", key: Key = SHOP, **content: Any) -> Raw:
+    template = {"spec": {"containers": [{"name": "shop", "image": image}]}}
+    return thing(version, key, spec={"template": template}, **content)
+
+
+@dataclass
+class Lists:
+    """The API server's lists."""
+
+    there: dict[str, list[Raw]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    """Names of what was read whole."""
+    failing: set[str] = field(default_factory=set)
+    meanwhile: Callable[[], None] = lambda: None
+    """Happens while a list is on its way."""
+
+    async def list_metadata(self, path: str) -> list[Raw] | Failure:
+        self.asked.append(path)
+        if path in self.failing:
+            return Failure(FailureKind.UNAVAILABLE, "no answer")
+        found = [one["metadata"] for one in self._of(path)]
+        self.meanwhile()
+        return found
+
+    async def get(self, path: str, **query: str) -> Raw | Failure:
+        name = query["fieldSelector"].removeprefix("metadata.name=")
+        self.read.append(name)
+        found = [one for one in self._of(path) if one["metadata"]["name"] == name]
+        return {"items": found or None}
+
+    def _of(self, path: str) -> list[Raw]:
+        return self.there.get(path.rpartition("/")[2], [])
+
+
+class World:
+    def __init__(self, *namespaces: str) -> None:
+        self.wanted: list[tuple[Key, float]] = []
+        self.cache = Cache()
+        self.intake = Intake(self.cache, lambda key, delay: self.wanted.append((key, delay)))
+        self.lists = Lists()
+        api = cast("ApiServer", self.lists)
+        self.resync = Resync(api, self.cache, self.intake, namespaces)
+
+    def know(self, plural: str, *objects: Raw) -> None:
+        """Have a watch tell of objects that are there."""
+        for one in objects:
+            self.intake.take(plural, one)
+        self.lists.there.setdefault(plural, []).extend(objects)
+        self.wanted.clear()
+
+    def image(self) -> str:
+        return self.cache.deployments[SHOP].template.images[0]
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.know(POLICIES, policy(1))
+    made.know(DEPLOYMENTS, deployment(2))
+    return made
+
+
+async def test_where_everything_is_known_nothing_is_wanted(world: World) -> None:
+    world.know(ROLLBACKS, request(3))
+
+    await world.resync.look()
+
+    assert world.wanted == []
+    assert (len(world.lists.asked), world.lists.read) == (3, [])
+
+
+async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
+    world.lists.there[DEPLOYMENTS] = [deployment(7, "shop:v2")]
+
+    await world.resync.look()
+
+    assert world.image() == "shop:v2"
+    assert world.wanted == [(SHOP, 0.0)]
+
+
+async def test_what_was_made_and_not_told_is_found(world: World) -> None:
+    other = "production", "other"
+    world.lists.there[POLICIES].append(policy(8, other))
+    world.lists.there[ROLLBACKS] = [request(9)]
+
+    await world.resync.look()
+
+    assert world.wanted == [(other, 0.0), (SHOP, 0.0)]
+    assert list(world.cache.requests) == [("production", "by-hand")]
+
+
+async def test_what_was_deleted_and_not_told_is_forgotten(world: World) -> None:
+    world.know(ROLLBACKS, request(3))
+    world.lists.there.clear()
+
+    await world.resync.look()
+
+    assert (world.cache.policies, world.cache.requests, world.cache.deployments) == ({}, {}, {})
+    assert (SHOP, 0.0) in world.wanted
+
+
+async def test_a_list_that_is_older_than_a_watch_changes_nothing(world: World) -> None:
+    world.intake.take(DEPLOYMENTS, deployment(9, "shop:v2"))
+    world.wanted.clear()
+
+    await world.resync.look()
+
+    assert world.image() == "shop:v2"
+    assert world.wanted == []
+
+
+async def test_what_was_made_anew_while_it_was_listed_stays(world: World) -> None:
+    world.lists.there[DEPLOYMENTS] = []
+
+    def made_anew() -> None:
+        if world.lists.asked[-1].endswith(DEPLOYMENTS):
+            world.intake.take(DEPLOYMENTS, deployment(9, "shop:v2", uid="another"))
+
+    world.lists.meanwhile = made_anew
+
+    await world.resync.look()
+
+    assert world.image() == "shop:v2"
+
+
+async def test_what_cannot_be_listed_stays_known(world: World) -> None:
+    world.lists.there.clear()
+    world.lists.failing = {"/apis/apps/v1/deployments"}
+
+    await world.resync.look()
+    assert SHOP in world.cache.deployments
+
+    world.lists.failing.clear()
+    await world.resync.look()
+    assert SHOP not in world.cache.deployments
+
+
+async def test_what_is_gone_when_it_is_read_is_left_to_the_next_look(world: World) -> None:
+    other = "production", "other"
+    world.lists.there[POLICIES].append(policy(8, other))
+    world.lists.meanwhile = lambda: world.lists.there.pop(POLICIES, None)
+
+    await world.resync.look()
+
+    assert world.lists.read == ["other"]
+    assert list(world.cache.policies) == [SHOP]
+
+
+async def test_deployments_that_nobody_has_a_policy_on_are_not_read(world: World) -> None:
+    world.lists.there[DEPLOYMENTS].append(deployment(9, key=("production", "cart")))
+
+    await world.resync.look()
+
+    assert world.lists.read == []
+
+
+async def test_only_what_is_watched_is_listed_and_missed() -> None:
+    world = World("production", "staging")
+    world.know(DEPLOYMENTS, deployment(2), deployment(3, key=("staging", "shop")))
+    world.lists.there.clear()
+
+    await world.resync.look()
+
+    assert world.cache.deployments == {}
+    places = [f"/apis/apps/v1/namespaces/{one}/deployments" for one in ("production", "staging")]
+    assert [one for one in world.lists.asked if one.endswith(DEPLOYMENTS)] == places
