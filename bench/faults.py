@@ -1,6 +1,6 @@
 """Undos wanted, done, lost and double under faults on real connections.
 
-    python -m bench.faults [--runs 20] [--families api prometheus channel] [--at-once 6]
+    python -m bench.faults [--runs 20] [--families api watch prometheus channel] [--at-once 6]
                            [--output bench/results/faults.json]
 
 A real API server and Prometheus, a real webhook, and a proxy in between that does what networks and
@@ -27,7 +27,7 @@ from tests.integration.storm import Tally
 from tests.integration.storms import NAMES, Ground, ground
 
 OUTPUT = ROOT / "bench" / "results" / "faults.json"
-COUNTED = ("wanted", "done", "lost", "double", "struck")
+COUNTED = ("wanted", "done", "lost", "double", "struck", "restarts")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +72,9 @@ def added(known: Document, one: Tally) -> Document:
     row = one.row()
     made: dict[str, Any] = {"runs": known.get("runs", 0) + 1}
     made |= {name: known.get(name, 0) + row[name] for name in COUNTED}
-    return {**made, "broken": [*known.get("broken", []), *(one.faults or [])]}
+    slowest = max(known.get("slowest", 0.0), round(one.seconds, 1))
+    broken = [*known.get("broken", []), *(one.faults or [])]
+    return {**made, "slowest": slowest, "broken": broken}
 
 
 def every(families: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -82,12 +84,12 @@ def every(families: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def table(results: Results, families: Sequence[str]) -> Iterator[str]:
     """Show what is known, in Markdown."""
-    yield "| fault | runs | struck | wanted | done | lost | double |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    yield "| fault | runs | struck | wanted | done | lost | double | slowest undo, s |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for family, name in every(families):
         part = results.part(f"{family}: {name}")
         counts = [part.get(one, 0) for one in ("runs", "struck", "wanted", "done")]
-        counts += [part.get("lost", 0), part.get("double", 0)]
+        counts += [part.get("lost", 0), part.get("double", 0), part.get("slowest", "-")]
         yield f"| {family}: {name} | " + " | ".join(map(str, counts)) + " |"
 
 

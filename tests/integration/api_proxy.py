@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import yarl
@@ -44,6 +45,7 @@ class Call:
     name: str
     body: Any = None
     status: int = 0
+    time: float = field(default_factory=time.monotonic)
 
     @property
     def is_write(self) -> bool:
@@ -96,6 +98,30 @@ class Exchange:
 Fault = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
 
+@dataclass(eq=False)
+class Watching:
+    """A watch that is open."""
+
+    request: web.Request
+    call: Call
+    response: web.StreamResponse
+
+    def abort(self) -> None:
+        """Break it off."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+
+class Relay(Protocol):
+    """What the events of a watch meet on their way."""
+
+    async def tell(self, watching: Watching, line: bytes) -> bool:
+        """Pass on what the server tells, or do not; gives whether the watch goes on."""
+
+    async def end(self, watching: Watching) -> None:
+        """Take in that the server has ended a watch; then it ends for the operator too."""
+
+
 @dataclass
 class ApiProxy:
     """One address of its own; `calls` lists what came through it."""
@@ -108,6 +134,8 @@ class ApiProxy:
     cut: Cut | None = None
     fault: Fault | None = None
     """What each request meets; None: it is passed on."""
+    relay: Relay | None = None
+    """What the events of watches meet; None: they are passed on."""
     delays: dict[str, float] = field(default_factory=dict)
     """Seconds by which the lists of a resource are late."""
 
@@ -115,6 +143,7 @@ class ApiProxy:
         self.port = free_ports(1)[0]
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        self.watching: set[Watching] = set()
         self.others: set[asyncio.Task[None]] = set()
         """What a fault has left running beside the requests."""
         self._tls = ssl.create_default_context(cafile=self.authority)
@@ -134,6 +163,11 @@ class ApiProxy:
         """Count writes from now on and kill at one of them."""
         self.counted = 0
         self.cut = cut
+
+    def hang_up_watches(self) -> None:
+        """Break all watches off that are open."""
+        for one in list(self.watching):
+            self.background.loop.call_soon_threadsafe(one.abort)
 
     def writes(self) -> list[Call]:
         """List what has been written, but for Leases and Events."""
@@ -181,6 +215,10 @@ class ApiProxy:
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
     async def _stop(self) -> None:
+        others = list(self.others)
+        for one in others:
+            one.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
         if self._session is not None:
@@ -213,10 +251,39 @@ class ApiProxy:
         ) as answer:
             call.status = answer.status
             if call.verb == "watch" and answer.status == OK:
-                return await _stream(request, answer)
+                return await self._stream(request, answer, call)
             body = await answer.read()
         kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
         return web.Response(status=answer.status, headers=kept, body=body)
+
+    async def _stream(
+        self, request: web.Request, answer: aiohttp.ClientResponse, call: Call
+    ) -> web.StreamResponse:
+        kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
+        response = web.StreamResponse(status=answer.status, headers=kept)
+        watching = Watching(request, call, response)
+        self.watching.add(watching)
+        try:
+            await response.prepare(request)
+            await self._relayed(watching, answer)
+        except (aiohttp.ClientError, ConnectionError):
+            pass  # one of the two has gone; the other sees the end of the stream
+        finally:
+            self.watching.discard(watching)
+        return response
+
+    async def _relayed(self, watching: Watching, answer: aiohttp.ClientResponse) -> None:
+        rest = b""
+        async for chunk in answer.content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                # Asked for each line: a fault strikes also what is open when it begins.
+                if self.relay is None:
+                    await watching.response.write(line + b"\n")
+                elif not await self.relay.tell(watching, line + b"\n"):
+                    return
+        if self.relay is not None:
+            await self.relay.end(watching)
 
     def _cut_here(self, call: Call) -> Cut | None:
         if self.cut is None or self.cut.at is not None or not call.is_counted:
@@ -239,18 +306,6 @@ def _hang_up(request: web.Request, cut: Cut, call: Call) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=502)
-
-
-async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    kept = {k: v for k, v in answer.headers.items() if k.lower() not in NOT_RETURNED}
-    response = web.StreamResponse(status=answer.status, headers=kept)
-    try:
-        await response.prepare(request)
-        async for chunk in answer.content.iter_any():
-            await response.write(chunk)
-    except (aiohttp.ClientError, ConnectionError):
-        pass  # one of the two has gone; the other sees the end of the stream
-    return response
 
 
 def _call(request: web.Request, content: bytes) -> Call:

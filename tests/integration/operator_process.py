@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,8 @@ COMMAND = Path(sys.executable).with_name("rollback-operator")
 ROOT = Path(__file__).parents[2]
 TAIL_BYTES = 6000
 END_SECONDS = 40.0
+LOOK_SECONDS = 0.2
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 10.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,38 @@ class InstalledOperator(OperatorProcess):
             self.kill()
             self._process.wait(END_SECONDS)
             raise
+
+
+class KeptOperator:
+    """An operator that is started again when it ends, as a kubelet does it.
+
+    At once the first time, then after 10 s, and after twice as long each time.
+    """
+
+    def __init__(self, start: Callable[[], OperatorProcess]) -> None:
+        self._start = start
+        self._is_over = threading.Event()
+        self.restarts = 0
+        self.process = start()
+        self._thread = threading.Thread(target=self._keep, name="kubelet")
+        self._thread.start()
+
+    def kill(self) -> None:
+        """End it for good."""
+        self._is_over.set()
+        self._thread.join()
+        self.process.kill()
+
+    def _keep(self) -> None:
+        wait = 0.0
+        while not self._is_over.wait(LOOK_SECONDS):
+            if self.process.is_running():
+                continue
+            if self._is_over.wait(wait):
+                return
+            self.restarts += 1
+            self.process = self._start()
+            wait = min(LONGEST_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, 2 * wait))
 
 
 class Zygote:

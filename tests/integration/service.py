@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rollback_operator.projections import template_of
 from tests.integration.api import Object, deployments, eventually, policies, rollbacks
 from tests.integration.manifests import rollback as manifest
 from tests.integration.remote_write import write
@@ -160,6 +162,21 @@ class Service:
         """Make a policy and wait until it knows the running revision."""
         self.watch(**spec)
         eventually(lambda: self.status().get("revision"), f"{self.namespace} is adopted")
+
+    def settle(self) -> None:
+        """Put on record that the running revision has been good for long: it is not under watch."""
+        current = self.replica_set()
+        template = template_of(current["spec"]["template"])
+        revision = {
+            "number": 1,
+            "templateHash": current["metadata"]["labels"]["pod-template-hash"],
+            "digest": template.digest,
+            "release": template.release,
+            "images": list(template.images),
+            "since": (datetime.now(UTC) - timedelta(days=1)).isoformat(),
+        }
+        known = {"revision": revision, "revisions": [{**revision, "health": "Good"}]}
+        self.stand.api.merge(f"{policies(self.namespace)}/{self.name}/status", {"status": known})
 
     def prepare(self, **spec: Any) -> None:
         """Have a healthy v1 with a past, known to a policy."""

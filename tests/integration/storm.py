@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any, Protocol
 
 from tests.integration.api import eventually
 from tests.integration.api_proxy import Call
-from tests.integration.operator_process import Options, Zygote
+from tests.integration.operator_process import KeptOperator, OperatorProcess, Options, Zygote
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD
 
 LONGEST_SECONDS = 240.0
+STILL_SECONDS = 4.0
+"""Longer than the operator waits between two looks at a release."""
+PASSES = "rollback_operator_passes_total"
 VERIFIED = ("Verified", "Recovered")
 
 
@@ -34,6 +38,10 @@ class Tally:
     lost: int = 0
     double: int = 0
     struck: int = 0
+    restarts: int = 0
+    """How often the operator had to be started again."""
+    seconds: float = 0.0
+    """From the release to the undo."""
     faults: list[str] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
@@ -53,6 +61,10 @@ class Storm:
     """Sets the fault off; called when the release is about to go out."""
     prometheus_url: str = ""
     policy: dict[str, Any] = field(default_factory=dict)
+    is_at_rest: bool = False
+    """Nothing is under watch when the release goes out: only by the watches is it seen to."""
+    may_end: bool = False
+    """The fault may end the operator, which is then started again."""
     check: Callable[[Storm], Iterator[str]] = lambda _: iter(())
     """Looks at what else is to be as it should."""
 
@@ -66,29 +78,38 @@ class Storm:
         before = service.deployment()["spec"]
         proxy = self.proxy = self.stand.proxy(service.namespace)
         proxy.start()
-        operator = self._start()
+        operator = KeptOperator(self._start)
+        released = time.monotonic()
         try:
-            operator.wait_until_ready()
+            operator.process.wait_until_ready()
             service.adopt(**self.policy)
+            if self.is_at_rest:
+                service.settle()
+                eventually(lambda: _is_still(operator.process), "nothing is looked at")
             striking = self.begin(self)
+            released = time.monotonic()
             service.roll_out("v2", BAD)
             eventually(self._is_over, "the rollback is over", LONGEST_SECONDS, every=0.5)
             tally.faults += self._faults(before)
             tally.faults += self.check(self)
             tally.struck = striking.struck
+            if operator.restarts and not self.may_end:
+                tally.faults.append(f"the operator has ended: {operator.process.tail()}")
         except AssertionError as error:
-            tally.faults.append(f"{error}; {service.told()}\n{operator.tail()}")
+            tally.faults.append(f"{error}; {service.told()}\n{operator.process.tail()}")
         finally:
-            proxy.fault = None
-            acts = sum(one.status == 200 and is_undo(one) for one in proxy.calls)
-            tally.done, tally.double = min(1, acts), max(0, acts - 1)
+            proxy.fault = proxy.relay = None
+            acts = [one for one in proxy.calls if one.status == 200 and is_undo(one)]
+            tally.done, tally.double = min(1, len(acts)), max(0, len(acts) - 1)
+            tally.seconds = max((one.time - released for one in acts), default=0.0)
+            tally.restarts = operator.restarts
             tally.lost = int(service.image != "v1")
             operator.kill()
             proxy.stop()
             service.retire()
         return tally
 
-    def _start(self) -> Any:
+    def _start(self) -> OperatorProcess:
         namespace = self.service.namespace
         kubeconfig = self.proxy.write_kubeconfig(self.directory / f"kubeconfig-{namespace}")
         options = Options(
@@ -120,6 +141,12 @@ class Storm:
         spec = self.service.deployment()["spec"]
         if {**spec, "template": {}} != {**before, "template": {}}:
             yield f"the Deployment's spec is not as it was: {spec}"
+
+
+def _is_still(operator: OperatorProcess) -> bool:
+    before = operator.metric(PASSES)
+    time.sleep(STILL_SECONDS)
+    return operator.metric(PASSES) == before
 
 
 def is_undo(call: Call) -> bool:

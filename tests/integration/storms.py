@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.integration import api_faults, faulty_prometheus
+from tests.integration import api_faults, faulty_prometheus, watch_faults
 from tests.integration.api import eventually
 from tests.integration.faulty_prometheus import FaultyPrometheus
 from tests.integration.listener import Listener
@@ -95,6 +95,7 @@ class Ground:
     def __post_init__(self) -> None:
         self.makers = {
             "api": self._of_api,
+            "watch": self._of_watch,
             "prometheus": self._of_prometheus,
             "channel": self._of_channel,
         }
@@ -109,6 +110,17 @@ class Ground:
             return fault
 
         return Storm(self.stand, self.zygote, self.directory, f"api: {name}", begin)
+
+    def _of_watch(self, name: str) -> Storm:
+        def begin(storm: Storm) -> Struck:
+            fault = watch_faults.FAULTS[name]()
+            fault.begin(storm.proxy)
+            return fault
+
+        made = Storm(self.stand, self.zygote, self.directory, f"watch: {name}", begin)
+        made.is_at_rest = True
+        made.may_end = name in watch_faults.ENDING
+        return made
 
     def _of_prometheus(self, name: str) -> Storm:
         key = f"storm-{next(_numbers)}"
@@ -156,6 +168,7 @@ class Ground:
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "api": api_faults.FAULTS,
+    "watch": tuple(watch_faults.FAULTS),
     "prometheus": tuple(METRICS),
     "channel": CHANNELS,
 }

@@ -6,6 +6,7 @@ More runs of each, and those on the way to the API server, which take minutes, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,20 +16,28 @@ from tests.integration.operator_process import Zygote
 from tests.integration.stand import Stand
 from tests.integration.storm import Storm
 from tests.integration.storms import NAMES, ground
+from tests.integration.watch_faults import QUICK
 
 pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(900)]
 AT_ONCE = 7
+SLOW = tuple(one for one in NAMES["watch"] if one not in QUICK)
 
 
 @pytest.mark.parametrize(
-    "family",
-    [pytest.param(one, marks=[pytest.mark.long] if one == "api" else []) for one in NAMES],
+    ("family", "names"),
+    [
+        pytest.param("api", NAMES["api"], marks=pytest.mark.long, id="the API server"),
+        pytest.param("watch", QUICK, id="its watches"),
+        pytest.param("watch", SLOW, marks=pytest.mark.long, id="its watches for long"),
+        pytest.param("prometheus", NAMES["prometheus"], id="Prometheus"),
+        pytest.param("channel", NAMES["channel"], id="a channel"),
+    ],
 )
 def test_no_fault_loses_or_repeats_an_undo_on_the_way_to(
-    family: str, stand: Stand, zygote: Zygote, tmp_path: Path
+    family: str, names: Iterable[str], stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:
     with ground(stand, zygote, tmp_path) as here, ThreadPoolExecutor(AT_ONCE) as pool:
-        done = list(pool.map(Storm.go, [here.storm(family, name) for name in NAMES[family]]))
+        done = list(pool.map(Storm.go, [here.storm(family, name) for name in names]))
     print("\n".join(map(str, done)))
 
     assert [one for one in done if one.faults] == []
