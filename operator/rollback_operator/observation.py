@@ -26,6 +26,9 @@ from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
 
 MARGIN_SECONDS = 30.0
+FIRST_SECONDS = 180.0
+"""How far back the first answer reaches: three samples at a scrape each minute. An old pod whose
+error series appears with its first error is only known to have been read before by these."""
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
 PATIENCE_SECONDS = 2.0
@@ -108,7 +111,8 @@ class Observer:
     ) -> Watch:
         newest = watch.evidence.newest_scrape
         since = now - watch.opened if newest is None else now + watch.skew - newest
-        seconds = min(LONGEST_SECONDS, since + MARGIN_SECONDS + 2 * watch.evidence.interval)
+        margin = FIRST_SECONDS if newest is None else MARGIN_SECONDS + 2 * watch.evidence.interval
+        seconds = min(LONGEST_SECONDS, since + margin)
         query = all_pods(source, workload.deployment.namespace, workload.deployment.name)
         reading, trends = await asyncio.gather(
             self.metrics.read(query, seconds), self._trends(watch, workload, source, now)

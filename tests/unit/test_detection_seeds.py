@@ -31,6 +31,14 @@ TAKEN_BACK = {
         '{"seed":1300190,"rps":9.9622,"pods":6,"scrape":15.0,"jitter":0.05,"loss":0.02,"base":0.01,'
         '"clump":10,"fault":"Errors","size":0.657,"confounder":"Clumps","horizon":1000.0}'
     ),
+    "four fifths fail, at a scrape each quarter of a minute": (
+        '{"seed":171240,"rps":184.2802,"pods":3,"scrape":15.0,"base":0.0,'
+        '"fault":"Errors","size":0.822,"horizon":80.0}'
+    ),
+    "four fifths fail, at a scrape each half minute": (
+        '{"seed":160680,"rps":99.5139,"diurnal":0.3,"pods":3,"scrape":30.0,"base":0.0,'
+        '"fault":"Errors","size":0.827,"horizon":120.0}'
+    ),
 }
 LEFT_ALONE = {
     "an eighth fails as before": (
@@ -53,6 +61,14 @@ LEFT_ALONE = {
         '{"seed":1300190,"rps":9.9622,"pods":6,"scrape":15.0,"jitter":0.05,"loss":0.02,"base":0.01,'
         '"clump":10,"confounder":"DependencyOutage","extent":0.657,"since":-10.0,"lasts":600.0,'
         '"horizon":150.0}'
+    ),
+    "four fifths fail on both, for a second and a half before an old pod was last read": (
+        '{"seed":171240,"rps":184.2802,"pods":3,"scrape":15.0,"base":0.0,'
+        '"confounder":"DependencyOutage","extent":0.822,"since":0.2,"horizon":80.0}'
+    ),
+    "four fifths fail on both, the old pods' first errors at their last scrape": (
+        '{"seed":160680,"rps":99.5139,"diurnal":0.3,"pods":3,"scrape":30.0,"base":0.0,'
+        '"confounder":"DependencyOutage","extent":0.827,"since":-7.6,"horizon":120.0}'
     ),
 }
 

@@ -130,14 +130,43 @@ async def test_a_clock_that_cannot_be_read_is_taken_for_what_it_was() -> None:
     assert (watch.skew, watch.skew_read) == (2.5, T0 - 100)
 
 
-async def test_a_first_look_asks_for_the_time_before_the_watch_too() -> None:
-    metrics = FakeMetrics()
+async def test_a_first_look_asks_for_three_samples_of_the_old_pods() -> None:
+    metrics, clock = FakeMetrics(), Clock()
+    observer = Observer(metrics, clock)
+    watch = await observer.observe(opened(), make_workload(), SOURCE)
+    metrics.reading = make_counters([make_series([(2, 1), (4, 2)], pod=make_pods(1, "v2")[0].name)])
+    watch = await observer.observe(watch, make_workload(), SOURCE)
+    await observer.observe(watch, make_workload(), SOURCE)
 
-    await Observer(metrics, Clock()).observe(opened(), make_workload(), SOURCE)
-
-    ((query, seconds),) = metrics.queries
-    assert seconds > 60
+    (query, first), _, (_, later) = metrics.queries
+    assert first >= 3 * 60
     assert query.pods == ("ticket\\-service\\-.*",)
+    assert later < 60
+
+
+async def test_an_old_pods_first_error_counts_at_a_scrape_each_half_minute() -> None:
+    old = make_pods(1, "v1")[0]
+    requests = make_series([(-61, 3000), (-31, 3300), (-1, 3600)], pod=old.name)
+    errors = make_series([(-1, 41)], pod=old.name)
+    samples = make_counters([requests], [errors])
+
+    class Recorded(FakeMetrics):
+        async def read(self, query: CounterQuery, seconds: float) -> Reading:
+            since = T0 + 5 - seconds
+            return Counters(
+                *(
+                    tuple(
+                        replace(one, samples=tuple(x for x in one.samples if x[0] > since))
+                        for one in side
+                    )
+                    for side in (samples.requests, samples.errors)
+                )
+            )
+
+    workload = make_workload(pods=(old, *make_pods(1, "v2")))
+    watch = await Observer(Recorded(), Clock()).observe(opened(), workload, SOURCE)
+
+    assert sum(one.errors for one in watch.evidence.increments) == 41
 
 
 @pytest.mark.parametrize(

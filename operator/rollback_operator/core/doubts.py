@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.alike import is_alike
 from rollback_operator.core.arms import (
     CEILING_TIMES,
     LEAST_REQUESTS,
@@ -34,10 +35,6 @@ MOMENT_SECONDS = 1.0
 """Scrapes are so much late now and then: the interval before is none of the newest."""
 SPIKE_TIMES = 3.0
 LEAST_RATE = 0.001
-ALIKE_ODDS = 100.0
-ALIKE_ERRORS = 2.0
-ALIKE_COUNTS = 2
-"""One clump of errors that belong together is not yet a fault: so many counts must hold some."""
 CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 SURELY_BAD_ODDS = 10_000.0
@@ -259,19 +256,37 @@ def veto(arms: Arms, pods: Affected, served: Pods, usual: float) -> Reason | Non
 
 
 def veto_by_history(
-    arms: Arms, control: Control, new: Sequence[Increment], route: str | None
+    arms: Arms,
+    control: Control,
+    new: Sequence[Increment],
+    route: str | None,
+    together: Sequence[str],
 ) -> Reason | None:
-    """Tell why a fault that only history speaks against is not the release's."""
+    """Tell why a fault that only history speaks against is not the release's.
+
+    Args:
+        arms: the counts of both revisions.
+        control: the old revision's past.
+        new: the release's counts in the scope, at least one.
+        route: the scope; None: all routes.
+        together: the routes that fail; one fault began on all of them.
+    """
     # All the time counts in which the old pods served beside the new ones, whenever the fault shows
     # best. Of all routes together any one of them: which one fails most may be chance.
     begin = min((one.start for one in on(arms.new, route)), default=0.0)
-    last = [one for one in on(arms.old, route) if one.end > begin - COARSE_SECONDS]
-    for one in (None, *sorted({increment.route for increment in last})):
-        rate = _rate(on(new, one))
-        if _alike(on(last, one), rate, _known(control, one, rate)) >= ALIKE_ODDS:
-            return Reason.OLD_REVISION_FAILS_TOO
     shown = min(one.start for one in new)
+    last = [one for one in arms.old if one.end > begin - COARSE_SECONDS]
+    if route is None:
+        scopes = [frozenset({one.route for one in (*new, *last)})]
+        scopes += [frozenset({one}) for one in sorted({increment.route for increment in last})]
+    else:
+        scopes = list(dict.fromkeys((frozenset({route}), frozenset(together))))
     since = [one for one in arms.new if one.end > shown]
+    for scope in scopes:
+        rate = _rate([one for one in since if one.route in scope])
+        known = _known(control, next(iter(scope)) if len(scope) == 1 else None, rate)
+        if is_alike([one for one in last if one.route in scope], rate, known):
+            return Reason.OLD_REVISION_FAILS_TOO
     seconds = max(one.end for one in since) - shown
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
@@ -315,31 +330,3 @@ def _pace(arms: Arms, since: Sequence[Increment]) -> float:
 def _rate(counted: Sequence[Increment]) -> float:
     requests, errors = total(counted)
     return errors / requests if requests else 0.0
-
-
-def _alike(last: Sequence[Increment], rate: float, known: tuple[float, float]) -> float:
-    """Compute the odds that the old pods had come to fail like the new ones before they went.
-
-    The likelihood ratio of the new pods' rate against the control's own, over the best of the last
-    moments: counted backwards it is a martingale as forwards, so that chance reaches 100 : 1 in one
-    of 100 releases at most. It only holds an act up, and needs no more.
-
-    Args:
-        last: what the old pods counted last.
-        rate: the new pods' error rate.
-        known: the control's own, as a rule and at its worst.
-    """
-    rate = min(1 - LEAST_RATE, rate)
-    best = requests = errors = 0.0
-    failed = 0
-    for one in sorted(last, key=lambda one: -one.end):
-        requests += one.requests
-        errors += min(one.errors, one.requests)
-        failed += one.errors > 0
-        if errors >= ALIKE_ERRORS and failed >= ALIKE_COUNTS:
-            usual = min(known[1], max(known[0], errors / requests))
-            if usual < rate:
-                nats = errors * math.log(rate / usual)
-                nats += (requests - errors) * math.log((1 - rate) / (1 - usual))
-                best = max(best, nats)
-    return math.exp(min(best, 600.0)) if best > 0 else 0.0

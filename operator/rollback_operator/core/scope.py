@@ -256,10 +256,13 @@ def _verdict(
     if odds >= arms.odds.suspect:
         veto = doubts.veto(arms, pods, doubts.by_pod(routes), usual.get(route or "", 0.0))
         if compared.method is Method.HISTORY and arms.control is not None:
-            veto = veto or doubts.veto_by_history(arms, arms.control, new, route)
-            # The onset shows on the routes that fail: others dilute it.
-            failing_routes = [route] if route is not None else _failing_routes(arms)
-            failing = [_failing(arms, arms.control, one) for one in failing_routes]
+            # One fault began on all routes that fail: what they tell of it together holds for each
+            # of them. Others dilute it.
+            together = _failing_routes(arms)
+            if route is not None and route not in together:
+                together = [route]
+            veto = veto or doubts.veto_by_history(arms, arms.control, new, route, together)
+            failing = [_failing(arms, arms.control, one) for one in together]
             blamed = blame(failing, arms.watch_seconds)
     return ScopeVerdict(
         route=route,

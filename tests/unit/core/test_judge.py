@@ -175,6 +175,58 @@ ROWS = {
         Reason.OLD_REVISION_FAILS_TOO,
         None,
     ),
+    "old pods had begun to fail in the last second of their last counts": (
+        watch_of(
+            served(NEW, *[(60, 48)] * 4),
+            served(OLD, (60, 0), (60, 0), (60, 9), begin=-13, apart=0.1),
+            gone=OLD,
+        ),
+        SUSPECT,
+        Reason.OLD_REVISION_FAILS_TOO,
+        None,
+    ),
+    "old pods had begun to fail on all routes, nearly all purchases fail": (
+        watch_of(
+            *(
+                counts
+                for route, last in ((PURCHASE, 12), (RESERVE, 11), (LIST, 13))
+                for counts in (
+                    served(NEW, *[(60, 58)] * 4, route=route),
+                    served(OLD[:1], (60, 0), (60, 0), (60, last), begin=-13, route=route),
+                    served(OLD[1:], (60, 0), (60, 0), begin=-13, route=route),
+                )
+            ),
+            gone=OLD,
+        ),
+        SUSPECT,
+        Reason.OLD_REVISION_FAILS_TOO,
+        None,
+    ),
+    "some errors on one of the last old pods, none on another in the same seconds": (
+        watch_of(
+            served(NEW, *[(60, 48)] * 4),
+            served(OLD[:1], (60, 0), (60, 0), (60, 9), begin=-13),
+            served(OLD[1:], (60, 0), (60, 0), (60, 0), begin=-13),
+            gone=OLD,
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "all purchases fail, old pods had begun to fail a little on all routes": (
+        watch_of(
+            served(NEW, *ALL, (20, 20)),
+            *(served(NEW, *[(20, 3)] * 4, route=route) for route in (RESERVE, LIST)),
+            *(
+                served(OLD, (60, 0), (60, 8), (60, 9), begin=-13, route=route)
+                for route in (PURCHASE, RESERVE, LIST)
+            ),
+            gone=OLD,
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P1",
+    ),
     "old pods had failed less for minutes, the release adds to it": (
         watch_of(
             served(NEW, *[(60, 32)] * 4),
