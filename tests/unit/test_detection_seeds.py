@@ -39,6 +39,11 @@ TAKEN_BACK = {
         '{"seed":160680,"rps":99.5139,"diurnal":0.3,"pods":3,"scrape":30.0,"base":0.0,'
         '"fault":"Errors","size":0.827,"horizon":120.0}'
     ),
+    "no purchase succeeds, where a quarter has begun to fail on both before": (
+        '{"seed":360396,"rps":5.9247,"diurnal":0.3,"pods":12,"scrape":30.0,"jitter":0.05,'
+        '"loss":0.1,"base":0.0,"fault":"Total","size":1.0,"confounder":"NeighbourDeploy",'
+        '"extent":0.25,"since":-13.9,"lasts":120.0,"horizon":1000.0}'
+    ),
 }
 LEFT_ALONE = {
     "an eighth fails as before": (
@@ -64,7 +69,7 @@ LEFT_ALONE = {
     ),
     "four fifths fail on both, for a second and a half before an old pod was last read": (
         '{"seed":171240,"rps":184.2802,"pods":3,"scrape":15.0,"base":0.0,'
-        '"confounder":"DependencyOutage","extent":0.822,"since":0.2,"horizon":80.0}'
+        '"confounder":"DependencyOutage","extent":0.822,"since":0.2}'
     ),
     "four fifths fail on both, the old pods' first errors at their last scrape": (
         '{"seed":160680,"rps":99.5139,"diurnal":0.3,"pods":3,"scrape":30.0,"base":0.0,'

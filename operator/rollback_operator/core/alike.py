@@ -42,7 +42,9 @@ class _Last(NamedTuple):
         return self.errors * failed + (self.requests - self.errors) * passed
 
 
-def is_alike(last: Sequence[Increment], rate: float, known: tuple[float, float]) -> bool:
+def is_alike(
+    last: Sequence[Increment], rate: float, known: tuple[float, float], beside: float = 0.0
+) -> bool:
     """Tell whether the old pods had come to fail like the new ones before they went.
 
     The likelihood ratio of a fault of the new pods' rate that began at some time, within a count as
@@ -51,12 +53,14 @@ def is_alike(last: Sequence[Increment], rate: float, known: tuple[float, float])
     only holds an act up, and needs no more.
 
     What the old pods show may also be another fault, several times less bad than the release's:
-    going back helps then. Two faults at once are as much less likely than one as bad releases are.
+    going back helps then. Two faults at once are as much less likely than one as bad releases are,
+    unless the new pods themselves show the lesser one on other routes.
 
     Args:
         last: what the old pods counted last.
         rate: the new pods' error rate.
         known: the control's own, as a rule and at its worst.
+        beside: the new pods' error rate on other routes.
     """
     rate = min(HIGHEST, rate)
     counts = _together(last)
@@ -67,6 +71,8 @@ def is_alike(last: Sequence[Increment], rate: float, known: tuple[float, float])
     if _highest(times, partial(_since, counts, rate, known)) < _ALIKE_NATS:
         return False
     one = _highest(times, partial(_likely, counts, rate, known))
+    if known[0] < beside <= rate / CEILING_TIMES:
+        return one >= _highest(times, partial(_likely, counts, beside, known))
     lesser = [rate / less for less in LESSER if rate / less > known[0]]
     two = (_highest(times, partial(_likely, counts, less, known)) for less in lesser)
     return one >= max(two, default=-math.inf) + math.log(BAD_RELEASES)

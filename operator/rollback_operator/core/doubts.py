@@ -285,7 +285,8 @@ def veto_by_history(
     for scope in scopes:
         rate = _rate([one for one in since if one.route in scope])
         known = _known(control, next(iter(scope)) if len(scope) == 1 else None, rate)
-        if is_alike([one for one in last if one.route in scope], rate, known):
+        beside = _rate([one for one in since if one.route not in scope])
+        if is_alike([one for one in last if one.route in scope], rate, known, beside):
             return Reason.OLD_REVISION_FAILS_TOO
     seconds = max(one.end for one in since) - shown
     requests, errors = total(new)

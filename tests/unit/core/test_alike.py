@@ -101,3 +101,11 @@ def test_many_pods_tell_as_much_as_they_are() -> None:
     many = [one for number in range(200) for one in counts(f"a{number}", (20, 0), (20, 1))]
     assert not is_alike(few, 0.5, (0.02, 0.05))
     assert is_alike(many, 0.5, (0.001, 0.005))
+
+
+def test_a_lesser_fault_that_the_new_pods_show_beside_is_no_coincidence() -> None:
+    last = [*counts("a", (20, 0), (20, 3)), *counts("b", (20, 0), (20, 2), last=-4.0)]
+    assert is_alike(last, 0.95, KNOWN)
+    assert not is_alike(last, 0.95, KNOWN, beside=0.2)
+    undoubted = [*counts("a", (60, 0), (60, 57)), *counts("b", (60, 0), (60, 38), last=-5.0)]
+    assert is_alike(undoubted, 0.95, KNOWN, beside=0.2)
