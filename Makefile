@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-reaction bench-race bench-standing bench-pages bench-detection bench-faults simulate bench-handover clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-reaction bench-race bench-standing bench-pages bench-detection bench-faults simulate bench-handover bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,10 @@ bench-handover: install ## how long nobody acts when a leader ends, in good orde
 
 bench-detection: install ## right and wrong verdicts on 12,000 seeded releases -> bench/results/detection.json (hours; resumes)
 	@$(BIN)/python -m bench.detection run
+
+bench-scale: install ## what one operator costs with ten thousand policies (about an hour)
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m bench.scale
 
 bench-faults: install ## undos lost and double under faults on real connections -> bench/results/faults.json (an hour; resumes)
 	@$(PYTHON) -m lab build

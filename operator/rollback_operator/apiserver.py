@@ -20,6 +20,7 @@ from rollback_operator.ports import Failure, FailureKind
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
 PAGE = 500
+IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
 _SERVER_ERROR = 500
@@ -81,7 +82,10 @@ class ApiServer:
         return await self._call("GET", path, accept=accept)
 
     async def list_metadata(self, path: str) -> list[dict[str, Any]] | Failure:
-        """List the metadata of all objects of a kind, page by page: there may be ten thousand."""
+        """List what tells all objects of a kind apart, page by page: there may be ten thousand.
+
+        Of each: namespace, name, uid and resourceVersion.
+        """
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
         found: list[dict[str, Any]] = []
         query = {"limit": str(PAGE)}
@@ -92,7 +96,7 @@ class ApiServer:
             if "items" not in page:
                 return Failure(FailureKind.UNAVAILABLE, f"GET {path}: the answer is no list")
             # Where there is nothing, the server says null.
-            found += [one["metadata"] for one in page["items"] or ()]
+            found += [_identity(one["metadata"]) for one in page["items"] or ()]
             following = (page.get("metadata") or {}).get("continue")
             if not following:
                 return found
@@ -182,6 +186,11 @@ class ApiServer:
         if self._clock is not None and asked is not None and (date := answer.headers.get("Date")):
             self._clock.hear(date, asked)
         return bytes(content)
+
+
+def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is large: who owns which fields."""
+    return {key: metadata[key] for key in IDENTITY if key in metadata}
 
 
 def _object(call: str, content: bytes) -> dict[str, Any] | Failure:

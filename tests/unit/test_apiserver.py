@@ -94,7 +94,7 @@ async def test_a_log_is_read_as_it_is_and_a_refusal_of_it_is_a_failure() -> None
 
 
 def page(*uids: str, following: str = "") -> str:
-    items = [{"metadata": {"uid": uid}} for uid in uids]
+    items = [{"metadata": {"uid": uid, "managedFields": [{"manager": "all"}]}} for uid in uids]
     return json.dumps({"metadata": {"continue": following}, "items": items})
 
 
