@@ -108,7 +108,7 @@ bench-faults: install ## undos lost and double under faults on real connections 
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.faults
 
-simulate: install ## whole operators on virtual time, faults drawn from seeds: a million steps -> bench/results/simulation.json (an hour; resumes)
+simulate: install ## whole operators on virtual time, faults drawn from seeds: a million steps -> bench/results/simulation.json (half an hour; resumes)
 	@$(BIN)/python -m bench.simulation run --steps 1000000
 
 clean: demo-down ## remove what make has made here; the lab's builds in ~/.cache stay

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.simulation import campaign
-from bench.simulation.scenario import Scenario, draw
+from bench.simulation.scenario import Act, Scenario, draw
 from bench.simulation.world import quiet, simulate
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -76,10 +76,15 @@ def told(scenario: Scenario) -> str:
         f"{scenario.unavailable}, {scenario.rps:.0f} requests a second; policy "
         f"{json.dumps(dict(scenario.policy))}"
     )
+    lines += [f"  ran before: v{one.version} ({one.truth})" for one in scenario.past]
     for deed in scenario.deeds:
         release = deed.release
         what = f" v{release.version} ({release.truth}, {release.fails:.0%})" if release else ""
         lines.append(f"  {deed.at:8.3f} {deed.act}{what}")
+    if (reflex := scenario.reflex) is not None:
+        new = reflex.release
+        what = f" v{new.version} ({new.truth})" if reflex.act is Act.RELEASE else ""
+        lines.append(f"  once {reflex.cue}, within {reflex.within} s: {reflex.act}{what}")
     for spell in scenario.spells:
         whom = spell.who or "all"
         lines.append(f"  {spell.start:8.3f} to {spell.end:.3f} for {whom}: {spell.effect}")

@@ -12,7 +12,7 @@ from bench.simulation.controller import bounds
 from bench.simulation.pods import Pod
 from bench.simulation.releases import Release
 from bench.simulation.scenario import NAMESPACE, OPERATORS
-from bench.simulation.server import Change, Raw, Server
+from bench.simulation.server import Change, Raw, Request, Server
 from rollback_operator.projections import is_held, template_of
 
 EPOCH = 1_800_000_000.0
@@ -21,6 +21,10 @@ SLACK = 15.0
 """Seconds within which an operator need not know yet what a user has done."""
 SETTLED = 20.0
 """Seconds by which what is said may be behind what is."""
+BY_HAND = "by-hand"
+"""With this begin the names of Rollbacks that people make."""
+GRACE = 30.0
+"""Seconds for which who has lost the lease, or was stopped, may go on with what it has begun."""
 _UNDONE = ("Verified", "NotRecovered", "Unknown")
 
 
@@ -37,7 +41,7 @@ class Undo:
     @property
     def is_by_hand(self) -> bool:
         """Tell whether a person has asked for it."""
-        return self.intent.startswith("by-hand")
+        return self.intent.startswith(BY_HAND)
 
 
 @dataclass
@@ -72,6 +76,14 @@ class Audit:
     """Whether the faults may have made a message arrive twice."""
     longest_pause: float = math.inf
     """Seconds."""
+    unaware: float = SLACK
+    """Seconds within which an operator need not know what a user has done."""
+    stopped: dict[str, float] = field(default_factory=dict)
+    """Until when operators were stopped."""
+    holder: tuple[str, float] = ("", 0.0)
+    """Whose the lease is, and since when."""
+    severities: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The worst that the policy's status has told of a revision, by digest and number."""
     paused_at: float | None = None
     """Since when the operator holds the rollout."""
     episodes: list[Episode] = field(default_factory=list)
@@ -101,6 +113,25 @@ class Audit:
                 self._policy(change)
             case "pods":
                 self._capacity()
+            case "leases":
+                self._lease(change)
+
+    # -- who acts ----------------------------------------------------------------------------------
+
+    def sent(self, name: str, request: Request) -> None:
+        """Hold a call against the rule that one acts: who has lost the lease has stopped."""
+        holder, since = self.holder
+        if request.method == "GET" or "/leases" in request.path or holder in ("", name):
+            return
+        now = self.now()
+        if now - max(since, self.stopped.get(name, 0.0)) > GRACE:
+            self.broke(f"{name} writes, and {holder} has held the lease for {now - since:.0f} s")
+
+    def _lease(self, change: Change) -> None:
+        said = (change.after or {}).get("spec", {}).get("holderIdentity") or ""
+        holder = str(said).partition(".")[0]
+        if holder != self.holder[0]:
+            self.holder = holder, self.now()
 
     # -- the target --------------------------------------------------------------------------------
 
@@ -176,16 +207,19 @@ class Audit:
             self.broke(f"undone although {self.is_policy_off}")
         self.taken_back.add(source.digest)
 
-    def _intent(self, source: Release, target: Release) -> str:
+    def _planned(self) -> Iterator[Raw]:
+        """Give the Rollbacks of which it is known what they do."""
         for one in self.server.listed("rollbacks"):
-            status = one.get("status") or {}
-            spec = status.get("plan") or one["spec"]
-            if "fromRevision" not in spec:
-                continue
+            if "fromRevision" in _plan(one):
+                yield one
+
+    def _intent(self, source: Release, target: Release) -> str:
+        for one in self._planned():
+            status, spec = one.get("status") or {}, _plan(one)
             steps = {step["name"] for step in status.get("steps") or []}
             way = spec["fromRevision"]["digest"], (spec.get("toRevision") or {}).get("digest")
             is_it = way == (source.digest, target.digest) and "Undo" in steps
-            if is_it and "outcome" not in status:
+            if is_it and not _outcome(one):
                 return str(one["metadata"]["name"])
         return ""
 
@@ -194,7 +228,7 @@ class Audit:
         raw = self.server.read(("rollbacks", NAMESPACE, intent))
         steps = ((raw or {}).get("status") or {}).get("steps") or []
         starts = [datetime.fromisoformat(one["startedTime"]).timestamp() for one in steps]
-        return min(starts, default=math.inf) - EPOCH <= self.policy_off_at + SLACK
+        return min(starts, default=math.inf) - EPOCH <= self.policy_off_at + self.unaware
 
     def _capacity(self) -> None:
         if not self.is_watching:
@@ -219,6 +253,8 @@ class Audit:
             self.is_policy_off = ""
         if change.actor not in OPERATORS:
             self.policy_off_at = self.now()
+        elif change.after is not None:
+            self._severity(change.after.get("status") or {})
         if change.before is None:
             self._excuse("the policy began after the release")
         if self.episodes and change.actor not in OPERATORS:
@@ -228,10 +264,19 @@ class Audit:
             elif last.is_excused.startswith("the policy is ") and not last.undos:
                 last.is_excused = ""
 
+    def _severity(self, status: Raw) -> None:
+        revision, severity = status.get("revision"), status.get("severity", "None")
+        if revision and severity != "None":
+            key = revision["digest"], revision["number"]
+            self.severities[key] = min(severity, self.severities.get(key, severity))
+
     def _rollback(self, change: Change) -> None:
         if change.after is None:
             self.outcomes.pop(change.id[2], None)
             return
+        going_on = [one["metadata"]["name"] for one in self._planned() if not _outcome(one)]
+        if len(going_on) > 1:
+            self.broke(f"{' and '.join(sorted(going_on))} go on at the same time")
         name, status = change.id[2], change.after.get("status") or {}
         outcome = status.get("outcome")
         known = self.outcomes.get(name)
@@ -245,8 +290,7 @@ class Audit:
     def _told(self, rollback: Raw, outcome: str) -> None:
         """Hold an outcome against what is."""
         name = rollback["metadata"]["name"]
-        spec = (rollback.get("status") or {}).get("plan") or rollback["spec"]
-        target = (spec.get("toRevision") or {}).get("digest")
+        target = (_plan(rollback).get("toRevision") or {}).get("digest")
         undos = [undo for one in self.episodes for undo in one.undos if undo.intent == name]
         recent = {digest for at, digest in self.templates if at >= self.now() - SETTLED}
         recent |= {self.templates[-1][1]}
@@ -311,6 +355,7 @@ class Audit:
                 self.broke(f"{name} has not ended: {status.get('step')}")
             elif raw["metadata"].get("finalizers"):
                 self.broke(f"{name} has ended and still has its finalizer")
+            self._as_severe(name, raw)
         for raw in self.server.listed("deployments"):
             if is_held(raw):
                 self.broke("the Deployment is still paused by the operator")
@@ -319,6 +364,15 @@ class Audit:
         for raw in self.server.listed("rollbackpolicies"):
             self._at_rest(raw)
         self._messages()
+
+    def _as_severe(self, name: str, rollback: Raw) -> None:
+        source = _plan(rollback).get("fromRevision")
+        if source is None or name.startswith(BY_HAND):
+            return
+        said = (rollback.get("status") or {}).get("severity") or rollback["spec"]["severity"]
+        worst = self.severities.get((source["digest"], source["number"]), said)
+        if worst < said:
+            self.broke(f"{name} is {said}, and the policy's status has told {worst}")
 
     def _messages(self) -> None:
         for whose, one in self._notifications():
@@ -361,3 +415,13 @@ class Audit:
 
 def _is_open(notification: Raw) -> bool:
     return "deliveredTime" not in notification and "gaveUpTime" not in notification
+
+
+def _plan(rollback: Raw) -> Raw:
+    """Give what a Rollback is to do; a person's has it in its status once it is planned."""
+    found: Raw = (rollback.get("status") or {}).get("plan") or rollback["spec"]
+    return found
+
+
+def _outcome(rollback: Raw) -> str | None:
+    return (rollback.get("status") or {}).get("outcome")

@@ -98,9 +98,16 @@ class Controller:
             raw["metadata"]["annotations"][REVISION] = number
         return found
 
+    def old_set(self, raw: Raw, release: Release, number: int, created: str) -> None:
+        """Make the ReplicaSet of what a Deployment ran before."""
+        before = {**raw, "spec": {**raw["spec"], "template": release.template}}
+        made = self._made(before, pod_hash(release.template), number)
+        made["metadata"]["creationTimestamp"] = created
+        self._write(made)
+
     def first_set(self, raw: Raw, created: str) -> Raw:
         """Make the ReplicaSet of a Deployment that has been there for long."""
-        made = self._made(raw, pod_hash(raw["spec"]["template"]), 1)
+        made = self._made(raw, pod_hash(raw["spec"]["template"]), _revision(raw))
         made["metadata"]["creationTimestamp"] = created
         made["spec"]["replicas"] = raw["spec"]["replicas"]
         self._write(made)

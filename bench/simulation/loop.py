@@ -87,8 +87,9 @@ class VirtualLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
     """An event loop whose time is that of its timers."""
 
     def __init__(self) -> None:
-        # One empty cycle before time moves: what has just been set off sets its own timers first.
-        super().__init__(resolution=RESOLUTION, noop_cycles=1)
+        # No empty cycles before time moves: nothing comes from outside, and asyncio does not wait
+        # before all that is ready has run.
+        super().__init__(resolution=RESOLUTION, noop_cycles=0)
         self.spent = 0.0
         self.is_over = False
         """What killed processes have left is swept up after the end: it sets nothing off."""

@@ -65,6 +65,8 @@ class Air:
     loop: VirtualLoop
     weather: Weather
     trace: Trace
+    sent: Callable[[str, Request], None] = lambda name, request: None
+    """Told of each call to the API server, and who makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Client:
 
     async def call_api(self, request: Request, _request_timeout: float) -> _Received:
         """Send a request and wait for its answer."""
+        self.air.sent(self.name, request)
         fate = self.air.weather.fate(self.name, request)
         answer: asyncio.Future[_Received] = self.air.loop.create_future()
         said = f"{self.name} {request.method} {request.path}"

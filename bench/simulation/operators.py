@@ -123,6 +123,8 @@ class Feed:
             return
         if weather.has(Effect.WATCH_GONE, self.name):
             return  # `gone` is set at the end of the spell
+        if weather.has(Effect.WATCH_MUTE, self.name):
+            return
         if self.is_listing:
             self.since.append(event)
         else:

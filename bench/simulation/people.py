@@ -10,10 +10,10 @@ from typing import Any
 from bench.simulation.loop import VirtualLoop
 from bench.simulation.network import Trace
 from bench.simulation.releases import Release
-from bench.simulation.scenario import APP, NAMESPACE, Act, Deed
-from bench.simulation.server import Id, Raw, Server
+from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Act, Cue, Deed, Reflex
+from bench.simulation.server import Change, Id, Raw, Request, Server
 from rollback_operator.api.v1alpha1 import API_VERSION
-from rollback_operator.projections import template_of
+from rollback_operator.projections import is_held, template_of
 
 USER = "user"
 DEPLOYMENT: Id = "deployments", NAMESPACE, APP
@@ -34,6 +34,11 @@ class People:
     """All that were ever rolled out, by the digest of their template."""
     spec: Mapping[str, Any]
     """Of the policy."""
+    first: Release
+    """What they go back to by hand."""
+    reflex: Reflex | None = None
+    last: float = 0.0
+    """When the latest deed is done of those that were not drawn for a time."""
     healthy: int = 0
     """Healthy releases that they have rolled out."""
     _asked: int = 0
@@ -48,17 +53,34 @@ class People:
             "spec": dict(self.spec),
         }
 
+    def see(self, change: Change) -> None:
+        """See a write, and react to it."""
+        if self.reflex is not None and change.actor in OPERATORS and _is(change, self.reflex.cue):
+            self._react(self.reflex)
+
+    def sent(self, request: Request) -> None:
+        """Happen to act while an operator's call is on its way."""
+        if self.reflex is not None and self.reflex.cue is Cue.SENT and _is_undo(request):
+            self._react(self.reflex)
+
+    def _react(self, reflex: Reflex) -> None:
+        self.reflex = None
+        seconds = self.dice.uniform(0.0, reflex.within)
+        self.last = self.loop.time() + seconds
+        deed = Deed(self.last, reflex.act, reflex.release)
+        self.loop.after(seconds, self.do, deed)
+
     def do(self, deed: Deed) -> None:
         """Do what was drawn."""
         self.trace.note(f"user: {deed.act} {deed.release or ''}")
-        known = list(self.releases.values())
+        newest = list(self.releases.values())[-1]
         match deed.act:
             case Act.RELEASE if deed.release is not None:
                 self._roll_out(deed.release)
             case Act.REVERT:
-                self._roll_out(known[0])
+                self._roll_out(self.first)
             case Act.RELEASE_AGAIN:
-                self._roll_out(known[-1])
+                self._roll_out(newest)
             case Act.RESTART:
                 self._restart()
             case Act.ASK:
@@ -123,3 +145,24 @@ class People:
             del raw["spec"]["paused"]
             raw["metadata"]["managedFields"] = []
         self.server.write(USER, id_, raw)
+
+
+def _is(change: Change, cue: Cue) -> bool:
+    """Tell whether a write is what somebody reacts to."""
+    before, after = change.before, change.after
+    match cue, change.id[0]:
+        case Cue.INTENT, "rollbacks":
+            return before is None
+        case Cue.HELD, "deployments" if before and after:
+            return is_held(after) and not is_held(before)
+        case Cue.UNDONE, "deployments" if before and after:
+            templates = (template_of(one["spec"]["template"]).digest for one in (before, after))
+            return len(set(templates)) > 1
+        case _:
+            return False
+
+
+def _is_undo(request: Request) -> bool:
+    if request.method != "PATCH" or "/deployments/" not in request.path:
+        return False
+    return any(one["op"] != "test" and one["path"] == "/spec/template" for one in request.body)

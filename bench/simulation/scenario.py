@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -54,6 +54,26 @@ class Deed:
     release: Release | None = None
 
 
+class Cue(StrEnum):
+    """What operators do that people react to."""
+
+    INTENT = "a rollback is stored"
+    HELD = "the rollout is held"
+    SENT = "an undo is on its way"
+    UNDONE = "the release is taken back"
+
+
+@dataclass(frozen=True, slots=True)
+class Reflex:
+    """What somebody does who sees an operator act, the first time."""
+
+    cue: Cue
+    within: float
+    """Seconds."""
+    act: Act
+    release: Release
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """All that is drawn."""
@@ -75,6 +95,9 @@ class Scenario:
     policy: Mapping[str, Any]
     deeds: tuple[Deed, ...]
     spells: tuple[Spell, ...]
+    reflex: Reflex | None = None
+    past: tuple[Release, ...] = ()
+    """What ran before the first release, the oldest first; what is bad of it was taken back."""
 
     @property
     def first(self) -> Release:
@@ -97,6 +120,26 @@ LATER = (
     *(Act.DELETE_POLICY, Act.DELETE_TARGET, Act.DELETE_ROLLBACK, Act.REMAKE_POLICY),
 )
 """What may follow a first release."""
+REACTIONS: Mapping[Cue, tuple[Act, ...]] = {
+    Cue.INTENT: (Act.RELEASE, Act.REVERT, Act.ASK, Act.SUSPEND, Act.DELETE_POLICY),
+    Cue.HELD: (Act.DELETE_POLICY, Act.REMAKE_POLICY, Act.SUSPEND, Act.LIFT, Act.RELEASE),
+    Cue.SENT: (Act.RELEASE, Act.RELEASE, Act.REVERT, Act.SUSPEND),
+    Cue.UNDONE: (Act.ASK, Act.ASK, Act.RELEASE_AGAIN, Act.RELEASE, Act.RESTART),
+}
+WITHIN = {
+    Cue.INTENT: (0.05, 0.5, 5.0, 30.0),
+    Cue.HELD: (0.05, 0.5, 5.0, 30.0),
+    Cue.SENT: (0.005,),
+    Cue.UNDONE: (0.5, 30.0, 120.0),
+}
+"""Seconds until somebody reacts; to what is sent, about as long as it takes on its way."""
+REACTING = 0.6
+"""Share of the simulations in which somebody reacts."""
+HAS_PAST = 0.6
+OLDEST = 91
+"""Version of the oldest release that is on record."""
+HASTY = 7
+"""Version of the release that a reaction brings."""
 Maker = Callable[[random.Random, "Span"], list[Spell]]
 
 
@@ -147,7 +190,7 @@ FAULTS: Mapping[str, Maker] = {
     "late": _whole(Effect.LATE),
     "slow": _whole(Effect.SLOW),
     "watches": lambda dice, span: _pieces(
-        dice.choice((Effect.WATCH_GONE, Effect.WATCH_SILENT)), 40.0
+        dice.choice((Effect.WATCH_GONE, Effect.WATCH_SILENT, Effect.WATCH_MUTE)), 40.0
     )(dice, span),
     "events": _whole(Effect.WATCH_LATE),
     "killed": _whole(Effect.KILLED),
@@ -187,7 +230,7 @@ def draw(seed: int) -> Scenario:
     start = max(0.0, released + dice.uniform(-25.0, 25.0))
     span = Span(start, start + dice.uniform(20.0, 200.0), operators)
     surge, unavailable = dice.choice((("25%", "25%"), ("1", "0"), ("50%", "25%"), ("0", "1")))
-    return Scenario(
+    made = Scenario(
         seed=seed,
         fault=fault,
         replicas=dice.choice((2, 3, 4, 6)),
@@ -202,7 +245,29 @@ def draw(seed: int) -> Scenario:
         policy=_policy(dice),
         deeds=deeds,
         spells=tuple(FAULTS[fault](dice, span)),
+        reflex=_reflex(random.Random(f"reflex {seed}")),
     )
+    past = _past(random.Random(f"past {seed}"), made.is_known)
+    return replace(made, past=past)
+
+
+def _past(dice: random.Random, is_known: bool) -> tuple[Release, ...]:
+    """Draw what ran before; only who has seen it can know that it was bad."""
+    pasts = [(False,), (False, False)] + ([(False, True), (True,)] if is_known else [])
+    if dice.random() >= HAS_PAST:
+        return ()
+    return tuple(
+        Release(APP, OLDEST + number, Truth.FAILING if is_bad else Truth.HEALTHY, float(is_bad))
+        for number, is_bad in enumerate(dice.choice(pasts))
+    )
+
+
+def _reflex(dice: random.Random) -> Reflex | None:
+    if dice.random() >= REACTING:
+        return None
+    cue = dice.choice(tuple(REACTIONS))
+    within = dice.choice(WITHIN[cue])
+    return Reflex(cue, within, dice.choice(REACTIONS[cue]), _release(dice, HASTY))
 
 
 def _offset(dice: random.Random, fault: str) -> float:

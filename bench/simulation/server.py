@@ -86,6 +86,8 @@ class Server:
     watchers: list[Callable[[Event], None]] = field(default_factory=list)
     auditors: list[Callable[[Change], None]] = field(default_factory=list)
     version: int = 1000
+    _labels: dict[Id, Mapping[str, str]] = field(default_factory=dict)
+    """By these a list is narrowed down without reading all objects."""
     _uids: int = 0
 
     # -- for those inside the cluster ----------------------------------------------------------
@@ -93,7 +95,8 @@ class Server:
     def read(self, id_: Id) -> Raw | None:
         """Give a copy of an object."""
         text = self.texts.get(id_)
-        return None if text is None else dict(json.loads(text))
+        found: Raw | None = None if text is None else json.loads(text)
+        return found
 
     def listed(self, plural: str) -> Iterator[Raw]:
         """Give copies of all objects of a kind."""
@@ -153,15 +156,16 @@ class Server:
         raise NotImplementedError(request.method)
 
     def _list(self, path: _Path, query: Mapping[str, str]) -> Response:
+        selector = query.get("labelSelector", "")
+        wanted = dict(term.split("=", 1) for term in selector.split(",")) if selector else {}
         chosen = [
             text
             for id_, text in self.texts.items()
-            if id_[0] == path.plural and path.namespace in ("", id_[1])
+            if id_[0] == path.plural
+            and path.namespace in ("", id_[1])
+            and wanted.items() <= self._labels[id_].items()
+            and query.get("fieldSelector") in (None, f"metadata.name={id_[2]}")
         ]
-        selector = query.get("labelSelector", "")
-        if selector:
-            wanted = dict(term.split("=", 1) for term in selector.split(","))
-            chosen = [one for one in chosen if _has(json.loads(one), wanted)]
         head = f'{{"metadata":{{"resourceVersion":"{self.version}"}},"items":['
         return Response(_OK, f"{head}{','.join(chosen)}]}}")
 
@@ -235,17 +239,19 @@ class Server:
         self.version += 1
         after["metadata"]["resourceVersion"] = str(self.version)
         self.texts[id_] = json.dumps(after)
+        self._labels[id_] = dict(after["metadata"].get("labels") or {})
         self._tell(ADDED if before is None else MODIFIED, id_, Change(actor, id_, before, after))
 
     def _drop(self, actor: str, id_: Id, before: Raw) -> None:
         self.version += 1
         before["metadata"]["resourceVersion"] = str(self.version)
         self.texts.pop(id_)
+        self._labels.pop(id_)
         self._tell(DELETED, id_, Change(actor, id_, before, None))
 
     def _tell(self, type_: str, id_: Id, change: Change) -> None:
-        shown = change.after if change.after is not None else change.before
-        event = Event(type_, id_, self.version, json.dumps(shown))
+        text = self.texts.get(id_) or json.dumps(change.before)
+        event = Event(type_, id_, self.version, text)
         for audit in self.auditors:
             audit(change)
         for watch in list(self.watchers):
@@ -269,11 +275,6 @@ def refusal(status: int, reason: str, message: str, **headers: str) -> Response:
 
 def _absent(path: _Path) -> Response:
     return refusal(_NOT_FOUND, "NotFound", f"{path.plural} {path.name!r} not found")
-
-
-def _has(raw: Raw, labels: Mapping[str, str]) -> bool:
-    own = raw["metadata"].get("labels") or {}
-    return all(own.get(key) == value for key, value in labels.items())
 
 
 def _parsed(path: str) -> _Path:

@@ -24,6 +24,7 @@ class Effect(StrEnum):
     SLOW = "calls take seconds"
     WATCH_GONE = "watches end with 410 Gone; what happens until the next list is not told"
     WATCH_SILENT = "watches fall silent and tell everything later"
+    WATCH_MUTE = "watches stay open, and what happens is never told"
     WATCH_LATE = "events come late, and those of different objects in another order"
     KILLED = "an operator is killed at a call, before it is sent or after it was carried out"
     STOPPED = "an operator is stopped for a while, in the midst of what it does"

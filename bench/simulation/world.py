@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from bench.simulation.audit import EPOCH, Audit
+from bench.simulation.audit import EPOCH, SLACK, Audit
 from bench.simulation.controller import REVISION, Controller
 from bench.simulation.loop import NOBODY, VirtualLoop
 from bench.simulation.network import Air, Trace
@@ -17,9 +19,9 @@ from bench.simulation.operators import Ground, Operator
 from bench.simulation.people import USER, People
 from bench.simulation.pods import Kubelet, Pod
 from bench.simulation.prometheus import Database
-from bench.simulation.releases import Release
+from bench.simulation.releases import Release, pod_hash
 from bench.simulation.scenario import APP, FURTHEST, NAMESPACE, OPERATORS, Scenario
-from bench.simulation.server import Raw, Server
+from bench.simulation.server import Raw, Request, Server
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
 from rollback_operator.projections import template_of
@@ -33,6 +35,10 @@ PATIENCE = 480.0
 """... and at most: by then all is to be over, and a bad release taken back."""
 TOLD_ONCE = ("none", "pages", "cluster", "prometheus", "events")
 """Under these faults nobody is told anything twice."""
+UNAWARE = {"watches": 80.0, "mixed": 80.0}
+"""Seconds within which operators need not know what a user has done: what no watch has told, a list
+shows a minute later."""
+_HEALTH = ("health", "reason")
 _BARE_NOISE = ("asyncio", "rollback_operator")
 
 
@@ -99,9 +105,10 @@ class World:
             self.told,
             tells_twice=scenario.fault not in TOLD_ONCE,
             longest_pause=scenario.longest_pause,
+            unaware=UNAWARE.get(scenario.fault, SLACK),
         )
         ground = Ground(
-            Air(loop, self.weather, self.trace),
+            Air(loop, self.weather, self.trace, self._sent),
             self.server,
             self.database,
             lambda: self.kubelet.pods,
@@ -114,7 +121,14 @@ class World:
             for name, offset in zip(OPERATORS, scenario.offsets, strict=False)
         ]
         self.people = People(
-            loop, self.server, dice["people"], self.trace, self.releases, scenario.policy
+            loop,
+            self.server,
+            dice["people"],
+            self.trace,
+            self.releases,
+            scenario.policy,
+            scenario.first,
+            scenario.reflex,
         )
 
     def stamp(self, ago: float = 0.0) -> str:
@@ -132,6 +146,10 @@ class World:
             self.broken.append(rule)
         self.trace.note(f"BROKEN: {rule}")
 
+    def _sent(self, name: str, request: Request) -> None:
+        self.audit.sent(name, request)
+        self.people.sent(request)
+
     async def run(self) -> Result:
         """Let everything happen."""
         self._set_up()
@@ -142,8 +160,8 @@ class World:
             self.loop.after(deed.at, self.people.do, deed)
         for spell in scenario.spells:
             self._schedule(spell)
-        last = max(self.weather.last(), *(one.at for one in scenario.deeds))
-        while self.loop.time() < last + PATIENCE:
+        drawn = max(self.weather.last(), *(one.at for one in scenario.deeds))
+        while self.loop.time() < (last := max(drawn, self.people.last)) + PATIENCE:
             await asyncio.sleep(LOOK)
             if self.loop.time() > last + CALM and self.audit.is_settled():
                 break
@@ -170,10 +188,12 @@ class World:
 
     def _set_up(self) -> None:
         scenario, server = self.scenario, self.server
-        server.auditors += [self.audit.see, self.controller.audit]
+        server.auditors += [self.audit.see, self.controller.audit, self.people.see]
         self.server.make(USER, "nodes", _node(self.stamp(AGE)))
         first = scenario.first
-        self.releases[first.digest] = first
+        for one in (*scenario.past, first):
+            self.releases[one.digest] = one
+        self.audit.taken_back |= {one.digest for one in scenario.past if one.is_bad}
         self._first_pods(server.make(USER, "deployments", self._deployment(first)))
         policy = self.people.policy(self.stamp(AGE))
         if scenario.is_known:
@@ -191,7 +211,7 @@ class World:
                 "name": APP,
                 "namespace": NAMESPACE,
                 "creationTimestamp": self.stamp(AGE),
-                "annotations": {REVISION: "1"},
+                "annotations": {REVISION: str(len(self.scenario.past) + 1)},
             },
             "spec": {
                 "replicas": replicas,
@@ -216,6 +236,9 @@ class World:
         }
 
     def _first_pods(self, deployment: Raw) -> None:
+        for number, release in enumerate(self.scenario.past, 1):
+            created = self.stamp(AGE * (2 + len(self.scenario.past) - number))
+            self.controller.old_set(deployment, release, number, created)
         replica_set = self.controller.first_set(deployment, self.stamp(AGE))
         for _ in range(self.scenario.replicas):
             pod = self.controller.new_pod(replica_set)
@@ -227,18 +250,23 @@ class World:
             self.database.follow(pod, AGE)
 
     def _known(self, first: Release) -> Raw:
-        template = template_of(first.template)
-        replica_set = next(self.server.listed("replicasets"))
-        revision: Raw = {
-            "number": 1,
-            "templateHash": replica_set["metadata"]["labels"]["pod-template-hash"],
+        ran = [*self.scenario.past, first]
+        entries = [self._entry(release, number) for number, release in enumerate(ran, 1)]
+        running = {name: entries[-1][name] for name in entries[-1] if name not in _HEALTH}
+        return {"revision": running, "revisions": entries[::-1]}
+
+    def _entry(self, release: Release, number: int) -> Raw:
+        template = template_of(release.template)
+        health, reason = ("Bad", "taken back") if release.is_bad else ("Good", "nothing against it")
+        return {
+            "number": number,
+            "templateHash": pod_hash(release.template),
             "digest": template.digest,
             "release": template.release,
             "images": list(template.images),
             "since": self.stamp(AGE),
+            **dict(zip(_HEALTH, (health, reason), strict=True)),
         }
-        good = {**revision, "health": "Good", "reason": "600 s with nothing against it"}
-        return {"revision": revision, "revisions": [good]}
 
     def _pod_changed(self, pod: Pod) -> None:
         self.controller.pod_changed(pod)
@@ -266,6 +294,7 @@ class World:
         if process is not None and not process.is_dead:
             self.trace.note(f"{process.name} is stopped for {seconds:.1f} s")
             process.stop()
+            self.audit.stopped[operator.name] = self.loop.time() + seconds
             self.loop.after(seconds, process.go_on)
 
     def _ask_to_end(self, operator: Operator) -> None:
@@ -304,7 +333,16 @@ def simulate(scenario: Scenario) -> Result:
         return loop.run_until_complete(task)
     finally:
         loop.is_over = True
+        sweep(asyncio.all_tasks(loop))
         loop.close()
+
+
+def sweep(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Close what killed processes have never begun: nobody is to be told that it was forgotten."""
+    for task in tasks:
+        work = task.get_coro()
+        if inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+            work.close()
 
 
 def quiet(names: Sequence[str] = _BARE_NOISE) -> None:

@@ -24,7 +24,6 @@ from rollback_operator.projections import template_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_KIND = dict(zip(KINDS, range(len(KINDS)), strict=True))
-pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -163,11 +162,12 @@ class _Audited:
 
     def __init__(self) -> None:
         self.broken: list[str] = []
+        self.seconds = 0.0
         self.server = Server(lambda: "2027-01-15T08:00:00Z")
         known = {one.digest: one for one in (GOOD, BAD, FINE)}
         self.audit = Audit(
             self.server,
-            lambda: 0.0,
+            lambda: self.seconds,
             self.broken.append,
             lambda template: known[template_of(template).digest],
             dict,
@@ -187,10 +187,13 @@ class _Audited:
         self.server.write(actor, id_, raw)
 
     def intend(self, source: Release, target: Release) -> None:
-        spec = {"fromRevision": {"digest": source.digest}, "toRevision": {"digest": target.digest}}
+        way = {
+            "fromRevision": {"digest": source.digest, "number": source.version},
+            "toRevision": {"digest": target.digest},
+        }
         metadata = {"namespace": NAMESPACE, "name": f"intent-{source.version}"}
         status = {"steps": [{"name": "Undo", "startedTime": "2027-01-15T08:00:00Z"}]}
-        raw = {"metadata": metadata, "spec": spec, "status": status}
+        raw = {"metadata": metadata, "spec": {**way, "severity": "P1"}, "status": status}
         self.server.make(OPERATORS[0], "rollbacks", raw)
 
 
@@ -230,6 +233,47 @@ def test_what_was_taken_back_is_not_gone_back_to_and_nothing_is_undone_twice() -
     assert "gone back to v2, which was taken back" in world.broken
     assert "undone twice: [1, 2]" in world.broken
     assert world.audit.double() == 1
+
+
+def test_one_rollback_goes_on_at_a_time() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    assert world.broken == []
+    world.intend(GOOD, FINE)
+    assert world.broken == ["intent-1 and intent-2 go on at the same time"]
+
+
+def test_who_has_lost_the_lease_stops_soon() -> None:
+    world, mine = _Audited(), Request("PATCH", "/apis/apps/v1/namespaces/n/deployments/a", {})
+    lease: Raw = {"metadata": {"name": "lease"}, "spec": {"holderIdentity": "operator-b.2"}}
+    world.server.make("operator-b", "leases", lease)
+    for seconds, name in ((29.0, "operator-a"), (60.0, "operator-b")):
+        world.seconds = seconds
+        world.audit.sent(name, mine)
+    world.audit.sent("operator-a", Request("GET", mine.path, {}))
+    assert world.broken == []
+    world.audit.sent("operator-a", mine)
+    assert world.broken == ["operator-a writes, and operator-b has held the lease for 60 s"]
+
+
+def test_a_rollback_is_as_severe_as_the_status_has_told() -> None:
+    world = _Audited()
+    source = {"digest": BAD.digest, "number": 2}
+    for number, said in ((1, "P2"), (2, "P1")):
+        raw = {"metadata": {"namespace": NAMESPACE, "name": f"intent-{number}"}, "spec": {}}
+        raw["spec"] = {"fromRevision": source, "severity": said}
+        world.server.make(OPERATORS[0], "rollbacks", {**raw, "status": {"outcome": "Failed"}})
+    id_ = "rollbackpolicies", NAMESPACE, APP
+    for severity in ("P1", "None"):
+        policy = world.server.read(id_)
+        assert policy is not None
+        policy["status"] = {"revision": source, "severity": severity}
+        world.server.write(OPERATORS[0], id_, policy)
+    world.audit.finish()
+    assert [one for one in world.broken if "P1" in one] == [
+        "intent-1 is P2, and the policy's status has told P1"
+    ]
 
 
 def test_the_end_tells_what_was_left_behind() -> None:
