@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from rollback_operator.api.flags import ConfigMapRef, Flag, FlagPlan, FlagTaking
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -38,6 +39,7 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.judge import Question
 from rollback_operator.core.model import (
+    ConfigRead,
     Control,
     Counters,
     CounterSeries,
@@ -313,6 +315,27 @@ def make_trigger_record(**changes: Any) -> Trigger:
 
 
 UNDO = Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)
+CONFIG_MAP, FLAG = "ticket-service-config", "FEATURE_NEW_CHECKOUT"
+DISABLE = Remedy(
+    type=RemedyType.DISABLE_FLAG,
+    flag=Flag(name=FLAG, value="false", config_map_ref=ConfigMapRef(name=CONFIG_MAP)),
+)
+READ = ConfigRead(CONFIG_MAP, (FLAG,))
+"""A variable of a container."""
+MOUNTED = ConfigRead(CONFIG_MAP, is_mounted=True)
+
+
+def make_flag_plan(**changes: Any) -> FlagPlan:
+    fields = {"config_map_uid": "config-map-uid", "old_value": "true"}
+    return FlagPlan(**(fields | {"taken_by": FlagTaking.RESTART} | changes))
+
+
+def make_flag_rollback(
+    name: str = "ticket-service-f1a9000000", status: RollbackStatus | None = None, **changes: Any
+) -> Rollback:
+    """A flag of v2 is set; `changes` are fields of its spec."""
+    fields = {"remedy": DISABLE, "to_revision": None, "flag": make_flag_plan()}
+    return make_rollback(name, status, **(fields | changes))
 
 
 def make_rollback(

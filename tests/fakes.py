@@ -10,10 +10,12 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollback_operator.api.approval import Approval
 from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -38,6 +40,7 @@ from rollback_operator.core.model import (
     Control,
     Deployment,
     Endpoint,
+    FlagState,
     Missing,
     OwnerState,
     Reading,
@@ -54,6 +57,7 @@ from rollback_operator.ports import (
     CounterQuery,
     Failure,
     FailureKind,
+    Flags,
     LogQuery,
     Logs,
     Metrics,
@@ -269,6 +273,29 @@ class FakeWorkloads(Failures):
         template = replace(old.template, digest="pinned", release="pinned", images=images)
         return self._changed(replace(old, template=template))
 
+    async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
+        self.calls.append("restart")
+        failure, old = self.take("restart"), lifted(self.workload.deployment)
+        if failure is None and old.template.digest != rollback.spec.from_revision.digest:
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        # As the controller does: another ReplicaSet of the same release.
+        template = replace(old.template, digest=f"{old.template.digest}-restarted")
+        bad = next(one for one in self.workload.replica_sets if one.template == old.template)
+        made = replace(
+            bad,
+            name=f"{bad.name}-restarted",
+            uid=f"{bad.uid}-restarted",
+            pod_hash=f"{bad.pod_hash}-restarted",
+            revision=bad.revision + 1,
+            template=template,
+            created=time.timestamp(),
+        )
+        sets = (made, *(replace(one, replicas=0) for one in self.workload.replica_sets))
+        self.workload = replace(self.workload, replica_sets=sets)
+        return self._changed(replace(old, template=template, revision=made.revision))
+
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
@@ -382,6 +409,35 @@ class FakeOwners(Failures):
     def _called(self, name: str) -> Failure | None:
         self.calls.append(name)
         return self.take(name)
+
+
+def flag_state(value: str | None = "true", **changes: Any) -> FlagState:
+    """A ConfigMap as people have made it, with the flag on."""
+    return replace(FlagState("config-map-uid", value, changed_by="kubectl"), **changes)
+
+
+@dataclass
+class FakeFlags(Failures):
+    """One flag in a ConfigMap; None: there is no such ConfigMap."""
+
+    state: FlagState | None = field(default_factory=flag_state)
+    calls: list[str] = field(default_factory=list)
+    overtaken: FlagState | None = None
+    """What somebody makes of it just before the next write."""
+
+    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+        return self.take("read_flag") or self.state or GONE
+
+    async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
+        self.calls.append("set_flag")
+        self.state, self.overtaken = self.overtaken or self.state, None
+        failure = self.take("set_flag")
+        if failure is not None or self.state is None:
+            return failure or GONE
+        if (self.state.uid, self.state.value) != (plan.config_map_uid, plan.old_value):
+            return CONFLICT
+        self.state = replace(self.state, value=flag.value, changed_by="rollback-operator")
+        return self.state
 
 
 @dataclass
@@ -617,6 +673,7 @@ if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
     _schemas: Schemas = FakeSchemas()
     _owners: Owners = FakeOwners()
+    _flags: Flags = FakeFlags()
     _ports: tuple[
         Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings, Channels
     ] = (

@@ -18,6 +18,7 @@ from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import CounterSeries, Workload
 from rollback_operator.execution import Executor
+from rollback_operator.flagging import Switch
 from rollback_operator.holding import Holder
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
@@ -44,6 +45,7 @@ from tests.builders import (
 )
 from tests.fakes import (
     FakeChannels,
+    FakeFlags,
     FakeLogs,
     FakeMetrics,
     FakeOwners,
@@ -83,6 +85,7 @@ class World:
         self.surroundings = FakeSurroundings()
         self.schemas = FakeSchemas()
         self.owners = FakeOwners(calls=self.journal)
+        self.flags = FakeFlags(calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
@@ -128,6 +131,7 @@ class World:
                 self.checker(cache),
                 self.verifier(),
                 Suspender(self.owners, self.store, self.now),
+                Switch(self.flags, self.now),
                 teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
@@ -162,7 +166,8 @@ class World:
         operator.cache.deployments[KEY] = workload.deployment
         self.metrics.clock = T0 + self.seconds
         self.metrics.reading = make_counters(
-            self._counted(workload, frozenset({"v1", "v2"})), self._counted(workload, self.bad)
+            self._counted(workload, frozenset({"v1", "v2", "v2-restarted"})),
+            self._counted(workload, self.bad),
         )
 
     def _counted(self, workload: Workload, versions: frozenset[str]) -> list[CounterSeries]:

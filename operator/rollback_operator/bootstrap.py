@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.database import PostgresSchemas
+from rollback_operator.adapters.flags import ApiFlags
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.logs import ApiLogs
 from rollback_operator.adapters.owners import ApiOwners
@@ -26,6 +27,7 @@ from rollback_operator.checking import Checker, Records
 from rollback_operator.clock import ServerClock
 from rollback_operator.core.budget import Budget
 from rollback_operator.execution import Executor
+from rollback_operator.flagging import Switch
 from rollback_operator.holding import Holder
 from rollback_operator.intake import Intake
 from rollback_operator.manual import Desk
@@ -157,6 +159,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             checker,
             verifier,
             Suspender(owners, store, now),
+            Switch(ApiFlags(api), now),
             teller.announced,
         ),
         holder=Holder(workloads, store, cache.renew, now),

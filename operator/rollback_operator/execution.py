@@ -29,6 +29,7 @@ from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.watch import NOT_YET_READ, Watch
+from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
 from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Meter, Subject, Verifier
@@ -78,6 +79,7 @@ class Executor:
     checker: Checker
     verifier: Verifier
     suspender: Suspender
+    switch: Switch
     announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
     """Adds to a status what it has to tell people, so that both are one write."""
     rests: dict[str, datetime] = field(default_factory=dict)
@@ -180,7 +182,7 @@ class Executor:
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        found = self._look(begun, step, deployment)
+        found = await self.switch.reverted(begun) or self._look(begun, step, deployment)
         match found:
             case Act():
                 return await self._change(begun, step, deployment)
@@ -196,9 +198,11 @@ class Executor:
     async def _change(
         self, rollback: Rollback, step: StepName, deployment: Deployment
     ) -> "_Stepped | Rollback | Again":
-        """Change the Deployment, or who would change it back."""
+        """Change the Deployment, a flag that its pods read, or who would change it back."""
         if step is StepName.SUSPEND_OWNER:
             return await self._suspend(rollback, deployment)
+        if step is StepName.DISABLE_FLAG:
+            return await self._set_flag(rollback, deployment)
         done = await self._act(rollback, step, deployment)
         if isinstance(done, Failure):
             return await self._refused(rollback, step, done)
@@ -217,6 +221,19 @@ class Executor:
                 return await self._conclude(taken.rollback, end, deployment)
             case Failure() as failure:
                 return await self._refused(taken.rollback, step, failure)
+
+    async def _set_flag(
+        self, rollback: Rollback, deployment: Deployment
+    ) -> "_Stepped | Rollback | Again":
+        """Set the flag that the remedy names."""
+        step = StepName.DISABLE_FLAG
+        match await self.switch.set(rollback):
+            case Done(message):
+                return await self._finish(rollback, step, message, deployment)
+            case End() as end:
+                return await self._conclude(rollback, end, deployment)
+            case Failure() as failure:
+                return await self._refused(rollback, step, failure)
 
     async def settle_owners(
         self, rollbacks: Sequence[Rollback], deployment: Deployment
@@ -304,6 +321,10 @@ class Executor:
                 if stored is not None:
                     surge = SURGE.model_copy(update={"max_unavailable": stored.max_unavailable})
                 return await self.workloads.undo(rollback, surge)
+            case StepName.RESTART_PODS:
+                known = progress.step_status(rollback, step)
+                time = known.started_time if known is not None else self.clock()
+                return await self.workloads.restart(rollback, time)
             case StepName.RESTORE_STRATEGY if stored is not None:
                 return await self.workloads.set_strategy(rollback, stored)
             case _:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
@@ -32,6 +33,7 @@ from rollback_operator.core.model import (
     Control,
     Deployment,
     Endpoint,
+    FlagState,
     Missing,
     OwnerState,
     Page,
@@ -188,6 +190,12 @@ class Workloads(Protocol):
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
         """Pin an image, or set the replicas; guarded like an undo."""
 
+    async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
+        """Have all pods replaced by the same release, as `kubectl rollout restart` does.
+
+        Guarded like an undo. `time` is what the pod template is marked with.
+        """
+
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
@@ -198,6 +206,20 @@ class Workloads(Protocol):
 
     async def resume(self, namespace: str, name: str) -> Deployment | Failure:
         """Lift our own pause, and nobody else's; gives the Deployment as it is then."""
+
+
+class Flags(Protocol):
+    """Feature flags in ConfigMaps of a policy's namespace."""
+
+    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+        """Read the flag, fresh; Gone: there is no such ConfigMap."""
+
+    async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
+        """Set the flag, and nothing else of its ConfigMap.
+
+        Guarded: only while the ConfigMap and the flag are as they were found for the plan;
+        otherwise Conflict. Rejected: no right, or refused by admission.
+        """
 
 
 class Schemas(Protocol):

@@ -11,13 +11,14 @@ from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import (
     Deployment,
     Endpoint,
+    FlagState,
     Page,
     Pod,
     ReplicaSet,
     Template,
 )
-from rollback_operator.steering import changed_by, owner_of
-from rollback_operator.templates import commit_of, references_of, requests_of
+from rollback_operator.steering import DATA, changed_by, owner_of
+from rollback_operator.templates import commit_of, reads_of, references_of, requests_of
 
 POD_HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
@@ -147,6 +148,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
         replicas=int(spec.get("replicas") or 0),
         facts=tuple(sorted(_facts(spec.get("template") or {}))),
         references=references_of(spec.get("template") or {}),
+        reads=reads_of(spec.get("template") or {}),
         requests=requests_of((spec.get("template") or {}).get("spec") or {}),
     )
 
@@ -366,3 +368,17 @@ def _seconds(text: str | None) -> float | None:
     if not text:
         return None
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:
+    """Project a ConfigMap: one key of it. One that is being deleted has none any more."""
+    metadata = raw["metadata"]
+    data = {} if metadata.get("deletionTimestamp") else raw.get("data") or {}
+    value = data.get(key)
+    return FlagState(
+        uid=metadata["uid"],
+        value=None if value is None else str(value),
+        is_immutable=bool(raw.get("immutable")),
+        owner=owner_of(metadata, DATA),
+        changed_by=changed_by(metadata, DATA),
+    )

@@ -161,7 +161,8 @@ class Reconciler:
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
         load = load_of(self.cache.rollbacks.values(), self.budget, now)
-        made = replace(case_of(policy, workload, rollbacks, now), load=load)
+        flags = await self.executor.switch.states(policy)
+        made = replace(case_of(policy, workload, rollbacks, now), load=load, flags=flags)
         case = await self._settled(made, now)
         workload, policy = case.workload, case.policy
         if workload.current is None:

@@ -5,7 +5,7 @@ by whoever may patch it, and must not get a foreign object suspended.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,10 @@ from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.gitops import SUSPENDED_BY
 from rollback_operator.core.model import Owner, OwnerObject, OwnerState, Steered
 
+POD_TEMPLATE = ("f:spec", "f:template")
+"""Where managedFields tell who owns a Deployment's pod template."""
+DATA = ("f:data",)
+"""... and what is in a ConfigMap."""
 SKIP_RECONCILE = "argocd.argoproj.io/skip-reconcile"
 _ARGO_CD = "Argo CD"
 _INSTANCE = "argocd.argoproj.io/instance"
@@ -35,8 +39,8 @@ _KEEPS_CHANGES = frozenset({"create-only", "create-delete"})
 # -- of the Deployment -----------------------------------------------------------------------------
 
 
-def owner_of(metadata: Mapping[str, Any]) -> Owner | None:
-    """Find who else steers a Deployment, by what they leave on it."""
+def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> Owner | None:
+    """Find who else steers an object, by what they leave on it and by the fields that they own."""
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("controller"):
             kind, name = reference.get("kind"), reference.get("name")
@@ -47,7 +51,7 @@ def owner_of(metadata: Mapping[str, Any]) -> Owner | None:
                 f"roll back through {kind} {name}",
                 is_rollout_tool=True,
             )
-    return _argo_cd(metadata) or _flux(metadata) or _helm(metadata) or _manager(metadata)
+    return _argo_cd(metadata) or _flux(metadata) or _helm(metadata) or _manager(metadata, fields)
 
 
 def _argo_cd(metadata: Mapping[str, Any]) -> Owner | None:
@@ -82,22 +86,22 @@ def _helm(metadata: Mapping[str, Any]) -> Owner | None:
     name = (metadata.get("annotations") or {}).get(_HELM)
     if not name:
         return None
-    remedy = "use `helm rollback`, or take the Deployment out of the release"
+    remedy = "use `helm rollback`, or take it out of the release"
     return Owner("Helm", f"annotation {_HELM}={name}", remedy)
 
 
-def _manager(metadata: Mapping[str, Any]) -> Owner | None:
+def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None:
     """Find a GitOps controller by the fields that it owns, where it marks nothing."""
-    names = {str(one.get("manager")) for one in _owners(metadata, "f:spec", "f:template")}
+    names = {str(one.get("manager")) for one in _owners(metadata, *fields)}
     for manager in sorted(names & set(_MANAGERS)):
         tool, remedy = _MANAGERS[manager]
         return Owner(tool, f"fields owned by {manager}", remedy)
     return None
 
 
-def changed_by(metadata: Mapping[str, Any]) -> str:
-    """Find who has last put something into the pod template; empty: not known."""
-    found = _owners(metadata, "f:spec", "f:template")
+def changed_by(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> str:
+    """Find who has last put something into these fields; empty: not known."""
+    found = _owners(metadata, *fields)
     newest = max(found, key=lambda one: str(one.get("time") or ""), default={})
     return str(newest.get("manager") or "")
 

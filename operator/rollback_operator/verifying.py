@@ -6,9 +6,10 @@ stored: who carries on after a crash asks anew.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from rollback_operator.api.reasons import Reason
@@ -59,7 +60,9 @@ class Subject:
 
     @property
     def acted(self) -> datetime | None:
-        """When the Deployment was changed."""
+        """When the Deployment was changed; of a flag, when the pods have it."""
+        if self.rollback.spec.flag is not None:
+            return _flag_taken(self.rollback)
         acts = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE)
         found = (progress.step_status(self.rollback, one) for one in acts)
         return next((one.started_time for one in found if one is not None), None)
@@ -219,6 +222,11 @@ class Verifier:
                 return found
         is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
         return Histogram() if is_none else found
+
+
+def _flag_taken(rollback: Rollback) -> datetime | None:
+    begins = progress.proof_begins(rollback)
+    return datetime.fromtimestamp(begins, UTC) if 0 < begins < math.inf else None
 
 
 def _spans(

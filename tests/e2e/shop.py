@@ -16,6 +16,7 @@ from lab.session import Session
 from lab.tickets import OPERATOR, TicketService, query, wait_for
 
 GOOD = "v1.2.3"
+CONFIG_MAP, FLAG = "ticket-service-config", "FEATURE_NEW_CHECKOUT"
 # What the operator wants to have seen of a release before it compares another one with it.
 PAST_SECONDS = 75
 DECISION_SECONDS = 120
@@ -71,11 +72,20 @@ class Shop:
 
     def has_secret(self, name: str, **values: str) -> None:
         """A Secret is there that the operator may read, as by the chart's readSecrets."""
-        kubectl, role = self.service.kubectl, f"operator-{name}"
         literals = [f"--from-literal={key}={value}" for key, value in values.items()]
-        kubectl("create", "secret", "generic", name, *literals)
-        get = ("--verb=get", "--resource=secrets", f"--resource-name={name}")
-        kubectl("create", "role", role, *get)
+        self.service.kubectl("create", "secret", "generic", name, *literals)
+        self._operator_may("get", "secrets", name)
+
+    def has_flag_on(self) -> None:
+        """The feature is on for pods that start from now on, and the operator may turn it off."""
+        patch = json.dumps({"data": {FLAG: "true"}})
+        self.service.kubectl("patch", "configmap", CONFIG_MAP, "--patch", patch)
+        self._operator_may("patch", "configmaps", CONFIG_MAP)
+
+    def _operator_may(self, verb: str, resource: str, name: str) -> None:
+        kubectl, role = self.service.kubectl, f"operator-{name}"
+        asked = (f"--verb={verb}", f"--resource={resource}", f"--resource-name={name}")
+        kubectl("create", "role", role, *asked)
         account = f"--serviceaccount={OPERATOR}:{OPERATOR}"
         kubectl("create", "rolebinding", role, f"--role={role}", account)
 
@@ -137,6 +147,10 @@ class Shop:
         ended = self._ended(lambda one: _images(one["spec"]["fromRevision"]).endswith(version))
         assert ended["status"]["outcome"] == "Verified", ended["status"]
         return ended
+
+    def is_over_by(self, remedy: str) -> dict[str, Any]:
+        """A Rollback by this remedy has ended."""
+        return self._ended(lambda one: one["spec"]["remedy"]["type"] == remedy)
 
     def _ended(self, is_meant: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
@@ -273,6 +287,11 @@ class Shop:
         wait_for(f"{version} to be good", DECISION_SECONDS, look)
 
     # -- looks -------------------------------------------------------------------------------------
+
+    def flag(self) -> str:
+        """What the ConfigMap says of the feature."""
+        path = f"jsonpath={{.data.{FLAG}}}"
+        return self.service.kubectl("get", "configmap", CONFIG_MAP, "-o", path).strip()
 
     def verdict(self) -> str:
         return str(self.service.policy().get("status", {}).get("verdict"))

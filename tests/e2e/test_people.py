@@ -12,7 +12,7 @@ from lab.errors import LabError
 from lab.session import Session
 from lab.tickets import TOKEN, wait_for
 from tests.e2e.person import GROUP, Person
-from tests.e2e.shop import Shop
+from tests.e2e.shop import CONFIG_MAP, FLAG, Shop
 
 ORDER = '{"eventId":"test-event-id","tickets":[{"ticketTypeId":"test-type","quantity":1}]}'
 PROBE = "ticket-probe"
@@ -126,8 +126,24 @@ AUTHOR = {
             },
             "may not get Secret ticket-service",
         ),
+        (
+            {
+                "targetRef": {"name": "ticket-service"},
+                "remedies": [
+                    {
+                        "type": "DisableFlag",
+                        "flag": {
+                            "name": FLAG,
+                            "value": "false",
+                            "configMapRef": {"name": CONFIG_MAP},
+                        },
+                    }
+                ],
+            },
+            "may not patch ConfigMap ticket-service-config",
+        ),
     ],
-    ids=["target", "secret"],
+    ids=["target", "secret", "config-map"],
 )
 def test_an_author_gains_no_right_by_a_policy(
     lab: Session, shop: Shop, spec: Mapping[str, Any], says: str

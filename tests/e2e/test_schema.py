@@ -17,6 +17,7 @@ from tests.e2e.provider import POSTGRES, OwnWay
 from tests.e2e.shop import Shop
 
 SECRET, PASSWORD = "ticket-history", "of-this-run"
+CONNECTION = {"connectionSecretRef": {"name": SECRET, "key": "dsn"}}
 RETIRED_SECONDS = 100
 APPROVER = "jane@example.com"
 
@@ -34,18 +35,22 @@ class History:
         """Set it up for a shop that is deployed; what the policy says of its database."""
         namespace = self.shop.namespace
         role, schema = sql.Identifier(self._role), sql.Identifier(namespace)
-        self._run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(PASSWORD)))
+        self._is_reached(self._owner_url.rpartition("/")[2], password)
         self._run(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, role))
         self._run(sql.SQL("GRANT SELECT ON {}.schema_migrations TO {}").format(schema, role))
+        return {**CONNECTION, "history": {"preset": "SchemaMigrations", "schema": namespace}}
+
+    def is_elsewhere(self) -> dict[str, object]:
+        """Name a database that answers and has no migrations on record."""
+        self._is_reached("postgres", PASSWORD)
+        return {**CONNECTION, "history": {"preset": "SchemaMigrations"}}
+
+    def _is_reached(self, database: str, password: str) -> None:
+        role = sql.Identifier(self._role)
+        self._run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(PASSWORD)))
         self._way.open()
-        database = self._owner_url.rpartition("/")[2]
         where = f"{self._way.host}:{POSTGRES.port}/{database}"
-        dsn = f"postgresql://{self._role}:{password}@{where}"
-        self.shop.has_secret(SECRET, dsn=dsn)
-        return {
-            "connectionSecretRef": {"name": SECRET, "key": "dsn"},
-            "history": {"preset": "SchemaMigrations", "schema": namespace},
-        }
+        self.shop.has_secret(SECRET, dsn=f"postgresql://{self._role}:{password}@{where}")
 
     def is_remembered(self) -> None:
         """The migrations that the running release was found with are on record."""
@@ -207,3 +212,28 @@ def test_a_wrong_password_is_told_and_asks(shop: Shop) -> None:
     assert "wrong-one" not in str(asked)
     assert "wrong-one" not in str(shop.service.policy())
     shop.runs("v1.3.0")
+
+
+def test_without_a_table_of_migrations_a_person_is_asked_and_may_go_back(
+    shop: Shop, jane: Person
+) -> None:
+    shop.service.deploy("v1.2.3")
+    jane.may(MAY_DECIDE)
+    shop.is_watched(database=History(shop).is_elsewhere())
+    shop.has_served()
+
+    shop.releases("v1.3.0")
+
+    asked = shop.awaits_approval()
+    result, said = said_of_the_schema(asked)
+    assert result == "Warned", said
+    assert "there is no table schema_migrations in the search path" in said
+    assert "no table schema_migrations" in shop.tells("ApprovalNeeded")
+    known = shop.service.policy()["status"]["revisions"]
+    assert not any(one.get("migrations") for one in known)
+    shop.runs("v1.3.0")
+    name = asked["metadata"]["name"]
+    jane.does("rollback", "approve", name, "--reason", "v1.3.0 has brought no migration")
+
+    ended = shop.goes_back_to("v1.2.3")
+    assert ended["spec"]["approval"]["by"] == APPROVER

@@ -9,6 +9,7 @@ from typing import Any
 API_VERSION = "rollback.tickettoken.io/v1alpha1"
 NAMESPACE = "production"
 REVISION = {"number": 7, "templateHash": "6d5f9c", "digest": "a" * 64, "release": "b" * 64}
+FLAG = {"name": "FEATURE_NEW_CHECKOUT", "value": "false", "configMapRef": {"name": "shop-config"}}
 
 Manifest = dict[str, Any]
 
@@ -189,6 +190,22 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
     "scale without replicas": (
         policy(remedies=[{"type": "Scale"}]),
         r"spec\.remedies\[0\]: .*replicas belongs to type Scale",
+    ),
+    "a flag of nothing": (
+        policy(remedies=[{"type": "DisableFlag"}]),
+        r"spec\.remedies\[0\]: .*flag belongs to type DisableFlag",
+    ),
+    "an undo with a flag": (
+        policy(remedies=[{"type": "Undo", "to": "Previous", "flag": FLAG}]),
+        r"spec\.remedies\[0\]: .*flag belongs to type DisableFlag",
+    ),
+    "a flag without its ConfigMap": (
+        policy(remedies=[{"type": "DisableFlag", "flag": {"name": "A", "value": "false"}}]),
+        r"spec\.remedies\[0\]\.flag\.configMapRef: Required value",
+    ),
+    "a flag that is no key": (
+        policy(remedies=[{"type": "DisableFlag", "flag": {**FLAG, "name": "a/b"}}]),
+        r"spec\.remedies\[0\]\.flag\.name: Invalid value",
     ),
     "scale to nothing": (
         policy(remedies=[{"type": "Scale", "replicas": 0}]),

@@ -19,6 +19,7 @@ REPOSITORY = "registry.example.com/shop"
 PAST_SECONDS = 300
 PAST_REQUESTS = 120
 """Requests a second on each route in the past: at no time since are there more."""
+FLAGS, FLAG = "shop-config", "FEATURE_NEW_CHECKOUT"
 SAFETY = {"watchSeconds": 600, "goodAfterSeconds": 600}
 
 
@@ -29,6 +30,8 @@ class Service:
     stand: Stand
     namespace: str
     name: str = "shop"
+    environment: tuple[Object, ...] = ()
+    """Variables of its container."""
 
     # -- the Deployment ----------------------------------------------------------------------------
 
@@ -42,7 +45,7 @@ class Service:
             "metadata": {"labels": {"app": self.name, LABEL: self.name}},
             "spec": {
                 "terminationGracePeriodSeconds": 0,
-                "containers": [{"name": "shop", "image": f"{REPOSITORY}:{version}"}],
+                "containers": [self._container(version)],
             },
         }
         body = {
@@ -58,6 +61,22 @@ class Service:
         }
         self.stand.api.create(deployments(self.namespace), body)
         self.wait_for_rollout()
+
+    def _container(self, version: str) -> Object:
+        variables = {"env": list(self.environment)} if self.environment else {}
+        return {"name": "shop", "image": f"{REPOSITORY}:{version}", **variables}
+
+    def has_flag(self, value: str) -> None:
+        """Make a ConfigMap with a flag that the container reads into a variable."""
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps"
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": FLAGS}}
+        self.stand.api.create(path, {**body, "data": {FLAG: value}})
+        source = {"configMapKeyRef": {"name": FLAGS, "key": FLAG}}
+        self.environment = ({"name": FLAG, "valueFrom": source},)
+
+    def flag(self) -> str:
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps/{FLAGS}"
+        return str(self.stand.api.get(path)["data"][FLAG])
 
     def deployment(self) -> Object:
         return self.stand.api.get(self.path)
@@ -80,8 +99,7 @@ class Service:
         """Push a release, which does as `flow` says."""
         if flow is not None:
             self.flow(version, flow)
-        image = {"name": "shop", "image": f"{REPOSITORY}:{version}"}
-        self.change(template={"spec": {"containers": [image]}, **template})
+        self.change(template={"spec": {"containers": [self._container(version)]}, **template})
 
     def flow(self, version: str, flow: Flow) -> None:
         self.stand.traffic.set((self.namespace, self.name, version), flow)

@@ -91,7 +91,7 @@ class Stand:
     def grant(self, namespace: str) -> None:
         """Give an operator for one namespace, in that namespace, what the chart gives it."""
         if self._narrow is None:
-            self._narrow = json.dumps(rights("placeholder", watchNamespaces=["placeholder"]))
+            self._narrow = json.dumps(_narrow("placeholder"))
         for one in json.loads(self._narrow.replace("placeholder", namespace)):
             self.api.create(PATHS[one["kind"]].format(namespace), one)
 
@@ -101,6 +101,13 @@ class Stand:
         for one in chart.crds():
             name = f"crd/{one['metadata']['name']}"
             self.cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+
+
+def _narrow(namespace: str) -> list[Mapping[str, Any]]:
+    """For an operator of one namespace that may set flags there."""
+    return rights(
+        namespace, watchNamespaces=[namespace], patchConfigMaps=[{"namespace": namespace}]
+    )
 
 
 def rights(namespace: str, **values: Any) -> list[Mapping[str, Any]]:

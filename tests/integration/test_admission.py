@@ -39,6 +39,7 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
         (GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"]),
         ("apps", "deployments", ["shop"], ["patch"]),
         ("", "secrets", ["probe"], ["get"]),
+        ("", "configmaps", ["flags"], ["patch"]),
     ],
     "platform": [
         (GROUP, "rollbackpolicies", [], ["create", "get"]),
@@ -164,6 +165,18 @@ def probing(name: str, *secrets: str) -> Object:
     return policy(name, verification={"http": probes})
 
 
+def flagging(name: str, *config_maps: str) -> Object:
+    """A policy that sets a flag in each of these ConfigMaps."""
+    remedies = [
+        {
+            "type": "DisableFlag",
+            "flag": {"name": "NEW", "value": "false", "configMapRef": {"name": one}},
+        }
+        for one in config_maps
+    ]
+    return policy(name, remedies=remedies)
+
+
 def by_hand(**spec: Any) -> Object:
     return {
         **API,
@@ -208,6 +221,9 @@ class TestAuthors:
                 "author", probing("d", "probe", "db"), "get Secret db", id="second Secret"
             ),
             pytest.param(
+                "author", flagging("m", "flags", "other"), "patch ConfigMap other", id="ConfigMap"
+            ),
+            pytest.param(
                 "author",
                 policy("l", verification={"logs": {"pattern": "ERROR"}}),
                 "get logs of pods",
@@ -247,7 +263,7 @@ class TestAuthors:
         path = f"{policies(NAMESPACE)}/shop"
         as_user("stranger").merge(path, {"metadata": {"labels": {"team": "shop"}}})
 
-    def test_as_many_secrets_as_a_policy_may_name_are_asked_for(
+    def test_as_many_objects_as_a_policy_may_name_are_asked_for(
         self, as_user: Callable[[str], Api]
     ) -> None:
         """What the questions cost is bounded by the API server."""
@@ -255,6 +271,16 @@ class TestAuthors:
         said = refusal(lambda: as_user("author").create(policies(NAMESPACE), probing("e", *most)))
         assert "get Secret db" in said
         as_user("author").create(policies(NAMESPACE), probing("f", *["probe"] * 16))
+        last = flagging("h", *["flags"] * 3, "other")
+        said = refusal(lambda: as_user("author").create(policies(NAMESPACE), last))
+        assert "spec.remedies: you may not patch ConfigMap other" in said
+        as_user("author").create(policies(NAMESPACE), flagging("i", *["flags"] * 4))
+        more = flagging("j", *["flags"] * 5)
+        said = refusal(lambda: as_user("author").create(policies(NAMESPACE), more))
+        assert "at most 4 flags" in said
+        whole = probing("k", *["probe"] * 16)
+        whole["spec"]["remedies"] = flagging("k", *["flags"] * 4)["spec"]["remedies"]
+        as_user("author").create(policies(NAMESPACE), whole)
 
 
 class TestRequests:

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.api import eventually
 from tests.integration.api_proxy import Call, Cut
 from tests.integration.operator_process import OperatorProcess, Options, Zygote
-from tests.integration.service import REPOSITORY, Service, outcome
+from tests.integration.service import FLAG, FLAGS, REPOSITORY, Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD
 from tests.integration.writes import UNDO as UNDO_WRITES
@@ -32,6 +32,10 @@ LONGEST_SECONDS = 120.0
 UNDO = {"type": "Undo", "to": "LastKnownGood"}
 PIN = {"type": "PinImage", "container": "shop", "image": f"{REPOSITORY}:v1"}
 SCALE = {"type": "Scale", "replicas": 6}
+DISABLE = {
+    "type": "DisableFlag",
+    "flag": {"name": FLAG, "value": "false", "configMapRef": {"name": FLAGS}},
+}
 
 
 @dataclass
@@ -56,6 +60,8 @@ class Walk:
     def go(self) -> Walk:
         service = self.service = Service(self.stand, self.stand.namespace("walk"))
         self.stand.grant(service.namespace)
+        if self.remedy is DISABLE:
+            service.has_flag("true")
         service.deploy()
         with self.surrounded():
             self._go()
@@ -119,6 +125,8 @@ class Walk:
                 running = self._start()
             if self.remedy is SCALE and self.service.deployment()["spec"]["replicas"] == 6:
                 self.service.flow("v2", GOOD)
+            if self.remedy is DISABLE and self.service.flag() == "false":
+                self.service.flow("v2", GOOD)
             return self.is_over()
 
         eventually(probe, "the rollback is over and on record", self.seconds, every=0.5)
@@ -147,18 +155,24 @@ class Walk:
             yield f"{len(acts)} changes of the Deployment"
         spec = service.deployment()["spec"]
         wanted = {**self.before, **({"replicas": 6} if self.remedy is SCALE else {})}
-        version = "v2" if self.remedy is SCALE else "v1"
+        version = "v2" if self.remedy in (SCALE, DISABLE) else "v1"
         if service.image != version:
             yield f"image {service.image}"
         if {**spec, "template": {}} != {**wanted, "template": {}}:
             yield f"the Deployment's spec is not as it was: {spec}"
-        if any("finishedTime" not in one for one in found[0]["status"]["steps"]):
-            yield "a step has no end"
         told = {one.partition(":")[0] for one in service.events()}
         if not {"RollbackStarted", "RollbackFinished"} <= told:
             yield f"told is only {told}"
-        if not any(one["health"] == "Bad" for one in service.status()["revisions"]):
+        if self.remedy is DISABLE:
+            yield from self._flag_left_wrong()
+        elif not any(one["health"] == "Bad" for one in service.status()["revisions"]):
             yield "the ledger does not know the bad release"
+        yield from _open_steps(found[0])
+
+    def _flag_left_wrong(self) -> Iterator[str]:
+        writes = [one for one in self.proxy.calls if one.status == 200 and is_flag(one)]
+        if len(writes) != 1 or self.service.flag() != "false":
+            yield f"the flag is {self.service.flag()}, set {len(writes)} times"
 
     def _is_meant(self, call: Call) -> bool:
         if self.point == "deployments: act":
@@ -171,6 +185,16 @@ class Walk:
         moment = "before" if self.is_before else "after"
         point = f"{self.remedy['type']} {self.number:>2} {moment:<6} {at:<40}"
         return f"{point} {'; '.join(self.faults) or 'Verified'}"
+
+
+def _open_steps(rollback: Mapping[str, Any]) -> Iterator[str]:
+    if any("finishedTime" not in one for one in rollback["status"]["steps"]):
+        yield "a step has no end"
+
+
+def is_flag(call: Call) -> bool:
+    """Tell whether a call sets the flag."""
+    return call.resource == "configmaps" and call.verb == "patch"
 
 
 def is_act(call: Call) -> bool:
@@ -223,6 +247,29 @@ def test_no_crash_about_another_act_loses_or_repeats_anything(
         Walk(stand, zygote, tmp_path, remedy, number, is_before, resource)
         for remedy in (PIN, SCALE)
         for resource, number in cuts
+        for is_before in (True, False)
+    )
+
+    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+
+
+def test_no_crash_about_a_flag_loses_or_repeats_anything(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    cuts = (
+        ("rollbacks", 1),
+        ("rollbacks/status: DisableFlag begun", 1),
+        ("configmaps: flag", 1),
+        ("rollbacks/status: DisableFlag ended", 1),
+        ("rollbacks/status: RestartPods begun", 1),
+        ("deployments: act", 1),
+        ("rollbacks/status: RestartPods ended", 1),
+        ("rollbacks/status: over", 1),
+    )
+
+    done = side_by_side(
+        Walk(stand, zygote, tmp_path, DISABLE, number, is_before, point)
+        for point, number in cuts
         for is_before in (True, False)
     )
 

@@ -53,6 +53,8 @@ def kind(call: Call) -> str:
             stored = _of_rollback(status)
         case "rollbackpolicies/status":
             stored = _of_policy(status)
+        case "configmaps":
+            stored = "flag"
         case "deployments":
             stored = _of_deployment(values)
         case "applications":

@@ -104,3 +104,12 @@ def _schema() -> dict[str, Any]:
     (version,) = custom_resource_definition(RollbackPolicy)["spec"]["versions"]
     found: dict[str, Any] = version["schema"]["openAPIV3Schema"]
     return found
+
+
+def test_every_config_map_that_a_policy_has_set_is_asked_for() -> None:
+    rights = policies()[POLICY, "rollback-operator-rights"]["spec"]["validations"]
+    asked = [one["expression"] for one in rights if "'configmaps'" in one["expression"]]
+    assert any(one["expression"] == f"size(variables.flags) <= {len(asked)}" for one in rights)
+    for place, one in enumerate(asked):
+        assert f"variables.flags[{place}]" in one
+        assert ".check('patch')" in one

@@ -219,8 +219,29 @@ def test_owners_are_suspended_only_where_they_are_listed() -> None:
     assert settings["ROLLBACK_OPERATOR_ARGO_CD_NAMESPACE"] == "argocd"
 
 
-def test_a_namespace_listed_twice_is_refused() -> None:
+@pytest.mark.parametrize("value", ["readSecrets", "patchConfigMaps"])
+def test_a_namespace_listed_twice_is_refused(value: str) -> None:
     twice = [{"namespace": "qa", "names": ["a"]}, {"namespace": "qa", "names": ["b"]}]
 
     with pytest.raises(LabError, match="namespace qa is listed twice"):
-        render({**URL, "readSecrets": twice})
+        render({**URL, value: twice})
+
+
+def test_config_maps_are_changed_only_where_they_are_listed() -> None:
+    listed = [{"namespace": "production", "names": ["ticket-service-config"]}, {"namespace": "qa"}]
+    objects = render({**URL, "patchConfigMaps": listed})
+    bindings = [
+        each
+        for each in of_kind(objects, "RoleBinding")
+        if each["metadata"]["name"] == "operators-guard-rollback-operator-configmaps"
+    ]
+    rules = {each["metadata"]["namespace"]: granted(objects, each)["rules"] for each in bindings}
+    config_maps = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}
+
+    assert rules == {
+        "production": [{**config_maps, "resourceNames": ["ticket-service-config"]}],
+        "qa": [config_maps],
+    }
+    assert {each["subjects"][0]["namespace"] for each in bindings} == {"operators"}
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+    assert rights(granted(objects, binding)) == RIGHTS | CLUSTER_RIGHTS

@@ -31,6 +31,7 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "called host with a port": ({"allowedHosts": ["a:443"]}, "/allowedHosts/0"),
     "secrets without a namespace": ({"readSecrets": [{"names": ["a"]}]}, "namespace"),
     "no secret's name": ({"readSecrets": [{"namespace": "a", "names": ["A_"]}]}, "/names/0"),
+    "config maps without a namespace": ({"patchConfigMaps": [{"names": ["a"]}]}, "namespace"),
     "misspelt of Argo CD": ({"gitOps": {"argoCD": {"enabled": True}}}, "'enabled' not allowed"),
     "no namespace's name of Flux": ({"gitOps": {"flux": {"namespaces": ["A"]}}}, "/namespaces/0"),
     "lease too short": ({"lease": {"seconds": 1}}, "/lease/seconds"),

@@ -52,6 +52,7 @@ from tests.builders import (
     at,
     make_ended,
     make_entry,
+    make_flag_plan,
     make_hold,
     make_policy,
     make_rollback,
@@ -230,6 +231,7 @@ def filled_rollback() -> Rollback:
         reason="customers call",
         requested_by="ann",
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
+        flag=make_flag_plan(),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})
     return made.model_copy(update={"status": planned})

@@ -29,6 +29,7 @@ from rollback_operator.core.model import Workload
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
+from rollback_operator.flagging import Switch
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Verifier
@@ -39,6 +40,7 @@ from tests.fakes import (
     OUTAGE,
     REFUSAL,
     Crash,
+    FakeFlags,
     FakeLogs,
     FakeOwners,
     FakeProbes,
@@ -78,6 +80,7 @@ class World:
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.schemas = FakeSchemas()
         self.owners = FakeOwners(calls=self.journal)
+        self.flags = FakeFlags(calls=self.journal)
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -92,8 +95,9 @@ class World:
         )
         verifier = Verifier(self.probes, self.logs, self.trends, self.now)
         suspender = Suspender(self.owners, self.store, self.now)
+        switch = Switch(self.flags, self.now)
         return Executor(
-            self.workloads, self.store, remember, self.now, checker, verifier, suspender
+            self.workloads, self.store, remember, self.now, checker, verifier, suspender, switch
         )
 
     def now(self) -> datetime:

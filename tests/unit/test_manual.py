@@ -141,6 +141,14 @@ class TestPlanning:
             pytest.param(
                 {"type": "Scale", "replicas": 1}, Reason.ALREADY_AT_TARGET, id="less capacity"
             ),
+            pytest.param(
+                {
+                    "type": "DisableFlag",
+                    "flag": {"name": "A", "value": "false", "configMapRef": {"name": "a"}},
+                },
+                Reason.FLAG_UNUSABLE,
+                id="a flag, which a person sets without a rollback",
+            ),
         ],
     )
     def test_what_is_no_way_back_is_refused(self, remedy: dict[str, Any], reason: Reason) -> None:

@@ -1,4 +1,4 @@
-"""Whose a pause is: told by the owners of the field, and by nothing else."""
+"""What is made of the API server's objects: whose a pause is, how pods read ConfigMaps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.projections import is_held, pod_of
+from rollback_operator.core.model import ConfigRead
+from rollback_operator.projections import flag_of, is_held, pod_of
+from rollback_operator.templates import reads_of
 
 
 def owner(manager: str, *fields: str, operation: str = "Update") -> dict[str, Any]:
@@ -82,3 +84,102 @@ def test_a_probes_headers_are_kept() -> None:
     containers = [{"name": "shop", "readinessProbe": probe}]
     found = pod_of({"metadata": {"name": "pod"}, "spec": {"containers": containers}})
     assert found.endpoints[0].headers == (("X-Probe", "yes"),)
+
+
+def variable(**source: Any) -> dict[str, Any]:
+    return {"name": "X", "valueFrom": {"configMapKeyRef": source}}
+
+
+def pod_with(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {"spec": {"containers": list(containers), **spec}}
+
+
+FILES = {"name": "files", "configMap": {"name": "shop"}}
+PROJECTED = {
+    "name": "files",
+    "projected": {
+        "sources": [{"configMap": {"name": "shop", "items": [{"key": "A", "path": "a"}]}}]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "reads"),
+    [
+        (
+            pod_with({"env": [variable(name="shop", key="A")]}),
+            [ConfigRead("shop", ("A",))],
+        ),
+        (
+            pod_with({"envFrom": [{"configMapRef": {"name": "shop"}}], "env": [{"name": "A"}]}),
+            [ConfigRead("shop", hidden=("A",))],
+        ),
+        (
+            pod_with(
+                {
+                    "envFrom": [{"prefix": "SHOP_", "configMapRef": {"name": "shop"}}],
+                    "env": [{"name": "SHOP_A"}, {"name": "A"}],
+                }
+            ),
+            [ConfigRead("shop", hidden=("A",))],
+        ),
+        (
+            pod_with({"volumeMounts": [{"name": "files"}]}, volumes=[FILES]),
+            [ConfigRead("shop", is_mounted=True)],
+        ),
+        (
+            pod_with({"volumeMounts": [{"name": "files", "subPath": "a"}]}, volumes=[FILES]),
+            [ConfigRead("shop")],
+        ),
+        (
+            pod_with({"volumeMounts": [{"name": "files"}]}, volumes=[PROJECTED]),
+            [ConfigRead("shop", ("A",), is_mounted=True)],
+        ),
+        (pod_with({}, volumes=[FILES]), []),
+        (
+            pod_with({}, initContainers=[{"env": [variable(name="shop", key="A")]}]),
+            [ConfigRead("shop", ("A",))],
+        ),
+        ({}, []),
+    ],
+    ids=[
+        "variable",
+        "all variables, one of them set otherwise",
+        "all variables with a prefix",
+        "file",
+        "file below a path, never renewed",
+        "one key as a file",
+        "a volume that nobody mounts",
+        "init container",
+        "nothing",
+    ],
+)
+def test_how_pods_read_config_maps(template: dict[str, Any], reads: list[ConfigRead]) -> None:
+    assert list(reads_of(template)) == reads
+
+
+def test_of_a_config_map_one_key_is_known_and_who_steers_it() -> None:
+    owners = [
+        {"manager": "helm", "time": "2030-01-01T00:00:00Z", "fieldsV1": {"f:data": {}}},
+        {"manager": "kubectl", "time": "2030-01-02T00:00:00Z", "fieldsV1": {"f:data": {}}},
+    ]
+    metadata = {
+        "uid": "u",
+        "managedFields": owners,
+        "annotations": {"meta.helm.sh/release-name": "shop"},
+    }
+    found = flag_of({"metadata": metadata, "data": {"A": "true"}, "immutable": True}, "A")
+
+    assert (found.uid, found.value, found.is_immutable) == ("u", "true", True)
+    assert found.changed_by == "kubectl"
+    assert found.owner is not None
+    assert found.owner.kind == "Helm"
+    leaving = {**metadata, "deletionTimestamp": "2030-01-02T00:00:00Z"}
+    assert flag_of({"metadata": leaving, "data": {"A": "true"}}, "A").value is None
+
+
+@pytest.mark.parametrize("manager", ["kustomize-controller", "argocd-controller"])
+def test_who_steers_a_config_map_is_also_known_by_the_fields_that_they_own(manager: str) -> None:
+    owned = [{"manager": manager, "fieldsV1": {"f:data": {"f:A": {}}}}]
+    found = flag_of({"metadata": {"uid": "u", "managedFields": owned}, "data": {"A": "1"}}, "A")
+    assert found.owner is not None

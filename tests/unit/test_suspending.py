@@ -24,6 +24,7 @@ from rollback_operator.core import gitops
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Owner, OwnerObject
 from rollback_operator.execution import MOST_ATTEMPTS, Again, Executor
+from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS, Suspender
 from rollback_operator.verifying import Verifier
@@ -42,6 +43,7 @@ from tests.fakes import (
     REFUSAL,
     UNTOUCHED,
     Crash,
+    FakeFlags,
     FakeLogs,
     FakeOwners,
     FakeProbes,
@@ -83,6 +85,7 @@ class World:
         )
         self.store = FakeStore(calls=self.journal)
         self.owners = FakeOwners(calls=self.journal)
+        self.flags = FakeFlags(calls=self.journal)
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -99,8 +102,9 @@ class World:
         )
         verifier = Verifier(FakeProbes(), FakeLogs(), FakeTrends(), self.now)
         suspender = Suspender(self.owners, self.store, self.now)
+        switch = Switch(self.flags, self.now)
         return Executor(
-            self.workloads, self.store, remember, self.now, checker, verifier, suspender
+            self.workloads, self.store, remember, self.now, checker, verifier, suspender, switch
         )
 
     def now(self) -> datetime:

@@ -6,6 +6,7 @@ nor by generation: an autoscaler moves it.
 """
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
@@ -24,6 +25,8 @@ from rollback_operator.projections import (
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
+"""What `kubectl rollout restart` marks a template with, and GitOps tools know to leave alone."""
 
 
 class ApiWorkloads:
@@ -109,6 +112,16 @@ class ApiWorkloads:
             )
         path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
         change = {"op": "replace", "path": path, "value": remedy.image}
+        return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
+
+    async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
+        """Mark the pod template, so that all pods are replaced by the same release."""
+        raw = await self._judged(rollback)
+        if isinstance(raw, Failure):
+            return raw
+        known = raw["spec"]["template"]["metadata"].get("annotations") or {}
+        marked = {**known, RESTARTED: time.isoformat()}
+        change = {"op": "add", "path": "/spec/template/metadata/annotations", "value": marked}
         return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
 
     async def set_strategy(

@@ -9,7 +9,15 @@ from typing import Any
 from rollback_operator.api.shape import cel
 
 _PLANNED = ("targetRef", "mode", "severity", "fromRevision", "trigger")
-_WITH_PLAN = ("toRevision", "pace", "verification", "approvalPolicy", "requiresApproval", "owner")
+_WITH_PLAN = (
+    "toRevision",
+    "flag",
+    "pace",
+    "verification",
+    "approvalPolicy",
+    "requiresApproval",
+    "owner",
+)
 
 
 def whole_or_by_hand(schema: dict[str, Any]) -> None:
@@ -34,6 +42,12 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
             cel(
                 f"!has(self.{first}) || has(self.policyRef.uid)",
                 "policyRef.uid belongs to a plan",
+            ),
+            cel(
+                f"has(self.{first}) || self.remedy.type != 'DisableFlag'",
+                "a person sets a flag in its ConfigMap and restarts the pods: kubectl patch, "
+                "kubectl rollout restart",
+                ".remedy.type",
             ),
         ]
     )

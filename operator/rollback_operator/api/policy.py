@@ -104,7 +104,8 @@ class RollbackPolicySpec(Model):
         list[Remedy],
         Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = [Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)]
-    """The first that applies to the severity is taken. Default: an undo to the newest good one."""
+    """The first that applies to the severity is taken; a DisableFlag only where it can be the cure,
+    and what follows it if it was none. Default: an undo to the newest good revision."""
     database: DatabaseSpec | None = None
     """The database that the releases migrate. Default: none is looked at."""
     verification: VerificationSpec = VerificationSpec()

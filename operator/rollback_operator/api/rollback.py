@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.checklist import CheckItem, CheckName
+from rollback_operator.api.flags import FlagPlan
 from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
@@ -98,7 +99,9 @@ class RollbackPlan(Model):
     pace: Pace = Pace.NORMAL
     from_revision: RevisionRef
     to_revision: RevisionRef | None = None
-    """Absent for Scale and PinImage, which go to no recorded revision."""
+    """Absent for Scale, PinImage and DisableFlag, which go to no recorded revision."""
+    flag: FlagPlan | None = None
+    """Of DisableFlag: the ConfigMap as it was found at the decision."""
     verification: VerificationSpec = VerificationSpec()
     approval_policy: ApprovalSpec = ApprovalSpec()
     """The policy's `approval` at the time of the decision."""

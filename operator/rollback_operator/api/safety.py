@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from rollback_operator.api.flags import Flag
 from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.quarantine import QuarantineResponse
@@ -12,7 +13,7 @@ from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
 
 
 class Remedy(Model):
-    """What is done. The first remedy that applies to the severity is taken."""
+    """What is done. The first that applies to the severity, and can be the cure, is taken."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -34,12 +35,17 @@ class Remedy(Model):
                     "has(self.replicas) == (self.type == 'Scale')",
                     "replicas belongs to type Scale, which needs it",
                 ),
+                cel(
+                    "has(self.flag) == (self.type == 'DisableFlag')",
+                    "flag belongs to type DisableFlag, which needs it",
+                ),
             ]
         }
     )
 
     type: RemedyType
-    """Undo goes back to an earlier revision, PinImage to a named image, Scale sets the replicas."""
+    """Undo goes back to an earlier revision, PinImage to a named image, Scale sets the replicas,
+    DisableFlag a feature flag in a ConfigMap; the remedy after it follows if that is no cure."""
     severities: (
         Annotated[
             list[MatrixSeverity],
@@ -59,6 +65,8 @@ class Remedy(Model):
     """With PinImage: the whole reference of the image."""
     replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
     """With Scale: how many pods there shall be."""
+    flag: Flag | None = None
+    """With DisableFlag: which key of which ConfigMap is set to what."""
 
     @model_validator(mode="after")
     def _fields_of_its_type(self) -> Self:
@@ -66,8 +74,9 @@ class Remedy(Model):
             RemedyType.UNDO: {"to"},
             RemedyType.PIN_IMAGE: {"container", "image"},
             RemedyType.SCALE: {"replicas"},
+            RemedyType.DISABLE_FLAG: {"flag"},
         }[self.type] | ({"revision"} if self.to is UndoTo.REVISION else set())
-        fields = ("to", "revision", "container", "image", "replicas")
+        fields = ("to", "revision", "container", "image", "replicas", "flag")
         given = {field for field in fields if getattr(self, field) is not None}
         if given != wanted:
             raise ValueError(f"type {self.type} takes {sorted(wanted)}, not {sorted(given)}")

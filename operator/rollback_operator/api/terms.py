@@ -69,6 +69,7 @@ class RouteSet(StrEnum):
 class RemedyType(StrEnum):
     """What is done about a bad release."""
 
+    DISABLE_FLAG = "DisableFlag"
     UNDO = "Undo"
     PIN_IMAGE = "PinImage"
     SCALE = "Scale"
@@ -120,6 +121,8 @@ class StepName(StrEnum):
 
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPEND_OWNER = "SuspendOwner"
+    DISABLE_FLAG = "DisableFlag"
+    RESTART_PODS = "RestartPods"
     UNDO = "Undo"
     PIN_IMAGE = "PinImage"
     SCALE = "Scale"

@@ -1,12 +1,12 @@
 """What a decision on one policy is made from, and what it comes to where nothing is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
 from rollback_operator.core.budget import Load
-from rollback_operator.core.model import Workload
+from rollback_operator.core.model import FlagState, Missing, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Case:
     """All Rollbacks of this Deployment, whoever made them."""
     load: Load = field(default_factory=Load)
     """Of the whole cluster."""
+    flags: Mapping[tuple[str, str], FlagState | Missing] = field(default_factory=dict)
+    """What was found of the flags that the policy's remedies name, by ConfigMap and key."""
 
 
 @dataclass(frozen=True, slots=True)

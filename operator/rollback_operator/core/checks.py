@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.database import AppliedMigrations
+from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -188,11 +189,17 @@ def _pods_more(facts: Facts) -> int:
     spec, deployment = facts.rollback.spec, facts.deployment
     if spec.remedy.replicas is not None:
         return max(0, spec.remedy.replicas - deployment.replicas)
-    if deployment.strategy != "RollingUpdate":
+    if deployment.strategy != "RollingUpdate" or _keeps_pods(facts):
         return 0
     if spec.pace is Pace.EXPRESS:
         return deployment.replicas
     return math.ceil(_share(deployment.max_surge, deployment.replicas))
+
+
+def _keeps_pods(facts: Facts) -> bool:
+    """Tell whether the running pods take what is done without being replaced."""
+    flag = facts.rollback.spec.flag
+    return flag is not None and flag.taken_by is FlagTaking.MOUNT
 
 
 def capacity(facts: Facts) -> CheckItem:
@@ -200,6 +207,8 @@ def capacity(facts: Facts) -> CheckItem:
     name, deployment = CheckName.CAPACITY, facts.deployment
     if facts.rollback.spec.remedy.replicas is not None:
         return _item(name, CheckResult.PASSED, "pods are added, none is taken away")
+    if _keeps_pods(facts):
+        return _item(name, CheckResult.PASSED, "the running pods stay")
     if deployment.strategy != "RollingUpdate":
         said = f"strategy {deployment.strategy}: all pods end before the good ones start"
         return _item(name, CheckResult.WARNED, said)
@@ -264,8 +273,8 @@ def metrics(facts: Facts) -> CheckItem:
 def database_schema(facts: Facts) -> CheckItem:
     """See whether the database is one that the target has lived with."""
     rollback, policy, found = facts.rollback, facts.policy, facts.schema
-    if rollback.spec.remedy.type is RemedyType.SCALE:
-        return schema.skipped(_NO_TARGET[RemedyType.SCALE])
+    if rollback.spec.remedy.type in (RemedyType.SCALE, RemedyType.DISABLE_FLAG):
+        return schema.skipped(_NO_TARGET[rollback.spec.remedy.type])
     database = policy.spec.database if policy is not None else None
     if policy is None or database is None or found is None:
         return schema.skipped("the policy names no database")
@@ -296,6 +305,7 @@ _NO_TARGET = {
     RemedyType.UNDO: "the undo names no revision",
     RemedyType.PIN_IMAGE: "an image is pinned: no recorded revision is gone back to",
     RemedyType.SCALE: "replicas are added: no revision is gone back to",
+    RemedyType.DISABLE_FLAG: "a flag is set: the release stays, no revision is gone back to",
 }
 
 

@@ -34,7 +34,7 @@ SETTLE = timedelta(seconds=10)
 """An owner's comparison that is younger than this against the act may not have seen it."""
 SUSPENDED_BY = "rollback.tickettoken.io/suspended-by"
 """Annotation on what is suspended: the Rollback that it is suspended for, namespace/name."""
-_ACTS = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE)
+_ACTS = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE, StepName.DISABLE_FLAG)
 _FLUX = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
 
 
@@ -242,8 +242,8 @@ def _name(rollback: Rollback) -> str:
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
     """Tell whether somebody has put back what the act has changed."""
     act = _act(rollback)
-    if act is None or act.finished_time is None:
-        return False
+    if act is None or act.finished_time is None or rollback.spec.remedy.flag is not None:
+        return False  # whether a flag stays as it was set is looked at in its ConfigMap
     wanted = rollback.spec.remedy.replicas
     if wanted is not None:
         return deployment.replicas < wanted
@@ -258,6 +258,7 @@ def reverted(rollback: Rollback, deployment: Deployment) -> str:
         RemedyType.UNDO: "the undo",
         RemedyType.PIN_IMAGE: "the image pin",
         RemedyType.SCALE: "the change of replicas",
+        RemedyType.DISABLE_FLAG: "the flag",
     }[act]
     of = f" ({plan.tool} steers the Deployment)" if plan is not None else ""
     runs = "" if act is RemedyType.SCALE else " and the bad release runs again"
@@ -280,8 +281,8 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     act = _act(rollback)
     if rollback.status.outcome is None or act is None or act.finished_time is None:
         return ""
-    is_scaled = rollback.spec.remedy.type is RemedyType.SCALE
-    if not is_scaled and deployment.template.release == rollback.spec.from_revision.release:
+    is_left = rollback.spec.remedy.type in (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
+    if not is_left and deployment.template.release == rollback.spec.from_revision.release:
         return ""
     seen = found.in_sync_at
     if seen is None or seen < (act.finished_time + SETTLE).timestamp():

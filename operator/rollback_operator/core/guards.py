@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback
-from rollback_operator.core import gitops
+from rollback_operator.core import flags, gitops
 from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.freeze import frozen
 from rollback_operator.core.names import rollback_name
@@ -44,6 +44,10 @@ def _recorded(case: Case, _: datetime) -> Refusal | None:
     name = rollback_name(case)
     if any(one.metadata.name == name for one in case.rollbacks):
         return Refusal(Reason.ALREADY_ROLLED_BACK, f"{name} deals with this revision")
+    flag = flags.standing(case)
+    if flag is not None:
+        said = f"{flag.metadata.name} deals with this revision"
+        return Refusal(Reason.ALREADY_ROLLED_BACK, said)
     return None
 
 
@@ -80,6 +84,8 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
     for one in _own(case):
+        if flags.is_flag(one):
+            continue  # the release was left as it was: what follows is the next remedy
         if one.spec.from_revision.release == release and now - _end(one, now) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,

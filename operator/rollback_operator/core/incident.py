@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
-from rollback_operator.core import gitops
+from rollback_operator.core import flags, gitops
 from rollback_operator.core.conditions import find
 from rollback_operator.core.transitions import Kind, Transition
 
@@ -165,6 +165,38 @@ _ENDS |= {
         ("Fix forward: the release that was found bad still runs", _BY_PERSON),
     ),
 }
+_FLAG_ENDS = {
+    Outcome.VERIFIED: _Words(
+        "flag set, service healthy",
+        "FLAG SET, verified: the release stays",
+        Stage.RESOLVED,
+        ("Leave the flag as it is until the feature is fixed: nothing sets it back", _CAUSE, _FIX),
+    ),
+    Outcome.NOT_RECOVERED: _Words(
+        "flag set, DID NOT HELP",
+        "FLAG SET, but the service has not recovered",
+        Stage.OPEN,
+        ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
+    ),
+    Outcome.UNKNOWN: _Words(
+        "flag set, success unproved",
+        "FLAG SET, not verified",
+        Stage.OPEN,
+        ("See for yourself whether the service works: the metrics do not tell", _CAUSE, _FIX),
+    ),
+    Outcome.ABANDONED: _Words(
+        "setting of a flag abandoned",
+        "ABANDONED: what was set so far stays set",
+        Stage.OPEN,
+        ("See whether what runs now is sound: the release was not taken back", _CAUSE),
+    ),
+    Outcome.FAILED: _Words(
+        "SETTING OF A FLAG FAILED",
+        "FLAG NOT SET, or set back: the release may still be bad",
+        Stage.OPEN,
+        ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
+    ),
+}
 _REVERTED = _Words(
     "rollback REVERTED by somebody else",
     "ROLLBACK REVERTED: the bad release runs again, and it is not taken back again",
@@ -203,6 +235,8 @@ _KINDS = {
 _STEPS = {
     StepName.AWAITING_APPROVAL: "approval",
     StepName.SUSPEND_OWNER: "suspension of who would revert it",
+    StepName.DISABLE_FLAG: "flag",
+    StepName.RESTART_PODS: "replacement of the pods",
     StepName.UNDO: "undo",
     StepName.PIN_IMAGE: "image pin",
     StepName.SCALE: "replicas",
@@ -277,7 +311,10 @@ def _words(rollback: Rollback, transition: Transition) -> _Words:
     )
     if done is not None and done.reason == Reason.UNDO_REVERTED:
         return _REVERTED
-    return _ENDS.get(outcome, _OTHER_END) if outcome is not None else _OTHER_END
+    if outcome is None:
+        return _OTHER_END
+    known = _ENDS.get(outcome, _OTHER_END)
+    return _FLAG_ENDS.get(outcome, known) if flags.is_flag(rollback) else known
 
 
 def _status(rollback: Rollback, transition: Transition, words: _Words) -> str:
@@ -302,6 +339,9 @@ def _version(ref: RevisionRef | Revision) -> Version:
 
 def _after(rollback: Rollback) -> str:
     spec, remedy = rollback.spec, rollback.spec.remedy
+    if remedy.flag is not None:
+        was = f", which was {spec.flag.old_value[:64]!r}" if spec.flag is not None else ""
+        return f"the same release with {flags.named(remedy.flag)}{was}"
     match remedy.type:
         case RemedyType.PIN_IMAGE:
             return f"container {remedy.container} with {remedy.image}"

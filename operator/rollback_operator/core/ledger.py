@@ -31,17 +31,19 @@ SETTLED_SECONDS = 600.0
 
 
 def entries(
-    known: Sequence[LedgerEntry], workload: Workload, rollbacks: Iterable[Rollback], now: datetime
+    known: Sequence[LedgerEntry], workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
     """Give the ledger of the ReplicaSets that exist, newest revision first.
 
     A release that a Rollback went away from is Bad, also when the status that said so was lost; one
-    that it went back to, and that was verified, can be gone back to again.
+    that it went back to, and that was verified, can be gone back to again. Of one that a flag has
+    cured nothing is known.
     Revisions that were there before anything was known of them have no entry until they run.
     """
     healths = {one.release: one for one in known}
     bad = {one.spec.from_revision.release: one.metadata.name for one in rollbacks if _condemns(one)}
     restored = {one.release: name for name, one in _verified(rollbacks)}
+    cured = dict(_cured(rollbacks))
     current = workload.current
     found = []
     for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
@@ -49,6 +51,9 @@ def entries(
         entry = healths.get(release)
         if release in bad and (entry is None or entry.health not in (Health.GOOD, Health.BAD)):
             entry = _entry(replica_set, Health.BAD, f"rolled back by {bad[release]}", now)
+        if release in cured and entry is not None and entry.health is Health.BAD:
+            said = f"{cured[release]} has set its flag, and it was verified"
+            entry = entry.model_copy(update={"health": Health.UNKNOWN, "reason": said})
         if release in restored and (entry is None or entry.health is Health.UNKNOWN):
             said = f"{restored[release]} went back to it, and it was verified"
             seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
@@ -66,6 +71,16 @@ def _verified(rollbacks: Iterable[Rollback]) -> Iterator[tuple[str, RevisionRef]
     for one in rollbacks:
         if one.spec.to_revision is not None and one.status.outcome is Outcome.VERIFIED:
             yield one.metadata.name, one.spec.to_revision
+
+
+def _cured(rollbacks: Iterable[Rollback]) -> Iterator[tuple[str, str]]:
+    """List what a flag has cured by the newest word on it: the release, and the Rollback's name."""
+    newest: dict[str, Rollback] = {}
+    for one in sorted(rollbacks, key=lambda one: one.spec.trigger.decided_time):
+        newest[one.spec.from_revision.release] = one
+    for release, one in newest.items():
+        if one.spec.remedy.flag is not None and one.status.outcome is Outcome.VERIFIED:
+            yield release, one.metadata.name
 
 
 def _condemns(rollback: Rollback) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health, Hold, Rollback, RollbackPolicy
-from rollback_operator.core import holds, ledger, proof
+from rollback_operator.core import flags, holds, ledger, proof
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.judge import Question, arms_of, judge
@@ -59,7 +59,9 @@ def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
     """
     digest = case.workload.deployment.template.digest
     control, good = control_hashes(case), good_hashes(case)
-    source = f"{url} {case.policy.spec.signals!r}"
+    cured = flags.cured(case)
+    since = f" since {cured.metadata.name}" if cured is not None else ""
+    source = f"{url} {case.policy.spec.signals!r}{since}"
     if known is None or (known.digest, known.source) != (digest, source):
         watch = open_watch(digest, opened(case, now), control)
         pods = _remembered(known, control | good)

@@ -36,7 +36,8 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
 
     In mode Observe too: that mode keeps the operator from acting by itself.
     """
-    refusal = obstacle(case, now) or _foreign_image(case, request.spec.remedy)
+    remedy = request.spec.remedy
+    refusal = obstacle(case, now) or _own_hands(remedy) or _foreign_image(case, remedy)
     if refusal is not None:
         return refusal
     known = case.policy.status.severity
@@ -52,6 +53,14 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
 def _said(request: RollbackRequest) -> str:
     who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
     return f"{who} asks for it: {why}"
+
+
+def _own_hands(remedy: Remedy) -> Refusal | None:
+    """A person who may set a flag does so; nothing has to be gone back to for it."""
+    if remedy.flag is None:
+        return None
+    said = "set it in its ConfigMap, then kubectl rollout restart where pods read it as a variable"
+    return Refusal(Reason.FLAG_UNUSABLE, f"a flag is not set by a Rollback made by hand: {said}")
 
 
 def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:

@@ -20,7 +20,10 @@ def name_of(spec: RollbackSpec) -> str:
     """Make the name that a Rollback with this spec has if the operator made it."""
     revision = spec.from_revision.digest, spec.from_revision.number
     # What was only proposed, and not approved, must not stand in the way of what is decided later.
-    kind = f"{spec.mode}/proposed" if spec.requires_approval else spec.mode
+    kind = f"{spec.mode}/proposed" if spec.requires_approval else f"{spec.mode}"
+    if spec.remedy.flag is not None:
+        # Where the flag is no cure, another remedy follows for the same revision.
+        kind += "/".join(("", *spec.remedy.flag.key, spec.remedy.flag.value))
     return _name(spec.policy_ref, spec.target_ref.uid, revision, kind)
 
 

@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
     VerdictValue,
 )
+from rollback_operator.core import flags
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
@@ -130,6 +131,8 @@ def started(rollback: Rollback) -> Notice:
     """Tell that a rollback has been decided, and why."""
     spec = rollback.spec
     target = f" to revision {spec.to_revision.number}" if spec.to_revision else ""
+    if spec.remedy.flag is not None:
+        target = f" {flags.named(spec.remedy.flag)}"
     said = f"{spec.severity} {spec.remedy.type}{target}: {spec.trigger.message}"
     return Notice(EventReason.ROLLBACK_STARTED, said, True)
 

@@ -3,18 +3,21 @@
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
-from rollback_operator.core import ledger
+from rollback_operator.core import flags, ledger
 from rollback_operator.core.case import Case
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.model import ReplicaSet
 
 
 def opened(case: Case, now: datetime) -> float:
-    """Give the time at which the current template appeared.
+    """Give the time at which the current template appeared, or was cured by a flag in place.
 
     A ReplicaSet younger than the revision before it was made for this release, also while nobody
     was looking. An older one has come back just now.
     """
+    cured = flags.cured(case)
+    if cured is not None and cured.status.finished_time is not None:
+        return cured.status.finished_time.timestamp()
     known, current = case.policy.status.revision, case.workload.current
     second = float(int(now.timestamp()))  # as coarse as the API server's times of pods
     if known is not None and known.digest == case.workload.deployment.template.digest:

@@ -3,8 +3,8 @@
 A plan is a Rollback's spec: the intent that is stored before anything is touched.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
@@ -21,10 +21,9 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     RollbackSpec,
     RollbackTarget,
-    StepName,
     Trigger,
 )
-from rollback_operator.core import explain, gitops, guards
+from rollback_operator.core import explain, flags, gitops, guards
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
@@ -33,6 +32,7 @@ from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.way import way
 
 EXPRESS_READY_SECONDS = 30
+LONGEST_TEXT = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +59,41 @@ def make_plan(
     refused = guards.refusal(case, rule.severity, now)
     if refused is not None:
         return refused
-    remedy = _remedy(case, rule)
-    if remedy is None:
-        return Refusal(
-            Reason.NO_REMEDY,
-            f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
-            "severities out",
-        )
-    return plan_remedy(case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
-
-
-def _remedy(case: Case, rule: MatrixRule) -> Remedy | None:
-    return next(
-        (
-            one
-            for one in case.policy.spec.remedies
-            if one.severities is None or rule.severity in one.severities
-        ),
-        None,
+    passed: list[str] = []
+    for remedy in _remedies(case, rule):
+        if remedy.flag is not None and (why := flags.unfit(case, remedy.flag, now)):
+            passed.append(f"{flags.named(remedy.flag)}: {why}")
+            continue
+        return _after(passed, case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
+    if passed:
+        said = f"no remedy is left for {rule.severity}: {'; '.join(passed)}"
+        return Refusal(Reason.NO_REMEDY_LEFT, said)
+    return Refusal(
+        Reason.NO_REMEDY,
+        f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
+        "severities out",
     )
 
 
+def _remedies(case: Case, rule: MatrixRule) -> Iterator[Remedy]:
+    for one in case.policy.spec.remedies:
+        if one.severities is None or rule.severity in one.severities:
+            yield one
+
+
+def _after(passed: Sequence[str], case: Case, order: Order) -> RollbackSpec | Refusal:
+    """Plan a remedy, and put on record what would have come before it and cannot be the cure."""
+    if not passed:
+        return plan_remedy(case, order)
+    before = f"not done before: {'; '.join(passed)}"
+    said = f"{order.trigger.message}; {before}"[:LONGEST_TEXT]
+    trigger = order.trigger.model_copy(update={"message": said})
+    made = plan_remedy(case, replace(order, trigger=trigger))
+    return Refusal(made.reason, f"{made.message}; {before}") if isinstance(made, Refusal) else made
+
+
 def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
-    """Plan a remedy that is chosen: which revision it leads to, and at what pace."""
+    """Plan a remedy that is chosen: what it leads to, and at what pace."""
     found = way(case, order.remedy)
     if isinstance(found, Refusal):
         return found
@@ -96,6 +108,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         pace=_pace(case, order),
         from_revision=_from(case.workload, found),
         to_revision=_ref(found, case.ledger) if isinstance(found, ReplicaSet) else None,
+        flag=flags.planned(case, order.remedy.flag) if order.remedy.flag is not None else None,
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
         trigger=order.trigger,
@@ -111,7 +124,7 @@ def make_trigger(
     message = verdict.message if one is None else explain.scope(one, verdict.reason)
     return Trigger(
         reason=verdict.reason,
-        message=message[:2048],
+        message=message[:LONGEST_TEXT],
         first_bad_time=(
             datetime.fromtimestamp(verdict.first_bad, now.tzinfo) if verdict.first_bad else None
         ),
@@ -125,20 +138,6 @@ def make_trigger(
         blame_odds=explain.ratio(one.blame.odds) if one and one.blame else "",
         signal=match.symptom.signal if match.symptom is not None else None,
     )
-
-
-def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
-    """List the steps of a rollback in their order; none in mode Observe."""
-    if spec.mode is Mode.OBSERVE:
-        return ()
-    act = {
-        RemedyType.UNDO: StepName.UNDO,
-        RemedyType.PIN_IMAGE: StepName.PIN_IMAGE,
-        RemedyType.SCALE: StepName.SCALE,
-    }[spec.remedy.type]
-    restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
-    suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
-    return (*suspend, act, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
 
 
 def _pace(case: Case, order: Order) -> Pace:

@@ -4,10 +4,12 @@ Pure. The stored Rollback says what has begun and what is done; the live Deploym
 true. A step that finds its work done is done: replayed, it does no harm.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Outcome,
@@ -27,15 +29,17 @@ from rollback_operator.core.arms import (
 )
 from rollback_operator.core.evidence import Evidence, Increment
 from rollback_operator.core.model import Deployment, Pod
-from rollback_operator.core.plan import steps_of
 from rollback_operator.core.scope import without_warm_up
 from rollback_operator.core.sequential import against_ceiling
+from rollback_operator.core.steps import steps_of
 from rollback_operator.core.verdict import SUSPECT_ODDS
 
 EXPRESS_SURGE = "100%"
 RECENT_SECONDS = 60.0
 UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
+MOUNT_SECONDS = 120.0
+"""In which the kubelet has renewed a mounted ConfigMap: it does so every 60 to 90 s by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,8 @@ def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
 def look(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
     """Compare the step's aim with the live Deployment, just before any damage."""
     match step:
-        case StepName.SUSPEND_OWNER | StepName.UNDO | StepName.PIN_IMAGE | StepName.SCALE:
-            return _look_act(rollback, step, deployment)
+        case StepName.SUSPEND_OWNER:
+            return _look_owner(rollback, deployment)
         case StepName.ROLLOUT_COMPLETE:
             return _look_rollout(rollback, deployment, now)
         case StepName.RESTORE_STRATEGY:
@@ -103,14 +107,18 @@ def look(rollback: Rollback, step: StepName, deployment: Deployment, now: dateti
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
+        case _:
+            return _look_act(rollback, step, deployment)
 
 
 def _look_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
-    if step is StepName.SUSPEND_OWNER:
-        return _look_owner(rollback, deployment)
-    if step is StepName.UNDO:
-        return _look_undo(rollback, deployment)
-    return _look_in_place(rollback, deployment)
+    match step:
+        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
+            return _look_flag(rollback, step, deployment)
+        case StepName.UNDO:
+            return _look_undo(rollback, deployment)
+        case _:
+            return _look_in_place(rollback, deployment)
 
 
 def _look_owner(rollback: Rollback, deployment: Deployment) -> Next:
@@ -118,6 +126,19 @@ def _look_owner(rollback: Rollback, deployment: Deployment) -> Next:
     is_judged = deployment.template.digest == rollback.spec.from_revision.digest
     is_done = not has_moved(rollback, deployment)
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
+
+
+def _look_flag(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    """See that the pods are those that were judged; another template has others made.
+
+    The flag itself is looked at by who sets it.
+    """
+    judged, now = rollback.spec.from_revision, deployment.template
+    if now.digest == judged.digest:
+        return Act(step)
+    if step is StepName.RESTART_PODS and now.release == judged.release:
+        return Done("the pods of the release are replaced")
+    return moved(rollback, deployment)
 
 
 def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
@@ -189,6 +210,9 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
         return deployment.template.digest != target.digest
     if remedy.image is not None:
         return deployment.template.image_of(remedy.container) != remedy.image
+    if remedy.flag is not None:
+        # A restart, ours or another one, leaves the release as it is.
+        return deployment.template.release != rollback.spec.from_revision.release
     return deployment.template.digest != rollback.spec.from_revision.digest
 
 
@@ -244,7 +268,7 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
 def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> list[Increment]:
     """Choose the counts that prove something: since the act, without the pods' warm-up."""
     starts = {pod.name: (pod.created, pod.started or pod.created) for pod in pods}
-    since = _proof_begins(rollback)
+    since = proof_begins(rollback)
     counted = [
         one
         for one in evidence.increments
@@ -280,12 +304,21 @@ def without_evidence(rollback: Rollback, now: datetime) -> Next:
     return Wait()
 
 
-def _proof_begins(rollback: Rollback) -> float:
+def proof_begins(rollback: Rollback) -> float:
     """Give the time from which requests prove something.
 
-    The pods of an undo are new, those of a scaled release are not.
+    The pods of an undo are new, those of a scaled release are not. Those that read a flag as a file
+    have it only when the kubelet has renewed that.
     """
-    step = StepName.VERIFY if rollback.spec.remedy.replicas is not None else StepName.UNDO
+    spec = rollback.spec
+    if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
+        known = step_status(rollback, StepName.DISABLE_FLAG)
+        return known.started_time.timestamp() + MOUNT_SECONDS if known is not None else math.inf
+    step = StepName.UNDO
+    if spec.remedy.replicas is not None:
+        step = StepName.VERIFY
+    elif spec.remedy.flag is not None:
+        step = StepName.RESTART_PODS
     known = step_status(rollback, step)
     return known.started_time.timestamp() if known is not None else 0.0
 

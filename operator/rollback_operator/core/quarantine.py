@@ -19,6 +19,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.progress import has_acted
 
+_LEAVE_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
+
 
 def entries(
     rollbacks: Iterable[Rollback], ledger: Sequence[LedgerEntry], seconds: int, now: datetime
@@ -43,7 +45,7 @@ def entries(
 
 def _went_away(rollback: Rollback) -> bool:
     is_real = rollback.spec.mode is Mode.ENFORCE and has_acted(rollback)
-    return is_real and rollback.spec.remedy.type is not RemedyType.SCALE
+    return is_real and rollback.spec.remedy.type not in _LEAVE_THE_RELEASE
 
 
 def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:

@@ -11,6 +11,7 @@ from rollback_operator.core import conditions
 
 NEEDED = "people are needed: a rollback is not rolled back"
 REMOVE = "people are needed: remove it at its source"
+FOLLOWS = "what spec.remedies names next follows if the release is still bad; if nothing, people"
 _STATUS = {Outcome.VERIFIED: True, Outcome.NOT_RECOVERED: False, Outcome.FAILED: False}
 
 
@@ -39,12 +40,14 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     # A record of another version may tell a reason that is not known here.
     reason = next((one for one in Reason if one == done.reason), Reason.STILL_FAILING)
     said = f"{name}: {done.message}"
-    return conditions.condition(kind, status, reason, said if status else f"{said}; {NEEDED}")
+    then = NEEDED if newest.spec.remedy.flag is None else FOLLOWS
+    return conditions.condition(kind, status, reason, said if status else f"{said}; {then}")
 
 
 def _is_back(rollback: Rollback, running: Revision | None) -> bool:
     """Tell whether what was taken away runs again."""
-    is_changed = rollback.spec.remedy.replicas is None
+    remedy = rollback.spec.remedy
+    is_changed = remedy.replicas is None and remedy.flag is None
     bad = rollback.spec.from_revision.digest
     return is_changed and running is not None and running.digest == bad
 
@@ -54,6 +57,8 @@ def _led_to(rollback: Rollback, running: Revision | None) -> bool:
     spec = rollback.spec
     if running is None:
         return False
+    if spec.remedy.flag is not None:
+        return running.release == spec.from_revision.release
     is_unchanged = running.digest == spec.from_revision.digest
     if spec.to_revision is not None:
         # A refused undo leaves the bad release running: that is not recovered either.

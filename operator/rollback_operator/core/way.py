@@ -2,6 +2,7 @@
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
+from rollback_operator.core import flags
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of, last_known_good
 from rollback_operator.core.model import ReplicaSet, Workload
@@ -10,12 +11,21 @@ from rollback_operator.core.model import ReplicaSet, Workload
 def way(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
     """Find the revision that a remedy leads to; None: it goes back to none."""
     match remedy.type:
+        case RemedyType.DISABLE_FLAG:
+            return _flag(case, remedy)
         case RemedyType.UNDO:
             return _undo_target(case, remedy)
         case RemedyType.PIN_IMAGE:
             return _pin(case.workload, remedy)
         case RemedyType.SCALE:
             return _scale(case.workload, remedy)
+
+
+def _flag(case: Case, remedy: Remedy) -> Refusal | None:
+    """What was not found cannot be put on record, and what is not on record is not touched."""
+    if remedy.flag is not None and flags.planned(case, remedy.flag) is not None:
+        return None
+    return Refusal(Reason.FLAG_UNUSABLE, "the flag was not found in its ConfigMap")
 
 
 def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:

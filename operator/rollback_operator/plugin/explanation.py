@@ -56,9 +56,21 @@ def _summary(page: Page, rollback: Record) -> None:
             ("Escalated", clock(rollback.time("status.escalatedTime"))),
             ("From", revision(spec.part("fromRevision"))),
             ("To", revision(spec.part("toRevision"))),
+            ("Flag", _flag(spec)),
             ("Took", took(rollback, decided_time(rollback)).removeprefix("-")),
         ]
     )
+
+
+def _flag(spec: Record) -> str:
+    """Tell what was set to what, what it was, and how the pods came by it."""
+    flag, plan = spec.part("remedy.flag"), spec.part("flag")
+    if not flag.raw or not plan.raw:
+        return ""
+    how = {"Restart": "pods replaced", "Mount": "renewed in the running pods"}
+    taken = how.get(plan.text("takenBy"), plan.text("takenBy"))
+    where = f"ConfigMap {flag.text('configMapRef.name')}, {flag.text('name')}"
+    return f"{where}: {plan.text('oldValue')!r} -> {flag.text('value')!r} ({taken})"
 
 
 def _is_express(rollback: Record) -> bool:

@@ -105,5 +105,7 @@ def way(rollback: Record) -> str:
             return f"PinImage {remedy.text('container')}={remedy.text('image')}"
         case "Scale":
             return f"Scale to {remedy.text('replicas')}"
+        case "DisableFlag":
+            return f"DisableFlag {remedy.text('flag.name')}={remedy.text('flag.value')}"
         case other:
             return other

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
-from rollback_operator.core.plan import steps_of
+from rollback_operator.core.steps import steps_of
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import (

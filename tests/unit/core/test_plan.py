@@ -22,7 +22,8 @@ from rollback_operator.core.case import Refusal, is_active
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.model import Owner
 from rollback_operator.core.names import name_of, rollback_name
-from rollback_operator.core.plan import make_plan, make_trigger, steps_of
+from rollback_operator.core.plan import make_plan, make_trigger
+from rollback_operator.core.steps import steps_of
 from tests.builders import (
     NAME,
     UNDO,

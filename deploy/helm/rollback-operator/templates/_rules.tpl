@@ -19,7 +19,8 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
-# Before an act it is looked whether what the pods name is there; only metadata is asked for.
+# Before an act it is looked whether what the pods name is there; only metadata is asked for. Flags
+# are read where a policy names one (DisableFlag); to set one takes a right of its own.
 - apiGroups: [""]
   resources: [configmaps, persistentvolumeclaims, serviceaccounts]
   verbs: [get]

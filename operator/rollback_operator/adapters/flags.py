@@ -1,0 +1,52 @@
+"""Feature flags in ConfigMaps, through the API server: one key is read, and set as it was found."""
+
+from typing import Any
+
+from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.core.model import FlagState
+from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.projections import flag_of
+
+
+class ApiFlags:
+    """The Flags port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+        """Read the flag."""
+        raw = await self._api.get(_path(namespace, flag))
+        return _told(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+
+    async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
+        """Set the flag, guarded by the ConfigMap's uid and the value as it was found."""
+        place = f"/data/{flag.name}"  # a key of a ConfigMap has neither / nor ~
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": plan.config_map_uid},
+            {"op": "test", "path": place, "value": plan.old_value},
+            {"op": "replace", "path": place, "value": flag.value},
+        ]
+        raw = await self._api.patch(_path(namespace, flag), operations)
+        return _told(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+
+
+def _path(namespace: str, flag: Flag) -> str:
+    return f"/api/v1/namespaces/{namespace}/configmaps/{flag.config_map_ref.name}"
+
+
+def _told(failure: Failure, flag: Flag) -> Failure:
+    """Say what helps, beside the server's words."""
+    name = flag.config_map_ref.name
+    match failure.kind:
+        case FailureKind.GONE:
+            return Failure(failure.kind, f"there is no ConfigMap {name}")
+        case FailureKind.REJECTED:
+            said = (
+                f"the operator may not change ConfigMap {name}: list it in the chart's "
+                f"patchConfigMaps ({failure.message})"
+            )
+            return Failure(failure.kind, said)
+        case _:
+            return failure

@@ -1,0 +1,217 @@
+"""A flag in place of an undo: whether it can be the cure, and how setting it goes on. Pure.
+
+The ladder is told by what is seen, not by a counter: a flag that is set already, or was tried on
+this release, cannot be the cure, so the policy's next remedy follows.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from rollback_operator.api.flags import LONGEST_VALUE, Flag, FlagPlan, FlagTaking
+from rollback_operator.api.gitops import GitOps
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import Outcome, Remedy, Rollback, StepName
+from rollback_operator.core.case import Case, is_active
+from rollback_operator.core.conditions import find
+from rollback_operator.core.model import ConfigRead, FlagState, Owner
+from rollback_operator.core.progress import Act, Done, End
+
+_NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+
+
+def is_flag(rollback: Rollback) -> bool:
+    """Tell whether a rollback sets a flag and leaves the release as it is."""
+    return rollback.spec.remedy.flag is not None
+
+
+def named(flag: Flag) -> str:
+    """Say what is set to what."""
+    return f"{flag.name}={flag.value} in ConfigMap {flag.config_map_ref.name}"
+
+
+def wanted(remedies: Sequence[Remedy]) -> tuple[Flag, ...]:
+    """List the flags that a policy's remedies name."""
+    return tuple(one.flag for one in remedies if one.flag is not None)
+
+
+# -- the decision ----------------------------------------------------------------------------------
+
+
+def unfit(case: Case, flag: Flag, now: datetime) -> str:
+    """Say why setting a flag cannot be the cure, or is not to be done; empty: it may be."""
+    found = case.flags.get(flag.key)
+    if isinstance(found, FlagState):
+        return next(_unfit(case, flag, found, now), "")
+    return found.message if found is not None else "its ConfigMap was not read"
+
+
+def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[str]:
+    """List what speaks against a flag, what nobody can help first."""
+    if found.value is None:
+        yield f"the ConfigMap has no key {flag.name}"
+    if found.value == flag.value:
+        yield f"it is {flag.value!r} already"
+    tried = _tried(case, flag, now)
+    if tried is not None:
+        yield f"{tried.metadata.name} has tried it on this release ({tried.status.outcome})"
+    if found.is_immutable:
+        yield "the ConfigMap is immutable"
+    if len(found.value or "") > LONGEST_VALUE:
+        yield "its value is too long to be put on record"
+    if taking(case, flag) is None:
+        yield "no container of the release reads it from there"
+    if steered := _steered(found.owner, case):
+        yield steered
+
+
+def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
+    """Find the rollback that has set a flag of this release of late, or was kept from it."""
+    policy, release = case.policy, case.workload.deployment.template.release
+    span = timedelta(seconds=policy.spec.safety.cooldown_seconds)
+    return next(
+        (
+            one
+            for one in case.rollbacks
+            if one.spec.remedy.flag == flag
+            and one.spec.mode is policy.spec.mode
+            and one.spec.from_revision.release == release
+            and _counts(one)
+            and now - (one.status.finished_time or now) < span
+        ),
+        None,
+    )
+
+
+def _counts(rollback: Rollback) -> bool:
+    """Tell whether a flag's rollback has come to an end after which another remedy may follow."""
+    done = find(rollback.status.conditions, ConditionType.COMPLETE)
+    is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
+    is_over = not is_active(rollback) and rollback.status.outcome not in _NOTHING_DONE
+    return is_over or is_theirs
+
+
+def standing(case: Case) -> Rollback | None:
+    """Find a flag's rollback of this very revision on which nothing was done, and nothing is to be.
+
+    Observed, blocked by the checklist, rejected by a person, not answered: no other remedy follows.
+    """
+    policy, deployment = case.policy, case.workload.deployment
+    revision = deployment.template.digest, deployment.revision
+    return next(
+        (
+            one
+            for one in case.rollbacks
+            if is_flag(one)
+            and one.spec.policy_ref.uid == policy.metadata.uid
+            and one.spec.mode is policy.spec.mode
+            and (one.spec.from_revision.digest, one.spec.from_revision.number) == revision
+            # What was only proposed does not stand in the way of what is decided later.
+            and not one.spec.requires_approval
+            and not _counts(one)
+        ),
+        None,
+    )
+
+
+def cured(case: Case) -> Rollback | None:
+    """Find the rollback whose flag has cured the pods that run, without replacing them.
+
+    What they did before does not count any more.
+    """
+    digest = case.workload.deployment.template.digest
+    found = (
+        one
+        for one in case.rollbacks
+        if is_flag(one)
+        and one.status.outcome is Outcome.VERIFIED
+        and one.spec.from_revision.digest == digest
+    )
+    return max(found, key=lambda one: one.spec.trigger.decided_time, default=None)
+
+
+def taking(case: Case, flag: Flag) -> FlagTaking | None:
+    """Tell how the running pods come by another value; None: they do not read it."""
+    current = case.workload.current
+    reads: Sequence[ConfigRead] = current.reads if current is not None else ()
+    found = [one for one in reads if one.takes(*flag.key)]
+    if not found:
+        return None
+    return FlagTaking.MOUNT if all(one.is_mounted for one in found) else FlagTaking.RESTART
+
+
+def _steered(owner: Owner | None, case: Case) -> str:
+    """Say who would set a flag back; empty: nobody, or by the policy that does not matter."""
+    if owner is None:
+        return ""
+    steers = f"{owner.kind} steers the ConfigMap ({owner.evidence})"
+    if owner.is_rollout_tool:
+        return f"{steers}: {owner.remedy}"
+    match case.policy.spec.safety.git_ops:
+        case GitOps.PROCEED:
+            return ""
+        case GitOps.SUSPEND:
+            whole = case.workload.deployment.owner
+            # Suspended is who steers the Deployment, and nobody else.
+            is_same = whole is not None and owner.object is not None
+            if is_same and whole is not None and whole.object == owner.object:
+                return ""
+            return f"{steers}, which is not suspended with the Deployment's owner: {owner.remedy}"
+        case GitOps.REFUSE:
+            return f"{steers} and would set it back: {owner.remedy}"
+
+
+def planned(case: Case, flag: Flag) -> FlagPlan | None:
+    """Put on record how a flag was found; None: it was not."""
+    found, how = case.flags.get(flag.key), taking(case, flag)
+    if how is FlagTaking.MOUNT and case.workload.deployment.is_held:
+        how = FlagTaking.RESTART  # whose patch lets the rollout go
+    if not isinstance(found, FlagState) or found.value is None or how is None:
+        return None
+    return FlagPlan(config_map_uid=found.uid, old_value=found.value, taken_by=how)
+
+
+# -- the act ---------------------------------------------------------------------------------------
+
+
+def look(rollback: Rollback, found: FlagState | None) -> Act | Done | End:
+    """Compare the flag with what is to be made of it, just before it is set.
+
+    Args:
+        rollback: its step has begun.
+        found: the flag as it is now; None: there is no such ConfigMap any more.
+    """
+    flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
+    assert flag is not None
+    if found is not None and found.value == flag.value:
+        return Done(f"{named(flag)} is set")
+    if plan is None or found is None or found.uid != plan.config_map_uid or found.value is None:
+        return _theirs("somebody has deleted it or made it anew since it was judged")
+    if found.value != plan.old_value:
+        by = f"{found.changed_by} has" if found.changed_by else "somebody has"
+        return _theirs(f"{by} set {flag.name} to {found.value[:64]!r} since it was judged")
+    if found.is_immutable:
+        return _theirs("somebody has made the ConfigMap immutable since it was judged")
+    return Act(StepName.DISABLE_FLAG)
+
+
+def _theirs(said: str) -> End:
+    return End(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{said}: theirs stands")
+
+
+def reverted(rollback: Rollback, found: FlagState | None) -> End | None:
+    """Tell that a flag does not stay as it was set; None: it does."""
+    flag = rollback.spec.remedy.flag
+    assert flag is not None
+    if found is not None and found.value == flag.value:
+        return None
+    value = found.value if found is not None else None
+    now = f"it is {value[:64]!r} now" if value is not None else "it is gone"
+    by = f" ({found.changed_by})" if found is not None and found.changed_by else ""
+    said = f"{named(flag)} did not stay: {now}{by}; it is not set again: put it right at its source"
+    return End(Outcome.FAILED, Reason.FLAG_REVERTED, said)
+
+
+def is_set(rollback: Rollback) -> bool:
+    """Tell whether the flag has been set, as far as is on record."""
+    steps = rollback.status.steps
+    return any(one.name is StepName.DISABLE_FLAG and one.finished_time for one in steps)

@@ -1,0 +1,24 @@
+"""The steps of a rollback, in their order."""
+
+from rollback_operator.api.flags import FlagTaking
+from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
+from rollback_operator.core import gitops
+
+_ACTS = {
+    RemedyType.DISABLE_FLAG: (StepName.DISABLE_FLAG, StepName.RESTART_PODS),
+    RemedyType.UNDO: (StepName.UNDO,),
+    RemedyType.PIN_IMAGE: (StepName.PIN_IMAGE,),
+    RemedyType.SCALE: (StepName.SCALE,),
+}
+
+
+def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
+    """List the steps of a rollback in their order; none in mode Observe."""
+    if spec.mode is Mode.OBSERVE:
+        return ()
+    acts = _ACTS[spec.remedy.type]
+    if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
+        acts = (StepName.DISABLE_FLAG,)
+    restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
+    suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
+    return (*suspend, *acts, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
