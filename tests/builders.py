@@ -39,6 +39,8 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.judge import Question
 from rollback_operator.core.model import (
+    Autoscaler,
+    Bounds,
     ConfigRead,
     Control,
     Counters,
@@ -119,6 +121,12 @@ def make_pod(number: int = 0, version: str = "v2", **changes: Any) -> Pod:
 
 def make_pods(count: int = 4, version: str = "v2", **changes: Any) -> tuple[Pod, ...]:
     return tuple(make_pod(number, version, **changes) for number in range(count))
+
+
+def make_autoscaler(least: int = 2, most: int = 4, **changes: Any) -> Autoscaler:
+    """Who scales the Deployment; its bounds are a person's."""
+    made = Autoscaler("shop-hpa", "hpa-uid", Bounds(least, most), set_by="kubectl")
+    return replace(made, **changes)
 
 
 def make_workload(version: str = "v2", older: Sequence[str] = ("v1",), **changes: Any) -> Workload:

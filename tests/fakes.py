@@ -37,6 +37,8 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.incident import Message
 from rollback_operator.core.model import (
+    Autoscaler,
+    Bounds,
     Control,
     Deployment,
     Endpoint,
@@ -53,6 +55,7 @@ from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.ports import (
+    Autoscalers,
     Channels,
     CounterQuery,
     Failure,
@@ -441,6 +444,34 @@ class FakeFlags(Failures):
 
 
 @dataclass
+class FakeAutoscalers(Failures):
+    """One autoscaler: its bounds are set as it is told to, guarded by what was found."""
+
+    workloads: FakeWorkloads = field(default_factory=FakeWorkloads)
+    """Whose autoscaler it is."""
+    calls: list[str] = field(default_factory=list)
+
+    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+        self.calls.append("look_at_autoscaler")
+        known = self.workloads.workload.autoscaler
+        failure = self.take("look_at_autoscaler")
+        return failure or (GONE if known is None or known.name != name else known)
+
+    async def set_bounds(
+        self, namespace: str, found: Autoscaler, bounds: Bounds
+    ) -> Autoscaler | Failure:
+        self.calls.append("set_bounds")
+        failure, known = self.take("set_bounds"), self.workloads.workload.autoscaler
+        if failure is not None:
+            return failure
+        if known is None or (known.uid, known.bounds) != (found.uid, found.bounds):
+            return CONFLICT
+        changed = replace(known, bounds=bounds, set_by="rollback-operator", is_ours=True)
+        self.workloads.workload = replace(self.workloads.workload, autoscaler=changed)
+        return changed
+
+
+@dataclass
 class FakeSurroundings(Failures):
     """A cluster with room, in which everything is there; approvals are protected."""
 
@@ -674,6 +705,7 @@ if TYPE_CHECKING:
     _schemas: Schemas = FakeSchemas()
     _owners: Owners = FakeOwners()
     _flags: Flags = FakeFlags()
+    _autoscalers: Autoscalers = FakeAutoscalers()
     _ports: tuple[
         Metrics, PodMetrics, Probes, Logs, TrendMetrics, Workloads, Store, Surroundings, Channels
     ] = (

@@ -25,6 +25,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.scaling import Scaler
 from rollback_operator.standing import Address
 from rollback_operator.suspending import Suspender
 from rollback_operator.telling import Runtime, Teller
@@ -44,6 +45,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.fakes import (
+    FakeAutoscalers,
     FakeChannels,
     FakeFlags,
     FakeLogs,
@@ -86,6 +88,7 @@ class World:
         self.schemas = FakeSchemas()
         self.owners = FakeOwners(calls=self.journal)
         self.flags = FakeFlags(calls=self.journal)
+        self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
@@ -132,6 +135,7 @@ class World:
                 self.verifier(),
                 Suspender(self.owners, self.store, self.now),
                 Switch(self.flags, self.now),
+                Scaler(self.autoscalers, self.store, self.now),
                 teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from rollback_operator.adapters.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.database import PostgresSchemas
 from rollback_operator.adapters.flags import ApiFlags
@@ -43,6 +44,7 @@ from rollback_operator.ports import (
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.resync import Resync
+from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings
 from rollback_operator.standing import Address
 from rollback_operator.suspending import Suspender
@@ -160,6 +162,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             verifier,
             Suspender(owners, store, now),
             Switch(ApiFlags(api), now),
+            Scaler(ApiAutoscalers(api), store, now),
             teller.announced,
         ),
         holder=Holder(workloads, store, cache.renew, now),

@@ -24,13 +24,14 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import approval, notices, progress, verification
+from rollback_operator.core import approval, notices, progress, raising, verification
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Meter, Subject, Verifier
 
@@ -80,6 +81,7 @@ class Executor:
     verifier: Verifier
     suspender: Suspender
     switch: Switch
+    scaler: Scaler
     announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
     """Adds to a status what it has to tell people, so that both are one write."""
     rests: dict[str, datetime] = field(default_factory=dict)
@@ -182,10 +184,10 @@ class Executor:
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        found = await self.switch.reverted(begun) or self._look(begun, step, deployment)
+        found = await self.switch.reverted(begun) or self._look(begun, step, seen)
         match found:
             case Act():
-                return await self._change(begun, step, deployment)
+                return await self._change(begun, step, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(begun, seen)
             case Wait():
@@ -196,14 +198,16 @@ class Executor:
                 return await self._finish(begun, step, message, deployment)
 
     async def _change(
-        self, rollback: Rollback, step: StepName, deployment: Deployment
+        self, rollback: Rollback, step: StepName, seen: "_Seen"
     ) -> "_Stepped | Rollback | Again":
-        """Change the Deployment, a flag that its pods read, or who would change it back."""
+        """Change the Deployment, a flag, who would change it back, or who sets its replicas."""
         if step is StepName.SUSPEND_OWNER:
-            return await self._suspend(rollback, deployment)
+            return await self._suspend(rollback, seen.deployment)
         if step is StepName.DISABLE_FLAG:
-            return await self._set_flag(rollback, deployment)
-        done = await self._act(rollback, step, deployment)
+            return await self._set_flag(rollback, seen.deployment)
+        if _is_left_to_autoscaler(rollback, step):
+            return await self._raise(rollback, seen)
+        done = await self._act(rollback, step, seen.deployment)
         if isinstance(done, Failure):
             return await self._refused(rollback, step, done)
         return await self._finish(rollback, step, "the Deployment was changed", done)
@@ -235,6 +239,24 @@ class Executor:
             case Failure() as failure:
                 return await self._refused(rollback, step, failure)
 
+    async def _raise(self, rollback: Rollback, seen: "_Seen") -> Rollback | Again:
+        """Raise the bounds of who sets the replicas; it follows in its own time."""
+        found, deployment = seen.workload.autoscaler, seen.deployment
+        assert found is not None  # or there would be nothing to be done
+        if deployment.is_held:
+            # Nothing else lifts our own pause: the Deployment itself is not written to.
+            lifted = await self.workloads.resume(rollback.metadata.namespace, deployment.name)
+            if isinstance(lifted, Failure):
+                return await self._refused(rollback, StepName.SCALE, lifted)
+        rollback, failure = await self.scaler.raise_bounds(rollback, found, self._write)
+        if failure is not None:
+            return await self._refused(rollback, StepName.SCALE, failure)
+        return Again(rollback, LOOK_SECONDS)
+
+    async def settle_bounds(self, rollbacks: Sequence[Rollback]) -> float | None:
+        """Look after bounds that rollbacks which have ended had raised; as `settle_owners`."""
+        return await self.scaler.settle(rollbacks, self._write)
+
     async def settle_owners(
         self, rollbacks: Sequence[Rollback], deployment: Deployment
     ) -> float | None:
@@ -254,9 +276,12 @@ class Executor:
             return _again(rollback, written)
         return _Stepped(written, deployment)
 
-    def _look(self, rollback: Rollback, step: StepName, deployment: Deployment) -> progress.Next:
+    def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
         now = self.clock()
-        found = progress.look(rollback, step, deployment, now)
+        if _is_left_to_autoscaler(rollback, step):
+            found = raising.look(rollback, seen.workload.autoscaler, seen.deployment, now)
+        else:
+            found = progress.look(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(found, Act) and rests else found
 
@@ -397,6 +422,10 @@ class Executor:
         if isinstance(written, Rollback):
             self.remember(written)
         return written
+
+
+def _is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
+    return step is StepName.SCALE and rollback.spec.autoscaler is not None
 
 
 def _again(rollback: Rollback, failure: Failure) -> Again:

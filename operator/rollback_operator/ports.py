@@ -30,6 +30,8 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.incident import Message
 from rollback_operator.core.model import (
+    Autoscaler,
+    Bounds,
     Control,
     Deployment,
     Endpoint,
@@ -265,6 +267,18 @@ class Owners(Protocol):
 
         `automated` is what an Application's spec.syncPolicy.automated was then, in JSON.
         """
+
+
+class Autoscalers(Protocol):
+    """HorizontalPodAutoscalers, of which only the bounds are ever changed."""
+
+    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+        """Read one, fresh."""
+
+    async def set_bounds(
+        self, namespace: str, found: Autoscaler, bounds: Bounds
+    ) -> Autoscaler | Failure:
+        """Set the bounds; Conflict if it is gone, another one, or its bounds are not as found."""
 
 
 class Store(Protocol):

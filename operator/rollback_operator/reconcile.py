@@ -27,6 +27,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import (
     approval,
+    autoscaling,
     freeze,
     gitops,
     holds,
@@ -129,6 +130,7 @@ class Reconciler:
         left = schedule.soonest(
             await self._release_ended(rollbacks),
             await self.executor.settle_owners(rollbacks, deployment),
+            await self.executor.settle_bounds(rollbacks),
         )
         active = next((one for one in rollbacks if is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
@@ -353,7 +355,9 @@ class Reconciler:
         ended = [one for one in ownership.own(case.policy, known) if not is_active(one)]
         ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
         kept = {one.rollback for one in case.policy.status.quarantine}
-        kept |= {one.metadata.name for one in ended if gitops.is_open(one)}
+        kept |= {
+            one.metadata.name for one in ended if gitops.is_open(one) or autoscaling.is_open(one)
+        }
         for one in [old for old in ended[KEPT_ROLLBACKS:] if old.metadata.name not in kept]:
             await self.store.delete_rollback(one)
 
@@ -368,6 +372,8 @@ class Reconciler:
             if (one.metadata.namespace, one.spec.policy_ref.name) == key
         ]
         waits = [await self._release_ended(own)]
+        if why.reason != Reason.SUSPENDED:
+            waits.append(await self.executor.settle_bounds(own))
         for one in own:
             if not is_active(one):
                 continue

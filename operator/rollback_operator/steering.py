@@ -6,13 +6,21 @@ by whoever may patch it, and must not get a foreign object suspended.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.gitops import SUSPENDED_BY
-from rollback_operator.core.model import Owner, OwnerObject, OwnerState, Steered
+from rollback_operator.core.model import (
+    Autoscaler,
+    Bounds,
+    Owner,
+    OwnerObject,
+    OwnerState,
+    Steered,
+)
 
 POD_TEMPLATE = ("f:spec", "f:template")
 """Where managedFields tell who owns a Deployment's pod template."""
@@ -27,6 +35,7 @@ _FLUX = (
     ("helm.toolkit.fluxcd.io", "Flux HelmRelease", OwnerKind.HELM_RELEASE),
 )
 _HELM = "meta.helm.sh/release-name"
+_KEDA = "scaledobject.keda.sh/name"
 _MANAGERS = {
     "argocd-controller": (_ARGO_CD, "roll back in Git, or pause auto-sync"),
     "kustomize-controller": ("Flux", "roll back in Git, or suspend its Kustomization"),
@@ -97,6 +106,55 @@ def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None
         tool, remedy = _MANAGERS[manager]
         return Owner(tool, f"fields owned by {manager}", remedy)
     return None
+
+
+def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
+    """Project a HorizontalPodAutoscaler."""
+    metadata, spec = raw["metadata"], raw["spec"]
+    by = _setters(metadata)
+    return Autoscaler(
+        name=str(metadata["name"]),
+        uid=str(metadata["uid"]),
+        bounds=Bounds(int(spec.get("minReplicas", 1)), int(spec["maxReplicas"])),
+        owner=_autoscaler_owner(metadata),
+        set_by=", ".join(by),
+        is_ours=by == [FIELD_MANAGER],
+    )
+
+
+def autoscaler_on(listed: Iterable[Mapping[str, Any]], name: str) -> Autoscaler | None:
+    """Find who scales a Deployment; None: nobody does."""
+    found = [autoscaler_of(one) for one in listed if _scales(one, name)]
+    if not found:
+        return None
+    return replace(found[0], rivals=tuple(one.name for one in found[1:]))
+
+
+def _scales(raw: Mapping[str, Any], name: str) -> bool:
+    target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
+    return target.get("kind") == "Deployment" and target.get("name") == name
+
+
+def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
+    """Name who makes an autoscaler what it is: KEDA, or whoever controls the object."""
+    for one in metadata.get("ownerReferences") or []:
+        kind, name = one.get("kind"), one.get("name")
+        if str(one.get("apiVersion", "")).startswith("keda.sh/"):
+            return f"KEDA's {kind} {name} (ownerReference)"
+        if one.get("controller"):
+            return f"{kind} {name} (ownerReference)"
+    name = (metadata.get("labels") or {}).get(_KEDA)
+    return f"KEDA's ScaledObject {name} (label {_KEDA})" if name else ""
+
+
+def _setters(metadata: Mapping[str, Any]) -> list[str]:
+    return sorted(
+        {
+            str(one.get("manager"))
+            for one in metadata.get("managedFields") or []
+            if "f:minReplicas" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
+        }
+    )
 
 
 def changed_by(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from lab import chart
 from lab.control_plane import ControlPlane
+from rollback_operator.core.autoscaling import RESTORE
 from tests.integration.api import Api, ApiError, Object, eventually, policies, rollbacks
 
 pytestmark = pytest.mark.xdist_group("admission")
@@ -30,6 +31,7 @@ OWNERS = {
     ],
 }
 SUSPENDING = {"gitOps": "Suspend"}
+SCALE = {"type": "Scale", "replicas": 6}
 OPERATOR = "system:serviceaccount:operators:rollback-operator"
 DIGEST = "0123456789abcdef"
 GROUP = "rollback.tickettoken.io"
@@ -43,8 +45,9 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
     ],
     "platform": [
         (GROUP, "rollbackpolicies", [], ["create", "get"]),
-        (GROUP, "rollbacks", [], ["create"]),
+        (GROUP, "rollbacks", [], ["create", "get", "patch"]),
         ("apps", "deployments", ["shop"], ["patch"]),
+        ("autoscaling", "horizontalpodautoscalers", [], ["patch"]),
     ],
     "stranger": [(GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"])],
     "oncall": [
@@ -235,6 +238,12 @@ class TestAuthors:
                 "patch Applications in argocd",
                 id="GitOps owner",
             ),
+            pytest.param(
+                "author",
+                policy("s", remedies=[SCALE]),
+                "spec.remedies: you may not patch HorizontalPodAutoscalers",
+                id="autoscaler",
+            ),
         ],
     )
     def test_gain_nothing_through_the_operator(
@@ -253,6 +262,25 @@ class TestAuthors:
         assert refusal(lambda: as_user("platform").create(rollbacks(NAMESPACE), asked)) == ""
         # Where nobody is suspended nobody is asked for that right.
         as_user("author").create(policies(NAMESPACE), policy("p", safety={"gitOps": "Proceed"}))
+
+    def test_who_may_patch_autoscalers_may_have_them_raised(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        as_user("platform").create(policies(NAMESPACE), policy("scaled", remedies=[SCALE]))
+        asked = by_hand(remedy=SCALE)
+
+        said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), asked))
+        assert "spec.remedy: you may not patch HorizontalPodAutoscalers" in said
+        made = as_user("platform").create(rollbacks(NAMESPACE), asked)
+
+        # ... and who may, may have them put back.
+        path = f"{rollbacks(NAMESPACE)}/{made['metadata']['name']}"
+        wish = {"metadata": {"annotations": {RESTORE: "requested"}}}
+        said = refusal(lambda: as_user("patcher").merge(path, wish))
+        assert "metadata.annotations: you may not patch HorizontalPodAutoscalers" in said
+        as_user("patcher").merge(path, {"metadata": {"annotations": {"team": "shop"}}})
+        as_user("platform").merge(path, wish)
+        as_user("patcher").merge(path, {"metadata": {"annotations": {"team": None}}})
 
     def test_nor_by_a_change(self, as_user: Callable[[str], Api]) -> None:
         path = f"{policies(NAMESPACE)}/shop"

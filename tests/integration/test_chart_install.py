@@ -25,7 +25,7 @@ NEEDED = [
     "get replicasets.apps",
     "list replicasets.apps",
     "list pods",
-    "list horizontalpodautoscalers.autoscaling",
+    *(f"{verb} horizontalpodautoscalers.autoscaling" for verb in ("get", "list", "patch")),
     "create events",
 ]
 NEVER = [

@@ -56,6 +56,8 @@ class Walk:
     flags: tuple[str, ...] = ()
     """Further ones of the operators."""
     seconds: float = LONGEST_SECONDS
+    changes: int = 1
+    """Of the Deployment's template or replicas, by the operator."""
 
     def go(self) -> Walk:
         service = self.service = Service(self.stand, self.stand.namespace("walk"))
@@ -151,7 +153,7 @@ class Walk:
         if outcome(found[0]) != ("Verified", "Recovered"):
             yield f"outcome {outcome(found[0])}"
         acts = [one for one in self.proxy.calls if one.status == 200 and is_act(one)]
-        if len(acts) != 1:
+        if len(acts) != self.changes:
             yield f"{len(acts)} changes of the Deployment"
         spec = service.deployment()["spec"]
         wanted = {**self.before, **({"replicas": 6} if self.remedy is SCALE else {})}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.api import Object, eventually
+from tests.integration.api import eventually
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import BAD, GOOD
@@ -102,29 +102,3 @@ def test_what_a_rollback_restored_is_not_rolled_back(service: Service) -> None:
     assert "was restored by" in refused(service, "IsARollback")
     assert service.image == "v2"
     assert len(service.rollbacks()) == 1
-
-
-def test_replicas_that_an_autoscaler_sets_are_not_touched(
-    service: Service, operator: RunningOperator
-) -> None:
-    service.prepare(remedies=[{"type": "Scale", "replicas": 6}])
-    service.stand.api.create(
-        f"/apis/autoscaling/v2/namespaces/{service.namespace}/horizontalpodautoscalers",
-        autoscaler(service),
-    )
-
-    service.roll_out("v2", BAD)
-
-    assert "HorizontalPodAutoscaler shop" in refused(service, "AutoscalerPresent")
-    assert operator.proxy.acts_on_deployments(service.namespace) == []
-
-
-def autoscaler(service: Service) -> Object:
-    return {
-        "metadata": {"name": "shop"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": service.name},
-            "minReplicas": 4,
-            "maxReplicas": 8,
-        },
-    }

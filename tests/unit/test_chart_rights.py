@@ -22,7 +22,7 @@ RIGHTS = {
     ("apps", "replicasets"): {"get", "list"},
     ("", "pods"): {"list"},
     ("", "pods/log"): {"get"},
-    ("autoscaling", "horizontalpodautoscalers"): {"list"},
+    ("autoscaling", "horizontalpodautoscalers"): {"get", "list", "patch"},
     ("", "events"): {"create"},
     ("", "configmaps"): {"get"},
     ("", "persistentvolumeclaims"): {"get"},

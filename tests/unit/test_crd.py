@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from rollback_operator.api.approval import Approval
+from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult
 from rollback_operator.api.crd import (
     NotStructuralError,
@@ -209,6 +210,14 @@ def filled_rollback() -> Rollback:
             released_time=at(90),
             release_message="Git wants what runs",
         ),
+        autoscaler=AutoscalerRecord(
+            min_replicas=2,
+            max_replicas=4,
+            raised_min_replicas=6,
+            raised_max_replicas=6,
+            restored_time=at(3660),
+            restore_message="it has 2 to 4 replicas as before",
+        ),
         checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
         pace=Pace.NORMAL,
         plan_digest="0123456789abcdef",
@@ -232,6 +241,7 @@ def filled_rollback() -> Rollback:
         requested_by="ann",
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
+        autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})
     return made.model_copy(update={"status": planned})

@@ -31,6 +31,7 @@ from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Verifier
 from tests.builders import at, make_policy, make_rollback, make_step, make_workload
@@ -40,6 +41,7 @@ from tests.fakes import (
     OUTAGE,
     REFUSAL,
     Crash,
+    FakeAutoscalers,
     FakeFlags,
     FakeLogs,
     FakeOwners,
@@ -96,8 +98,17 @@ class World:
         verifier = Verifier(self.probes, self.logs, self.trends, self.now)
         suspender = Suspender(self.owners, self.store, self.now)
         switch = Switch(self.flags, self.now)
+        scaler = Scaler(FakeAutoscalers(), self.store, self.now)
         return Executor(
-            self.workloads, self.store, remember, self.now, checker, verifier, suspender, switch
+            self.workloads,
+            self.store,
+            remember,
+            self.now,
+            checker,
+            verifier,
+            suspender,
+            switch,
+            scaler,
         )
 
     def now(self) -> datetime:

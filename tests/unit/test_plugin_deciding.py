@@ -213,6 +213,46 @@ class TestSuspension:
         assert "already suspended" in shell.out
 
 
+class TestBounds:
+    """Those of an autoscaler, which a Scale has raised."""
+
+    @pytest.fixture
+    def raised(self, shell: Shell) -> Record:
+        bounds = {"minReplicas": 2, "maxReplicas": 4}
+        bounds |= {"raisedMinReplicas": 6, "raisedMaxReplicas": 6}
+        found = stored(make_rollback(), outcome="Unknown", autoscaler=bounds)
+        shell.cluster.put(ROLLBACKS, found)
+        return found
+
+    @pytest.mark.parametrize("is_suspended", [True, False])
+    def test_are_put_back_by_resuming(
+        self, shell: Shell, raised: Record, is_suspended: bool
+    ) -> None:
+        if is_suspended:
+            shell.run("suspend", NAME)
+        assert shell.run("resume", NAME) == 0
+        assert f"bounds that {raised.name} has raised are put back" in shell.out
+        found = shell.cluster.objects[ROLLBACKS, NAMESPACE, raised.name]
+        assert found.part("metadata.annotations").raw == {
+            "rollback.tickettoken.io/restore-bounds": "requested"
+        }
+
+    def test_that_are_put_back_already_are_left_alone(self, shell: Shell, raised: Record) -> None:
+        known = {**raised.part("status.autoscaler").raw, "restoredTime": "2027-01-15T09:00:00Z"}
+        shell.cluster.put(ROLLBACKS, stored(make_rollback(), autoscaler=known))
+        assert shell.run("resume", NAME) == 0
+        assert "bounds" not in shell.out
+
+    def test_who_may_not_put_them_back_is_told(self, shell: Shell, raised: Record) -> None:
+        shell.cluster.fail_next("patch", REFUSAL)
+        assert shell.run("resume", NAME) == 1
+
+    def test_are_explained(self, shell: Shell, raised: Record) -> None:
+        assert shell.run("explain", raised.name) == 0
+        assert "2 to 4 replicas" in shell.out
+        assert "not yet" in shell.out
+
+
 @pytest.mark.parametrize("verb", ["undo", "approve", "reject", "suspend", "resume"])
 def test_help_teaches_by_examples(
     shell: Shell, verb: str, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
@@ -409,18 +410,28 @@ async def test_a_finalizer_left_by_a_crash_is_taken_off() -> None:
 
 async def test_old_records_are_pruned_the_newest_kept() -> None:
     world = World()
-    for number in range(KEPT_ROLLBACKS + 3):
+    raised = AutoscalerRecord(
+        min_replicas=2, max_replicas=4, raised_min_replicas=6, raised_max_replicas=6
+    )
+    for number in range(KEPT_ROLLBACKS + 4):
         past = make_rollback(
             f"old-{number:02}",
             make_ended(finished=-90_000),
             trigger=make_trigger_record(decided_time=at(-100_000 - number)),
         )
         world.store.hold(past)
+    left = past.status.model_copy(update={"autoscaler": raised, "outcome": Outcome.UNKNOWN})
+    plan = AutoscalerPlan(name="hpa", uid="hpa-uid", restore_after_seconds=3600)
+    spec = past.spec.model_copy(update={"autoscaler": plan})
+    world.store.hold(past.model_copy(update={"status": left, "spec": spec}))
+    world.autoscalers.fail_next("look_at_autoscaler", *[OUTAGE] * 100)
     operator = world.operator()
 
-    await world.run(operator, lambda: len(world.store.rollbacks) <= KEPT_ROLLBACKS + 1)
+    await world.run(operator, lambda: len(world.store.rollbacks) <= KEPT_ROLLBACKS + 2)
 
     assert "old-00" in world.store.rollbacks
+    # What is still to be put back is on record there, and nowhere else.
+    assert past.metadata.name in world.store.rollbacks
     assert f"old-{KEPT_ROLLBACKS + 2:02}" not in world.store.rollbacks
 
 

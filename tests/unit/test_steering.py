@@ -9,10 +9,11 @@ import pytest
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.gitops import SUSPENDED_BY
-from rollback_operator.core.model import OwnerObject, Steered
+from rollback_operator.core.model import Bounds, OwnerObject, Steered
 from rollback_operator.steering import (
     SKIP_RECONCILE,
     application_of,
+    autoscaler_on,
     changed_by,
     flux_of,
     generator_of,
@@ -373,3 +374,77 @@ def test_an_object_of_flux_is_read(
     found = flux_of(raw, steered(kind))
     assert (found.is_suspended, found.is_ours) == suspended
     assert (said in found.obstacle, bool(said)) == (True, bool(found.obstacle))
+
+
+# -- of autoscalers --------------------------------------------------------------------------------
+
+
+def autoscaler(
+    name: str = "hpa", target: str = "ticket-service", **metadata: Any
+) -> dict[str, Any]:
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    return {
+        "metadata": {"name": name, "uid": f"uid-{name}", **metadata},
+        "spec": {"scaleTargetRef": reference, "minReplicas": 2, "maxReplicas": 4},
+    }
+
+
+def test_who_scales_a_deployment_is_found_with_its_bounds() -> None:
+    own = fields("kubectl-client-side-apply", "f:spec", "f:minReplicas")
+    listed = [autoscaler("other", "basket"), autoscaler(managedFields=[own])]
+
+    found = autoscaler_on(listed, "ticket-service")
+
+    assert found is not None
+    assert (found.name, found.uid, found.bounds) == ("hpa", "uid-hpa", Bounds(2, 4))
+    assert (found.owner, found.rivals) == ("", ())
+    assert (found.set_by, found.is_ours) == ("kubectl-client-side-apply", False)
+    assert autoscaler_on(listed[:1], "ticket-service") is None
+
+
+def test_two_that_scale_the_same_deployment_are_told() -> None:
+    found = autoscaler_on([autoscaler("a"), autoscaler("b")], "ticket-service")
+    assert found is not None
+    assert (found.name, found.rivals) == ("a", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("managers", "is_ours"),
+    [
+        pytest.param([FIELD_MANAGER], True, id="ours"),
+        pytest.param([FIELD_MANAGER, "flux"], False, id="somebody says the same"),
+        pytest.param(["kubectl-edit"], False, id="somebody else's"),
+        pytest.param([], False, id="not known"),
+    ],
+)
+def test_bounds_are_ours_if_nobody_else_owns_them(managers: list[str], is_ours: bool) -> None:
+    owned = [fields(one, "f:spec", "f:minReplicas") for one in managers]
+    upper = fields("somebody", "f:spec", "f:maxReplicas")
+    found = autoscaler_on([autoscaler(managedFields=[*owned, upper])], "ticket-service")
+    assert found is not None
+    assert found.is_ours is is_ours
+    assert found.set_by == ", ".join(sorted(managers))
+
+
+SCALED = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "shop"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owner"),
+    [
+        pytest.param({"labels": {"scaledobject.keda.sh/name": "shop"}}, "KEDA", id="label"),
+        pytest.param({"ownerReferences": [SCALED]}, "KEDA's ScaledObject shop", id="KEDA's"),
+        pytest.param(
+            {"ownerReferences": [{"kind": "Shop", "name": "x", "controller": True}]},
+            "Shop x",
+            id="another controller",
+        ),
+        pytest.param({"ownerReferences": [{"kind": "Shop", "name": "x"}]}, "", id="no controller"),
+        pytest.param({"labels": {"app": "shop"}}, "", id="nobody"),
+    ],
+)
+def test_who_steers_an_autoscaler_is_told(metadata: dict[str, Any], owner: str) -> None:
+    found = autoscaler_on([autoscaler(**metadata)], "ticket-service")
+    assert found is not None
+    assert owner in found.owner
+    assert bool(found.owner) is bool(owner)

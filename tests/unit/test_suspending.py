@@ -26,6 +26,7 @@ from rollback_operator.core.model import Owner, OwnerObject
 from rollback_operator.execution import MOST_ATTEMPTS, Again, Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS, Suspender
 from rollback_operator.verifying import Verifier
 from tests.builders import (
@@ -43,6 +44,7 @@ from tests.fakes import (
     REFUSAL,
     UNTOUCHED,
     Crash,
+    FakeAutoscalers,
     FakeFlags,
     FakeLogs,
     FakeOwners,
@@ -103,8 +105,17 @@ class World:
         verifier = Verifier(FakeProbes(), FakeLogs(), FakeTrends(), self.now)
         suspender = Suspender(self.owners, self.store, self.now)
         switch = Switch(self.flags, self.now)
+        scaler = Scaler(FakeAutoscalers(), self.store, self.now)
         return Executor(
-            self.workloads, self.store, remember, self.now, checker, verifier, suspender, switch
+            self.workloads,
+            self.store,
+            remember,
+            self.now,
+            checker,
+            verifier,
+            suspender,
+            switch,
+            scaler,
         )
 
     def now(self) -> datetime:

@@ -22,6 +22,7 @@ from rollback_operator.projections import (
     template_of,
     without_pod_hash,
 )
+from rollback_operator.steering import autoscaler_on
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
@@ -61,7 +62,7 @@ class ApiWorkloads:
             deployment_of(raw),
             replica_sets=tuple(owned),
             pods=tuple(pod for pod in found if pod.pod_hash in hashes),
-            autoscaler=_autoscaler(scalers, name),
+            autoscaler=autoscaler_on(scalers.get("items") or (), name),
         )
 
     async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
@@ -245,14 +246,6 @@ def _owned(sets: dict[str, Any], uid: str) -> list[ReplicaSet]:
             for ref in one["metadata"].get("ownerReferences") or []
         )
     ]
-
-
-def _autoscaler(scalers: dict[str, Any], name: str) -> str:
-    for one in scalers.get("items", []):
-        target = (one.get("spec") or {}).get("scaleTargetRef") or {}
-        if target.get("kind") == "Deployment" and target.get("name") == name:
-            return str(one["metadata"]["name"])
-    return ""
 
 
 def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback) -> bool:

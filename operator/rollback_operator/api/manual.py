@@ -17,6 +17,7 @@ _WITH_PLAN = (
     "approvalPolicy",
     "requiresApproval",
     "owner",
+    "autoscaler",
 )
 
 

@@ -20,6 +20,7 @@ class ConditionType(StrEnum):
     QUARANTINED = "Quarantined"
     NOTIFIED = "Notified"
     OWNER_SUSPENDED = "OwnerSuspended"
+    BOUNDS_RAISED = "BoundsRaised"
 
 
 class Reason(StrEnum):
@@ -102,7 +103,8 @@ class Reason(StrEnum):
     FLAG_UNUSABLE = "FlagUnusable"
     UNKNOWN_CONTAINER = "UnknownContainer"
     ALREADY_AT_TARGET = "AlreadyAtTarget"
-    AUTOSCALER_PRESENT = "AutoscalerPresent"
+    AUTOSCALER_OWNED = "AutoscalerOwned"
+    AUTOSCALERS_CONTEND = "AutoscalersContend"
     FREEZE_ACTIVE = "FreezeActive"
     CLUSTER_BUDGET_EXHAUSTED = "ClusterBudgetExhausted"
 
@@ -168,6 +170,14 @@ class Reason(StrEnum):
     SUSPENDED_FOR_ROLLBACK = "SuspendedForRollback"
     OWNER_RELEASED = "OwnerReleased"
 
+    # BoundsRaised: those of an autoscaler are raised, were put back, or are somebody else's by now.
+    RAISED_FOR_ROLLBACK = "RaisedForRollback"
+    BOUNDS_RESTORED = "BoundsRestored"
+    BOUNDS_CHANGED = "BoundsChanged"
+    AUTOSCALER_GONE = "AutoscalerGone"
+    # ... or nothing has come of it.
+    AUTOSCALER_IDLE = "AutoscalerIdle"
+
     # Why the checklist stops a rollback.
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
     REFERENCE_GONE = "ReferenceGone"
@@ -208,3 +218,6 @@ class EventReason(StrEnum):
     ROLLOUT_LET_GO = "RolloutLetGo"
     OWNER_SUSPENDED = "OwnerSuspended"
     OWNER_RELEASED = "OwnerReleased"
+    BOUNDS_RAISED = "BoundsRaised"
+    BOUNDS_RESTORED = "BoundsRestored"
+    BOUNDS_LEFT = "BoundsLeft"

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
+from rollback_operator.api.group import GROUP
 from rollback_operator.api.shape import Model
 
 
@@ -18,6 +19,12 @@ class Condition(Model):
     message: Annotated[str, Field(max_length=32768)] = ""
 
 
+def _own(annotations: Any) -> Any:
+    if not isinstance(annotations, dict):
+        return annotations
+    return {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
+
+
 class ObjectMeta(Model):
     """The part of an object's metadata that decisions need."""
 
@@ -29,6 +36,8 @@ class ObjectMeta(Model):
     creation_timestamp: AwareDatetime | None = None
     deletion_timestamp: AwareDatetime | None = None
     finalizers: list[str] = []
+    annotations: Annotated[dict[str, str], BeforeValidator(_own)] = {}
+    """Those of this group: the others are nobody's business here, and may be long."""
 
 
 class Resource(Model):

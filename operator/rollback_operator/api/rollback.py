@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.approval import Approval, ApprovalSpec
+from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem, CheckName
 from rollback_operator.api.flags import FlagPlan
 from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
@@ -109,6 +110,8 @@ class RollbackPlan(Model):
     """A person is asked, whatever the checklist says: the matrix only proposes it."""
     owner: OwnerPlan | None = None
     """Who else steers the Deployment, and what is done about it; absent: nobody was found."""
+    autoscaler: AutoscalerPlan | None = None
+    """With Scale: whose bounds are raised; absent: the Deployment's own replicas are set."""
     trigger: Trigger
 
 
@@ -223,6 +226,8 @@ class RollbackStatus(Model):
     strategy: StoredStrategy | None = None
     owner: OwnerRecord | None = None
     """What was done about who else steers the Deployment."""
+    autoscaler: AutoscalerRecord | None = None
+    """What was done about the bounds of who sets the Deployment's replicas."""
     verification: Annotated[
         list[VerificationCheck],
         Field(

@@ -64,7 +64,8 @@ class Remedy(Model):
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\s]+$")] | None = None
     """With PinImage: the whole reference of the image."""
     replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
-    """With Scale: how many pods there shall be."""
+    """With Scale: how many pods there shall be, at least. Where a HorizontalPodAutoscaler sets the
+    replicas its bounds are raised, and put back `safety.watchSeconds` after a verified end."""
     flag: Flag | None = None
     """With DisableFlag: which key of which ConfigMap is set to what."""
 

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
 )
-from rollback_operator.core import gitops, schema
+from rollback_operator.core import autoscaling, gitops, schema
 from rollback_operator.core.model import Deployment, Missing, OwnerState, ReplicaSet, Workload
 from rollback_operator.core.progress import has_acted
 from rollback_operator.core.schema import Applied
@@ -237,7 +237,6 @@ def _share(bound: str, replicas: int) -> Fraction:
 def nobody_else(facts: Facts) -> CheckItem:
     """See that nobody else has the Deployment in hand."""
     name, deployment = CheckName.NOBODY_ELSE_STEERS, facts.deployment
-    spec = facts.rollback.spec
     owner = gitops.checked(deployment.owner, facts.rollback, facts.policy, facts.owner)
     if owner is not None and owner.consequence is Consequence.BLOCK:
         return owner
@@ -248,10 +247,13 @@ def nobody_else(facts: Facts) -> CheckItem:
     if begun:
         said = f"Rollback {begun[0]} of the same Deployment has begun and not ended"
         return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
-    if spec.remedy.type is RemedyType.SCALE and facts.workload.autoscaler:
-        said = f"HorizontalPodAutoscaler {facts.workload.autoscaler} sets the replicas"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+    scaler = facts.workload.autoscaler
+    against = autoscaling.blocked(facts.rollback, scaler)
+    if against is not None:
+        return _item(name, CheckResult.FAILED, against[1], Consequence.BLOCK)
     said = "no GitOps owner, no pause and no other rollback was found"
+    if bounds := autoscaling.outlook(facts.rollback, scaler):
+        said += f"; {bounds}"
     return owner or _item(name, CheckResult.PASSED, said)
 
 

@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
-from rollback_operator.core import flags, gitops
+from rollback_operator.core import autoscaling, flags, gitops
 from rollback_operator.core.conditions import find
 from rollback_operator.core.transitions import Kind, Transition
 
@@ -208,6 +208,8 @@ _REVERTED = _Words(
     ),
 )
 _RELEASE = "Put Git right, then release who is suspended (see below): until then nothing is applied"
+_RAISED = "Have the autoscaler's bounds put back when the pods are not needed any more (see below)"
+_BY_ITSELF = "; after spec.safety.watchSeconds it is done by itself"
 _OTHER_END = _Words("rollback ended", "ROLLBACK ENDED", Stage.OPEN, (_BY_PERSON, _CAUSE))
 _KINDS = {
     Kind.STARTED: _Words(
@@ -294,7 +296,7 @@ def of_rollback(
         impact=said.impact or _impact(rollback),
         checks=tuple(_checks(rollback, transition)),
         timeline=tuple(sorted(_timeline(rollback, transition), key=lambda one: one.time)),
-        next_steps=(*words.next_steps, *([_RELEASE] if _suspended(rollback, transition) else [])),
+        next_steps=(*words.next_steps, *_left_to_do(rollback, transition)),
         commands=tuple(_commands(rollback, transition)),
         contact=said.contact,
         begun=spec.trigger.first_bad_time or spec.trigger.decided_time,
@@ -346,7 +348,8 @@ def _after(rollback: Rollback) -> str:
         case RemedyType.PIN_IMAGE:
             return f"container {remedy.container} with {remedy.image}"
         case RemedyType.SCALE:
-            return f"the same release with {remedy.replicas} replicas"
+            by = f" ({autoscaling.named(rollback)})" if spec.autoscaler is not None else ""
+            return f"the same release with {remedy.replicas} replicas{by}"
         case _:
             return str(_version(spec.to_revision)) if spec.to_revision else "not known"
 
@@ -417,6 +420,22 @@ def _suspended(rollback: Rollback, transition: Transition) -> str:
     return gitops.command(plan, record) if is_suspended else ""
 
 
+def _are_raised(rollback: Rollback, transition: Transition) -> bool:
+    """Tell whether an autoscaler's bounds were raised then, and not put back yet."""
+    record = rollback.status.autoscaler
+    if record is None:
+        return False
+    return record.restored_time is None or record.restored_time > transition.time
+
+
+def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
+    if _suspended(rollback, transition):
+        yield _RELEASE
+    if transition.kind is Kind.ENDED and _are_raised(rollback, transition):
+        is_by_itself = rollback.status.outcome is Outcome.VERIFIED
+        yield _RAISED + (_BY_ITSELF if is_by_itself else "")
+
+
 def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
     where, name = f"-n {rollback.metadata.namespace}", rollback.metadata.name
     if transition.kind is Kind.APPROVAL_NEEDED:
@@ -424,6 +443,8 @@ def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
         yield f"kubectl rollback reject {name} {where} --reason '...'"
     if release := _suspended(rollback, transition):
         yield release
+    if transition.kind is Kind.ENDED and _are_raised(rollback, transition):
+        yield autoscaling.command(rollback)
     yield f"kubectl describe rollback {name} {where}"
     yield from _looks(rollback.spec.target_ref.name, where)
 

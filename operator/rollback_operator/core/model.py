@@ -315,14 +315,45 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """Between which numbers of replicas an autoscaler chooses."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most} replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler that scales the target."""
+
+    name: str
+    uid: str
+    bounds: Bounds
+    owner: str = ""
+    """Who steers it in turn, and would put its bounds back; empty: nobody is seen to."""
+    set_by: str = ""
+    """Who has set its lower bound, by the field owners."""
+    is_ours: bool = False
+    """Its lower bound was set by this operator, and nobody else says the same."""
+    rivals: tuple[str, ...] = ()
+    """Others that scale the same target: Kubernetes lets none of them do it then."""
+
+    def __str__(self) -> str:
+        return f"HorizontalPodAutoscaler {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """The target with its ReplicaSets and pods, read together."""
 
     deployment: Deployment
     replica_sets: tuple[ReplicaSet, ...] = ()
     pods: tuple[Pod, ...] = ()
-    autoscaler: str = ""
-    """Name of the HorizontalPodAutoscaler that scales the target; empty when there is none."""
+    autoscaler: Autoscaler | None = None
+    """Who scales the target; None: nobody does."""
 
     @property
     def current(self) -> ReplicaSet | None:

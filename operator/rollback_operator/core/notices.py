@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rollback_operator.api.reasons import ConditionType, EventReason
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
@@ -119,6 +119,18 @@ def owner_suspended(said: str) -> Notice:
 def owner_released(said: str) -> Notice:
     """Tell that who was suspended for a rollback goes on."""
     return Notice(EventReason.OWNER_RELEASED, said)
+
+
+def bounds_raised(said: str) -> Notice:
+    """Tell whose bounds are raised for an act, and how they are put back."""
+    return Notice(EventReason.BOUNDS_RAISED, said, True)
+
+
+def bounds_settled(reason: Reason, said: str) -> Notice:
+    """Tell that bounds were put back, or why they are left as they are."""
+    if reason is Reason.BOUNDS_RESTORED:
+        return Notice(EventReason.BOUNDS_RESTORED, said)
+    return Notice(EventReason.BOUNDS_LEFT, said, True)
 
 
 def request_refused(refusal: Refusal) -> Notice:

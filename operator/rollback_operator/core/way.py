@@ -2,7 +2,7 @@
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
-from rollback_operator.core import flags
+from rollback_operator.core import autoscaling, flags
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of, last_known_good
 from rollback_operator.core.model import ReplicaSet, Workload
@@ -86,11 +86,9 @@ def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
 
 
 def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
-    if workload.autoscaler:
-        return Refusal(
-            Reason.AUTOSCALER_PRESENT,
-            f"HorizontalPodAutoscaler {workload.autoscaler} sets the replicas and would undo this",
-        )
+    refused = autoscaling.refusal(workload, remedy.replicas or 0)
+    if refused is not None:
+        return Refusal(*refused)
     if (remedy.replicas or 0) <= workload.deployment.replicas:
         return Refusal(
             Reason.ALREADY_AT_TARGET,

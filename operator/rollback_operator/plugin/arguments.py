@@ -242,7 +242,9 @@ def _add_resume(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     made = _verb(
         verbs,
         "resume",
-        "let the operator judge and act again",
+        "let the operator judge and act again\n"
+        "The bounds of a HorizontalPodAutoscaler that a Scale has raised are put back, unless "
+        "somebody\nelse has set them since.",
         "  kubectl rollback resume ticket-service\n",
     )
     _add_switch(made)

@@ -1,5 +1,6 @@
 """`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
 
+from rollback_operator.core.autoscaling import RESTORE
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Stop, needed
@@ -54,8 +55,22 @@ async def suspend(asked: Asked) -> Answer:
 
 
 async def resume(asked: Asked) -> Answer:
-    """Let the operator act again."""
-    return await _switch(asked, False, "resumed")
+    """Let the operator act again, and have it put back what it has raised."""
+    found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    known = needed(await asked.cluster.list(ROLLBACKS, found.namespace))
+    raised = [one for one in finding.of_policy(known, found.name) if _is_raised(one)]
+    for one in raised:
+        wanted = {**one.part("metadata.annotations").raw, RESTORE: "requested"}
+        needed(await asked.cluster.patch(ROLLBACKS, one, "/metadata/annotations", wanted))
+    names = ", ".join(one.name for one in raised)
+    more = f"; the autoscaler's bounds that {names} has raised are put back" if raised else ""
+    return await _switch(asked, False, f"resumed{more}")
+
+
+def _is_raised(rollback: Record) -> bool:
+    """Tell whether a Rollback has raised an autoscaler's bounds and not put them back."""
+    record = rollback.part("status.autoscaler")
+    return bool(record.raw) and not record.text("restoredTime")
 
 
 async def _switch(asked: Asked, wanted: bool, said: str) -> Answer:

@@ -12,7 +12,7 @@ _ROLLBACK_KNOWN = frozenset(
     {
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
         "checklist", "verification", "notifications", "planDigest", "approvalDeadlineTime",
-        "message", "plan", "pace", "escalatedTime",
+        "message", "plan", "pace", "escalatedTime", "autoscaler",
     }
 )  # fmt: skip
 _POLICY_KNOWN = frozenset(
@@ -30,6 +30,7 @@ def explain_rollback(page: Page, rollback: Record) -> None:
     _rows(page, "Checklist", rollback.rows("status.checklist"), ("result", "name", "message"))
     _approval(page, rollback)
     _steps(page, rollback)
+    _bounds(page, rollback)
     _rows(page, "Verification", rollback.rows("status.verification"), ("result", "name", "message"))
     _told(page, rollback)
     if rollback.text("status.message"):
@@ -165,6 +166,24 @@ def _steps(page: Page, rollback: Record) -> None:
     if rows:
         page.head("Steps")
         page.rows(rows)
+
+
+def _bounds(page: Page, rollback: Record) -> None:
+    record = rollback.part("status.autoscaler")
+    if not record.raw:
+        return
+    page.head(f"HorizontalPodAutoscaler {decided(rollback).text('autoscaler.name')}")
+    page.pairs(
+        [
+            ("Before", f"{record.text('minReplicas')} to {record.text('maxReplicas')} replicas"),
+            (
+                "Raised to",
+                f"{record.text('raisedMinReplicas')} to {record.text('raisedMaxReplicas')}",
+            ),
+            ("Put back", clock(record.time("restoredTime")) or "not yet"),
+            ("Because", record.text("restoreMessage")),
+        ]
+    )
 
 
 def _told(page: Page, rollback: Record) -> None:

@@ -153,7 +153,8 @@ def _draw(page: Page, plan: RollbackSpec, shown: Record, difference: list[str]) 
     what = {
         "Undo": "Undo",
         "PinImage": f"PinImage {remedy.container}={remedy.image}",
-        "Scale": f"Scale to {remedy.replicas} replicas",
+        "Scale": f"Scale to {remedy.replicas} replicas"
+        + (f" by HorizontalPodAutoscaler {plan.autoscaler.name}" if plan.autoscaler else ""),
     }[remedy.type]
     page.pairs(
         [

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.api.autoscaling import AutoscalerPlan
 from rollback_operator.api.checklist import (
     CheckItem,
     CheckName,
@@ -39,6 +40,7 @@ from rollback_operator.core.watch import Watch
 from tests.builders import (
     T0,
     at,
+    make_autoscaler,
     make_deployment,
     make_policy,
     make_ref,
@@ -53,6 +55,14 @@ from tests.fakes import ROOMY
 PASSED, FAILED, WARNED, SKIPPED = CheckResult
 UNREAD = Missing(Reason.READ_FAILED, "forbidden")
 SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
+SCALING = make_rollback(
+    remedy=Remedy(type=RemedyType.SCALE, replicas=8), to_revision=None, pace=Pace.NORMAL
+)
+BOUNDED = make_rollback(
+    remedy=SCALING.spec.remedy,
+    to_revision=None,
+    autoscaler=AutoscalerPlan(name="shop-hpa", uid="hpa-uid", restore_after_seconds=3600),
+)
 PIN = Remedy(type=RemedyType.PIN_IMAGE, container="ticket-service", image="elsewhere/shop:v0")
 SECRET, OPTIONAL = Reference("Secret", "key"), Reference("ConfigMap", "hints", is_optional=True)
 REQUESTS = Amounts(0.5, 2.0**28)
@@ -278,13 +288,30 @@ CASES: dict[str, tuple[Any, Facts, CheckResult, str]] = {
         PASSED,
         "",
     ),
+    "an autoscaler that came after the decision": (
+        checks.nobody_else,
+        make_facts(SCALING, workload=make_workload(autoscaler=make_autoscaler())),
+        FAILED,
+        "shop-hpa sets the replicas by now",
+    ),
+    "an autoscaler that is gone": (checks.nobody_else, make_facts(BOUNDED), FAILED, "is gone"),
+    "an autoscaler that KEDA has taken over": (
+        checks.nobody_else,
+        make_facts(BOUNDED, workload=make_workload(autoscaler=make_autoscaler(owner="KEDA"))),
+        FAILED,
+        "KEDA, which would put its bounds back",
+    ),
     "an autoscaler": (
         checks.nobody_else,
-        make_facts(
-            make_rollback(remedy=SCALE, to_revision=None), workload=make_workload(autoscaler="hpa")
-        ),
-        FAILED,
-        "hpa sets the replicas",
+        make_facts(BOUNDED, workload=make_workload(autoscaler=make_autoscaler())),
+        PASSED,
+        "shop-hpa gets 8 to 8 replicas instead of 2 to 4",
+    ),
+    "an autoscaler beside an undo": (
+        checks.nobody_else,
+        make_facts(workload=make_workload(autoscaler=make_autoscaler(owner="KEDA"))),
+        PASSED,
+        "",
     ),
     "fresh metrics": (checks.metrics, make_facts(), PASSED, "5 s old"),
     "stale metrics": (checks.metrics, make_facts(now=at(90)), WARNED, "75 s old"),
@@ -312,7 +339,9 @@ BLOCKING = {
     "an owner",
     "a pause of somebody's",
     "another rollback",
-    "an autoscaler",
+    "an autoscaler that came after the decision",
+    "an autoscaler that is gone",
+    "an autoscaler that KEDA has taken over",
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem
 from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.notify import LONGEST_MESSAGE, CommunicationSpec, Notification
@@ -103,6 +104,14 @@ SUSPENDED = VERIFIED.model_copy(
         "steps": [make_step(StepName.SUSPEND_OWNER, 10, 10), *STEPS],
     }
 )
+RAISED = VERIFIED.model_copy(
+    update={
+        "autoscaler": AutoscalerRecord(
+            min_replicas=2, max_replicas=4, raised_min_replicas=6, raised_max_replicas=6
+        ),
+        "steps": [make_step(StepName.SCALE, 10, 25), *STEPS[1:]],
+    }
+)
 REVERTED = ended(Outcome.FAILED, Reason.UNDO_REVERTED, "the undo was reverted by argocd-controller")
 
 
@@ -131,6 +140,14 @@ MESSAGES: Mapping[str, Message] = {
     "not-recovered": of(HELPLESS, "NotRecovered", 60),
     "approval-needed": of(WAITING, "ApprovalNeeded", 12),
     "owner-suspended": of(SUSPENDED, "Verified", 60, owner=OWNER),
+    "bounds-raised": of(
+        RAISED,
+        "Verified",
+        60,
+        remedy=Remedy(type=RemedyType.SCALE, replicas=6),
+        to_revision=None,
+        autoscaler=AutoscalerPlan(name="shop-hpa", uid="u", restore_after_seconds=3600),
+    ),
     "reverted": of(REVERTED, "Failed", 60),
     "blocked": of(BLOCKED, "Blocked", 12),
     "update": of(RollbackStatus(steps=STEPS[:1]), "Update-1", 310),

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.case import Refusal, is_active
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.model import Owner
+from rollback_operator.core.model import Autoscaler, Owner
 from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.plan import make_plan, make_trigger
 from rollback_operator.core.steps import steps_of
@@ -28,6 +28,7 @@ from tests.builders import (
     NAME,
     UNDO,
     at,
+    make_autoscaler,
     make_case,
     make_deployment,
     make_ended,
@@ -49,6 +50,11 @@ SCALE = Remedy(type=RemedyType.SCALE, replicas=8)
 PREVIOUS = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)
 THIRD = make_workload("v3", older=("v2", "v1"))
 DAY = 86_400.0
+
+
+def scaled(autoscaler: Autoscaler):
+    """More replicas are wanted where somebody scales the Deployment."""
+    return make_case(policy=with_remedies(SCALE), workload=make_workload(autoscaler=autoscaler))
 
 
 def numbered(revision: int) -> Remedy:
@@ -176,9 +182,14 @@ REFUSALS = {
         ),
         Reason.ALREADY_AT_TARGET,
     ),
-    "an autoscaler sets the replicas": (
-        make_case(policy=with_remedies(SCALE), workload=make_workload(autoscaler="hpa")),
-        Reason.AUTOSCALER_PRESENT,
+    "somebody else sets the autoscaler's bounds": (
+        scaled(make_autoscaler(owner="KEDA's ScaledObject shop")),
+        Reason.AUTOSCALER_OWNED,
+    ),
+    "two autoscalers": (scaled(make_autoscaler(rivals=("other",))), Reason.AUTOSCALERS_CONTEND),
+    "the autoscaler keeps as many already": (
+        scaled(make_autoscaler(8, 10)),
+        Reason.ALREADY_AT_TARGET,
     ),
     "capacity is never reduced": (
         make_case(policy=with_remedies(SCALE.model_copy(update={"replicas": 4}))),

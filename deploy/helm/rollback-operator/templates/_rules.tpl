@@ -34,7 +34,8 @@
 {{- end }}
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [list]
+  # patch: its bounds, where the remedy is Scale.
+  verbs: [get, list, patch]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -1,0 +1,227 @@
+"""Scale where an autoscaler sets the replicas: its bounds are raised, the replicas left to it.
+
+Pure. What the bounds were is on record before they are changed. They are put back when a person
+asks for it, or some time after a verified end, and only as long as they are still ours.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
+from rollback_operator.api.group import GROUP
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Outcome,
+    RemedyType,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+)
+from rollback_operator.core import conditions
+from rollback_operator.core.model import Autoscaler, Bounds, Workload
+
+RESTORE = f"{GROUP}/restore-bounds"
+"""Annotation on a Rollback: a person wants the bounds put back now."""
+LOOK_SECONDS = 300.0
+"""How often it is looked whether bounds that are raised are still ours."""
+
+
+# -- before the act --------------------------------------------------------------------------------
+
+
+def refusal(workload: Workload, replicas: int) -> tuple[Reason, str] | None:
+    """Say why the bounds of who scales a target are not raised; None: nothing stands against it."""
+    found = workload.autoscaler
+    if found is None:
+        return None
+    if (against := _obstacle(found)) is not None:
+        return against
+    if found.bounds.least >= replicas:
+        said = f"{found} keeps {found.bounds} already; capacity is never reduced"
+        return Reason.ALREADY_AT_TARGET, said
+    return None
+
+
+def _obstacle(found: Autoscaler) -> tuple[Reason, str] | None:
+    if found.owner:
+        said = f"{found} is steered by {found.owner}, which would put its bounds back"
+        return Reason.AUTOSCALER_OWNED, f"{said}: raise them there"
+    if found.rivals:
+        said = f"{found} and {', '.join(found.rivals)} scale the same Deployment, so that none does"
+        return Reason.AUTOSCALERS_CONTEND, f"{said}: leave one of them"
+    return None
+
+
+def planned(workload: Workload, policy: RollbackPolicy) -> AutoscalerPlan | None:
+    """Put into a plan whose bounds are raised; None: the Deployment's own replicas are set."""
+    found, seconds = workload.autoscaler, policy.spec.safety.watch_seconds
+    if found is None:
+        return None
+    return AutoscalerPlan(name=found.name, uid=found.uid, restore_after_seconds=seconds)
+
+
+def blocked(rollback: Rollback, found: Autoscaler | None) -> tuple[Reason, str] | None:
+    """Say why a Scale cannot be done as it was planned; None: it can, or it is none."""
+    plan = rollback.spec.autoscaler
+    if rollback.spec.remedy.type is not RemedyType.SCALE:
+        return None
+    if found is None or (plan is not None and found.uid != plan.uid):
+        return None if plan is None else (Reason.AUTOSCALER_GONE, f"{named(rollback)} is gone")
+    if plan is None:
+        return Reason.TARGET_CHANGED, f"{found} sets the replicas by now, and would undo this"
+    return _obstacle(found)
+
+
+def outlook(rollback: Rollback, found: Autoscaler | None) -> str:
+    """Say what is about to be done to whose bounds; empty: nothing is."""
+    wanted = rollback.spec.remedy.replicas
+    if found is None or wanted is None:
+        return ""
+    return f"{found} gets {raised(found.bounds, wanted)} instead of {found.bounds}"
+
+
+def raised(bounds: Bounds, replicas: int) -> Bounds:
+    """Raise bounds so far that there are so many replicas; neither ever falls."""
+    return Bounds(max(bounds.least, replicas), max(bounds.most, replicas))
+
+
+def named(rollback: Rollback) -> str:
+    """Name whose bounds a plan raises."""
+    plan = rollback.spec.autoscaler
+    return f"HorizontalPodAutoscaler {plan.name if plan is not None else '(none)'}"
+
+
+# -- on record -------------------------------------------------------------------------------------
+
+
+def recorded(rollback: Rollback, found: Autoscaler) -> AutoscalerRecord:
+    """Make what has to be on record before bounds are touched: how they were, how they will be."""
+    known = rollback.status.autoscaler
+    if known is not None:
+        return known  # as a leader before us has found them
+    bounds = raised(found.bounds, rollback.spec.remedy.replicas or 0)
+    return AutoscalerRecord(
+        min_replicas=found.bounds.least,
+        max_replicas=found.bounds.most,
+        raised_min_replicas=bounds.least,
+        raised_max_replicas=bounds.most,
+    )
+
+
+def before(record: AutoscalerRecord) -> Bounds:
+    """Give the bounds as they were."""
+    return Bounds(record.min_replicas, record.max_replicas)
+
+
+def after(record: AutoscalerRecord) -> Bounds:
+    """Give the bounds as they are set for the rollback."""
+    return Bounds(record.raised_min_replicas, record.raised_max_replicas)
+
+
+def stored(
+    status: RollbackStatus, record: AutoscalerRecord, told: Condition, now: datetime
+) -> RollbackStatus:
+    """Put on record how it is with an autoscaler's bounds."""
+    known = conditions.upsert(status.conditions, [told], 1, now)
+    return status.model_copy(update={"autoscaler": record, "conditions": known})
+
+
+def is_open(rollback: Rollback) -> bool:
+    """Tell whether bounds are still to be put back, as far as is known."""
+    record = rollback.status.autoscaler
+    return record is not None and record.is_open
+
+
+def told(rollback: Rollback, record: AutoscalerRecord) -> Condition:
+    """Say whose bounds are raised, and how they are put back."""
+    plan = rollback.spec.autoscaler
+    assert plan is not None
+    said = (
+        f"{named(rollback)} gets {after(record)} instead of {before(record)}, until "
+        f"{plan.restore_after_seconds} s after a verified end, or until: {command(rollback)}"
+    )
+    reason = Reason.RAISED_FOR_ROLLBACK
+    return conditions.condition(ConditionType.BOUNDS_RAISED, True, reason, said)
+
+
+def command(rollback: Rollback) -> str:
+    """Give the command by which a person has the bounds put back."""
+    policy, namespace = rollback.spec.policy_ref.name, rollback.metadata.namespace
+    return f"kubectl rollback resume {policy} -n {namespace}"
+
+
+# -- after the end ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing is left to be put back."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The bounds are to be put back now."""
+
+    bounds: Bounds
+    why: str
+
+
+def settled(rollback: Rollback, found: Autoscaler | None, now: datetime) -> Closed | Due | None:
+    """Tell what is to be done about bounds that a rollback has raised; None: not yet anything.
+
+    Args:
+        rollback: which has ended, its record open.
+        found: the autoscaler as it was read just now; None: it is gone.
+        now: the time of the look.
+    """
+    plan, record = rollback.spec.autoscaler, rollback.status.autoscaler
+    assert plan is not None
+    assert record is not None
+    if found is None or found.uid != plan.uid:
+        return Closed(Reason.AUTOSCALER_GONE, "it is gone")
+    if found.bounds == before(record):
+        return Closed(Reason.BOUNDS_RESTORED, f"it has {found.bounds} as before")
+    if found.bounds != after(record) or not found.is_ours:
+        by = found.set_by or "somebody else"
+        said = f"{by} has set {found.bounds} since: they are left alone"
+        return Closed(Reason.BOUNDS_CHANGED, said)
+    why = _due(rollback, now)
+    return Due(before(record), why) if why else None
+
+
+def _due(rollback: Rollback, now: datetime) -> str:
+    if RESTORE in rollback.metadata.annotations:
+        return "a person has asked for it"
+    time = restore_time(rollback)
+    if time is not None and now >= time:
+        return "the release has held up since it was verified"
+    return ""
+
+
+def restore_time(rollback: Rollback) -> datetime | None:
+    """Give the time at which bounds are put back without being asked; None: never."""
+    plan, status = rollback.spec.autoscaler, rollback.status
+    if plan is None or status.outcome is not Outcome.VERIFIED or status.finished_time is None:
+        return None
+    return status.finished_time + timedelta(seconds=plan.restore_after_seconds)
+
+
+def next_look(rollback: Rollback, now: datetime) -> float:
+    """Give the seconds until bounds that are raised are looked at again."""
+    time = restore_time(rollback)
+    left = (time - now).total_seconds() if time is not None else LOOK_SECONDS
+    return max(0.05, min(LOOK_SECONDS, left))
+
+
+def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRecord, Condition]:
+    """Put on record that bounds are put back, or why they are left."""
+    record = rollback.status.autoscaler
+    assert record is not None
+    changes = {"restored_time": now, "restore_message": end.message[:512]}
+    said = f"{named(rollback)}: {end.message}"
+    made = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, said)
+    return record.model_copy(update=changes), made

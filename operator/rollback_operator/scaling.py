@@ -1,0 +1,104 @@
+"""Raises the bounds of who sets a Deployment's replicas, and puts them back when it is time.
+
+What they were is on record before they are changed. Each call looks before it does: replayed after
+a crash, it does no harm.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Rollback, RollbackStatus
+from rollback_operator.core import autoscaling, notices
+from rollback_operator.core.autoscaling import Closed, Due
+from rollback_operator.core.model import Autoscaler
+from rollback_operator.ports import Autoscalers, Failure, FailureKind, Store
+
+_log = logging.getLogger(__name__)
+
+Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
+
+
+@dataclass
+class Scaler:
+    """Sets bounds, and looks after those that are raised."""
+
+    autoscalers: Autoscalers
+    store: Store
+    clock: Callable[[], datetime]
+    due: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    """When raised bounds are looked at next, by the Rollback's uid, and whether it was known then
+    that a person wants them put back."""
+
+    async def raise_bounds(
+        self, rollback: Rollback, found: Autoscaler, write: Write
+    ) -> tuple[Rollback, Failure | None]:
+        """Raise the bounds of a rollback whose step has begun; gives it with what is on record."""
+        record = autoscaling.recorded(rollback, found)
+        if record != rollback.status.autoscaler:
+            told = autoscaling.told(rollback, record)
+            # Before it is stored: who finds it on record cannot know that it was told.
+            await self.store.post(rollback, notices.bounds_raised(told.message))
+            status = autoscaling.stored(rollback.status, record, told, self.clock())
+            written = await write(rollback, status)
+            if isinstance(written, Failure):
+                return rollback, written
+            rollback = written
+        wanted = autoscaling.after(record)
+        _log.info("%s: gives %s %s", rollback.metadata.name, found, wanted)
+        done = await self.autoscalers.set_bounds(rollback.metadata.namespace, found, wanted)
+        return rollback, done if isinstance(done, Failure) else None
+
+    async def settle(self, rollbacks: Sequence[Rollback], write: Write) -> float | None:
+        """Put back what is due; gives the seconds until the next look, None: nothing is raised."""
+        waits = [await self._settled(one, write) for one in rollbacks if autoscaling.is_open(one)]
+        return min((one for one in waits if one is not None), default=None)
+
+    async def _settled(self, rollback: Rollback, write: Write) -> float | None:
+        if rollback.status.outcome is None:
+            return None  # its own steps come first
+        uid, now = rollback.metadata.uid, self.clock()
+        is_asked = autoscaling.RESTORE in rollback.metadata.annotations
+        due, was_asked = self.due.get(uid, (now, is_asked))
+        if now < due and is_asked == was_asked:
+            return (due - now).total_seconds()
+        done = await self._looked(rollback, write)
+        if isinstance(done, Failure):
+            _log.warning("%s: %s", rollback.metadata.name, done.message)
+            wait = done.wait
+        elif autoscaling.is_open(done):
+            wait = autoscaling.next_look(done, now)
+        else:
+            self.due.pop(uid, None)
+            return None
+        self.due[uid] = now + timedelta(seconds=wait), is_asked
+        return wait
+
+    async def _looked(self, rollback: Rollback, write: Write) -> Rollback | Failure:
+        plan, namespace = rollback.spec.autoscaler, rollback.metadata.namespace
+        assert plan is not None  # or nothing would be on record
+        read = await self.autoscalers.look(namespace, plan.name)
+        if isinstance(read, Failure) and read.kind is not FailureKind.GONE:
+            return read
+        found = None if isinstance(read, Failure) else read
+        match autoscaling.settled(rollback, found, self.clock()):
+            case None:
+                return rollback
+            case Closed() as end:
+                return await self._close(rollback, end, write)
+            case Due(bounds, why):
+                assert found is not None
+                _log.info("%s: gives %s %s: %s", rollback.metadata.name, found, bounds, why)
+                done = await self.autoscalers.set_bounds(namespace, found, bounds)
+                if isinstance(done, Failure):
+                    return done
+                end = Closed(Reason.BOUNDS_RESTORED, f"it has {bounds} as before: {why}")
+                return await self._close(rollback, end, write)
+
+    async def _close(self, rollback: Rollback, end: Closed, write: Write) -> Rollback | Failure:
+        now = self.clock()
+        record, told = autoscaling.closed(rollback, end, now)
+        await self.store.post(rollback, notices.bounds_settled(end.reason, told.message))
+        return await write(rollback, autoscaling.stored(rollback.status, record, told, now))

@@ -1,0 +1,77 @@
+"""The operator is killed at each write by which an autoscaler's bounds are raised and put back.
+
+Whatever the moment: raised once, put back once as they were, and the Deployment never written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.operator_process import Zygote
+from tests.integration.stand import Stand
+from tests.integration.test_autoscaler import ask_to_put_back, autoscale, bounds, condition
+from tests.integration.test_crash_walk import SCALE, Walk, side_by_side
+from tests.integration.writes import kind
+
+pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(600)]
+
+CUTS = (
+    ("rollbacks/status: Scale begun", 1),
+    ("rollbacks/status: Scale begun", 2),
+    ("horizontalpodautoscalers: raised", 1),
+    ("rollbacks/status: Scale ended", 1),
+    ("rollbacks/status: over", 1),
+    ("horizontalpodautoscalers: put back", 1),
+    ("rollbacks/status: over", 2),
+)
+BEFORE = (3, 8)
+
+
+@dataclass
+class AutoscaledWalk(Walk):
+    """One release that is helped by more replicas, through an autoscaler."""
+
+    seconds: float = 240.0
+    changes: int = 0
+
+    @contextmanager
+    def surrounded(self) -> Iterator[None]:
+        autoscale(self.service, *BEFORE)
+        yield
+
+    def is_over(self) -> bool:
+        if not super().is_over():
+            return False
+        ended = self.service.rollbacks()[-1]
+        ask_to_put_back(self.service, ended)
+        return condition(ended)[0] == "False"
+
+    def left_wrong(self) -> Iterator[str]:
+        yield from super().left_wrong()
+        done = [one for one in self.proxy.calls if one.status == 200 and one.is_write]
+        changes = [kind(one) for one in done if one.resource == "horizontalpodautoscalers"]
+        wanted = ["horizontalpodautoscalers: raised", "horizontalpodautoscalers: put back"]
+        if changes != wanted:
+            yield f"changes of the autoscaler: {changes}"
+        if bounds(self.service) != BEFORE:
+            yield f"the bounds are not as they were: {bounds(self.service)}"
+        told = {one.partition(":")[0] for one in self.service.events()}
+        if not {"BoundsRaised", "BoundsRestored"} <= told:
+            yield f"told is only {told}"
+
+
+def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    done = side_by_side(
+        AutoscaledWalk(stand, zygote, tmp_path, SCALE, number, is_before, point)
+        for point, number in CUTS
+        for is_before in (True, False)
+    )
+
+    assert [one.row for one in done if one.faults or one.cut.at is None] == []
