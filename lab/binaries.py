@@ -88,6 +88,12 @@ RECIPES = {
             ("github.com/prometheus/alertmanager/cmd/alertmanager",),
             flags=("-tags", "netgo"),
         ),
+        Recipe(
+            "metrics-server",
+            "metrics-server, which autoscalers read",
+            2,
+            ("sigs.k8s.io/metrics-server/cmd/metrics-server",),
+        ),
     )
 }
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from lab import images, session
-from lab.binaries import say
+from lab.binaries import programs, say
 from lab.errors import LabError
 from lab.node import Node
 from lab.tickets import Operator, install_operator
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     try:
+        programs("metrics-server")  # a scenario that starts it would wait for it
         archives = {name: images.build(name) for name in ("ticket-service", "rollback-operator")}
         with Node() as node:
             lab = node.session

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lab import access, cgroups, machine, node_config, oci, packages, prometheus_server
+from lab import access, aggregation, cgroups, machine, node_config, oci, packages, prometheus_server
 from lab.binaries import programs
 from lab.control_plane import Addresses, Core
 from lab.errors import LabError
@@ -95,7 +95,8 @@ class Node(Occupant):
             lambda name: programs("cluster") / name,
         )
         core.prepare()
-        core.start_server("--kubelet-preferred-address-types=InternalIP")
+        aggregated = aggregation.prepare(core.pki)
+        core.start_server("--kubelet-preferred-address-types=InternalIP", *aggregated)
         postgres = Postgres(
             self._workspace, inner, f"{address},127.0.0.1", node_config.POSTGRES_PORT
         )

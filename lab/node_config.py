@@ -188,6 +188,11 @@ def services() -> list[dict[str, Any]]:
     ]
 
 
+def service_of(name: str, port: int) -> list[dict[str, Any]]:
+    """A Service in kube-system for a further server that runs beside the kubelet."""
+    return _service("kube-system", name, {"https": (port, "TCP")})
+
+
 def _namespaces(*names: str) -> list[dict[str, Any]]:
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in names]
 

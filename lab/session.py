@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import metrics_server
 from lab.access import Access, http_ok
 from lab.errors import LabError
 from lab.namespace import network_of
@@ -129,6 +130,11 @@ class Session:
         request = urllib.request.Request(f"{self.prometheus_url}/-/reload", method="POST")
         with self._network(), urllib.request.urlopen(request, timeout=RELOAD_SECONDS):
             pass
+
+    def start_metrics_server(self) -> None:
+        """Have a metrics-server answer for metrics.k8s.io; returns when it has figures."""
+        self._require_node("start_metrics_server")
+        metrics_server.ensure(self._servers, self.access, self.directory)
 
     def freeze(self, program: str) -> None:
         """Stop a program without ending it: connections to it stay open, nothing answers."""

@@ -162,17 +162,3 @@ def test_an_author_gains_no_right_by_a_policy(
     said = author.is_refused("apply", "-f", "-", document=json.dumps(asked))
 
     assert says in said
-
-
-def test_beside_an_autoscaler_an_undo_goes_on(shop: Shop) -> None:
-    shop.opens("v1.2.3")
-    shop.service.kubectl(
-        "autoscale", "deployment/ticket-service", "--min=2", "--max=4", "--cpu-percent=80"
-    )
-    shop.has_served()
-
-    shop.releases("v1.3.0")
-
-    ended = shop.goes_back_to("v1.2.3")
-    item = next(one for one in ended["status"]["checklist"] if one["name"] == "NobodyElseSteers")
-    assert item["result"] in ("Passed", "Warned")
