@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.model import Deployment
 from rollback_operator.projections import deployment_of
+from rollback_operator.sharing import Sharing
 
 Key = tuple[str, str]
 DEPLOYMENTS = "deployments"
@@ -73,6 +74,7 @@ class Cache:
     _watching: dict[Key, set[Key]] = field(default_factory=dict)
     _undoing: dict[str, set[Key]] = field(default_factory=dict)
     _decided: dict[Key, set[Key]] = field(default_factory=dict)
+    _sharing: Sharing = field(default_factory=Sharing)
 
     def put_policy(self, raw: dict[str, Any]) -> Key:
         """Take in a policy as the API server shows it."""
@@ -156,6 +158,7 @@ class Cache:
         """Take in what a write returned, so that the next pass does not act on an older view."""
         match written:
             case RollbackPolicy():
+                self._sharing.share(written)
                 self.policies[written.key] = written
                 target = written.metadata.namespace, written.spec.target_ref.name
                 self._watching.setdefault(target, set()).add(written.key)

@@ -16,6 +16,7 @@ from rollback_operator.intake import Intake
 DELETED = "DELETED"
 WATCH_SECONDS = 20
 """After this the API server ends a watch, and tells before how far it has come."""
+IDLE_SECONDS = 0.1
 SILENT_SECONDS = 25.0
 """A watch that has told nothing for so long has been lost on the way: it is begun anew."""
 
@@ -28,6 +29,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.watching.chunk_size = 500
+    # A worker keeps the last object that it was given until it ends; each of them has one.
+    settings.queueing.idle_timeout = IDLE_SECONDS
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.inactivity_timeout = SILENT_SECONDS
     settings.persistence.finalizer = f"{GROUP}/finalizer"
