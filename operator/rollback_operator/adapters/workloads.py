@@ -1,8 +1,8 @@
 """Deployments through the API server: read fresh, write guarded.
 
-Every write is a JSON patch that tests uid and template as judged, and replaces only the fields
-meant. Not guarded by resourceVersion: a rollout's status updates would refuse half of the patches;
-nor by generation: an autoscaler moves it.
+Every write is a JSON patch that tests uid, template and revision as judged, and replaces only the
+fields meant. Not guarded by resourceVersion: a rollout's status updates would refuse half of the
+patches; nor by generation: an autoscaler moves it.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 """What `kubectl rollout restart` marks a template with, and GitOps tools know to leave alone."""
+REVISION = "deployment.kubernetes.io/revision"
 
 
 class ApiWorkloads:
@@ -194,10 +195,12 @@ def _deployment(namespace: str, name: str) -> str:
 
 
 def _guard(raw: dict[str, Any]) -> Operations:
-    return [
-        {"op": "test", "path": "/metadata/uid", "value": raw["metadata"]["uid"]},
-        {"op": "test", "path": "/spec/template", "value": raw["spec"]["template"]},
-    ]
+    """Test what was judged; its revision too: a patch that comes late must not meet its return."""
+    revision = (raw["metadata"].get("annotations") or {}).get(REVISION)
+    known = {"/metadata/uid": raw["metadata"]["uid"], "/spec/template": raw["spec"]["template"]}
+    if revision is not None:
+        known[f"/metadata/annotations/{REVISION.replace('/', '~1')}"] = revision
+    return [{"op": "test", "path": path, "value": value} for path, value in known.items()]
 
 
 def _lifted(raw: dict[str, Any]) -> Operations:
