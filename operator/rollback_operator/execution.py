@@ -28,6 +28,7 @@ from rollback_operator.core import approval, notices, progress, raising, verific
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
+from rollback_operator.core.steps import done_in_words
 from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
@@ -210,7 +211,7 @@ class Executor:
         done = await self._act(rollback, step, seen.deployment)
         if isinstance(done, Failure):
             return await self._refused(rollback, step, done)
-        return await self._finish(rollback, step, "the Deployment was changed", done)
+        return await self._finish(rollback, step, done_in_words(rollback.spec, step), done)
 
     async def _suspend(
         self, rollback: Rollback, deployment: Deployment

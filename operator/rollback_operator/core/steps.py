@@ -22,3 +22,22 @@ def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
     suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
     return (*suspend, *acts, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
+
+
+def done_in_words(spec: RollbackSpec, step: StepName) -> str:
+    """Say what a step has just done to the Deployment."""
+    remedy, target = spec.remedy, spec.to_revision
+    match step:
+        case StepName.UNDO if target is not None:
+            images = f" ({', '.join(target.images)})" if target.images else ""
+            return f"the template of revision {target.number}{images} was put back"
+        case StepName.PIN_IMAGE:
+            return f"container {remedy.container} was given {remedy.image}"
+        case StepName.SCALE:
+            return f"replicas were set to {remedy.replicas}"
+        case StepName.RESTART_PODS:
+            return "the pods are replaced: only new ones read the flag"
+        case StepName.RESTORE_STRATEGY:
+            return "the rollout strategy is again what it was"
+        case _:
+            return "the Deployment was changed"
