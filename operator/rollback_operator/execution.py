@@ -333,7 +333,8 @@ class Executor:
             strategy = StoredStrategy(
                 max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
             )
-        status = progress.begun(rollback.status, step, strategy, self.clock())
+        revision = deployment.revision
+        status = progress.begun(rollback.status, step, self.clock(), strategy, revision)
         return await self._write(rollback, status)
 
     async def _act(
@@ -373,7 +374,7 @@ class Executor:
             case _:
                 known = progress.step_status(rollback, step)
                 if known is not None and known.attempts < MOST_ATTEMPTS:
-                    status = progress.begun(rollback.status, step, None, self.clock())
+                    status = progress.begun(rollback.status, step, self.clock())
                     written = await self._write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
                     rest = timedelta(seconds=again.seconds)

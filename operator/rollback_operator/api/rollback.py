@@ -179,6 +179,9 @@ class StepStatus(Model):
     started_time: AwareDatetime
     finished_time: AwareDatetime | None = None
     attempts: Annotated[int, Field(ge=1)] = 1
+    revision: Annotated[int, Field(ge=0)] | None = None
+    """The Deployment's revision when the step began: a later one of the same template shows that
+    the step was done and undone."""
     message: Annotated[str, Field(max_length=1024)] = ""
 
 

@@ -172,7 +172,7 @@ def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackSt
     """Store that a person is asked: about what, until when."""
     seconds = rollback.spec.approval_policy.timeout_seconds
     begun = progress.begun(
-        with_checklist(rollback.status, checklist), StepName.AWAITING_APPROVAL, None, now
+        with_checklist(rollback.status, checklist), StepName.AWAITING_APPROVAL, now
     )
     deadline = rollback.status.approval_deadline_time or now + timedelta(seconds=seconds)
     timed = begun.model_copy(update={"approval_deadline_time": deadline})

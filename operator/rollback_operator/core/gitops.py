@@ -241,13 +241,15 @@ def _name(rollback: Rollback) -> str:
 
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
     """Tell whether somebody has put back what the act has changed."""
-    act = _act(rollback)
-    if act is None or act.finished_time is None or rollback.spec.remedy.flag is not None:
+    act, wanted = _act(rollback), rollback.spec.remedy.replicas
+    if act is None or rollback.spec.remedy.flag is not None:
         return False  # whether a flag stays as it was set is looked at in its ConfigMap
-    wanted = rollback.spec.remedy.replicas
     if wanted is not None:
-        return deployment.replicas < wanted
-    return deployment.template.release == rollback.spec.from_revision.release
+        return act.finished_time is not None and deployment.replicas < wanted
+    # An answer that was lost leaves an act without an end: a later revision shows that it was done.
+    is_later = act.revision is not None and deployment.revision > act.revision
+    is_done = act.finished_time is not None or is_later
+    return is_done and deployment.template.release == rollback.spec.from_revision.release
 
 
 def reverted(rollback: Rollback, deployment: Deployment) -> str:

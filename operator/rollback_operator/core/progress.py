@@ -145,7 +145,7 @@ def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
     spec = rollback.spec
     if spec.to_revision is not None and deployment.template.digest == spec.to_revision.digest:
         return Done(f"the template is that of revision {spec.to_revision.number}")
-    if deployment.template.digest != spec.from_revision.digest:
+    if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
     return Act(StepName.UNDO)
 
@@ -159,7 +159,7 @@ def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
         return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
     if deployment.template.image_of(remedy.container) == remedy.image:
         return Done(f"{remedy.container} is to run {remedy.image}")
-    if deployment.template.digest != rollback.spec.from_revision.digest:
+    if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
     return Act(StepName.PIN_IMAGE)
 
@@ -199,6 +199,12 @@ def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
     if deployment.max_surge != EXPRESS_SURGE:
         return Done("the strategy is no longer ours: it stays as it was set since")
     return Act(StepName.RESTORE_STRATEGY)
+
+
+def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
+    """Tell whether another template was rolled out since the judgement, or that one once more."""
+    is_other = deployment.template.digest != rollback.spec.from_revision.digest
+    return is_other or gitops.is_reverted(rollback, deployment)
 
 
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
@@ -327,12 +333,24 @@ def proof_begins(rollback: Rollback) -> float:
 
 
 def begun(
-    status: RollbackStatus, step: StepName, strategy: StoredStrategy | None, now: datetime
+    status: RollbackStatus,
+    step: StepName,
+    now: datetime,
+    strategy: StoredStrategy | None = None,
+    revision: int | None = None,
 ) -> RollbackStatus:
-    """Store that a step begins, and the strategy that it will change; a second time counts it."""
+    """Store that a step begins, and what it finds; a second time counts it.
+
+    Args:
+        status: as it is stored.
+        step: that begins.
+        now: the time.
+        strategy: that it will change; None: it changes none.
+        revision: the Deployment's; None: the step does not touch it.
+    """
     known = next((one for one in status.steps if one.name is step), None)
     entry = (
-        StepStatus(name=step, started_time=now)
+        StepStatus(name=step, started_time=now, revision=revision)
         if known is None
         else known.model_copy(update={"attempts": min(1000, known.attempts + 1)})
     )

@@ -69,11 +69,17 @@ def running(*steps, rollback=UNDOING, **status):
 
 WAITING = running(make_step(StepName.UNDO, 10, 11), make_step(StepName.ROLLOUT_COMPLETE, 11))
 RESTORING = running(strategy=STORED)
+BEGUN = running(make_step(StepName.UNDO, 10).model_copy(update={"revision": 2}))
+PIN_BEGUN = running(
+    make_step(StepName.PIN_IMAGE, 10).model_copy(update={"revision": 2}), rollback=PINNING
+)
+"""Their patches were sent, and not answered."""
 
 LOOKS = {
     "undo: to do": (UNDOING, StepName.UNDO, BAD, Act),
     "undo: done, by us or somebody": (UNDOING, StepName.UNDO, RESTORED, Done),
     "undo: moved": (UNDOING, StepName.UNDO, OTHER, End),
+    "undo: begun and not done": (BEGUN, StepName.UNDO, replace(BAD, revision=2), Act),
     "pin: to do": (PINNING, StepName.PIN_IMAGE, BAD, Act),
     "pin: done": (PINNING, StepName.PIN_IMAGE, PINNED, Done),
     "pin: moved": (PINNING, StepName.PIN_IMAGE, OTHER, End),
@@ -350,14 +356,26 @@ def test_verification_has_the_time_that_the_policy_gives() -> None:
     assert isinstance(without_evidence(UNDOING, at(10_000)), Wait)
 
 
+@pytest.mark.parametrize(
+    ("rollback", "step"), [(BEGUN, StepName.UNDO), (PIN_BEGUN, StepName.PIN_IMAGE)]
+)
+def test_what_came_back_while_no_answer_came_is_told_as_reverted(rollback, step) -> None:
+    found = look(rollback, step, replace(BAD, revision=4), at(20))
+
+    assert isinstance(found, End)
+    assert (found.outcome, found.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)
+
+
 # -- the record ------------------------------------------------------------------------------------
 
 
 def test_a_step_is_recorded_before_it_starts_and_after_it_ends() -> None:
-    status = begun(RollbackStatus(), StepName.UNDO, STORED, at(10))
+    status = begun(RollbackStatus(), StepName.UNDO, at(10), STORED, 2)
     assert (status.step, status.strategy) == (StepName.UNDO, STORED)
-    again = begun(status, StepName.UNDO, None, at(12))
-    assert [(one.started_time, one.attempts) for one in again.steps] == [(at(10), 2)]
+    again = begun(status, StepName.UNDO, at(12))
+    assert [(one.started_time, one.attempts, one.revision) for one in again.steps] == [
+        (at(10), 2, 2)
+    ]
     assert again.strategy == STORED
     assert find(again.conditions, "Complete").status == "False"
     done = finished(again, StepName.UNDO, "x" * 2000, at(13))
@@ -367,9 +385,9 @@ def test_a_step_is_recorded_before_it_starts_and_after_it_ends() -> None:
 
 
 def test_the_first_outcome_stands() -> None:
-    status = begun(RollbackStatus(), StepName.UNDO, None, at(10))
+    status = begun(RollbackStatus(), StepName.UNDO, at(10))
     status = finished(status, StepName.UNDO, "done", at(11))
-    status = begun(status, StepName.ROLLOUT_COMPLETE, None, at(11))
+    status = begun(status, StepName.ROLLOUT_COMPLETE, at(11))
     end = End(Outcome.ABANDONED, Reason.TARGET_MOVED, "theirs stands")
     over = ended(status, end, at(30))
     assert (over.outcome, over.finished_time) == (Outcome.ABANDONED, at(30))
