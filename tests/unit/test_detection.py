@@ -17,6 +17,9 @@ from bench.detection.records import Record
 from bench.detection.scenario import BOTH_FAIL, Confounder, Fault, Truth
 from bench.detection.world import build
 
+pytestmark = pytest.mark.timeout(600)
+"""Each judges dozens of releases: on a busy machine that takes its time."""
+
 PLAIN, CONFOUNDED, BAD, BESIDE, MILD = range(5)
 FAMILY = 100_000
 KNOWN_BOTH_FAIL = 0

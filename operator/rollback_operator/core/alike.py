@@ -5,8 +5,10 @@ of its time only.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 from rollback_operator.core.arms import CEILING_TIMES
@@ -34,12 +36,75 @@ class _Last(NamedTuple):
     failed: int
     """How many counts of a pod and route hold an error."""
 
-    def nats(self, rate: float, other: float | None = None) -> float:
-        """Compute the log-likelihood of a rate, or its ratio to that of another one."""
-        failed, passed = math.log(rate), math.log(1 - rate)
-        if other is not None:
-            failed, passed = failed - math.log(other), passed - math.log(1 - other)
-        return self.errors * failed + (self.requests - self.errors) * passed
+
+class _Sum(NamedTuple):
+    """What several counts hold together."""
+
+    requests: float = 0.0
+    errors: float = 0.0
+    failed: int = 0
+
+    def plus(self, other: "_Last | _Sum") -> "_Sum":
+        """Add a count."""
+        return _Sum(
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.failed + other.failed,
+        )
+
+    def minus(self, other: "_Sum") -> "_Sum":
+        """Take away what a part of the counts holds."""
+        return _Sum(
+            self.requests - other.requests,
+            self.errors - other.errors,
+            self.failed - other.failed,
+        )
+
+
+class _Split(NamedTuple):
+    """All counts, divided by a time."""
+
+    before: _Sum
+    holding: Sequence[_Last]
+    """Counts that hold the time, or are so short that they have a part of anything only."""
+    after: _Sum
+
+
+class _Counts:
+    """The old pods' last counts: which end before a time, hold it, or begin later.
+
+    The time is searched for: each division costs what the few counts cost that hold it.
+    """
+
+    def __init__(self, last: Sequence[Increment]) -> None:
+        counts = _together(last)
+        self._short = [one for one in counts if one.end - one.start < GRAIN]
+        long = [one for one in counts if one.end - one.start >= GRAIN]
+        self._by_start = sorted(long, key=lambda one: one.start)
+        self._starts = [one.start for one in self._by_start]
+        by_end = sorted(long, key=lambda one: one.end)
+        self._ends = [one.end for one in by_end]
+        self._ended = list(accumulate(by_end, _Sum.plus, initial=_Sum()))
+        self._started = list(accumulate(self._by_start, _Sum.plus, initial=_Sum()))
+        self._longest = max((one.end - one.start for one in long), default=0.0)
+        self.all = self._started[-1]
+        for one in self._short:
+            self.all = self.all.plus(one)
+        self.times = sorted({time for one in counts for time in (one.start, one.end)})
+
+    def at(self, begin: float) -> _Split:
+        """Divide the counts by a time."""
+        before = self._ended[bisect_right(self._ends, begin)]
+        first = bisect_left(self._starts, begin)
+        after = self._started[-1].minus(self._started[first])
+        earliest = bisect_left(self._starts, begin - self._longest)
+        holding = [one for one in self._by_start[earliest:first] if one.end > begin]
+        for one in self._short:
+            if one.end <= begin:
+                before = before.plus(one)
+            else:
+                holding.append(one)
+        return _Split(before, holding, after)
 
 
 def is_alike(
@@ -63,11 +128,10 @@ def is_alike(
         beside: the new pods' error rate on other routes.
     """
     rate = min(HIGHEST, rate)
-    counts = _together(last)
-    if sum(one.failed for one in counts) < ALIKE_COUNTS:
+    counts = _Counts(last)
+    if counts.all.failed < ALIKE_COUNTS:
         return False
-    times = sorted({time for one in counts for time in (one.start, one.end)})
-    times = times[:: -(-len(times) // MOST_TIMES)]
+    times = counts.times[:: -(-len(counts.times) // MOST_TIMES)]
     if _highest(times, partial(_since, counts, rate, known)) < _ALIKE_NATS:
         return False
     one = _highest(times, partial(_likely, counts, rate, known))
@@ -104,29 +168,35 @@ def _together(last: Sequence[Increment]) -> list[_Last]:
     return list(found.values())
 
 
-def _since(counts: Sequence[_Last], rate: float, known: tuple[float, float], begin: float) -> float:
+def _since(counts: _Counts, rate: float, known: tuple[float, float], begin: float) -> float:
     """Compute the log-likelihood ratio of a fault that began then; 0 where too little shows."""
-    later = [one for one in counts if one.end > begin]
-    requests = sum(one.requests for one in later)
-    errors = sum(one.errors for one in later)
-    if errors < ALIKE_ERRORS or sum(one.failed for one in later) < ALIKE_COUNTS:
+    parts = counts.at(begin)
+    later = counts.all.minus(parts.before)
+    if later.errors < ALIKE_ERRORS or later.failed < ALIKE_COUNTS:
         return 0.0
-    usual = min(known[1], max(known[0], errors / requests))
+    usual = min(known[1], max(known[0], later.errors / later.requests))
     if usual >= rate:
         return 0.0
     before = min(usual, known[0])
-    return sum(one.nats(_share(one, begin) * (rate - before) + before, usual) for one in later)
+    nats = _nats(parts.after, rate) - _nats(later, usual)
+    return nats + sum(
+        _nats(one, _share(one, begin) * (rate - before) + before) for one in parts.holding
+    )
 
 
-def _likely(
-    counts: Sequence[_Last], rate: float, known: tuple[float, float], begin: float
-) -> float:
+def _likely(counts: _Counts, rate: float, known: tuple[float, float], begin: float) -> float:
     """Compute the log-likelihood of all counts if a fault of that rate began at a time."""
-    before = [one for one in counts if one.end <= begin]
-    requests = sum(one.requests for one in before)
-    errors = sum(one.errors for one in before)
-    usual = min(known[1], max(known[0], errors / requests if requests else 0.0), rate)
-    return sum(one.nats(_share(one, begin) * (rate - usual) + usual) for one in counts)
+    before, holding, after = counts.at(begin)
+    share = before.errors / before.requests if before.requests else 0.0
+    usual = min(known[1], max(known[0], share), rate)
+    nats = _nats(before, usual) + _nats(after, rate)
+    return nats + sum(_nats(one, _share(one, begin) * (rate - usual) + usual) for one in holding)
+
+
+def _nats(counted: _Last | _Sum, rate: float) -> float:
+    """Compute the log-likelihood of a rate."""
+    passed = counted.requests - counted.errors
+    return counted.errors * math.log(rate) + passed * math.log(1 - rate)
 
 
 def _share(one: _Last, begin: float) -> float:
