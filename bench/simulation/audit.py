@@ -288,25 +288,27 @@ class Audit:
         self._told(change.after, outcome)
 
     def _told(self, rollback: Raw, outcome: str) -> None:
-        """Hold an outcome against what is."""
+        """Hold an outcome against what was when it was found: its write may come late."""
+        finished = (rollback.get("status") or {}).get("finishedTime")
+        ended = datetime.fromisoformat(finished).timestamp() - EPOCH if finished else math.inf
+        since = min(ended, self.now()) - SETTLED
         name = rollback["metadata"]["name"]
         target = (_plan(rollback).get("toRevision") or {}).get("digest")
         undos = [undo for one in self.episodes for undo in one.undos if undo.intent == name]
-        recent = {digest for at, digest in self.templates if at >= self.now() - SETTLED}
-        recent |= {self.templates[-1][1]}
+        recent = {digest for at, digest in self.templates if at >= since}
+        recent |= {[digest for at, digest in self.templates if at <= since + SETTLED][-1]}
         if outcome in _UNDONE and target not in recent:
             self.broke(f"{name} is {outcome}, and its target does not run")
-        if outcome == "Verified" and not self._is_served():
+        if outcome == "Verified" and not self._is_served(since):
             self.broke(f"{name} is Verified, and the pods of its target do not all serve")
         has_moved = self.changed_by_user > max((one.at for one in undos), default=0.0)
         if outcome not in _UNDONE and undos and not has_moved and not self.gone:
             self.broke(f"{name} is {outcome}, and the release was taken back")
 
-    def _is_served(self) -> bool:
+    def _is_served(self, since: float) -> bool:
         for raw in self.server.listed("deployments"):
             wanted = self.release_of(raw["spec"]["template"])
             serving = [pod for pod in self.pods().values() if pod.serves]
-            since = self.now() - SETTLED
             if self.changed_by_user < since and not any(
                 pod.release.version == wanted.version for pod in serving
             ):
