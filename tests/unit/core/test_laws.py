@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.api.reasons import Reason
@@ -141,18 +141,32 @@ def worse(rows: Table, share: float) -> Table:
     }
 
 
+def with_clean_old_pods(rows: Table) -> Table:
+    return {
+        (pod, route): [(n, e if pod.startswith("new") else 0) for n, e in samples]
+        for (pod, route), samples in rows.items()
+    }
+
+
 @law
 @given(rows=table)
-@example(
-    # Which route fails most must not decide whether the old pods had begun to fail alike.
-    rows={
+@pytest.mark.parametrize("are_old_gone", [False, True], ids=["old pods", "history"])
+def test_when_all_fails_it_is_at_least_as_bad_as_before(rows, are_old_gone) -> None:
+    # What old pods failed before they went is blamed on the environment where it is like what the
+    # new ones fail: a higher rate may be more like it.
+    rows = with_clean_old_pods(rows) if are_old_gone else rows
+    before = judged(watch_of(rows, are_old_gone=are_old_gone))
+    after = judged(watch_of(worse(rows, 1.0), are_old_gone=are_old_gone))
+    assert ORDER.index(severity(after)) <= ORDER.index(severity(before))
+
+
+@pytest.mark.parametrize("are_old_gone", [False, True], ids=["old pods", "history"])
+def test_which_route_fails_most_does_not_decide_whether_old_pods_failed_alike(are_old_gone) -> None:
+    rows: Table = {
         ("new-0", LIST): [(6, 5)],
         ("new-1", PURCHASE): [(0, 0), (14, 5)],
         ("old-0", PURCHASE): [(2, 2)],
     }
-)
-@pytest.mark.parametrize("are_old_gone", [False, True], ids=["old pods", "history"])
-def test_when_all_fails_it_is_at_least_as_bad_as_before(rows, are_old_gone) -> None:
     before = judged(watch_of(rows, are_old_gone=are_old_gone))
     after = judged(watch_of(worse(rows, 1.0), are_old_gone=are_old_gone))
     assert ORDER.index(severity(after)) <= ORDER.index(severity(before))
@@ -342,7 +356,7 @@ def test_a_rollback_always_ends(worlds, remedy, pace) -> None:
         if step is None or rollback.status.outcome is not None:
             break
         world = worlds[min(number, len(worlds) - 1)]
-        status = begun(rollback.status, step, None, at(now))
+        status = begun(rollback.status, step, at(now))
         rollback = rollback.model_copy(update={"status": status})
         match look(rollback, step, world, at(now)):
             case Act():
