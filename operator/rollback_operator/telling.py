@@ -135,12 +135,15 @@ class Teller:
         policy = self._policy_of(told) if isinstance(told, Rollback) else told
         now = self.runtime.clock()
         new = self._with_results(key, told, policy, now)
+        # What arrives while that is being written is not in it, and not to be forgotten with it.
+        arrived = frozenset(self._results)
         if new.status != told.status:
             written = await self._write(new, told)
             if isinstance(written, Failure):
                 return None if written.kind is FailureKind.GONE else written.wait
             for one in written.status.notifications:
-                self._forget_settled(one, now)
+                if one.id in arrived or not one.is_open:
+                    self._forget_settled(one, now)
             self.records.take_in(written)
             told = written
         if policy is None:

@@ -16,10 +16,17 @@ import pytest
 
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.reasons import ConditionType
-from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackPolicy, StepName
+from rollback_operator.api.v1alpha1 import (
+    Outcome,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+    StepName,
+)
 from rollback_operator.cache import Cache
 from rollback_operator.core import outbox
 from rollback_operator.core.conditions import find
+from rollback_operator.core.incident import Message
 from rollback_operator.core.model import Owner
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.telling import Runtime, Teller
@@ -144,6 +151,52 @@ async def test_killed_between_delivery_and_record_it_is_told_twice_under_one_id(
 
     assert desk.channels.of("chat") == ["Started", "Started"]
     assert len({message.id for _, message in desk.channels.told}) == 1
+
+
+@dataclass
+class SlowAnswers(FakeChannels):
+    """Channels of which one answers when it is let."""
+
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
+        failure = await super().send(channel, namespace, message)
+        if channel.name == "slow":
+            await self.answer.wait()
+        return failure
+
+
+@dataclass
+class SlowStore(FakeStore):
+    """While it writes, something happens."""
+
+    meanwhile: Callable[[], None] = lambda: None
+
+    async def write_rollback(
+        self, rollback: Rollback, status: RollbackStatus
+    ) -> Rollback | Failure:
+        self.meanwhile()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        return await super().write_rollback(rollback, status)
+
+
+async def test_what_is_answered_while_another_is_put_on_record_is_not_told_again() -> None:
+    desk = Desk(policy=make_policy(notify=[hook("quick"), hook("slow")]))
+    channels, store = SlowAnswers(), SlowStore()
+    store.hold(*desk.store.policies.values(), *desk.store.rollbacks.values())
+    desk.channels, desk.store = channels, store
+    async with desk.running() as teller:
+        await desk.start(teller)
+        await teller.settle(KEY)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        store.meanwhile = channels.answer.set
+        for _ in range(3):
+            await desk.pass_(teller)
+
+    assert (channels.of("quick"), channels.of("slow")) == (["Started"], ["Started"])
+    assert all(one.delivered_time for one in desk.notifications)
 
 
 async def test_ended_in_good_order_it_records_first() -> None:
