@@ -112,4 +112,5 @@ def test_more_replicas_come_through_the_autoscalers_bounds_which_are_put_back(
 
     assert "3 to 4 replicas as before" in shop.tells("BoundsRestored")
     assert bounds(shop) == (3, 4)
-    wait_for("the autoscaler's pods", FOLLOW_SECONDS, lambda: replicas(shop) == 4)
+    # To the upper bound at once, and on to the lower one at its next look, 15 seconds later.
+    wait_for("the autoscaler's pods", FOLLOW_SECONDS, lambda: replicas(shop) in (3, 4))

@@ -87,16 +87,17 @@ class Controller:
 
     def reconcile(self, *, is_asked: bool = False) -> None:
         with self._lock:
+            # In their order: what is compared is older than the policy by which it is put right. On
+            # a busy machine seconds lie between the two, in which somebody may suspend and act.
+            is_right = self._is_same() and bool(self.applied)
             found = self.object()
             if self.is_skipped(found):
                 return
-            if is_asked or self.applies(found):
+            if not is_right and (is_asked or self.applies(found)):
                 self._apply()
             self.tell(self._is_same())
 
     def _apply(self) -> None:
-        if self._is_same() and self.applied:
-            return
         template = {"spec": {"containers": [{"name": self.container, "image": self.image}]}}
         manifest = {
             "apiVersion": "apps/v1",
