@@ -30,6 +30,7 @@ from bench.node import ROOT, Results
 from lab import chart
 from lab.control_plane import ControlPlane
 from lab.prometheus_server import Prometheus
+from lab.tickets import writes_in
 from tests.integration.api import Api, Object, deployments, eventually, policies
 from tests.integration.operator_process import InstalledOperator, Options
 from tests.integration.stand import ACCOUNT, HOME, rights
@@ -40,8 +41,6 @@ POLICIES_PER_NAMESPACE = 100
 MANY_PODS = "100000"
 LONGEST_SECONDS = 7200.0
 WATCH_SECONDS = 60
-CALLS = "rollback_operator_api_calls_total"
-WRITES = ("POST", "PUT", "PATCH", "DELETE")
 PASSES = "rollback_operator_passes_total"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/rollback-operator"
 HERTZ = os.sysconf("SC_CLK_TCK")
@@ -163,7 +162,7 @@ def _listed(api: Api, what: str) -> Iterable[Object]:
 def _adopted(operator: InstalledOperator, api: Api, count: int) -> dict[str, Any]:
     """Wait until every policy knows its release, and none is watched any more."""
     began = time.monotonic()
-    _wait_ready(operator)
+    operator.wait_until_ready(LONGEST_SECONDS)
 
     def known() -> int:
         time.sleep(5.0)
@@ -179,7 +178,7 @@ def _adopted(operator: InstalledOperator, api: Api, count: int) -> dict[str, Any
 
 def _restarted(operator: InstalledOperator) -> dict[str, Any]:
     began = time.monotonic()
-    _wait_ready(operator)
+    operator.wait_until_ready(LONGEST_SECONDS)
     seconds = time.monotonic() - began
     eventually(lambda: _passes(operator, 10.0) == 0, "all have been looked at", LONGEST_SECONDS)
     return {
@@ -206,17 +205,6 @@ def _rested(operator: InstalledOperator, api: Api, seconds: int) -> dict[str, An
     }
 
 
-def _wait_ready(operator: InstalledOperator) -> None:
-    def is_ready() -> bool:
-        time.sleep(0.2)
-        try:
-            return requests.get(f"{operator.url}/readyz", timeout=30).ok
-        except requests.RequestException:
-            return False
-
-    eventually(is_ready, "the operator is ready", LONGEST_SECONDS)
-
-
 def _passes(operator: InstalledOperator, seconds: float) -> float:
     before = operator.metric(PASSES)
     time.sleep(seconds)
@@ -225,10 +213,7 @@ def _passes(operator: InstalledOperator, seconds: float) -> float:
 
 def _writes(operator: InstalledOperator) -> int:
     """Give how often it has written to the API server."""
-    text = requests.get(f"{operator.url}/metrics", timeout=30).text
-    lines = [line for line in text.splitlines() if line.startswith(f"{CALLS}{{")]
-    written = [line for line in lines if any(f'verb="{verb}"' in line for verb in WRITES)]
-    return int(sum(float(line.rpartition(" ")[2]) for line in written))
+    return sum(writes_in(requests.get(f"{operator.url}/metrics", timeout=30).text).values())
 
 
 def _processor_seconds(operator: InstalledOperator) -> float:

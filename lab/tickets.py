@@ -89,6 +89,17 @@ def query(lab: Session, text: str) -> list[dict[str, Any]]:
             raise LabError(f"the query {text} failed: {error}") from error
 
 
+def writes_in(metrics: str) -> dict[str, int]:
+    """Read from an operator's own metrics how often it has called the API server to write."""
+    found = dict.fromkeys(WRITES, 0)
+    for line in metrics.splitlines():
+        name, _, value = line.rpartition(" ")
+        for verb in WRITES:
+            if name.startswith(f"{CALLS}{{") and f'verb="{verb}"' in name:
+                found[verb] += int(float(value))
+    return found
+
+
 def install_operator(
     lab: Session, archive: Path, values: Mapping[str, Any] | None = None
 ) -> Operator:
@@ -152,13 +163,7 @@ class Operator:
     def writes(self) -> dict[str, int]:
         """How often it has called the API server to write, by verb, since its process began."""
         path = f"/api/v1/namespaces/{OPERATOR}/pods/{self.pod()['metadata']['name']}:8080"
-        found = dict.fromkeys(WRITES, 0)
-        for line in self.lab.kubectl("get", "--raw", f"{path}/proxy/metrics").splitlines():
-            name, _, value = line.rpartition(" ")
-            for verb in WRITES:
-                if name.startswith(f"{CALLS}{{") and f'verb="{verb}"' in name:
-                    found[verb] += int(float(value))
-        return found
+        return writes_in(self.lab.kubectl("get", "--raw", f"{path}/proxy/metrics"))
 
     def renewals(self, seconds: int) -> int:
         """Watch its Lease for this long: how often it was written."""

@@ -19,6 +19,12 @@ ROOTS: Mapping[str, str] = {
 STATUS_SECONDS = 0.3
 
 
+def path_of(plural: str, namespace: str) -> str:
+    """Give the path of a kind's list; empty namespace: of all."""
+    place = f"/namespaces/{namespace}" if namespace else ""
+    return f"{ROOTS[plural]}{place}/{plural}"
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """Takes objects in, as the API server shows them."""

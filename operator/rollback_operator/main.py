@@ -16,9 +16,10 @@ import kopf
 
 from rollback_operator import handlers
 from rollback_operator.adapters import telemetry
-from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
+from rollback_operator.api.v1alpha1 import KINDS
 from rollback_operator.bootstrap import Parts, build, utc_now
 from rollback_operator.cache import Key
+from rollback_operator.intake import path_of
 from rollback_operator.ports import Failure
 from rollback_operator.settings import Settings
 
@@ -235,10 +236,9 @@ async def settle(
 
 
 async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bool:
-    places = [f"/namespaces/{name}" for name in settings.namespaces] or [""]
     for kind in KINDS:
-        for place in places:
-            listed = await parts.api.list_metadata(f"/apis/{GROUP}/{VERSION}{place}/{kind.PLURAL}")
+        for namespace in settings.namespaces or ("",):
+            listed = await parts.api.list_metadata(path_of(kind.PLURAL, namespace))
             if isinstance(listed, Failure):
                 return False
             wanted = {str(one["uid"]) for one in listed}

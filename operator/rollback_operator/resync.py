@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
-from rollback_operator.intake import ROOTS, Intake
+from rollback_operator.intake import ROOTS, Intake, path_of
 from rollback_operator.ports import Failure
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Resync:
 
     async def _compare(self, plural: str, namespace: str) -> None:
         before = self.cache.versions(plural)
-        listed = await self.api.list_metadata(_path(plural, namespace))
+        listed = await self.api.list_metadata(path_of(plural, namespace))
         if isinstance(listed, Failure):
             _log.info("%s: not compared with what there is: %s", plural, listed.message)
             return
@@ -74,14 +74,9 @@ class Resync:
         """Read an object whole; by a list of one, for which the right to watch is enough."""
         namespace, name = key
         query = {"fieldSelector": f"metadata.name={name}"}
-        found = await self.api.get(_path(plural, namespace), **query)
+        found = await self.api.get(path_of(plural, namespace), **query)
         if isinstance(found, Failure):
             _log.info("%s %s/%s: not read: %s", plural, namespace, name, found.message)
             return
         for one in found.get("items") or ():
             self.intake.take(plural, one)
-
-
-def _path(plural: str, namespace: str) -> str:
-    place = f"/namespaces/{namespace}" if namespace else ""
-    return f"{ROOTS[plural]}{place}/{plural}"

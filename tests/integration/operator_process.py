@@ -81,8 +81,8 @@ class OperatorProcess:
     def wait_for_end(self) -> None:
         eventually(lambda: not self.is_running(), f"{self.pid} ends\n{self.tail()}", END_SECONDS)
 
-    def wait_until_ready(self) -> None:
-        eventually(self._is_ready, f"the operator is ready\n{self.tail()}")
+    def wait_until_ready(self, seconds: float = 60.0) -> None:
+        eventually(self._is_ready, f"the operator is ready\n{self.tail()}", seconds)
 
     def metric(self, name: str) -> float:
         """Sum a metric of its own over all labels."""

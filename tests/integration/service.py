@@ -267,6 +267,17 @@ class Service:
         listed = self.stand.api.get(rollbacks(self.namespace))["items"]
         return sorted(listed, key=lambda one: str(one["spec"]["trigger"]["decidedTime"]))
 
+    def is_over(self) -> bool:
+        """Tell whether all rollbacks have ended, are let go of, and known to the policy."""
+        found = self.rollbacks()
+        is_open = any(
+            outcome(one)[0] == "None" or one["metadata"].get("finalizers") for one in found
+        )
+        if is_open or not found:
+            return False
+        known = self.status().get("lastRollback", {})
+        return bool(known.get("outcome") == outcome(found[-1])[0])
+
     def demand_rollback(self) -> None:
         """Make a Rollback by hand, from the running revision to the last known good one."""
         policy, fields = self.policy(), ("number", "templateHash", "digest", "release")

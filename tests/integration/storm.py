@@ -89,7 +89,7 @@ class Storm:
             striking = self.begin(self)
             released = time.monotonic()
             service.roll_out("v2", BAD)
-            eventually(self._is_over, "the rollback is over", LONGEST_SECONDS, every=0.5)
+            eventually(self.service.is_over, "the rollback is over", LONGEST_SECONDS, every=0.5)
             tally.faults += self._faults(before)
             tally.faults += self.check(self)
             tally.struck = striking.struck
@@ -121,16 +121,6 @@ class Storm:
             flags=("--allowed-hosts=127.0.0.1", "--loopback=allowed"),
         )
         return self.zygote.start(options, self.directory / f"operator-{namespace}.log")
-
-    def _is_over(self) -> bool:
-        found = self.service.rollbacks()
-        is_open = any(
-            outcome(one)[0] == "None" or one["metadata"].get("finalizers") for one in found
-        )
-        if is_open or not found:
-            return False
-        known = self.service.status().get("lastRollback", {})
-        return bool(known.get("outcome") == outcome(found[-1])[0])
 
     def _faults(self, before: dict[str, Any]) -> Iterator[str]:
         found = self.service.rollbacks()

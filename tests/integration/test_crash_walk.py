@@ -135,14 +135,7 @@ class Walk:
         return running
 
     def is_over(self) -> bool:
-        found = self.service.rollbacks()
-        is_open = any(
-            outcome(one)[0] == "None" or one["metadata"].get("finalizers") for one in found
-        )
-        if is_open or not found:
-            return False
-        known = self.service.status().get("lastRollback", {})
-        return bool(known.get("outcome") == outcome(found[-1])[0])
+        return self.service.is_over()
 
     def left_wrong(self) -> Iterator[str]:
         """List what is not as it has to be, whenever the operator died."""

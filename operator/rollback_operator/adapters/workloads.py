@@ -15,6 +15,7 @@ from rollback_operator.core.model import Deployment, ReplicaSet, Workload
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.projections import (
+    REVISION_ANNOTATION,
     deployment_of,
     is_held,
     pod_of,
@@ -28,7 +29,6 @@ Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 """What `kubectl rollout restart` marks a template with, and GitOps tools know to leave alone."""
-REVISION = "deployment.kubernetes.io/revision"
 
 
 class ApiWorkloads:
@@ -196,10 +196,10 @@ def _deployment(namespace: str, name: str) -> str:
 
 def _guard(raw: dict[str, Any]) -> Operations:
     """Test what was judged; its revision too: a patch that comes late must not meet its return."""
-    revision = (raw["metadata"].get("annotations") or {}).get(REVISION)
+    revision = (raw["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
     known = {"/metadata/uid": raw["metadata"]["uid"], "/spec/template": raw["spec"]["template"]}
     if revision is not None:
-        known[f"/metadata/annotations/{REVISION.replace('/', '~1')}"] = revision
+        known[f"/metadata/annotations/{REVISION_ANNOTATION.replace('/', '~1')}"] = revision
     return [{"op": "test", "path": path, "value": value} for path, value in known.items()]
 
 
