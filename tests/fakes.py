@@ -35,7 +35,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.incident import Message
+from rollback_operator.core.message import Message
 from rollback_operator.core.model import (
     Autoscaler,
     Bounds,

@@ -28,7 +28,7 @@ from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.incident import Message
+from rollback_operator.core.message import Message
 from rollback_operator.core.model import Counters, CounterSeries, Endpoint, Missing, Reading
 from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.core.schema import Applied

@@ -17,7 +17,7 @@ from typing import Protocol
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackStatus
 from rollback_operator.core import incident, outbox
-from rollback_operator.core.incident import Message
+from rollback_operator.core.message import Message
 from rollback_operator.core.transitions import next_update, transition_named
 from rollback_operator.ports import Channels, Failure, FailureKind, Store
 

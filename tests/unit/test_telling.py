@@ -26,7 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache
 from rollback_operator.core import outbox
 from rollback_operator.core.conditions import find
-from rollback_operator.core.incident import Message
+from rollback_operator.core.message import Message
 from rollback_operator.core.model import Owner
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.telling import Runtime, Teller

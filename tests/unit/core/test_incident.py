@@ -27,7 +27,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.core import incident, renderings
 from rollback_operator.core.conditions import condition
-from rollback_operator.core.incident import Message, Stage
+from rollback_operator.core.message import Message, Stage
 from rollback_operator.core.transitions import transition_named
 from tests.builders import (
     NAME,

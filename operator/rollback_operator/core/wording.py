@@ -1,0 +1,205 @@
+"""Which words tell of a transition, and what they say is to be done next."""
+
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
+from rollback_operator.core import flags
+from rollback_operator.core.conditions import find
+from rollback_operator.core.message import Stage
+from rollback_operator.core.transitions import Kind, Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a transition is called, and what follows from it."""
+
+    subject: str
+    status: str
+    stage: Stage
+    next_steps: tuple[str, ...]
+
+
+_CAUSE = "Find the cause in what the bad release changed"
+_FIX = "Fix it and test the fix"
+_STAGED = "Roll the fix out in stages: spec.stage.maxSeconds holds its first new pods for proof"
+_BY_PERSON = "Decide by hand what runs: nothing more is done by itself"
+_ENDS = {
+    Outcome.VERIFIED: Words(
+        "rolled back, service healthy",
+        "ROLLBACK COMPLETED, verified",
+        Stage.RESOLVED,
+        (_CAUSE, _FIX, _STAGED),
+    ),
+    Outcome.NOT_RECOVERED: Words(
+        "ROLLBACK DID NOT HELP",
+        "ROLLBACK COMPLETED, but the service has not recovered",
+        Stage.OPEN,
+        (
+            "Look at once at what both versions need: database, other services, nodes, traffic",
+            "Decide by hand what runs: nothing rolls a rollback back",
+            _CAUSE,
+        ),
+    ),
+    Outcome.UNKNOWN: Words(
+        "rolled back, success unproved",
+        "ROLLBACK COMPLETED, not verified",
+        Stage.OPEN,
+        ("See for yourself whether the service works: the metrics do not tell", _CAUSE, _FIX),
+    ),
+    Outcome.ABANDONED: Words(
+        "rollback abandoned",
+        "ROLLBACK ABANDONED",
+        Stage.OPEN,
+        ("See whether what runs now is sound: it was not rolled back", _CAUSE),
+    ),
+    Outcome.FAILED: Words(
+        "ROLLBACK FAILED",
+        "ROLLBACK FAILED: the bad release may still run",
+        Stage.OPEN,
+        ("Roll back by hand now, if the release is still bad", _BY_PERSON),
+    ),
+    Outcome.OBSERVED: Words(
+        "would be rolled back",
+        "OBSERVED ONLY: nothing was done (mode Observe)",
+        Stage.OPEN,
+        ("Roll back by hand, if you agree", "Set spec.mode to Enforce to have it done"),
+    ),
+}
+_ENDS |= {
+    Outcome.BLOCKED: Words(
+        "rollback BLOCKED by the checklist",
+        "ROLLBACK BLOCKED: nothing was done, the bad release still runs",
+        Stage.OPEN,
+        ("See which check failed: fix forward, or remove what blocks and roll back", _BY_PERSON),
+    ),
+    Outcome.REJECTED: Words(
+        "rollback rejected by a person",
+        "ROLLBACK REJECTED: nothing was done",
+        Stage.OPEN,
+        ("Fix forward: the release that was found bad still runs", _BY_PERSON),
+    ),
+}
+_FLAG_ENDS = {
+    Outcome.VERIFIED: Words(
+        "flag set, service healthy",
+        "FLAG SET, verified: the release stays",
+        Stage.RESOLVED,
+        ("Leave the flag as it is until the feature is fixed: nothing sets it back", _CAUSE, _FIX),
+    ),
+    Outcome.NOT_RECOVERED: Words(
+        "flag set, DID NOT HELP",
+        "FLAG SET, but the service has not recovered",
+        Stage.OPEN,
+        ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
+    ),
+    Outcome.UNKNOWN: Words(
+        "flag set, success unproved",
+        "FLAG SET, not verified",
+        Stage.OPEN,
+        ("See for yourself whether the service works: the metrics do not tell", _CAUSE, _FIX),
+    ),
+    Outcome.ABANDONED: Words(
+        "setting of a flag abandoned",
+        "ABANDONED: what was set so far stays set",
+        Stage.OPEN,
+        ("See whether what runs now is sound: the release was not taken back", _CAUSE),
+    ),
+    Outcome.FAILED: Words(
+        "SETTING OF A FLAG FAILED",
+        "FLAG NOT SET, or set back: the release may still be bad",
+        Stage.OPEN,
+        ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
+    ),
+}
+_REVERTED = Words(
+    "rollback REVERTED by somebody else",
+    "ROLLBACK REVERTED: the bad release runs again, and it is not taken back again",
+    Stage.OPEN,
+    (
+        "Revert the release at its source: whoever has brought it back applies it again",
+        "Or have them suspended first: spec.safety.gitOps: Suspend",
+        _BY_PERSON,
+    ),
+)
+RELEASE = "Put Git right, then release who is suspended (see below): until then nothing is applied"
+RAISED = "Have the autoscaler's bounds put back when the pods are not needed any more (see below)"
+BY_ITSELF = "; after spec.safety.watchSeconds it is done by itself"
+_OTHER_END = Words("rollback ended", "ROLLBACK ENDED", Stage.OPEN, (_BY_PERSON, _CAUSE))
+_KINDS = {
+    Kind.STARTED: Words(
+        "rollback started",
+        "ROLLBACK IN PROGRESS",
+        Stage.OPEN,
+        (
+            "Nothing: the next message tells how it ended",
+            "Do not release anything else until then: a new release ends the rollback",
+        ),
+    ),
+    Kind.UPDATE: Words(
+        "rollback still in progress",
+        "ROLLBACK IN PROGRESS",
+        Stage.OPEN,
+        ("See which step waits, and for what",),
+    ),
+    Kind.APPROVAL_NEEDED: Words(
+        "APPROVAL NEEDED for a rollback",
+        "WAITING FOR APPROVAL: nothing is done until somebody decides",
+        Stage.WAITING,
+        ("Look at the checklist and the plan", "Approve or reject"),
+    ),
+}
+STEPS = {
+    StepName.AWAITING_APPROVAL: "approval",
+    StepName.SUSPEND_OWNER: "suspension of who would revert it",
+    StepName.DISABLE_FLAG: "flag",
+    StepName.RESTART_PODS: "replacement of the pods",
+    StepName.UNDO: "undo",
+    StepName.PIN_IMAGE: "image pin",
+    StepName.SCALE: "replicas",
+    StepName.ROLLOUT_COMPLETE: "rollout",
+    StepName.RESTORE_STRATEGY: "rollout strategy",
+    StepName.VERIFY: "verification",
+}
+_ASKED = {
+    EventReason.ROLLBACK_REFUSED: Words(
+        "bad release NOT rolled back",
+        "NO ROLLBACK: it was refused",
+        Stage.WAITING,
+        ("Roll back by hand, or remove what stands against it", _CAUSE),
+    ),
+    EventReason.INVESTIGATION_NEEDED: Words(
+        "a release needs looking at",
+        "INVESTIGATION NEEDED: nothing was done",
+        Stage.WAITING,
+        ("Read what was found, then decide whether to roll back", _CAUSE),
+    ),
+    EventReason.FIX_FORWARD_ADVISED: Words(
+        "a release fails a little",
+        "FIX FORWARD: nothing was done",
+        Stage.WAITING,
+        (_CAUSE, _FIX),
+    ),
+}
+
+
+def words_of(rollback: Rollback, transition: Transition) -> Words:
+    """Choose the words for a transition of a Rollback."""
+    if transition.kind is not Kind.ENDED:
+        return _KINDS[transition.kind]
+    outcome, done = (
+        rollback.status.outcome,
+        find(rollback.status.conditions, ConditionType.COMPLETE),
+    )
+    if done is not None and done.reason == Reason.UNDO_REVERTED:
+        return _REVERTED
+    if outcome is None:
+        return _OTHER_END
+    known = _ENDS.get(outcome, _OTHER_END)
+    return _FLAG_ENDS.get(outcome, known) if flags.is_flag(rollback) else known
+
+
+def words_asked(transition: str) -> Words:
+    """Choose the words for a release that is not rolled back, by the event that tells of it."""
+    reason = next((one for one in _ASKED if one == transition), None)
+    return _ASKED[reason] if reason is not None else _OTHER_END
