@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
-    FINALIZER,
     Mode,
     Outcome,
     Pace,
@@ -23,35 +21,20 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
-from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Workload
 from rollback_operator.core.probing import Answer
-from rollback_operator.core.watch import Watch, open_watch
-from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Executor
-from rollback_operator.flagging import Switch
+from rollback_operator.core.watch import open_watch
+from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import Suspender
-from rollback_operator.verifying import Verifier
-from tests.builders import at, make_policy, make_rollback, make_step, make_workload
+from tests.builders import make_policy, make_rollback, make_step, make_workload
+from tests.carrying import Carried
 from tests.fakes import (
     CONFLICT,
     GONE,
     OUTAGE,
     REFUSAL,
     Crash,
-    FakeAutoscalers,
-    FakeFlags,
-    FakeLogs,
-    FakeOwners,
-    FakeProbes,
-    FakeSchemas,
-    FakeStore,
-    FakeSurroundings,
-    FakeTrends,
-    FakeWorkloads,
-    Journal,
 )
 
 SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
@@ -67,73 +50,14 @@ def patient(status: RollbackStatus | None = None, **changes: Any) -> Rollback:
 
 
 @dataclass
-class World:
-    """The API server's objects and the time."""
+class World(Carried):
+    """... under a policy that the test gives."""
 
     rollback: Rollback = field(default_factory=patient)
-    seconds: float = 20.0
     policy: RollbackPolicy = field(default_factory=make_policy)
 
-    def __post_init__(self) -> None:
-        self.journal = Journal()
-        self.workloads = FakeWorkloads(calls=self.journal)
-        self.store = FakeStore(calls=self.journal)
-        self.surroundings = FakeSurroundings()
-        self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
-        self.schemas = FakeSchemas()
-        self.owners = FakeOwners(calls=self.journal)
-        self.flags = FakeFlags(calls=self.journal)
-        kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
-        self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
-        self.executor = self.operator()
-
-    def operator(self) -> Executor:
-        def remember(_: Rollback) -> None:
-            """The store is the only memory that these tests look at."""
-
-        records = Records(lambda _: self.policy, lambda _, __: [])
-        checker = Checker(
-            self.surroundings, self.schemas, records, self.now, self.owners, seconds=0.2
-        )
-        verifier = Verifier(self.probes, self.logs, self.trends, self.now)
-        suspender = Suspender(self.owners, self.store, self.now)
-        switch = Switch(self.flags, self.now)
-        scaler = Scaler(FakeAutoscalers(), self.store, self.now)
-        return Executor(
-            self.workloads,
-            self.store,
-            remember,
-            self.now,
-            checker,
-            verifier,
-            suspender,
-            switch,
-            scaler,
-        )
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
-        return await self.executor.carry_on(self.stored, self.workloads.workload, watch)
-
-    async def last(self, most: int = 200) -> Rollback:
-        """Carry on until the end, each time after the seconds that were asked for."""
-        for _ in range(most):
-            done = await self.carry_on()
-            if isinstance(done, Rollback):
-                return done
-            self.seconds += done.seconds
-        raise AssertionError(f"not over: {self.stored.status}")
-
-    @property
-    def stored(self) -> Rollback:
-        (one,) = self.store.rollbacks.values()
-        return one
-
-    @property
-    def writes(self) -> list[str]:
-        return [one for one in self.journal if one != "post"]
+    def policy_of(self, _: Rollback) -> RollbackPolicy:
+        return self.policy
 
 
 def why(rollback: Rollback) -> str:

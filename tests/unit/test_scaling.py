@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 import pytest
 
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
-    FINALIZER,
     Outcome,
     Remedy,
     RemedyType,
@@ -19,18 +17,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
 )
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.checking import Checker, Records
 from rollback_operator.core import autoscaling
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import Bounds
-from rollback_operator.execution import Again, Executor
-from rollback_operator.flagging import Switch
+from rollback_operator.core.model import Bounds, Workload
+from rollback_operator.core.watch import Watch
+from rollback_operator.execution import Again
 from rollback_operator.ports import Failure
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import Suspender
-from rollback_operator.verifying import Verifier
 from tests.builders import (
-    at,
     make_autoscaler,
     make_deployment,
     make_ended,
@@ -38,23 +31,13 @@ from tests.builders import (
     make_rollback,
     make_workload,
 )
+from tests.carrying import Carried
 from tests.fakes import (
     CONFLICT,
     GONE,
     OUTAGE,
     REFUSAL,
     Crash,
-    FakeAutoscalers,
-    FakeFlags,
-    FakeLogs,
-    FakeOwners,
-    FakeProbes,
-    FakeSchemas,
-    FakeStore,
-    FakeSurroundings,
-    FakeTrends,
-    FakeWorkloads,
-    Journal,
 )
 from tests.world import KEY, watched
 from tests.world import World as Whole
@@ -70,49 +53,19 @@ def scaling() -> Rollback:
 
 
 @dataclass
-class World:
-    """A Deployment that an autoscaler scales, a rollback of it, and the time."""
+class World(Carried):
+    """A Deployment that an autoscaler scales, and a rollback of it."""
 
     rollback: Rollback = field(default_factory=scaling)
-    seconds: float = 20.0
     is_followed: bool = True
     """The autoscaler sets the replicas that its bounds ask for."""
 
-    def __post_init__(self) -> None:
-        self.journal = Journal()
-        workload = make_workload(autoscaler=make_autoscaler())
-        self.workloads = FakeWorkloads(calls=self.journal, workload=workload)
-        self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
-        self.store = FakeStore(calls=self.journal)
-        kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
-        self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
-        self.executor = self.operator()
+    def target(self) -> Workload:
+        return make_workload(autoscaler=make_autoscaler())
 
-    def operator(self) -> Executor:
-        def remember(_: Rollback) -> None:
-            """The store is the only memory that these tests look at."""
-
-        owners = FakeOwners()
-        records = Records(lambda _: make_policy(), lambda _, __: [])
-        checker = Checker(FakeSurroundings(), FakeSchemas(), records, self.now, owners, seconds=0.2)
-        return Executor(
-            self.workloads,
-            self.store,
-            remember,
-            self.now,
-            checker,
-            Verifier(FakeProbes(), FakeLogs(), FakeTrends(), self.now),
-            Suspender(owners, self.store, self.now),
-            Switch(FakeFlags(), self.now),
-            Scaler(self.autoscalers, self.store, self.now),
-        )
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    async def carry_on(self) -> Rollback | Again:
+    async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
         self.follow()
-        return await self.executor.carry_on(self.stored, self.workloads.workload, None)
+        return await super().carry_on(watch)
 
     def follow(self) -> None:
         """Have the autoscaler look, as it does every 15 seconds."""
@@ -123,15 +76,6 @@ class World:
         count = min(max(old.replicas, found.bounds.least), found.bounds.most)
         scaled = replace(old, replicas=count, updated=count, total=count, available=count)
         self.workloads.workload = replace(workload, deployment=scaled)
-
-    async def last(self, most: int = 200) -> Rollback:
-        """Carry on until the end, each time after the seconds that were asked for."""
-        for _ in range(most):
-            done = await self.carry_on()
-            if isinstance(done, Rollback):
-                return done
-            self.seconds += done.seconds
-        raise AssertionError(f"not over: {self.stored.status}")
 
     async def settle(self) -> float | None:
         return await self.executor.settle_bounds([self.stored])
@@ -157,11 +101,6 @@ class World:
         found = self.workloads.workload.autoscaler
         assert found is not None
         return found.bounds
-
-    @property
-    def stored(self) -> Rollback:
-        (one,) = self.store.rollbacks.values()
-        return one
 
 
 def why(rollback: Rollback, kind: ConditionType = ConditionType.COMPLETE) -> tuple[str, str]:

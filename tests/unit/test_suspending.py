@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,32 +11,28 @@ import pytest
 from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
-    FINALIZER,
     Mode,
     Outcome,
     Rollback,
+    RollbackPolicy,
     SafetySpec,
     StepName,
 )
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.checking import Checker, Records
 from rollback_operator.core import gitops
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import Owner, OwnerObject
-from rollback_operator.execution import MOST_ATTEMPTS, Again, Executor
-from rollback_operator.flagging import Switch
+from rollback_operator.core.model import Owner, OwnerObject, Workload
+from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.ports import Failure, FailureKind
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS, Suspender
-from rollback_operator.verifying import Verifier
+from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import (
-    at,
     make_deployment,
     make_policy,
     make_rollback,
     make_template,
     make_workload,
 )
+from tests.carrying import Carried
 from tests.fakes import (
     CONFLICT,
     GONE,
@@ -44,17 +40,6 @@ from tests.fakes import (
     REFUSAL,
     UNTOUCHED,
     Crash,
-    FakeAutoscalers,
-    FakeFlags,
-    FakeLogs,
-    FakeOwners,
-    FakeProbes,
-    FakeSchemas,
-    FakeStore,
-    FakeSurroundings,
-    FakeTrends,
-    FakeWorkloads,
-    Journal,
 )
 
 ARGO = Owner(
@@ -73,65 +58,19 @@ def suspending(response: GitOps = GitOps.SUSPEND) -> Rollback:
 
 
 @dataclass
-class World:
-    """A Deployment that an Application steers, a rollback of it, and the time."""
+class World(Carried):
+    """A Deployment that an Application steers, and a rollback of it."""
 
     rollback: Rollback = field(default_factory=suspending)
-    seconds: float = 20.0
 
-    def __post_init__(self) -> None:
-        self.journal = Journal()
-        deployment = make_deployment(owner=ARGO)
-        self.workloads = FakeWorkloads(
-            calls=self.journal, workload=make_workload(deployment=deployment)
-        )
-        self.store = FakeStore(calls=self.journal)
-        self.owners = FakeOwners(calls=self.journal)
-        self.flags = FakeFlags(calls=self.journal)
-        kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
-        self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
-        self.executor = self.operator()
+    SILENT = ("post", "look_at_owner", "inspect")
 
-    def operator(self) -> Executor:
-        def remember(_: Rollback) -> None:
-            """The store is the only memory that these tests look at."""
+    def target(self) -> Workload:
+        return make_workload(deployment=make_deployment(owner=ARGO))
 
+    def policy_of(self, _: Rollback) -> RollbackPolicy:
         assert self.rollback.spec.owner is not None
-        policy = make_policy(safety=SafetySpec(git_ops=self.rollback.spec.owner.response))
-        records = Records(lambda _: policy, lambda _, __: [])
-        checker = Checker(
-            FakeSurroundings(), FakeSchemas(), records, self.now, self.owners, seconds=0.2
-        )
-        verifier = Verifier(FakeProbes(), FakeLogs(), FakeTrends(), self.now)
-        suspender = Suspender(self.owners, self.store, self.now)
-        switch = Switch(self.flags, self.now)
-        scaler = Scaler(FakeAutoscalers(), self.store, self.now)
-        return Executor(
-            self.workloads,
-            self.store,
-            remember,
-            self.now,
-            checker,
-            verifier,
-            suspender,
-            switch,
-            scaler,
-        )
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    async def carry_on(self) -> Rollback | Again:
-        return await self.executor.carry_on(self.stored, self.workloads.workload, None)
-
-    async def last(self, most: int = 200) -> Rollback:
-        """Carry on until the end, each time after the seconds that were asked for."""
-        for _ in range(most):
-            done = await self.carry_on()
-            if isinstance(done, Rollback):
-                return done
-            self.seconds += done.seconds
-        raise AssertionError(f"not over: {self.stored.status}")
+        return make_policy(safety=SafetySpec(git_ops=self.rollback.spec.owner.response))
 
     async def settle(self) -> float | None:
         return await self.executor.settle_owners([self.stored], self.workloads.workload.deployment)
@@ -146,16 +85,6 @@ class World:
                 return
             self.seconds += wait
         raise AssertionError(f"not released: {self.stored.status.owner}")
-
-    @property
-    def stored(self) -> Rollback:
-        (one,) = self.store.rollbacks.values()
-        return one
-
-    @property
-    def writes(self) -> list[str]:
-        silent = ("post", "look_at_owner", "inspect")
-        return [one for one in self.journal if one not in silent]
 
 
 def why(rollback: Rollback, kind: ConditionType = ConditionType.COMPLETE) -> tuple[str, str]:

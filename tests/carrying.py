@@ -1,0 +1,106 @@
+"""One stored Rollback that an Executor carries on against swapped ports, and the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
+from rollback_operator.checking import Checker, Records
+from rollback_operator.core.model import Workload
+from rollback_operator.core.watch import Watch
+from rollback_operator.execution import Again, Executor
+from rollback_operator.flagging import Switch
+from rollback_operator.scaling import Scaler
+from rollback_operator.suspending import Suspender
+from rollback_operator.verifying import Verifier
+from tests.builders import at, make_policy, make_rollback, make_workload
+from tests.fakes import (
+    FakeAutoscalers,
+    FakeFlags,
+    FakeLogs,
+    FakeOwners,
+    FakeProbes,
+    FakeSchemas,
+    FakeStore,
+    FakeSurroundings,
+    FakeTrends,
+    FakeWorkloads,
+    Journal,
+)
+
+
+@dataclass
+class Carried:
+    """The API server's objects, whoever else is asked, and an operator on them."""
+
+    rollback: Rollback = field(default_factory=make_rollback)
+    seconds: float = 20.0
+
+    SILENT: ClassVar[tuple[str, ...]] = ("post",)
+    """Calls that change nothing that these tests look at."""
+
+    def __post_init__(self) -> None:
+        self.journal = Journal()
+        self.workloads = FakeWorkloads(calls=self.journal, workload=self.target())
+        self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
+        self.store = FakeStore(calls=self.journal)
+        self.surroundings = FakeSurroundings()
+        self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
+        self.schemas = FakeSchemas()
+        self.owners = FakeOwners(calls=self.journal)
+        self.flags = FakeFlags(calls=self.journal)
+        kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
+        self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
+        self.executor = self.operator()
+
+    def target(self) -> Workload:
+        return make_workload()
+
+    def policy_of(self, _: Rollback) -> RollbackPolicy:
+        return make_policy()
+
+    def operator(self) -> Executor:
+        def remember(_: Rollback) -> None:
+            """The store is the only memory that these tests look at."""
+
+        records = Records(self.policy_of, lambda _, __: [])
+        checker = Checker(
+            self.surroundings, self.schemas, records, self.now, self.owners, seconds=0.2
+        )
+        return Executor(
+            self.workloads,
+            self.store,
+            remember,
+            self.now,
+            checker,
+            Verifier(self.probes, self.logs, self.trends, self.now),
+            Suspender(self.owners, self.store, self.now),
+            Switch(self.flags, self.now),
+            Scaler(self.autoscalers, self.store, self.now),
+        )
+
+    def now(self) -> datetime:
+        return at(self.seconds)
+
+    async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
+        return await self.executor.carry_on(self.stored, self.workloads.workload, watch)
+
+    async def last(self, most: int = 200) -> Rollback:
+        """Carry on until the end, each time after the seconds that were asked for."""
+        for _ in range(most):
+            done = await self.carry_on()
+            if isinstance(done, Rollback):
+                return done
+            self.seconds += done.seconds
+        raise AssertionError(f"not over: {self.stored.status}")
+
+    @property
+    def stored(self) -> Rollback:
+        (one,) = self.store.rollbacks.values()
+        return one
+
+    @property
+    def writes(self) -> list[str]:
+        return [one for one in self.journal if one not in self.SILENT]
