@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from bench.simulation.patching import PatchError, apply
-from rollback_operator.adapters.workloads import REVISION, ApiWorkloads
+from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.ports import Failure
-from rollback_operator.projections import template_of
+from rollback_operator.projections import REVISION_ANNOTATION, template_of
 from tests.builders import make_hold
 from tests.fakes import OUTAGE
 
@@ -49,7 +49,10 @@ async def sent(raw: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def test_a_patch_that_comes_late_does_not_meet_a_release_that_has_come_back() -> None:
-    judged, back = deployment(**{REVISION: "2"}), deployment(**{REVISION: "4"})
+    judged, back = (
+        deployment(**{REVISION_ANNOTATION: "2"}),
+        deployment(**{REVISION_ANNOTATION: "4"}),
+    )
     late = await sent(judged)
 
     with pytest.raises(PatchError):
