@@ -18,7 +18,7 @@ from bench.detection.scenario import Scenario, Truth, parse
 from bench.detection.world import build
 
 JUDGES = ("core", "backtest", "rollback_operator")
-REPLAYED = 5
+REPLAYED = 50
 """One scenario in so many is replayed as `backtest` would, too: it looks each second, and takes
 three times as long."""
 

@@ -99,17 +99,24 @@ def _spread(increments: Iterable[Increment], edges: Sequence[float]) -> _Spread:
     count = len(edges) - 1
     found = _Spread([0.0] * count, [0.0] * count, [0.0] * count, [0.0] * count)
     for one in increments:
-        length = max(one.end - one.start, _SHORTEST)
-        index = max(0, bisect_right(edges, one.start) - 1)
-        while index < count and edges[index] < one.end:
-            left, right = max(one.start, edges[index]), min(one.end, edges[index + 1])
+        begin, end = one.start, one.end
+        index = max(0, bisect_right(edges, begin) - 1)
+        if begin >= edges[index] and index < count and end <= edges[index + 1]:
+            # Most counts lie within one cell.
+            if end > begin:
+                found.requests[index] += one.requests
+                found.errors[index] += one.errors
+            continue
+        length = max(end - begin, _SHORTEST)
+        while index < count and edges[index] < end:
+            left, right = max(begin, edges[index]), min(end, edges[index + 1])
             share = max(0.0, right - left) / length
             found.requests[index] += one.requests * share
             found.errors[index] += one.errors * share
-            if one.start < edges[index]:
-                found.errors_across[index] += one.errors * (one.end - edges[index]) / length
-                found.errors_before[index] += one.errors * (edges[index] - one.start) / length
+            if begin < edges[index]:
+                found.errors_across[index] += one.errors * (end - edges[index]) / length
+                found.errors_before[index] += one.errors * (edges[index] - begin) / length
             index += 1
-        if one.start < edges[-1] < one.end:
-            found.errors_after += one.errors * (one.end - edges[-1]) / length
+        if begin < edges[-1] < end:
+            found.errors_after += one.errors * (end - edges[-1]) / length
     return found

@@ -154,8 +154,11 @@ def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> b
 
 def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> float:
     """Tell how long before `time` the pod's container had started."""
-    known = [one for one in starts.get(pod, ()) if one <= time]
-    return time - max(known, default=0.0)
+    newest = 0.0
+    for one in starts.get(pod, ()):
+        if newest < one <= time:
+            newest = one
+    return time - newest
 
 
 def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enough: float) -> Odds:
