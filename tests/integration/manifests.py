@@ -37,6 +37,17 @@ def rollback(**spec: Any) -> Manifest:
     return _manifest("Rollback", {**required, **spec})
 
 
+def by_hand(name: str) -> Manifest:
+    spec = {
+        "policyRef": {"name": "ticket-service"},
+        "remedy": {"type": "Undo", "to": "Previous"},
+        "reason": "customers call",
+    }
+    made = _manifest("Rollback", spec)
+    made["metadata"]["name"] = name
+    return made
+
+
 def _manifest(kind: str, spec: Mapping[str, Any]) -> Manifest:
     metadata = {"name": "ticket-service", "namespace": NAMESPACE}
     content = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}

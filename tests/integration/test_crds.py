@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,15 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord, VerificationCheck, VerificationResult
-from tests.integration.manifests import NAMESPACE, REVISION, WRONG, Manifest, policy, rollback
+from tests.integration.manifests import (
+    NAMESPACE,
+    REVISION,
+    WRONG,
+    Manifest,
+    by_hand,
+    policy,
+    rollback,
+)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -278,18 +287,46 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
     }
 
 
-def _patch_status(cluster: ControlPlane, kind: str, status: Mapping[str, Any]) -> None:
+def test_columns_of_a_rollback_made_by_hand_show_what_was_made_of_it(
+    cluster: ControlPlane,
+) -> None:
+    made = by_hand("by-hand")
+    send(cluster, made)
+    assert _table(cluster, "rbk", "by-hand") == {
+        "NAME": "by-hand",
+        "POLICY": "ticket-service",
+        "SEVERITY": "",
+        "FROM": "",
+        "TO": "",
+        "STEP": "",
+        "OUTCOME": "",
+        "CHECKLIST": "",
+        "WHY": "",
+    }
+
+    plan = rollback()["spec"]
+    _patch_status(cluster, "rbk", {"plan": plan, "severity": "P3"}, "by-hand")
+
+    found = _table(cluster, "rbk", "by-hand")
+    assert found.pop("WHY").startswith("240")
+    assert (found["SEVERITY"], found["FROM"], found["TO"]) == ("P3", "7", "6")
+
+
+def _patch_status(
+    cluster: ControlPlane, kind: str, status: Mapping[str, Any], name: str = "ticket-service"
+) -> None:
     patch = json.dumps({"status": status})
-    target = (kind, "ticket-service", "--namespace", NAMESPACE)
+    target = (kind, name, "--namespace", NAMESPACE)
     cluster.kubectl("patch", *target, "--subresource=status", "--type=merge", "--patch", patch)
 
 
-def _table(cluster: ControlPlane, kind: str) -> dict[str, str]:
-    listed = cluster.kubectl("get", kind, "--namespace", NAMESPACE, "--output=wide")
+def _table(cluster: ControlPlane, kind: str, name: str = "ticket-service") -> dict[str, str]:
+    listed = cluster.kubectl("get", kind, name, "--namespace", NAMESPACE, "--output=wide")
     heading, row = listed.splitlines()
-    return {
-        name: row[heading.index(name) :].split()[0] for name in heading.split() if name != "AGE"
-    }
+    names = [one for one in heading.split() if one != "AGE"]
+    begins = [*(heading.index(one) for one in names), heading.index("AGE")]
+    cells = [row[begin:end] for begin, end in pairwise(begins)]
+    return {one: (cell.split() or [""])[0] for one, cell in zip(names, cells, strict=True)}
 
 
 def test_a_status_is_no_part_of_what_people_write(cluster: ControlPlane) -> None:

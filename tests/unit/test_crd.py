@@ -168,14 +168,31 @@ def test_the_root_and_the_columns(kind) -> None:
     assert schema["properties"]["metadata"] == {"type": "object"}
     assert schema["description"]
     for column in kind.COLUMNS:
-        field = schema["properties"]
         path = column["jsonPath"]
         if path.startswith(".metadata") or "[?" in path:
             continue
-        node: Node = {"properties": field}
-        for name in path.strip(".").split("."):
-            node = node["properties"][name]
-        assert node["type"] == column["type"], path
+        for one in columns_alternatives(path):
+            node: Node = {"properties": schema["properties"]}
+            for name in one.split("."):
+                node = node["properties"][name]
+            assert node["type"] == column["type"], path
+
+
+def columns_alternatives(path: str) -> list[str]:
+    """Where a column is looked for: a plan is the spec, or, made by hand, in the status."""
+    if not path.startswith(".*["):
+        return [path.strip(".")]
+    of_spec, of_status = re.fullmatch(r"\.\*\['(.+)','(.+)'\]", path).groups()
+    return [f"spec.{of_spec}", f"status.{of_status}"]
+
+
+def test_the_columns_of_a_plan_are_shown_wherever_it_is_stored() -> None:
+    paths = {column["name"]: column["jsonPath"] for column in Rollback.COLUMNS}
+    assert {name: columns_alternatives(paths[name]) for name in ("From", "To", "Why")} == {
+        "From": ["spec.fromRevision.number", "status.plan.fromRevision.number"],
+        "To": ["spec.toRevision.number", "status.plan.toRevision.number"],
+        "Why": ["spec.trigger.message", "status.plan.trigger.message"],
+    }
 
 
 # -- what is written fits ------------------------------------------------------------------------

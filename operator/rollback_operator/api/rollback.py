@@ -247,6 +247,11 @@ class RollbackStatus(Model):
     """What was told, and to whom."""
 
 
+def _of_plan(path: str) -> str:
+    """Give the column of a part of the plan: it is the spec, or, made by hand, in the status."""
+    return f".*['{path}','plan.{path}']"
+
+
 class Rollback(Resource):
     """One rollback: the stored intent, its steps, its end."""
 
@@ -256,8 +261,8 @@ class Rollback(Resource):
     COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Policy", "type": "string", "jsonPath": ".spec.policyRef.name"},
         {"name": "Severity", "type": "string", "jsonPath": ".status.severity"},
-        {"name": "From", "type": "integer", "jsonPath": ".spec.fromRevision.number"},
-        {"name": "To", "type": "integer", "jsonPath": ".spec.toRevision.number"},
+        {"name": "From", "type": "integer", "jsonPath": _of_plan("fromRevision.number")},
+        {"name": "To", "type": "integer", "jsonPath": _of_plan("toRevision.number")},
         {"name": "Step", "type": "string", "jsonPath": ".status.step"},
         {"name": "Outcome", "type": "string", "jsonPath": ".status.outcome"},
         {
@@ -266,7 +271,12 @@ class Rollback(Resource):
             "priority": 1,
             "jsonPath": ".status.checklist[?(@.consequence!='Proceed')].message",
         },
-        {"name": "Why", "type": "string", "priority": 1, "jsonPath": ".spec.trigger.message"},
+        {
+            "name": "Why",
+            "type": "string",
+            "priority": 1,
+            "jsonPath": _of_plan("trigger.message"),
+        },
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )
 
