@@ -596,10 +596,12 @@ class FakeStore(Failures):
         self.rollbacks[rollback.metadata.name] = written
         return written
 
-    async def delete_rollback(self, rollback: Rollback) -> Failure | None:
+    async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         failure = self._called("delete_rollback")
-        if failure is None and self.rollbacks.pop(rollback.metadata.name, None) is None:
-            return GONE
+        kept = self.rollbacks if isinstance(record, Rollback) else self.requests
+        failure = failure or _staleness(kept.get(record.metadata.name), record)
+        if failure is None:
+            del kept[record.metadata.name]
         return failure
 
     async def write_policy(

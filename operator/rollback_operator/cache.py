@@ -72,6 +72,8 @@ class Cache:
     _shown: dict[Key, Version] = field(default_factory=dict)
     """Versions of the Deployments."""
     _watching: dict[Key, set[Key]] = field(default_factory=dict)
+    _asked: dict[Key, set[Key]] = field(default_factory=dict)
+    """Requests by policy."""
     _undoing: dict[str, set[Key]] = field(default_factory=dict)
     _decided: dict[Key, set[Key]] = field(default_factory=dict)
     _sharing: Sharing = field(default_factory=Sharing)
@@ -148,7 +150,7 @@ class Cache:
 
     def drop_rollback(self, key: Key) -> None:
         """Forget a Rollback."""
-        self.requests.pop(key, None)
+        self._drop_request(key)
         known = self.rollbacks.pop(key, None)
         if known is not None:
             self._undoing.get(known.spec.target_ref.uid, set()).discard(key)
@@ -164,8 +166,9 @@ class Cache:
                 self._watching.setdefault(target, set()).add(written.key)
             case RollbackRequest():
                 self.requests[written.key] = written
+                self._asked.setdefault(_policy_key(written), set()).add(written.key)
             case Rollback():
-                self.requests.pop(written.key, None)
+                self._drop_request(written.key)
                 self.rollbacks[written.key] = written
                 self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
                 self._decided.setdefault(_policy_key(written), set()).add(written.key)
@@ -187,13 +190,17 @@ class Cache:
 
     def requests_of(self, policy: Key) -> list[RollbackRequest]:
         """Give what people ask of a policy and have no answer to, the oldest first."""
-        found = [
-            one
-            for one in self.requests.values()
-            if (one.metadata.namespace, one.spec.policy_ref.name) == policy
-            and one.status.outcome is None
-        ]
+        found = [one for one in self.requests_by(policy) if one.status.outcome is None]
         return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+
+    def requests_by(self, policy: Key) -> list[RollbackRequest]:
+        """Give what people ask of a policy and what was refused them."""
+        return [self.requests[key] for key in sorted(self._asked.get(policy, set()))]
+
+    def _drop_request(self, key: Key) -> None:
+        known = self.requests.pop(key, None)
+        if known is not None:
+            self._asked.get(_policy_key(known), set()).discard(key)
 
     def rollbacks_by(self, policy: Key) -> list[Rollback]:
         """Give all Rollbacks that name a policy."""
@@ -228,7 +235,7 @@ def _turns(deployment: Deployment) -> tuple[object, ...]:
     return deployment.template.digest, deployment.has_new_pods, deployment.paused
 
 
-def _policy_key(rollback: Rollback) -> Key:
+def _policy_key(rollback: Rollback | RollbackRequest) -> Key:
     return rollback.metadata.namespace, rollback.spec.policy_ref.name
 
 

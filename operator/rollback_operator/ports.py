@@ -305,8 +305,8 @@ class Store(Protocol):
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         """Take our finalizer off a Rollback that is over."""
 
-    async def delete_rollback(self, rollback: Rollback) -> Failure | None:
-        """Delete an old record."""
+    async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
+        """Delete an old record; Conflict if it is not the one that was read."""
 
     async def write_policy(
         self, policy: RollbackPolicy, status: RollbackPolicyStatus

@@ -27,9 +27,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import (
     approval,
-    autoscaling,
     freeze,
-    gitops,
+    history,
     holds,
     lapses,
     notices,
@@ -70,7 +69,6 @@ from rollback_operator.telling import Teller
 from rollback_operator.verifying import meter_of
 
 _log = logging.getLogger(__name__)
-KEPT_ROLLBACKS = 20
 INSPECT_SECONDS = 1.0
 
 
@@ -97,7 +95,8 @@ class Reconciler:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
         wait = await self._reconciled(key)
         # After all acts: people are told of what is stored, and nothing waits for them.
-        return schedule.soonest(wait, await self.teller.settle(key))
+        told = await self.teller.settle(key)
+        return schedule.soonest(wait, told, await self._prune(key))
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
@@ -316,7 +315,6 @@ class Reconciler:
             done = await self.executor.end(active, _NOT_OURS)
         if isinstance(done, Again):
             return done.seconds
-        await self._prune(case)
         return 0.05  # what has been changed is looked at anew
 
     async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
@@ -348,18 +346,18 @@ class Reconciler:
         if decision.severity < (known.status.severity or known.spec.severity):
             await self.executor.set_severity(known, MatrixSeverity(decision.severity))
 
-    async def _prune(self, case: Case) -> None:
-        """Keep the newest records of a Deployment."""
-        namespace, uid = case.policy.metadata.namespace, case.workload.deployment.uid
-        known = self.cache.rollbacks_of(namespace, uid)
-        ended = [one for one in ownership.own(case.policy, known) if not is_active(one)]
-        ended.sort(key=lambda one: one.spec.trigger.decided_time, reverse=True)
-        kept = {one.rollback for one in case.policy.status.quarantine}
-        kept |= {
-            one.metadata.name for one in ended if gitops.is_open(one) or autoscaling.is_open(one)
-        }
-        for one in [old for old in ended[KEPT_ROLLBACKS:] if old.metadata.name not in kept]:
-            await self.store.delete_rollback(one)
+    async def _prune(self, key: Key) -> float | None:
+        """Delete the records that are too many: seen at each pass, a crash puts it off only."""
+        policy = self.cache.policy_at(key)
+        known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
+        waits = []
+        for one in history.superfluous(policy, *known):
+            failure = await self.store.delete_rollback(one)
+            if failure is None or failure.kind is FailureKind.GONE:
+                self.cache.drop_rollback(one.key)
+            elif failure.kind is not FailureKind.REJECTED:
+                waits.append(failure.wait)
+        return schedule.soonest(*waits)
 
     async def _carry_open(self, key: Key, why: Condition) -> float | None:
         """Carry on what a policy had begun before it was deleted or came to a stand.

@@ -26,7 +26,8 @@ from rollback_operator.core import ledger
 from rollback_operator.core.budget import Budget
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
-from rollback_operator.core.manual import make_manual_plan
+from rollback_operator.core.history import KEPT
+from rollback_operator.core.manual import make_manual_plan, refused
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -257,6 +258,70 @@ async def test_after_a_crash_at_any_call_the_request_is_carried_out_once() -> No
         assert world.workloads.workload.deployment.template == make_template("v1")
     else:
         raise AssertionError("there are more calls than points")
+
+
+def refused_before(number: int) -> RollbackRequest:
+    """A request that was refused, the one with the highest number last."""
+    made = make_request(requestedBy="ann")
+    name = f"refused-{number:02}"
+    metadata = made.metadata.model_copy(update={"name": name, "uid": f"uid-{name}"})
+    status = refused(made.status, Refusal(Reason.NO_TARGET_REVISION, "none"), at(-900 + number))
+    return made.model_copy(update={"metadata": metadata, "status": status})
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_of_what_was_refused_the_newest_are_kept_and_no_rollback_goes_for_them(
+    suspend: bool,
+) -> None:
+    policy = watched(make_policy(suspend=suspend))
+    world = World(policy, bad=frozenset())
+    world.store.hold(*[refused_before(one) for one in range(KEPT + 4)])
+    world.store.hold(*[make_rollback(f"done-{one}", make_ended()) for one in range(KEPT)])
+
+    await world.operator().reconcile(KEY)
+
+    assert sorted(world.store.requests) == [f"refused-{one:02}" for one in range(4, KEPT + 4)]
+    assert len(world.store.rollbacks) == KEPT
+
+
+async def test_what_was_refused_for_want_of_a_policy_is_pruned_too() -> None:
+    world = World(policy=None)
+    world.store.hold(*[refused_before(one) for one in range(KEPT + 4)])
+
+    await world.operator().reconcile(KEY)
+
+    assert len(world.store.requests) == KEPT
+
+
+async def test_after_a_crash_while_pruning_the_newest_are_kept_and_the_rest_goes() -> None:
+    for point in range(30):
+        world = World(bad=frozenset())
+        world.store.hold(*[refused_before(one) for one in range(KEPT + 4)])
+        world.journal.crash_at = point
+        try:
+            await world.operator().reconcile(KEY)
+        except Crash:
+            await world.operator().reconcile(KEY)
+        else:
+            break
+        assert sorted(world.store.requests) == [f"refused-{one:02}" for one in range(4, KEPT + 4)]
+    else:
+        raise AssertionError("there are more calls than points")
+
+
+async def test_a_record_that_could_not_be_deleted_is_tried_again() -> None:
+    world = World(bad=frozenset())
+    world.store.hold(*[refused_before(one) for one in range(KEPT + 1)])
+    world.store.fail_next("delete_rollback", OUTAGE)
+    operator = world.operator()
+
+    wait = await operator.reconcile(KEY)
+    assert len(world.store.requests) == KEPT + 1
+    assert wait is not None
+    assert wait <= OUTAGE.wait
+
+    await operator.reconcile(KEY)
+    assert len(world.store.requests) == KEPT
 
 
 async def test_a_refusal_is_stored_and_told_once() -> None:

@@ -23,9 +23,10 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Unreadable
 from rollback_operator.core.conditions import find
+from rollback_operator.core.history import KEPT
 from rollback_operator.core.names import name_of
 from rollback_operator.ports import Failure, FailureKind
-from rollback_operator.reconcile import KEPT_ROLLBACKS, RETRY_SECONDS, Reconciler
+from rollback_operator.reconcile import RETRY_SECONDS, Reconciler
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -413,7 +414,7 @@ async def test_old_records_are_pruned_the_newest_kept() -> None:
     raised = AutoscalerRecord(
         min_replicas=2, max_replicas=4, raised_min_replicas=6, raised_max_replicas=6
     )
-    for number in range(KEPT_ROLLBACKS + 4):
+    for number in range(KEPT + 4):
         past = make_rollback(
             f"old-{number:02}",
             make_ended(finished=-90_000),
@@ -427,12 +428,12 @@ async def test_old_records_are_pruned_the_newest_kept() -> None:
     world.autoscalers.fail_next("look_at_autoscaler", *[OUTAGE] * 100)
     operator = world.operator()
 
-    await world.run(operator, lambda: len(world.store.rollbacks) <= KEPT_ROLLBACKS + 2)
+    await world.run(operator, lambda: len(world.store.rollbacks) <= KEPT + 2)
 
     assert "old-00" in world.store.rollbacks
     # What is still to be put back is on record there, and nowhere else.
     assert past.metadata.name in world.store.rollbacks
-    assert f"old-{KEPT_ROLLBACKS + 2:02}" not in world.store.rollbacks
+    assert f"old-{KEPT + 2:02}" not in world.store.rollbacks
 
 
 # -- what is told ----------------------------------------------------------------------------------

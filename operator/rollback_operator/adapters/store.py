@@ -108,10 +108,10 @@ class ApiStore:
         kept = [one for one in policy.metadata.finalizers if one != HOLD_FINALIZER]
         return await self._finalized(policy, kept)
 
-    async def delete_rollback(self, rollback: Rollback) -> Failure | None:
+    async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
-        path = f"{_path(Rollback, rollback.metadata.namespace)}/{rollback.metadata.name}"
-        done = await self._api.delete(path, rollback.metadata.resource_version)
+        path = f"{_path(Rollback, record.metadata.namespace)}/{record.metadata.name}"
+        done = await self._api.delete(path, record.metadata.resource_version)
         return done if isinstance(done, Failure) else None
 
     async def post(self, regarding: Resource, notice: Notice) -> None:

@@ -1,0 +1,72 @@
+"""Which records of ended Rollbacks are kept: the newest of each kind, and whatever is still needed.
+
+What was turned down is a kind of its own: asked for by hand as often as anybody likes, it must not
+push the record of a real rollback out.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy, RollbackRequest
+from rollback_operator.core import autoscaling, gitops
+from rollback_operator.core.case import is_active
+from rollback_operator.core.conditions import find
+
+KEPT = 20
+"""Of a policy: of the rollbacks of one Deployment, and of what was turned down."""
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+Record = Rollback | RollbackRequest
+
+
+def superfluous(
+    policy: RollbackPolicy | None,
+    rollbacks: Sequence[Rollback],
+    requests: Sequence[RollbackRequest],
+) -> list[Record]:
+    """List the records that are too many, the newest first.
+
+    Args:
+        policy: None: it is gone or unreadable. What it did stays on record then.
+        rollbacks: all that name the policy, ended or not.
+        requests: that name it, answered or not.
+    """
+    ended = [one for one in rollbacks if not is_active(one)]
+    refused = [one for one in requests if one.status.outcome is not None]
+    turned_down: list[Record] = [*refused, *filter(_is_not_ours, ended)]
+    found = _oldest(turned_down)
+    if policy is not None:
+        kept = {one.rollback for one in policy.status.quarantine}
+        done = [one for one in ended if not _is_not_ours(one)]
+        for target in sorted({one.spec.target_ref.name for one in done}):
+            old = _oldest([one for one in done if one.spec.target_ref.name == target])
+            found += [one for one in old if one.metadata.name not in kept]
+    return [one for one in found if not _is_needed(one)]
+
+
+def _oldest(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=_time, reverse=True)[KEPT:]
+
+
+def _time(record: Record) -> datetime:
+    if isinstance(record, Rollback) and not _is_not_ours(record):
+        return record.spec.trigger.decided_time
+    # What somebody has written into a spec that was turned down proves nothing.
+    return record.status.finished_time or record.metadata.creation_timestamp or _EVER
+
+
+def _is_not_ours(rollback: Rollback) -> bool:
+    """Tell whether a whole plan was written by hand, and so not carried out."""
+    done = find(rollback.status.conditions, ConditionType.COMPLETE)
+    return done is not None and done.reason == Reason.NOT_OF_THIS_POLICY
+
+
+def _is_needed(record: Record) -> bool:
+    """Tell whether something is still to be done by a record, or it is being deleted already."""
+    meta = record.metadata
+    if meta.deletion_timestamp is not None or FINALIZER in meta.finalizers:
+        return True
+    if any(one.is_open for one in record.status.notifications):
+        return True  # people are told by it, now or after a crash
+    return isinstance(record, Rollback) and (gitops.is_open(record) or autoscaling.is_open(record))
