@@ -139,7 +139,7 @@ class World:
                 teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
-            desk=Desk(self.store, cache.remember, self.now),
+            desk=Desk(self.store, cache.remember, self.now, teller.refused),
             rememberer=Rememberer(self.schemas, self.now),
             teller=teller,
             address=Address(

@@ -166,7 +166,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             teller.announced,
         ),
         holder=Holder(workloads, store, cache.renew, now),
-        desk=Desk(store, cache.remember, now),
+        desk=Desk(store, cache.remember, now, teller.refused),
         rememberer=Rememberer(outside.schemas, now),
         teller=teller,
         address=Address(settings.prometheus_url, settings.allows, settings.may_call),

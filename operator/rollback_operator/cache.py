@@ -215,12 +215,14 @@ class Cache:
         """Tell whether there is a policy that cannot be read."""
         return isinstance(self.policies.get(key), Unreadable)
 
-    def take_in(self, written: RollbackPolicy | Rollback) -> None:
+    def take_in(self, written: RollbackPolicy | Rollback | RollbackRequest) -> None:
         """Take in what a write returned, unless it is gone by now."""
         match written:
             case RollbackPolicy():
                 self.renew(written)
             case Rollback() if written.key in self.rollbacks:
+                self.remember(written)
+            case RollbackRequest() if written.key in self.requests:
                 self.remember(written)
 
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:

@@ -16,6 +16,11 @@ GRACE = timedelta(seconds=10)
 """A policy that is applied together with a Rollback may be seen after it."""
 
 
+def silent(_: RollbackRequest, status: RollbackStatus) -> RollbackStatus:
+    """Announce nothing."""
+    return status
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Takes requests, one after the other."""
@@ -23,6 +28,8 @@ class Desk:
     store: Store
     remember: Callable[[Resource], None]
     clock: Callable[[], datetime]
+    announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus] = silent
+    """Adds to a refusal what it has to tell people, so that both are one write."""
 
     async def answer(self, case: Case, requests: Iterable[RollbackRequest]) -> float:
         """Plan the first, so that the others find it active; gives when to look again."""
@@ -56,7 +63,7 @@ class Desk:
     async def refuse(self, request: RollbackRequest, refusal: Refusal) -> float:
         """Store why nothing is done."""
         status = manual.refused(request.status, refusal, self.clock())
-        wait = await self._store(request, status)
+        wait = await self._store(request, self.announced(request, status))
         if not wait:
             await self.store.post(request, notices.request_refused(refusal))
         return wait

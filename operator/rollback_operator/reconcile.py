@@ -425,7 +425,8 @@ class Reconciler:
         """Write the status whole, once, or not at all when nothing has changed."""
         old, now = policy.status, self.clock()
         own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
-        seen = replace(seen, notified=outbox.notified(policy, own))
+        asked = self.cache.requests_by(policy.key)
+        seen = replace(seen, notified=outbox.notified(policy, own, asked))
         new = status.next_status(old, seen, policy.metadata.generation, now)
         if new == old:
             return None

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from rollback_operator.api.notify import Channel, Notification
-from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackStatus
+from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackRequest, RollbackStatus
 from rollback_operator.core import incident, outbox
 from rollback_operator.core.message import Message
 from rollback_operator.core.transitions import next_update, transition_named
@@ -28,7 +28,7 @@ SEND_SECONDS = 20.0
 FINISH_SECONDS = 1.0
 
 Key = tuple[str, str]
-Told = Rollback | RollbackPolicy
+Told = Rollback | RollbackRequest | RollbackPolicy
 
 
 class Records(Protocol):
@@ -42,6 +42,9 @@ class Records(Protocol):
 
     def rollbacks_by(self, key: Key) -> Sequence[Rollback]:
         """Give the Rollbacks that name a policy."""
+
+    def requests_by(self, key: Key) -> Sequence[RollbackRequest]:
+        """Give what people ask of a policy and what was refused them."""
 
     def take_in(self, written: Told) -> None:
         """Take in what a write returned."""
@@ -97,6 +100,10 @@ class Teller:
         """Add to a status that is about to be stored what it has to tell."""
         return outbox.announced(rollback, status, self._policy_of(rollback), self.runtime.clock())
 
+    def refused(self, request: RollbackRequest, status: RollbackStatus) -> RollbackStatus:
+        """Add to a refusal that is about to be stored what it has to tell."""
+        return outbox.refused(request, status, self._policy_of(request))
+
     async def settle(self, key: Key) -> float | None:
         """Put results on record and hand over what is due; gives the seconds until there is more.
 
@@ -104,7 +111,7 @@ class Teller:
         in each other's way.
         """
         policy = self.records.policy_at(key)
-        told: list[Told] = list(self.records.rollbacks_by(key))
+        told: list[Told] = [*self.records.rollbacks_by(key), *self.records.requests_by(key)]
         if policy is not None:
             told.append(policy)
         waits = [await self._settle(key, one) for one in told]
@@ -125,14 +132,16 @@ class Teller:
             if self.runtime.is_leading():
                 await self.settle(key)
 
-    def _policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
+    def _policy_of(self, rollback: Rollback | RollbackRequest) -> RollbackPolicy | None:
         key = rollback.metadata.namespace, rollback.spec.policy_ref.name
         policy = self.records.policy_at(key)
+        if isinstance(rollback, RollbackRequest):
+            return policy
         is_same = policy is not None and policy.metadata.uid == rollback.spec.policy_ref.uid
         return policy if is_same else None
 
     async def _settle(self, key: Key, told: Told) -> float | None:
-        policy = self._policy_of(told) if isinstance(told, Rollback) else told
+        policy = told if isinstance(told, RollbackPolicy) else self._policy_of(told)
         now = self.runtime.clock()
         new = self._with_results(key, told, policy, now)
         # What arrives while that is being written is not in it, and not to be forgotten with it.
@@ -179,6 +188,8 @@ class Teller:
     async def _write(self, new: Told, old: Told) -> Told | Failure:
         if isinstance(new, Rollback) and isinstance(old, Rollback):
             return await self.store.write_rollback(old, new.status)
+        if isinstance(new, RollbackRequest) and isinstance(old, RollbackRequest):
+            return await self.store.answer_request(old, new.status)
         if isinstance(new, RollbackPolicy) and isinstance(old, RollbackPolicy):
             return await self.store.write_policy(old, new.status)
         raise AssertionError(new)
@@ -248,6 +259,8 @@ def _message(told: Told, policy: RollbackPolicy, one: Notification) -> Message:
     """Make the message of a notification, under its identifier."""
     if isinstance(told, RollbackPolicy):
         made = incident.of_policy(told, one)
+    elif isinstance(told, RollbackRequest):
+        made = incident.of_request(told, policy, one)
     else:
         made = incident.of_rollback(told, policy, transition_named(one.transition, one.time))
     return replace(made, id=one.id)

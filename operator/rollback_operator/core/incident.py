@@ -18,9 +18,10 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     Rollback,
     RollbackPolicy,
+    RollbackRequest,
     StepName,
 )
-from rollback_operator.core import autoscaling, flags, gitops
+from rollback_operator.core import autoscaling, flags, gitops, manual
 from rollback_operator.core.conditions import find
 from rollback_operator.core.message import Message, Moment, Version
 from rollback_operator.core.transitions import Kind, Transition
@@ -28,6 +29,7 @@ from rollback_operator.core.wording import (
     BY_ITSELF,
     RAISED,
     RELEASE,
+    REQUEST_REFUSED,
     STEPS,
     Words,
     words_asked,
@@ -205,6 +207,43 @@ def _looks(deployment: str, where: str) -> Iterator[str]:
     yield f"kubectl rollout status deployment/{deployment} {where}"
     yield f"kubectl rollout history deployment/{deployment} {where}"
     yield f"kubectl logs deployment/{deployment} {where} --since=10m --tail=100"
+
+
+def of_request(request: RollbackRequest, policy: RollbackPolicy, told: Notification) -> Message:
+    """Make the message about a rollback that a person has asked for in vain."""
+    spec, meta, revision = policy.spec, request.metadata, policy.status.revision
+    service = spec.communication.service or spec.target_ref.name
+    where, why = f"-n {meta.namespace}", find(request.status.conditions, ConditionType.COMPLETE)
+    asked = [Moment(meta.creation_timestamp, "asked for")] if meta.creation_timestamp else []
+    return Message(
+        id=f"{meta.uid}.{told.transition}",
+        incident=meta.uid,
+        source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbacks/{meta.name}",
+        transition=told.transition,
+        stage=REQUEST_REFUSED.stage,
+        subject=_subject(service, REQUEST_REFUSED, told.time),
+        status=f"{REQUEST_REFUSED.status} - {why.message if why is not None else 'no reason'}",
+        service=service,
+        namespace=meta.namespace,
+        deployment=spec.target_ref.name,
+        policy=policy.metadata.name,
+        severity=told.severity,
+        before=_version(revision) if revision is not None else None,
+        after="nothing was rolled back",
+        reason=f"{request.spec.remedy.type}: {manual.said(request)}",
+        counts="",
+        impact=spec.communication.impact or "not described (spec.communication.impact)",
+        checks=(),
+        timeline=(*asked, Moment(told.time, "refused")),
+        next_steps=REQUEST_REFUSED.next_steps,
+        commands=(
+            f"kubectl describe rollback {meta.name} {where}",
+            *_looks(spec.target_ref.name, where),
+        ),
+        contact=spec.communication.contact,
+        begun=meta.creation_timestamp or told.time,
+        time=told.time,
+    )
 
 
 def of_policy(policy: RollbackPolicy, told: Notification) -> Message:

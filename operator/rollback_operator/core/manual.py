@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
     RemedyType,
+    RollbackPolicy,
     RollbackRequest,
     RollbackSpec,
     RollbackStatus,
@@ -40,9 +41,8 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
     refusal = obstacle(case, now) or _own_hands(remedy) or _foreign_image(case, remedy)
     if refusal is not None:
         return refusal
-    known = case.policy.status.severity
-    severity = UNPROVED if known is Severity.NONE else MatrixSeverity(known)
-    trigger = Trigger(reason=Reason.REQUESTED, message=_said(request)[:2048], decided_time=now)
+    severity = severity_asked(case.policy)
+    trigger = Trigger(reason=Reason.REQUESTED, message=said(request)[:2048], decided_time=now)
     planned = plan_remedy(case, Order(request.spec.remedy, severity, Mode.ENFORCE, trigger))
     if isinstance(planned, Refusal):
         return planned
@@ -50,7 +50,14 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
     return planned.model_copy(update=asked)
 
 
-def _said(request: RollbackRequest) -> str:
+def severity_asked(policy: RollbackPolicy) -> MatrixSeverity:
+    """Give the severity of what a person asks for: what is known of the release, or UNPROVED."""
+    known = policy.status.severity
+    return UNPROVED if known is Severity.NONE else MatrixSeverity(known)
+
+
+def said(request: RollbackRequest) -> str:
+    """Say who asks for a rollback, and why."""
     who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
     return f"{who} asks for it: {why}"
 

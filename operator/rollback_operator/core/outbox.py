@@ -15,9 +15,10 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
+    RollbackRequest,
     RollbackStatus,
 )
-from rollback_operator.core import conditions, incident, renderings
+from rollback_operator.core import conditions, incident, manual, renderings
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.transitions import Kind, transitions
 
@@ -64,6 +65,29 @@ def announced(
             "message": renderings.plain(told),
         }
     )
+
+
+def refused(
+    request: RollbackRequest, status: RollbackStatus, policy: RollbackPolicy | None
+) -> RollbackStatus:
+    """Add to the status by which a request is refused what it has to tell, once a channel.
+
+    Args:
+        request: as it is stored, without an answer.
+        status: what is about to be stored: it has ended.
+        policy: names the channels; None: there is none.
+    """
+    if policy is None or status.outcome is None or status.finished_time is None:
+        return status
+    severity, uid = manual.severity_asked(policy), request.metadata.uid
+    wanted = [
+        _notification(uid, status.outcome, channel, status.finished_time).model_copy(
+            update={"severity": str(severity)}
+        )
+        for channel in policy.spec.notify
+        if channel.wants(severity)
+    ]
+    return status.model_copy(update={"notifications": added(status.notifications, wanted)})
 
 
 def _is_stale(one: Notification, happened: set[str]) -> bool:
@@ -148,8 +172,12 @@ def backoff(attempts: int) -> timedelta:
     return timedelta(seconds=min(LONGEST_BACKOFF_SECONDS, longest))
 
 
-def notified(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> Condition:
-    """Tell whether people were told: of the newest rollback, and of what had none."""
+def notified(
+    policy: RollbackPolicy,
+    rollbacks: Sequence[Rollback],
+    requests: Sequence[RollbackRequest] = (),
+) -> Condition:
+    """Tell whether people were told: of the newest rollback, the newest refusal, and the rest."""
     kind = ConditionType.NOTIFIED
     if not policy.spec.notify:
         said = "spec.notify names nobody; events and statuses tell"
@@ -157,6 +185,8 @@ def notified(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> Condition
     newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
     told = list(policy.status.notifications)
     told += newest.status.notifications if newest is not None else []
+    answered = [(time, one) for one in requests if (time := one.status.finished_time)]
+    told += max(answered, key=lambda each: each[0])[1].status.notifications if answered else []
     names = {one.name for one in policy.spec.notify}
     told = [one for one in told if one.channel in names]
     for reason, bad in (

@@ -112,6 +112,15 @@ _FLAG_ENDS = {
         ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
     ),
 }
+REQUEST_REFUSED = Words(
+    "rollback by hand REFUSED",
+    "ROLLBACK REFUSED: nothing was done",
+    Stage.WAITING,
+    (
+        "Put right what it was refused for, then ask again: this request is not tried again",
+        "See whether what runs now is sound: somebody wanted it taken back",
+    ),
+)
 _REVERTED = Words(
     "rollback REVERTED by somebody else",
     "ROLLBACK REVERTED: the bad release runs again, and it is not taken back again",

@@ -21,16 +21,19 @@ from rollback_operator.api.v1alpha1 import (
     RemedyType,
     Rollback,
     RollbackPolicyStatus,
+    RollbackRequest,
     RollbackStatus,
     StepName,
 )
 from rollback_operator.api.verification import VerificationCheck
-from rollback_operator.core import incident, renderings
+from rollback_operator.core import incident, manual, renderings
+from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition
 from rollback_operator.core.message import Message, Stage
 from rollback_operator.core.transitions import transition_named
 from tests.builders import (
     NAME,
+    NAMESPACE,
     at,
     make_entry,
     make_policy,
@@ -134,6 +137,40 @@ def asked() -> Message:
     return incident.of_policy(policy, told)
 
 
+def refused() -> Message:
+    request = RollbackRequest.model_validate(
+        {
+            "metadata": {
+                "name": "by-hand",
+                "namespace": NAMESPACE,
+                "uid": "uid-by-hand",
+                "creationTimestamp": at(25),
+            },
+            "spec": {
+                "policyRef": {"name": NAME},
+                "remedy": {"type": "Undo", "to": "Revision", "revision": 9},
+                "reason": "customers call",
+                "requestedBy": "ann",
+            },
+        }
+    )
+    why = Refusal(Reason.NO_TARGET_REVISION, "there is no revision 9")
+    status = manual.refused(request.status, why, at(26))
+    told = Notification(
+        id="uid-by-hand.Refused.chat",
+        transition=Outcome.REFUSED,
+        channel="chat",
+        time=at(26),
+        severity="P3",
+    )
+    running = RollbackPolicyStatus(revision=make_entry("v2"))
+    return incident.of_request(
+        request.model_copy(update={"status": status}),
+        POLICY.model_copy(update={"status": running}),
+        told,
+    )
+
+
 MESSAGES: Mapping[str, Message] = {
     "started": of(VERIFIED, "Started", 10),
     "verified": of(VERIFIED, "Verified", 60),
@@ -152,6 +189,7 @@ MESSAGES: Mapping[str, Message] = {
     "blocked": of(BLOCKED, "Blocked", 12),
     "update": of(RollbackStatus(steps=STEPS[:1]), "Update-1", 310),
     "investigation": asked(),
+    "refused": refused(),
 }
 
 
