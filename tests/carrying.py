@@ -78,7 +78,7 @@ class Carried:
             Verifier(self.probes, self.logs, self.trends, self.now),
             Suspender(self.owners, self.store, self.now),
             Switch(self.flags, self.now),
-            Scaler(self.autoscalers, self.store, self.now),
+            Scaler(self.autoscalers, self.store, self.now, remember),
         )
 
     def now(self) -> datetime:

@@ -19,6 +19,7 @@ from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
+    BOUNDS_FINALIZER,
     FINALIZER,
     HOLD_FINALIZER,
     Hold,
@@ -591,9 +592,35 @@ class FakeStore(Failures):
         known = self.rollbacks.get(rollback.metadata.name)
         if failure is not None or known is None:
             return failure or GONE
-        metadata = known.metadata.model_copy(update={"finalizers": []})
-        written = self._stored(known.model_copy(update={"metadata": metadata}))
+        kept = [one for one in known.metadata.finalizers if one != FINALIZER]
+        return self._kept(known, kept)
+
+    async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        failure = self._called("guard_bounds")
+        known = self.rollbacks.get(rollback.metadata.name)
+        failure = failure or _staleness(known, rollback)
+        if failure is None and rollback.metadata.deletion_timestamp is not None:
+            failure = REFUSAL  # as the API server: no new finalizer on what is being deleted
+        if failure is not None or known is None:
+            return failure or GONE
+        return self._kept(known, [*known.metadata.finalizers, BOUNDS_FINALIZER])
+
+    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        failure = self._called("release_bounds")
+        known = self.rollbacks.get(rollback.metadata.name)
+        failure = failure or _staleness(known, rollback)
+        if failure is not None or known is None:
+            return failure or GONE
+        kept = [one for one in known.metadata.finalizers if one != BOUNDS_FINALIZER]
+        return self._kept(known, kept)
+
+    def _kept(self, rollback: Rollback, finalizers: list[str]) -> Rollback:
+        """Store other finalizers; without any, what is being deleted is gone."""
+        metadata = rollback.metadata.model_copy(update={"finalizers": finalizers})
+        written = self._stored(rollback.model_copy(update={"metadata": metadata}))
         self.rollbacks[rollback.metadata.name] = written
+        if metadata.deletion_timestamp is not None and not finalizers:
+            del self.rollbacks[rollback.metadata.name]
         return written
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:

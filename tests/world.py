@@ -135,7 +135,7 @@ class World:
                 self.verifier(),
                 Suspender(self.owners, self.store, self.now),
                 Switch(self.flags, self.now),
-                Scaler(self.autoscalers, self.store, self.now),
+                Scaler(self.autoscalers, self.store, self.now, cache.take_in),
                 teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),

@@ -162,7 +162,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             verifier,
             Suspender(owners, store, now),
             Switch(ApiFlags(api), now),
-            Scaler(ApiAutoscalers(api), store, now),
+            Scaler(ApiAutoscalers(api), store, now, cache.take_in),
             teller.announced,
         ),
         holder=Holder(workloads, store, cache.renew, now),

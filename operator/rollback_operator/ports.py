@@ -305,6 +305,15 @@ class Store(Protocol):
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         """Take our finalizer off a Rollback that is over."""
 
+    async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        """Put a finalizer on: deleted, it stays until the bounds that it raises are put back.
+
+        Conflict if it is not the one that was read; Rejected if it is being deleted already.
+        """
+
+    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        """Take that finalizer off a Rollback by which no bounds are raised."""
+
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record; Conflict if it is not the one that was read."""
 

@@ -93,10 +93,20 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
-        wait = await self._reconciled(key)
+        freed = await self._let_be_deleted(key)
+        wait = schedule.soonest(freed, await self._reconciled(key))
         # After all acts: people are told of what is stored, and nothing waits for them.
         told = await self.teller.settle(key)
         return schedule.soonest(wait, told, await self._prune(key))
+
+    async def _let_be_deleted(self, key: Key) -> float | None:
+        """Put back what Rollbacks that are deleted have raised: a person waits for it.
+
+        Whatever stands against the policy: suspended, unreadable or gone.
+        """
+        known = self.cache.rollbacks_by(key)
+        deleted = [one for one in known if one.metadata.deletion_timestamp is not None]
+        return await self.executor.settle_bounds(deleted)
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)

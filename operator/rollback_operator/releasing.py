@@ -1,4 +1,8 @@
-"""Let all rollouts go: those on a policy's record, and pauses of ours that nobody has on record."""
+"""Let all go: rollouts on a policy's record, pauses of ours that nobody has on record, bounds.
+
+An autoscaler's bounds that a rollback has raised are put back: nobody would do so later, and the
+record of what they were could never be deleted.
+"""
 
 import asyncio
 import time
@@ -6,19 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollback_operator.adapters.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import GROUP, VERSION
+from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackStatus
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.core import autoscaling
 from rollback_operator.core.holds import is_on_record
 from rollback_operator.core.lapses import End
 from rollback_operator.holding import Holder
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.projections import is_held
+from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings
 
 TRIES = 10
@@ -91,6 +98,8 @@ class _Sweep:
         self._cache = Cache()
         self._workloads = ApiWorkloads(api)
         store = ApiStore(api, identity, utc_now)
+        self._store = store
+        self._scaler = Scaler(ApiAutoscalers(api), store, utc_now, self._cache.take_in)
         self._holder = Holder(self._workloads, store, self._cache.renew, utc_now)
         self._results: dict[str, str] = {}
 
@@ -98,6 +107,8 @@ class _Sweep:
         for place in places:
             for raw in await self._listed(f"/apis/{GROUP}/{VERSION}{place}/rollbackpolicies"):
                 await self._policy(raw)
+            for raw in await self._listed(f"/apis/{GROUP}/{VERSION}{place}/rollbacks"):
+                await self._rollback(raw)
             for raw in await self._listed(f"/apis/apps/v1{place}/deployments"):
                 await self._deployment(raw)
         return self._results
@@ -117,6 +128,26 @@ class _Sweep:
             settled = await self._holder.end(policy, _END, None)
             fault = settled.failure.message if settled.failure is not None else ""
             self._results[f"policy {'/'.join(policy.key)}"] = fault
+
+    async def _rollback(self, raw: dict[str, Any]) -> None:
+        """Put back the bounds that a rollback which is over has raised, as if asked to."""
+        key = self._cache.put_rollback(raw)
+        known = self._cache.rollbacks.get(key)
+        if known is None or not autoscaling.is_left(known):
+            return
+        wanted = {**known.metadata.annotations, autoscaling.RESTORE: "released"}
+        metadata = known.metadata.model_copy(update={"annotations": wanted})
+        self._cache.remember(known.model_copy(update={"metadata": metadata}))
+        await self._scaler.settle([self._cache.rollbacks[key]], self._write)
+        is_left = autoscaling.is_left(self._cache.rollbacks[key])
+        fault = f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
+        self._results[f"Rollback {'/'.join(key)}"] = fault
+
+    async def _write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+        written = await self._store.write_rollback(rollback, status)
+        if isinstance(written, Rollback):
+            self._cache.remember(written)
+        return written
 
     async def _deployment(self, raw: dict[str, Any]) -> None:
         """Lift a pause of ours that no policy has on record."""

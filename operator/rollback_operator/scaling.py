@@ -28,6 +28,8 @@ class Scaler:
     autoscalers: Autoscalers
     store: Store
     clock: Callable[[], datetime]
+    take_in: Callable[[Rollback], None]
+    """Takes in what a write returned, unless the Rollback is gone by now."""
     due: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     """When raised bounds are looked at next, by the Rollback's uid, and whether it was known then
     that a person wants them put back."""
@@ -36,6 +38,12 @@ class Scaler:
         self, rollback: Rollback, found: Autoscaler, write: Write
     ) -> tuple[Rollback, Failure | None]:
         """Raise the bounds of a rollback whose step has begun; gives it with what is on record."""
+        if not autoscaling.is_guarded(rollback):
+            guarded = await self.store.guard_bounds(rollback)
+            if isinstance(guarded, Failure):
+                return rollback, guarded
+            self.take_in(guarded)
+            rollback = guarded
         record = autoscaling.recorded(rollback, found)
         if record != rollback.status.autoscaler:
             told = autoscaling.told(rollback, record)
@@ -53,14 +61,16 @@ class Scaler:
 
     async def settle(self, rollbacks: Sequence[Rollback], write: Write) -> float | None:
         """Put back what is due; gives the seconds until the next look, None: nothing is raised."""
-        waits = [await self._settled(one, write) for one in rollbacks if autoscaling.is_open(one)]
+        # While one goes on its own steps come first.
+        left = [one for one in rollbacks if autoscaling.is_left(one)]
+        waits = [await self._settled(one, write) for one in left]
         return min((one for one in waits if one is not None), default=None)
 
     async def _settled(self, rollback: Rollback, write: Write) -> float | None:
-        if rollback.status.outcome is None:
-            return None  # its own steps come first
+        if not autoscaling.is_open(rollback):
+            return await self._released(rollback)
         uid, now = rollback.metadata.uid, self.clock()
-        is_asked = autoscaling.RESTORE in rollback.metadata.annotations
+        is_asked = autoscaling.is_wanted_back(rollback)
         due, was_asked = self.due.get(uid, (now, is_asked))
         if now < due and is_asked == was_asked:
             return (due - now).total_seconds()
@@ -72,9 +82,20 @@ class Scaler:
             wait = autoscaling.next_look(done, now)
         else:
             self.due.pop(uid, None)
-            return None
+            return await self._released(done)
         self.due[uid] = now + timedelta(seconds=wait), is_asked
         return wait
+
+    async def _released(self, rollback: Rollback) -> float | None:
+        """Let a Rollback be deleted by which nothing is raised any more."""
+        if not autoscaling.is_guarded(rollback):
+            return None
+        done = await self.store.release_bounds(rollback)
+        if not isinstance(done, Failure):
+            self.take_in(done)
+            return None
+        _log.warning("%s: %s", rollback.metadata.name, done.message)
+        return None if done.kind is FailureKind.GONE else done.wait
 
     async def _looked(self, rollback: Rollback, write: Write) -> Rollback | Failure:
         plan, namespace = rollback.spec.autoscaler, rollback.metadata.namespace

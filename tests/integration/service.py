@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rollback_operator.api.v1alpha1 import FINALIZER
 from rollback_operator.projections import template_of
 from tests.integration.api import Object, deployments, eventually, policies, rollbacks
 from tests.integration.manifests import rollback as manifest
@@ -271,7 +272,8 @@ class Service:
         """Tell whether all rollbacks have ended, are let go of, and known to the policy."""
         found = self.rollbacks()
         is_open = any(
-            outcome(one)[0] == "None" or one["metadata"].get("finalizers") for one in found
+            outcome(one)[0] == "None" or FINALIZER in one["metadata"].get("finalizers", ())
+            for one in found
         )
         if is_open or not found:
             return False

@@ -91,6 +91,11 @@ class World(Carried):
         metadata = self.stored.metadata.model_copy(update={"annotations": annotations})
         self.store.hold(self.stored.model_copy(update={"metadata": metadata}))
 
+    def is_deleted(self) -> None:
+        """A person runs `kubectl delete rollback --wait=false`."""
+        metadata = self.stored.metadata.model_copy(update={"deletion_timestamp": self.now()})
+        self.store.hold(self.stored.model_copy(update={"metadata": metadata}))
+
     def is_set(self, bounds: Bounds) -> None:
         """Somebody else sets the bounds."""
         found = make_autoscaler(bounds.least, bounds.most, set_by="kubectl-edit")
@@ -137,7 +142,7 @@ async def test_what_the_bounds_were_is_stored_before_they_are_raised_and_told_be
 
     calls = list(world.journal)
     act = calls.index("set_bounds")
-    assert calls[act - 2 : act] == ["post", "write_rollback"]
+    assert calls[act - 3 : act] == ["guard_bounds", "post", "write_rollback"]
     assert world.store.told() == ["RollbackStarted", "BoundsRaised"]
     reason, said = why(world.stored, ConditionType.BOUNDS_RAISED)
     assert reason == Reason.RAISED_FOR_ROLLBACK

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
+    BOUNDS_FINALIZER,
     FINALIZER,
     GROUP,
     HOLD_FINALIZER,
@@ -97,6 +98,15 @@ class ApiStore:
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         """Take our finalizer off."""
         kept = [one for one in rollback.metadata.finalizers if one != FINALIZER]
+        return await self._finalized(rollback, kept)
+
+    async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        """Put the finalizer for raised bounds on."""
+        return await self._finalized(rollback, [*rollback.metadata.finalizers, BOUNDS_FINALIZER])
+
+    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        """Take the finalizer for raised bounds off."""
+        kept = [one for one in rollback.metadata.finalizers if one != BOUNDS_FINALIZER]
         return await self._finalized(rollback, kept)
 
     async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:

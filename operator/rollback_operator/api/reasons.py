@@ -151,6 +151,7 @@ class Reason(StrEnum):
     OWNER_NOT_SUSPENDED = "OwnerNotSuspended"
     TARGET_DELETED = "TargetDeleted"
     POLICY_DELETED = "PolicyDeleted"
+    ROLLBACK_DELETED = "RollbackDeleted"
     REPLICA_SET_GONE = "ReplicaSetGone"
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     NOT_OF_THIS_POLICY = "NotOfThisPolicy"

@@ -7,6 +7,7 @@ its description, `json_schema_extra` carries what only Kubernetes knows (CEL rul
 
 from rollback_operator.api.group import (
     API_VERSION,
+    BOUNDS_FINALIZER,
     FIELD_MANAGER,
     FINALIZER,
     GROUP,
@@ -76,6 +77,7 @@ from rollback_operator.api.terms import (
 
 __all__ = [
     "API_VERSION",
+    "BOUNDS_FINALIZER",
     "FIELD_MANAGER",
     "FINALIZER",
     "GROUP",

@@ -1,4 +1,4 @@
-"""`rollback-operator release`: let all rollouts go that are held."""
+"""`rollback-operator release`: let all rollouts go that are held, and put raised bounds back."""
 
 import argparse
 import asyncio
@@ -25,7 +25,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "release",
         help="let all rollouts go that are held",
-        description="Lifts every pause that the operator has put on a Deployment, and no other.",
+        description="Lifts every pause that the operator has put on a Deployment, and no other; "
+        "puts the bounds of autoscalers back that rollbacks have raised.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

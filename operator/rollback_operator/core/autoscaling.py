@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
-from rollback_operator.api.group import GROUP
+from rollback_operator.api.group import BOUNDS_FINALIZER, GROUP
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -133,6 +133,23 @@ def is_open(rollback: Rollback) -> bool:
     return record is not None and record.is_open
 
 
+def is_guarded(rollback: Rollback) -> bool:
+    """Tell whether a Rollback that is deleted stays until its bounds are put back."""
+    return BOUNDS_FINALIZER in rollback.metadata.finalizers
+
+
+def is_left(rollback: Rollback) -> bool:
+    """Tell whether a rollback that is over has something to be put back, or to be let go."""
+    is_over = rollback.status.outcome is not None
+    return is_over and (is_open(rollback) or is_guarded(rollback))
+
+
+def is_wanted_back(rollback: Rollback) -> bool:
+    """Tell whether a person wants the bounds put back: has asked for it, or deletes the record."""
+    meta = rollback.metadata
+    return RESTORE in meta.annotations or meta.deletion_timestamp is not None
+
+
 def told(rollback: Rollback, record: AutoscalerRecord) -> Condition:
     """Say whose bounds are raised, and how they are put back."""
     plan = rollback.spec.autoscaler
@@ -196,6 +213,8 @@ def settled(rollback: Rollback, found: Autoscaler | None, now: datetime) -> Clos
 def _due(rollback: Rollback, now: datetime) -> str:
     if RESTORE in rollback.metadata.annotations:
         return "a person has asked for it"
+    if rollback.metadata.deletion_timestamp is not None:
+        return f"Rollback {rollback.metadata.name}, which raised them, is deleted"
     time = restore_time(rollback)
     if time is not None and now >= time:
         return "the release has held up since it was verified"

@@ -8,13 +8,20 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy, RollbackRequest
+from rollback_operator.api.v1alpha1 import (
+    BOUNDS_FINALIZER,
+    FINALIZER,
+    Rollback,
+    RollbackPolicy,
+    RollbackRequest,
+)
 from rollback_operator.core import autoscaling, gitops
 from rollback_operator.core.case import is_active
 from rollback_operator.core.conditions import find
 
 KEPT = 20
 """Of a policy: of the rollbacks of one Deployment, and of what was turned down."""
+_OURS = frozenset({FINALIZER, BOUNDS_FINALIZER})
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 Record = Rollback | RollbackRequest
@@ -65,7 +72,7 @@ def _is_not_ours(rollback: Rollback) -> bool:
 def _is_needed(record: Record) -> bool:
     """Tell whether something is still to be done by a record, or it is being deleted already."""
     meta = record.metadata
-    if meta.deletion_timestamp is not None or FINALIZER in meta.finalizers:
+    if meta.deletion_timestamp is not None or _OURS.intersection(meta.finalizers):
         return True
     if any(one.is_open for one in record.status.notifications):
         return True  # people are told by it, now or after a crash

@@ -31,6 +31,10 @@ def look(
         return End(Outcome.FAILED, Reason.BOUNDS_CHANGED, said)
     if deployment.template.digest != rollback.spec.from_revision.digest:
         return progress.moved(rollback, deployment)
+    if rollback.metadata.deletion_timestamp is not None and not autoscaling.is_guarded(rollback):
+        # Nothing could keep the record of what they were until they are put back.
+        said = f"the Rollback is being deleted: {found} is left as it is"
+        return End(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, said)
     return Act(StepName.SCALE)
 
 
