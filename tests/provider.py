@@ -11,7 +11,11 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from rollback_operator.adapters.prometheus import Access
+
 POD = "ticket-service-abc-1"
+ANYWHERE = Access(may_call=lambda ip: True)
+"""Servers of tests are on this machine."""
 
 
 @dataclass(frozen=True)

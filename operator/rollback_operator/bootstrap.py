@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from rollback_operator.adapters.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.channels.senders import Senders
@@ -21,7 +22,7 @@ from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.adapters.workloads import ApiWorkloads
-from rollback_operator.addresses import Addresses, Rules
+from rollback_operator.addresses import Addresses, Rules, is_callable
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.checking import Checker, Records
@@ -102,13 +103,17 @@ async def build(settings: Settings) -> Parts:
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     clock = ServerClock(utc_now)
     api = await ApiServer.connect(kubeconfig, telemetry.measure_call, clock)
+    is_loopback_allowed = settings.loopback == "allowed"
     access = Access(
-        settings.prometheus_token_file, settings.prometheus_ca_file, settings.prometheus_url
+        settings.prometheus_token_file,
+        settings.prometheus_ca_file,
+        settings.prometheus_url,
+        partial(is_callable, is_loopback_allowed=is_loopback_allowed),
     )
     metrics = PrometheusMetrics(access)
     pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
-    addresses = Addresses(Rules(settings.may_call, settings.loopback == "allowed"))
+    addresses = Addresses(Rules(settings.may_call, is_loopback_allowed))
     outside = Outside(
         api=api,
         metrics=metrics,

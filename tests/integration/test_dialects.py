@@ -24,13 +24,14 @@ import pytest
 from lab import packages
 from lab.errors import LabError
 from lab.prometheus_server import Prometheus
-from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
+from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.model import Counters, Missing
 from rollback_operator.ports import CounterQuery
 from tests.integration.api import eventually
+from tests.provider import ANYWHERE
 
 pytestmark = [pytest.mark.xdist_group("dialects"), pytest.mark.timeout(180)]
 
@@ -127,7 +128,7 @@ def prometheus(request: pytest.FixtureRequest, target: tuple[Target, int]) -> It
 
 def asked(call: Callable[[PrometheusMetrics], Any]) -> Any:
     async def ask() -> Any:
-        metrics = PrometheusMetrics(Access())
+        metrics = PrometheusMetrics(ANYWHERE)
         try:
             return await call(metrics)
         finally:

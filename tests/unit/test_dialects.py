@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.prometheus.native import BOUNDS, Histogram, histogram, rows
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
@@ -23,7 +23,7 @@ from rollback_operator.core.evidence import Evidence, fold
 from rollback_operator.core.model import Control, Counters, Missing, Reading
 from rollback_operator.ports import CounterQuery, SeriesQuery
 from tests.builders import T0, make_pod
-from tests.provider import POD, Answer, Provider, answer_of, running, series
+from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def metrics() -> Iterator[PrometheusMetrics]:
-    made = PrometheusMetrics(Access())
+    made = PrometheusMetrics(ANYWHERE)
     yield made
     made.close()
 

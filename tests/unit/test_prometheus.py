@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.model import Control, Counters, Missing, Reading
 from rollback_operator.ports import CounterQuery
 from tests.builders import T0
-from tests.provider import POD, Answer, Provider, answer_of, running, series
+from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 
 SHORT = Limits(connect_seconds=0.3, read_seconds=0.3, most_bytes=100_000)
 
@@ -32,7 +32,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def metrics() -> Iterator[PrometheusMetrics]:
-    made = PrometheusMetrics(Access())
+    made = PrometheusMetrics(ANYWHERE)
     yield made
     made.close()
 
@@ -185,7 +185,7 @@ async def test_an_answer_of_no_use_is_named(
 
 async def test_an_answer_that_is_too_large_is_not_read_to_its_end(provider: Provider) -> None:
     provider.answer = always(Answer(b"[" + b" " * 2_000_000))
-    metrics = PrometheusMetrics(Access(), Limits(most_bytes=1 << 20))
+    metrics = PrometheusMetrics(ANYWHERE, Limits(most_bytes=1 << 20))
 
     found = await metrics.read(query(provider), 60)
     metrics.close()
@@ -198,7 +198,7 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(provider: Prov
 @pytest.mark.parametrize("manner", ["hangs", "trickles"])
 async def test_a_server_that_never_ends_is_given_up(provider: Provider, manner: str) -> None:
     setattr(provider, manner, True)
-    metrics = PrometheusMetrics(Access(), SHORT)
+    metrics = PrometheusMetrics(ANYWHERE, SHORT)
     begin = monotonic()
 
     found = await metrics.read(query(provider), 60)
@@ -212,7 +212,7 @@ async def test_a_server_that_never_ends_is_given_up(provider: Provider, manner: 
 
 async def test_a_server_that_hangs_holds_up_no_other(provider: Provider) -> None:
     provider.answer = always(answer_of([T0, str(T0)]))
-    metrics = PrometheusMetrics(Access(), Limits(read_seconds=3))
+    metrics = PrometheusMetrics(ANYWHERE, Limits(read_seconds=3))
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
         waiting = [asyncio.create_task(metrics.read_clock(url)) for _ in range(40)]
@@ -414,11 +414,45 @@ async def test_a_policy_s_own_address_is_not_told_the_token(
     file.write_text("secret")
     port = urlsplit(provider.url).port
     for own in ("http://prometheus.monitoring", f"https://127.0.0.1:{port}", "http://127.0.0.1"):
-        metrics = PrometheusMetrics(Access(file, url=own))
+        metrics = PrometheusMetrics(Access(file, url=own, may_call=ANYWHERE.may_call))
         await metrics.read_clock(provider.url)
         metrics.close()
 
     assert provider.tokens == [None] * 3
+
+
+async def test_a_policy_s_own_address_leads_not_to_the_operator_s_machine(
+    provider: Provider,
+) -> None:
+    provider.answer = always(answer_of([T0, str(T0)]))
+    metrics = PrometheusMetrics(Access(url="http://prometheus.monitoring"))
+
+    found = await metrics.read_clock(provider.url)
+    metrics.close()
+
+    assert reason(found) == Reason.ADDRESS_NOT_ALLOWED
+    assert provider.queries == []
+
+
+async def test_it_is_looked_at_what_an_address_leads_to(provider: Provider) -> None:
+    provider.answer = always(answer_of([T0, str(T0)]))
+    asked: list[str] = []
+    metrics = PrometheusMetrics(Access(may_call=lambda ip: bool(asked.append(ip))))
+
+    found = await metrics.read_clock(provider.url.replace("127.0.0.1", "localhost"))
+    metrics.close()
+
+    assert reason(found) == Reason.ADDRESS_NOT_ALLOWED
+    assert asked == ["127.0.0.1"]
+    assert provider.queries == []
+
+
+async def test_the_operator_s_own_address_may_be_its_machine(provider: Provider) -> None:
+    provider.answer = always(answer_of([T0, str(T0)]))
+    metrics = PrometheusMetrics(Access(url=provider.url))
+
+    assert await metrics.read_clock(f"{provider.url}/base") == T0
+    metrics.close()
 
 
 @pytest.mark.parametrize(
@@ -482,7 +516,7 @@ async def test_a_past_is_read_hour_by_hour_and_put_together(
 async def test_a_past_that_is_too_much_for_one_answer_is_read_in_smaller_parts(
     provider: Provider,
 ) -> None:
-    metrics = PrometheusMetrics(Access(), Limits(most_bytes=2000))
+    metrics = PrometheusMetrics(ANYWHERE, Limits(most_bytes=2000))
 
     def answer(text: str) -> Answer:
         return Answer(b"x" * 5000) if "[3600s]" in text else by_metric([], [])(text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LatencySignal, MatrixCondition, MatrixRule, SignalLabels
 from rollback_operator.core.histogram import Histogram
@@ -20,7 +20,7 @@ from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
 from rollback_operator.ports import SeriesQuery
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes import FakeMetrics, FakeTrends
-from tests.provider import Provider, answer_of, running
+from tests.provider import ANYWHERE, Provider, answer_of, running
 
 POD = make_pods(1, "v2")[0].name
 QUICK = Histogram((0.1, math.inf), (5.0, 5.0))
@@ -112,7 +112,7 @@ async def test_what_is_slow_to_come_keeps_nobody_waiting() -> None:
 @pytest.fixture
 async def asked() -> AsyncIterator[tuple[Provider, PrometheusTrends]]:
     with running() as provider:
-        metrics = PrometheusMetrics(Access())
+        metrics = PrometheusMetrics(ANYWHERE)
         yield provider, PrometheusTrends(metrics)
         metrics.close()
 

@@ -1,19 +1,27 @@
 """One request to Prometheus, bounded in time and size, never redirected, with a token that rotates.
 
 prometheus-api-client asks; the session under it is ours, since the library waits for ever, retries
-for seconds, follows redirects and drops Prometheus' warnings.
+for seconds, follows redirects and drops Prometheus' warnings. What an address that a policy names
+leads to is looked at before a word is sent: its name is allowed by its form, and who owns the name
+chooses what it is resolved to.
 """
 
 import json
 import re
+import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from rollback_operator.addresses import is_callable
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.model import Missing
 
@@ -65,8 +73,13 @@ class BoundedSession(requests.Session):
         self.verify = str(access.ca_file) if access.ca_file else True
         self._access = access
         self._limits = limits
+        self._strange = _Wary(access.may_call)
         self.answer = Answer(0, b"")
         self.envelope: dict[str, Any] = {}
+
+    def get_adapter(self, url: str) -> Any:
+        """Choose who connects: to the operator's own Prometheus wherever that is."""
+        return super().get_adapter(url) if self._access.is_own(url) else self._strange
 
     def request(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override] # the library passes keywords only
         """Ask, and keep what came."""
@@ -112,6 +125,51 @@ def _envelope(answer: Answer, kind: type) -> dict[str, Any]:
     return found
 
 
+class _Wary(HTTPAdapter):
+    """Looks at what a connection leads to before anything is sent over it.
+
+    At the connection itself: another answer of the resolver a moment later leads nowhere else.
+    """
+
+    def __init__(self, may_call: Callable[[str], bool]) -> None:
+        self._may_call = may_call
+        super().__init__()
+
+    def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
+        """Make connections that are looked at."""
+        super().init_poolmanager(*sizes, **options)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._may_call)
+
+
+def _pools(may_call: Callable[[str], bool]) -> dict[str, type[HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _looked_at(super()._new_conn(), may_call)
+
+    class Tls(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _looked_at(super()._new_conn(), may_call)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}
+
+
+def _looked_at(connection: socket.socket, may_call: Callable[[str], bool]) -> socket.socket:
+    if may_call(str(connection.getpeername()[0])):
+        return connection
+    connection.close()
+    raise AnswerError(
+        Reason.ADDRESS_NOT_ALLOWED,
+        "the host of spec.prometheus.url leads to the operator's own machine or network, or to a "
+        "cloud's metadata",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Credentials for the operator's own Prometheus, read anew for each query since they rotate."""
@@ -120,6 +178,12 @@ class Access:
     ca_file: Path | None = None
     url: str = ""
     """Whose token it is: a policy may name an address of its own, which must not be told it."""
+    may_call: Callable[[str], bool] = is_callable
+    """Whether such an address may lead to an IP address."""
+
+    def is_own(self, url: str) -> bool:
+        """Tell whether an address is the operator's own setting, and no policy's choice."""
+        return _origin(url) == _origin(self.url)
 
     def headers(self, url: str) -> dict[str, str]:
         """Make the headers of a request to `url`.
@@ -127,7 +191,7 @@ class Access:
         Raises:
             OSError: the file cannot be read, or holds no token; the message never shows its text.
         """
-        if self.token_file is None or _origin(url) != _origin(self.url):
+        if self.token_file is None or not self.is_own(url):
             return {}
         token = self.token_file.read_bytes().strip()
         if not re.fullmatch(rb"[!-~]+", token):
