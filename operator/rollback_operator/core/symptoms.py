@@ -167,7 +167,8 @@ def _exceeds(condition: MatrixCondition, value: float, before: float | None) -> 
         return False
     if condition.change_above is None:
         return True
-    return before is not None and before > 0 and value / before > float(condition.change_above)
+    # A product: of nothing before, as of errors that there were none, anything is more.
+    return before is not None and before >= 0 and value > float(condition.change_above) * before
 
 
 def _is_beyond(condition: MatrixCondition, value: float) -> bool:
