@@ -119,7 +119,15 @@ def _quarantined(
     """Tell whether the running release is one that was taken back, and is not being so now."""
     open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
     ended = [one for one in kept if one.rollback not in open_]
-    found = quarantine.match(ended, revision, now) if revision is not None else None
+    left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}
+    # A release that a failed rollback left running has not come back: that gives a new number.
+    back = [
+        one
+        for one in ended
+        if revision is not None
+        and (one.release != revision.release or revision.number != left.get(one.rollback))
+    ]
+    found = quarantine.match(back, revision, now) if revision is not None else None
     kind = ConditionType.QUARANTINED
     if found is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)

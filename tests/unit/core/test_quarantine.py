@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,8 +134,12 @@ def test_there_is_one_entry_a_release_and_they_are_bounded(decided: list[int]) -
 # -- told ------------------------------------------------------------------------------------------
 
 
-def seen(version: str, *rollbacks: Rollback) -> Seen:
+def seen(version: str, *rollbacks: Rollback, number: int | None = None) -> Seen:
     workload = make_workload(version, tuple({"v1", "v2", "v3"} - {version}))
+    if number is not None:
+        current, *others = workload.replica_sets
+        renumbered = replace(current, revision=number), *others
+        workload = replace(workload, replica_sets=renumbered)
     return Seen(
         ready(Reason.WATCHING_TARGET), workload, rollbacks=rollbacks, quarantine_seconds=WEEK
     )
@@ -143,8 +148,8 @@ def seen(version: str, *rollbacks: Rollback) -> Seen:
 def test_a_come_back_is_told_once_and_stays_visible() -> None:
     gone = ended()
     good = next_status(RollbackPolicyStatus(), seen("v1", gone), 1, at(100))
-    back = next_status(good, seen("v2", gone), 1, at(200))
-    still = next_status(back, seen("v2", gone), 1, at(210))
+    back = next_status(good, seen("v2", gone, number=4), 1, at(200))
+    still = next_status(back, seen("v2", gone, number=4), 1, at(210))
 
     assert [one.release for one in good.quarantine] == ["release-v2"]
     assert _said(good) == ("False", "NotInQuarantine")
@@ -164,6 +169,23 @@ def test_what_is_being_taken_back_has_not_come_back() -> None:
 
     assert [one.release for one in found.quarantine] == ["release-v2"]
     assert _said(found) == ("False", "NotInQuarantine")
+
+
+def test_what_a_failed_rollback_has_left_running_has_not_come_back() -> None:
+    failed = ended().model_copy(
+        update={
+            "status": RollbackStatus(
+                outcome=Outcome.FAILED, finished_time=at(60), steps=[make_step(StepName.UNDO, 0, 60)]
+            )
+        }
+    )
+
+    left = next_status(RollbackPolicyStatus(), seen("v2", failed), 1, at(100))
+    back = next_status(left, seen("v2", failed, number=4), 1, at(200))
+
+    assert [one.release for one in left.quarantine] == ["release-v2"]
+    assert _said(left) == ("False", "NotInQuarantine")
+    assert _said(back) == ("True", "ReleaseInQuarantine")
 
 
 def test_a_policy_at_a_stand_forgets_only_what_is_over() -> None:
