@@ -157,7 +157,8 @@ class Channel(Model):
         ]
         | None
     ) = None
-    """Told only of these. Default: all."""
+    """Told only of these, and of a release that has come back, whose severity is not known yet.
+    Default: all."""
 
     @model_validator(mode="after")
     def _fields_of_its_type(self) -> Self:

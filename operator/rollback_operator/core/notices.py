@@ -28,11 +28,13 @@ class Notice:
     reason: EventReason
     message: str
     is_warning: bool = False
+    is_told_elsewhere: bool = False
+    """By the end of a Rollback."""
 
     @property
     def is_for_people(self) -> bool:
         """Tell whether somebody has to look, and no Rollback tells of it."""
-        return self.reason in _FOR_PEOPLE
+        return self.reason in _FOR_PEOPLE and not self.is_told_elsewhere
 
 
 _FOR_PEOPLE = frozenset(
@@ -40,6 +42,7 @@ _FOR_PEOPLE = frozenset(
         EventReason.ROLLBACK_REFUSED,
         EventReason.INVESTIGATION_NEEDED,
         EventReason.FIX_FORWARD_ADVISED,
+        EventReason.RELEASE_CAME_BACK,
     }
 )
 
@@ -55,7 +58,10 @@ def policy_notices(
         notices.append(Notice(EventReason.RELEASE_WATCHED, f"revision {after.number}: {images}"))
     back, was_back = (find(one.conditions, ConditionType.QUARANTINED) for one in (new, old))
     if back is not None and _is_true(back) and not _is_true(was_back):
-        notices.append(Notice(EventReason.RELEASE_CAME_BACK, back.message, True))
+        # Of an undo that was reverted while it went on its own end tells.
+        last = new.last_rollback
+        is_told = last is not None and last.outcome is Outcome.FAILED
+        notices.append(Notice(EventReason.RELEASE_CAME_BACK, back.message, True, is_told))
     if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after is not None:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
     recovered = find(new.conditions, ConditionType.RECOVERED)

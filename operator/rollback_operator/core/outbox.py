@@ -17,6 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
     RollbackRequest,
     RollbackStatus,
+    Severity,
 )
 from rollback_operator.core import conditions, incident, manual, renderings
 from rollback_operator.core.notices import Notice
@@ -101,7 +102,8 @@ def told_of_policy(
 ) -> RollbackPolicyStatus:
     """Add to a policy's new status what people are asked to look at without a rollback.
 
-    Once for a release and a reason: a verdict that comes and goes is told once.
+    Once for a release and a reason: a verdict that comes and goes is told once. What has no
+    severity yet, as a release that has come back, is told to every channel.
     """
     release = status.revision.release if status.revision is not None else ""
     severity = status.severity
@@ -112,7 +114,7 @@ def told_of_policy(
         for one in notices
         if one.is_for_people
         for channel in policy.spec.notify
-        if channel.wants(severity)
+        if severity is Severity.NONE or channel.wants(severity)
     ]
     return status.model_copy(update={"notifications": added(status.notifications, wanted)})
 

@@ -171,6 +171,15 @@ STEPS = {
     StepName.VERIFY: "verification",
 }
 _ASKED = {
+    EventReason.RELEASE_CAME_BACK: Words(
+        "a release that was rolled back RUNS AGAIN",
+        "BAD RELEASE IS BACK: nothing has been done about it yet",
+        Stage.WAITING,
+        (
+            "Remove it at its source: whoever has brought it back applies it again",
+            "Roll back by hand: kubectl rollback undo",
+        ),
+    ),
     EventReason.ROLLBACK_REFUSED: Words(
         "bad release NOT rolled back",
         "NO ROLLBACK: it was refused",

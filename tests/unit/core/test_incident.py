@@ -30,7 +30,9 @@ from rollback_operator.core import incident, manual, renderings
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition
 from rollback_operator.core.message import Message, Stage
+from rollback_operator.core.notices import Notice
 from rollback_operator.core.transitions import transition_named
+from rollback_operator.core.wording import words_asked
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -169,6 +171,14 @@ def refused() -> Message:
         POLICY.model_copy(update={"status": running}),
         told,
     )
+
+
+ASKED = [reason for reason in EventReason if Notice(reason, "").is_for_people]
+
+
+@pytest.mark.parametrize("reason", ASKED)
+def test_what_people_are_told_has_words_of_its_own(reason: EventReason) -> None:
+    assert words_asked(reason).subject != words_asked("unheard of").subject
 
 
 MESSAGES: Mapping[str, Message] = {

@@ -160,6 +160,25 @@ def test_a_come_back_is_told_once_and_stays_visible() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "is_told"), [(Outcome.VERIFIED, True), (Outcome.FAILED, False)]
+)
+def test_people_are_told_of_a_come_back_unless_its_rollback_tells(
+    outcome: Outcome, is_told: bool
+) -> None:
+    gone = ended()
+    over = gone.model_copy(update={"status": gone.status.model_copy(update={"outcome": outcome})})
+    before = next_status(RollbackPolicyStatus(), seen("v1", over), 1, at(100))
+    back = next_status(before, seen("v2", over, number=4), 1, at(200))
+
+    (notice,) = [
+        one
+        for one in policy_notices(before, back, None)
+        if one.reason is EventReason.RELEASE_CAME_BACK
+    ]
+    assert notice.is_for_people is is_told
+
+
 def test_what_is_being_taken_back_has_not_come_back() -> None:
     running = ended().model_copy(
         update={"status": RollbackStatus(steps=[make_step(StepName.UNDO, 0)])}
@@ -175,7 +194,9 @@ def test_what_a_failed_rollback_has_left_running_has_not_come_back() -> None:
     failed = ended().model_copy(
         update={
             "status": RollbackStatus(
-                outcome=Outcome.FAILED, finished_time=at(60), steps=[make_step(StepName.UNDO, 0, 60)]
+                outcome=Outcome.FAILED,
+                finished_time=at(60),
+                steps=[make_step(StepName.UNDO, 0, 60)],
             )
         }
     )
