@@ -151,6 +151,14 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         policy(matrix=when({"signal": "Latency"})),
         r"spec\.matrix\[0\]\.when\[0\]: .*MemoryGrowth need above",
     ),
+    "times on an error rate": (
+        policy(matrix=when({"signal": "ErrorRate", "above": "0.1", "times": 2})),
+        r"spec\.matrix\[0\]\.when\[0\]\.times: .*belong to Query only",
+    ),
+    "looks below the default of times": (
+        policy(matrix=when({"signal": "Query", "query": "up", "above": "1", "looks": 2})),
+        r"spec\.matrix\[0\]\.when\[0\]\.times: .*times is at most looks",
+    ),
     "severities not in order": (
         policy(matrix=[*P2, *P1]),
         r"spec\.matrix: .*from the worst severity to the mildest",

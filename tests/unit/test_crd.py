@@ -348,6 +348,12 @@ PROBE = {"name": "list", "url": "http://shop.production.svc/api/v1/tickets"}
             "times is at most looks",
         ),
         (
+            MatrixCondition,
+            {"signal": "ErrorRate", "above": "0.1", "times": 1},
+            "times and looks belong to Query only",
+        ),
+        (MatrixCondition, {"signal": "OOMKills", "atLeast": "2", "looks": 9}, "to Query only"),
+        (
             MatrixRule,
             {"severity": "P4", "when": [RATE], "response": "Report", "onTimeout": "Rollback"},
             "onTimeout belongs to response Investigate",

@@ -18,6 +18,8 @@ _RATE = (SignalName.ERROR_RATE,)
 _ABOVE = (SignalName.LATENCY_RATIO, SignalName.LATENCY, SignalName.MEMORY_GROWTH)
 _COUNT = (SignalName.OOM_KILLS, SignalName.RESTARTS)
 _QUERY_FIELDS = ("query", "name", "below", "change_above")
+_TIMES, _LOOKS = 3, 5
+_LOOKED_AT = "times and looks belong to Query only"
 
 
 class MatrixCondition(Model):
@@ -86,7 +88,13 @@ class MatrixCondition(Model):
                     ".atLeast",
                 ),
                 cel(
-                    "!(has(self.times) && has(self.looks)) || self.times <= self.looks",
+                    "self.signal == 'Query' || !(has(self.times) || has(self.looks))",
+                    _LOOKED_AT,
+                    ".times",
+                ),
+                cel(
+                    f"(has(self.times) ? self.times : {_TIMES})"
+                    f" <= (has(self.looks) ? self.looks : {_LOOKS})",
                     "times is at most looks",
                     ".times",
                 ),
@@ -110,10 +118,10 @@ class MatrixCondition(Model):
     """Matches when the query's number is below this."""
     change_above: Decimal | None = None
     """... and when it is more than so many times what it was before the release."""
-    times: Annotated[int, Field(ge=1, le=60)] = 3
-    """How many of the newest `looks` at the query must match."""
-    looks: Annotated[int, Field(ge=1, le=60)] = 5
-    """How many of the newest looks at the query count."""
+    times: Annotated[int, Field(ge=1, le=60)] = _TIMES
+    """How many of the newest `looks` at the query must match. Default: 3."""
+    looks: Annotated[int, Field(ge=1, le=60)] = _LOOKS
+    """How many of the newest looks at the query count. Default: 5."""
 
     @property
     def limit(self) -> float:
@@ -163,6 +171,8 @@ class MatrixCondition(Model):
             )
         if self.signal is SignalName.PROBE and self.name is None:
             raise ValueError("Probe needs name, that of a probe in spec.verification.http")
+        if self.signal is not SignalName.QUERY and (self.times, self.looks) != (_TIMES, _LOOKS):
+            raise ValueError(_LOOKED_AT)
         if self.times > self.looks:
             raise ValueError("times is at most looks")
 
