@@ -35,7 +35,8 @@ class ConnectionSecretRef(Model):
     """The Secret's name; the operator must be allowed to read it: the chart's `readSecrets`."""
     key: Annotated[str, Field(min_length=1, max_length=253)] = "dsn"
     """The key of the DSN, a URI or key=value pairs of host, port, dbname, user, password, sslmode,
-    sslrootcert=system, application_name and channel_binding; no other key is taken."""
+    sslrootcert=system and channel_binding. The operator sets application_name and connect_timeout
+    itself; with any other key the DSN is not taken."""
 
 
 _ONE = "history takes a preset, with the schema if need be, or a query"

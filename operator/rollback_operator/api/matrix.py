@@ -209,7 +209,8 @@ class MatrixRule(Model):
     """Rollback acts by itself. Investigate asks people to look, Report tells them only."""
     within_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
     """From the first bad sample to the act. It only limits waiting for more evidence: what is
-    proved is acted on at once. For an error rate it shrinks as the rate grows."""
+    proved is acted on at once. For an error rate `above` a threshold it shrinks as the rate
+    grows."""
     on_timeout: TimeoutResponse | None = None
     """What follows when nobody has helped within the time of an investigation. Rollback: the
     release is taken back if it is proved slower or leaking. Default: people stay told."""

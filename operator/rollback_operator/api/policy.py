@@ -79,7 +79,8 @@ class RollbackPolicySpec(Model):
     target_ref: TargetRef
     mode: Mode
     suspend: bool = False
-    """True: nothing is judged and nothing is done until it is false again."""
+    """True: nothing is judged, and nothing is done by itself, until it is false again. What has
+    begun is carried on, and what a person asks for is done."""
     prometheus: PrometheusSpec = PrometheusSpec()
     signals: SignalsSpec = SignalsSpec()
     matrix: Annotated[

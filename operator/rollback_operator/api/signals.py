@@ -108,6 +108,13 @@ class LatencySignal(CounterSignal):
     """The share of the requests that is at most so slow."""
 
 
+class GaugeSignal(CounterSignal):
+    """A gauge: what is there at a moment."""
+
+    metric: CounterName = "process_resident_memory_bytes"
+    """The gauge's name, not a query, and no recording rule's."""
+
+
 class SignalLabels(Model):
     """The labels that tell pods and routes apart."""
 
@@ -143,8 +150,9 @@ class SignalsSpec(Model):
     error is unseen; or the metric of `requests` with the label that tells an error, as
     `code: "=~5.."`. A series without that label is no error."""
     latency: LatencySignal = LatencySignal()
-    """Tells how long requests take; read only for LatencyRatio and Latency."""
-    memory: CounterSignal = CounterSignal(metric="process_resident_memory_bytes")
+    """Tells how long requests take: for LatencyRatio and Latency, for an investigation, and after a
+    rollback."""
+    memory: GaugeSignal = GaugeSignal()
     """A gauge of each pod's memory in bytes; read only for MemoryGrowth."""
     labels: SignalLabels = SignalLabels()
     purchase_routes: Annotated[
