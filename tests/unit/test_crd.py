@@ -307,6 +307,22 @@ def test_what_is_dumped_can_be_read_again(resource) -> None:
     assert type(resource).model_validate(dumped) == resource
 
 
+@pytest.mark.parametrize(
+    ("field", "default"),
+    [
+        ("spec.safety.watchSeconds", "3600"),
+        ("spec.signals.errors.metric", "http_request_errors_total"),
+        ("spec.database.onNewerSchema", "Block"),
+        ("spec.verification.http[].timeoutSeconds", "5"),
+        ("spec.notify[].mail.port", "587"),
+    ],
+)
+def test_the_reference_tells_what_is_left_out(field: str, default: str) -> None:
+    rows = (ROOT / "docs" / "api.md").read_text().splitlines()
+    (row, *_) = [one.split(" | ") for one in rows if one.startswith(f"| `{field}` |")]
+    assert row[2] == f"`{default}`"
+
+
 RATE = {"signal": "ErrorRate", "above": "0.01"}
 PROBE = {"name": "list", "url": "http://shop.production.svc/api/v1/tickets"}
 
