@@ -1,8 +1,9 @@
 """Deployments through the API server: read fresh, write guarded.
 
 Every write is a JSON patch that tests uid, template and revision as judged, and replaces only the
-fields meant. Not guarded by resourceVersion: a rollout's status updates would refuse half of the
-patches; nor by generation: an autoscaler moves it.
+fields meant; the one that puts an express undo's bounds back tests that they are ours. Not guarded
+by resourceVersion: a rollout's status updates would refuse half of the patches; nor by generation:
+an autoscaler moves it.
 """
 
 import asyncio
