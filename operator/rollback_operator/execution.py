@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.checking import Checker
 from rollback_operator.core import approval, notices, progress, raising, verification
 from rollback_operator.core.checklist import with_checklist
+from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.steps import done_in_words
@@ -295,7 +296,7 @@ class Executor:
             counted = progress.without_evidence(rollback, now)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = progress.verify(rollback, watch.evidence, pods, now)
+            counted = progress.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.look(Subject(rollback, seen.workload, seen.meter, skew))
         checks = verification.in_order(
@@ -424,6 +425,13 @@ class Executor:
         if isinstance(written, Rollback):
             self.remember(written)
         return written
+
+
+def _judged(watch: Watch, seen: _Seen) -> Evidence:
+    """Give what was counted of requests that prove something: probes are answered by anybody."""
+    known = seen.deployment.probe_paths if seen.meter is None else seen.meter.left_out
+    kept = tuple(one for one in watch.evidence.increments if one.route not in known)
+    return replace(watch.evidence, increments=kept)
 
 
 def _is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:

@@ -12,6 +12,7 @@ from rollback_operator.core import pod_names, podless
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core.probes import left_out
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import (
     Watch,
@@ -171,7 +172,10 @@ class Observer:
         pods = _patterns(watch, workload, hashes)
         if not pods:
             return None
-        query = _query(source, workload.deployment.namespace, pods)
+        query = replace(
+            _query(source, workload.deployment.namespace, pods),
+            left_out=left_out(source.policy.spec.signals, workload.deployment),
+        )
         found = await self.metrics.read_control(query, watch.opened + watch.skew)
         return None if isinstance(found, Missing) or not found.pooled.requests else found
 

@@ -93,6 +93,8 @@ class CounterQuery:
     requests: CounterSignal
     errors: CounterSignal
     labels: SignalLabels
+    left_out: frozenset[str] = frozenset()
+    """Routes that count nothing in a control. Of raw counters they tell that a pod is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,10 @@ class Reconciler:
             active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
         if ownership.is_ours(active, case.policy):
             done = await self.executor.carry_on(
-                active, case.workload, watch, meter_of(case.policy, self.address.default)
+                active,
+                case.workload,
+                watch,
+                meter_of(case.policy, case.workload.deployment, self.address.default),
             )
         else:
             done = await self.executor.end(active, _NOT_OURS)

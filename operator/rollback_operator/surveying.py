@@ -20,6 +20,7 @@ from rollback_operator.core.model import (
     Reading,
     Workload,
 )
+from rollback_operator.core.probes import left_out
 from rollback_operator.core.survey import READ_SECONDS, SignalFacts, SlowFacts, Survey
 from rollback_operator.ports import (
     CounterQuery,
@@ -51,7 +52,7 @@ class Surveyor:
         now = self.clock() + (0.0 if isinstance(skew, Missing) else skew)
         reading, control, slow = await asyncio.gather(
             self.metrics.read(query, READ_SECONDS),
-            self._control(query, workload, now),
+            self._control(_judged(query, policy, workload), workload, now),
             self._slow(policy, query, now),
         )
         requests, errors = await self._facts(query, reading, workload, now)
@@ -159,6 +160,11 @@ def _pods_of(read: Mapping[str, object] | Missing) -> Missing | str:
     if isinstance(read, Missing):
         return read
     return f"of {len(read)} pod{'' if len(read) == 1 else 's'}"
+
+
+def _judged(query: CounterQuery, policy: RollbackPolicy, workload: Workload | None) -> CounterQuery:
+    deployment = workload.deployment if workload is not None else None
+    return replace(query, left_out=left_out(policy.spec.signals, deployment))
 
 
 def _query(policy: RollbackPolicy, url: str) -> CounterQuery:

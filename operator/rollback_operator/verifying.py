@@ -17,7 +17,8 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.core import level, pod_names, probing, progress
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Missing, Pod, Workload
+from rollback_operator.core.model import Deployment, Missing, Pod, Workload
+from rollback_operator.core.probes import left_out
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
 from rollback_operator.ports import LogQuery, Logs, Probes, SeriesQuery, TrendMetrics
 
@@ -38,6 +39,8 @@ class Meter:
     query: SeriesQuery
     """Of no pods yet."""
     quantile: float
+    left_out: frozenset[str] = frozenset()
+    """Routes whose requests prove nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +284,9 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def meter_of(policy: RollbackPolicy, default: str) -> Meter:
+def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:
     """Say where a policy's target's durations are read; `default`: where it names no address."""
     signals, namespace = policy.spec.signals, policy.metadata.namespace
     url = policy.spec.prometheus.url or default
     query = SeriesQuery(url, namespace, (), signals.latency, signals.labels)
-    return Meter(query, float(signals.latency.quantile))
+    return Meter(query, float(signals.latency.quantile), left_out(signals, deployment))

@@ -22,12 +22,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.core.conditions import find
+from rollback_operator.core.evidence import Evidence, Increment
 from rollback_operator.core.model import Workload
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
-from tests.builders import make_policy, make_rollback, make_step, make_workload
+from tests.builders import T0, make_pods, make_policy, make_rollback, make_step, make_workload
 from tests.carrying import Carried
 from tests.fakes import (
     CONFLICT,
@@ -382,6 +383,33 @@ async def test_what_runs_is_not_verified_by_the_counts_of_another_release() -> N
         assert seconds_of(await world.carry_on(watch)) == LOOK_SECONDS
 
     assert world.stored.status.outcome is None
+
+
+@pytest.mark.parametrize(
+    ("route", "outcome"), [("/buy", Outcome.VERIFIED), ("/health", Outcome.UNKNOWN)]
+)
+async def test_nothing_is_verified_by_answers_to_probes(route: str, outcome: Outcome) -> None:
+    done = [(StepName.UNDO, 20, 21), (StepName.ROLLOUT_COMPLETE, 21, 22), (StepName.VERIFY, 22)]
+    status = RollbackStatus(step=StepName.VERIFY, steps=[make_step(*one) for one in done])
+    world = World(patient(status), seconds=55)
+    workload = make_workload("v1", ("v2",), pods=make_pods(version="v1"))
+    paths = replace(workload.deployment, probe_paths=frozenset({"/health"}))
+    world.workloads.workload = replace(workload, deployment=paths)
+    counts = tuple(
+        Increment(pod.name, route, T0 + end - 2, T0 + end, 50, 0)
+        for end in (50, 52)
+        for pod in workload.pods
+    )
+    watch = replace(
+        open_watch("digest-v1", T0 + 20, frozenset()),
+        missing=None,
+        evidence=Evidence(T0 + 20, increments=counts),
+    )
+
+    over = await world.carry_on(watch)
+
+    assert isinstance(over, Rollback)
+    assert over.status.outcome is outcome
 
 
 # -- verification ----------------------------------------------------------------------------------

@@ -193,6 +193,27 @@ async def test_the_controls_pods_are_asked_for_by_their_revision(
     assert metrics.queries[0][0].pods == asked
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [(None, {"/health", "/metrics"}), (["/list"], {"/list"}), ([], set())],
+)
+async def test_what_counts_nowhere_counts_in_no_control_either(
+    own: list[str] | None, expected: set[str]
+) -> None:
+    workload = make_workload(pods=(*make_pods(2), *make_pods(2, "v1")))
+    paths = replace(workload.deployment, probe_paths=frozenset({"/health", "/metrics"}))
+    policy = make_policy(signals=SignalsSpec(exclude_routes=own))
+    metrics = FakeMetrics()
+    watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
+
+    workload = replace(workload, deployment=paths)
+    await Observer(metrics, Clock()).observe(watch, workload, Source(policy, SOURCE.url))
+
+    control, raw = (asked for asked, _ in metrics.queries)
+    assert control.left_out == expected
+    assert raw.left_out == frozenset()
+
+
 @dataclass
 class Pasts(FakeMetrics):
     """Gives a past by how many revisions are asked for."""

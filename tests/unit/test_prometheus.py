@@ -367,6 +367,24 @@ async def test_minutes_are_added_up(provider: Provider, metrics: PrometheusMetri
     assert found.pooled.worst_minute == 30 / 360
 
 
+async def test_probes_are_no_part_of_a_control(
+    provider: Provider, metrics: PrometheusMetrics
+) -> None:
+    provider.answer = by_metric(
+        [minutes("/buy", "100", "300"), minutes("/health", "900", "900")],
+        [minutes("/buy", "1", "30"), minutes("/health", "0", "0")],
+    )
+
+    found = await metrics.read_control(
+        query(provider, left_out=frozenset({"/health", "/metrics"})), T0
+    )
+
+    assert isinstance(found, Control)
+    assert set(found.routes) == {"/buy"}
+    assert (found.pooled.requests, found.pooled.errors) == (400.0, 31.0)
+    assert found.busiest_minute == 5.0
+
+
 async def test_the_control_is_the_hour_up_to_the_release(
     provider: Provider, metrics: PrometheusMetrics
 ) -> None:

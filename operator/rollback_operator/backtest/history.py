@@ -73,7 +73,9 @@ class PastMetrics:
 
     history: History
     clock: Callable[[], float]
-    _controls: dict[tuple[tuple[str, ...], float], Control] = field(default_factory=dict)
+    _controls: dict[tuple[tuple[str, ...], frozenset[str], float], Control] = field(
+        default_factory=dict
+    )
     _chosen: dict[tuple[str, ...], tuple[list[_Indexed], list[_Indexed]]] = field(
         default_factory=dict
     )
@@ -105,11 +107,17 @@ class PastMetrics:
         if isinstance(self.history.counters, Missing):
             return self.history.counters
         until = min(until, self.clock())
-        key = query.pods, until
+        key = query.pods, query.left_out, until
         if key not in self._controls:
             # A little more than the hour: the first difference needs a sample before it.
             found = self._between(query, until - HOUR_SECONDS - 120, until)
-            self._controls[key] = control_from(found, until)
+            judged = Counters(
+                *(
+                    tuple(one for one in side if one.route not in query.left_out)
+                    for side in (found.requests, found.errors)
+                )
+            )
+            self._controls[key] = control_from(judged, until)
         return self._controls[key]
 
     async def read_clock(self, url: str) -> float | Missing:

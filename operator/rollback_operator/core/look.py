@@ -14,6 +14,7 @@ from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Pod, Workload
 from rollback_operator.core.opening import control_hashes, good_hashes, opened
+from rollback_operator.core.probes import left_out
 from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
@@ -125,10 +126,9 @@ def _beside(watch: Watch, workload: Workload) -> Watch:
 
 def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
     signals, safety = policy.spec.signals, policy.spec.safety
-    excluded = signals.exclude_routes
     return Question(
         purchase_routes=tuple(signals.purchase_routes),
-        excluded_routes=deployment.probe_paths if excluded is None else frozenset(excluded),
+        excluded_routes=left_out(signals, deployment),
         watch_seconds=safety.watch_seconds,
         stuck_after=safety.stuck_after_seconds,
         odds=Thresholds(safety.suspect_odds, safety.bad_odds),

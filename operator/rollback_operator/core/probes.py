@@ -1,11 +1,28 @@
-"""Probes among the requests: without a route label they cannot be left out, and they never fail."""
+"""Probes among the requests: left out by their routes; without a route label they cannot be.
+
+They never fail: an error rate seems lower by them, and a service that nobody calls to be called.
+"""
 
 from collections.abc import Sequence
 
+from rollback_operator.api.v1alpha1 import SignalsSpec
 from rollback_operator.core.evidence import Increment
+from rollback_operator.core.model import Deployment
 
 TIMES = 10.0
 """From so many times more requests than probes on, probes hardly change a rate."""
+
+
+def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:
+    """Name the routes that count nowhere, of a release as of what it is compared with.
+
+    Args:
+        signals: the policy's.
+        deployment: whose probes and metrics page they are by default; None: it is not known.
+    """
+    if signals.exclude_routes is not None:
+        return frozenset(signals.exclude_routes)
+    return deployment.probe_paths if deployment is not None else frozenset()
 
 
 def drowned(new: Sequence[Increment], probe_rate: float) -> str:

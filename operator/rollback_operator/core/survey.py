@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core.model import Control, CounterSeries, Missing, Workload
+from rollback_operator.core.probes import left_out
 
 READ_SECONDS = 300.0
 """Of this time samples are read."""
@@ -91,10 +92,8 @@ class Survey:
     @property
     def excluded(self) -> frozenset[str]:
         """Routes that are not judged: of probes and metrics, as far as they are known."""
-        own = self.policy.spec.signals.exclude_routes
-        if own is not None:
-            return frozenset(own)
-        return self.workload.deployment.probe_paths if self.workload else frozenset()
+        deployment = self.workload.deployment if self.workload else None
+        return left_out(self.policy.spec.signals, deployment)
 
     @property
     def rate(self) -> float:

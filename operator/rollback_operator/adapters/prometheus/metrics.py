@@ -120,7 +120,14 @@ class PrometheusMetrics:
         if isinstance(answered, Missing):
             return answered
         tables = _whole([answers.minutes(one, by) for one in answered])
-        return tables if isinstance(tables, Missing) else control_of(*tables)
+        if isinstance(tables, Missing):
+            return tables
+        return control_of(
+            *(
+                {route: one for route, one in table.items() if route not in query.left_out}
+                for table in tables
+            )
+        )
 
     async def read_clock(self, url: str) -> float | Missing:
         """Read the provider's time."""
