@@ -168,7 +168,10 @@ class Observer:
     async def _past(
         self, watch: Watch, workload: Workload, source: Source, hashes: frozenset[str]
     ) -> Control | None:
-        """Read the hour up to the release of these revisions' pods; None: there is none."""
+        """Read the hour up to the release of these revisions' pods; None: nobody knows of any.
+
+        That counters were there and counted nothing is known: a service that nobody calls.
+        """
         pods = _patterns(watch, workload, hashes)
         if not pods:
             return None
@@ -177,7 +180,7 @@ class Observer:
             left_out=left_out(source.policy.spec.signals, workload.deployment),
         )
         found = await self.metrics.read_control(query, watch.opened + watch.skew)
-        return None if isinstance(found, Missing) or not found.pooled.requests else found
+        return None if isinstance(found, Missing) or not found.routes else found
 
     async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch | Missing:
         """Compare clocks now and then; at each look while their difference prevents a verdict.

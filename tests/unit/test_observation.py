@@ -229,6 +229,7 @@ GONE = Missing(Reason.NO_SERIES, "there are no series")
 BRIEF = make_control(requests=1500, errors=1, seconds=0.0)
 EMPTY = make_control(requests=0, errors=0, seconds=0.0)
 LONG = make_control()
+UNHEARD = Control(seconds=0.0, routes={})
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,9 @@ LONG = make_control()
         (BRIEF, BRIEF, BRIEF, 2),
         (BRIEF, GONE, BRIEF, 2),
         (GONE, GONE, None, 2),
-        (EMPTY, EMPTY, None, 2),
+        (EMPTY, EMPTY, EMPTY, 2),
+        (UNHEARD, UNHEARD, None, 2),
+        (UNHEARD, LONG, LONG, 2),
     ],
 )
 async def test_where_the_control_is_too_young_what_did_well_before_it_stands_in(
