@@ -146,6 +146,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
         template=template_of(spec.get("template") or {}),
         created=_seconds(metadata.get("creationTimestamp")) or 0.0,
         replicas=int(spec.get("replicas") or 0),
+        ready=int((raw.get("status") or {}).get("readyReplicas") or 0),
         facts=tuple(sorted(_facts(spec.get("template") or {}))),
         references=references_of(spec.get("template") or {}),
         reads=reads_of(spec.get("template") or {}),

@@ -8,7 +8,7 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import ConfigRead
-from rollback_operator.projections import flag_of, is_held, pod_of
+from rollback_operator.projections import flag_of, is_held, pod_of, replica_set_of
 from rollback_operator.templates import reads_of
 
 
@@ -47,6 +47,18 @@ def test_a_pause_is_ours_alone(
     metadata = {} if owners is None else {"managedFields": owners}
 
     assert is_held({"metadata": metadata, "spec": spec}) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [({"replicas": 3, "readyReplicas": 2}, 2), ({"replicas": 3}, 0), ({}, 0)],
+)
+def test_a_replica_set_tells_how_many_of_its_pods_serve(
+    status: dict[str, Any], expected: int
+) -> None:
+    raw = {"metadata": {"name": "shop-abc", "uid": "u"}, "spec": {"replicas": 3}, "status": status}
+
+    assert replica_set_of(raw).ready == expected
 
 
 def http_get(**fields: Any) -> dict[str, Any]:

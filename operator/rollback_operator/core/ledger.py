@@ -162,7 +162,8 @@ def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> Replic
     """Find the revision that a bad release goes back to; None: there is none.
 
     The newest Good one; else the one that was adopted as running; else the newest that this policy
-    has never seen run. Never one known Bad, nor one that was still being watched when it was
+    has never seen run, of those that serve still if any does: of the others nobody knows whether
+    they ever came up. Never one known Bad, nor one that was still being watched when it was
     replaced.
     """
     release = workload.deployment.template.release
@@ -170,11 +171,12 @@ def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> Replic
         (one for one in workload.replica_sets if one.template.release != release),
         key=lambda one: -one.revision,
     )
-    for wanted in (Health.GOOD, Health.ASSUMED, None):
+    for wanted in (Health.GOOD, Health.ASSUMED):
         for one in older:
             if health_of(ledger, one.template.release) is wanted:
                 return one
-    return None
+    unseen = [one for one in older if health_of(ledger, one.template.release) is None]
+    return max(unseen, key=lambda one: (one.ready > 0, one.revision), default=None)
 
 
 def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:

@@ -184,6 +184,8 @@ class ReplicaSet:
     template: Template
     created: float
     replicas: int = 0
+    ready: int = 0
+    """Pods of it that are ready."""
     facts: tuple[tuple[str, str], ...] = ()
     """What its template says, path by path; `#` and a digest where the value may be a secret."""
     references: tuple[Reference, ...] = ()

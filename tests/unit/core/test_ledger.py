@@ -183,6 +183,17 @@ def test_last_known_good(ledger, expected) -> None:
     assert (f"v{found.revision}" if found else None) == expected
 
 
+def test_of_what_was_never_seen_to_run_that_is_gone_back_to_which_serves() -> None:
+    workload = make_workload("v3", older=("v2", "v1"))
+    current, never_up, serving = workload.replica_sets
+    midst = replace(workload, replica_sets=(current, never_up, replace(serving, ready=3)))
+
+    found = last_known_good([], midst)
+
+    assert found is not None
+    assert found.revision == 1
+
+
 # -- becoming good ---------------------------------------------------------------------------------
 
 WATCH = replace(
