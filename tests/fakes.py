@@ -428,9 +428,17 @@ class FakeFlags(Failures):
     calls: list[str] = field(default_factory=list)
     overtaken: FlagState | None = None
     """What somebody makes of it just before the next write."""
+    is_granted: bool = True
+    """The operator has the right to set it."""
+    asked: list[str] = field(default_factory=list)
+    """For which flags it was asked for."""
 
     async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
         return self.take("read_flag") or self.state or GONE
+
+    async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
+        self.asked.append(flag.name)
+        return self.take("may_set") or self.is_granted
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
         self.calls.append("set_flag")

@@ -24,17 +24,18 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import approval, notices, progress, raising, verification
+from rollback_operator.core import approval, notices, progress, raising, schedule, verification
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
+from rollback_operator.core.readiness import Around
 from rollback_operator.core.steps import done_in_words
 from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
 from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import Suspender
+from rollback_operator.suspending import OWNER_SECONDS, Suspender
 from rollback_operator.verifying import Meter, Subject, Verifier
 
 _log = logging.getLogger(__name__)
@@ -265,9 +266,16 @@ class Executor:
         """Look after who is suspended for a rollback that has ended; gives when to look again."""
         return await self.suspender.settle(rollbacks, deployment, self._write)
 
-    async def owner_obstacle(self, policy: RollbackPolicy, deployment: Deployment | None) -> str:
-        """Say beforehand why who else steers a target could not be suspended; empty: they could."""
-        return "" if deployment is None else await self.suspender.obstacle(policy, deployment)
+    async def foresee(
+        self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
+    ) -> tuple[Around, float | None]:
+        """Add what would keep a rollback from being done; gives when that is looked at anew."""
+        if deployment is None:
+            return around, None
+        owner = await self.suspender.obstacle(policy, deployment)
+        unusable = await self.switch.obstacles(policy, deployment)
+        anew = schedule.soonest(OWNER_SECONDS if owner else None, self.switch.next_look(policy))
+        return replace(around, owner_obstacle=owner, unusable_flags=unusable), anew
 
     async def _finish(
         self, rollback: Rollback, step: StepName, message: str, deployment: Deployment

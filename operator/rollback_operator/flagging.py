@@ -9,16 +9,28 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackPolicy
+from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackPolicy
 from rollback_operator.core import flags
-from rollback_operator.core.model import FlagState, Missing
+from rollback_operator.core.model import Deployment, FlagState, Missing
 from rollback_operator.core.progress import Act, Done, End
 from rollback_operator.ports import Failure, FailureKind, Flags
 
 KNOWN_SECONDS = 5.0
 """How long what was read of a flag will do for a decision: what is set is looked at anew."""
+FORESEEN_SECONDS = 300.0
+"""How long it is known that a flag could be set: that is only told beforehand."""
+AGAIN_SECONDS = 60.0
+"""How long it is known that it could not: somebody may be putting it right."""
+FORGOTTEN_SECONDS = 3600.0
 
 Found = FlagState | Missing
+
+
+Place = tuple[str, Flag, Mode]
+
+
+def _place(policy: RollbackPolicy, flag: Flag) -> Place:
+    return policy.metadata.namespace, flag, policy.spec.mode
 
 
 @dataclass
@@ -29,6 +41,8 @@ class Switch:
     clock: Callable[[], datetime]
     known: dict[tuple[str, Flag], tuple[datetime, Found]] = field(default_factory=dict)
     """Until when it is known how a flag stands, and how, by namespace."""
+    foreseen: dict[Place, tuple[datetime, Found | None]] = field(default_factory=dict)
+    """Until when it is known whether a flag could be set, and what was found."""
 
     async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], Found]:
         """Tell how the flags of a policy's remedies stand; asked only while it judges a release."""
@@ -47,6 +61,53 @@ class Switch:
         state = Missing(Reason.READ_FAILED, found.message) if isinstance(found, Failure) else found
         self.known[namespace, flag] = now + timedelta(seconds=KNOWN_SECONDS), state
         return state
+
+    async def obstacles(self, policy: RollbackPolicy, deployment: Deployment) -> Mapping[Flag, str]:
+        """Say beforehand which flags of a policy could not be set, and why.
+
+        Told at once, not in the night when it matters; nothing is said of what cannot be seen now.
+        """
+        said, soon = {}, self.clock() + timedelta(seconds=AGAIN_SECONDS)
+        for flag in flags.wanted(policy.spec.remedies):
+            found = await self._foreseen(policy, flag)
+            if found is None or not (why := flags.obstacle(policy, deployment, flag, found)):
+                continue
+            said[flag] = why
+            place = _place(policy, flag)
+            self.foreseen[place] = min(soon, self.foreseen[place][0]), found
+        return said
+
+    def next_look(self, policy: RollbackPolicy) -> float | None:
+        """Give the seconds until a policy's flags are to be looked at again; None: it has none."""
+        now, named = self.clock(), flags.wanted(policy.spec.remedies)
+        places = [_place(policy, one) for one in named]
+        due = [self.foreseen[one][0] for one in places if one in self.foreseen]
+        return max(0.05, (min(due) - now).total_seconds()) if due else None
+
+    async def _foreseen(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
+        """Look at a flag and at the right to it, seldom; None: neither is known."""
+        now, place = self.clock(), _place(policy, flag)
+        until, known = self.foreseen.get(place, (now, None))
+        if now < until:
+            return known
+        seen = await self._looked_ahead(policy, flag)
+        found = known if seen is None else seen
+        seconds = FORESEEN_SECONDS if seen is not None else AGAIN_SECONDS
+        forgotten = now - timedelta(seconds=FORGOTTEN_SECONDS)
+        self.foreseen = {key: one for key, one in self.foreseen.items() if one[0] > forgotten}
+        self.foreseen[place] = now + timedelta(seconds=seconds), found
+        return found
+
+    async def _looked_ahead(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
+        namespace = policy.metadata.namespace
+        found = await self.flags.read(namespace, flag)
+        if isinstance(found, Failure):
+            is_known = found.kind in (FailureKind.GONE, FailureKind.REJECTED)
+            return Missing(Reason.FLAG_UNUSABLE, found.message) if is_known else None
+        # In mode Observe nothing is set, and no right is needed.
+        if policy.spec.mode is Mode.ENFORCE and await self.flags.may_set(namespace, flag) is False:
+            return Missing(Reason.FLAG_UNUSABLE, flags.no_right(flag))
+        return found
 
     async def set(self, rollback: Rollback) -> Done | End | Failure:
         """Set the flag of a rollback whose step has begun."""

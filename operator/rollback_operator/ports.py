@@ -218,6 +218,9 @@ class Flags(Protocol):
     async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
         """Read the flag, fresh; Gone: there is no such ConfigMap."""
 
+    async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
+        """Ask whether whoever runs this has the right to set it; nothing is changed."""
+
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
         """Set the flag, and nothing else of its ConfigMap.
 

@@ -64,7 +64,6 @@ from rollback_operator.ports import (
 )
 from rollback_operator.remembering import Rememberer
 from rollback_operator.standing import Address, around
-from rollback_operator.suspending import OWNER_SECONDS
 from rollback_operator.telling import Teller
 from rollback_operator.verifying import meter_of
 
@@ -126,8 +125,8 @@ class Reconciler:
         key = policy.key
         deployment = self.cache.deployments.get((key[0], policy.spec.target_ref.name))
         found = around(policy, self.cache, self.address, self.clock())
-        obstacle = await self.executor.owner_obstacle(policy, deployment)
-        ready = readiness(policy, deployment, replace(found, owner_obstacle=obstacle))
+        found, anew = await self.executor.foresee(policy, deployment, found)
+        ready = readiness(policy, deployment, found)
         if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
         if policy.metadata.deletion_timestamp is not None:
@@ -154,7 +153,6 @@ class Reconciler:
             )
             thaw = freeze.next_change(policy.spec.safety.freeze, now)
             free = quarantine.next_end(policy.status.quarantine, now)
-            anew = OWNER_SECONDS if obstacle else None
             return schedule.soonest(left, await self._report(policy, seen), free, thaw, anew)
         return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.search import Search
+from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalName
 from rollback_operator.core import pod_names
@@ -21,11 +22,12 @@ from rollback_operator.core.model import (
     Workload,
 )
 from rollback_operator.core.probes import left_out
-from rollback_operator.core.survey import READ_SECONDS, SignalFacts, SlowFacts, Survey
+from rollback_operator.core.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
 from rollback_operator.ports import (
     CounterQuery,
     Failure,
     FailureKind,
+    Flags,
     SeriesQuery,
     TrendMetrics,
     Workloads,
@@ -43,6 +45,8 @@ class Surveyor:
     """None: no cluster can be seen."""
     blind: str = ""
     """Why not."""
+    flags: Flags | None = None
+    """None: no cluster can be seen."""
 
     async def survey(self, policy: RollbackPolicy, url: str) -> Survey:
         """Look at everything that a policy names."""
@@ -75,7 +79,31 @@ class Surveyor:
             is_gone=isinstance(seen, Failure) and seen.kind is FailureKind.GONE,
             marks={label: values for label, values in marks.items() if values},
             slow=slow,
+            flags=await self._flags(policy),
         )
+
+    async def _flags(self, policy: RollbackPolicy) -> tuple[FlagFacts, ...]:
+        """Read the flags that remedies set, and ask for the right to set them."""
+        if self.flags is None:
+            return ()
+        named = [(number, one.flag) for number, one in enumerate(policy.spec.remedies)]
+        return tuple(
+            [
+                await self._flag(self.flags, policy, f"spec.remedies[{number}].flag", flag)
+                for number, flag in named
+                if flag is not None
+            ]
+        )
+
+    async def _flag(self, flags: Flags, policy: RollbackPolicy, path: str, flag: Flag) -> FlagFacts:
+        namespace = policy.metadata.namespace
+        found = await flags.read(namespace, flag)
+        if isinstance(found, Failure):
+            missing = Missing(Reason.READ_FAILED, found.message)
+            return FlagFacts(path, flag, missing, found.kind is FailureKind.GONE)
+        asked = await flags.may_set(namespace, flag)
+        may_set = None if isinstance(asked, Failure) else asked
+        return FlagFacts(path, flag, found, may_set=may_set)
 
     async def _workload(self, policy: RollbackPolicy) -> Workload | Failure:
         if self.workloads is None:

@@ -22,6 +22,7 @@ from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core import gitops
 from rollback_operator.core.conditions import find
 from rollback_operator.core.model import Owner, OwnerObject, Workload
+from rollback_operator.core.readiness import Around
 from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
@@ -393,6 +394,7 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
     fields = {"safety": SafetySpec(git_ops=GitOps.SUSPEND)} | changes
     deployment = world.workloads.workload.deployment
 
-    assert await world.executor.owner_obstacle(make_policy(**fields), deployment) == ""
-    assert await world.executor.owner_obstacle(make_policy(**fields), None) == ""
+    for target in (deployment, None):
+        found = await world.executor.foresee(make_policy(**fields), target, Around())
+        assert found == (Around(), None)
     assert world.journal == []

@@ -4,9 +4,12 @@ from typing import Any
 
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.apiserver import ApiServer
+from rollback_operator.core import flags
 from rollback_operator.core.model import FlagState
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.projections import flag_of
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class ApiFlags:
@@ -18,7 +21,23 @@ class ApiFlags:
     async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
         """Read the flag."""
         raw = await self._api.get(_path(namespace, flag))
-        return _told(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+        return _unread(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+
+    async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
+        """Ask for the right by a review, which every authenticated user may have made."""
+        right = {
+            "namespace": namespace,
+            "verb": "patch",
+            "resource": "configmaps",
+            "name": flag.config_map_ref.name,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": right},
+        }
+        raw = await self._api.create(_REVIEWS, body)
+        return raw if isinstance(raw, Failure) else bool(raw.get("status", {}).get("allowed"))
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
         """Set the flag, guarded by the ConfigMap's uid and the value as it was found."""
@@ -36,17 +55,14 @@ def _path(namespace: str, flag: Flag) -> str:
     return f"/api/v1/namespaces/{namespace}/configmaps/{flag.config_map_ref.name}"
 
 
+def _unread(failure: Failure, flag: Flag) -> Failure:
+    if failure.kind is not FailureKind.GONE:
+        return failure
+    return Failure(failure.kind, f"there is no ConfigMap {flag.config_map_ref.name}")
+
+
 def _told(failure: Failure, flag: Flag) -> Failure:
     """Say what helps, beside the server's words."""
-    name = flag.config_map_ref.name
-    match failure.kind:
-        case FailureKind.GONE:
-            return Failure(failure.kind, f"there is no ConfigMap {name}")
-        case FailureKind.REJECTED:
-            said = (
-                f"the operator may not change ConfigMap {name}: list it in the chart's "
-                f"patchConfigMaps ({failure.message})"
-            )
-            return Failure(failure.kind, said)
-        case _:
-            return failure
+    if failure.kind is FailureKind.REJECTED:
+        return Failure(failure.kind, f"{flags.no_right(flag)} ({failure.message})")
+    return _unread(failure, flag)

@@ -83,6 +83,10 @@ class Remedy(Model):
             raise ValueError(f"type {self.type} takes {sorted(wanted)}, not {sorted(given)}")
         return self
 
+    def applies_to(self, severity: str) -> bool:
+        """Tell whether it is for a severity."""
+        return self.severities is None or severity in self.severities
+
 
 class SafetySpec(Model):
     """What keeps the operator from doing harm."""

@@ -14,6 +14,7 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 
 from rollback_operator import checkup
+from rollback_operator.adapters.flags import ApiFlags
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
@@ -139,7 +140,8 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
         opened.append(PrometheusMetrics(Access(access.token_file, access.ca_file, url)))
         workloads = ApiWorkloads(api) if api else None
         trends = PrometheusTrends(opened[-1])
-        return Surveyor(opened[-1], time.time, trends, workloads, blind)  # noqa: TID251 (the command's own clock)
+        flags = ApiFlags(api) if api else None
+        return Surveyor(opened[-1], time.time, trends, workloads, blind, flags)  # noqa: TID251 (the command's own clock)
 
     try:
         yield make

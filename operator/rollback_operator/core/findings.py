@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from rollback_operator.api.v1alpha1 import Response, SignalName
 from rollback_operator.core.arms import ceilings
 from rollback_operator.core.finding import Finding, Level
+from rollback_operator.core.flag_findings import of_flags
 from rollback_operator.core.lost import where_instead
 from rollback_operator.core.matrix import faults
 from rollback_operator.core.model import Missing
@@ -22,6 +23,7 @@ def find(survey: Survey) -> tuple[Finding, ...]:
     """Say what follows, the worst first."""
     found = [
         *_target(survey),
+        *of_flags(survey),
         *_clock(survey),
         *_signal(survey, survey.requests),
         *_signal(survey, survey.errors),

@@ -4,18 +4,26 @@ The ladder is told by what is seen, not by a counter: a flag that is set already
 this release, cannot be the cure, so the policy's next remedy follows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.flags import LONGEST_VALUE, Flag, FlagPlan, FlagTaking
 from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.v1alpha1 import Outcome, Remedy, Rollback, StepName
+from rollback_operator.api.v1alpha1 import (
+    Outcome,
+    Remedy,
+    Response,
+    Rollback,
+    RollbackPolicy,
+    StepName,
+)
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import ConfigRead, FlagState, Owner
+from rollback_operator.core.model import ConfigRead, Deployment, FlagState, Missing, Owner, Workload
 from rollback_operator.core.progress import Act, Done, End
 
+NOT_READ = "no container of the release reads it from there"
 _NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 
 
@@ -34,6 +42,60 @@ def wanted(remedies: Sequence[Remedy]) -> tuple[Flag, ...]:
     return tuple(one.flag for one in remedies if one.flag is not None)
 
 
+# -- beforehand ------------------------------------------------------------------------------------
+
+
+def obstacle(
+    policy: RollbackPolicy, deployment: Deployment, flag: Flag, found: FlagState | Missing
+) -> str:
+    """Say before it matters why a flag could not be set; empty: nothing is known against it.
+
+    That it has the value already is no fault: the feature may be off for now.
+
+    Args:
+        policy: names the flag.
+        deployment: its target.
+        flag: of a remedy.
+        found: as it is now; Missing: why it could not be set, whatever it is.
+    """
+    if isinstance(found, Missing):
+        return found.message
+    if found.value is None:
+        return _no_key(flag)
+    against = _for_good(found)
+    return against or _steered(found.owner, policy, deployment)
+
+
+def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, ...]:
+    """List the severities that have nothing to be done about them but flags that cannot be set."""
+    ruled = {one.severity for one in policy.spec.matrix if one.response is Response.ROLLBACK}
+    found = []
+    for severity in sorted(ruled):
+        remedies = [one for one in policy.spec.remedies if one.applies_to(severity)]
+        if remedies and all(one.flag is not None and one.flag in unusable for one in remedies):
+            found.append(str(severity))
+    return tuple(found)
+
+
+def no_right(flag: Flag) -> str:
+    """Say that the operator has no right to set a flag, and who gives it."""
+    name = flag.config_map_ref.name
+    return f"the operator may not change ConfigMap {name}: list it in the chart's patchConfigMaps"
+
+
+def _no_key(flag: Flag) -> str:
+    return f"the ConfigMap has no key {flag.name}"
+
+
+def _for_good(found: FlagState) -> str:
+    """Say why a ConfigMap cannot be changed as it would have to be; empty: it can."""
+    if found.is_immutable:
+        return "the ConfigMap is immutable"
+    if len(found.value or "") > LONGEST_VALUE:
+        return "its value is too long to be put on record"
+    return ""
+
+
 # -- the decision ----------------------------------------------------------------------------------
 
 
@@ -48,19 +110,17 @@ def unfit(case: Case, flag: Flag, now: datetime) -> str:
 def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[str]:
     """List what speaks against a flag, what nobody can help first."""
     if found.value is None:
-        yield f"the ConfigMap has no key {flag.name}"
+        yield _no_key(flag)
     if found.value == flag.value:
         yield f"it is {flag.value!r} already"
     tried = _tried(case, flag, now)
     if tried is not None:
         yield f"{tried.metadata.name} has tried it on this release ({tried.status.outcome})"
-    if found.is_immutable:
-        yield "the ConfigMap is immutable"
-    if len(found.value or "") > LONGEST_VALUE:
-        yield "its value is too long to be put on record"
-    if taking(case, flag) is None:
-        yield "no container of the release reads it from there"
-    if steered := _steered(found.owner, case):
+    if against := _for_good(found):
+        yield against
+    if taking(case.workload, flag) is None:
+        yield NOT_READ
+    if steered := _steered(found.owner, case.policy, case.workload.deployment):
         yield steered
 
 
@@ -129,9 +189,9 @@ def cured(case: Case) -> Rollback | None:
     return max(found, key=lambda one: one.spec.trigger.decided_time, default=None)
 
 
-def taking(case: Case, flag: Flag) -> FlagTaking | None:
+def taking(workload: Workload, flag: Flag) -> FlagTaking | None:
     """Tell how the running pods come by another value; None: they do not read it."""
-    current = case.workload.current
+    current = workload.current
     reads: Sequence[ConfigRead] = current.reads if current is not None else ()
     found = [one for one in reads if one.takes(*flag.key)]
     if not found:
@@ -139,18 +199,18 @@ def taking(case: Case, flag: Flag) -> FlagTaking | None:
     return FlagTaking.MOUNT if all(one.is_mounted for one in found) else FlagTaking.RESTART
 
 
-def _steered(owner: Owner | None, case: Case) -> str:
+def _steered(owner: Owner | None, policy: RollbackPolicy, deployment: Deployment) -> str:
     """Say who would set a flag back; empty: nobody, or by the policy that does not matter."""
     if owner is None:
         return ""
     steers = f"{owner.kind} steers the ConfigMap ({owner.evidence})"
     if owner.is_rollout_tool:
         return f"{steers}: {owner.remedy}"
-    match case.policy.spec.safety.git_ops:
+    match policy.spec.safety.git_ops:
         case GitOps.PROCEED:
             return ""
         case GitOps.SUSPEND:
-            whole = case.workload.deployment.owner
+            whole = deployment.owner
             # Suspended is who steers the Deployment, and nobody else.
             is_same = whole is not None and owner.object is not None
             if is_same and whole is not None and whole.object == owner.object:
@@ -162,7 +222,7 @@ def _steered(owner: Owner | None, case: Case) -> str:
 
 def planned(case: Case, flag: Flag) -> FlagPlan | None:
     """Put on record how a flag was found; None: it was not."""
-    found, how = case.flags.get(flag.key), taking(case, flag)
+    found, how = case.flags.get(flag.key), taking(case.workload, flag)
     if how is FlagTaking.MOUNT and case.workload.deployment.is_held:
         how = FlagTaking.RESTART  # whose patch lets the rollout go
     if not isinstance(found, FlagState) or found.value is None or how is None:

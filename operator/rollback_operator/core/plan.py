@@ -77,7 +77,7 @@ def make_plan(
 
 def _remedies(case: Case, rule: MatrixRule) -> Iterator[Remedy]:
     for one in case.policy.spec.remedies:
-        if one.severities is None or rule.severity in one.severities:
+        if one.applies_to(rule.severity):
             yield one
 
 

@@ -1,10 +1,12 @@
 """Can a policy do its work? The condition Ready, with the field at fault and the remedy."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
-from rollback_operator.core import gitops, matrix, status
+from rollback_operator.core import flags, gitops, matrix, status
 from rollback_operator.core.model import Deployment
 
 IDLE = frozenset(
@@ -33,6 +35,8 @@ class Around:
     """Functional probes whose host the operator may not call."""
     owner_obstacle: str = ""
     """Why who else steers the target could not be suspended; empty: nothing speaks against it."""
+    unusable_flags: Mapping[Flag, str] = field(default_factory=dict)
+    """Flags of remedies that could not be set, and why."""
     frozen: str = ""
     """The freeze that is on, and until when; empty when there is none."""
 
@@ -76,10 +80,23 @@ def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Con
             f"Services of this namespace, as <service>.{policy.metadata.namespace}.svc, nor among "
             "the operator's allowed hosts: no rollback will be Verified",
         )
+    if around.unusable_flags and found.status == "True" and found.reason not in IDLE:
+        return _without_flags(policy, around.unusable_flags)
     if around.frozen and found.status == "True" and found.reason != Reason.SUSPENDED:
         said = f"spec.safety.freeze: {around.frozen}: releases are judged and reported only"
         return status.ready(Reason.FREEZE_ACTIVE, said)
     return found
+
+
+def _without_flags(policy: RollbackPolicy, unusable: Mapping[Flag, str]) -> Condition:
+    """Say which flags could not be set, and what would be done instead."""
+    listed = "; ".join(f"{flags.named(flag)}: {why}" for flag, why in unusable.items())
+    said = f"spec.remedies: {listed}"
+    helpless = flags.helpless(policy, unusable)
+    if helpless:
+        left = f"for {', '.join(helpless)} no other remedy is left: nothing would be done"
+        return status.not_ready(Reason.FLAG_UNUSABLE, f"{said}; {left}")
+    return status.ready(Reason.FLAG_UNUSABLE, f"{said}; the next remedy would be taken")
 
 
 def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Condition:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from rollback_operator.api.flags import Flag
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core.model import Control, CounterSeries, Missing, Workload
+from rollback_operator.core.model import Control, CounterSeries, FlagState, Missing, Workload
 from rollback_operator.core.probes import left_out
 
 READ_SECONDS = 300.0
@@ -56,6 +57,21 @@ class SlowFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagFacts:
+    """A flag that a remedy sets, as it is found now."""
+
+    path: str
+    """The field of the policy."""
+    flag: Flag
+    found: FlagState | Missing
+    """Missing: why it was not read."""
+    is_gone: bool = False
+    """There is no such ConfigMap."""
+    may_set: bool | None = None
+    """Whether who runs this has the right to set it; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """Everything that was seen."""
 
@@ -78,6 +94,8 @@ class Survey:
 
     slow: tuple[SlowFacts, ...] = ()
     """Only of signals that the matrix asks for."""
+    flags: tuple[FlagFacts, ...] = ()
+    """Of the policy's remedies; none where no cluster can be seen."""
 
     @property
     def pods(self) -> frozenset[str]:

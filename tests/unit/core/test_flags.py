@@ -136,7 +136,7 @@ def test_a_rollout_that_is_held_is_let_go_by_the_restart() -> None:
     ids=["variable", "both", "all variables", "file", "hidden", "other key", "other map", "none"],
 )
 def test_how_pods_come_by_a_flag(reads, how) -> None:
-    assert flags.taking(case_with(reads=reads), DISABLE.flag) is how
+    assert flags.taking(case_with(reads=reads).workload, DISABLE.flag) is how
 
 
 UNFIT = {
