@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollback_operator.core.control import HOUR_SECONDS, control_from
+from rollback_operator.core.model import Control, RouteControl
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_series
 
 Samples = list[tuple[float, float]]
@@ -100,3 +101,19 @@ def walked(steps: Sequence[tuple[int, int]]) -> Samples:
         time, value = time + pause, value + amount
         samples.append((time, value))
     return samples
+
+
+@pytest.mark.parametrize(
+    ("seconds", "requests", "is_sufficient", "is_brief"),
+    [
+        (60, 100, True, False),
+        (60, 99, False, False),
+        (59, 100, False, True),
+        (0, 99, False, False),
+    ],
+)
+def test_how_much_of_a_past_stands_for_a_revision(
+    seconds: float, requests: float, is_sufficient: bool, is_brief: bool
+) -> None:
+    found = Control(seconds=seconds, routes={}, pooled=RouteControl(requests, 0, 0.0))
+    assert (found.is_sufficient, found.is_brief) == (is_sufficient, is_brief)

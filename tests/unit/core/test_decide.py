@@ -3,10 +3,20 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Mode, Response, Severity, VerdictValue
+from rollback_operator.api.v1alpha1 import (
+    MatrixRule,
+    Mode,
+    Response,
+    SafetySpec,
+    Severity,
+    SignalName,
+    VerdictValue,
+)
 from rollback_operator.core.decide import decide
+from rollback_operator.core.look import look
 from rollback_operator.core.names import rollback_name
-from rollback_operator.core.verdict import Blame
+from rollback_operator.core.verdict import Blame, Symptom, Thresholds
+from rollback_operator.core.watch import open_watch
 from tests.builders import (
     PURCHASE,
     T0,
@@ -79,6 +89,42 @@ def test_a_suspicion_waits_for_its_deadline(scope, now, is_planned) -> None:
     found = decide(CASE, suspect(scope), at(now))
     assert (found.plan is not None) == is_planned
     assert is_planned or found.severity is Severity.NONE
+
+
+TIMED = [
+    MatrixRule(
+        severity="P3",
+        when=[{"signal": "LatencyRatio", "above": "2"}],
+        response="Investigate",
+        withinSeconds=600,
+        onTimeout="Rollback",
+    )
+]
+SLOW = Symptom(SignalName.LATENCY_RATIO, "p99 is 3 times the old one's", value=3.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "response", "is_planned"),
+    [(599, Response.INVESTIGATE, False), (601, Response.ROLLBACK, True)],
+)
+def test_an_investigation_may_end_in_a_rollback_at_its_time(now, response, is_planned) -> None:
+    verdict = replace(make_verdict(), scopes=(), symptoms=(SLOW,), first_bad=T0)
+    found = decide(make_case(make_policy(matrix=TIMED)), verdict, at(now))
+    assert (found.response, found.plan is not None) == (response, is_planned)
+
+
+@pytest.mark.parametrize(
+    ("odds", "is_planned"), [(19_999.0, False), (20_000.0, True)], ids=["below", "reached"]
+)
+def test_the_policy_says_from_which_odds_on_is_acted(odds, is_planned) -> None:
+    case = make_case(make_policy(safety=SafetySpec(bad_odds=20_000)))
+    assert (decide(case, make_verdict(rate(0.2, odds=odds)), at(10)).plan is not None) == is_planned
+
+
+def test_the_policy_says_from_which_odds_on_a_release_is_suspect_and_bad() -> None:
+    case = make_case(make_policy(safety=SafetySpec(suspect_odds=50, bad_odds=20_000)))
+    watch = open_watch("digest-v2", T0, frozenset())
+    assert look(case, watch, at(10)).question.odds == Thresholds(50, 20_000)
 
 
 def test_the_deadline_is_told_so_that_it_can_be_waited_for() -> None:

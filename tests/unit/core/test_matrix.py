@@ -9,9 +9,16 @@ from rollback_operator.api.v1alpha1 import (
     MatrixRule,
     RouteSet,
     SignalName,
+    TimeoutResponse,
 )
-from rollback_operator.core.matrix import Match, classify, deadline, faults
-from rollback_operator.core.verdict import BAD_ODDS, DEADLINE_ODDS, Blame
+from rollback_operator.core.matrix import (
+    Match,
+    classify,
+    deadline,
+    faults,
+    is_rolled_back_on_timeout,
+)
+from rollback_operator.core.verdict import BAD_ODDS, DEADLINE_ODDS, Blame, Symptom
 from tests.builders import PURCHASE, RESERVE, T0, make_scope, make_verdict
 
 POOLED, ROUTE = make_scope(), make_scope(PURCHASE)
@@ -70,6 +77,46 @@ def test_severity_by_kubernetes(changes, expected) -> None:
     match = classify(RUNBOOK_MATRIX, verdict, BAD_ODDS)
     assert (match.rule.severity if match else None) == expected
     assert match is None or match.scope is None
+
+
+KILLED = Symptom(SignalName.OOM_KILLS, "killed for its memory", is_on_every_pod=True)
+
+
+@pytest.mark.parametrize(
+    ("symptom", "expected"),
+    [
+        (KILLED, "P2"),
+        (replace(KILLED, is_on_every_pod=False), "P3"),
+        (replace(KILLED, veto=Reason.OLD_REVISION_FAILS_TOO), None),
+        (replace(KILLED, signal=SignalName.RESTARTS), "P3"),
+    ],
+    ids=["every new pod", "some of them", "old ones too", "restarts are no kills"],
+)
+def test_out_of_memory_on_every_new_pod_is_rolled_back(symptom, expected) -> None:
+    verdict = replace(make_verdict(), scopes=(), symptoms=(symptom,))
+    match = classify(RUNBOOK_MATRIX, verdict, BAD_ODDS)
+    assert (match.rule.severity if match else None) == expected
+
+
+TIMED = RUNBOOK_MATRIX[2].model_copy(update={"on_timeout": TimeoutResponse.ROLLBACK})
+
+
+@pytest.mark.parametrize(
+    ("rule", "signal", "odds", "expected"),
+    [
+        (TIMED, SignalName.LATENCY_RATIO, 10_000.0, True),
+        (TIMED, SignalName.LATENCY, 10_000.0, True),
+        (TIMED, SignalName.MEMORY_GROWTH, 10_000.0, True),
+        (TIMED, SignalName.LATENCY_RATIO, 9_999.0, False),
+        (TIMED, SignalName.RESTARTS, 1e9, False),
+        (TIMED, SignalName.OOM_KILLS, 1e9, False),
+        (TIMED, SignalName.QUERY, 1e9, False),
+        (RUNBOOK_MATRIX[2], SignalName.LATENCY_RATIO, 1e9, False),
+    ],
+)
+def test_which_investigation_ends_in_a_rollback(rule, signal, odds, expected) -> None:
+    match = Match(rule, symptom=Symptom(signal, "said", odds=odds))
+    assert is_rolled_back_on_timeout(match) is expected
 
 
 def test_weaker_evidence_will_do_at_the_deadline() -> None:
