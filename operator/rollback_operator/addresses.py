@@ -67,6 +67,8 @@ class Rules:
     allows: Callable[[str, str], bool]
     """Whether a policy may have a host called: host, the policy's namespace."""
     is_loopback_allowed: bool = False
+    is_short: Callable[[str, str], bool] = lambda host, namespace: False
+    """Whether a host is a Service's name without `svc`: only as a Service's is it resolved."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -109,9 +111,11 @@ class Addresses:
         if refusal is not None:
             return Failure(FailureKind.REJECTED, refusal)
         name = host.lower()
+        # Of a namespace dev, what is no Service of it would else be asked of the whole Internet.
+        asked = f"{name}.svc" if self._rules.is_short(name, namespace) else name
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                ips = tuple(await self._resolve(name, port))
+                ips = tuple(await self._resolve(asked, port))
         except TimeoutError:
             said = f"{name}: its name was not resolved within {RESOLVE_SECONDS:.0f} s"
             return Failure(FailureKind.UNAVAILABLE, said)

@@ -113,7 +113,7 @@ async def build(settings: Settings) -> Parts:
     metrics = PrometheusMetrics(access)
     pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
-    addresses = Addresses(Rules(settings.may_call, is_loopback_allowed))
+    addresses = Addresses(Rules(settings.may_call, is_loopback_allowed, settings.is_short))
     outside = Outside(
         api=api,
         metrics=metrics,

@@ -102,12 +102,26 @@ class Settings(BaseSettings):
         """
         return _is_listed(host.strip("[]").lower(), namespace, self.allowed_hosts)
 
+    def is_short(self, host: str, namespace: str) -> bool:
+        """Tell whether a host may be called as a Service that is named without `svc`.
+
+        Where the namespace is called like a top-level domain, as dev or app, it is a name of the
+        Internet, too.
+        """
+        name = host.lower()
+        return _is_one_below(name, namespace) and not _is_named(name, self.allowed_hosts)
+
 
 def _is_listed(host: str, namespace: str, hosts: Names) -> bool:
     """Tell whether a host is a Service of the namespace, or on a list."""
-    local = (f"{namespace}", f"{namespace}.svc", f"{namespace}.svc.cluster.local")
-    is_local = any(
-        host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
-        for suffix in local
-    )
-    return is_local or host in {one.strip("[]").lower() for one in hosts}
+    local = (namespace, f"{namespace}.svc", f"{namespace}.svc.cluster.local")
+    is_local = any(_is_one_below(host, suffix) for suffix in local)
+    return is_local or _is_named(host, hosts)
+
+
+def _is_one_below(host: str, suffix: str) -> bool:
+    return host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
+
+
+def _is_named(host: str, hosts: Names) -> bool:
+    return host in {one.strip("[]").lower() for one in hosts}

@@ -16,7 +16,7 @@ from rollback_operator.settings import Settings
 
 SETTINGS = Settings(
     prometheus_url="http://prometheus.monitoring:9090",
-    allowed_hosts="hooks.slack.com,127.0.0.1,rebound.example.com",
+    allowed_hosts="hooks.slack.com,127.0.0.1,rebound.example.com,hooks.dev",
 )
 
 
@@ -36,7 +36,7 @@ class Names:
 
 
 def addresses(names: Names, *, loopback: bool = False) -> Addresses:
-    return Addresses(Rules(SETTINGS.may_call, loopback), names)
+    return Addresses(Rules(SETTINGS.may_call, loopback, SETTINGS.is_short), names)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,27 @@ async def test_an_allowed_url_is_pinned(url: str, host: str, port: int, target: 
 
     assert isinstance(found, PinnedUrl)
     assert (found.at, found.target) == (Pinned(host, port, ("10.0.0.9", "fd00::9")), target)
-    assert names.asked == [f"{host}:{port}"]
+    asked = f"{host}.svc" if host == "bridge.shop" else host
+    assert names.asked == [f"{asked}:{port}"]
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("api.dev", "api.dev.svc"),
+        ("API.dev", "api.dev.svc"),
+        ("api.dev.svc", "api.dev.svc"),
+        ("hooks.dev", "hooks.dev"),
+        ("hooks.slack.com", "hooks.slack.com"),
+    ],
+)
+async def test_a_service_s_short_name_is_not_asked_of_the_internet(host: str, asked: str) -> None:
+    names = Names(["10.0.0.9"])
+
+    found = await addresses(names).pin(host, 80, "dev")
+
+    assert isinstance(found, Pinned)
+    assert (found.host, names.asked) == (host.lower(), [f"{asked}:80"])
 
 
 @pytest.mark.parametrize(
