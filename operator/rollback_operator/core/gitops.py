@@ -60,9 +60,10 @@ def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
                 f"it could be suspended: {owner.remedy}; Proceed acts all the same"
             )
         case GitOps.REFUSE:
+            way = "suspend it first" if owner.object is not None else "be Proceed: it is done then"
             return Reason.GITOPS_OWNER, (
                 f"{steers} and would revert an undo: {owner.remedy}; or let spec.safety.gitOps "
-                "suspend it first"
+                f"{way}"
             )
 
 

@@ -69,6 +69,8 @@ def owned(owner: Owner | None = ARGO, version: str = "v2", **changes: Any):
 
 ANSWERS: dict[str, tuple[Owner, GitOps, Reason | None, str]] = {
     "refused": (ARGO, REFUSE, Reason.GITOPS_OWNER, "would revert an undo: roll back in Git"),
+    "Argo CD may be suspended": (ARGO, REFUSE, Reason.GITOPS_OWNER, "suspend it first"),
+    "Helm cannot be": (HELM, REFUSE, Reason.GITOPS_OWNER, "let spec.safety.gitOps be Proceed"),
     "suspended": (ARGO, SUSPEND, None, "Application shop is suspended before an undo"),
     "proceeds": (ARGO, PROCEED, None, "may revert an undo, which is then not done again"),
     "Flux suspended": (FLUX, SUSPEND, None, "Kustomization flux-system/shop is suspended"),
