@@ -49,6 +49,8 @@ class Tracks:
     """All pods of the target in a past."""
 
     pods: Mapping[str, Track] = field(default_factory=dict)
+    _intervals: dict[float, float] = field(default_factory=dict, init=False, repr=False)
+    """By the time at which they were asked for: a look asks several times."""
 
     def seen(self, now: float) -> list[Track]:
         """List the pods that were read at least once by now."""
@@ -56,8 +58,10 @@ class Tracks:
 
     def interval(self, now: float) -> float:
         """Give the time between two readings of a pod, as far as it is known by now."""
-        gaps = sorted(gap for one in self.seen(now) if (gap := one.gap(now)) is not None)
-        return gaps[len(gaps) // 2] if gaps else DEFAULT_INTERVAL
+        if now not in self._intervals:
+            gaps = sorted(gap for one in self.seen(now) if (gap := one.gap(now)) is not None)
+            self._intervals[now] = gaps[len(gaps) // 2] if gaps else DEFAULT_INTERVAL
+        return self._intervals[now]
 
 
 def tracks_of(counters: Counters | Missing, deployment: str, hashes: Iterable[str]) -> Tracks:

@@ -152,7 +152,8 @@ def _spent(odds: float, number: int) -> float:
 def _best(counts: Sequence[tuple[float, float, float, float]], enough: float) -> Odds:
     best = max(count[0] for count in counts)
     # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
-    proving = [count for count in counts if count[0] >= min(best, enough)]
+    proof = min(best, enough)
+    proving = [count for count in counts if count[0] >= proof]
     if len(proving) == 1:
         return Odds(best, proving[0][3])
     worst = max(proving, key=lambda one: wilson_lower(one[1], one[2]))
