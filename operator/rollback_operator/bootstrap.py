@@ -18,6 +18,7 @@ from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.secrets import ApiSecrets
+from rollback_operator.adapters.services import ApiServices
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.telemetry import Telemetry
@@ -45,6 +46,7 @@ from rollback_operator.ports import (
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.resync import Resync
+from rollback_operator.routing import Router
 from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings
 from rollback_operator.standing import Address
@@ -157,7 +159,14 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         cache=cache,
         workloads=workloads,
         store=store,
-        observer=Observer(outside.metrics, clock, outside.trends, pods=outside.pods, trier=trier),
+        observer=Observer(
+            outside.metrics,
+            clock,
+            outside.trends,
+            pods=outside.pods,
+            trier=trier,
+            router=Router(ApiServices(api), clock),
+        ),
         executor=Executor(
             workloads,
             store,

@@ -23,6 +23,7 @@ from rollback_operator.core.watch import (
 )
 from rollback_operator.pages import page_query, usable_pages, with_use
 from rollback_operator.ports import CounterQuery, Metrics, PageQuery, PodMetrics, TrendMetrics
+from rollback_operator.routing import Router
 from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
 
@@ -59,6 +60,8 @@ class Observer:
     """None: their own pages are not read."""
     trier: Trier | None = None
     """None: no probes are sent while a release is watched."""
+    router: Router | None = None
+    """None: Services are not looked at."""
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
@@ -87,6 +90,8 @@ class Observer:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
         if self.trier is not None:
             watch = await self.trier.look(watch, workload, source.policy)
+        if self.router is not None:
+            watch = await self.router.look(watch, workload, source.policy)
         return watch
 
     async def _read(self, query: PageQuery | Missing | None) -> Reading | None:

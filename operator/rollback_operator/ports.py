@@ -46,6 +46,7 @@ from rollback_operator.core.model import (
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.probing import LineCount, Reply, Silence
 from rollback_operator.core.schema import Applied
+from rollback_operator.core.services import Service
 from rollback_operator.core.surroundings import Cluster, Quota, Reference
 
 RETRY_SECONDS = 2.0
@@ -250,6 +251,13 @@ class Surroundings(Protocol):
 
     async def approvals_unprotected(self) -> str | Failure:
         """Say why anybody could approve in another's name; empty: admission forbids it."""
+
+
+class Services(Protocol):
+    """The Services by which pods are reached; only read."""
+
+    async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
+        """Read those of a namespace that choose pods, and whether they lead to any now."""
 
 
 class Owners(Protocol):

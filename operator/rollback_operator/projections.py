@@ -18,7 +18,13 @@ from rollback_operator.core.model import (
     Template,
 )
 from rollback_operator.steering import DATA, changed_by, owner_of
-from rollback_operator.templates import commit_of, reads_of, references_of, requests_of
+from rollback_operator.templates import (
+    commit_of,
+    port_names_of,
+    reads_of,
+    references_of,
+    requests_of,
+)
 
 POD_HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
@@ -35,11 +41,10 @@ _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 def template_of(template: Mapping[str, Any]) -> Template:
     """Make a template's digests; the label that the controller adds to ReplicaSets is left out."""
-    metadata = dict(template.get("metadata") or {})
-    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != POD_HASH_LABEL}
+    metadata = template.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
     containers = (template.get("spec") or {}).get("containers") or []
-    bare = {"labels": labels, "spec": template.get("spec") or {}}
+    bare = {"labels": _labels(template), "spec": template.get("spec") or {}}
     return Template(
         digest=_digest({**bare, "annotations": annotations}),
         release=_digest(bare),
@@ -79,9 +84,16 @@ def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
 
 def without_pod_hash(template: Mapping[str, Any]) -> dict[str, Any]:
     """Copy a ReplicaSet's template as a Deployment may carry it."""
-    metadata = dict(template.get("metadata") or {})
-    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != POD_HASH_LABEL}
-    return {**template, "metadata": {**metadata, "labels": labels}}
+    return {
+        **template,
+        "metadata": {**(template.get("metadata") or {}), "labels": _labels(template)},
+    }
+
+
+def _labels(template: Mapping[str, Any]) -> dict[str, str]:
+    """Give a template's labels without the one that the controller adds."""
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    return {str(key): str(one) for key, one in labels.items() if key != POD_HASH_LABEL}
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
@@ -151,6 +163,8 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
         references=references_of(spec.get("template") or {}),
         reads=reads_of(spec.get("template") or {}),
         requests=requests_of((spec.get("template") or {}).get("spec") or {}),
+        labels=tuple(sorted(_labels(spec.get("template") or {}).items())),
+        port_names=port_names_of((spec.get("template") or {}).get("spec") or {}),
     )
 
 

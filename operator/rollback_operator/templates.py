@@ -47,6 +47,18 @@ def requests_of(spec: Mapping[str, Any]) -> Amounts:
     return Amounts(cpu, memory)
 
 
+def port_names_of(spec: Mapping[str, Any]) -> frozenset[str]:
+    """List the names of the ports that a template's containers have, sidecars' too."""
+    init = spec.get("initContainers") or []
+    sidecars = [one for one in init if one.get("restartPolicy") == "Always"]
+    return frozenset(
+        str(port["name"])
+        for one in [*(spec.get("containers") or []), *sidecars]
+        for port in one.get("ports") or []
+        if port.get("name")
+    )
+
+
 def _asked(container: Mapping[str, Any]) -> tuple[float, float]:
     resources = container.get("resources") or {}
     # A container that has a limit and no request asks for its limit.

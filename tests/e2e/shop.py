@@ -70,6 +70,22 @@ class Shop:
     def releases(self, version: str) -> None:
         self.service.release(version)
 
+    def is_reached_by_port_name(self, name: str) -> None:
+        """The Service finds the pods' port by its name."""
+        ports = [{"port": 80, "targetPort": name}]
+        patch = json.dumps({"spec": {"ports": ports}})
+        self.service.kubectl("patch", "service", "ticket-service", "--patch", patch)
+
+    def releases_with_port_name(self, version: str, name: str) -> None:
+        """A release goes out that calls the port on which it serves by this name."""
+        container = {
+            "name": "ticket-service",
+            "image": f"localhost/ticket-service:{version}",
+            "ports": [{"containerPort": 8080, "name": name}],
+        }
+        patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
+        self.service.kubectl("patch", "deployment", "ticket-service", "--patch", patch)
+
     def has_secret(self, name: str, **values: str) -> None:
         """A Secret is there that the operator may read, as by the chart's readSecrets."""
         literals = [f"--from-literal={key}={value}" for key, value in values.items()]

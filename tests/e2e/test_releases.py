@@ -70,6 +70,20 @@ def test_a_release_that_nobody_reaches_is_undone(shop: Shop) -> None:
     assert "were to be expected" in ended["spec"]["trigger"]["message"]
 
 
+def test_a_release_whose_port_has_another_name_is_undone(shop: Shop) -> None:
+    shop.opens("v1.2.3")
+    shop.is_reached_by_port_name("http")
+    shop.has_served()
+
+    shop.releases_with_port_name("v1.4.0", "web")
+
+    ended = shop.goes_back_to("v1.2.3")
+    assert ended["spec"]["severity"] == "P1"
+    trigger = ended["spec"]["trigger"]
+    assert trigger["reason"] == "TrafficLost"
+    assert "Service ticket-service leads to no pod: the release's pods" in trigger["message"]
+
+
 def test_a_release_without_traffic_is_judged_only_with_enough_of_a_past(shop: Shop) -> None:
     shop.opens("v1.2.3", safety=QUICKLY_GOOD)
     shop.has_served(20)

@@ -42,13 +42,6 @@ class Service:
 
     def deploy(self, version: str = "v1", replicas: int = 4, **spec: Any) -> None:
         """Make the Deployment and wait for its pods."""
-        template = {
-            "metadata": {"labels": {"app": self.name, LABEL: self.name}},
-            "spec": {
-                "terminationGracePeriodSeconds": 0,
-                "containers": [self._container(version)],
-            },
-        }
         body = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -56,12 +49,32 @@ class Service:
             "spec": {
                 "replicas": replicas,
                 "selector": {"matchLabels": {"app": self.name}},
-                "template": template,
+                "template": self.template(version),
                 **spec,
             },
         }
         self.stand.api.create(deployments(self.namespace), body)
         self.wait_for_rollout()
+
+    def template(self, version: str, **labels: str) -> Object:
+        """What its pods are made from, with labels beside those that it needs."""
+        return {
+            "metadata": {"labels": {"app": self.name, LABEL: self.name, **labels}},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [self._container(version)],
+            },
+        }
+
+    def is_reached_by(self, selector: dict[str, str]) -> None:
+        """Make a Service that leads to pods with these labels."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": 8080}]},
+        }
+        self.stand.api.create(f"/api/v1/namespaces/{self.namespace}/services", body)
 
     def _container(self, version: str) -> Object:
         variables = {"env": list(self.environment)} if self.environment else {}

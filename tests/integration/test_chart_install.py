@@ -26,6 +26,8 @@ NEEDED = [
     "list replicasets.apps",
     "list pods",
     *(f"{verb} horizontalpodautoscalers.autoscaling" for verb in ("get", "list", "patch")),
+    "list services",
+    "list endpointslices.discovery.k8s.io",
     "create events",
 ]
 NEVER = [

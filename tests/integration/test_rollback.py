@@ -13,7 +13,7 @@ from tests.integration.api import eventually
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import REPOSITORY, Service, outcome, steps
 from tests.integration.stand import Stand
-from tests.integration.traffic import BAD, GOOD, WORSE
+from tests.integration.traffic import BAD, GOOD, SILENT, WORSE
 
 pytestmark = [pytest.mark.xdist_group("rollback"), pytest.mark.usefixtures("operator")]
 
@@ -49,6 +49,23 @@ def test_a_release_that_fails_in_part_is_undone_at_its_own_pace(service: Service
     assert outcome(rollback) == ("Verified", "Recovered"), service.told()
     assert (rollback["spec"]["severity"], rollback["spec"].get("pace")) == ("P2", "Normal")
     assert steps(rollback) == ["Undo", "RolloutComplete", "Verify"]
+    assert service.image == "v1"
+
+
+def test_a_release_that_its_service_leads_past_is_undone(service: Service) -> None:
+    service.deploy(template=service.template("v1", tier="web"))
+    service.remember()
+    service.is_reached_by({"app": service.name, "tier": "web"})
+    service.adopt()
+
+    service.roll_out("v2", SILENT, metadata={"labels": {"tier": None}})
+
+    rollback = service.wait_for_rollback()
+    assert rollback["spec"]["severity"] == "P1"
+    trigger = rollback["spec"]["trigger"]
+    assert trigger["reason"] == "TrafficLost"
+    said = "Service web leads to no pod: its selector asks for tier=web"
+    assert said in trigger["message"], trigger
     assert service.image == "v1"
 
 

@@ -23,6 +23,8 @@ RIGHTS = {
     ("", "pods"): {"list"},
     ("", "pods/log"): {"get"},
     ("autoscaling", "horizontalpodautoscalers"): {"get", "list", "patch"},
+    ("", "services"): {"list"},
+    ("discovery.k8s.io", "endpointslices"): {"list"},
     ("", "events"): {"create"},
     ("", "configmaps"): {"get"},
     ("", "persistentvolumeclaims"): {"get"},

@@ -67,6 +67,8 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     by_metrics = _by_metrics(watch, workload, question, now)
     if seen.is_unavailable or seen.is_stuck:
         return _by_kubernetes(seen, by_metrics)
+    if watch.routing.is_lost and _asks(question, SignalName.TRAFFIC_LOST):
+        return _by_services(watch, by_metrics)
     if seen.suspicion and by_metrics.value is not VerdictValue.BAD:
         return Verdict(
             VerdictValue.SUSPECT,
@@ -162,6 +164,24 @@ def _by_kubernetes(seen: Availability, by_metrics: Verdict) -> Verdict:
         is_stuck=seen.is_stuck,
         first_bad=seen.since,
     )
+
+
+def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
+    """Say that Services lead to nobody, and weigh it against requests that come all the same."""
+    requests = by_metrics.scopes[0].requests if by_metrics.scopes else 0
+    lost = replace(
+        by_metrics,
+        value=VerdictValue.BAD,
+        reason=Reason.TRAFFIC_LOST,
+        message=f"all new pods are ready, and {watch.routing.cut}",
+        is_traffic_lost=True,
+        first_bad=watch.routing.since,
+    )
+    if requests < ENOUGH_REQUESTS or by_metrics.value is VerdictValue.BAD:
+        return lost
+    # They are reached by another way: what this Service was for, a person has to say.
+    said = f"{lost.message}; {requests:.0f} requests have come to them by another way"
+    return replace(lost, value=VerdictValue.SUSPECT, message=said, is_traffic_lost=False)
 
 
 def _missing(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict | None:

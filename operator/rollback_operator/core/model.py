@@ -194,6 +194,10 @@ class ReplicaSet:
     """How its pods read ConfigMaps."""
     requests: Amounts = field(default_factory=Amounts)
     """What a node has to have free for one of its pods."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Those of its pods by which a Service may find them."""
+    port_names: frozenset[str] = frozenset()
+    """Names that a Service may find ports of its pods by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     Only from the beginning: traffic that ceases later may have been stopped by anybody.
     """
     control = arms.control
-    ready = _ready_since(workload)
+    ready = ready_since(workload)
     if control is None or not control.is_sufficient or not ready or arms.living_old:
         return None
     if not workload.deployment.is_rolled_out or any(name not in arms.seen for name in ready):
@@ -67,7 +67,7 @@ def _had_ceased(arms: Arms, pace: float) -> bool:
     return total(last)[0] < LOST_SHARE * pace * seconds
 
 
-def _ready_since(workload: Workload) -> Mapping[str, float]:
+def ready_since(workload: Workload) -> Mapping[str, float]:
     """Since when each pod has been ready; empty unless all are new and ready."""
     living = [pod for pod in workload.pods if not pod.terminating]
     new = {pod.name for pod in workload.current_of(living)}

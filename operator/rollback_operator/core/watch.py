@@ -22,6 +22,7 @@ from rollback_operator.core.model import (
     Reading,
     Workload,
 )
+from rollback_operator.core.services import Routing
 from rollback_operator.core.trends import Trends, with_kills
 
 DEFAULT_STARTUP_SECONDS = 30.0
@@ -57,6 +58,8 @@ class Watch:
     """Every pod of the target seen since the watch opened: their names outlive them."""
     direct: Direct = field(default_factory=Direct)
     """How reading the pods' own pages goes."""
+    routing: Routing = field(default_factory=Routing)
+    """Whether Services lead to the release."""
     scrape_due: float = 0.0
     """When Prometheus has something new, as far as its rhythm is known."""
     read_at: float = 0.0

@@ -36,6 +36,13 @@
   resources: [horizontalpodautoscalers]
   # patch: its bounds, where the remedy is Scale.
   verbs: [get, list, patch]
+# Whether a release is reached: by which Services, and whether they lead to a ready pod.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -1,0 +1,61 @@
+"""Look whether a release's Services lead to its pods, once all of them are ready.
+
+Until they do: what ceases to lead anywhere later is hardly the release's doing.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
+from rollback_operator.core import services
+from rollback_operator.core.model import ReplicaSet, Workload
+from rollback_operator.core.services import LEAST_SECONDS, Routing
+from rollback_operator.core.traffic import ready_since
+from rollback_operator.core.watch import Watch
+from rollback_operator.ports import Failure, FailureKind, Services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Router:
+    """Reads through the port when there is something to be seen."""
+
+    services: Services
+    clock: Callable[[], float]
+
+    async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
+        """Take in whether the Services lead to the release."""
+        now, new, old = self.clock(), workload.current, _replaced(watch, workload)
+        if watch.routing.is_settled or new is None or old is None or not _is_asked(policy):
+            return watch
+        if not workload.deployment.is_rolled_out or not ready_since(workload):
+            # Pods that are not ready are no endpoints: what was seen may have been that.
+            return replace(watch, routing=Routing())
+        read = watch.routing.read
+        if read is not None and now - read < LEAST_SECONDS:
+            return watch
+        found = await self.services.list_all(workload.deployment.namespace)
+        if isinstance(found, Failure):
+            _log.log(
+                logging.WARNING if found.kind is FailureKind.REJECTED else logging.INFO,
+                "The Services of %s cannot be read: %s",
+                workload.deployment.namespace,
+                found.message,
+            )
+            is_over = found.kind is FailureKind.REJECTED
+            return replace(watch, routing=Routing(is_settled=is_over, read=now))
+        return replace(watch, routing=services.after(watch.routing, found, old, new, now))
+
+
+def _is_asked(policy: RollbackPolicy) -> bool:
+    return any(
+        one.signal is SignalName.TRAFFIC_LOST for rule in policy.spec.matrix for one in rule.when
+    )
+
+
+def _replaced(watch: Watch, workload: Workload) -> ReplicaSet | None:
+    """Find the revision that the release has replaced."""
+    known = (one for one in workload.replica_sets if one.pod_hash in watch.control_hashes)
+    return max(known, key=lambda one: one.revision, default=None)
