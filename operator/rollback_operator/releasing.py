@@ -1,7 +1,7 @@
 """Let all go: rollouts on a policy's record, pauses of ours that nobody has on record, bounds.
 
 An autoscaler's bounds that a rollback has raised are put back: nobody would do so later, and the
-record of what they were could never be deleted.
+record of what they were could never be deleted. Nor could a Rollback that is under way.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackStatus
+from rollback_operator.api.v1alpha1 import FINALIZER, GROUP, VERSION, Rollback, RollbackStatus
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
@@ -82,7 +82,7 @@ async def _everything(api: ApiServer, settings: Settings) -> Released:
     faults: list[str] = []
     for number in range(TRIES):
         await asyncio.sleep(RETRY_SECONDS if number else 0)
-        results = await _Sweep(api, settings.identity).through(places)
+        results = await Sweep(api, settings.identity).through(places)
         done |= {name for name, fault in results.items() if not fault}
         faults = [f"{name}: {fault}" for name, fault in results.items() if fault]
         if not faults:
@@ -90,7 +90,7 @@ async def _everything(api: ApiServer, settings: Settings) -> Released:
     return Released(tuple(sorted(done)), tuple(faults))
 
 
-class _Sweep:
+class Sweep:
     """Goes through all there is once; notes of each what was wrong, or that it was let go."""
 
     def __init__(self, api: ApiServer, identity: str) -> None:
@@ -104,6 +104,7 @@ class _Sweep:
         self._results: dict[str, str] = {}
 
     async def through(self, places: Sequence[str]) -> dict[str, str]:
+        """Go through the namespaces at these paths; what is wrong by name, empty: let go."""
         for place in places:
             for raw in await self._listed(f"/apis/{GROUP}/{VERSION}{place}/rollbackpolicies"):
                 await self._policy(raw)
@@ -130,18 +131,36 @@ class _Sweep:
             self._results[f"policy {'/'.join(policy.key)}"] = fault
 
     async def _rollback(self, raw: dict[str, Any]) -> None:
-        """Put back the bounds that a rollback which is over has raised, as if asked to."""
-        key = self._cache.put_rollback(raw)
-        known = self._cache.rollbacks.get(key)
-        if known is None or not autoscaling.is_left(known):
+        known = self._cache.rollbacks.get(self._cache.put_rollback(raw))
+        if known is None:
             return
+        said = f"Rollback {'/'.join(known.key)}"
+        if autoscaling.is_left(known):
+            self._results[said] = await self._lower(known)
+        if FINALIZER in known.metadata.finalizers:
+            fault = await self._let_go(self._cache.rollbacks[known.key])
+            self._results[said] = self._results.get(said) or fault
+
+    async def _lower(self, known: Rollback) -> str:
+        """Put back the bounds that a rollback which is over has raised, as if asked to."""
         wanted = {**known.metadata.annotations, autoscaling.RESTORE: "released"}
         metadata = known.metadata.model_copy(update={"annotations": wanted})
         self._cache.remember(known.model_copy(update={"metadata": metadata}))
-        await self._scaler.settle([self._cache.rollbacks[key]], self._write)
-        is_left = autoscaling.is_left(self._cache.rollbacks[key])
-        fault = f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
-        self._results[f"Rollback {'/'.join(key)}"] = fault
+        await self._scaler.settle([self._cache.rollbacks[known.key]], self._write)
+        is_left = autoscaling.is_left(self._cache.rollbacks[known.key])
+        return f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
+
+    async def _let_go(self, known: Rollback) -> str:
+        """Take the finalizer off, also of what is under way.
+
+        Nobody else could, and it keeps a namespace from deletion. Its status stays: who is
+        installed next carries it on.
+        """
+        written = await self._store.release_rollback(known)
+        if isinstance(written, Failure):
+            return written.message
+        self._cache.remember(written)
+        return ""
 
     async def _write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
         written = await self._store.write_rollback(rollback, status)
