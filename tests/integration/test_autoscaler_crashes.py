@@ -1,6 +1,7 @@
 """The operator is killed at each write by which an autoscaler's bounds are raised and put back.
 
 Whatever the moment: raised once, put back once as they were, and the Deployment never written to.
+That holds, too, where the Rollback is deleted, with which the record of what they were would go.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.api import rollbacks
 from tests.integration.operator_process import Zygote
 from tests.integration.stand import Stand
 from tests.integration.test_autoscaler import ask_to_put_back, autoscale, bounds, condition
-from tests.integration.test_crash_walk import SCALE, Walk, side_by_side
+from tests.integration.test_crash_walk import SCALE, Walk, is_act, side_by_side
 from tests.integration.writes import kind
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(600)]
@@ -28,6 +30,13 @@ CUTS = (
     ("rollbacks/status: over", 1),
     ("horizontalpodautoscalers: put back", 1),
     ("rollbacks/status: over", 2),
+)
+CUTS_DELETED = (
+    ("rollbacks: guarded", 1),
+    ("rollbacks: guarded", 2),
+    ("horizontalpodautoscalers: put back", 1),
+    ("rollbacks/status: over", 2),
+    ("rollbacks: finalizer off", 1),
 )
 BEFORE = (3, 8)
 
@@ -53,6 +62,10 @@ class AutoscaledWalk(Walk):
 
     def left_wrong(self) -> Iterator[str]:
         yield from super().left_wrong()
+        yield from self.bounds_left_wrong()
+
+    def bounds_left_wrong(self) -> Iterator[str]:
+        """List what is not as it has to be with the autoscaler, and what is not told."""
         done = [one for one in self.proxy.calls if one.status == 200 and one.is_write]
         changes = [kind(one) for one in done if one.resource == "horizontalpodautoscalers"]
         wanted = ["horizontalpodautoscalers: raised", "horizontalpodautoscalers: put back"]
@@ -65,12 +78,48 @@ class AutoscaledWalk(Walk):
             yield f"told is only {told}"
 
 
+@dataclass
+class DeletedWalk(AutoscaledWalk):
+    """The same, and a person deletes the Rollback instead of asking for the bounds."""
+
+    is_deleted: bool = False
+
+    def is_over(self) -> bool:
+        found = self.service.rollbacks()
+        if self.is_deleted:
+            return not found
+        if found and Walk.is_over(self):
+            path = f"{rollbacks(self.service.namespace)}/{found[0]['metadata']['name']}"
+            self.service.stand.api.delete(path)
+            self.is_deleted = True
+        return False
+
+    def left_wrong(self) -> Iterator[str]:
+        if self.service.image != "v2":
+            yield f"image {self.service.image}"
+        if acts := [one for one in self.proxy.calls if one.status == 200 and is_act(one)]:
+            yield f"{len(acts)} changes of the Deployment"
+        yield from self.bounds_left_wrong()
+
+
 def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
     stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:
     done = side_by_side(
         AutoscaledWalk(stand, zygote, tmp_path, SCALE, number, is_before, point)
         for point, number in CUTS
+        for is_before in (True, False)
+    )
+
+    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+
+
+def test_a_rollback_that_is_deleted_puts_its_bounds_back_whatever_crashes(
+    stand: Stand, zygote: Zygote, tmp_path: Path
+) -> None:
+    done = side_by_side(
+        DeletedWalk(stand, zygote, tmp_path, SCALE, number, is_before, point)
+        for point, number in CUTS_DELETED
         for is_before in (True, False)
     )
 
