@@ -439,10 +439,11 @@ class Reconciler:
         asked = self.cache.requests_by(policy.key)
         seen = replace(seen, notified=outbox.notified(policy, own, asked))
         new = status.next_status(old, seen, policy.metadata.generation, now)
+        told = notices.policy_notices(old, new, seen.decision)
+        asked_of_people = [*told, *notices.suspicion(new, seen.decision)]
+        new = outbox.told_of_policy(policy, new, asked_of_people, now)
         if new == old:
             return None
-        told = notices.policy_notices(old, new, seen.decision)
-        new = outbox.told_of_policy(policy, new, told, now)
         written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure) and written.kind is FailureKind.GONE:
             return self._forget(policy)

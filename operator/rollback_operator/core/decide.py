@@ -30,6 +30,8 @@ class Decision:
     refusal: Refusal | None = None
     deadline: float | None = None
     """When weaker evidence will do, if the suspicion still stands then."""
+    doubted: Severity = Severity.NONE
+    """How bad a suspected release would be if it is to blame: people are told. None: not yet."""
 
 
 def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
@@ -48,7 +50,12 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
         due = matrix.deadline(match, verdict) if match is not None else None
         if due is not None and now.timestamp() >= due:
             return _respond(case, verdict, match, now)
-        return Decision(verdict, deadline=due)
+        # Beside a rate that is not proved yet there may be what is: it waits for nothing.
+        shown = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
+        if shown is not None:
+            return _respond(case, verdict, shown, now)
+        doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
+        return Decision(verdict, deadline=due, doubted=doubted)
     return Decision(verdict)
 
 

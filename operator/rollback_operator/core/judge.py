@@ -74,6 +74,7 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
             VerdictValue.SUSPECT,
             Reason.ENVIRONMENT_SUSPECTED,
             seen.suspicion,
+            is_plain=True,
             scopes=by_metrics.scopes,
             symptoms=by_metrics.symptoms,
             newest_sample=by_metrics.newest_sample,
@@ -181,7 +182,9 @@ def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
         return lost
     # They are reached by another way: what this Service was for, a person has to say.
     said = f"{lost.message}; {requests:.0f} requests have come to them by another way"
-    return replace(lost, value=VerdictValue.SUSPECT, message=said, is_traffic_lost=False)
+    return replace(
+        lost, value=VerdictValue.SUSPECT, message=said, is_traffic_lost=False, is_plain=True
+    )
 
 
 def _missing(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict | None:
@@ -299,6 +302,7 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
         reason,
         explain.scope(leading, reason),
         scopes=tuple(scopes),
+        is_plain=value is VerdictValue.SUSPECT and reason is Reason.NO_CONTROL,
         first_bad=leading.first_bad,
         newest_sample=watch.evidence.newest,
     )

@@ -1,17 +1,18 @@
 """Verdict -> rule of the severity matrix. First match from the top wins."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,
     MatrixSeverity,
     RouteSet,
+    Severity,
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.core.verdict import BAD_ODDS, ScopeVerdict, Symptom, Verdict
+from rollback_operator.core.verdict import BAD_ODDS, ScopeVerdict, Symptom, Thresholds, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,36 @@ def deadline(match: Match, verdict: Verdict) -> float | None:
         return verdict.first_bad + rule.within_seconds
     share = min(1.0, min(limits) / scope.rate_lower_bound)
     return verdict.first_bad + rule.within_seconds * share
+
+
+def doubted(
+    rules: Sequence[MatrixRule], verdict: Verdict, odds: Thresholds, now: float
+) -> Severity:
+    """Tell how bad a suspected release would be if it were to blame, once people are to be told.
+
+    That is when the fault itself is proved and only its cause is not, or when the time for more
+    evidence is over.
+
+    Args:
+        rules: the policy's matrix.
+        verdict: Suspect.
+        odds: of the policy.
+        now: seconds since the epoch.
+    """
+    if verdict.is_plain:
+        return Severity.P1
+    blamed = replace(
+        verdict,
+        scopes=tuple(replace(one, veto=None, blame=None) for one in verdict.scopes),
+        symptoms=tuple(replace(one, veto=None) for one in verdict.symptoms),
+    )
+    proved = classify(rules, blamed, odds.bad)
+    if proved is not None:
+        return Severity(proved.rule.severity)
+    likely = classify(rules, blamed, odds.suspect)
+    due = deadline(likely, verdict) if likely is not None else None
+    is_late = due is not None and now >= due
+    return Severity(likely.rule.severity) if likely is not None and is_late else Severity.NONE
 
 
 def faults(rules: Sequence[MatrixRule]) -> list[str]:

@@ -11,6 +11,7 @@ from rollback_operator.api.v1alpha1 import (
     Response,
     Rollback,
     RollbackPolicyStatus,
+    Severity,
     VerdictValue,
 )
 from rollback_operator.core import flags
@@ -30,11 +31,14 @@ class Notice:
     is_warning: bool = False
     is_told_elsewhere: bool = False
     """By the end of a Rollback."""
+    severity: Severity | None = None
+    """None: that of the policy's status."""
 
     @property
     def is_for_people(self) -> bool:
         """Tell whether somebody has to look, and no Rollback tells of it."""
-        return self.reason in _FOR_PEOPLE and not self.is_told_elsewhere
+        is_asked = self.reason in _FOR_PEOPLE or self.severity is not None
+        return is_asked and not self.is_told_elsewhere
 
 
 _FOR_PEOPLE = frozenset(
@@ -90,6 +94,15 @@ def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision
     if new.verdict is VerdictValue.SUSPECT:
         return [Notice(EventReason.RELEASE_SUSPECT, message, True)]
     return []
+
+
+def suspicion(status: RollbackPolicyStatus, decision: Decision | None) -> list[Notice]:
+    """List what people are told of a suspicion: an Event has told it when it came up."""
+    healthy = find(status.conditions, ConditionType.HEALTHY)
+    if decision is None or healthy is None or decision.doubted is Severity.NONE:
+        return []
+    said = f"{decision.doubted} if the release is to blame: {healthy.message}"
+    return [Notice(EventReason.RELEASE_SUSPECT, said, True, severity=decision.doubted)]
 
 
 def _is_needed(status: RollbackPolicyStatus) -> bool:

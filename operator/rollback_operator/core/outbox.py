@@ -106,13 +106,13 @@ def told_of_policy(
     severity yet, as a release that has come back, is told to every channel.
     """
     release = status.revision.release if status.revision is not None else ""
-    severity = status.severity
     wanted = [
         _notification(f"{policy.metadata.uid}.{release[:10]}", one.reason, channel, now).model_copy(
             update={"severity": str(severity), "text": one.message[:1024]}
         )
         for one in notices
         if one.is_for_people
+        for severity in [one.severity or status.severity]
         for channel in policy.spec.notify
         if severity is Severity.NONE or channel.wants(severity)
     ]

@@ -31,7 +31,7 @@ class Routing:
     """What the Services of a release have been seen to do."""
 
     is_settled: bool = False
-    """Each that led to the old pods leads to new ones: nothing more is looked at."""
+    """One leads to the release, or none led to the old pods: nothing more is looked at."""
     cut: str = ""
     """Services that lead to none, and why."""
     since: float | None = None
@@ -52,6 +52,8 @@ def after(
 ) -> Routing:
     """Take in how the Services of the namespace are, all pods being new and ready.
 
+    One that still leads to the release is enough: a Service of each version's own goes with it.
+
     Args:
         routing: what was seen before.
         services: of the namespace, as read `now`.
@@ -59,13 +61,11 @@ def after(
         new: the release.
         now: seconds since the epoch.
     """
-    cut = [
-        f"Service {one.name} leads to no pod: {_why(one, new)}"
-        for one in services
-        if not one.has_ready_endpoint and leads_to(one, old)
-    ]
-    if not cut:
+    left = [one for one in services if leads_to(one, old)]
+    ways = [one for one in services if one in left or leads_to(one, new)]
+    if not left or any(one.has_ready_endpoint for one in ways):
         return Routing(is_settled=True)
+    cut = [f"Service {one.name} leads to no pod: {_why(one, new)}" for one in left]
     since = now if routing.since is None else routing.since
     return Routing(cut="; ".join(cut), since=since, read=now)
 

@@ -103,6 +103,8 @@ class Verdict:
     is_unavailable: bool = False
     is_stuck: bool = False
     is_traffic_lost: bool = False
+    is_plain: bool = False
+    """Of a suspicion: that something is badly wrong needs no odds, only whose doing it is."""
     first_bad: float | None = None
     newest_sample: float | None = None
 

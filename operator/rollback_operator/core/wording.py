@@ -186,6 +186,15 @@ _ASKED = {
         Stage.WAITING,
         ("Roll back by hand, or remove what stands against it", _CAUSE),
     ),
+    EventReason.RELEASE_SUSPECT: Words(
+        "something fails, and the release is NOT SHOWN to be the cause",
+        "SUSPECT: nothing was rolled back",
+        Stage.WAITING,
+        (
+            "Look at what both versions need: database, other services, nodes, traffic",
+            "Roll back by hand if you know that the release is to blame: kubectl rollback undo",
+        ),
+    ),
     EventReason.INVESTIGATION_NEEDED: Words(
         "a release needs looking at",
         "INVESTIGATION NEEDED: nothing was done",

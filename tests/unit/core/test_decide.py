@@ -162,3 +162,53 @@ def test_observing_plans_too() -> None:
 def test_the_route_that_meets_the_rule_is_what_is_recorded() -> None:
     scopes = make_scope(rate_lower_bound=0.3), make_scope(PURCHASE, requests=77, errors=77)
     assert decide(CASE, make_verdict(*scopes), at(10)).plan.trigger.requests == 77
+
+
+# -- what is suspect and not acted on --------------------------------------------------------------
+
+SLOW = Symptom(SignalName.LATENCY_RATIO, "p99 three times as long", odds=1e8)
+VETOED = rate(0.2, veto=Reason.OLD_REVISION_FAILS_TOO)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seconds", "doubted"),
+    [
+        pytest.param(suspect(VETOED), 0, Severity.P2, id="proved, and not the release's doing"),
+        pytest.param(suspect(replace(VETOED, odds=5_000)), 0, Severity.NONE, id="not proved yet"),
+        pytest.param(suspect(rate(0.2, odds=500)), 0, Severity.NONE, id="there is time left"),
+        pytest.param(suspect(rate(0.2, odds=500)), 1000, Severity.P2, id="its time is up"),
+        pytest.param(suspect(replace(VETOED, rate_lower_bound=0.005)), 0, Severity.NONE, id="few"),
+        pytest.param(
+            suspect(rate(0.2, odds=50), is_plain=True), 0, Severity.P1, id="plain without any odds"
+        ),
+        pytest.param(
+            suspect(rate(0.2, blame=Blame(28, False, 20.0))), 0, Severity.P2, id="a late onset"
+        ),
+        pytest.param(
+            suspect(rate(0.2, odds=50), symptoms=(replace(SLOW, veto=Reason.TRAFFIC_SPIKE),)),
+            0,
+            Severity.P3,
+            id="a symptom that is not the release's doing",
+        ),
+    ],
+)
+def test_people_are_told_of_a_suspicion_that_waits_for_nothing(verdict, seconds, doubted) -> None:
+    found = decide(CASE, verdict, at((verdict.first_bad or T0) - T0 + seconds))
+
+    assert found.doubted is doubted
+    assert found.plan is None
+
+
+def test_a_proved_symptom_does_not_wait_for_an_error_rate_that_is_not() -> None:
+    found = decide(CASE, suspect(rate(0.2, odds=5_000), symptoms=(SLOW,)), at(60))
+
+    assert (found.severity, found.response) == (Severity.P3, Response.INVESTIGATE)
+
+
+def test_pods_that_are_all_killed_for_their_memory_are_undone_whatever_else_is_suspect() -> None:
+    killed = Symptom(SignalName.OOM_KILLS, "killed", is_on_every_pod=True)
+
+    found = decide(CASE, suspect(rate(0.2, odds=500), symptoms=(killed,)), at(60))
+
+    assert found.severity is Severity.P2
+    assert found.plan is not None

@@ -173,7 +173,10 @@ def refused() -> Message:
     )
 
 
-ASKED = [reason for reason in EventReason if Notice(reason, "").is_for_people]
+ASKED = [
+    *(reason for reason in EventReason if Notice(reason, "").is_for_people),
+    EventReason.RELEASE_SUSPECT,
+]
 
 
 @pytest.mark.parametrize("reason", ASKED)

@@ -13,7 +13,14 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.notices import finished, held, let_go, policy_notices, started
+from rollback_operator.core.notices import (
+    finished,
+    held,
+    let_go,
+    policy_notices,
+    started,
+    suspicion,
+)
 from rollback_operator.core.progress import End, ended
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import (
@@ -116,3 +123,16 @@ def test_start_and_end_of_a_rollback() -> None:
     assert finished(make_rollback(status=make_ended(Outcome.FAILED))).is_warning
     observed = finished(make_rollback(status=make_ended(Outcome.OBSERVED)))
     assert observed.reason is EventReason.ROLLBACK_OBSERVED
+
+
+def test_a_suspicion_is_for_people_once_it_waits_for_nothing() -> None:
+    verdict = make_verdict(value=VerdictValue.SUSPECT, reason=Reason.OLD_REVISION_FAILS_TOO)
+    waiting, over = Decision(verdict), Decision(verdict, doubted=Severity.P2)
+    status = status_of(over, WATCHING)
+
+    assert suspicion(status, waiting) == []
+    (found,) = suspicion(status, over)
+    assert found.is_for_people
+    assert found.message.startswith("P2 if the release is to blame: ")
+    (event,) = policy_notices(WATCHING, status, over)
+    assert not event.is_for_people

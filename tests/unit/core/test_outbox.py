@@ -133,6 +133,16 @@ def test_people_are_asked_once_for_a_release_and_a_reason() -> None:
     assert len({one.id for one in both.notifications}) == 2
 
 
+def test_a_suspicion_is_told_with_the_severity_that_it_would_have() -> None:
+    policy = make_policy(notify=[hook(), hook("pager", severities=["P1"])])
+    suspect = Notice(EventReason.RELEASE_SUSPECT, "P2 if ...", True, severity=Severity.P2)
+    unjudged = RollbackPolicyStatus(revision=make_entry("v2"))
+
+    found = outbox.told_of_policy(policy, unjudged, [suspect], at(30)).notifications
+
+    assert [(one.channel, one.severity) for one in found] == [("chat", "P2")]
+
+
 def test_what_has_no_severity_yet_is_told_to_every_channel() -> None:
     policy = make_policy(notify=[hook(), hook("pager", severities=["P1"])])
     back = Notice(EventReason.RELEASE_CAME_BACK, "the release has come back", True)

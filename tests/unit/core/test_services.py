@@ -65,6 +65,20 @@ def test_a_service_that_is_not_cut_off_by_the_release(service) -> None:
     assert seen(service) == Routing(is_settled=True)
 
 
+def test_a_service_of_each_version_goes_with_it() -> None:
+    old, new = (
+        replace(make_replica_set(one), labels=(("app", "shop"), ("version", one)))
+        for one in ("v1", "v2")
+    )
+    general = Service("shop", (("app", "shop"),), ("8080",), has_ready_endpoint=True)
+    of_old = replace(general, name="shop-v1", selector=old.labels, has_ready_endpoint=False)
+    of_new = replace(general, name="shop-v2", selector=new.labels)
+
+    assert after(Routing(), [general, of_old], old, new, T0).is_settled
+    assert after(Routing(), [of_old, of_new], old, new, T0).is_settled
+    assert not after(Routing(), [of_old], old, new, T0).is_settled
+
+
 def test_one_look_is_not_enough() -> None:
     assert not seen(WEB, seconds=LEAST_SECONDS / 2).is_lost
     assert not after(Routing(), [WEB], OLD, UNLABELLED, T0).is_lost
