@@ -104,6 +104,8 @@ class Switch:
         if isinstance(found, Failure):
             is_known = found.kind in (FailureKind.GONE, FailureKind.REJECTED)
             return Missing(Reason.FLAG_UNUSABLE, found.message) if is_known else None
+        if found.value is None:
+            return found  # without the key the right to it is of no use
         # In mode Observe nothing is set, and no right is needed.
         if policy.spec.mode is Mode.ENFORCE and await self.flags.may_set(namespace, flag) is False:
             return Missing(Reason.FLAG_UNUSABLE, flags.no_right(flag))

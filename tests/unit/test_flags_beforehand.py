@@ -41,6 +41,7 @@ def is_ready(world: World) -> tuple[str, str, str]:
     [
         pytest.param(None, True, "not found", id="no ConfigMap"),
         pytest.param(flag_state(None), True, "the ConfigMap has no key FEATURE", id="no key"),
+        pytest.param(flag_state(None), False, "has no key", id="neither key nor right"),
         pytest.param(flag_state(is_immutable=True), True, "is immutable", id="immutable"),
         pytest.param(flag_state("x" * 1025), True, "too long", id="a value too long"),
         pytest.param(flag_state(owner=ARGO), True, "would set it back", id="somebody else's"),
