@@ -77,11 +77,11 @@ class RouteCounts:
 
     @cached_property
     def first_starts(self) -> Mapping[str, float]:
-        """When each pod began to be counted."""
+        """When each pod began to serve: it may have been read long before it was ready."""
         found: dict[str, float] = {}
-        missing = {one.pod for one in self.by_end}
+        missing = {one.pod for one in self.by_end if one.requests > 0 or one.errors > 0}
         for one in self.by_start:
-            if one.pod in missing:
+            if one.pod in missing and (one.requests > 0 or one.errors > 0):
                 missing.remove(one.pod)
                 found[one.pod] = one.start
                 if not missing:
@@ -138,7 +138,7 @@ class Counts:
 
     @cached_property
     def first_starts(self) -> Mapping[str, float]:
-        """When each pod began to be counted."""
+        """When each pod began to serve."""
         found: dict[str, float] = {}
         for part in self.routes.values():
             for pod, start in part.first_starts.items():

@@ -119,17 +119,24 @@ def warm_up(
     half = WARM_UP_SECONDS / 2
     # A pod began to serve some seconds after its container started.
     starts = {pod: (*starts.get(pod, ()), begin) for pod, begin in new.first_starts.items()}
+    if not starts:
+        return new, new.increments
     # Long watches have few young counts: only of those it matters how young they are.
     settled = {pod: max(known) + WARM_UP_SECONDS + half for pod, known in starts.items()}
     begun = new.begun_before(max(settled.values()))
-    young = [one for one in begun if one.start < settled[one.pod]]
+    young = [one for one in begun if one.start < settled.get(one.pod, -math.inf)]
     ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in young]
-    first = total(one for age, one in ages if age < half)
     # A pod's first count is no later one, however long it is: it holds the first seconds too.
+    begun_at = {id(one): _age(one.start, one.pod, starts) for one in young}
+    first = total(
+        one
+        for age, one in ages
+        if age < half or (age < WARM_UP_SECONDS and begun_at[id(one)] < half / 2)
+    )
     later = total(
         one
         for age, one in ages
-        if half <= age < WARM_UP_SECONDS + half and _age(one.start, one.pod, starts) >= half / 2
+        if half <= age < WARM_UP_SECONDS + half and begun_at[id(one)] >= half / 2
     )
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
     odds = lasting(first, later)

@@ -45,8 +45,10 @@ def test_lists_by_time_hold_what_began_or_ended_by_then(all_, time) -> None:
     begun = {id(one) for one in found.begun_before(time)}
     assert begun == {id(one) for one in all_ if one.start < time}
     assert found.begin == min(one.start for one in all_)
-    for pod in {one.pod for one in all_}:
-        assert found.first_starts[pod] == min(one.start for one in all_ if one.pod == pod)
+    served = [one for one in all_ if one.requests > 0 or one.errors > 0]
+    assert set(found.first_starts) == {one.pod for one in served}
+    for pod, begin in found.first_starts.items():
+        assert begin == min(one.start for one in served if one.pod == pod)
 
 
 @given(all_=some)

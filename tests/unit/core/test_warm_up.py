@@ -1,5 +1,7 @@
 """Which counts of a pod's first seconds are left out: those that hold a warm-up and little else."""
 
+from dataclasses import replace
+
 import pytest
 
 from rollback_operator.core.scope import without_warm_up
@@ -42,3 +44,27 @@ def test_a_count_that_holds_the_first_seconds_does_not_show_that_errors_go_on(
 def test_what_is_counted(start, end, is_counted) -> None:
     one = make_increment(start=start, end=end, requests=80, errors=6)
     assert (one in without_warm_up([BEGIN, OTHER, one], STARTS)) is is_counted
+
+
+def test_a_pod_that_was_read_before_it_was_ready_warms_up_from_its_first_request_on() -> None:
+    unready = [make_increment(start=start, end=start + 5, requests=0) for start in (0, 5, 10)]
+    errors = {15: 52, 20: 40, 25: 24, 30: 8, 35: 3, 40: 1}
+    served = [
+        make_increment(start=start, end=start + 5, requests=80, errors=failed)
+        for start, failed in errors.items()
+    ]
+    found = without_warm_up([*unready, *served], STARTS)
+    assert sum(one.errors for one in found) == 4
+    nobody = [make_increment(pod="pod-9", start=0, end=5, requests=0)]
+    assert without_warm_up(nobody, {}) == nobody
+
+
+def test_a_scrape_of_thirty_seconds_from_the_first_request_on_shows_no_lasting_fault() -> None:
+    firsts = [
+        make_increment(pod=pod, start=2, end=32, requests=240, errors=24)
+        for pod in ("pod-0", "pod-1")
+    ]
+    later = make_increment(start=32, end=62, requests=240, errors=0)
+    assert without_warm_up([*firsts, later], STARTS) == [later]
+    failing = [replace(one, errors=one.requests) for one in firsts]
+    assert without_warm_up(failing, STARTS) == failing
