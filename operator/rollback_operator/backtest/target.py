@@ -5,10 +5,10 @@ it leaves open is taken from the pods' own series, and never from a later one:
 
 - A pod exists and is ready from its first sample on; it started an interval before, or with the
   rollout. Its restarts are where all its counters fall.
-- It is gone once it is three intervals behind the newest sample of any pod of the target. When as
-  many new pods as there are replicas have been read, an old one that misses one scrape is gone: a
-  live operator would have been told of its deletion. If nobody is read, nobody is gone: that is a
-  gap, and the judge's to see.
+- It is gone once it is three intervals behind the newest sample of any pod of the target. An old
+  one that misses one scrape is gone when as many new pods as there are replicas have been read, or
+  as long as other old ones are: a live operator would have been told of its deletion. If nobody is
+  read, nobody is gone: that is a gap, and the judge's to see.
 - A rollout is complete when no old pod is left.
 - Where nothing at all tells of a new revision's pods, they are taken for ready 30 s after the
   rollout: silence is then missing data, not a release that never came up. Where series have no pod
@@ -168,8 +168,11 @@ class VirtualTarget:
             for one in pods
             if one.pod_hash == current.pod_hash and newest - last.get(one.name, 0.0) <= limit
         ]
-        is_replaced = current.replicas is not None and len(read) >= max(1, current.replicas)
         missed = MISSED_INTERVALS * interval + MISSED_SECONDS
+        old = [last.get(one.name, 0.0) for one in pods if one.pod_hash != current.pod_hash]
+        is_replaced = len(read) >= max(1, self._wanted(stages))
+        # While others of its kind are read, one that is not has been deleted: the rollout does so.
+        has_others = any(newest - one <= missed for one in old)
         kept_until = {one.name: one.deleted for one in self.rollouts.pods}
         told = {one.name for one in self.rollouts.pods if "deleted" in one.model_fields_set}
         found = []
@@ -182,7 +185,8 @@ class VirtualTarget:
             else:
                 is_old = pod.pod_hash != current.pod_hash
                 behind = newest - last[pod.name]
-                is_gone = behind > (missed if is_old and is_replaced else limit)
+                is_deleted = is_old and (is_replaced or has_others)
+                is_gone = behind > (missed if is_deleted else limit)
             if is_gone or pod.name in undone:
                 if last.get(pod.name, 0.0) < current.time - RECENT_SECONDS:
                     continue
@@ -294,6 +298,15 @@ class VirtualTarget:
         return waited and not is_read and not is_listed
 
     # -- Deployment and ReplicaSets ----------------------------------------------------------------
+
+    def _wanted(self, stages: Sequence[Stage]) -> int:
+        """Tell how many new pods replace all old ones: where the file does not, as many as were."""
+        current = stages[-1]
+        if current.replicas is not None:
+            return current.replicas
+        limit = GONE_INTERVALS * self.tracks.interval(current.time)
+        seen = self.tracks.seen(current.time)
+        return sum((one.last(current.time) or 0.0) >= current.time - limit for one in seen)
 
     def _replicas(self, stages: Sequence[Stage], seen: int) -> int:
         given = stages[-1].replicas

@@ -92,6 +92,22 @@ def test_old_pods_go_when_they_miss_a_scrape_after_the_rollout() -> None:
     assert workload.deployment.is_rolled_out
 
 
+def test_as_many_new_pods_as_there_were_old_ones_replace_them() -> None:
+    file = [
+        {"time": rfc3339(-86400), "templateHash": OLD},
+        {"time": rfc3339(0), "templateHash": NEW},
+    ]
+    assert alive(at(counted(release(old_until=8)), 15, rollouts=file), OLD) == []
+
+
+def test_an_old_pod_that_misses_a_scrape_is_gone_while_others_are_read() -> None:
+    old = pods(OLD, -600, 60)
+    old[0].end = 3
+    counters = counted([*old, Served(f"{NAME}-{NEW}-aaaaa", 4, 60)])
+    assert len(alive(at(counters, 6), OLD)) == 4
+    assert [one.name for one in alive(at(counters, 15), OLD)] == [one.name for one in old[1:]]
+
+
 def test_old_pods_that_are_read_stay() -> None:
     workload = at(counted(release(old_until=600)), 300)
     assert len(alive(workload, OLD)) == len(alive(workload, NEW)) == 4
