@@ -96,11 +96,24 @@ def path_of(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:
     return path
 
 
+_SHAPES = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
+
 def fault_of(error: Any) -> str:
     """Say what is wrong with a field: one of a ValidationError's errors, in words."""
     if error["type"] == "missing":
         return "is missing"
     given = error.get("input")
+    if error["type"] in _SHAPES:
+        return f"must be {_SHAPES[error['type']]}"
+    if error["type"] == "too_short":
+        return f"must hold at least {error['ctx']['min_length']}"
     shown = "" if isinstance(given, dict | list) else f" (it is {str(given)[:100]!r})"
     said = str(error["msg"]).removeprefix("Value error, ")
     return f"{said}{shown}"

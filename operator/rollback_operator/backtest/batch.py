@@ -10,12 +10,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from rollback_operator.backtest.case import parse_options, run_case
+from rollback_operator.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.backtest.files import BadFileError
 from rollback_operator.backtest.plot import draw
 from rollback_operator.backtest.report import as_json
 
 Line = tuple[int, str]
+LINE_OPTIONS = frozenset({*OPTIONS, "continue", "plot", "output"})
 
 
 def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[str, Any]]:
@@ -49,6 +50,8 @@ def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, An
     warnings: list[str] = []
     try:
         raw = _object(text)
+        unknown = [name for name in raw if name not in LINE_OPTIONS]
+        warnings += [f"{name} is not known to this version and is ignored" for name in unknown]
         options = parse_options({**given, **raw}, folder)
         drawn = _path("plot", raw)
         options = replace(options, keeps_looks=drawn is not None)

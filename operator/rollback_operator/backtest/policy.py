@@ -6,6 +6,7 @@ What a newer version knows (a signal, a kind of remedy) is left out and told: wh
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rollback_operator.api.group import API_VERSION, GROUP
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,
@@ -37,6 +38,11 @@ def parse_policy(raw: Any, rollouts: Rollouts, warn: Warn = lambda _: None) -> R
     if not isinstance(raw, Mapping):
         raise BadFileError("spec", "the policy must be an object with a spec")
     is_manifest = "spec" in raw
+    if not is_manifest and not set(raw) - _MANIFEST:
+        raise BadFileError("spec", "is missing: it holds at least targetRef and mode")
+    version = raw.get("apiVersion", API_VERSION)
+    if not str(version).startswith(f"{GROUP}/"):
+        raise BadFileError("apiVersion", f"must be {API_VERSION}, not {version!r}")
     kind = raw.get("kind", RollbackPolicy.KIND)
     if kind != RollbackPolicy.KIND:
         raise BadFileError("kind", f"must be {RollbackPolicy.KIND}, not {kind!r}")
@@ -76,6 +82,9 @@ def _known(spec: dict[str, Any], warn: Warn) -> dict[str, Any]:
     found = dict(spec)
     if isinstance(spec.get("matrix"), list):
         found["matrix"] = _known_rules(spec["matrix"], warn)
+        if spec["matrix"] and not found["matrix"]:
+            known = ", ".join(one.value for one in SignalName)
+            raise BadFileError("spec.matrix", f"none of its signals is known; known are {known}")
     if isinstance(spec.get("remedies"), list):
         remedies = _of_known(spec["remedies"], "type", set(RemedyType), ("spec.remedies", warn))
         found["remedies"] = remedies

@@ -7,17 +7,34 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic.alias_generators import to_camel
 
 from rollback_operator.backtest.files import BadFileError, parsed
+from rollback_operator.backtest.tracks import hash_of
 from rollback_operator.parsing import unknown_keys
 
 _TIME = TypeAdapter[Any](AwareDatetime)
+_NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
+MOST_PODS = 10_000
+"""More than any Deployment has: a mistyped number must not keep a batch busy for ever."""
+MOST_EVENTS = 1_000_000
 Seconds = Annotated[float, Field(ge=0)]
 
 
 def _seconds(value: Any) -> Any:
-    """Turn an RFC 3339 time into seconds since the epoch."""
-    if isinstance(value, bool) or not isinstance(value, str):
+    """Turn an RFC 3339 time into seconds since the epoch, if it is not that already."""
+    if isinstance(value, float):
         return value
+    if not isinstance(value, str):
+        raise ValueError(_NO_TIME)  # noqa: TRY004 (pydantic reports ValueErrors with their field)
     return time_of(value)
+
+
+def _moment(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool) else _seconds(value)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 (as above)
+    return value
 
 
 def time_of(text: str) -> float:
@@ -29,12 +46,14 @@ def time_of(text: str) -> float:
     try:
         return float(_TIME.validate_python(text).timestamp())
     except ValueError:
-        raise ValueError("must be an RFC 3339 time as 2026-11-24T10:00:00Z") from None
+        raise ValueError(_NO_TIME) from None
 
 
 Time = Annotated[Seconds, BeforeValidator(_seconds)]
-Moment = Annotated[bool | Seconds | None, BeforeValidator(_seconds)]
+Moment = Annotated[bool | Seconds | None, BeforeValidator(_moment)]
 """A time, or only whether it came about."""
+PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_PODS)]
+EventCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_EVENTS)]
 
 
 class _Model(BaseModel):
@@ -48,19 +67,19 @@ class Rollout(_Model):
     template_hash: Annotated[str, Field(min_length=1, max_length=63)]
     revision: int | str | None = None
     image: str | None = None
-    replicas: Annotated[int, Field(ge=0)] | None = None
+    replicas: PodCount | None = None
 
 
 class Observation(_Model):
     """The Deployment's status at a time; it holds until the next one."""
 
     time: Time
-    ready_replicas: Annotated[int, Field(ge=0)] | None = None
-    updated_replicas: Annotated[int, Field(ge=0)] | None = None
-    updated_ready_replicas: Annotated[int, Field(ge=0)] | None = None
-    unavailable: bool | Annotated[int, Field(ge=0)] | None = None
-    restarts: Annotated[int, Field(ge=0)] | None = None
-    oom_kills: Annotated[int, Field(ge=0)] | None = None
+    ready_replicas: PodCount | None = None
+    updated_replicas: PodCount | None = None
+    updated_ready_replicas: PodCount | None = None
+    unavailable: bool | Annotated[int, Field(ge=0, le=MOST_PODS)] | None = None
+    restarts: EventCount | None = None
+    oom_kills: EventCount | None = None
     progress_deadline_exceeded: bool | None = None
 
 
@@ -100,8 +119,9 @@ def parse_rollouts(raw: Any, warn: Callable[[str], None] = lambda _: None) -> Ro
     Raises:
         BadFileError: a field is missing or wrong; it is named.
     """
-    if isinstance(raw, Mapping):
-        raw = {key: value for key, value in raw.items() if value is not None}
+    if not isinstance(raw, Mapping):
+        raise BadFileError("rollouts", "must be an object with deployment, namespace and rollouts")
+    raw = {key: value for key, value in raw.items() if value is not None}
     found = parsed(Rollouts, raw)
     for key in unknown_keys(Rollouts, raw):
         warn(f"{key} is not known to this version and is ignored")
@@ -109,9 +129,33 @@ def parse_rollouts(raw: Any, warn: Callable[[str], None] = lambda _: None) -> Ro
     for index, name in enumerate(names):
         if name in names[:index]:
             raise BadFileError(f"pods[{index}].name", f"{name!r} is listed twice")
+    _tell_strange_pods(found, warn)
     return found.model_copy(
         update={
             "rollouts": tuple(sorted(found.rollouts, key=lambda one: one.time)),
             "observations": tuple(sorted(found.observations, key=lambda one: one.time)),
         }
     )
+
+
+def _tell_strange_pods(found: Rollouts, warn: Callable[[str], None]) -> None:
+    """Tell which listed pods cannot be told to belong to a rollout of the file."""
+    known = {one.template_hash for one in found.rollouts}
+    for index, pod in enumerate(found.pods):
+        named = hash_of(pod.name, found.deployment)
+        if pod.template_hash is None and named not in known:
+            warn(
+                f"pods[{index}].name: {pod.name} is not named "
+                f"{found.deployment}-<templateHash>-<5 characters>, and it has no templateHash: "
+                "it is ignored"
+            )
+        elif pod.template_hash is not None and pod.template_hash not in known:
+            warn(
+                f"pods[{index}].templateHash: {pod.template_hash} is none of the rollouts': "
+                f"{pod.name} is ignored"
+            )
+        elif pod.template_hash is not None and named in known - {pod.template_hash}:
+            warn(
+                f"pods[{index}].templateHash: {pod.template_hash}, but {pod.name} is named as one "
+                f"of {named}"
+            )

@@ -24,7 +24,7 @@ ROLLOUT = {"time": rfc3339(0), "templateHash": NEW}
 @pytest.mark.parametrize(
     ("raw", "field"),
     [
-        ([], ""),
+        ([], "rollouts"),
         ({}, "deployment"),
         (make_file(deployment=3), "deployment"),
         (make_file(namespace=""), "namespace"),
@@ -33,7 +33,11 @@ ROLLOUT = {"time": rfc3339(0), "templateHash": NEW}
         (make_file(rollouts=[ROLLOUT, {"time": rfc3339(1)}]), "rollouts[1].templateHash"),
         (make_file(rollouts=[ROLLOUT | {"time": "10:00"}]), "rollouts[0].time"),
         (make_file(rollouts=[ROLLOUT | {"time": "2026-11-20T10:00:00"}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"time": 1_800_000_000}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"time": None}]), "rollouts[0].time"),
         (make_file(rollouts=[ROLLOUT | {"replicas": -1}]), "rollouts[0].replicas"),
+        (make_file(rollouts=[ROLLOUT | {"replicas": 10**9}]), "rollouts[0].replicas"),
+        (make_file(rollouts=[ROLLOUT | {"replicas": True}]), "rollouts[0].replicas"),
         (make_file(observations=[{}]), "observations[0].time"),
         (make_file(observations=[OBSERVED | {"restarts": "x"}]), "observations[0].restarts"),
         (make_file(pods=[{"name": "a", "ready": "soon"}]), "pods[0].ready"),
@@ -45,6 +49,22 @@ def test_a_wrong_rollout_file_names_its_field(raw: Any, field: str) -> None:
     with pytest.raises(BadFileError) as error:
         parse_rollouts(raw)
     assert error.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("pod", "told"),
+    [
+        ({"name": "other-1-abcde"}, "pods[0].name: "),
+        ({"name": f"{NAME}-{NEW}-abcde", "templateHash": "x"}, "pods[0].templateHash: "),
+        ({"name": f"{NAME}-{NEW}-abcde", "templateHash": OLD}, "pods[0].templateHash: "),
+        ({"name": f"{NAME}-{NEW}-abcde"}, ""),
+        ({"name": "a-name-cut-at-63-characters", "templateHash": NEW}, ""),
+    ],
+)
+def test_a_pod_that_fits_no_rollout_is_told(pod: dict[str, str], told: str) -> None:
+    found: list[str] = []
+    parse_rollouts(make_file(pods=[pod]), found.append)
+    assert [one.startswith(told) for one in found] == ([True] if told else [])
 
 
 def test_times_are_read_and_put_in_order() -> None:
@@ -72,7 +92,11 @@ def known() -> Rollouts:
     ("raw", "field"),
     [
         ([], "spec"),
+        ({}, "spec"),
+        ({"kind": "RollbackPolicy", "metadata": {"name": NAME}}, "spec"),
+        ({"apiVersion": "v1", "spec": {}}, "apiVersion"),
         ({"spec": []}, "spec"),
+        ({"matrix": [REPORT | {"when": [{"signal": "Vibes"}]}]}, "spec.matrix"),
         ({"kind": "Rollback", "spec": {}}, "kind"),
         ({"spec": {"mode": "Enforce"}}, "spec.targetRef"),
         ({"spec": {"mode": "Never", "targetRef": {"name": NAME}}}, "spec.mode"),

@@ -22,7 +22,7 @@ from tests.unit.backtest.past import counted, make_file, release
 @pytest.fixture(scope="module")
 def ran() -> Ran:
     rollouts = parse_rollouts(make_file())
-    policy = parse_policy({}, rollouts)
+    policy = parse_policy({"mode": "Enforce"}, rollouts)
     history = History(counted(release(lambda time, route: 1.0)))
     span = Span(T0 - 60, T0 + 60, 5)
     found = Replay(policy, rollouts, history, keeps_looks=True).run(span)
