@@ -43,6 +43,9 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
         said += f"; only {one.pods_failing} of {one.pods} new pods fail, look at their nodes"
     if one.unmet and one.odds >= 1:
         said += f"; not enough yet: {one.unmet}"
+    if reason is Reason.NO_EVIDENCE_AGAINST and not one.odds and one.errors > 0:
+        # Counts of different seconds are not weighed: that is not yet word for the release.
+        return f"{said}; not compared yet: the old pods have not been read since"
     return f"{said}; {_WORDS[reason]}" if reason in _WORDS else said
 
 
