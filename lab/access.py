@@ -35,23 +35,9 @@ class Access:
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
         """Run kubectl as administrator; its output, or a LabError with what it said."""
         argv = [*self.prefix, str(self.kubectl_path), "--kubeconfig", str(self.kubeconfig)]
-        result = subprocess.run(
-            [*argv, *arguments],
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=KUBECTL_SECONDS,
-            # kubectl keeps what it discovered; one folder per lab, since addresses repeat.
-            env={**os.environ, "KUBECACHEDIR": str(self.directory / "kubectl-cache")},
-        )
-        if result.returncode != 0:
-            command = " ".join(arguments)
-            raise LabError(
-                f"kubectl {command} failed ({result.returncode}): {result.stderr.strip()}"
-            )
-        return result.stdout
+        # kubectl keeps what it discovered; one folder per lab, since addresses repeat.
+        environment = {**os.environ, "KUBECACHEDIR": str(self.directory / "kubectl-cache")}
+        return run_kubectl(argv, arguments, input, environment)
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """A kubeconfig with a real token of the ServiceAccount, which must exist."""
@@ -62,6 +48,32 @@ class Access:
         authority = self.directory / "pki" / "apiserver.crt"
         write_kubeconfig(path, self.server, token, authority)
         return path
+
+
+def run_kubectl(
+    program: Sequence[str],
+    arguments: Sequence[str],
+    text: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> str:
+    """Run kubectl, with a text as its input; its output, or a LabError with what it said."""
+    command = " ".join(arguments)
+    try:
+        result = subprocess.run(
+            [*program, *arguments],
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=KUBECTL_SECONDS,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"kubectl {command} has not ended within {KUBECTL_SECONDS} s") from error
+    if result.returncode != 0:
+        raise LabError(f"kubectl {command} failed ({result.returncode}): {result.stderr.strip()}")
+    return result.stdout
 
 
 def write_kubeconfig(path: Path, server: str, token: str, authority: Path) -> None:

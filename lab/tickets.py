@@ -2,7 +2,7 @@
 benchmark have in common.
 
 Everything is changed through kubectl, as a person would do it. What is looked at again and again
-is read over HTTPS: a kubectl for each look would take the machine's time from what it looks at.
+is read by the cluster's `get`, which a lab has without a kubectl for each look.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import ssl
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lab import chart
 from lab.errors import LabError
@@ -37,6 +36,16 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 CALLS = "rollback_operator_api_calls_total"
 
 
+class Cluster(Protocol):
+    """What is needed of a cluster to have a service in it and to look after that."""
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 (as Session)
+        """Run kubectl; its output, or a LabError with what it said."""
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Read an object or a list by its path on the API server; LabError where that fails."""
+
+
 def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:
     """Look until the answer is true.
 
@@ -51,26 +60,6 @@ def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:
         if time.monotonic() > until:
             raise LabError(f"waited {seconds:.0f} s for {what}; last seen: {found!r}")
         time.sleep(0.2)
-
-
-def read(lab: Session, path: str) -> dict[str, Any]:
-    """Read an object or a list from the API server, as the administrator.
-
-    Raises:
-        LabError: it is not there, or the server does not answer.
-    """
-    access = json.loads(lab.kubeconfig.read_text())
-    token, cluster = access["users"][0]["user"]["token"], access["clusters"][0]["cluster"]
-    trust = ssl.create_default_context(cafile=cluster["certificate-authority"])
-    headers = {"Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(f"{lab.server}{path}", headers=headers)
-    is_outside = bool(lab.network_prefix())
-    with network_of(lab.node_pid) if is_outside else contextlib.nullcontext():
-        try:
-            with urllib.request.urlopen(request, timeout=READ_SECONDS, context=trust) as answer:
-                return dict(json.load(answer))
-        except (OSError, ValueError) as error:
-            raise LabError(f"GET {path} failed: {error}") from error
 
 
 def query(lab: Session, text: str) -> list[dict[str, Any]]:
@@ -100,6 +89,15 @@ def writes_in(metrics: str) -> dict[str, int]:
     return found
 
 
+def operator_objects(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All objects of an installation by the chart: the CRDs, a namespace, and what is in it."""
+    namespace = chart.namespace(OPERATOR)
+    # From its first pod on, the namespace takes none with more rights than it needs.
+    namespace["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
+    objects = [*chart.crds(), namespace]
+    return objects + chart.rendered(values, name=OPERATOR, namespace=OPERATOR)
+
+
 def install_operator(
     lab: Session, archive: Path, values: Mapping[str, Any] | None = None
 ) -> Operator:
@@ -113,22 +111,29 @@ def install_operator(
         },
         values or {},
     )
-    namespace = chart.namespace(OPERATOR)
-    # From its first pod on, the namespace takes none with more rights than it needs.
-    namespace["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
-    objects = [*chart.crds(), namespace]
-    objects += chart.rendered(settings, name=OPERATOR, namespace=OPERATOR)
+    objects = operator_objects(settings)
     lab.kubectl("apply", "--server-side", "-f", "-", input=chart.stream(objects))
     operator = Operator(lab)
     operator.wait_ready()
     return operator
 
 
+def process_of(operator: Operator, lab: Session) -> int:
+    """The operator's process id inside of the lab's node."""
+    container = operator.pod()["status"]["containerStatuses"][0]["containerID"]
+    known = lab.in_node("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
+    for line in known:
+        found = line.split()
+        if found[0] == container.removeprefix("containerd://"):
+            return int(found[1])
+    raise LabError(f"containerd knows no task of {container}")
+
+
 @dataclass(frozen=True)
 class Operator:
     """The operator as the chart installs it."""
 
-    lab: Session
+    cluster: Cluster
 
     def wait_ready(self) -> None:
         """Wait until its Deployment is rolled out."""
@@ -144,26 +149,16 @@ class Operator:
             raise LabError(f"{len(alive)} pods of the operator are there instead of one")
         return dict(alive[0])
 
-    def process(self) -> int:
-        """Its process id inside of the node."""
-        container = self.pod()["status"]["containerStatuses"][0]["containerID"]
-        known = self.lab.in_node("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
-        for line in known:
-            found = line.split()
-            if found[0] == container.removeprefix("containerd://"):
-                return int(found[1])
-        raise LabError(f"containerd knows no task of {container}")
-
     def resident_mib(self) -> float:
         """The memory that its process holds now (VmRSS)."""
-        status = self.lab.in_node("cat", f"/proc/{self.process()}/status")
+        status = self._kubectl("exec", f"deployment/{OPERATOR}", "--", "cat", "/proc/1/status")
         line = next(one for one in status.splitlines() if one.startswith("VmRSS:"))
         return int(line.split()[1]) / 1024
 
     def writes(self) -> dict[str, int]:
         """How often it has called the API server to write, by verb, since its process began."""
         path = f"/api/v1/namespaces/{OPERATOR}/pods/{self.pod()['metadata']['name']}:8080"
-        return writes_in(self.lab.kubectl("get", "--raw", f"{path}/proxy/metrics"))
+        return writes_in(self.cluster.kubectl("get", "--raw", f"{path}/proxy/metrics"))
 
     def renewals(self, seconds: int) -> int:
         """Watch its Lease for this long: how often it was written."""
@@ -177,40 +172,44 @@ class Operator:
         return self._kubectl("logs", f"deployment/{OPERATOR}", f"--tail={lines}")
 
     def _kubectl(self, *arguments: str) -> str:
-        return self.lab.kubectl("-n", OPERATOR, *arguments)
+        return self.cluster.kubectl("-n", OPERATOR, *arguments)
 
 
 @dataclass
-class TicketService:
-    """One ticket service in a namespace of its own."""
+class Tickets:
+    """One ticket service in a namespace of its own, in whatever cluster."""
 
-    lab: Session
+    cluster: Cluster
     namespace: str
     replicas: int = 4
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further variables of its container."""
     database_url: str = ""
-    """Where it keeps its tickets; by default in the lab's database, as its owner."""
+    """Where it keeps its tickets."""
     cpu_request: str = "50m"
     """Of each pod; less where many services share a node."""
+    images: str = "localhost"
+    """What stands before the name of its image."""
+    pull_policy: str = "IfNotPresent"
 
     def deploy(self, version: str) -> None:
         """Make the namespace and roll a first release out."""
         document = json.dumps(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         )
-        self.lab.kubectl("apply", "-f", "-", input=document)
-        database_url = self.database_url or self.lab.database_url_in_cluster
+        self.cluster.kubectl("apply", "-f", "-", input=document)
         self.kubectl(
             "create",
             "secret",
             "generic",
             "ticket-service",
-            f"--from-literal=DATABASE_URL={database_url}",
+            f"--from-literal=DATABASE_URL={self.database_url}",
             f"--from-literal=API_TOKEN={TOKEN}",
         )
         text = MANIFEST.read_text().replace("replicas: 4", f"replicas: {self.replicas}")
         text = text.replace("cpu: 50m", f"cpu: {self.cpu_request}")
+        text = text.replace("localhost/", f"{self.images}/")
+        text = text.replace("Policy: IfNotPresent", f"Policy: {self.pull_policy}")
         more = "".join(
             f"        - {{name: {name}, value: {json.dumps(value)}}}\n"
             for name, value in self.environment.items()
@@ -221,13 +220,13 @@ class TicketService:
 
     def release(self, version: str) -> None:
         """Roll a release out, as a pipeline would."""
-        image = f"ticket-service=localhost/ticket-service:{version}"
+        image = f"ticket-service={self.images}/ticket-service:{version}"
         self.kubectl("set", "image", "deployment/ticket-service", image)
 
     def release_with(self, version: str, environment: Mapping[str, str]) -> None:
         """Roll a release out that differs in variables of its container, too."""
         variables = [{"name": k, "value": v, "valueFrom": None} for k, v in environment.items()]
-        image = f"localhost/ticket-service:{version}"
+        image = f"{self.images}/ticket-service:{version}"
         container = {"name": "ticket-service", "image": image, "env": variables}
         patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
         self.kubectl("patch", "deployment", "ticket-service", "--patch", patch)
@@ -251,29 +250,10 @@ class TicketService:
         }
         self.kubectl("apply", "-f", "-", input=json.dumps(document))
 
-    def load(self, rate: float, folder: Path) -> Load:
-        """Make a load of buyers, through the Service, once that leads anywhere."""
-        address = self.kubectl(
-            "get", "service", "ticket-service", "-o", "jsonpath={.spec.clusterIP}"
-        ).strip()
-        wait_for("the Service to take connections", READ_SECONDS, lambda: self._takes(address))
-        return Load(f"http://{address}", TOKEN, folder, rate, self.lab.network_prefix())
-
-    def _takes(self, address: str) -> bool:
-        """Tell whether the Service takes many connections: pods are ready before it knows them."""
-        is_outside = bool(self.lab.network_prefix())
-        with network_of(self.lab.node_pid) if is_outside else contextlib.nullcontext():
-            try:
-                for _ in range(CONNECTIONS):
-                    socket.create_connection((address, 80), timeout=1).close()
-            except OSError:
-                return False
-        return True
-
     def deployment(self) -> dict[str, Any]:
         """The Deployment as it stands."""
         path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/ticket-service"
-        return read(self.lab, path)
+        return self.cluster.get(path)
 
     def image(self) -> str:
         """The version that the Deployment wants now."""
@@ -282,16 +262,45 @@ class TicketService:
 
     def policy(self, name: str = "tickets") -> dict[str, Any]:
         """The policy as it stands."""
-        return read(self.lab, f"{API}/namespaces/{self.namespace}/rollbackpolicies/{name}")
+        return self.cluster.get(f"{API}/namespaces/{self.namespace}/rollbackpolicies/{name}")
 
     def rollbacks(self) -> list[dict[str, Any]]:
         """All Rollbacks of the namespace, oldest first."""
-        found = read(self.lab, f"{API}/namespaces/{self.namespace}/rollbacks")["items"]
+        found = self.cluster.get(f"{API}/namespaces/{self.namespace}/rollbacks")["items"]
         return sorted(found, key=_begin)
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 (as Session)
         """Run kubectl in the namespace."""
-        return self.lab.kubectl("-n", self.namespace, *arguments, input=input)
+        return self.cluster.kubectl("-n", self.namespace, *arguments, input=input)
+
+
+@dataclass
+class TicketService(Tickets):
+    """A ticket service in a lab: its tickets are in the lab's database, as its owner's."""
+
+    cluster: Session
+
+    def __post_init__(self) -> None:
+        self.database_url = self.database_url or self.cluster.database_url_in_cluster
+
+    def load(self, rate: float, folder: Path) -> Load:
+        """Make a load of buyers, through the Service, once that leads anywhere."""
+        address = self.kubectl(
+            "get", "service", "ticket-service", "-o", "jsonpath={.spec.clusterIP}"
+        ).strip()
+        wait_for("the Service to take connections", READ_SECONDS, lambda: self._takes(address))
+        return Load(f"http://{address}", TOKEN, folder, rate, self.cluster.network_prefix())
+
+    def _takes(self, address: str) -> bool:
+        """Tell whether the Service takes many connections: pods are ready before it knows them."""
+        is_outside = bool(self.cluster.network_prefix())
+        with network_of(self.cluster.node_pid) if is_outside else contextlib.nullcontext():
+            try:
+                for _ in range(CONNECTIONS):
+                    socket.create_connection((address, 80), timeout=1).close()
+            except OSError:
+                return False
+        return True
 
 
 def _begin(rollback: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.session import Session
-from lab.tickets import OPERATOR, Operator, wait_for
+from lab.tickets import OPERATOR, Operator, process_of, wait_for
 from tests.e2e.database import OwnRole
 from tests.e2e.guard import Guard
 from tests.e2e.provider import PROMETHEUS, OwnWay
@@ -27,7 +27,7 @@ def test_an_operator_killed_between_intent_and_act_finishes(
 ) -> None:
     shop.serves_after("v1.2.3")
     with alone(lab):
-        process = operator.process()
+        process = process_of(operator, lab)
         with Guard(lab, shop.namespace, OPERATOR):
             shop.releases("v1.3.0")
             intent = shop.has_a_rollback()
