@@ -17,8 +17,7 @@ HIDDEN_IN_NODE = ("/run", "/var/lib", "/var/log", "/sys", "/proc", "/dev")
 def require_linux() -> None:
     if platform.system() != "Linux":
         raise LabError(
-            f"the lab runs on Linux only, this is {platform.system()}; "
-            "use a Linux machine or CLUSTER=kind"
+            f"the lab runs on Linux only, this is {platform.system()}; use a Linux machine"
         )
 
 

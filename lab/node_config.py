@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import oci
+from lab.prometheus_server import scraping_pods
 
 ADDRESS = "198.18.0.2"
 NAME = "node1"
@@ -141,39 +142,11 @@ def _corefile(directory: Path) -> str:
 
 
 def _prometheus(directory: Path) -> str:
-    # A pod with several ports is found several times; without a port's name in its labels the
-    # finds are one and the same target.
+    discovery = f"kubeconfig_file: {directory}/kubeconfig"
     return f"""\
-global:
-  scrape_interval: 5s
-  scrape_timeout: 4s
+{scraping_pods(discovery)}\
 scrape_config_files:
 - {directory}/prometheus/scrape.d/*.yml
-scrape_configs:
-- job_name: pods
-  # For servers that do not say what they send; Prometheus 3 refuses them otherwise.
-  fallback_scrape_protocol: PrometheusText0.0.4
-  kubernetes_sd_configs:
-  - role: pod
-    kubeconfig_file: {directory}/kubeconfig
-  relabel_configs:
-  - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape]
-    regex: "true"
-    action: keep
-  - source_labels: [__meta_kubernetes_pod_phase]
-    regex: Running
-    action: keep
-  - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
-    regex: (.+);(\\d+)
-    replacement: $1:$2
-    target_label: __address__
-  - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]
-    regex: (.+)
-    target_label: __metrics_path__
-  - source_labels: [__meta_kubernetes_namespace]
-    target_label: namespace
-  - source_labels: [__meta_kubernetes_pod_name]
-    target_label: pod
 """
 
 

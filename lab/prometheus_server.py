@@ -38,6 +38,45 @@ def program(directory: Path, listen: str, binary: Path | None = None) -> Program
     )
 
 
+def scraping_pods(discovery: str) -> str:
+    """Give a configuration that scrapes each pod whose annotations ask for it, every 5 s.
+
+    `discovery` is one line of `kubernetes_sd_configs` that says where pods are looked for.
+    """
+    # A pod with several ports is found several times; without a port's name in its labels the
+    # finds are one and the same target.
+    return f"""\
+global:
+  scrape_interval: 5s
+  scrape_timeout: 4s
+scrape_configs:
+- job_name: pods
+  # For servers that do not say what they send; Prometheus 3 refuses them otherwise.
+  fallback_scrape_protocol: PrometheusText0.0.4
+  kubernetes_sd_configs:
+  - role: pod
+    {discovery}
+  relabel_configs:
+  - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape]
+    regex: "true"
+    action: keep
+  - source_labels: [__meta_kubernetes_pod_phase]
+    regex: Running
+    action: keep
+  - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
+    regex: (.+);(\\d+)
+    replacement: $1:$2
+    target_label: __address__
+  - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]
+    regex: (.+)
+    target_label: __metrics_path__
+  - source_labels: [__meta_kubernetes_namespace]
+    target_label: namespace
+  - source_labels: [__meta_kubernetes_pod_name]
+    target_label: pod
+"""
+
+
 class Prometheus(Occupant):
     """A Prometheus for the time of a `with` block."""
 

@@ -52,6 +52,12 @@ def export(image: str, layout: Path) -> None:
     _buildah(["push", image, f"oci:{layout}:{image}"])
 
 
+def publish(archive: Path, image: str, target: str) -> None:
+    """Push one image of an archive to a registry, with the user's own logins and settings."""
+    _buildah(["pull", f"oci-archive:{archive}:{image}"])
+    _buildah(["push", image, f"docker://{target}"])
+
+
 def prune() -> None:
     """Forget images whose name another build has taken over."""
     _buildah(["rmi", "--prune"], check=False)

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import packages
-from lab.binaries import say
+from lab.binaries import programs, say
 from lab.errors import LabError
 from lab.images import archive, buildah, cache, debian, node, wheels
+from lab.loadgen import load
 
 ROOT = Path(__file__).parents[2]
 BASE_CONTAINERFILE = Path(__file__).with_name("base.Containerfile")
+SERVERS_CONTAINERFILE = Path(__file__).with_name("servers.Containerfile")
 SERVICE = ROOT / "lab" / "ticket-service"
 PROGRAMS = {**packages.IMAGES, "runc": packages.NODE["runc"]}
 
@@ -162,6 +164,29 @@ def _rollback_operator() -> Recipe:
     )
 
 
+def _demo_servers() -> Recipe:
+    """What the lab runs as plain programs, for a cluster that has nothing but pods."""
+    database = tuple(packages.POSTGRES)
+
+    def prepare(context: Path) -> None:
+        shutil.copy(SERVERS_CONTAINERFILE, context / "Containerfile")
+        debian.make_rootfs(database, context / "rootfs.tar")
+        for program in (prometheus, generator):
+            shutil.copy(program, context)
+
+    prometheus, generator = programs("prometheus") / "prometheus", load.program()
+    sources = "\n".join(map(str, debian.sources()))
+    chosen = " ".join([*debian.PACKAGES, *database])
+    # A program of that size is known by the folder it was built into.
+    built = prometheus.parent.name
+    return Recipe(
+        what="the image of the demo's Prometheus, PostgreSQL and load generator",
+        key=cache.key(sources, chosen, built, generator, SERVERS_CONTAINERFILE, debian.HOOK),
+        variants={"localhost/demo-servers:1": {}},
+        prepare=prepare,
+    )
+
+
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
     for name in names:
         if (source / name).is_dir():
@@ -175,5 +200,6 @@ _RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "base-node": _base_node,
     "ticket-service": _ticket_service,
     "rollback-operator": _rollback_operator,
+    "demo-servers": _demo_servers,
 }
 NAMES = tuple(_RECIPES)

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -131,14 +131,23 @@ class Load:
         """Every failure up to now, in the order in which users saw them."""
         if not self.log.exists():
             return []
-        return [_failure(json.loads(line)) for line in self.log.read_text().splitlines()]
+        return failures_in(self.log.read_text())
+
+    def now(self) -> datetime:
+        """The time by the clock that its log is told by."""
+        return datetime.now(UTC)
 
     def stop(self) -> Summary:
         """End the load, wait for what is in flight, and say what came of it."""
         self.__exit__(None, None, None)
         if not self._summary.exists():
             raise LabError(f"the load generator left no {self._summary}; see its message above")
-        return _parse(json.loads(self._summary.read_text()))
+        return summary_in(self._summary.read_text())
+
+
+def failures_in(log: str) -> list[Failure]:
+    """Read a log: one failure a line."""
+    return [_failure(json.loads(line)) for line in log.splitlines()]
 
 
 def _failure(line: Mapping[str, Any]) -> Failure:
@@ -150,7 +159,9 @@ def _failure(line: Mapping[str, Any]) -> Failure:
     )
 
 
-def _parse(document: Mapping[str, Any]) -> Summary:
+def summary_in(text: str) -> Summary:
+    """Read what the load generator writes when it ends."""
+    document = json.loads(text)
     return Summary(
         started=_time(document["started"]),
         ended=_time(document["ended"]),
