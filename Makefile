@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLUSTER ?= lab
+# With CLUSTER=current: a registry and prefix that the demo may push its images to.
+IMAGES ?=
 # What core/ is covered by: its own tables, and whole passes where only they lead through it.
 OF_CORE := tests/unit/core $(addprefix tests/unit/test_,approval.py manual.py telling.py)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -25,13 +27,13 @@ $(STAMP): pyproject.toml
 	@$(BIN)/pip install --quiet --editable '.[cli,dev]'
 	@touch $(STAMP)
 
-demo: install ## watch a bad release being taken back on a real cluster (CLUSTER=lab)
-	@$(BIN)/python -m lab.demo --cluster $(CLUSTER)
+demo: install ## watch a bad release being taken back, on a cluster made for it or one of yours (CLUSTER=lab|kind|current)
+	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
 
-demo-down: ## remove the demo's cluster
-	@$(PYTHON) -m lab down demo
+demo-down: ## remove all that the demo has made (CLUSTER as for demo)
+	@$(PYTHON) -m lab.demo.down --cluster $(CLUSTER)
 
-demo-shell: ## a shell with kubectl set up for the demo's cluster
+demo-shell: ## a shell with kubectl set up for the demo's cluster (CLUSTER=lab)
 	@$(PYTHON) -m lab shell demo || true
 
 test: install lint unit sample integration e2e ## everything: lint, unit, integration, e2e
