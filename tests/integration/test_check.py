@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.integration.api import eventually
-from tests.integration.service import Service
+from tests.integration.service import FLAG, FLAGS, Service
 
 pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.timeout(180)]
 
@@ -57,6 +57,29 @@ def test_a_policy_is_checked_before_it_is_applied(service: Service, tmp_path: Pa
     status, said = check(service, tmp_path)
     assert status == 0
     assert f"Deployment {service.name}: 2 of 2 pods ready, RollingUpdate" in said
+
+
+def test_a_flag_that_could_not_be_set_is_told(service: Service, tmp_path: Path) -> None:
+    service.deploy(replicas=2)
+    service.remember()
+    flag = {"name": FLAG, "value": "false", "configMapRef": {"name": FLAGS}}
+    disable = {"type": "DisableFlag", "flag": flag}
+    undo = {"type": "Undo", "to": "LastKnownGood"}
+    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 60)
+
+    alone, mild = (
+        as_data(service, tmp_path, remedies=listed) for listed in ([disable], [disable, undo])
+    )
+    service.has_flag("true")
+    _, unread = as_data(service, tmp_path, remedies=[disable])
+
+    assert (alone[0], mild[0]) == (1, 0)
+    for level, (_, found) in (("Problem", alone), ("Warning", mild)):
+        (said,) = [one for one in found["findings"] if one["field"] == "spec.remedies[0].flag"]
+        assert said["level"] == level
+        assert f"there is no ConfigMap {FLAGS}" in said["message"]
+    (said,) = [one for one in unread["findings"] if one["field"] == "spec.remedies[0].flag"]
+    assert "no container of the release reads it from there" in said["message"]
 
 
 def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> None:
