@@ -25,6 +25,8 @@ BY_HAND = "by-hand"
 """With this begin the names of Rollbacks that people make."""
 GRACE = 30.0
 """Seconds for which who has lost the lease, or was stopped, may go on with what it has begun."""
+_RECORDS = ("rollbackpolicies", "rollbacks")
+"""Kinds of objects that tell what was taken back."""
 _UNDONE = ("Verified", "NotRecovered", "Unknown")
 
 
@@ -92,7 +94,7 @@ class Audit:
     templates: list[tuple[float, str]] = field(default_factory=list)
     """When the Deployment got which template, by digest."""
     taken_back: set[str] = field(default_factory=set)
-    """Digests of what was rolled back, or found bad."""
+    """Digests of what was rolled back, or found bad, and is on record as such."""
     strategy: Any = None
     """As the user has set it."""
     is_watching: bool = False
@@ -104,6 +106,8 @@ class Audit:
 
     def see(self, change: Change) -> None:
         """Hold a write against the rules."""
+        if change.after is None and change.id[0] in _RECORDS:
+            self._forget()
         match change.id[0]:
             case "deployments":
                 self._deployment(change)
@@ -287,6 +291,25 @@ class Audit:
         self.outcomes[name] = outcome, self.now()
         self._told(change.after, outcome)
 
+    def _forget(self) -> None:
+        """Let go of what is on no record any more, when people have deleted one.
+
+        That a release is bad is known by the Rollback that went away from it and by the policy's
+        status. Who deletes both, or makes anew a policy that alone knew it, leaves nobody who could
+        know: to an operator that release is one of which nothing was ever seen.
+        """
+        policies = self.server.listed("rollbackpolicies")
+        if any((one.get("status") or {}).get("revisions") for one in policies):
+            return  # it has read the Rollbacks that were there, and remembers
+        self.taken_back &= {_plan(one)["fromRevision"]["digest"] for one in self._condemning()}
+
+    def _condemning(self) -> Iterator[Raw]:
+        """Give the Rollbacks that say that what they went away from is bad."""
+        for one in self._planned():
+            is_by_hand = one["metadata"]["name"].startswith(BY_HAND)
+            if not is_by_hand or _outcome(one) in _UNDONE:
+                yield one
+
     def _told(self, rollback: Raw, outcome: str) -> None:
         """Hold an outcome against what was when it was found: its write may come late."""
         finished = (rollback.get("status") or {}).get("finishedTime")
@@ -295,15 +318,23 @@ class Audit:
         name = rollback["metadata"]["name"]
         target = (_plan(rollback).get("toRevision") or {}).get("digest")
         undos = [undo for one in self.episodes for undo in one.undos if undo.intent == name]
-        recent = {digest for at, digest in self.templates if at >= since}
-        recent |= {[digest for at, digest in self.templates if at <= since + SETTLED][-1]}
-        if outcome in _UNDONE and target not in recent:
+        if outcome in _UNDONE and target not in self._ran(since):
             self.broke(f"{name} is {outcome}, and its target does not run")
         if outcome == "Verified" and not self._is_served(since):
             self.broke(f"{name} is Verified, and the pods of its target do not all serve")
         has_moved = self.changed_by_user > max((one.at for one in undos), default=0.0)
         if outcome not in _UNDONE and undos and not has_moved and not self.gone:
             self.broke(f"{name} is {outcome}, and the release was taken back")
+
+    def _ran(self, since: float) -> set[str]:
+        """Give the templates that the Deployment has had since a time.
+
+        With the one that it had by then: a look at slow metrics finds a rollback well by what it
+        has read at its beginning, and whoever rolls out something else meanwhile does not make
+        that untrue.
+        """
+        before = [digest for at, digest in self.templates if at <= since]
+        return {*before[-1:], *(digest for at, digest in self.templates if at > since)}
 
     def _is_served(self, since: float) -> bool:
         for raw in self.server.listed("deployments"):

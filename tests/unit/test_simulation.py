@@ -289,3 +289,57 @@ def test_the_end_tells_what_was_left_behind() -> None:
         "intent-2 has not ended: None",
         "the Deployment is still paused by the operator",
     ]
+
+
+def _end(world: _Audited, source: Release, seconds: float) -> None:
+    """Let a rollback be found to have helped."""
+    world.seconds = seconds
+    id_ = "rollbacks", NAMESPACE, f"intent-{source.version}"
+    raw = world.server.read(id_)
+    assert raw is not None
+    raw["status"]["outcome"] = "Verified"
+    world.server.write(OPERATORS[0], id_, raw)
+
+
+@pytest.mark.parametrize(("seconds", "is_broken"), [(75.0, False), (85.0, True)])
+def test_what_ran_a_moment_ago_may_still_be_found_well(seconds: float, is_broken: bool) -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    world.seconds = 20.0
+    world.write(OPERATORS[0], GOOD)
+    world.seconds = 60.0
+    world.write("user", FINE)
+    _end(world, BAD, seconds)
+    said = "intent-2 is Verified, and its target does not run"
+    assert (said in world.broken) is is_broken
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_what_no_record_tells_any_more_may_be_gone_back_to(is_recorded: bool) -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    world.write(OPERATORS[0], GOOD)
+    _end(world, BAD, 10.0)
+    policy = "rollbackpolicies", NAMESPACE, APP
+    raw = world.server.read(policy)
+    assert raw is not None
+    raw["status"] = {"revisions": [{"digest": BAD.digest, "health": "Bad"}]}
+    world.server.write(OPERATORS[0], policy, raw)
+    if not is_recorded:
+        world.server.delete("user", ("rollbacks", NAMESPACE, "intent-2"))
+    assert world.audit.taken_back == {BAD.digest}, "the policy's status still tells of it"
+    world.server.delete("user", policy)
+    assert world.audit.taken_back == ({BAD.digest} if is_recorded else set())
+
+
+def test_a_rollback_by_hand_that_was_not_done_tells_of_nothing_bad() -> None:
+    world = _Audited()
+    world.audit.taken_back = {BAD.digest}
+    way = {"fromRevision": {"digest": BAD.digest, "number": 2}}
+    status = {"plan": {**way, "severity": "P3"}, "outcome": "Abandoned"}
+    metadata = {"namespace": NAMESPACE, "name": "by-hand-1"}
+    world.server.make("user", "rollbacks", {"metadata": metadata, "spec": {}, "status": status})
+    world.server.delete("user", ("rollbackpolicies", NAMESPACE, APP))
+    assert world.audit.taken_back == set()
