@@ -92,7 +92,7 @@ def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> No
         ("kind: Service", "kind", "holds no RollbackPolicy"),
         ("kind: RollbackPolicy", "apiVersion", "must be rollback.tickettoken.io/v1alpha1"),
         (HEAD, "metadata", "is missing"),
-        (HEAD + "metadata: {name: a}\nspec: 5", "spec", "valid"),
+        (HEAD + "metadata: {name: a}\nspec: 5", "spec", "must be an object"),
         ("!!python/object/apply:os.getcwd []", "", "neither YAML nor JSON"),
         ("x: " + "[" * 5000, "", "neither YAML nor JSON"),
         ("\ufeff\x01", "", "neither YAML nor JSON"),

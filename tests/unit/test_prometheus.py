@@ -362,6 +362,7 @@ async def test_minutes_are_added_up(provider: Provider, metrics: PrometheusMetri
     buy = found.routes["/buy"]
     assert (buy.requests, buy.errors) == (419.0, 50.0)
     assert buy.worst_minute == 0.1  # the minute with 19 requests is too thin to count
+    assert buy.worst_earlier == 0.1
     assert found.routes["/list"].errors == 0
     assert (found.pooled.requests, found.pooled.errors) == (479.0, 50.0)
     assert found.pooled.worst_minute == 30 / 360

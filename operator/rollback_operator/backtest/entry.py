@@ -83,7 +83,8 @@ def action_of(look: Look, verdict: VerdictValue) -> Action:
     if decision.response in told:
         return told[decision.response]
     leading = decision.verdict.leading
-    is_told = verdict is VerdictValue.SUSPECT and (leading is None or not leading.is_proved)
+    is_vetoed = verdict is VerdictValue.SUSPECT and (leading is None or not leading.is_proved)
+    is_told = is_vetoed or decision.doubted is not Severity.NONE
     return Action.NOTIFY if is_told else Action.NONE
 
 

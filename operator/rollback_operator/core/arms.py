@@ -108,11 +108,17 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     if control.is_brief:
         return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
     spans = known.worst or ((0.0, known.worst_minute),)
+    found: list[Ceiling] = []
+    highest = 0.0
+    for seconds, rate in reversed(spans):
+        # What failed over a long span failed so in some shorter one of it, too, if that had too few
+        # requests to be told of. How far beyond is not known: it was steady.
+        highest = max(highest, rate)
+        inherited = _steady(highest) if rate < highest else 0.0
+        found.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
-    return tuple(
-        Ceiling(0.0 if index == 0 else seconds, _beyond(usual, max(usual, rate)))
-        for index, (seconds, rate) in enumerate(spans)
-    )
+    found[-1] = Ceiling(0.0, found[-1].rate)
+    return tuple(reversed(found))
 
 
 def ceiling(control: Control, route: str | None) -> float:
@@ -131,6 +137,10 @@ def _beyond(usual: float, worst: float) -> float:
         return CERTAIN
     far = usual + CEILING_TIMES * (worst - usual)
     return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
+
+
+def _steady(rate: float) -> float:
+    return CERTAIN if rate > MOST_CEILING else min(MOST_CEILING, STEADY_TIMES * rate)
 
 
 def plausible(rate: float) -> float:

@@ -9,13 +9,17 @@ at the first request:
 Where L is narrow that is P(bad) f(onset) / (outage rate x d), d being the length of the interval in
 which the onset lies: 9,300 : 1 for a release that fails from its first request on.
 
+Pods of different ages tell more. A latent fault may depend on what a pod has done so far: where
+pods begin to fail at the same age rather than at the same time, L by age takes the place of L in
+the second term, and is all the greater.
+
 A fault that grows (a pool that is used up, a cache that fills) seems to begin halfway. Where a
 growth over some seconds fits decisively better than any sudden onset, t is when it began to grow.
 """
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -30,6 +34,10 @@ FROM_FIRST_REQUEST = 0.9
 LATENT = 0.1
 GRAIN = 0.5
 """Seconds within which two samples are taken for simultaneous."""
+APART_SECONDS = 2.0
+"""Pods that began within this time of each other are of one age."""
+ALIGNED_ODDS = 100.0
+"""Odds from which pods are known to have failed at the same age rather than at the same time."""
 MOST_TIMES = 60
 FINE_STEPS = 16
 LEAST_CHANGE = 3.0
@@ -46,6 +54,8 @@ _LEAST_RATE = 1e-4
 _MOST_RATE = 1 - _LEAST_RATE
 _LEAST_AREA = 1e-9
 _FLAT = 1e-6
+_MOST_NATS = 600.0
+_Weights = Sequence[tuple[float, float]]
 
 
 class Level(NamedTuple):
@@ -71,14 +81,10 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
             a few requests on each leave open, they tell together.
         watch_seconds: over how long the latent faults of a release are spread.
     """
-    served = [[one for one in route.increments if one.requests > 0] for route in routes]
-    if not any(served):
-        served = [list(route.increments) for route in routes]
-    parts = [
-        _Part(_Counts(_while_it_lasted(_pooled(each), route.level)), route.level)
-        for each, route in zip(served, routes, strict=True)
-        if each
-    ]
+    served = _served(routes)
+    lasted = [_lasting(each, route.level) for each, route in zip(served, routes, strict=True)]
+    levels = [route.level for route in routes]
+    parts = _parts(lasted, levels)
     begin = min(one.counts.starts[0] for one in parts)
     likely = _likelihoods(parts, begin)
     most = max(likely.values())
@@ -92,33 +98,107 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     firsts = [one for each in served for one in _first_of_each_pod(each)]
     # An outage may have begun at any time since the last sample before.
     unseen = max(1.0, min(one.end - one.start for one in firsts))
-    weights = [(time - begin, one - most) for time, one in sorted(likely.items())]
-    odds = _odds(weights, unseen, max(math.e, watch_seconds))
     since = min(alike)
-    return Blame(odds, since <= 0, 0.0 if since <= 0 else max(1.0, since))
+    watch = max(math.e, watch_seconds)
+    aged = _by_age(lasted, levels) if since > 0 else {}
+    if max(aged.values(), default=-math.inf) < most + math.log(ALIGNED_ODDS):
+        aged = {}
+    weights = [(time - begin, one - most) for time, one in sorted(likely.items())]
+    ages = [(age, one - most) for age, one in sorted(aged.items())]
+    odds = _odds(weights, ages, unseen, watch)
+    if since <= 0:
+        return Blame(odds, True, 0.0)
+    if ages and _latent(ages, watch) > _latent(weights, watch):
+        age = max(ages, key=lambda one: one[1])[0]
+        return Blame(odds, False, max(1.0, age), is_by_age=True)
+    return Blame(odds, False, max(1.0, since))
 
 
-def _odds(weights: Sequence[tuple[float, float]], unseen: float, watch: float) -> float:
+def has_ended(routes: Sequence[Failing]) -> bool:
+    """Tell whether the newest counts show a fault that is over, on all routes that had it.
+
+    Going back would help nobody, and who had it is hardly the release: that would have it still.
+    """
+    served = _served(routes)
+    return all(
+        len(_lasting(each, route.level)) < len(each)
+        for each, route in zip(served, routes, strict=True)
+    )
+
+
+def _served(routes: Sequence[Failing]) -> list[list[Increment]]:
+    served = [[one for one in route.increments if one.requests > 0] for route in routes]
+    return served if any(served) else [list(route.increments) for route in routes]
+
+
+def _lasting(counts: Sequence[Increment], level: Level) -> list[Increment]:
+    """Leave out what was counted after a fault had ended: it blurs when the fault began."""
+    kept = _while_it_lasted(_pooled(counts), level)
+    end = max((one.end for one in kept), default=0.0) + GRAIN
+    return [one for one in counts if one.end <= end]
+
+
+def _parts(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> list["_Part"]:
+    return [
+        _Part(_Counts(_pooled(each)), level)
+        for each, level in zip(counts, levels, strict=True)
+        if each
+    ]
+
+
+def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> dict[float, float]:
+    """Give the log-likelihood of onsets at an age that all pods have in common, by that age.
+
+    What depends on what a pod has done so far (a leak, a pool that is used up, a token that runs
+    out) begins on each at its own time. Empty where all began together: then it is no witness.
+    """
+    begins: dict[str, float] = {}
+    for each in counts:
+        for one in each:
+            begins[one.pod] = min(one.start, begins.get(one.pod, one.start))
+    if max(begins.values()) - min(begins.values()) < APART_SECONDS:
+        return {}
+    aged = [
+        [
+            replace(one, start=one.start - begins[one.pod], end=one.end - begins[one.pod])
+            for one in each
+        ]
+        for each in counts
+    ]
+    return _likelihoods(_parts(aged, levels), 0.0)
+
+
+def _odds(weights: _Weights, ages: _Weights, unseen: float, watch: float) -> float:
     """Weigh all onsets by how likely they are.
 
     Args:
         weights: (seconds since the first request, log-likelihood, 0 at the likeliest) in order; the
             first one is at 0. Between two of them it is taken for linear.
+        ages: the same by the pods' age at the onset; empty where that is no witness.
         unseen: seconds before the first request in which nobody looked.
         watch: over how many seconds the latent faults of a release are spread.
     """
     at_once = math.exp(weights[0][1])
-    outage, latent = at_once * unseen, 0.0
+    outage = at_once * unseen + sum(area for _, area in _areas(weights))
     # Where a later onset fits much better, the first request is no onset: people are told.
     first = at_once if at_once >= math.exp(-_DECISIVE_NATS) else 0.0
-    for (start, one), (end, other) in pairwise(weights):
-        rise = other - one
-        mean = (math.exp(other) - math.exp(one)) / rise if abs(rise) > _FLAT else math.exp(one)
-        area = (end - start) * mean
-        outage += area
-        latent += area / (max(1.0, (start + end) / 2) * math.log(watch))
+    latent = max(_latent(weights, watch), _latent(ages, watch))
     release = FROM_FIRST_REQUEST * first + LATENT * latent
     return BAD_RELEASES * release / (OUTAGES_PER_SECOND * max(outage, _LEAST_AREA))
+
+
+def _latent(weights: _Weights, watch: float) -> float:
+    """Weigh the onsets of a latent fault, spread evenly over the logarithm of time."""
+    return sum(area / (max(1.0, middle) * math.log(watch)) for middle, area in _areas(weights))
+
+
+def _areas(weights: _Weights) -> Iterator[tuple[float, float]]:
+    """Integrate the likelihood from each time to the next; (middle, area)."""
+    bounded = [(time, min(_MOST_NATS, one)) for time, one in weights]
+    for (start, one), (end, other) in pairwise(bounded):
+        rise = other - one
+        mean = (math.exp(other) - math.exp(one)) / rise if abs(rise) > _FLAT else math.exp(one)
+        yield (start + end) / 2, (end - start) * mean
 
 
 class _Counts:
@@ -218,7 +298,6 @@ def _pooled(increments: Sequence[Increment]) -> list[Increment]:
 
 
 def _while_it_lasted(counts: Sequence[Increment], level: Level) -> Sequence[Increment]:
-    """Leave out what was counted after a fault had ended: it blurs when the fault began."""
     left = sorted(counts, key=lambda one: one.end)
     for _ in range(ENDS):
         requests = sum(one.requests for one in left)

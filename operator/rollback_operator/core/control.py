@@ -122,11 +122,15 @@ def _pooled(table: Minutes) -> dict[float, float]:
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
     spans = ((one, _worst(minutes, errors, one)) for one in SPANS)
     worst = tuple((one * MINUTE_SECONDS, rate) for one, rate in spans if rate is not None)
+    newest = max(minutes, default=0.0)
+    earlier = {at: amount for at, amount in minutes.items() if at < newest}
+    before = (_worst(earlier, errors, length) for length in SPANS)
     return RouteControl(
         requests=sum(minutes.values()),
         errors=sum(errors.values()),
         worst_minute=worst[0][1] if worst else 0.0,
         worst=worst,
+        worst_earlier=next((rate for rate in before if rate is not None), 0.0),
     )
 
 

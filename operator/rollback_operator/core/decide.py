@@ -31,7 +31,7 @@ class Decision:
     deadline: float | None = None
     """When weaker evidence will do, if the suspicion still stands then."""
     doubted: Severity = Severity.NONE
-    """How bad a suspected release would be if it is to blame: people are told. None: not yet."""
+    """How bad a release would be if it is to blame: people are told. None: not yet, or nothing."""
 
 
 def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
@@ -56,7 +56,8 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
             return _respond(case, verdict, shown, now)
         doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
         return Decision(verdict, deadline=due, doubted=doubted)
-    return Decision(verdict)
+    doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
+    return Decision(verdict, doubted=doubted)
 
 
 def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:

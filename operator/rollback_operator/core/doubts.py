@@ -303,7 +303,7 @@ def _known(control: Control, route: str | None, rate: float) -> tuple[float, flo
     worst minute, where the release fails several times as much: going back helps then.
     """
     least = max(LEAST_RATE, mean(control, route))
-    worst = min(past(control, route).worst_minute, rate / CEILING_TIMES)
+    worst = min(past(control, route).worst_earlier, rate / CEILING_TIMES)
     return least, max(least, lasting(control, route), worst)
 
 

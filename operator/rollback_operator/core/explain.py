@@ -33,10 +33,11 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
     if one.errors > 0 and one.odds > 0:  # zero: nothing there is to weigh them against
         said += f"; odds {ratio(one.odds)} that the new one is worse"
     if one.blame is not None:
+        whose = "each pod's own" if one.blame.is_by_age else "its"
         onset = (
             "failing from its first request on"
             if one.blame.is_from_first_request
-            else f"the fault began {one.blame.onset:.0f} s after its first request"
+            else f"the fault began {one.blame.onset:.0f} s after {whose} first request"
         )
         said += f"; {onset}, {ratio(one.blame.odds)} that the release is to blame"
     if reason is Reason.FEW_PODS_AFFECTED:

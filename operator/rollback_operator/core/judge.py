@@ -317,7 +317,7 @@ def _value(
 ) -> tuple[VerdictValue, Reason]:
     if leading.odds >= odds.suspect and not leading.unmet:
         return _suspicion(leading, odds)
-    if pooled.requests < ENOUGH_REQUESTS:
+    if max(pooled.requests, leading.requests) < ENOUGH_REQUESTS:
         return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
     if leading.odds >= odds.suspect:
         return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING

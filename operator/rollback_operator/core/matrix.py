@@ -12,7 +12,14 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.core.verdict import BAD_ODDS, ScopeVerdict, Symptom, Thresholds, Verdict
+from rollback_operator.core.verdict import (
+    BAD_ODDS,
+    ENDED,
+    ScopeVerdict,
+    Symptom,
+    Thresholds,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +137,14 @@ def deadline(match: Match, verdict: Verdict) -> float | None:
 def doubted(
     rules: Sequence[MatrixRule], verdict: Verdict, odds: Thresholds, now: float
 ) -> Severity:
-    """Tell how bad a suspected release would be if it were to blame, once people are to be told.
+    """Tell how bad a release would be if it were to blame, once people are to be told of it.
 
     That is when the fault itself is proved and only its cause is not, or when the time for more
     evidence is over.
 
     Args:
         rules: the policy's matrix.
-        verdict: Suspect.
+        verdict: not Bad.
         odds: of the policy.
         now: seconds since the epoch.
     """
@@ -151,7 +158,9 @@ def doubted(
     proved = classify(rules, blamed, odds.bad)
     if proved is not None:
         return Severity(proved.rule.severity)
-    likely = classify(rules, blamed, odds.suspect)
+    # Floors are a wait for more of the same; what is over is nothing to wait for.
+    left = [replace(one, unmet="") for one in blamed.scopes if one.unmet != ENDED]
+    likely = classify(rules, replace(blamed, scopes=tuple(left)), odds.suspect)
     due = deadline(likely, verdict) if likely is not None else None
     is_late = due is not None and now >= due
     return Severity(likely.rule.severity) if likely is not None and is_late else Severity.NONE

@@ -291,6 +291,8 @@ class RouteControl:
     """Highest error rate of the shortest span that is told of in `worst`; 0 if none is."""
     worst: tuple[tuple[float, float], ...] = ()
     """(seconds, highest error rate over a span of that length), spans with enough requests only."""
+    worst_earlier: float = 0.0
+    """As `worst_minute`, without the minute before the release: what that came upon is in it."""
 
 
 LEAST_SECONDS, LEAST_REQUESTS = 60, 100

@@ -14,13 +14,13 @@ from rollback_operator.core.arms import (
     mean,
     on,
     past,
+    plausible,
     total,
 )
-from rollback_operator.core.blame import Failing, Level, blame
+from rollback_operator.core.blame import Failing, Level, blame, has_ended
 from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
-from rollback_operator.core.model import Control
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import (
     Odds,
@@ -29,7 +29,7 @@ from rollback_operator.core.sequential import (
     lasting,
     wilson_lower,
 )
-from rollback_operator.core.verdict import Method, ScopeVerdict
+from rollback_operator.core.verdict import ENDED, Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
 MOMENT_SECONDS = 0.05
@@ -264,16 +264,18 @@ def _verdict(
         unmet = doubts.unmet(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
+        # One fault began on all routes that fail: what they tell of it together holds for each of
+        # them. Others dilute it.
+        together = _failing_routes(arms)
+        if route is not None and route not in together:
+            together = [route]
+        failing = [_failing(arms, compared, usual, one) for one in together]
         veto = doubts.veto(arms, pods, doubts.by_pod(routes), usual.get(route or "", 0.0))
         if compared.method is Method.HISTORY and arms.control is not None:
-            # One fault began on all routes that fail: what they tell of it together holds for each
-            # of them. Others dilute it.
-            together = _failing_routes(arms)
-            if route is not None and route not in together:
-                together = [route]
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route, together)
-            failing = [_failing(arms, arms.control, one) for one in together]
             blamed = blame(failing, arms.watch_seconds)
+        if not unmet and has_ended(failing):
+            unmet = ENDED
     return ScopeVerdict(
         route=route,
         method=compared.method,
@@ -308,10 +310,15 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
     return usual
 
 
-def _failing(arms: Arms, control: Control, route: str) -> Failing:
+def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route: str) -> Failing:
     # Since its first request, not only since the count began that shows it best.
     first = warm_up(arms.counted_on(route), arms.starts)[1]
-    return Failing(first, Level(mean(control, route), ceiling(control, route)))
+    if compared.method is Method.HISTORY and arms.control is not None:
+        level = Level(mean(arms.control, route), ceiling(arms.control, route))
+    else:
+        rate = usual.get(route, usual[""])
+        level = Level(rate, plausible(rate))
+    return Failing(first, level)
 
 
 def _failing_routes(arms: Arms) -> list[str]:

@@ -10,6 +10,8 @@ SUSPECT_ODDS = 100.0
 DEADLINE_ODDS = 1_000.0
 BAD_ODDS = 10_000.0
 BLAME_ODDS = 100.0
+ENDED = "the fault has ended"
+"""What is lacking where the newest counts show it no more."""
 
 
 class Method(StrEnum):
@@ -29,6 +31,8 @@ class Blame:
     is_from_first_request: bool
     onset: float
     """Seconds from the new revision's first request to the fault; 0 if from the first on."""
+    is_by_age: bool = False
+    """Counted from each pod's own first request: they began to fail at one age."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.blame import Failing, Level, blame
+from rollback_operator.core.blame import Failing, Level, blame, has_ended
 from rollback_operator.core.evidence import Increment
 from tests.builders import make_increment
 
@@ -164,3 +164,76 @@ def test_an_early_onset_that_is_less_likely_counts_for_less() -> None:
     assert odds == sorted(odds, reverse=True)
     assert odds[0] > 1000
     assert odds[3] < 100
+
+
+# -- pods of different ages ------------------------------------------------------------------------
+
+CLEAN, BAD = (100, 0), (100, 100)
+LEVEL = Level(0.001, 0.01)
+
+
+def staggered(*counts: list[tuple[float, float]]) -> list[Increment]:
+    """Pods that begin to serve a quarter of a minute apart."""
+    return [
+        one
+        for number, mine in enumerate(counts)
+        for one in series(*mine, pod=f"new-{number}", begin=15.0 * number)
+    ]
+
+
+def test_pods_that_fail_at_the_same_age_speak_for_the_release() -> None:
+    counts = staggered([CLEAN] * 8 + [BAD] * 8, [CLEAN] * 8 + [BAD] * 5, [CLEAN] * 8 + [BAD] * 2)
+
+    found = blame([Failing(counts, LEVEL)], HOUR)
+
+    assert found.odds > 1e6
+    assert (found.is_by_age, found.is_from_first_request) == (True, False)
+    assert found.onset == pytest.approx(40, abs=3)
+
+
+def test_pods_that_fail_at_the_same_time_speak_for_the_environment() -> None:
+    counts = staggered([CLEAN] * 14 + [BAD] * 4, [CLEAN] * 11 + [BAD] * 4, [CLEAN] * 8 + [BAD] * 4)
+
+    found = blame([Failing(counts, LEVEL)], HOUR)
+
+    assert found.odds < 100
+    assert not found.is_by_age
+
+
+def test_pods_of_one_age_tell_nothing_of_ages() -> None:
+    together = [
+        *series(*[CLEAN] * 8, *[BAD] * 4),
+        *series(*[CLEAN] * 8, *[BAD] * 4, pod="new-1", begin=1.0),
+    ]
+    alone = blame([Failing(series(*[CLEAN] * 8, *[BAD] * 4), LEVEL)], HOUR)
+
+    found = blame([Failing(together, LEVEL)], HOUR)
+
+    assert not found.is_by_age
+    assert found.odds == pytest.approx(alone.odds, rel=0.8)
+
+
+# -- faults that are over --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([(100, 20)] * 6, False),
+        ([(100, 20)] * 6 + [(100, 0)], True),
+        ([(100, 20)] * 6 + [(100, 1)] * 2, True),
+        ([(10, 2)] * 6 + [(10, 0)], False),
+        ([(100, 40), (100, 30), (100, 20)], False),
+        ([(100, 100)] * 6, False),
+    ],
+    ids=["it goes on", "none", "hardly any", "too few to tell", "it falls", "total"],
+)
+def test_a_fault_is_over_when_the_newest_counts_would_be_a_surprise(counts, expected) -> None:
+    assert has_ended([Failing(series(*counts), LEVEL)]) is expected
+
+
+def test_a_fault_that_goes_on_on_one_route_is_not_over() -> None:
+    over = Failing(series(*[(100, 20)] * 6, *[(100, 0)] * 2), LEVEL)
+    lasting = Failing(series(*[(100, 20)] * 8), LEVEL)
+
+    assert not has_ended([over, lasting])

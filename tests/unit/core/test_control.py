@@ -41,6 +41,14 @@ def test_too_few_requests_make_no_worst_minute() -> None:
     assert found.worst_minute == pytest.approx(20 / 360)
 
 
+def test_the_minute_before_the_release_is_not_among_the_earlier_ones() -> None:
+    requests = make_series(rising(-3700, 5, 20, 741))
+    errors = make_series([(time, max(0.0, min(60.0, time + 55))) for time in range(-3700, 1, 5)])
+    found = control_from(make_counters([requests], [errors]), T0).routes[PURCHASE]
+    assert found.worst_minute == pytest.approx(55 / 240)
+    assert found.worst_earlier == 0.0
+
+
 def test_what_comes_after_the_release_is_not_counted() -> None:
     series = make_series(rising(-600, 5, 10, 400))
     cut = make_series(rising(-600, 5, 10, 121))

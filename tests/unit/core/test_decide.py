@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.decide import decide
 from rollback_operator.core.look import look
 from rollback_operator.core.names import rollback_name
-from rollback_operator.core.verdict import Blame, Symptom, Thresholds
+from rollback_operator.core.verdict import ENDED, Blame, Symptom, Thresholds
 from rollback_operator.core.watch import open_watch
 from tests.builders import (
     PURCHASE,
@@ -197,6 +197,24 @@ def test_people_are_told_of_a_suspicion_that_waits_for_nothing(verdict, seconds,
 
     assert found.doubted is doubted
     assert found.plan is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "seconds", "doubted"),
+    [
+        (rate(0.5, odds=500, unmet="7 of 20 requests"), 1000, Severity.P2),
+        (rate(0.5, odds=500, unmet="7 of 20 requests"), 30, Severity.NONE),
+        (rate(0.5, odds=50, unmet="7 of 20 requests"), 1000, Severity.NONE),
+        (rate(0.5, odds=500, unmet=ENDED), 1000, Severity.NONE),
+    ],
+    ids=["its time is up", "there is time left", "it may be chance", "it is over"],
+)
+def test_too_few_requests_are_told_when_there_is_no_time_for_more(scope, seconds, doubted) -> None:
+    few = make_verdict(scope, value=VerdictValue.NO_VERDICT, reason=Reason.TOO_FEW_REQUESTS)
+
+    found = decide(CASE, few, at((few.first_bad or T0) - T0 + seconds))
+
+    assert (found.doubted, found.plan) == (doubted, None)
 
 
 def test_a_proved_symptom_does_not_wait_for_an_error_rate_that_is_not() -> None:
