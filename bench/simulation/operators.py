@@ -204,7 +204,7 @@ class Operator:
         ground = self.ground
         telemetry = Telemetry()
         client = Client(ground.air, ground.server, process, self.name, self.died)
-        clock = ServerClock(self.now)
+        clock = ServerClock(self.now, ground.air.loop.time)
         api = ApiServer(client, telemetry.measure_call, clock)  # type: ignore[arg-type]
         provider = Provider(ground.database, Questions(ground.air, self.name))
         outside = Outside(

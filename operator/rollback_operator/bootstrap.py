@@ -103,7 +103,7 @@ async def build(settings: Settings) -> Parts:
     """Make the parts from settings, on real servers."""
     telemetry = Telemetry()
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
-    clock = ServerClock(utc_now)
+    clock = ServerClock(utc_now, time.monotonic)
     api = await ApiServer.connect(kubeconfig, telemetry.measure_call, clock)
     is_loopback_allowed = settings.loopback == "allowed"
     access = Access(

@@ -20,12 +20,20 @@ class ServerClock:
     """A machine's own clock, set right by what the answers of the API server say.
 
     Their Date is that of a moment between question and answer, cut off to the second. As long as
-    the own clock agrees with that it is left as it is.
+    the own clock agrees with that it is left as it is. Between two answers nothing would tell that
+    it was set, and what is stored then (until when a rollout is held) outlives the next answer: so
+    it is read once, and time goes on by the monotonic one, which nobody sets.
     """
 
-    def __init__(self, own: Callable[[], datetime]) -> None:
-        self.own = own
+    def __init__(self, wall: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._begin = wall(), monotonic()
         self._ahead = timedelta(0)
+
+    def own(self) -> datetime:
+        """Give the time by this machine's clock, as it was set when the process began."""
+        wall, begun = self._begin
+        return wall + timedelta(seconds=self._monotonic() - begun)
 
     def now(self) -> datetime:
         """Give the time."""

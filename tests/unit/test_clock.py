@@ -1,6 +1,6 @@
 """The time as the API server has it, whatever the machine's own clock shows."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import format_datetime
 
 from aiohttp import web
@@ -16,13 +16,10 @@ class _Machine:
 
     def __init__(self, ahead: float = 0.0) -> None:
         self.seconds, self.ahead = 100.25, ahead
-        self.clock = ServerClock(self.own)
-
-    def own(self) -> datetime:
-        return at(self.seconds + self.ahead)
+        self.clock = ServerClock(lambda: at(self.seconds + self.ahead), lambda: self.seconds)
 
     def ask(self, out: float = 0.01, back: float = 0.01) -> None:
-        asked = self.own()
+        asked = self.clock.own()
         self.seconds += out
         date = format_datetime(at(int(self.seconds)), usegmt=True)
         self.seconds += back
@@ -49,22 +46,39 @@ def test_a_clock_that_is_wrong_is_set_right_by_the_first_answer() -> None:
         assert abs(machine.error) <= 1.05
 
 
-def test_a_clock_that_is_set_is_followed_and_slow_answers_say_less() -> None:
-    machine = _Machine()
-    machine.ask()
-    machine.ahead = 300.0
+def test_slow_answers_say_less() -> None:
+    machine = _Machine(ahead=300.0)
     machine.ask(out=4.0, back=4.0)
     assert abs(machine.error) <= 9.0
     machine.ask()
     assert abs(machine.error) <= 1.05
-    machine.ahead = 0.0
+
+
+def test_a_clock_that_is_set_changes_nothing_not_even_before_the_next_answer() -> None:
+    machine = _Machine(ahead=0.2)
     machine.ask()
-    assert abs(machine.error) <= 1.05
+    for ahead in (372.0, -30.0):
+        machine.ahead = ahead
+        assert abs(machine.error) <= 1.05
+        machine.seconds += 1.6
+        assert abs(machine.error) <= 1.05
+        machine.ask()
+        assert abs(machine.error) <= 1.05
+
+
+def test_a_monotonic_clock_that_stood_still_is_made_good_by_the_next_answer() -> None:
+    slept = 0.0
+    seconds = 100.0
+    clock = ServerClock(lambda: at(seconds), lambda: seconds - slept)
+    seconds, slept = 400.0, 300.0
+    assert (clock.now() - at(seconds)).total_seconds() == -300.0
+    clock.hear(format_datetime(at(seconds), usegmt=True), clock.own())
+    assert clock.now() == at(seconds)
 
 
 def test_a_date_that_cannot_be_read_changes_nothing() -> None:
     machine = _Machine(ahead=2.0)
-    machine.clock.hear("yesterday", machine.own() - timedelta(seconds=1))
+    machine.clock.hear("yesterday", machine.clock.own() - timedelta(seconds=1))
     assert machine.error == 2.0
 
 
