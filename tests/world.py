@@ -25,6 +25,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.reporting import Reporter
 from rollback_operator.scaling import Scaler
 from rollback_operator.standing import Address
 from rollback_operator.suspending import Suspender
@@ -142,6 +143,7 @@ class World:
             desk=Desk(self.store, cache.remember, self.now, teller.refused),
             rememberer=Rememberer(self.schemas, self.now),
             teller=teller,
+            reporter=Reporter(cache, self.store, self.now),
             address=Address(
                 OWN,
                 lambda url, namespace: url == OWN,

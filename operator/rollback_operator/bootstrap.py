@@ -45,6 +45,7 @@ from rollback_operator.ports import (
 )
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
+from rollback_operator.reporting import Reporter
 from rollback_operator.resync import Resync
 from rollback_operator.routing import Router
 from rollback_operator.scaling import Scaler
@@ -183,6 +184,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         desk=Desk(store, cache.remember, now, teller.refused),
         rememberer=Rememberer(outside.schemas, now),
         teller=teller,
+        reporter=Reporter(cache, store, now),
         address=Address(settings.prometheus_url, settings.allows, settings.may_call),
         clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),

@@ -31,8 +31,6 @@ from rollback_operator.core import (
     history,
     holds,
     lapses,
-    notices,
-    outbox,
     ownership,
     progress,
     quarantine,
@@ -63,6 +61,7 @@ from rollback_operator.ports import (
     Workloads,
 )
 from rollback_operator.remembering import Rememberer
+from rollback_operator.reporting import Reporter
 from rollback_operator.standing import Address, around
 from rollback_operator.telling import Teller
 from rollback_operator.verifying import meter_of
@@ -84,6 +83,7 @@ class Reconciler:
     desk: Desk
     rememberer: Rememberer
     teller: Teller
+    reporter: Reporter
     address: Address
     clock: Callable[[], datetime]
     budget: Budget = field(default_factory=Budget)
@@ -153,7 +153,9 @@ class Reconciler:
             )
             thaw = freeze.next_change(policy.spec.safety.freeze, now)
             free = quarantine.next_end(policy.status.quarantine, now)
-            return schedule.soonest(left, await self._report(policy, seen), free, thaw, anew)
+            return schedule.soonest(
+                left, await self.reporter.report(policy, seen), free, thaw, anew
+            )
         return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
 
     async def _judge(
@@ -208,7 +210,7 @@ class Reconciler:
         carried = schedule.soonest(answered, await self._carry_open(policy.key, why))
         if policy.metadata.deletion_timestamp is not None:
             return schedule.soonest(settled.retry, carried)
-        told = await self._report(settled.policy, status.Seen(why))
+        told = await self.reporter.report(settled.policy, status.Seen(why))
         return schedule.soonest(settled.retry, carried, told)
 
     async def _answer_at_rest(
@@ -275,7 +277,7 @@ class Reconciler:
             investigation=await self._investigate(found.case, found.decision, watch),
             trials=watch.trends.trials,
         )
-        retry = await self._report(policy, seen)
+        retry = await self.reporter.report(policy, seen)
         stamp = self.clock().timestamp()
         every = policy.spec.pod_metrics.every_milliseconds / 1000
         scrape = schedule.next_look(watch, workload, found.verdict, stamp)
@@ -413,53 +415,20 @@ class Reconciler:
         if failure.kind is FailureKind.GONE:
             name = policy.spec.target_ref.name
             missing = status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
-            await self._report(policy, status.Seen(missing))
+            await self.reporter.report(policy, status.Seen(missing))
             return RETRY_SECONDS
         _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)
         if failure.kind is FailureKind.REJECTED:
             refused = status.not_ready(Reason.READ_FAILED, failure.message)
-            await self._report(policy, status.Seen(refused))
+            await self.reporter.report(policy, status.Seen(refused))
         return failure.wait
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
-        said = status.not_ready(Reason.INVALID_SPEC, policy.message)
         end = lapses.End(Reason.INVALID_SPEC, policy.message)
         settled = await self.holder.end(policy.shell, end, None)
-        generation, old = policy.metadata.generation, settled.policy.status
-        new = status.next_status(old, status.Seen(said), generation, self.clock())
-        if new == old:
-            return settled.retry
-        written = await self.store.write_policy(settled.policy, new)
-        return schedule.soonest(settled.retry, _unwritten(policy.metadata.name, written))
-
-    async def _report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
-        """Write the status whole, once, or not at all when nothing has changed."""
-        old, now = policy.status, self.clock()
-        own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
-        asked = self.cache.requests_by(policy.key)
-        seen = replace(seen, notified=outbox.notified(policy, own, asked))
-        new = status.next_status(old, seen, policy.metadata.generation, now)
-        told = notices.policy_notices(old, new, seen.decision)
-        asked_of_people = [*told, *notices.suspicion(new, seen.decision)]
-        new = outbox.told_of_policy(policy, new, asked_of_people, now)
-        if new == old:
-            return None
-        written = await self.store.write_policy(policy, new)
-        if isinstance(written, Failure) and written.kind is FailureKind.GONE:
-            return self._forget(policy)
-        if isinstance(written, Failure):
-            return _unwritten(policy.metadata.name, written)
-        self.cache.renew(written)
-        for notice in told:
-            await self.store.post(written, notice)
-        return None
-
-    def _forget(self, policy: RollbackPolicy) -> float:
-        """Drop a policy that is gone: no watch tells what was deleted while it was interrupted."""
-        known = self.cache.policies.get(policy.key)
-        if known is not None and known.metadata.uid == policy.metadata.uid:
-            self.cache.drop_policy(policy.key)
-        return 0.05
+        said = status.not_ready(Reason.INVALID_SPEC, policy.message)
+        told = await self.reporter.report_unreadable(settled.policy, said)
+        return schedule.soonest(settled.retry, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,14 +451,6 @@ _NOT_OURS = End(
     "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
     "only",
 )
-
-
-def _unwritten(name: str, written: RollbackPolicy | Failure) -> float | None:
-    """Tell when a status is to be written again."""
-    if not isinstance(written, Failure) or written.kind is FailureKind.GONE:
-        return None
-    _log.warning("%s: status not written: %s", name, written.message)
-    return written.wait
 
 
 def _left_on(ended: Rollback | Failure) -> float | None:

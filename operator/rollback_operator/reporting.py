@@ -1,0 +1,68 @@
+"""Report: one guarded write of a policy's status, or none when nothing has changed.
+
+What people are told by channels is put on record in the same write; Events follow it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
+from rollback_operator.cache import Cache
+from rollback_operator.core import notices, outbox, ownership, status
+from rollback_operator.core.notices import Notice
+from rollback_operator.ports import Failure, FailureKind, Store
+
+_log = logging.getLogger(__name__)
+GONE_SECONDS = 0.05
+"""What a policy that is gone leaves behind is looked at as soon."""
+
+
+@dataclass
+class Reporter:
+    """Writes statuses through the port."""
+
+    cache: Cache
+    store: Store
+    clock: Callable[[], datetime]
+
+    async def report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
+        """Tell what was seen; gives the seconds until a write that failed is tried again."""
+        old, now = policy.status, self.clock()
+        own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
+        asked = self.cache.requests_by(policy.key)
+        seen = replace(seen, notified=outbox.notified(policy, own, asked))
+        new = status.next_status(old, seen, policy.metadata.generation, now)
+        events = notices.policy_notices(old, new, seen.decision)
+        told = [*events, *notices.suspicion(new, seen.decision)]
+        return await self._write(policy, outbox.told_of_policy(policy, new, told, now), events)
+
+    async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
+        """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""
+        generation = policy.metadata.generation
+        new = status.next_status(policy.status, status.Seen(why), generation, self.clock())
+        return await self._write(policy, new, ())
+
+    async def _write(
+        self, policy: RollbackPolicy, new: RollbackPolicyStatus, events: Sequence[Notice]
+    ) -> float | None:
+        if new == policy.status:
+            return None
+        written = await self.store.write_policy(policy, new)
+        if isinstance(written, Failure):
+            return self._unwritten(policy, written)
+        self.cache.renew(written)
+        for one in events:
+            await self.store.post(written, one)
+        return None
+
+    def _unwritten(self, policy: RollbackPolicy, failure: Failure) -> float:
+        """Drop a policy that is gone: no watch tells what was deleted while it was interrupted."""
+        if failure.kind is not FailureKind.GONE:
+            _log.warning("%s: status not written: %s", policy.metadata.name, failure.message)
+            return failure.wait
+        known = self.cache.policies.get(policy.key)
+        if known is not None and known.metadata.uid == policy.metadata.uid:
+            self.cache.drop_policy(policy.key)
+        return GONE_SECONDS
