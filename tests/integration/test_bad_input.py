@@ -7,7 +7,7 @@ is put up first, then all is asserted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,12 @@ pytestmark = [
 AT_ONCE = 8
 LONGEST_SECONDS = 90.0
 MakeService = Callable[..., Service]
+
+
+@pytest.fixture(scope="module")
+def flags() -> Sequence[str]:
+    """What policies name as their Prometheus may be on this machine."""
+    return ("--loopback=allowed",)
 
 
 def side_by_side(works: Iterable[Callable[[], object]]) -> None:
