@@ -105,10 +105,11 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
         aged = {}
     weights = [(time - begin, one - most) for time, one in sorted(likely.items())]
     ages = [(age, one - most) for age, one in sorted(aged.items())]
-    odds = _odds(weights, ages, unseen, watch)
+    by_time, by_age = _latent(weights, watch), _latent(ages, watch)
+    odds = _odds(weights, max(by_time, by_age), unseen)
     if since <= 0:
         return Blame(odds, True, 0.0)
-    if ages and _latent(ages, watch) > _latent(weights, watch):
+    if by_age > by_time:
         age = max(ages, key=lambda one: one[1])[0]
         return Blame(odds, False, max(1.0, age), is_by_age=True)
     return Blame(odds, False, max(1.0, since))
@@ -168,21 +169,19 @@ def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> d
     return _likelihoods(_parts(aged, levels), 0.0)
 
 
-def _odds(weights: _Weights, ages: _Weights, unseen: float, watch: float) -> float:
+def _odds(weights: _Weights, latent: float, unseen: float) -> float:
     """Weigh all onsets by how likely they are.
 
     Args:
         weights: (seconds since the first request, log-likelihood, 0 at the likeliest) in order; the
             first one is at 0. Between two of them it is taken for linear.
-        ages: the same by the pods' age at the onset; empty where that is no witness.
+        latent: the weight of onsets of a latent fault.
         unseen: seconds before the first request in which nobody looked.
-        watch: over how many seconds the latent faults of a release are spread.
     """
     at_once = math.exp(weights[0][1])
     outage = at_once * unseen + sum(area for _, area in _areas(weights))
     # Where a later onset fits much better, the first request is no onset: people are told.
     first = at_once if at_once >= math.exp(-_DECISIVE_NATS) else 0.0
-    latent = max(_latent(weights, watch), _latent(ages, watch))
     release = FROM_FIRST_REQUEST * first + LATENT * latent
     return BAD_RELEASES * release / (OUTAGES_PER_SECOND * max(outage, _LEAST_AREA))
 
