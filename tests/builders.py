@@ -25,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
     RollbackPolicySpec,
+    RollbackRequest,
     RollbackSpec,
     RollbackStatus,
     RollbackTarget,
@@ -34,6 +35,7 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
     UndoTo,
     VerdictValue,
+    rollback_of,
 )
 from rollback_operator.core.case import Case
 from rollback_operator.core.evidence import Increment
@@ -140,6 +142,38 @@ def make_workload(version: str = "v2", older: Sequence[str] = ("v1",), **changes
         pods=make_pods(version=version),
     )
     return replace(workload, **changes)
+
+
+PREVIOUS = {"type": "Undo", "to": "Previous"}
+
+
+def request_raw(
+    remedy: dict[str, Any] | None = None, seconds: float = 0, **spec: Any
+) -> dict[str, Any]:
+    """A Rollback that a person has made `seconds` after T0, as the API server gives it."""
+    return {
+        "metadata": {
+            "name": "by-hand",
+            "namespace": NAMESPACE,
+            "uid": "uid-by-hand",
+            "resourceVersion": "7",
+            "creationTimestamp": at(seconds).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        },
+        "spec": {
+            "policyRef": {"name": NAME},
+            "remedy": remedy or PREVIOUS,
+            "reason": "customers call",
+            **spec,
+        },
+    }
+
+
+def make_request(
+    remedy: dict[str, Any] | None = None, seconds: float = 0, **spec: Any
+) -> RollbackRequest:
+    made = rollback_of(request_raw(remedy, seconds, **spec))
+    assert isinstance(made, RollbackRequest)
+    return made
 
 
 # -- counters --------------------------------------------------------------------------------------

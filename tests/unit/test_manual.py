@@ -29,48 +29,24 @@ from rollback_operator.core.conditions import find
 from rollback_operator.core.history import KEPT
 from rollback_operator.core.manual import make_manual_plan, refused
 from tests.builders import (
-    NAME,
-    NAMESPACE,
+    PREVIOUS,
     at,
     make_case,
     make_deployment,
     make_ended,
     make_entry,
     make_policy,
+    make_request,
     make_rollback,
     make_template,
     make_workload,
+    request_raw,
 )
 from tests.fakes import CONFLICT, OUTAGE, Crash
 from tests.world import KEY, World, watched
 
 IMAGE = make_template("v1").images[0]
 CONTAINER = make_template("v1").containers[0]
-PREVIOUS = {"type": "Undo", "to": "Previous"}
-
-
-def request_raw(remedy: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-    return {
-        "metadata": {
-            "name": "by-hand",
-            "namespace": NAMESPACE,
-            "uid": "uid-by-hand",
-            "resourceVersion": "7",
-            "creationTimestamp": "2027-01-15T08:00:00Z",
-        },
-        "spec": {
-            "policyRef": {"name": NAME},
-            "remedy": remedy or PREVIOUS,
-            "reason": "customers call",
-            **spec,
-        },
-    }
-
-
-def make_request(remedy: dict[str, Any] | None = None, **spec: Any) -> RollbackRequest:
-    made = rollback_of(request_raw(remedy, **spec))
-    assert isinstance(made, RollbackRequest)
-    return made
 
 
 def asked(world: World, remedy: dict[str, Any] | None = None) -> None:

@@ -10,15 +10,15 @@ import pytest
 
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.reasons import ConditionType
-from rollback_operator.api.v1alpha1 import RollbackRequest, rollback_of
 from rollback_operator.core.conditions import find
 from rollback_operator.reconcile import Reconciler
-from tests.builders import NAME, NAMESPACE, at, make_policy
+from tests.builders import make_policy, make_request
 from tests.fakes import REFUSAL, Crash
 from tests.world import KEY, World, watched
 
 TURNS = 20
 ID = "uid-by-hand.Refused.chat"
+NOT_THERE = {"type": "Undo", "to": "Revision", "revision": 9}
 
 
 def hook(name: str = "chat", **changes: Any) -> Channel:
@@ -28,24 +28,7 @@ def hook(name: str = "chat", **changes: Any) -> Channel:
 def asked_in_vain(*channels: Channel, **spec: Any) -> World:
     """Somebody asks for a revision that is not there; the release that runs is well."""
     world = World(watched(make_policy(notify=list(channels), **spec)), bad=frozenset())
-    made = rollback_of(
-        {
-            "metadata": {
-                "name": "by-hand",
-                "namespace": NAMESPACE,
-                "uid": "uid-by-hand",
-                "resourceVersion": "7",
-                "creationTimestamp": at(15),
-            },
-            "spec": {
-                "policyRef": {"name": NAME},
-                "remedy": {"type": "Undo", "to": "Revision", "revision": 9},
-                "reason": "customers call",
-                "requestedBy": "ann",
-            },
-        }
-    )
-    assert isinstance(made, RollbackRequest)
+    made = make_request(NOT_THERE, seconds=15, requestedBy="ann")
     world.store.hold(made)
     return world
 

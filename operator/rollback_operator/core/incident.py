@@ -5,6 +5,7 @@ again an hour later it says the same. No value of a Secret or a variable is in i
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from rollback_operator.api.checklist import CheckResult
@@ -211,45 +212,35 @@ def _looks(deployment: str, where: str) -> Iterator[str]:
 
 def of_request(request: RollbackRequest, policy: RollbackPolicy, told: Notification) -> Message:
     """Make the message about a rollback that a person has asked for in vain."""
-    spec, meta, revision = policy.spec, request.metadata, policy.status.revision
-    service = spec.communication.service or spec.target_ref.name
-    where, why = f"-n {meta.namespace}", find(request.status.conditions, ConditionType.COMPLETE)
+    meta, why = request.metadata, find(request.status.conditions, ConditionType.COMPLETE)
     asked = [Moment(meta.creation_timestamp, "asked for")] if meta.creation_timestamp else []
-    return Message(
-        id=f"{meta.uid}.{told.transition}",
-        incident=meta.uid,
+    made = _left_alone(policy, told, REQUEST_REFUSED, f"rollback {meta.name}")
+    return replace(
+        made,
         source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbacks/{meta.name}",
-        transition=told.transition,
-        stage=REQUEST_REFUSED.stage,
-        subject=_subject(service, REQUEST_REFUSED, told.time),
-        status=f"{REQUEST_REFUSED.status} - {why.message if why is not None else 'no reason'}",
-        service=service,
-        namespace=meta.namespace,
-        deployment=spec.target_ref.name,
-        policy=policy.metadata.name,
-        severity=told.severity,
-        before=_version(revision) if revision is not None else None,
-        after="nothing was rolled back",
+        status=f"{made.status} - {why.message if why is not None else 'no reason'}",
         reason=f"{request.spec.remedy.type}: {manual.said(request)}",
-        counts="",
-        impact=spec.communication.impact or "not described (spec.communication.impact)",
-        checks=(),
         timeline=(*asked, Moment(told.time, "refused")),
-        next_steps=REQUEST_REFUSED.next_steps,
-        commands=(
-            f"kubectl describe rollback {meta.name} {where}",
-            *_looks(spec.target_ref.name, where),
-        ),
-        contact=spec.communication.contact,
         begun=meta.creation_timestamp or told.time,
-        time=told.time,
     )
 
 
 def of_policy(policy: RollbackPolicy, told: Notification) -> Message:
     """Make the message about a release that is not rolled back: people are to look at it."""
+    words, name = words_asked(told.transition), policy.metadata.name
+    return _left_alone(policy, told, words, f"rollbackpolicy {name}")
+
+
+def _left_alone(policy: RollbackPolicy, told: Notification, words: Words, record: str) -> Message:
+    """Tell of what is not done; of a policy unless somebody says otherwise.
+
+    Args:
+        policy: whose release stays.
+        told: its identifier is <whose>.<transition>.<channel>.
+        words: of the transition.
+        record: kind and name of what kubectl shows.
+    """
     spec, meta, revision = policy.spec, policy.metadata, policy.status.revision
-    words = words_asked(told.transition)
     service = spec.communication.service or spec.target_ref.name
     where = f"-n {meta.namespace}"
     whose = told.id.removesuffix(f".{told.channel}")
@@ -275,7 +266,7 @@ def of_policy(policy: RollbackPolicy, told: Notification) -> Message:
         timeline=(Moment(told.time, "found"),),
         next_steps=words.next_steps,
         commands=(
-            f"kubectl describe rollbackpolicy {meta.name} {where}",
+            f"kubectl describe {record} {where}",
             *_looks(spec.target_ref.name, where),
         ),
         contact=spec.communication.contact,

@@ -21,7 +21,6 @@ from rollback_operator.api.v1alpha1 import (
     RemedyType,
     Rollback,
     RollbackPolicyStatus,
-    RollbackRequest,
     RollbackStatus,
     StepName,
 )
@@ -35,10 +34,10 @@ from rollback_operator.core.transitions import transition_named
 from rollback_operator.core.wording import words_asked
 from tests.builders import (
     NAME,
-    NAMESPACE,
     at,
     make_entry,
     make_policy,
+    make_request,
     make_rollback,
     make_step,
     make_trigger_record,
@@ -140,22 +139,8 @@ def asked() -> Message:
 
 
 def refused() -> Message:
-    request = RollbackRequest.model_validate(
-        {
-            "metadata": {
-                "name": "by-hand",
-                "namespace": NAMESPACE,
-                "uid": "uid-by-hand",
-                "creationTimestamp": at(25),
-            },
-            "spec": {
-                "policyRef": {"name": NAME},
-                "remedy": {"type": "Undo", "to": "Revision", "revision": 9},
-                "reason": "customers call",
-                "requestedBy": "ann",
-            },
-        }
-    )
+    not_there = {"type": "Undo", "to": "Revision", "revision": 9}
+    request = make_request(not_there, seconds=25, requestedBy="ann")
     why = Refusal(Reason.NO_TARGET_REVISION, "there is no revision 9")
     status = manual.refused(request.status, why, at(26))
     told = Notification(
