@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +325,23 @@ class Shop:
         look = self.service.policy
         wait_for("a watch", 30, lambda: look().get("status", {}).get("revision", {}).get("since"))
         return str(look()["status"]["revision"]["since"])
+
+    def pods_have_served(self, version: str, seconds: float) -> None:
+        """The pods of this version, as many as there are yet, have been ready for so long."""
+
+        def look() -> bool:
+            pods = json.loads(self.service.kubectl("get", "pods", "-o", "json"))["items"]
+            since = [
+                datetime.fromisoformat(one["lastTransitionTime"])
+                for pod in pods
+                if pod["spec"]["containers"][0]["image"].endswith(f":{version}")
+                for one in pod["status"].get("conditions", [])
+                if one["type"] == "Ready" and one["status"] == "True"
+            ]
+            now = datetime.now(UTC)
+            return bool(since) and all((now - one).total_seconds() >= seconds for one in since)
+
+        wait_for(f"{version} to have served for {seconds} s", DECISION_SECONDS, look)
 
     def scrapes_of(self, revision: Mapping[str, Any]) -> dict[str, int]:
         """How often Prometheus has scraped each pod of a revision."""

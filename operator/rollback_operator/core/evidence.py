@@ -132,7 +132,8 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
     silent = {
         pod: read + STALE_INTERVALS * evidence.interval for pod, read in evidence.read.items()
     }
-    book = named_as_scraped(evidence.book, counted, evidence.read, silent)
+    begun = {pod.name: pod.started for pod in pods}
+    book = named_as_scraped(evidence.book, counted, evidence.read, silent, begun)
     book = _with_targets(book, evidence.pages, instances)
     found = _with_samples(replace(evidence, book=book), book.named, times, pods)
     return replace(
@@ -158,8 +159,8 @@ def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> 
     times = _times(series for _, series in counted)
     begun = {pod.name: pod.started for pod in pods}
     firsts = {pod: begun.get(pod) for pod in times if pod not in evidence.read}
-    book = named_as_read(evidence.book, counted, firsts, evidence.scraped)
     read = _later(evidence.read, times)
+    book = named_as_read(evidence.book, counted, firsts, evidence.scraped, read)
     book = _with_targets(book, pages, evidence.instances)
     known = replace(evidence, book=book, read=read, pages=pages)
     found = _with_samples(known, book.named, times, pods)

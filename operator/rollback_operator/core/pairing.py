@@ -61,6 +61,7 @@ def named_as_scraped(
     counted: Iterable[tuple[str, CounterSeries]],
     read: Mapping[str, float],
     silent: Mapping[str, float],
+    begun: Mapping[str, float | None],
 ) -> Book:
     """Name Prometheus' series; what a page has shown before takes the name that it has there.
 
@@ -69,6 +70,7 @@ def named_as_scraped(
         counted: an answer's series, by kind.
         read: per pod, when its own page was last read.
         silent: per pod, from when on its page is no longer waited for.
+        begun: per pod, when its container started.
     """
     own = {key for key, head in book.heads.items() if not head.is_scraped}
     waiting, conflict = _Unpaired(own), book.conflict
@@ -84,7 +86,7 @@ def named_as_scraped(
             pairs[by_name[alike[0]]] = key
         elif alike:
             conflict = f"{_said(key)} may be any of {len(alike)} series of the pod's page"
-        elif key not in heads and series.samples[0][0] < read.get(key[1], 0.0) - CLOCK_GRAIN:
+        elif key not in by_name and _is_missing(series, heads.get(key), read, begun):
             conflict = f"{_said(key)} is not on the pod's own page"
         if key not in heads and foreign:
             foreign = frozenset(shape for shape in foreign if not _is_alike(shape, key))
@@ -100,6 +102,7 @@ def named_as_read(
     counted: Iterable[tuple[str, CounterSeries]],
     firsts: Mapping[str, float | None],
     scraped: Mapping[str, float],
+    read: Mapping[str, float],
 ) -> Book:
     """Name the series of the pods' own pages as Prometheus does, as far as it has them.
 
@@ -108,6 +111,7 @@ def named_as_read(
         counted: the pages' series, by kind.
         firsts: the pods whose page is read for the first time, and when their containers started.
         scraped: per pod, the time of its newest sample in Prometheus.
+        read: per pod, when this page of it was read.
     """
     pairs, foreign, conflict = dict(book.pairs), set(book.foreign), book.conflict
     keyed = [(_key(kind, series), series) for kind, series in counted]
@@ -130,11 +134,28 @@ def named_as_read(
         elif _shape(key) not in foreign:
             pairs[key] = key
     for key in waiting.left_on(firsts):
-        begun = firsts[key[1]]
-        if begun is None or book.heads[key].time >= begun + CLOCK_GRAIN:
+        begun, time = firsts[key[1]], book.heads[key].time
+        is_of_this_life = begun is None or time >= begun + CLOCK_GRAIN
+        # A scrape that came after the page may hold what the page could not: the next one tells.
+        if is_of_this_life and time <= read[key[1]] - CLOCK_GRAIN:
             conflict = f"{_said(key)} is not on the pod's own page"
     named = tuple((pairs[key], series) for key, series in keyed if key in pairs)
     return replace(book, pairs=pairs, foreign=frozenset(foreign), conflict=conflict, named=named)
+
+
+def _is_missing(
+    series: CounterSeries,
+    head: Head | None,
+    read: Mapping[str, float],
+    begun: Mapping[str, float | None],
+) -> bool:
+    """Tell whether a pod's page has been read since this series of it was scraped, without it."""
+    latest = read.get(series.pod, 0.0) - CLOCK_GRAIN
+    if head is None:
+        return series.samples[0][0] < latest
+    # What is left of a container that has ended is not on the page of the next one.
+    start = begun.get(series.pod)
+    return start is not None and head.is_scraped and start + CLOCK_GRAIN <= head.time < latest
 
 
 class _Unpaired:

@@ -117,6 +117,15 @@ ROWS = {
         ],
         (99, 0),
     ),
+    "... and before the pod's first page": (
+        [
+            scrape(scraped([(7.4, 55)]), scraped([(7.4, 4)], route=LIST)),
+            read(own([(7.2, 54)])),
+            read(own([(8, 60)]), own([(8, 6)], route=LIST)),
+            scrape(scraped([(12, 90)]), scraped([(12, 9)], route=LIST)),
+        ],
+        (99, 0),
+    ),
     "a label of the pod's own that Prometheus renames": (
         [
             read(own([(4, 20)], endpoint="mine")),
@@ -153,6 +162,12 @@ CONFLICTS = {
         read(own([(4, 20)], route="/tickets/1")),
         read(own([(9, 60)], route="/tickets/1")),
         scrape(scraped([(7, 50)], route="/tickets/:id")),
+    ],
+    "... and at a scrape as late as the first page": [
+        scrape(scraped([(7.4, 50)], route="/tickets/:id")),
+        read(own([(7.2, 49)], route="/tickets/1")),
+        read(own([(12, 55)], route="/tickets/1")),
+        scrape(scraped([(12.4, 57)], route="/tickets/:id")),
     ],
     "values are rewritten": [
         scrape(scraped([(7, 50)], "old", status="5xx")),
