@@ -239,6 +239,7 @@ class Controller:
 
     def _status(self, id_: Id, raw: Raw) -> None:
         sets = self.sets_of(raw)
+        self._counts(sets)
         wanted = pod_hash(raw["spec"]["template"])
         pods = {one["metadata"]["labels"][HASH]: self.pods_of(one) for one in sets}
         updated = len(pods.get(wanted, []))
@@ -260,6 +261,15 @@ class Controller:
             {"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": since}
         ]
         self.server.write(CONTROLLER, id_, {**raw, "status": status})
+
+    def _counts(self, sets: list[Raw]) -> None:
+        """Show how many pods each ReplicaSet has: one that serves is told by it."""
+        for one in sets:
+            pods = self.pods_of(one)
+            ready = sum(pod.is_ready for pod in pods)
+            status = {"replicas": len(pods), "readyReplicas": ready}
+            if one.get("status") != status:
+                self._write({**one, "status": status})
 
 
 def bounds(raw: Raw) -> tuple[int, int]:

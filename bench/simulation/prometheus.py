@@ -129,10 +129,9 @@ class Database:
         )
 
     def _past(self, seconds: float, rps: float, rate: float) -> RouteControl:
-        minutes = max(1, int(seconds // 60))
         each = [sum(self.dice.random() < rate for _ in range(int(rps * 60))) for _ in range(2)]
         worst = max(each) / (rps * 60)
-        return RouteControl(seconds * rps, minutes * rps * 60 * rate, worst)
+        return RouteControl(seconds * rps, seconds * rps * rate, worst)
 
 
 UNREACHABLE = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")

@@ -291,7 +291,8 @@ class Executor:
         if _is_left_to_autoscaler(rollback, step):
             found = raising.look(rollback, seen.workload.autoscaler, seen.deployment, now)
         else:
-            found = progress.look(rollback, step, seen.deployment, now)
+            late = progress.overtaken(rollback, step, seen.workload)
+            found = late or progress.look(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(found, Act) and rests else found
 

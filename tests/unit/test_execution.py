@@ -9,6 +9,7 @@ import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    MatrixSeverity,
     Mode,
     Outcome,
     Pace,
@@ -21,6 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
+from rollback_operator.core import guards
 from rollback_operator.core.conditions import find
 from rollback_operator.core.evidence import Evidence, Increment
 from rollback_operator.core.model import Workload
@@ -28,7 +30,19 @@ from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
-from tests.builders import T0, make_pods, make_policy, make_rollback, make_step, make_workload
+from tests.builders import (
+    T0,
+    at,
+    make_case,
+    make_deployment,
+    make_pods,
+    make_policy,
+    make_replica_set,
+    make_rollback,
+    make_step,
+    make_template,
+    make_workload,
+)
 from tests.carrying import Carried
 from tests.fakes import (
     CONFLICT,
@@ -271,6 +285,29 @@ async def test_a_refusal_that_ends_is_forgotten() -> None:
 
     assert done.status.outcome is Outcome.UNKNOWN
     assert len(world.workloads.surges) == 1
+
+
+async def test_a_bad_release_that_is_restarted_before_the_undo_is_judged_anew() -> None:
+    world = World()
+    world.workloads.fail_next("undo", OUTAGE)
+    await world.carry_on()
+    known = world.workloads.workload
+    template = make_template(digest="digest-v2-restarted")
+    world.workloads.workload = replace(
+        known,
+        deployment=make_deployment(template=template, revision=3),
+        replica_sets=(
+            make_replica_set("v3", template=template),
+            *known.replica_sets,
+        ),
+    )
+
+    done = await world.last()
+
+    assert (done.status.outcome, why(done)) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
+    assert world.journal.count("undo") == 1
+    case = make_case(workload=world.workloads.workload, rollbacks=[done])
+    assert guards.refusal(case, MatrixSeverity.P1, at(60)) is None
 
 
 async def test_a_revision_that_is_gone_ends_it() -> None:

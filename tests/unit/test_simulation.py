@@ -40,6 +40,21 @@ def test_no_rule_is_broken_under(kind: str) -> None:
     assert (result.lost, result.double) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(6089, id="a patch comes late, when the release is back"),
+        pytest.param(10012, id="the release is back, and the undo's answer was lost"),
+        pytest.param(30929, id="the release is restarted before the undo"),
+        pytest.param(30776, id="the policy is made anew in the midst of a second bad release"),
+    ],
+)
+def test_what_was_once_lost_or_done_twice(seed: int) -> None:
+    result = simulate(draw(seed))
+    assert list(result.broken) == []
+    assert (result.wanted, result.done, result.lost, result.double) == (1, 1, 0, 0)
+
+
 def test_a_seed_means_one_run_in_any_process() -> None:
     seed = BY_KIND["killed"]
     path = os.pathsep.join(str(ROOT / one) for one in ("operator", "."))

@@ -28,7 +28,7 @@ from rollback_operator.core.arms import (
     total,
 )
 from rollback_operator.core.evidence import Evidence, Increment
-from rollback_operator.core.model import Deployment, Pod
+from rollback_operator.core.model import Deployment, Pod, Workload
 from rollback_operator.core.scope import without_warm_up
 from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.steps import steps_of
@@ -40,6 +40,7 @@ UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
 MOUNT_SECONDS = 120.0
 """In which the kubelet has renewed a mounted ConfigMap: it does so every 60 to 90 s by default."""
+_TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,48 @@ def moved(rollback: Rollback, deployment: Deployment) -> End:
         "somebody else has changed the pod template since it was judged "
         f"({rollback.spec.from_revision.digest}): theirs stands",
     )
+
+
+def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> End | None:
+    """End an act that others were faster than: it was never carried out, and cannot be any more.
+
+    A later revision shows a lost answer's act as done only where what it leads to has run since:
+    the controller numbers a ReplicaSet anew whenever the Deployment bears its template. The bad
+    release restarted in between is a later revision too. It is judged as any other release then,
+    and not told as an undo that was reverted. A patch that is still on its way fails by the
+    revision that it tests.
+
+    Args:
+        rollback: the rollback, with the revision at which the step began.
+        step: that is open or due.
+        workload: the target; its ReplicaSets were read after the Deployment.
+    """
+    act = step_status(rollback, step)
+    if step not in _TEMPLATE_ACTS or act is None or act.finished_time is not None:
+        return None
+    if act.revision is None or not gitops.is_reverted(rollback, workload.deployment):
+        return None
+    if _may_have_run(rollback, act.revision, workload):
+        return None
+    number, runs = rollback.spec.from_revision.number, workload.deployment.revision
+    return End(
+        Outcome.ABANDONED,
+        Reason.TARGET_MOVED,
+        f"the release of revision {number} was rolled out once more, as revision {runs}, before "
+        "anything was changed: it is judged anew",
+    )
+
+
+def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
+    """Tell whether the Deployment may have borne what the act leads to, after a revision."""
+    target = rollback.spec.to_revision
+    if target is None:
+        # The image pinned may be in any template: only where one rollout came, and it is the one
+        # that runs, there was none in between.
+        current = workload.current
+        return current is None or current.revision != since + 1
+    known = [one for one in workload.replica_sets if one.template.digest == target.digest]
+    return not known or any(one.revision > since for one in known)
 
 
 def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: datetime) -> Next:

@@ -29,6 +29,7 @@ from rollback_operator.core.progress import (
     has_moved,
     look,
     next_step,
+    overtaken,
     step_status,
     verify,
     without_evidence,
@@ -40,10 +41,12 @@ from tests.builders import (
     make_deployment,
     make_increment,
     make_pods,
+    make_replica_set,
     make_rollback,
     make_step,
     make_template,
     make_trigger_record,
+    make_workload,
 )
 
 IMAGE = "registry.example.com/ticket-service:v1"
@@ -148,6 +151,68 @@ def test_look(rollback, step, deployment, expected) -> None:
         assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
     if isinstance(found, Act):
         assert found.step is step
+
+
+# -- acts whose answer was lost --------------------------------------------------------------------
+
+
+def back(number: int, *older, annotated: bool = True):
+    """The bad release runs as revision `number`: restarted, or just as it was judged."""
+    digest = "digest-v2-restarted" if annotated else "digest-v2"
+    template = make_template("v2", digest=digest)
+    return make_workload(
+        deployment=make_deployment("v2", template=template, revision=number),
+        replica_sets=(make_replica_set(revision=number, template=template), *older),
+    )
+
+
+V1 = make_replica_set("v1")
+V1_AGAIN = make_replica_set("v1", revision=3)
+V3 = make_replica_set("v3")
+LATE = {
+    "restarted before the undo": (BEGUN, StepName.UNDO, back(3, V1), True),
+    "replaced and put back before it": (
+        BEGUN,
+        StepName.UNDO,
+        back(4, V3, V1, annotated=False),
+        True,
+    ),
+    "undone, and put back": (BEGUN, StepName.UNDO, back(4, V1_AGAIN, annotated=False), False),
+    "undone, and put back with an annotation": (BEGUN, StepName.UNDO, back(4, V1_AGAIN), False),
+    "what was gone back to is not there any more": (BEGUN, StepName.UNDO, back(4), False),
+    "nothing has happened": (BEGUN, StepName.UNDO, back(2, V1, annotated=False), False),
+    "the controller has not looked yet": (BEGUN, StepName.UNDO, back(2, V1), False),
+    "the undo was answered": (
+        running(make_step(StepName.UNDO, 10, 11).model_copy(update={"revision": 2})),
+        StepName.UNDO,
+        back(3, V1),
+        False,
+    ),
+    "the step has not begun": (UNDOING, StepName.UNDO, back(3, V1), False),
+    "no act": (BEGUN, StepName.ROLLOUT_COMPLETE, back(3, V1), False),
+    "restarted before the pin": (PIN_BEGUN, StepName.PIN_IMAGE, back(3, V1), True),
+    "pinned, and put back": (PIN_BEGUN, StepName.PIN_IMAGE, back(4, V1), False),
+    "pinned, and the controller has not seen it put back": (
+        PIN_BEGUN,
+        StepName.PIN_IMAGE,
+        replace(back(2, V1), deployment=back(3).deployment),
+        False,
+    ),
+    "something new runs": (BEGUN, StepName.UNDO, make_workload("v3", ("v2", "v1")), False),
+}
+
+
+@pytest.mark.parametrize(("rollback", "step", "workload", "expected"), LATE.values(), ids=LATE)
+def test_an_act_that_was_never_carried_out_is_told_from_one_that_was_reverted(
+    rollback, step, workload, expected
+) -> None:
+    found = overtaken(rollback, step, workload)
+
+    assert (found is not None) == expected
+    if found is not None:
+        assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
+        runs = workload.deployment.revision
+        assert f"of revision 2 was rolled out once more, as revision {runs}," in found.message
 
 
 @pytest.mark.parametrize(("now", "expected"), [(611, Wait), (612, End)])
