@@ -98,6 +98,7 @@ class Reason(StrEnum):
     SAME_RELEASE = "SameRelease"
     NO_TARGET_REVISION = "NoTargetRevision"
     TARGET_KNOWN_BAD = "TargetKnownBad"
+    TARGET_FAILING = "TargetFailing"
     NO_REMEDY = "NoRemedy"
     NO_REMEDY_LEFT = "NoRemedyLeft"
     FLAG_UNUSABLE = "FlagUnusable"

@@ -22,6 +22,8 @@ class Case:
     """Of the whole cluster."""
     flags: Mapping[tuple[str, str], FlagState | Missing] = field(default_factory=dict)
     """What was found of the flags that the policy's remedies name, by ConfigMap and key."""
+    failing: Mapping[str, str] = field(default_factory=dict)
+    """Older releases that are not on record and fail by their own counts, and what they fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rollback_operator.api.v1alpha1 import Health, Hold, Rollback, RollbackPolic
 from rollback_operator.core import flags, holds, ledger, proof
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
+from rollback_operator.core.failing import failing
 from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Pod, Workload
 from rollback_operator.core.opening import control_hashes, good_hashes, opened
@@ -96,6 +97,7 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     if ledger.is_proved_good(watch, workload, verdict, now.timestamp() - good_after):
         reason = f"{good_after} s fully rolled out with nothing against it"
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
+    case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
     if decision.plan is not None:
         entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)

@@ -158,6 +158,10 @@ REFUSALS = {
         make_case(policy=with_remedies(PREVIOUS), ledger=[make_entry("v1", Health.BAD)]),
         Reason.TARGET_KNOWN_BAD,
     ),
+    "the previous revision is not on record and fails itself": (
+        replace(make_case(ledger=()), failing={"release-v1": "90 of 100 requests have failed"}),
+        Reason.TARGET_FAILING,
+    ),
     "the previous revision differs in annotations only": (
         make_case(
             policy=with_remedies(PREVIOUS),

@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Health, VerdictValue
+from rollback_operator.core.failing import failing
+from rollback_operator.core.look import look
+from rollback_operator.core.watch import open_watch
+from tests.builders import (
+    PURCHASE,
+    T0,
+    at,
+    make_case,
+    make_control,
+    make_deployment,
+    make_entry,
+    make_increment,
+    make_pod,
+    make_pods,
+    make_workload,
+)
+
+NONE: frozenset[str] = frozenset()
+STUCK = make_workload(
+    "v3",
+    ("v2", "v1"),
+    deployment=make_deployment("v3", updated=1, total=5, available=4),
+    pods=(
+        make_pod(version="v3", ready=False, own_failure="container shop: crashed"),
+        *make_pods(version="v2"),
+    ),
+)
+"""v3 does not come up, and the pods of v2 still serve."""
+CONTROL = open_watch("digest-v3", T0, frozenset({"hashv2"}))
+
+
+def watched(errors: float = 0.0, requests: float = 100.0, **changes):
+    """A minute in which each pod of v2 has served twelve times so many requests."""
+    counts = tuple(
+        make_increment(
+            pod=pod.name, start=5.0 * k, end=5.0 * k + 5, requests=requests, errors=errors
+        )
+        for k in range(12)
+        for pod in make_pods(version="v2")
+    )
+    evidence = replace(CONTROL.evidence, increments=counts)
+    return replace(CONTROL, evidence=evidence, **({"pods": STUCK.pods} | changes))
+
+
+GONE = make_pods(version="v2", terminating=True)
+LEDGERS = {
+    "nothing": ((), {"release-v2"}),
+    "assumed": ((make_entry("v2", Health.ASSUMED),), {"release-v2"}),
+    "good": ((make_entry("v2", Health.GOOD),), set()),
+    "bad": ((make_entry("v2", Health.BAD),), set()),
+}
+
+
+@pytest.mark.parametrize(("ledger", "expected"), LEDGERS.values(), ids=LEDGERS)
+def test_only_what_is_not_on_record_is_asked(ledger, expected) -> None:
+    assert set(failing(make_case(workload=STUCK, ledger=ledger), watched(90), NONE)) == expected
+
+
+COUNTS = {
+    "everything fails": (watched(100), "4800 of 4800 requests have failed on it now"),
+    "a tenth fails": (watched(10), "480 of 4800 requests have failed on it now"),
+    "some fail, as the matrix lets them": (watched(4), None),
+    "nothing fails": (watched(), None),
+    "hardly a request": (watched(0.2, 0.2), None),
+    "no pod serves": (watched(100, pods=GONE), None),
+    "no pod serves, and its hour was bad": (
+        watched(pods=GONE, control=make_control(1_000, 200)),
+        "200 of 1000 requests have failed on it in the hour before",
+    ),
+    "no pod serves, and its hour was good": (
+        watched(pods=GONE, control=make_control(1_000, 2)),
+        None,
+    ),
+    "it has recovered since": (watched(control=make_control(1_000, 200)), None),
+    "the hour is another revision's": (
+        watched(pods=GONE, control=make_control(1_000, 200), control_hashes=frozenset({"hashv1"})),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("watch", "expected"), COUNTS.values(), ids=COUNTS)
+def test_what_a_revision_fails_by_its_own_counts(watch, expected) -> None:
+    found = failing(make_case(workload=STUCK, ledger=()), watch, NONE)
+    assert found.get("release-v2") == expected
+
+
+def test_routes_that_prove_nothing_are_left_out() -> None:
+    case = make_case(workload=STUCK, ledger=())
+    assert failing(case, watched(100), frozenset({PURCHASE})) == {}
+
+
+@pytest.mark.parametrize(("errors", "is_planned"), [(0.0, True), (100.0, False)])
+def test_a_policy_made_amid_a_rollout_does_not_go_back_to_what_fails(errors, is_planned) -> None:
+    serving = tuple(replace(one, ready=4 * (one.revision == 2)) for one in STUCK.replica_sets)
+    case = make_case(workload=replace(STUCK, replica_sets=serving), ledger=())
+
+    found = look(case, watched(errors), at(400))
+
+    assert found.verdict.value is VerdictValue.BAD
+    assert found.verdict.reason is Reason.STUCK_ROLLOUT
+    if is_planned:
+        assert found.decision.plan is not None
+        assert found.decision.plan.to_revision is not None
+        assert found.decision.plan.to_revision.number == 2
+    else:
+        assert found.decision.plan is None
+        assert found.decision.refusal is not None
+        assert found.decision.refusal.reason is Reason.TARGET_FAILING
+        assert "revision 2 would be gone back to" in found.decision.refusal.message
