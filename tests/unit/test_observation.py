@@ -485,12 +485,18 @@ async def test_prometheus_is_asked_at_each_look_where_pods_are_not_read() -> Non
 
 async def test_pods_that_show_something_else_than_prometheus_are_not_believed() -> None:
     one = make_series([(-5, 900), (3, 990)], pod=OLD, route="/tickets/:id", instance=f"{OLD}:9102")
-    scraped = make_counters([one])
-    metrics = FakeMetrics(reading=scraped, clock=T0 + 5)
-    pods = FakePods(counted(5, 1000, OLD))
-    observer = Observer(metrics, Clock(), pods=pods)
+    metrics = FakeMetrics(reading=make_counters([one]), clock=T0 + 5)
+    pods, clock = FakePods(counted(5, 1000, OLD)), Clock()
+    observer = Observer(metrics, clock, pods=pods)
 
     watch = await observer.observe(watching(), reachable(), SOURCE)
+    assert not watch.direct.is_off
+    clock.now, pods.reading = T0 + 17.5, counted(17.5, 1009, OLD)
+    watch = await observer.observe(replace(watch, scrape_due=T0 + 18), reachable(), SOURCE)
+    assert not watch.direct.is_off
+    # The page has been read since a scrape that has it, without it.
+    clock.now = T0 + 18
+    watch = await observer.observe(watch, reachable(), SOURCE)
 
     assert watch.direct.is_off
     assert watch.direct.missing is not None

@@ -44,6 +44,8 @@ __all__ = [
 ]
 MOST_COUNTED = 1e15
 """Above it a float cannot tell a count from the next one."""
+SLOWEST_SCRAPE_SECONDS = 10.0
+"""Prometheus waits so long for a pod's answer by default, and never longer than an interval."""
 STALE_INTERVALS = 3
 """A reader that has had nothing new of a pod for so many scrape intervals is silent about it."""
 
@@ -132,8 +134,11 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
     silent = {
         pod: read + STALE_INTERVALS * evidence.interval for pod, read in evidence.read.items()
     }
+    # A scrape bears the time at which it began: what it shows may have come after a later page.
+    slowest = min(max(CLOCK_GRAIN, evidence.interval), SLOWEST_SCRAPE_SECONDS)
+    shown = {pod: read - slowest for pod, read in evidence.read.items()}
     begun = {pod.name: pod.started for pod in pods}
-    book = named_as_scraped(evidence.book, counted, evidence.read, silent, begun)
+    book = named_as_scraped(evidence.book, counted, shown, silent, begun)
     book = _with_targets(book, evidence.pages, instances)
     found = _with_samples(replace(evidence, book=book), book.named, times, pods)
     return replace(
@@ -157,10 +162,9 @@ def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> 
     ]
     pages = {**evidence.pages, **{series.pod: series.instance for _, series in counted}}
     times = _times(series for _, series in counted)
-    begun = {pod.name: pod.started for pod in pods}
-    firsts = {pod: begun.get(pod) for pod in times if pod not in evidence.read}
+    firsts = {pod for pod in times if pod not in evidence.read}
+    book = named_as_read(evidence.book, counted, firsts, evidence.scraped)
     read = _later(evidence.read, times)
-    book = named_as_read(evidence.book, counted, firsts, evidence.scraped, read)
     book = _with_targets(book, pages, evidence.instances)
     known = replace(evidence, book=book, read=read, pages=pages)
     found = _with_samples(known, book.named, times, pods)

@@ -171,7 +171,8 @@ def _is_to_be_paused(known: Hold | None, facts: Facts) -> bool:
         and left >= LEAST_SECONDS
         and facts.decision is not None
         and facts.decision.plan is None
-        and not facts.is_proved
+        # As soon as a hold ends the next pods start: that they do not serve yet is no suspicion.
+        and not facts.is_no_worse
         and speaks_against(facts.decision, facts.suspect_odds)
     )
 

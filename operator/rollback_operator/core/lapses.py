@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.explain import ratio
+from rollback_operator.core.proof import margin_of
 from rollback_operator.core.rollout import Facts, odds, old_pods, speaks_against
 
 FADED_SHARE = 0.1
@@ -92,7 +93,11 @@ def outcome(hold: Hold, facts: Facts, decision: Decision) -> End | None:
         if speaks_against(decision, facts.suspect_odds):
             return None  # refused for now: people are told and have the time that is left
         return End(Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix asks for no undo")
-    proved = f"no worse than the old pods by {ratio(facts.proof)}"
+    margin = margin_of(facts.case.policy.spec.matrix)
+    proved = (
+        f"the new pods fail less than {100 * margin:g} % of all requests more than the old ones, odds "
+        f"{ratio(facts.proof)}"
+    )
     if hold.reason is HoldReason.STAGE:
         is_over = facts.is_proved and not speaks_against(decision, facts.suspect_odds)
         return End(Reason.PROVED_NO_WORSE, proved) if is_over else None

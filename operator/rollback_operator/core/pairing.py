@@ -8,7 +8,7 @@ Prometheus alone is believed.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.core.model import CounterSeries
@@ -59,7 +59,7 @@ class Book:
 def named_as_scraped(
     book: Book,
     counted: Iterable[tuple[str, CounterSeries]],
-    read: Mapping[str, float],
+    shown: Mapping[str, float],
     silent: Mapping[str, float],
     begun: Mapping[str, float | None],
 ) -> Book:
@@ -68,7 +68,7 @@ def named_as_scraped(
     Args:
         book: what is known so far.
         counted: an answer's series, by kind.
-        read: per pod, when its own page was last read.
+        shown: per pod, up to when a scraped series must be on the page that was last read.
         silent: per pod, from when on its page is no longer waited for.
         begun: per pod, when its container started.
     """
@@ -86,7 +86,7 @@ def named_as_scraped(
             pairs[by_name[alike[0]]] = key
         elif alike:
             conflict = f"{_said(key)} may be any of {len(alike)} series of the pod's page"
-        elif key not in by_name and _is_missing(series, heads.get(key), read, begun):
+        elif key not in by_name and _is_missing(series, heads.get(key), shown, begun):
             conflict = f"{_said(key)} is not on the pod's own page"
         if key not in heads and foreign:
             foreign = frozenset(shape for shape in foreign if not _is_alike(shape, key))
@@ -100,18 +100,16 @@ def named_as_scraped(
 def named_as_read(
     book: Book,
     counted: Iterable[tuple[str, CounterSeries]],
-    firsts: Mapping[str, float | None],
-    scraped: Mapping[str, float],
-    read: Mapping[str, float],
+    firsts: Collection[str],
+    scraped: Collection[str],
 ) -> Book:
     """Name the series of the pods' own pages as Prometheus does, as far as it has them.
 
     Args:
         book: what is known so far.
         counted: the pages' series, by kind.
-        firsts: the pods whose page is read for the first time, and when their containers started.
-        scraped: per pod, the time of its newest sample in Prometheus.
-        read: per pod, when this page of it was read.
+        firsts: the pods whose page is read for the first time.
+        scraped: the pods that Prometheus has samples of.
     """
     pairs, foreign, conflict = dict(book.pairs), set(book.foreign), book.conflict
     keyed = [(_key(kind, series), series) for kind, series in counted]
@@ -133,12 +131,6 @@ def named_as_read(
             foreign.add(_shape(key))
         elif _shape(key) not in foreign:
             pairs[key] = key
-    for key in waiting.left_on(firsts):
-        begun, time = firsts[key[1]], book.heads[key].time
-        is_of_this_life = begun is None or time >= begun + CLOCK_GRAIN
-        # A scrape that came after the page may hold what the page could not: the next one tells.
-        if is_of_this_life and time <= read[key[1]] - CLOCK_GRAIN:
-            conflict = f"{_said(key)} is not on the pod's own page"
     named = tuple((pairs[key], series) for key, series in keyed if key in pairs)
     return replace(book, pairs=pairs, foreign=frozenset(foreign), conflict=conflict, named=named)
 
@@ -146,11 +138,11 @@ def named_as_read(
 def _is_missing(
     series: CounterSeries,
     head: Head | None,
-    read: Mapping[str, float],
+    shown: Mapping[str, float],
     begun: Mapping[str, float | None],
 ) -> bool:
     """Tell whether a pod's page has been read since this series of it was scraped, without it."""
-    latest = read.get(series.pod, 0.0) - CLOCK_GRAIN
+    latest = shown.get(series.pod, 0.0)
     if head is None:
         return series.samples[0][0] < latest
     # What is left of a container that has ended is not on the page of the next one.
@@ -181,11 +173,6 @@ class _Unpaired:
     def take(self, key: SeriesKey) -> None:
         """Leave one out from now on."""
         self._groups[_group(key)].remove(key)
-
-    def left_on(self, pods: Iterable[str]) -> list[SeriesKey]:
-        """List what is still unpaired on these pods."""
-        wanted = frozenset(pods)
-        return [key for keys in self._groups.values() for key in keys if key[1] in wanted]
 
 
 def _key(kind: str, series: CounterSeries) -> SeriesKey:

@@ -28,9 +28,14 @@ class Facts:
         return self.case.policy.spec.safety.suspect_odds
 
     @property
+    def is_no_worse(self) -> bool:
+        """Tell whether the new pods that have served are proved no worse."""
+        return self.proof >= PROOF_ODDS
+
+    @property
     def is_proved(self) -> bool:
         """Tell whether the new pods, all of them serving, are proved no worse."""
-        return self.proof >= PROOF_ODDS and are_new_pods_ready(self.case.workload)
+        return self.is_no_worse and are_new_pods_ready(self.case.workload)
 
 
 def speaks_against(decision: Decision, suspect_odds: float) -> bool:

@@ -125,6 +125,12 @@ NEVER: dict[str, dict[str, Any]] = {
     "odds below a suspicion": {"decision": LESS},
     "it is undone": {"decision": UNDONE},
     "a little worse only": {"proof": 100.0},
+    "... while the next new pod starts": {
+        "proof": 100.0,
+        "workload": replace(
+            rolling(), pods=(*make_pods(1), *make_pods(1, ready=False), *make_pods(3, "v1"))
+        ),
+    },
     "the matrix asks for no undo": {"decision": TOLD_ONLY},
     "turned off": {"safety": SafetySpec(pause_on_suspicion=False)},
     "not judged": {"decision": None},
@@ -300,6 +306,15 @@ def test_a_hold_ends(row: tuple[Decision | None, Hold, dict[str, Any], Reason]) 
     assert (found.is_open, found.release_reason) == (False, reason)
     assert found.released_time == facts.get("now", at(30))
     assert found.release_message
+
+
+def test_what_is_proved_is_told_with_its_margin() -> None:
+    found = wanted(SUSPECT, SUSPICION, proof=250.0)
+
+    assert found is not None
+    assert "less than 5 % of all requests more than the old ones, odds 250 : 1" in str(
+        found.release_message
+    )
 
 
 def test_the_proof_is_asked_for_where_it_bears_on_a_hold() -> None:

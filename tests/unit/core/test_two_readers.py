@@ -117,6 +117,16 @@ ROWS = {
         ],
         (99, 0),
     ),
+    "... at a scrape that took seconds": (
+        [
+            read(own([(7.5, 55)])),
+            read(own([(8.5, 57)])),
+            scrape(scraped([(7, 60)]), scraped([(7, 4)], route=LIST)),
+            read(own([(9, 60)]), own([(9, 6)], route=LIST)),
+            scrape(scraped([(12, 90)]), scraped([(12, 9)], route=LIST)),
+        ],
+        (99, 0),
+    ),
     "... and before the pod's first page": (
         [
             scrape(scraped([(7.4, 55)]), scraped([(7.4, 4)], route=LIST)),
@@ -156,22 +166,20 @@ def test_counted_once(answers: list[Answer], expected: tuple[float, float]) -> N
 CONFLICTS = {
     "routes are rewritten": [
         scrape(scraped([(7, 50)], "old", "/tickets/:id")),
-        read(own([(8, 60)], "old", "/tickets/1")),
+        read(own([(12.2, 60)], "old", "/tickets/1")),
+        scrape(scraped([(12, 60)], "old", "/tickets/:id")),
     ],
-    "... seen at the first scrape of a new pod": [
+    "... on a new pod": [
         read(own([(4, 20)], route="/tickets/1")),
-        read(own([(9, 60)], route="/tickets/1")),
-        scrape(scraped([(7, 50)], route="/tickets/:id")),
-    ],
-    "... and at a scrape as late as the first page": [
-        scrape(scraped([(7.4, 50)], route="/tickets/:id")),
-        read(own([(7.2, 49)], route="/tickets/1")),
-        read(own([(12, 55)], route="/tickets/1")),
-        scrape(scraped([(12.4, 57)], route="/tickets/:id")),
+        read(own([(7.5, 50)], route="/tickets/1")),
+        scrape(scraped([(7, 49)], route="/tickets/:id")),
+        read(own([(12.2, 60)], route="/tickets/1")),
+        scrape(scraped([(7, 49), (12, 60)], route="/tickets/:id")),
     ],
     "values are rewritten": [
         scrape(scraped([(7, 50)], "old", status="5xx")),
-        read(own([(8, 60)], "old", status="500")),
+        read(own([(12.2, 60)], "old", status="500")),
+        scrape(scraped([(12, 60)], "old", status="5xx")),
     ],
     "any of two in Prometheus": [
         scrape(scraped([(7, 50)], "old", a="1"), scraped([(7, 50)], "old", b="1")),
