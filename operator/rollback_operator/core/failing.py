@@ -1,26 +1,25 @@
-"""Which older revisions fail by their own counts, while nothing on record says that they are good.
+"""Which older revisions fail by their own counts, while nothing at all is on record of them.
 
 A policy that was made amid a rollout, or whose record was lost, goes back to what serves: that may
-be the first of two bad releases. What is on record as Good is not asked: it is judged by what the
-newer release is worse by, and a service that fails a tenth of all, year in, year out, has to be
-gone back to all the same.
+be the first of two bad releases. What is on record as good, or ran when the policy began, is not
+asked: a service that fails a tenth of all, year in, year out, has to be gone back to all the same.
+Nor is one that fails less than half: it is better than a release that was proved to be worse.
 """
 
 from collections.abc import Sequence
 
-from rollback_operator.api.v1alpha1 import Health
 from rollback_operator.core.arms import LEAST_REQUESTS, in_order, total
 from rollback_operator.core.case import Case
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.model import ReplicaSet
-from rollback_operator.core.proof import margin_of
 from rollback_operator.core.sequential import against_ceiling, wilson_lower
 from rollback_operator.core.verdict import SUSPECT_ODDS
 from rollback_operator.core.watch import Watch
 
 RECENT_SECONDS = 60.0
-_ON_RECORD = (Health.GOOD, Health.BAD)
+USELESS = 0.5
+"""Share of requests from which on going back to a revision helps nobody."""
 
 
 def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str]:
@@ -32,18 +31,17 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
         left_out: routes that prove nothing.
     """
     current = case.workload.deployment.template.release
-    limit = margin_of(case.policy.spec.matrix)
     found = {}
     for one in case.workload.replica_sets:
         release = one.template.release
-        if release != current and health_of(case.ledger, release) not in _ON_RECORD:
-            said = _measured(one, watch, left_out, limit)
+        if release != current and health_of(case.ledger, release) is None:
+            said = _measured(one, watch, left_out)
             if said:
                 found[release] = said
     return found
 
 
-def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str], limit: float) -> str:
+def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
     """Ask the pods that serve now; where none does, the last hour of the control."""
     serving = {
         pod.name
@@ -58,13 +56,13 @@ def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str], limit: fl
     recent = _recent(counts)
     requests, errors = total(recent)
     if requests >= LEAST_REQUESTS:
-        is_failing = against_ceiling(in_order(recent), limit).value >= SUSPECT_ODDS
+        is_failing = against_ceiling(in_order(recent), USELESS).value >= SUSPECT_ODDS
         return _told(requests, errors, "now") if is_failing else ""
     if watch.control is None or one.pod_hash not in watch.control_hashes:
         return ""
     known = watch.control.pooled
     is_failing = known.requests >= LEAST_REQUESTS and (
-        wilson_lower(known.requests, known.errors) > limit
+        wilson_lower(known.requests, known.errors) > USELESS
     )
     return _told(known.requests, known.errors, "in the hour before") if is_failing else ""
 

@@ -93,10 +93,9 @@ def outcome(hold: Hold, facts: Facts, decision: Decision) -> End | None:
         if speaks_against(decision, facts.suspect_odds):
             return None  # refused for now: people are told and have the time that is left
         return End(Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix asks for no undo")
-    margin = margin_of(facts.case.policy.spec.matrix)
+    margin = f"{100 * margin_of(facts.case.policy.spec.matrix):g} % of all requests"
     proved = (
-        f"the new pods fail less than {100 * margin:g} % of all requests more than the old ones, odds "
-        f"{ratio(facts.proof)}"
+        f"the new pods fail less than {margin} more than the old ones, odds {ratio(facts.proof)}"
     )
     if hold.reason is HoldReason.STAGE:
         is_over = facts.is_proved and not speaks_against(decision, facts.suspect_odds)

@@ -52,7 +52,7 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
     if (fails := case.failing.get(found.template.release)) is not None:
         return Refusal(
             Reason.TARGET_FAILING,
-            f"revision {found.revision} would be gone back to, is not on record as good, and fails "
+            f"revision {found.revision} would be gone back to, is not on record, and fails "
             f"itself: {fails}; kubectl rollback undo goes back to the one that you name",
         )
     return found
