@@ -387,9 +387,10 @@ class Executor:
                     status = progress.begun(rollback.status, step, self.clock())
                     written = await self._write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
-                    rest = timedelta(seconds=again.seconds)
-                    self.rests[rollback.metadata.uid] = self.clock() + rest
-                    return again
+                    # A quota or an admission policy that is being mended takes its seconds.
+                    rest = again.seconds * 2.0 ** (known.attempts - 1)
+                    self.rests[rollback.metadata.uid] = self.clock() + timedelta(seconds=rest)
+                    return replace(again, seconds=rest)
                 return await self._conclude(
                     rollback, End(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
                 )

@@ -262,19 +262,18 @@ async def test_what_is_refused_is_given_up_in_the_end() -> None:
     assert done.metadata.finalizers == []
 
 
-async def test_a_refused_act_rests_before_it_is_tried_again() -> None:
+async def test_a_refused_act_rests_before_it_is_tried_again_each_time_twice_as_long() -> None:
     world = World()
     world.workloads.fail_next("undo", *[REFUSAL] * MOST_ATTEMPTS)
-    wait = seconds_of(await world.carry_on())
-    for _ in range(10):
-        await world.carry_on()
-    assert world.journal.count("undo") == 1
+    waits = []
+    for tried in range(1, MOST_ATTEMPTS):
+        waits.append(seconds_of(await world.carry_on()))
+        for _ in range(10):
+            await world.carry_on()
+        assert world.journal.count("undo") == tried
+        world.seconds += waits[-1]
 
-    world.seconds += wait
-    await world.carry_on()
-
-    assert wait == RETRY_SECONDS
-    assert world.journal.count("undo") == 2
+    assert waits == [RETRY_SECONDS * 2**k for k in range(MOST_ATTEMPTS - 1)]
 
 
 async def test_a_refusal_that_ends_is_forgotten() -> None:

@@ -162,8 +162,7 @@ def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> 
     ]
     pages = {**evidence.pages, **{series.pod: series.instance for _, series in counted}}
     times = _times(series for _, series in counted)
-    firsts = {pod for pod in times if pod not in evidence.read}
-    book = named_as_read(evidence.book, counted, firsts, evidence.scraped)
+    book = named_as_read(evidence.book, counted, _settled(evidence, times, pods))
     read = _later(evidence.read, times)
     book = _with_targets(book, pages, evidence.instances)
     known = replace(evidence, book=book, read=read, pages=pages)
@@ -176,6 +175,25 @@ def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> 
         pod: evidence.seen[pod] for pod in partial if pod in evidence.seen
     }
     return replace(found, seen=seen, book=found.book.with_unscraped(evidence.book))
+
+
+def _settled(
+    evidence: Evidence, times: Mapping[str, Sequence[float]], pods: tuple[Pod, ...]
+) -> set[str]:
+    """Choose the pods read for the first time of which Prometheus has all that it keeps of them.
+
+    A young pod may show successes that came after its only scrape, beside errors that came before:
+    without them everything would seem to fail.
+    """
+    begun = {pod.name: pod.started or pod.created for pod in pods}
+    age = STALE_INTERVALS * evidence.interval
+    return {
+        pod
+        for pod, all_ in times.items()
+        if pod not in evidence.read
+        and pod in evidence.scraped
+        and begun.get(pod, 0.0) < all_[-1] - age
+    }
 
 
 def _later(known: Mapping[str, float], times: Mapping[str, Sequence[float]]) -> dict[str, float]:

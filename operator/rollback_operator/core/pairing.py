@@ -100,22 +100,21 @@ def named_as_scraped(
 def named_as_read(
     book: Book,
     counted: Iterable[tuple[str, CounterSeries]],
-    firsts: Collection[str],
-    scraped: Collection[str],
+    settled: Collection[str],
 ) -> Book:
     """Name the series of the pods' own pages as Prometheus does, as far as it has them.
 
     Args:
         book: what is known so far.
         counted: the pages' series, by kind.
-        firsts: the pods whose page is read for the first time.
-        scraped: the pods that Prometheus has samples of.
+        settled: the pods whose page is read for the first time, and which Prometheus has known for
+            so long that it has all that it keeps of them.
     """
     pairs, foreign, conflict = dict(book.pairs), set(book.foreign), book.conflict
     keyed = [(_key(kind, series), series) for kind, series in counted]
     unknown = [key for key, _ in keyed if key not in pairs and _shape(key) not in foreign]
     # What pods that Prometheus knows have beyond it holds for the pods that it does not know yet.
-    unknown.sort(key=lambda key: key[1] not in firsts or key[1] not in scraped)
+    unknown.sort(key=lambda key: key[1] not in settled)
     taken = set(pairs.values()) if unknown else set()
     waiting = _Unpaired(
         key for key, head in book.heads.items() if unknown and head.is_scraped and key not in taken
@@ -127,7 +126,7 @@ def named_as_read(
             pairs[key] = alike[0]
         elif alike:
             conflict = f"{_said(key)} may be any of {len(alike)} series in Prometheus"
-        elif key[1] in firsts and key[1] in scraped:
+        elif key[1] in settled:
             foreign.add(_shape(key))
         elif _shape(key) not in foreign:
             pairs[key] = key

@@ -117,6 +117,14 @@ ROWS = {
         ],
         (99, 0),
     ),
+    "successes that came after a young pod's only scrape": (
+        [
+            scrape(scraped([(3.5, 3)], status="500")),
+            read(own([(4, 5)], status="500"), own([(4, 4)], status="201")),
+            read(own([(6, 9)], status="500"), own([(6, 8)], status="201")),
+        ],
+        (17, 0),
+    ),
     "... at a scrape that took seconds": (
         [
             read(own([(7.5, 55)])),
