@@ -339,6 +339,26 @@ def test_however_two_readers_interleave_the_totals_are_those_of_one(
 
 @law
 @given(steps=steps)
+def test_a_read_of_a_young_pod_counts_all_that_its_page_shows(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    """Series begin with their first event; errors alone would mislead."""
+    passed = failed = 0
+    evidence = Evidence(T0, interval=5.0)
+    for number, (more, errors, is_read) in enumerate(steps):
+        passed, failed, at = passed + more, failed + errors, 3.0 + number / 2
+        make = own if is_read else scraped
+        good = [make([(at, passed)], status="201")] if passed else []
+        bad = [make([(at, failed)], status="500")] if failed else []
+        take, counters = (read if is_read else scrape)(*good, *bad, errors=bad)
+        evidence = take(evidence, counters, PODS)
+        if is_read:
+            assert totals(evidence) == (passed + failed, failed)
+    assert not evidence.book.conflict
+
+
+@law
+@given(steps=steps)
 def test_what_an_old_pod_had_counted_before_is_never_evidence(
     steps: list[tuple[int, int, bool]],
 ) -> None:
