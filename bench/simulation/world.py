@@ -264,6 +264,7 @@ class World:
             "digest": template.digest,
             "release": template.release,
             "images": list(template.images),
+            "initImages": list(template.init_images),
             "since": self.stamp(AGE),
             **dict(zip(_HEALTH, (health, reason), strict=True)),
         }

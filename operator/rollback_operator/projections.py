@@ -43,13 +43,16 @@ def template_of(template: Mapping[str, Any]) -> Template:
     """Make a template's digests; the label that the controller adds to ReplicaSets is left out."""
     metadata = template.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
-    containers = (template.get("spec") or {}).get("containers") or []
-    bare = {"labels": _labels(template), "spec": template.get("spec") or {}}
+    spec = template.get("spec") or {}
+    containers, first = spec.get("containers") or [], spec.get("initContainers") or []
+    bare = {"labels": _labels(template), "spec": spec}
     return Template(
         digest=_digest({**bare, "annotations": annotations}),
         release=_digest(bare),
         images=tuple(str(one.get("image", "")) for one in containers),
         containers=tuple(str(one.get("name", "")) for one in containers),
+        init_images=tuple(str(one.get("image", "")) for one in first),
+        init_containers=tuple(str(one.get("name", "")) for one in first),
         memory_limit=_memory_limit(containers),
         commit=commit_of(metadata),
     )
@@ -233,7 +236,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         page=_page(metadata, spec),
         image_digests=tuple(
             (str(one.get("name")), digest)
-            for one in running
+            for one in containers
             if (digest := str(one.get("imageID") or "").rpartition("@")[2]).startswith("sha256:")
         ),
         endpoints=tuple(dict.fromkeys(_endpoints(spec))),

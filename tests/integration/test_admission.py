@@ -511,6 +511,21 @@ class TestQuarantine:
             assert "RollbackPolicy refused" in said
         api.merge(path, self.image("registry.example/shop:v3"))
 
+    def test_an_image_does_not_come_back_as_an_init_container_either(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        api = as_user("")
+        path = self.put_up(api, "first", GOOD, "Refuse")
+        assert self.refusal_of(api, path, BAD)
+
+        for image in (BAD, f"registry.example/shop@{BAD_DIGEST}"):
+            first = [{"name": "migrate", "image": image}]
+            change = {"spec": {"template": {"spec": {"initContainers": first}}}}
+            said = refusal(lambda change=change: api.merge(path, change))
+            assert "first-0123456789 went back from this image" in said
+        other = [{"name": "migrate", "image": "registry.example/migrate:v3"}]
+        api.merge(path, {"spec": {"template": {"spec": {"initContainers": other}}}})
+
     def test_what_runs_already_may_be_scaled_and_left(self, as_user: Callable[[str], Api]) -> None:
         api = as_user("")
         path = self.put_up(api, "running", BAD, "Refuse")

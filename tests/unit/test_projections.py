@@ -8,7 +8,13 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import ConfigRead
-from rollback_operator.projections import flag_of, is_held, pod_of, replica_set_of
+from rollback_operator.projections import (
+    flag_of,
+    is_held,
+    pod_of,
+    replica_set_of,
+    template_of,
+)
 from rollback_operator.templates import reads_of
 
 
@@ -47,6 +53,27 @@ def test_a_pause_is_ours_alone(
     metadata = {} if owners is None else {"managedFields": owners}
 
     assert is_held({"metadata": metadata, "spec": spec}) is expected
+
+
+def test_images_of_init_containers_are_kept_beside_the_others() -> None:
+    raw = {
+        "spec": {
+            "initContainers": [{"name": "migrate", "image": "migrate:v2"}],
+            "containers": [{"name": "shop", "image": "shop:v2"}],
+        }
+    }
+    statuses = {
+        "initContainerStatuses": [{"name": "migrate", "imageID": "r/migrate@sha256:aa"}],
+        "containerStatuses": [{"name": "shop", "imageID": "r/shop@sha256:bb"}],
+    }
+
+    found = template_of(raw)
+
+    assert (found.images, found.init_images) == (("shop:v2",), ("migrate:v2",))
+    assert found.image_by_name == {"shop": "shop:v2", "migrate": "migrate:v2"}
+    assert found.image_of("migrate") is None
+    pod = pod_of({"metadata": {"name": "shop-1"}, "status": statuses})
+    assert sorted(pod.image_digests) == [("migrate", "sha256:aa"), ("shop", "sha256:bb")]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,11 @@ class Revision(Model):
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
+    init_images: Annotated[
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Those of its init containers, sidecars among them."""
     since: AwareDatetime | None = None
     changed_by: Annotated[str, Field(max_length=128)] | None = None
     """Of the running revision: who has put its template there, by the Deployment's field owners."""

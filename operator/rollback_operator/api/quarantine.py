@@ -8,9 +8,10 @@ from pydantic import AwareDatetime, Field
 from rollback_operator.api.shape import Model, Name
 
 MOST_ENTRIES = 20
+MOST_IMAGES = 32
 Images = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
-    Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
 
 
@@ -30,7 +31,7 @@ class QuarantineEntry(Model):
     """Digest of its template without annotations."""
     template_hash: Annotated[str, Field(max_length=63)] = ""
     images: Images = []
-    """Those that what was gone back to does not have."""
+    """Those that what was gone back to does not have, init containers' among them."""
     image_digests: Images = []
     """What these images were when they ran: sha256:..."""
     until_time: AwareDatetime

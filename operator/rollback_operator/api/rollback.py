@@ -69,6 +69,11 @@ class RevisionRef(Model):
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
+    init_images: Annotated[
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Those of its init containers, sidecars among them."""
     image_digests: Annotated[
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),

@@ -120,7 +120,8 @@ def images(facts: Facts) -> CheckItem:
     """See whether a node of this cluster has the images: then they need not be pulled."""
     name, remedy = CheckName.IMAGES, facts.rollback.spec.remedy
     target = facts.rollback.spec.to_revision
-    wanted = list(target.images) if target else [remedy.image] if remedy.image else []
+    wanted = [*target.images, *target.init_images] if target else []
+    wanted += [remedy.image] if target is None and remedy.image else []
     if not wanted:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[remedy.type])
     cluster = facts.cluster

@@ -123,6 +123,7 @@ def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
         digest=replica_set.template.digest,
         release=replica_set.template.release,
         images=list(replica_set.template.images),
+        init_images=list(replica_set.template.init_images),
         since=since,
     )
 

@@ -22,6 +22,9 @@ class Template:
     """Of the template without annotations: a restart is the same release."""
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
+    init_images: tuple[str, ...] = ()
+    init_containers: tuple[str, ...] = ()
+    """Those that end before the others start, and sidecars that start before them."""
     memory_limit: float | None = None
     """Bytes that a pod may use; None where a container has no limit."""
     commit: str = ""
@@ -30,6 +33,17 @@ class Template:
     def image_of(self, container: str | None) -> str | None:
         """Give the image that a container is to run; None: there is no such container."""
         return dict(zip(self.containers, self.images, strict=True)).get(container or "")
+
+    @property
+    def image_by_name(self) -> Mapping[str, str]:
+        """Give the image of each container, init containers among them: no two share a name."""
+        names = (*self.containers, *self.init_containers)
+        return dict(zip(names, self.all_images, strict=True))
+
+    @property
+    def all_images(self) -> tuple[str, ...]:
+        """Those of the containers, then those of the init containers."""
+        return (*self.images, *self.init_images)
 
 
 @dataclass(frozen=True, slots=True)

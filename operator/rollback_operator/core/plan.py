@@ -163,6 +163,7 @@ def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
         digest=replica_set.template.digest,
         release=replica_set.template.release,
         images=list(replica_set.template.images),
+        init_images=list(replica_set.template.init_images),
         replica_set=replica_set.name,
         replica_set_uid=replica_set.uid,
         health=health_of(ledger, replica_set.template.release) or Health.UNKNOWN,
@@ -171,12 +172,13 @@ def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
 
 def _from(workload: Workload, target: ReplicaSet | None) -> RevisionRef:
     deployment, current = workload.deployment, workload.current
-    kept = set(target.template.images) if target is not None else set()
+    kept = set(target.template.all_images) if target is not None else set()
+    named = deployment.template.image_by_name
     digests = {
         digest
         for pod in workload.current_of(workload.pods)
         for container, digest in pod.image_digests
-        if deployment.template.image_of(container) not in {None, *kept}
+        if named.get(container) not in {None, *kept}
     }
     return RevisionRef(
         number=deployment.revision,
@@ -184,6 +186,7 @@ def _from(workload: Workload, target: ReplicaSet | None) -> RevisionRef:
         digest=deployment.template.digest,
         release=deployment.template.release,
         images=list(deployment.template.images),
+        init_images=list(deployment.template.init_images),
         image_digests=sorted(digests)[:32],
         replica_set=current.name if current else "",
         replica_set_uid=current.uid if current else "",

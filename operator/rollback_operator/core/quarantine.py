@@ -1,13 +1,14 @@
 """Quarantine: what was rolled back and must not come back for a while, by any name.
 
-Pure. Known by the release, and by the images that what was gone back to does not have; one that has
-been found good since is free.
+Pure. Known by the release, and by the images that what was gone back to does not have, those of
+init containers among them; one that has been found good since is free. Admission (the chart's
+policy) compares the same images.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.quarantine import MOST_ENTRIES, MOST_IMAGES, QuarantineEntry
 from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
@@ -50,11 +51,13 @@ def _went_away(rollback: Rollback) -> bool:
 
 def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
     spec = rollback.spec
-    kept = set(spec.to_revision.images) if spec.to_revision else {spec.remedy.image}
-    if spec.to_revision is None:
+    target, bad = spec.to_revision, spec.from_revision
+    kept = {*target.images, *target.init_images} if target else {spec.remedy.image}
+    if target is None:
         # An image was pinned in one container: those of the others were not what was wrong.
-        kept |= set(spec.from_revision.images[1:])
-    images = [image for image in spec.from_revision.images if image not in kept]
+        kept |= {*bad.images[1:], *bad.init_images}
+    brought = dict.fromkeys((*bad.images, *bad.init_images))
+    images = [image for image in brought if image not in kept][:MOST_IMAGES]
     return QuarantineEntry(
         rollback=rollback.metadata.name,
         release=spec.from_revision.release,
@@ -69,7 +72,7 @@ def match(
     known: Iterable[QuarantineEntry], revision: Revision, now: datetime
 ) -> QuarantineEntry | None:
     """Find out whether a revision is one that must not come back: itself, or by an image."""
-    images = set(revision.images)
+    images = {*revision.images, *revision.init_images}
     digests = {image.rpartition("@")[2] for image in images if "@" in image}
     for one in known:
         is_it = (

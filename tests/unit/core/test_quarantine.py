@@ -100,15 +100,42 @@ def test_an_image_that_the_good_revision_has_too_is_free() -> None:
     assert found.image_digests == []
 
 
+def test_an_image_of_an_init_container_is_kept_too_also_where_it_alone_has_changed() -> None:
+    same = ["registry.example.com/ticket-service:v2"]
+    bad = make_ref("v2", images=same, init_images=["registry.example.com/migrate:v2", "busybox"])
+    target = make_ref("v1", images=same, init_images=["busybox"])
+
+    (found,) = entry_of(ended(from_revision=bad, to_revision=target))
+
+    assert found.images == ["registry.example.com/migrate:v2"]
+
+
+def test_an_image_that_was_pinned_says_nothing_of_init_containers() -> None:
+    remedy = Remedy(type=RemedyType.PIN_IMAGE, container="shop", image="shop:v1")
+    bad = make_ref("v2", init_images=["registry.example.com/migrate:v2"])
+
+    (found,) = entry_of(ended(from_revision=bad, to_revision=None, remedy=remedy))
+
+    assert found.images == ["registry.example.com/ticket-service:v2"]
+
+
 @pytest.mark.parametrize(
     ("changes", "is_kept"),
     [
         ({}, True),
         ({"release": "another"}, True),
         ({"release": "another", "images": [f"mirror.example.com/shop@{DIGEST}"]}, True),
+        (
+            {
+                "release": "another",
+                "images": ["registry.example.com/ticket-service:v3"],
+                "init_images": ["registry.example.com/ticket-service:v2"],
+            },
+            True,
+        ),
         ({"release": "another", "images": ["registry.example.com/ticket-service:v3"]}, False),
     ],
-    ids=["itself", "its image", "its digest", "another"],
+    ids=["itself", "its image", "its digest", "its image in an init container", "another"],
 )
 def test_it_is_known_by_itself_and_by_its_images(changes: dict[str, Any], is_kept: bool) -> None:
     revision = make_entry("v2", **changes)
