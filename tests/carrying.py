@@ -25,6 +25,7 @@ from tests.fakes import (
     FakeSchemas,
     FakeStore,
     FakeSurroundings,
+    FakeTools,
     FakeTrends,
     FakeWorkloads,
     Journal,
@@ -50,6 +51,7 @@ class Carried:
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.schemas = FakeSchemas()
         self.owners = FakeOwners(calls=self.journal)
+        self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
@@ -67,7 +69,13 @@ class Carried:
 
         records = Records(self.policy_of, lambda _, __: [])
         checker = Checker(
-            self.surroundings, self.schemas, records, self.now, self.owners, seconds=0.2
+            self.surroundings,
+            self.schemas,
+            records,
+            self.now,
+            self.owners,
+            self.tools,
+            seconds=0.2,
         )
         return Executor(
             self.workloads,

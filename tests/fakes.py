@@ -40,6 +40,7 @@ from rollback_operator.core.message import Message
 from rollback_operator.core.model import (
     Autoscaler,
     Bounds,
+    Claims,
     Control,
     Deployment,
     Endpoint,
@@ -418,6 +419,18 @@ class FakeOwners(Failures):
 def flag_state(value: str | None = "true", **changes: Any) -> FlagState:
     """A ConfigMap as people have made it, with the flag on."""
     return replace(FlagState("config-map-uid", value, changed_by="kubectl"), **changes)
+
+
+@dataclass
+class FakeTools:
+    """Rollout tools and image updaters: claims what a test puts in."""
+
+    claims: Claims = field(default_factory=Claims)
+    looks: int = 0
+
+    async def look(self, deployment: Deployment) -> Claims:
+        self.looks += 1
+        return self.claims
 
 
 @dataclass

@@ -20,6 +20,7 @@ from rollback_operator.core.model import CounterSeries, Workload
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.holding import Holder
+from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import Metrics
@@ -57,6 +58,7 @@ from tests.fakes import (
     FakeSchemas,
     FakeStore,
     FakeSurroundings,
+    FakeTools,
     FakeTrends,
     FakeWorkloads,
     Journal,
@@ -88,6 +90,7 @@ class World:
         self.surroundings = FakeSurroundings()
         self.schemas = FakeSchemas()
         self.owners = FakeOwners(calls=self.journal)
+        self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
@@ -140,6 +143,7 @@ class World:
                 teller.announced,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
+            lookout=Lookout(self.tools, self.now),
             desk=Desk(self.store, cache.remember, self.now, teller.refused),
             rememberer=Rememberer(self.schemas, self.now),
             teller=teller,
@@ -156,7 +160,9 @@ class World:
 
     def checker(self, cache: Cache) -> Checker:
         records = Records(cache.policy_of, cache.rollbacks_of)
-        return Checker(self.surroundings, self.schemas, records, self.now, self.owners, 0.2)
+        return Checker(
+            self.surroundings, self.schemas, records, self.now, self.owners, self.tools, 0.2
+        )
 
     def tell(self, operator: Reconciler) -> None:
         """Let the watch of Deployments deliver, the rollout end, and the pods be scraped."""

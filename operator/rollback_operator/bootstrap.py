@@ -22,6 +22,7 @@ from rollback_operator.adapters.services import ApiServices
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.telemetry import Telemetry
+from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.addresses import Addresses, Rules, is_callable
 from rollback_operator.apiserver import ApiServer
@@ -33,6 +34,7 @@ from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.holding import Holder
 from rollback_operator.intake import Intake
+from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import (
@@ -150,7 +152,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     records = Records(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
     owners = ApiOwners(api, settings.argo_cd_namespace)
-    checker = Checker(nearby, outside.schemas, records, now, owners)
+    tools = ApiTools(api, settings.argo_cd_namespace, outside.monotonic)
+    checker = Checker(nearby, outside.schemas, records, now, owners, tools)
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
     elector = Elector(api, lease, now, outside.monotonic)
@@ -181,6 +184,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             teller.announced,
         ),
         holder=Holder(workloads, store, cache.renew, now),
+        lookout=Lookout(tools, now),
         desk=Desk(store, cache.remember, now, teller.refused),
         rememberer=Rememberer(outside.schemas, now),
         teller=teller,

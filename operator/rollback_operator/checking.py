@@ -18,10 +18,11 @@ from rollback_operator.core.approval import Looked
 from rollback_operator.core.case import is_active
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
-from rollback_operator.core.model import Missing, OwnerState, Steered, Workload
+from rollback_operator.core.claims import claimed
+from rollback_operator.core.model import Claims, Missing, OwnerState, Steered, Workload
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
-from rollback_operator.ports import Failure, FailureKind, Owners, Schemas, Surroundings
+from rollback_operator.ports import Failure, FailureKind, Owners, Schemas, Surroundings, Tools
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""
@@ -54,6 +55,7 @@ class Checker:
     records: Records
     clock: Callable[[], datetime]
     owners: Owners
+    tools: Tools
     seconds: float = LIMIT_SECONDS
     kept: dict[str, _Kept] = field(default_factory=dict)
     """The newest checklist of each Rollback that a person is asked about, by uid."""
@@ -102,15 +104,20 @@ class Checker:
         facts = Facts(rollback, workload, self.clock(), policy, others, watch)
         wanted = facts.target.references if facts.target else ()
         around = self.surroundings
-        (cluster,), (quotas,), applied, owner, there = await asyncio.gather(
+        (cluster,), (quotas,), applied, owner, (claims,), there = await asyncio.gather(
             _within([around.cluster()], self.seconds),
             _within([around.quotas(namespace)], self.seconds),
             self._applied(policy),
             self._owner(rollback),
+            _within([self.tools.look(workload.deployment)], self.seconds),
             _within([around.is_there(namespace, one) for one in wanted], self.seconds),
         )
+        if isinstance(claims, Claims):
+            deployment = claimed(workload.deployment, claims)
+            facts = replace(facts, workload=replace(workload, deployment=deployment))
         return replace(
             facts,
+            claims=claims,
             references=dict(zip(wanted, there, strict=True)),
             cluster=cluster,
             quotas=quotas,

@@ -32,6 +32,7 @@ from rollback_operator.core.message import Message
 from rollback_operator.core.model import (
     Autoscaler,
     Bounds,
+    Claims,
     Control,
     Deployment,
     Endpoint,
@@ -280,6 +281,13 @@ class Owners(Protocol):
 
         `automated` is what an Application's spec.syncPolicy.automated was then, in JSON.
         """
+
+
+class Tools(Protocol):
+    """The objects by which rollout tools and image updaters take hold of Deployments; only read."""
+
+    async def look(self, deployment: Deployment) -> Claims:
+        """Read what there is, fresh; what cannot be read is named as unseen, and why."""
 
 
 class Autoscalers(Protocol):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.claiming import updaters_on
 from rollback_operator.core.model import (
     Deployment,
     Endpoint,
@@ -129,6 +130,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         probe_paths=frozenset(_probe_paths(spec.get("template") or {})),
         probe_rate=sum(_probe_rates(spec.get("template") or {})),
         owner=owner_of(metadata),
+        updaters=updaters_on(metadata),
         changed_by=changed_by(metadata),
         completed=_completed(conditions.get("Progressing") or {}),
         failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",

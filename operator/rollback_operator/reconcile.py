@@ -51,6 +51,7 @@ from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.holding import Holder
+from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports import (
@@ -80,6 +81,7 @@ class Reconciler:
     observer: Observer
     executor: Executor
     holder: Holder
+    lookout: Lookout
     desk: Desk
     rememberer: Rememberer
     teller: Teller
@@ -124,6 +126,8 @@ class Reconciler:
     async def _pass(self, policy: RollbackPolicy) -> float | None:
         key = policy.key
         deployment = self.cache.deployments.get((key[0], policy.spec.target_ref.name))
+        if deployment is not None:
+            deployment = await self.lookout.claimed(deployment)
         found = around(policy, self.cache, self.address, self.clock())
         found, anew = await self.executor.foresee(policy, deployment, found)
         ready = readiness(policy, deployment, found)
@@ -194,7 +198,8 @@ class Reconciler:
         settled = await self.holder.settle(case.policy, wanted, deployment)
         if settled.deployment != deployment:
             self.inspected.pop(case.policy.key, None)
-        workload = replace(case.workload, deployment=settled.deployment or deployment)
+        claimed = await self.lookout.claimed(settled.deployment or deployment)
+        workload = replace(case.workload, deployment=claimed)
         return replace(case, policy=settled.policy, workload=workload)
 
     async def _rest(
@@ -223,7 +228,7 @@ class Reconciler:
         if why.reason != Reason.SUSPENDED or deployment is None:
             refusal = Refusal(Reason(why.reason), why.message)
             return max([await self.desk.refuse(one, refusal) for one in asked]) or None
-        workload = await self.workloads.inspect(policy.metadata.namespace, deployment.name)
+        workload = await self._read(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, deployment.uid)
@@ -236,10 +241,17 @@ class Reconciler:
         is_reading = watch is not None and watch.is_reading_pods(now.timestamp())
         if known is not None and is_reading and known.is_fresh(deployment, now):
             return known.workload
-        found = await self.workloads.inspect(key[0], deployment.name)
+        found = await self._read(key[0], deployment.name)
         if isinstance(found, Workload):
             self.inspected[key] = _Inspected(found, now)
         return found
+
+    async def _read(self, namespace: str, name: str) -> Workload | Failure:
+        """Read the target, and who else takes hold of it."""
+        found = await self.workloads.inspect(namespace, name)
+        if isinstance(found, Failure):
+            return found
+        return replace(found, deployment=await self.lookout.claimed(found.deployment))
 
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.core.claims import NEW_RELEASE
 from rollback_operator.core.gitops import SUSPENDED_BY
 from rollback_operator.core.model import (
     Autoscaler,
@@ -22,6 +23,7 @@ from rollback_operator.core.model import (
     Steered,
 )
 
+REPLICAS = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")
 """Where managedFields tell who owns a Deployment's pod template."""
 DATA = ("f:data",)
@@ -41,6 +43,19 @@ _MANAGERS = {
     "kustomize-controller": ("Flux", "roll back in Git, or suspend its Kustomization"),
     "helm-controller": ("Flux", "roll back in Git, or suspend its HelmRelease"),
 }
+_DRIVERS = {
+    "flagger": (
+        "Flagger",
+        "roll back where the release comes from: Flagger analyses that, too, and takes what it "
+        "finds bad back itself; where its Canary is gone, set spec.replicas by hand",
+    ),
+    "rollouts-controller": (
+        "Argo Rollouts",
+        "roll back through its Rollout (kubectl argo rollouts undo); where that is gone, set "
+        "spec.replicas by hand",
+    ),
+}
+"""Rollout tools by their names as owners of fields: each sets the replicas of what it drives."""
 _HERE = frozenset({"", "https://kubernetes.default.svc", "https://kubernetes.default.svc:443"})
 _KEEPS_CHANGES = frozenset({"create-only", "create-delete"})
 
@@ -60,7 +75,25 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
                 f"roll back through {kind} {name}",
                 is_rollout_tool=True,
             )
-    return _argo_cd(metadata) or _flux(metadata) or _helm(metadata) or _manager(metadata, fields)
+    found = _argo_cd(metadata) or _flux(metadata) or _helm(metadata)
+    return _trace(metadata, found or _manager(metadata, fields))
+
+
+def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
+    """Find a rollout tool that has last set the replicas: it scales what it takes releases from."""
+    names = {str(one.get("manager")) for one in _owners(metadata, *REPLICAS)}
+    for manager in sorted(names & set(_DRIVERS)):
+        tool, remedy = _DRIVERS[manager]
+        return Owner(
+            tool,
+            f"spec.replicas owned by {manager}",
+            remedy,
+            is_rollout_tool=True,
+            then=NEW_RELEASE,
+            is_trace=True,
+            behind=behind,
+        )
+    return behind
 
 
 def _argo_cd(metadata: Mapping[str, Any]) -> Owner | None:

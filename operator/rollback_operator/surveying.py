@@ -13,7 +13,9 @@ from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalName
 from rollback_operator.core import pod_names
+from rollback_operator.core.claims import claimed
 from rollback_operator.core.model import (
+    Claims,
     Control,
     Counters,
     CounterSeries,
@@ -29,6 +31,7 @@ from rollback_operator.ports import (
     FailureKind,
     Flags,
     SeriesQuery,
+    Tools,
     TrendMetrics,
     Workloads,
 )
@@ -47,11 +50,17 @@ class Surveyor:
     """Why not."""
     flags: Flags | None = None
     """None: no cluster can be seen."""
+    tools: Tools | None = None
+    """None: no cluster can be seen."""
 
     async def survey(self, policy: RollbackPolicy, url: str) -> Survey:
         """Look at everything that a policy names."""
         seen, skew = await asyncio.gather(self._workload(policy), self._skew(url))
         workload = seen if isinstance(seen, Workload) else None
+        claims = Claims()
+        if workload is not None and self.tools is not None:
+            claims = await self.tools.look(workload.deployment)
+            workload = replace(workload, deployment=claimed(workload.deployment, claims))
         query = _query(policy, url)
         now = self.clock() + (0.0 if isinstance(skew, Missing) else skew)
         reading, control, slow = await asyncio.gather(
@@ -75,6 +84,7 @@ class Surveyor:
             now=now,
             skew=skew,
             workload=workload,
+            unclaimed=claims.unseen,
             unseen="" if isinstance(seen, Workload) else seen.message,
             is_gone=isinstance(seen, Failure) and seen.kind is FailureKind.GONE,
             marks={label: values for label, values in marks.items() if values},

@@ -85,6 +85,18 @@ def test_logs_are_read_only_where_they_may_be() -> None:
     assert ("", "pods/log") not in rights(granted(objects, binding))
 
 
+def test_other_tools_objects_are_listed_only_where_that_is_wanted() -> None:
+    objects = render({**URL, "rbac": {"otherTools": True}})
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+
+    assert rights(granted(objects, binding)) == RIGHTS | CLUSTER_RIGHTS | {
+        ("flagger.app", "canaries"): {"list"},
+        ("argoproj.io", "rollouts"): {"list"},
+        ("image.toolkit.fluxcd.io", "imagepolicies"): {"list"},
+        ("image.toolkit.fluxcd.io", "imageupdateautomations"): {"list"},
+    }
+
+
 def test_rights_of_named_namespaces_need_no_cluster_role() -> None:
     objects = render(IN_NAMESPACES)
     bindings = of_kind(objects, "RoleBinding")
@@ -210,10 +222,14 @@ def test_owners_are_suspended_only_where_they_are_listed() -> None:
     assert found == {
         ("argocd", ("argoproj.io", "applications")): suspended,
         ("argocd", ("argoproj.io", "applicationsets")): {"get"},
+        ("argocd", ("argocd-image-updater.argoproj.io", "imageupdaters")): {"list"},
         ("apps", ("argoproj.io", "applications")): suspended,
         ("apps", ("argoproj.io", "applicationsets")): {"get"},
+        ("apps", ("argocd-image-updater.argoproj.io", "imageupdaters")): {"list"},
         ("flux-system", ("kustomize.toolkit.fluxcd.io", "kustomizations")): suspended,
         ("flux-system", ("helm.toolkit.fluxcd.io", "helmreleases")): suspended,
+        ("flux-system", ("image.toolkit.fluxcd.io", "imagepolicies")): {"list"},
+        ("flux-system", ("image.toolkit.fluxcd.io", "imageupdateautomations")): {"list"},
     }
     (deployment,) = of_kind(objects, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]

@@ -118,6 +118,23 @@ def test_nobody_is_found_where_nobody_is(metadata: dict[str, Any]) -> None:
     assert owner_of(metadata) is None
 
 
+@pytest.mark.parametrize(
+    ("manager", "tool"), [("flagger", "Flagger"), ("rollouts-controller", "Argo Rollouts")]
+)
+def test_a_rollout_tool_is_known_by_the_replicas_that_it_sets(manager: str, tool: str) -> None:
+    scaled = fields(manager, "f:spec", "f:replicas")
+
+    found = owner_of({"labels": {INSTANCE: "shop"}, "managedFields": [scaled]})
+
+    assert found is not None
+    assert (found.kind, found.is_rollout_tool, found.is_trace) == (tool, True, True)
+    # What is behind it counts if its own objects name the Deployment no more.
+    assert found.behind == owner_of({"labels": {INSTANCE: "shop"}})
+    assert owner_of({"managedFields": [fields("kubectl", "f:spec", "f:replicas")]}) is None
+    by_scale = {**scaled, "subresource": "scale"}
+    assert owner_of({"managedFields": [by_scale]}) is None
+
+
 def test_the_newest_owner_of_the_template_has_changed_it() -> None:
     entries = [
         template("argocd-controller", time="2026-01-01T00:00:09Z"),

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from rollback_operator.api.shape import Model
 
 LONGEST_SYNC_POLICY = 1024
+MOST_UPDATERS = 8
 
 
 class GitOps(StrEnum):
@@ -62,3 +63,18 @@ class OwnerRecord(Model):
     def is_open(self) -> bool:
         """Tell whether it is suspended for this rollback, as far as is known."""
         return self.suspended_time is not None and self.released_time is None
+
+
+class UpdaterPlan(Model):
+    """Who may push the bad image again by itself."""
+
+    tool: Annotated[str, Field(min_length=1, max_length=64)]
+    """Keel, Argo CD Image Updater and others."""
+    advice: Annotated[str, Field(max_length=512)]
+    """What keeps it from doing so."""
+
+
+Updaters = Annotated[
+    list[UpdaterPlan],
+    Field(max_length=MOST_UPDATERS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+]

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     WATCHING_TARGET = "WatchingTarget"
     RECREATE_STRATEGY = "RecreateStrategy"
     SINGLE_REPLICA = "SingleReplica"
+    IMAGE_UPDATER = "ImageUpdater"
     SUSPENDED = "Suspended"
     # ... or it cannot, and why.
     INVALID_SPEC = "InvalidSpec"

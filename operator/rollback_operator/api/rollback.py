@@ -8,7 +8,7 @@ from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem, CheckName
 from rollback_operator.api.flags import FlagPlan
-from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
+from rollback_operator.api.gitops import OwnerPlan, OwnerRecord, Updaters
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.resource import Condition, Resource
@@ -115,6 +115,8 @@ class RollbackPlan(Model):
     """A person is asked, whatever the checklist says: the matrix only proposes it."""
     owner: OwnerPlan | None = None
     """Who else steers the Deployment, and what is done about it; absent: nobody was found."""
+    updaters: Updaters = []
+    """Image updaters that may push again what is taken back."""
     autoscaler: AutoscalerPlan | None = None
     """With Scale: whose bounds are raised; absent: the Deployment's own replicas are set."""
     trigger: Trigger

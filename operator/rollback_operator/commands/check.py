@@ -16,6 +16,7 @@ from kubernetes.aio.config import ConfigException
 from rollback_operator import checkup
 from rollback_operator.adapters.flags import ApiFlags
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.documents import Document, read
@@ -141,7 +142,8 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
         workloads = ApiWorkloads(api) if api else None
         trends = PrometheusTrends(opened[-1])
         flags = ApiFlags(api) if api else None
-        return Surveyor(opened[-1], time.time, trends, workloads, blind, flags)  # noqa: TID251 (the command's own clock)
+        tools = ApiTools(api, Settings().argo_cd_namespace, time.monotonic) if api else None
+        return Surveyor(opened[-1], time.time, trends, workloads, blind, flags, tools)  # noqa: TID251 (the command's own clock)
 
     try:
         yield make

@@ -21,7 +21,15 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
 )
 from rollback_operator.core import autoscaling, gitops, schema
-from rollback_operator.core.model import Deployment, Missing, OwnerState, ReplicaSet, Workload
+from rollback_operator.core.claims import warning
+from rollback_operator.core.model import (
+    Claims,
+    Deployment,
+    Missing,
+    OwnerState,
+    ReplicaSet,
+    Workload,
+)
 from rollback_operator.core.progress import has_acted
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Cluster, Quota, Reference, quota_left
@@ -53,6 +61,8 @@ class Facts:
     """None: the policy names no database."""
     owner: OwnerState | Missing | None = None
     """None: nobody is to be suspended."""
+    claims: Claims | Missing | None = None
+    """What rollout tools and image updaters say of the Deployment; None: nobody looked."""
 
     @property
     def deployment(self) -> Deployment:
@@ -255,7 +265,20 @@ def nobody_else(facts: Facts) -> CheckItem:
     said = "no GitOps owner, no pause and no other rollback was found"
     if bounds := autoscaling.outlook(facts.rollback, scaler):
         said += f"; {bounds}"
-    return owner or _item(name, CheckResult.PASSED, said)
+    return _with_claims(owner or _item(name, CheckResult.PASSED, said), facts)
+
+
+def _with_claims(found: CheckItem, facts: Facts) -> CheckItem:
+    """Add who may push again what is taken back, and what was not seen."""
+    claims = facts.claims
+    unseen = (_why(claims),) if isinstance(claims, Missing) else claims.unseen if claims else ()
+    doubts = [f"not seen: {one}" for one in unseen]
+    if pushed := warning(facts.deployment.updaters):
+        doubts.insert(0, pushed)
+    if not doubts:
+        return found
+    said = "; ".join((found.message, *doubts))[:1024]
+    return found.model_copy(update={"result": CheckResult.WARNED, "message": said})
 
 
 def metrics(facts: Facts) -> CheckItem:

@@ -54,6 +54,13 @@ def _target(survey: Survey) -> Iterator[Finding]:
         return
     if faults(spec.matrix):
         return
+    for one in survey.unclaimed:
+        yield Finding(
+            Level.NOTE,
+            "spec.targetRef",
+            f"who else takes hold of the Deployment was not seen in full: {one}",
+            "let whoever runs this list them; the operator has its own rights (rbac.otherTools)",
+        )
     ready = readiness(survey.policy, survey.workload.deployment, Around())
     if ready.status != "True":
         yield Finding(Level.PROBLEM, "spec.targetRef", ready.message)

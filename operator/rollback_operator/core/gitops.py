@@ -48,7 +48,7 @@ def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
     """
     steers = f"{owner.kind} steers this Deployment ({owner.evidence})"
     if owner.is_rollout_tool:
-        return Reason.ROLLOUT_OWNER, f"{steers} and would revert an undo: {owner.remedy}"
+        return Reason.ROLLOUT_OWNER, f"{steers} and {owner.then}: {owner.remedy}"
     match response:
         case GitOps.PROCEED:
             return None

@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core import autoscaling, flags, gitops, manual
+from rollback_operator.core import autoscaling, claims, flags, gitops, manual
 from rollback_operator.core.conditions import find
 from rollback_operator.core.message import Message, Moment, Version
 from rollback_operator.core.transitions import Kind, Transition
@@ -186,6 +186,8 @@ def _are_raised(rollback: Rollback, transition: Transition) -> bool:
 def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
     if _suspended(rollback, transition):
         yield RELEASE
+    if transition.kind is Kind.ENDED:
+        yield from claims.next_steps(rollback)
     if transition.kind is Kind.ENDED and _are_raised(rollback, transition):
         is_by_itself = rollback.status.outcome is Outcome.VERIFIED
         yield RAISED + (BY_ITSELF if is_by_itself else "")

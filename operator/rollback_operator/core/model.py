@@ -69,6 +69,37 @@ class Owner:
     is_rollout_tool: bool = False
     object: OwnerObject | None = None
     """By which object it does so; None: not known, or there is none that could be suspended."""
+    then: str = "would revert an undo"
+    """What it makes of an undo."""
+    is_trace: bool = False
+    """Known by a field that it has once set: what its own objects say counts more."""
+    behind: "Owner | None" = None
+    """Of a trace: who steers the Deployment if this one does no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Updater:
+    """Who puts new images into a Deployment by itself, straight or through Git."""
+
+    tool: str
+    """Keel, Argo CD Image Updater, Flux image automation, OpenShift image triggers."""
+    evidence: str
+    """What says so."""
+    remedy: str
+    """What a person can do so that it does not push an image again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the objects of rollout tools and image updaters say of a Deployment."""
+
+    driver: Owner | None = None
+    """The rollout tool that takes its releases out."""
+    updaters: tuple[Updater, ...] = ()
+    denied: frozenset[str] = frozenset()
+    """Rollout tools that do not drive it: nothing of theirs names it."""
+    unseen: tuple[str, ...] = ()
+    """What could not be looked at, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +195,7 @@ class Deployment:
     probe_rate: float = 0.0
     """Requests a second that HTTP probes make to each pod."""
     owner: Owner | None = None
+    updaters: tuple[Updater, ...] = ()
     changed_by: str = ""
     """Who has put the template there, by the field owners; empty: not known."""
     completed: float | None = None

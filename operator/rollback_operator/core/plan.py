@@ -23,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackTarget,
     Trigger,
 )
-from rollback_operator.core import autoscaling, explain, flags, gitops, guards
+from rollback_operator.core import autoscaling, claims, explain, flags, gitops, guards
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
@@ -113,6 +113,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         approval_policy=case.policy.spec.approval,
         trigger=order.trigger,
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
+        updaters=claims.planned(case.workload.deployment),
         autoscaler=(
             autoscaling.planned(case.workload, case.policy)
             if order.remedy.type is RemedyType.SCALE

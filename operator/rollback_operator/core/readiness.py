@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
-from rollback_operator.core import flags, gitops, matrix, status
+from rollback_operator.core import claims, flags, gitops, matrix, status
 from rollback_operator.core.model import Deployment
 
 IDLE = frozenset(
@@ -112,7 +112,7 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
         (
             deployment.replicas == 0,
             Reason.TARGET_SCALED_TO_ZERO,
-            "the Deployment has no replicas: there is nothing to judge",
+            f"the Deployment has no replicas: there is nothing to judge{_driven(deployment)}",
         ),
         (
             deployment.history_limit == 0,
@@ -124,16 +124,34 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
     for is_met, reason, message in obstacles:
         if is_met:
             return status.not_ready(reason, message)
-    if deployment.owner is not None and policy.spec.mode is Mode.ENFORCE:
+    is_enforced = policy.spec.mode is Mode.ENFORCE
+    pushed = claims.warning(deployment.updaters) if is_enforced else ""
+    if deployment.owner is not None and is_enforced:
         # Told at once, not in the night when it matters.
         response = policy.spec.safety.git_ops
         refused = gitops.refusal(deployment.owner, response)
         if refused is None:
-            said = gitops.outlook(deployment.owner, response)
-            return status.ready(Reason.GITOPS_OWNER, said)
+            said = (gitops.outlook(deployment.owner, response), pushed)
+            return status.ready(Reason.GITOPS_OWNER, "; ".join(filter(None, said)))
         reason, message = refused
         return status.not_ready(reason, f"{message}. Releases are judged and reported only")
-    return _limits(deployment)
+    return _pushed(_limits(deployment), pushed)
+
+
+def _driven(deployment: Deployment) -> str:
+    """Say who has taken the replicas away, where it is a rollout tool."""
+    owner = deployment.owner
+    if owner is None or not owner.is_rollout_tool:
+        return ""
+    return f". {owner.kind} drives it ({owner.evidence}): {owner.remedy}"
+
+
+def _pushed(found: Condition, by: str) -> Condition:
+    """Add to a policy that can do its work who may push again what is taken back."""
+    if not by:
+        return found
+    said = f"{by}; {found.message}" if found.message else by
+    return status.ready(Reason.IMAGE_UPDATER, said)
 
 
 def _limits(deployment: Deployment) -> Condition:

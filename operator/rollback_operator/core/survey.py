@@ -89,6 +89,8 @@ class Survey:
     """Why there is no workload to look at."""
     is_gone: bool = False
     """There is no Deployment of this name."""
+    unclaimed: tuple[str, ...] = ()
+    """What could not be looked at of rollout tools and image updaters, and why."""
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Where errors are requests with a label: the values that those labels have."""
 

@@ -46,6 +46,23 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+# Who else takes releases out, or pushes images. Asked for by itself where the kinds are installed.
+{{- $served := .Capabilities.APIVersions }}
+{{- if or .Values.rbac.otherTools ($served.Has "flagger.app/v1beta1") }}
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [list]
+{{- end }}
+{{- if or .Values.rbac.otherTools ($served.Has "argoproj.io/v1alpha1") }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [list]
+{{- end }}
+{{- if or .Values.rbac.otherTools ($served.Has "image.toolkit.fluxcd.io/v1") ($served.Has "image.toolkit.fluxcd.io/v1beta2") }}
+- apiGroups: [image.toolkit.fluxcd.io]
+  resources: [imagepolicies, imageupdateautomations]
+  verbs: [list]
+{{- end }}
 {{- end -}}
 
 {{/* Who has others suspended may patch them: all of those that the operator may, since the API server

@@ -1,0 +1,244 @@
+"""Image updaters and rollout tools, by what is on a Deployment and in their own objects. Pure.
+
+An object counts only if it names the Deployment, or the image that the Deployment runs: what is
+told must be about this Deployment.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from rollback_operator.core.claims import NEW_RELEASE
+from rollback_operator.core.model import Claims, Owner, Updater
+
+FLAGGER, ROLLOUTS = "Flagger", "Argo Rollouts"
+_FLAGGER_API = "flagger.app/"
+_KEEL = ("keel.sh/policy", "keel.observer/policy")
+_TRIGGERS = "image.openshift.io/triggers"
+IMAGE_LIST = "argocd-image-updater.argoproj.io/image-list"
+_HUB = ("index.docker.io/", "docker.io/", "library/")
+
+Raw = Mapping[str, Any]
+
+
+# -- on the Deployment -----------------------------------------------------------------------------
+
+
+def updaters_on(metadata: Raw) -> tuple[Updater, ...]:
+    """Find image updaters that are told by the Deployment itself to update it."""
+    return (*_keel(metadata), *_openshift(metadata))
+
+
+def _keel(metadata: Raw) -> Iterator[Updater]:
+    """Find Keel: an annotation counts more than a label, and `never` turns it off."""
+    for place in ("annotation", "label"):
+        found = metadata.get(f"{place}s") or {}
+        key = next((one for one in _KEEL if found.get(one)), None)
+        if key is None:
+            continue
+        if found[key] != "never":
+            remedy = (
+                f"set {key} to never until a newer image is out, or have the bad one refused "
+                "(spec.safety.onQuarantined: Refuse)"
+            )
+            yield Updater("Keel", f"{place} {key}={found[key]}", remedy)
+        return
+
+
+def _openshift(metadata: Raw) -> Iterator[Updater]:
+    text = (metadata.get("annotations") or {}).get(_TRIGGERS)
+    for one in _listed(text):
+        is_paused = str(one.get("paused", "")).lower() == "true"
+        if not is_paused:
+            tag = (one.get("from") or {}).get("name")
+            remedy = (
+                f"turn it off until a newer image is out: oc set triggers "
+                f"deployment/{metadata.get('name')} --manual"
+            )
+            yield Updater("OpenShift image triggers", f"annotation {_TRIGGERS}: {tag}", remedy)
+            return
+
+
+def _listed(text: Any) -> list[Raw]:
+    try:
+        found = json.loads(text or "[]")
+    except (TypeError, ValueError):
+        return []
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+# -- rollout tools ---------------------------------------------------------------------------------
+
+
+def canary_on(listed: Iterable[Raw], deployment: str) -> Claims:
+    """Find the Flagger Canary that has a Deployment as its target."""
+    for one in listed:
+        target = (one.get("spec") or {}).get("targetRef") or {}
+        if (target.get("kind"), target.get("name")) == ("Deployment", deployment):
+            return _flagger(str(one["metadata"]["name"]), deployment, "spec.targetRef")
+    return Claims(denied=frozenset({FLAGGER}))
+
+
+def primary_of(primary: Raw, deployment: str) -> Claims:
+    """Find Flagger by the copy that it makes of its target, where Canaries may not be read."""
+    for one in primary["metadata"].get("ownerReferences") or []:
+        if str(one.get("apiVersion", "")).startswith(_FLAGGER_API):
+            said = f"ownerReference of Deployment {primary['metadata']['name']}"
+            return _flagger(str(one.get("name")), deployment, said)
+    return Claims(denied=frozenset({FLAGGER}))
+
+
+def _flagger(canary: str, deployment: str, by: str) -> Claims:
+    remedy = (
+        "roll back where the release comes from: Flagger analyses that, too, and takes what it "
+        f"finds bad back itself, as Canary {canary} says; what serves is {deployment}-primary"
+    )
+    found = Owner(FLAGGER, f"Canary {canary}, {by}", remedy, is_rollout_tool=True, then=NEW_RELEASE)
+    return Claims(driver=found)
+
+
+def rollout_on(listed: Iterable[Raw], deployment: str) -> Claims:
+    """Find the Argo Rollout that takes its template from a Deployment."""
+    for one in listed:
+        found = (one.get("spec") or {}).get("workloadRef") or {}
+        is_apps = str(found.get("apiVersion", "")).startswith("apps/")
+        if is_apps and (found.get("kind"), found.get("name")) == ("Deployment", deployment):
+            name, namespace = one["metadata"]["name"], one["metadata"].get("namespace")
+            remedy = (
+                f"roll back through the Rollout (kubectl argo rollouts abort {name} -n "
+                f"{namespace}), then put the old template into the Deployment where it comes from"
+            )
+            owner = Owner(
+                ROLLOUTS,
+                f"Rollout {name}, spec.workloadRef",
+                remedy,
+                is_rollout_tool=True,
+                then=NEW_RELEASE,
+            )
+            return Claims(driver=owner)
+    return Claims(denied=frozenset({ROLLOUTS}))
+
+
+# -- image updaters --------------------------------------------------------------------------------
+
+
+def flux_updaters(
+    policies: Iterable[Raw], automations: Iterable[Raw], images: Sequence[str]
+) -> Iterator[Updater]:
+    """Find Flux image automation of one namespace that writes a running image's tag to Git."""
+    running = {_repository(one) for one in images}
+    going = [one for one in automations if not (one.get("spec") or {}).get("suspend")]
+    for one in policies if going else ():
+        metadata, status = one["metadata"], one.get("status") or {}
+        latest = status.get("latestRef") or {}
+        chosen = str(latest.get("name") or status.get("latestImage") or "")
+        if chosen and _repository(chosen) in running:
+            namespace, name = metadata["namespace"], metadata["name"]
+            by = going[0]["metadata"]["name"]
+            yield Updater(
+                "Flux image automation",
+                f"ImagePolicy {namespace}/{name} chooses {_repository(chosen)}, "
+                f"ImageUpdateAutomation {by} writes it to Git",
+                f"suspend it until a newer image is out (flux suspend image update {by} -n "
+                f"{namespace}), or exclude the bad tag in ImagePolicy {name}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An Argo CD Application, as far as image updaters are concerned."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    images: tuple[str, ...]
+    """Repositories in the annotation of Argo CD Image Updater."""
+
+
+def application_of(raw: Raw) -> Application:
+    """Project an Application."""
+    metadata = raw["metadata"]
+    text = str((metadata.get("annotations") or {}).get(IMAGE_LIST) or "")
+    named = (one.strip().rpartition("=")[2] for one in text.split(","))
+    return Application(
+        namespace=str(metadata["namespace"]),
+        name=str(metadata["name"]),
+        labels=metadata.get("labels") or {},
+        images=tuple(_repository(one) for one in named if one),
+    )
+
+
+def argo_cd_updater(
+    application: Application, updaters: Iterable[Raw] | None, images: Sequence[str]
+) -> Iterator[Updater]:
+    """Find Argo CD Image Updater.
+
+    Args:
+        application: by which the Deployment is steered.
+        updaters: ImageUpdaters; None: there is no such kind, or they may not be read. Where there
+            are, the Application's annotation counts only if one of them says so.
+        images: that the Deployment runs.
+    """
+    running = {_repository(one) for one in images}
+    name = f"Application {application.namespace}/{application.name}"
+    remedy = (
+        "leave the bad tag out there (ignore-tags), or take the image off it until a newer one is "
+        "out"
+    )
+    tool, annotated = "Argo CD Image Updater", running & set(application.images)
+    if updaters is None:
+        if annotated:
+            yield Updater(tool, f"annotation {IMAGE_LIST} of {name}", remedy)
+        return
+    for one in updaters:
+        for part in _chosen(one, application):
+            listed = {
+                _repository(str(image.get("imageName"))) for image in part.get("images") or []
+            }
+            if running & listed or (part.get("useAnnotations") and annotated):
+                evidence = f"ImageUpdater {one['metadata']['name']} for {name}"
+                yield Updater(tool, evidence, remedy)
+                return
+
+
+def _chosen(updater: Raw, application: Application) -> Iterator[Raw]:
+    """Give the parts of an ImageUpdater that choose an Application."""
+    spec = updater.get("spec") or {}
+    where = spec.get("namespace") or updater["metadata"].get("namespace")
+    for one in spec.get("applicationRefs") or [] if where == application.namespace else []:
+        is_named = fnmatchcase(application.name, str(one.get("namePattern") or ""))
+        if is_named and _selects(one.get("labelSelectors") or {}, application.labels):
+            yield one
+
+
+def _selects(selector: Raw, labels: Mapping[str, str]) -> bool:
+    """Tell whether a label selector of Kubernetes chooses what has these labels."""
+    wanted = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _meets(one, labels) for one in selector.get("matchExpressions") or []
+    )
+
+
+def _meets(expression: Raw, labels: Mapping[str, str]) -> bool:
+    found, values = labels.get(str(expression.get("key"))), expression.get("values") or []
+    match expression.get("operator"):
+        case "In":
+            return found in values
+        case "NotIn":
+            return found not in values
+        case "Exists":
+            return found is not None
+        case _:
+            return found is None
+
+
+def _repository(image: str) -> str:
+    """Give an image's name without tag and digest, of Docker Hub in its shortest form."""
+    name = image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    name = head if colon and "/" not in tag else name
+    for prefix in _HUB:
+        name = name.removeprefix(prefix)
+    return name
