@@ -84,7 +84,7 @@ class Carried:
             self.now,
             checker,
             Verifier(self.probes, self.logs, self.trends, self.now),
-            Suspender(self.owners, self.store, self.now),
+            Suspender(self.owners, self.store, self.now, remember),
             Switch(self.flags, self.now),
             Scaler(self.autoscalers, self.store, self.now, remember),
         )

@@ -22,6 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
     FINALIZER,
     HOLD_FINALIZER,
+    OWNER_FINALIZER,
     Hold,
     ObjectMeta,
     Remedy,
@@ -617,23 +618,34 @@ class FakeStore(Failures):
         return self._kept(known, kept)
 
     async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        failure = self._called("guard_bounds")
+        return self._guarded("guard_bounds", rollback, BOUNDS_FINALIZER)
+
+    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
+        return self._unguarded("release_bounds", rollback, BOUNDS_FINALIZER)
+
+    async def guard_owner(self, rollback: Rollback) -> Rollback | Failure:
+        return self._guarded("guard_owner", rollback, OWNER_FINALIZER)
+
+    async def release_owner(self, rollback: Rollback) -> Rollback | Failure:
+        return self._unguarded("release_owner", rollback, OWNER_FINALIZER)
+
+    def _guarded(self, call: str, rollback: Rollback, finalizer: str) -> Rollback | Failure:
+        failure = self._called(call)
         known = self.rollbacks.get(rollback.metadata.name)
         failure = failure or _staleness(known, rollback)
         if failure is None and rollback.metadata.deletion_timestamp is not None:
             failure = REFUSAL  # as the API server: no new finalizer on what is being deleted
         if failure is not None or known is None:
             return failure or GONE
-        return self._kept(known, [*known.metadata.finalizers, BOUNDS_FINALIZER])
+        return self._kept(known, [*known.metadata.finalizers, finalizer])
 
-    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        failure = self._called("release_bounds")
+    def _unguarded(self, call: str, rollback: Rollback, finalizer: str) -> Rollback | Failure:
+        failure = self._called(call)
         known = self.rollbacks.get(rollback.metadata.name)
         failure = failure or _staleness(known, rollback)
         if failure is not None or known is None:
             return failure or GONE
-        kept = [one for one in known.metadata.finalizers if one != BOUNDS_FINALIZER]
-        return self._kept(known, kept)
+        return self._kept(known, [one for one in known.metadata.finalizers if one != finalizer])
 
     def _kept(self, rollback: Rollback, finalizers: list[str]) -> Rollback:
         """Store other finalizers; without any, what is being deleted is gone."""

@@ -137,7 +137,7 @@ class World:
                 self.now,
                 self.checker(cache),
                 self.verifier(),
-                Suspender(self.owners, self.store, self.now),
+                Suspender(self.owners, self.store, self.now, cache.take_in),
                 Switch(self.flags, self.now),
                 Scaler(self.autoscalers, self.store, self.now, cache.take_in),
                 teller.announced,

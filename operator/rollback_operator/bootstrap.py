@@ -178,7 +178,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             now,
             checker,
             verifier,
-            Suspender(owners, store, now),
+            Suspender(owners, store, now, cache.take_in),
             Switch(ApiFlags(api), now),
             Scaler(ApiAutoscalers(api), store, now, cache.take_in),
             teller.announced,

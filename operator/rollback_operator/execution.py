@@ -261,7 +261,7 @@ class Executor:
         return await self.scaler.settle(rollbacks, self._write)
 
     async def settle_owners(
-        self, rollbacks: Sequence[Rollback], deployment: Deployment
+        self, rollbacks: Sequence[Rollback], deployment: Deployment | None
     ) -> float | None:
         """Look after who is suspended for a rollback that has ended; gives when to look again."""
         return await self.suspender.settle(rollbacks, deployment, self._write)

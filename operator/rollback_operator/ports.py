@@ -335,6 +335,15 @@ class Store(Protocol):
     async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
         """Take that finalizer off a Rollback by which no bounds are raised."""
 
+    async def guard_owner(self, rollback: Rollback) -> Rollback | Failure:
+        """Put a finalizer on: deleted, it stays until who it suspends is released, or that is told.
+
+        Fails as `guard_bounds` does.
+        """
+
+    async def release_owner(self, rollback: Rollback) -> Rollback | Failure:
+        """Take that finalizer off a Rollback by which nobody is looked after any more."""
+
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record; Conflict if it is not the one that was read."""
 

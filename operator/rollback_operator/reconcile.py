@@ -101,13 +101,21 @@ class Reconciler:
         return schedule.soonest(wait, told, await self._prune(key))
 
     async def _let_be_deleted(self, key: Key) -> float | None:
-        """Put back what Rollbacks that are deleted have raised: a person waits for it.
+        """Put back what Rollbacks that are deleted have raised or suspended: a person waits for it.
 
         Whatever stands against the policy: suspended, unreadable or gone.
         """
         known = self.cache.rollbacks_by(key)
         deleted = [one for one in known if one.metadata.deletion_timestamp is not None]
-        return await self.executor.settle_bounds(deleted)
+        owners = [await self._settle_owner(one) for one in deleted]
+        return schedule.soonest(await self.executor.settle_bounds(deleted), *owners)
+
+    async def _settle_owner(self, rollback: Rollback) -> float | None:
+        """Look after who is suspended for a rollback, whatever has become of its policy."""
+        target = rollback.spec.target_ref
+        found = self.cache.deployments.get((rollback.metadata.namespace, target.name))
+        is_same = found is not None and found.uid == target.uid
+        return await self.executor.settle_owners([rollback], found if is_same else None)
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
@@ -397,6 +405,7 @@ class Reconciler:
         waits = [await self._release_ended(own)]
         if why.reason != Reason.SUSPENDED:
             waits.append(await self.executor.settle_bounds(own))
+            waits += [await self._settle_owner(one) for one in own]
         for one in own:
             if not is_active(one):
                 continue

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import FINALIZER, GROUP, VERSION, Rollback, 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.core import autoscaling
+from rollback_operator.core import autoscaling, gitops
 from rollback_operator.core.holds import is_on_record
 from rollback_operator.core.lapses import End
 from rollback_operator.holding import Holder
@@ -137,6 +137,8 @@ class Sweep:
         said = f"Rollback {'/'.join(known.key)}"
         if autoscaling.is_left(known):
             self._results[said] = await self._lower(known)
+        if gitops.is_guarded(known):
+            self._results[said] = self._results.get(said) or await self._leave(known)
         if FINALIZER in known.metadata.finalizers:
             fault = await self._let_go(self._cache.rollbacks[known.key])
             self._results[said] = self._results.get(said) or fault
@@ -149,6 +151,14 @@ class Sweep:
         await self._scaler.settle([self._cache.rollbacks[known.key]], self._write)
         is_left = autoscaling.is_left(self._cache.rollbacks[known.key])
         return f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
+
+    async def _leave(self, known: Rollback) -> str:
+        """Let the record of who is suspended be deleted; it says how they are released."""
+        written = await self._store.release_owner(self._cache.rollbacks[known.key])
+        if isinstance(written, Failure):
+            return written.message
+        self._cache.remember(written)
+        return ""
 
     async def _let_go(self, known: Rollback) -> str:
         """Take the finalizer off, also of what is under way.

@@ -1,7 +1,8 @@
 """Suspends who would revert an act, and releases them when nothing would change by it.
 
-What was is on record before it is changed. Each call looks before it does: replayed after a crash,
-it does no harm.
+What was is on record before it is changed, and the record is guarded: deleted, it stays until they
+are released, or until it is told that they stay suspended. Each call looks before it does: replayed
+after a crash, it does no harm.
 """
 
 import logging
@@ -49,8 +50,11 @@ class Suspender:
     owners: Owners
     store: Store
     clock: Callable[[], datetime]
-    due: dict[str, datetime] = field(default_factory=dict)
-    """When an owner that is suspended is looked at next, by the Rollback's uid."""
+    take_in: Callable[[Rollback], None]
+    """Takes in what a write returned, unless the Rollback is gone by now."""
+    due: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    """When an owner that is suspended is looked at next, by the Rollback's uid, and whether it was
+    known then that the record is to be deleted."""
     known: dict[Steered, tuple[datetime, str]] = field(default_factory=dict)
     """Until when it is known what stands against suspending an owner, and what does."""
 
@@ -81,60 +85,106 @@ class Suspender:
         found = await self.owners.look(steered)
         if isinstance(found, Failure):
             return Taken(rollback, _refused(found.message) if found.kind in _FINAL else found)
-        record = gitops.recorded(rollback, found)
-        if not record.was_suspended and found.obstacle:
+        if found.obstacle and not gitops.recorded(rollback, found).was_suspended:
             return Taken(rollback, _refused(found.obstacle))
-        if record != rollback.status.owner:
-            written = await write(rollback, _with(rollback.status, record, None, self.clock()))
-            if isinstance(written, Failure):
-                return Taken(rollback, written)
-            rollback = written
+        noted = await self._noted(rollback, found, write)
+        if isinstance(noted, Failure):
+            return Taken(rollback, noted)
         if not found.is_suspended:
-            by = f"{rollback.metadata.namespace}/{rollback.metadata.name}"
+            by = f"{noted.metadata.namespace}/{noted.metadata.name}"
             _log.info("%s: suspends %s", by, gitops.named(steered.object, found.namespace))
             done = await self.owners.suspend(steered, found, by)
             if isinstance(done, Failure):
-                return Taken(rollback, done)
-        now = self.clock()
-        record, told = gitops.suspended(rollback, record, now)
+                return Taken(noted, done)
+        now, record = self.clock(), noted.status.owner
+        assert record is not None
+        record, told = gitops.suspended(noted, record, now)
         if not record.was_suspended:
             # Before it is stored: who finds the step open cannot know that it was told.
-            await self.store.post(rollback, notices.owner_suspended(told.message))
-        status = _with(rollback.status, record, told, now)
-        changed = rollback.model_copy(update={"status": status})
+            await self.store.post(noted, notices.owner_suspended(told.message))
+        status = _with(noted.status, record, told, now)
+        changed = noted.model_copy(update={"status": status})
         return Taken(changed, Done(told.message))
 
+    async def _noted(
+        self, rollback: Rollback, found: OwnerState, write: Write
+    ) -> Rollback | Failure:
+        """Put on record how an owner was, behind a finalizer where it is to be suspended."""
+        record = gitops.recorded(rollback, found)
+        if not record.was_suspended and not gitops.is_guarded(rollback):
+            guarded = await self.store.guard_owner(rollback)
+            if isinstance(guarded, Failure):
+                return guarded
+            self.take_in(guarded)
+            rollback = guarded
+        if record == rollback.status.owner:
+            return rollback
+        return await write(rollback, _with(rollback.status, record, None, self.clock()))
+
     async def settle(
-        self, rollbacks: Sequence[Rollback], deployment: Deployment, write: Write
+        self, rollbacks: Sequence[Rollback], deployment: Deployment | None, write: Write
     ) -> float | None:
-        """Look after who is suspended; gives the seconds until the next look, None: nobody is."""
-        waits = [
-            await self._settled(one, deployment, write) for one in rollbacks if gitops.is_open(one)
-        ]
+        """Look after who is suspended; gives the seconds until the next look, None: nobody is.
+
+        Args:
+            rollbacks: of one Deployment. While one goes on its own steps come first.
+            deployment: as it is now; None: it is gone.
+            write: stores a Rollback's status.
+        """
+        left = [one for one in rollbacks if gitops.is_left(one)]
+        waits = [await self._settled(one, deployment, write) for one in left]
         return min((one for one in waits if one is not None), default=None)
 
     async def _settled(
-        self, rollback: Rollback, deployment: Deployment, write: Write
+        self, rollback: Rollback, deployment: Deployment | None, write: Write
     ) -> float | None:
-        if rollback.status.outcome is None:
-            return None  # its own steps come first
+        if not gitops.is_open(rollback):
+            return await self._let_go(rollback)
         uid, now = rollback.metadata.uid, self.clock()
-        due = self.due.get(uid, now)
-        if now < due:
+        is_deleted = rollback.metadata.deletion_timestamp is not None
+        due, was_deleted = self.due.get(uid, (now, is_deleted))
+        if now < due and is_deleted == was_deleted:
             return (due - now).total_seconds()
-        self.due[uid] = now + timedelta(seconds=LOOK_SECONDS)
         done = await self._looked(rollback, deployment, write)
+        if isinstance(done, Failure) and is_deleted and done.kind is FailureKind.REJECTED:
+            return await self._leave(rollback, done.message)  # a deletion waits for no right
         if isinstance(done, Failure):
             _log.warning("%s: %s", rollback.metadata.name, done.message)
-            self.due[uid] = now + timedelta(seconds=done.wait)
-            return done.wait
-        if gitops.is_open(done):
-            return LOOK_SECONDS
-        self.due.pop(uid, None)
-        return None
+            wait = done.wait
+        elif not gitops.is_open(done):
+            self.due.pop(uid, None)
+            return await self._let_go(done)
+        elif is_deleted:
+            return await self._leave(done)
+        else:
+            wait = LOOK_SECONDS
+        self.due[uid] = now + timedelta(seconds=wait), is_deleted
+        return wait
+
+    async def _leave(self, rollback: Rollback, why: str = "") -> float | None:
+        """Tell that an owner stays suspended, then let its record be deleted: a person wants that.
+
+        In this order: told twice if there is a crash in between, never not at all.
+        """
+        said = gitops.left(rollback, why)
+        _log.warning("%s", said)
+        await self.store.post(rollback, notices.owner_left(said))
+        self.due.pop(rollback.metadata.uid, None)
+        return await self._let_go(rollback)
+
+    async def _let_go(self, rollback: Rollback) -> float | None:
+        """Let a Rollback be deleted by which nobody is looked after any more."""
+        if not gitops.is_guarded(rollback):
+            return None
+        done = await self.store.release_owner(rollback)
+        if not isinstance(done, Failure):
+            self.take_in(done)
+            return None
+        _log.warning("%s: %s", rollback.metadata.name, done.message)
+        return None if done.kind is FailureKind.GONE else done.wait
 
     async def _looked(
-        self, rollback: Rollback, deployment: Deployment, write: Write
+        self, rollback: Rollback, deployment: Deployment | None, write: Write
     ) -> Rollback | Failure:
         steered = gitops.steered(rollback)
         assert steered is not None  # or nobody would be on record
@@ -145,6 +195,8 @@ class Suspender:
             return await self._released(rollback, "it is gone", write)
         if over := gitops.taken_over(rollback, found):
             return await self._released(rollback, over, write)
+        if deployment is None:
+            return rollback  # to let it go on could bring the bad release back
         why = gitops.release(rollback, found, deployment)
         return await self._resume(rollback, found, why, write) if why else rollback
 

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.xdist_group("gitops"), pytest.mark.timeout(900)]
 CUTS = (
     ("rollbacks/status: SuspendOwner begun", 1),
     ("rollbacks/status: SuspendOwner begun", 2),
+    ("rollbacks: guarded", 1),
     ("applications: suspended", 1),
     ("rollbacks/status: SuspendOwner ended", 1),
     ("deployments: template", 1),

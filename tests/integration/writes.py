@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rollback_operator.api.v1alpha1 import BOUNDS_FINALIZER
+from rollback_operator.api.v1alpha1 import BOUNDS_FINALIZER, OWNER_FINALIZER
 from tests.integration.api_proxy import Call
 
 UNDO = frozenset(
@@ -70,7 +70,7 @@ def kind(call: Call) -> str:
             stored = "suspended" if change["op"] == "remove" else "released"
         case _:
             finalizers = values.get("/metadata/finalizers", {}).get("value")
-            if BOUNDS_FINALIZER in (finalizers or ()):
+            if {BOUNDS_FINALIZER, OWNER_FINALIZER} & set(finalizers or ()):
                 return f"{call.resource}: guarded"
             stored = "finalizer on" if finalizers else "finalizer off"
     return f"{call.resource}: {stored}"

@@ -12,7 +12,13 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
-from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus, StepName
+from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    OWNER_FINALIZER,
+    Rollback,
+    RollbackStatus,
+    StepName,
+)
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.releasing import Sweep
 from tests.builders import NAMESPACE, make_ended, make_rollback, make_step
@@ -75,7 +81,7 @@ async def test_a_rollback_keeps_nothing_from_deletion_when_the_operator_goes(
     status: RollbackStatus,
 ) -> None:
     server = Server()
-    server.put(make_rollback(status=status), FINALIZER, ANOTHERS)
+    server.put(make_rollback(status=status), FINALIZER, OWNER_FINALIZER, ANOTHERS)
 
     async with asked(server) as api:
         results = await Sweep(api, "release").through([""])

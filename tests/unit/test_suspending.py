@@ -102,8 +102,9 @@ async def test_an_owner_is_suspended_before_the_undo_and_how_it_was_is_stored_be
 
     await world.carry_on()
 
-    assert world.writes[:5] == [
+    assert world.writes[:6] == [
         "write_rollback",
+        "guard_owner",
         "write_rollback",
         "suspend_owner",
         "write_rollback",

@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     GROUP,
     HOLD_FINALIZER,
+    OWNER_FINALIZER,
     VERSION,
     Resource,
     Rollback,
@@ -98,6 +99,15 @@ class ApiStore:
     async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
         """Take our finalizer off."""
         kept = [one for one in rollback.metadata.finalizers if one != FINALIZER]
+        return await self._finalized(rollback, kept)
+
+    async def guard_owner(self, rollback: Rollback) -> Rollback | Failure:
+        """Put the finalizer of a suspended owner on."""
+        return await self._finalized(rollback, [*rollback.metadata.finalizers, OWNER_FINALIZER])
+
+    async def release_owner(self, rollback: Rollback) -> Rollback | Failure:
+        """Take the finalizer of a suspended owner off."""
+        kept = [one for one in rollback.metadata.finalizers if one != OWNER_FINALIZER]
         return await self._finalized(rollback, kept)
 
     async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:

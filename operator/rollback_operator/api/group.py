@@ -9,4 +9,7 @@ HOLD_FINALIZER = f"{GROUP}/held-rollout"
 BOUNDS_FINALIZER = f"{GROUP}/raised-bounds"
 """On a Rollback while an autoscaler's bounds are raised by it: its record is the only one of what
 they were."""
+OWNER_FINALIZER = f"{GROUP}/suspended-owner"
+"""On a Rollback while who steers the Deployment is suspended by it: its record is the only one of
+how they were."""
 FIELD_MANAGER = "rollback-operator"

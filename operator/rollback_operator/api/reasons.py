@@ -221,6 +221,7 @@ class EventReason(StrEnum):
     ROLLOUT_LET_GO = "RolloutLetGo"
     OWNER_SUSPENDED = "OwnerSuspended"
     OWNER_RELEASED = "OwnerReleased"
+    OWNER_LEFT_SUSPENDED = "OwnerLeftSuspended"
     BOUNDS_RAISED = "BoundsRaised"
     BOUNDS_RESTORED = "BoundsRestored"
     BOUNDS_LEFT = "BoundsLeft"

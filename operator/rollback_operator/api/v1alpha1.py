@@ -12,6 +12,7 @@ from rollback_operator.api.group import (
     FINALIZER,
     GROUP,
     HOLD_FINALIZER,
+    OWNER_FINALIZER,
     VERSION,
 )
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
@@ -84,6 +85,7 @@ __all__ = [
     "HOLD_FINALIZER",
     "KINDS",
     "LEAST_READ_MILLISECONDS",
+    "OWNER_FINALIZER",
     "RUNBOOK_MATRIX",
     "VERSION",
     "Condition",

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
+from rollback_operator.api.group import OWNER_FINALIZER
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -274,6 +275,30 @@ def is_open(rollback: Rollback) -> bool:
     """Tell whether an owner is suspended for a rollback, as far as is known."""
     record = rollback.status.owner
     return record is not None and record.is_open
+
+
+def is_guarded(rollback: Rollback) -> bool:
+    """Tell whether a Rollback that is deleted stays until who it has suspended is looked after."""
+    return OWNER_FINALIZER in rollback.metadata.finalizers
+
+
+def is_left(rollback: Rollback) -> bool:
+    """Tell whether a rollback that is over has somebody suspended, or is to be let go."""
+    is_kept = rollback.metadata.deletion_timestamp is None and is_open(rollback)
+    return rollback.status.outcome is not None and (is_kept or is_guarded(rollback))
+
+
+def left(rollback: Rollback, why: str = "") -> str:
+    """Say that an owner stays suspended though the record of it is deleted, and what helps."""
+    plan, record = rollback.spec.owner, rollback.status.owner
+    assert plan is not None
+    assert record is not None
+    because = why or "Git is not known to want what runs"
+    return (
+        f"{plan.tool}: {named(plan, record.namespace)} stays suspended while {_name(rollback)} is "
+        f"deleted, and is looked after no more: {because}. Release it when Git is in order: "
+        f"{command(plan, record)}"
+    )
 
 
 def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> str:

@@ -11,6 +11,7 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
     FINALIZER,
+    OWNER_FINALIZER,
     Rollback,
     RollbackPolicy,
     RollbackRequest,
@@ -21,7 +22,7 @@ from rollback_operator.core.conditions import find
 
 KEPT = 20
 """Of a policy: of the rollbacks of one Deployment, and of what was turned down."""
-_OURS = frozenset({FINALIZER, BOUNDS_FINALIZER})
+_OURS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 Record = Rollback | RollbackRequest

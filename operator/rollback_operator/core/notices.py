@@ -140,6 +140,11 @@ def owner_released(said: str) -> Notice:
     return Notice(EventReason.OWNER_RELEASED, said)
 
 
+def owner_left(said: str) -> Notice:
+    """Tell that who was suspended stays so, and that nobody looks after them any more."""
+    return Notice(EventReason.OWNER_LEFT_SUSPENDED, said, True)
+
+
 def bounds_raised(said: str) -> Notice:
     """Tell whose bounds are raised for an act, and how they are put back."""
     return Notice(EventReason.BOUNDS_RAISED, said, True)
