@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.core import growth, slowness, trials
+from rollback_operator.core.availability import RESTARTS
 from rollback_operator.core.model import Pod
 from rollback_operator.core.slowness import Slowness
 from rollback_operator.core.trends import Trends
@@ -67,7 +68,8 @@ def _killed(subject: Subject, condition: MatrixCondition) -> Symptom | None:
         pods=tuple(sorted(hit)),
         since=subject.opened,
         veto=_restarts_too(subject, len(hit), only_killed=True),
-        is_on_every_pod=len(hit) == len(subject.new) > 1,
+        # One pod may have been unlucky once or twice; as often as makes a rollout stuck, it is not.
+        is_on_every_pod=len(hit) == len(subject.new) and (len(hit) > 1 or total >= RESTARTS),
     )
 
 

@@ -186,6 +186,16 @@ def test_kills_and_restarts_are_counted_on_all_new_pods(counts, signals) -> None
     ] * signals.count("OOMKills")
 
 
+@pytest.mark.parametrize(("count", "is_every"), [(2, False), (3, True), (5, True)])
+def test_the_only_pod_is_every_pod_once_it_was_killed_three_times(count, is_every) -> None:
+    name = min(NEW)
+    pods = {name: killed(count, 0, 0, 0)[name]}
+
+    (one,) = found(with_kills(Trends(), pods), KILLS, new=pods)
+
+    assert one.is_on_every_pod is is_every
+
+
 def test_a_restart_for_another_reason_is_no_kill() -> None:
     pods = {name: replace(pod, restarts=3) for name, pod in NEW.items()}
     assert found(with_kills(Trends(), pods), KILLS, new=pods) == ()
