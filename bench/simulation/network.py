@@ -37,6 +37,9 @@ from rollback_operator.ports import Failure, FailureKind, PageQuery, PodPage
 KEPT = 4000
 
 
+DISCOVERY = "/apis"
+
+
 @dataclass
 class Trace:
     """What has happened, in order: counted, summed up, and the last of it kept."""
@@ -113,6 +116,9 @@ class Client:
 
     async def call_api(self, request: Request, _request_timeout: float) -> _Received:
         """Send a request and wait for its answer."""
+        if request.path == DISCOVERY:
+            # Which kinds there are besides is a side question: no fault is drawn for it.
+            return self._received(Response(200, '{"groups": []}'))
         self.air.sent(self.name, request)
         fate = self.air.weather.fate(self.name, request)
         answer: asyncio.Future[_Received] = self.air.loop.create_future()
