@@ -125,7 +125,8 @@ class Reconciler:
                 missing = await self.desk.without_policy(self.cache.requests_of(key))
                 return schedule.soonest(missing, await self._carry_open(key, _POLICY_DELETED))
             case Unreadable():
-                return await self._report_unreadable(policy)
+                left = [await self._settle_owner(one) for one in self.cache.rollbacks_by(key)]
+                return schedule.soonest(await self._report_unreadable(policy), *left)
             case RollbackPolicy():
                 return await self._pass(policy)
 

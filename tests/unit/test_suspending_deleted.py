@@ -10,14 +10,17 @@ import pytest
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     OWNER_FINALIZER,
+    ObjectMeta,
     PrometheusSpec,
     RollbackPolicy,
+    RollbackPolicyStatus,
 )
+from rollback_operator.cache import Unreadable
 from rollback_operator.core import gitops
 from rollback_operator.core.model import Deployment
 from rollback_operator.ports import Failure
 from rollback_operator.suspending import LOOK_SECONDS
-from tests.builders import make_policy, make_template
+from tests.builders import NAME, NAMESPACE, make_policy, make_template
 from tests.fakes import OUTAGE, REFUSAL, UNTOUCHED, Crash
 from tests.unit.test_suspending import World, suspending
 from tests.world import KEY, watched
@@ -214,6 +217,18 @@ async def test_an_owner_is_released_whatever_has_become_of_the_policy(
     assert whole.owners.state.is_suspended is not is_released
     assert gitops.is_open(whole.rollback) is not is_released
     assert (OWNER_FINALIZER in whole.rollback.metadata.finalizers) is not is_released
+
+
+async def test_an_owner_is_released_while_the_policy_cannot_be_read() -> None:
+    whole = await suspended(watched(make_policy()))
+    operator = whole.operator()
+    metadata = ObjectMeta(name=NAME, namespace=NAMESPACE, resource_version="1", generation=2)
+    operator.cache.policies[KEY] = Unreadable(metadata, "spec.mode: wrong", RollbackPolicyStatus())
+
+    await operator.reconcile(KEY)
+
+    assert not whole.owners.state.is_suspended
+    assert whole.rollback.metadata.finalizers == []
 
 
 async def test_without_its_policy_the_bad_release_is_not_let_back() -> None:
