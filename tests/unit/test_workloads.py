@@ -9,10 +9,12 @@ import pytest
 
 from bench.simulation.patching import PatchError, apply
 from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER, StoredStrategy
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.ports import Failure
+from rollback_operator.core.model import Deployment
+from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.projections import REVISION_ANNOTATION, template_of
-from tests.builders import make_hold
+from tests.builders import make_hold, make_ref, make_rollback
 from tests.fakes import OUTAGE
 
 TEMPLATE = {"spec": {"containers": [{"name": "shop", "image": "shop:v2"}]}}
@@ -65,3 +67,78 @@ async def test_a_deployment_without_a_revision_yet_is_guarded_by_its_template() 
     raw = deployment()
     apply(raw, await sent(raw))
     assert raw["spec"]["paused"] is True
+
+
+# -- a person's pause ------------------------------------------------------------------------------
+
+UNDONE = {
+    "metadata": {"labels": {"app": "shop"}},
+    "spec": {"containers": [{"name": "shop", "image": "shop:v1"}]},
+}
+OURS = [{"manager": FIELD_MANAGER, "fieldsV1": {"f:spec": {"f:paused": {}}}}]
+
+
+class Undoing(Lost):
+    """... with the ReplicaSet that is gone back to."""
+
+    async def get(self, path: str) -> dict[str, Any]:
+        if "/replicasets/" not in path:
+            return await super().get(path)
+        owner = {"controller": True, "uid": "a"}
+        metadata = {"name": "shop-v1", "uid": "rs-v1", "ownerReferences": [owner]}
+        return {"metadata": metadata, "spec": {"template": copy.deepcopy(UNDONE)}}
+
+
+async def undone(
+    raw: dict[str, Any], surge: StoredStrategy | None = None
+) -> tuple[Deployment | Failure, list[dict[str, Any]]]:
+    api = Undoing(raw)
+    judged = make_ref("v2", digest=template_of(TEMPLATE).digest)
+    target = make_ref("v1", digest=template_of(UNDONE).digest, replica_set_uid="rs-v1")
+    rollback = make_rollback(
+        target_ref={"name": "shop", "uid": "a"}, from_revision=judged, to_revision=target
+    )
+    return await ApiWorkloads(cast("ApiServer", api)).undo(rollback, surge), api.sent
+
+
+@pytest.mark.parametrize("surge", [None, StoredStrategy(max_surge="100%", max_unavailable="25%")])
+async def test_an_undo_does_not_pass_a_pause_that_a_person_sets_meanwhile(
+    surge: StoredStrategy | None,
+) -> None:
+    raw = deployment(**{REVISION_ANNOTATION: "2"})
+    raw["spec"]["strategy"] = {"rollingUpdate": {}}
+    paused = copy.deepcopy(raw)
+    paused["spec"]["paused"] = True
+
+    _, sent = await undone(raw, surge)
+
+    with pytest.raises(PatchError):
+        apply(paused, sent)
+    apply(raw, sent)
+    assert raw["spec"]["template"] == UNDONE
+
+
+async def test_an_undo_is_not_sent_to_what_a_person_has_paused() -> None:
+    raw = deployment()
+    raw["spec"]["paused"] = True
+
+    found, sent = await undone(raw)
+
+    assert isinstance(found, Failure)
+    assert (found.kind, found.message) == (
+        FailureKind.CONFLICT,
+        "somebody has paused the Deployment",
+    )
+    assert sent == []
+
+
+async def test_an_undo_lifts_the_operators_own_pause() -> None:
+    raw = deployment()
+    raw["spec"]["paused"] = True
+    raw["metadata"]["managedFields"] = OURS
+
+    _, sent = await undone(raw)
+
+    apply(raw, sent)
+    assert "paused" not in raw["spec"]
+    assert raw["spec"]["template"] == UNDONE

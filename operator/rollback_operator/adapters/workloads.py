@@ -1,9 +1,10 @@
 """Deployments through the API server: read fresh, write guarded.
 
 Every write is a JSON patch that tests uid, template and revision as judged, and replaces only the
-fields meant; the one that puts an express undo's bounds back tests that they are ours. Not guarded
-by resourceVersion: a rollout's status updates would refuse half of the patches; nor by generation:
-an autoscaler moves it.
+fields meant; one that changes what runs tests, too, that nobody has paused the Deployment; the one
+that puts an express undo's bounds back tests that they are ours. Not guarded by resourceVersion: a
+rollout's status updates would refuse half of the patches; nor by generation: an autoscaler moves
+it.
 """
 
 import asyncio
@@ -170,7 +171,7 @@ class ApiWorkloads:
         return written if isinstance(written, Failure) else deployment_of(written)
 
     async def _judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
-        """Read the Deployment and see that it is still the one that was judged."""
+        """Read the Deployment and see that it is the one that was judged, and paused by nobody."""
         raw = await self._api.get(
             _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
         )
@@ -183,6 +184,8 @@ class ApiWorkloads:
         )
         if not is_same:
             return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
+        if raw["spec"].get("paused") and not is_held(raw):
+            return Failure(FailureKind.CONFLICT, "somebody has paused the Deployment")
         return raw
 
     async def _patch(self, rollback: Rollback, operations: Operations) -> Deployment | Failure:
@@ -205,9 +208,12 @@ def _guard(raw: dict[str, Any]) -> Operations:
 
 
 def _lifted(raw: dict[str, Any]) -> Operations:
-    """Lift the pause in the same patch, if it is ours: a change that waits for it helps nobody."""
+    """Lift the pause in the same patch, if it is ours: a change that waits for it helps nobody.
+
+    Where there is none, one that a person sets meanwhile is respected.
+    """
     if not is_held(raw):
-        return []
+        return [{"op": "test", "path": PAUSED, "value": None}]
     return [{"op": "test", "path": PAUSED, "value": True}, {"op": "remove", "path": PAUSED}]
 
 

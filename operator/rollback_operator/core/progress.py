@@ -109,7 +109,19 @@ def look(rollback: Rollback, step: StepName, deployment: Deployment, now: dateti
         case StepName.AWAITING_APPROVAL:
             return Wait()
         case _:
-            return _look_act(rollback, step, deployment)
+            found = _look_act(rollback, step, deployment)
+            is_paused = deployment.paused and not deployment.is_held
+            is_stopped = is_paused and isinstance(found, Act) and step is not StepName.DISABLE_FLAG
+            return _stopped(rollback, step, now) if is_stopped else found
+
+
+def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
+    """Respect a person's pause. Not at once for good: a patch that is on its way may still land."""
+    if not _is_out_of_time(rollback, step, now):
+        return Wait()
+    seconds = rollback.spec.verification.timeout_seconds
+    said = f"somebody has paused the Deployment, and for {seconds} s it could not be changed"
+    return End(Outcome.ABANDONED, Reason.TARGET_PAUSED, said)
 
 
 def _look_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:

@@ -153,6 +153,40 @@ def test_look(rollback, step, deployment, expected) -> None:
         assert found.step is step
 
 
+PAUSED = replace(BAD, paused=True)
+STOPPED = {
+    "an undo waits for a person's pause to be lifted": (BEGUN, StepName.UNDO, PAUSED, 609, Wait),
+    "not for ever": (BEGUN, StepName.UNDO, PAUSED, 611, End),
+    "a pin waits": (PIN_BEGUN, StepName.PIN_IMAGE, PAUSED, 609, Wait),
+    "a scale waits": (SCALING, StepName.SCALE, PAUSED, 609, Wait),
+    "a pause of our own is lifted": (
+        BEGUN,
+        StepName.UNDO,
+        replace(PAUSED, is_held=True),
+        611,
+        Act,
+    ),
+    "what is done is done": (BEGUN, StepName.UNDO, replace(RESTORED, paused=True), 611, Done),
+    "the bounds are put back all the same": (
+        RESTORING,
+        StepName.RESTORE_STRATEGY,
+        replace(RESTORED, max_surge="100%", paused=True),
+        611,
+        Act,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("rollback", "step", "deployment", "now", "expected"), STOPPED.values(), ids=STOPPED
+)
+def test_a_persons_pause_is_respected(rollback, step, deployment, now, expected) -> None:
+    found = look(rollback, step, deployment, at(now))
+    assert isinstance(found, expected)
+    if isinstance(found, End):
+        assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_PAUSED)
+
+
 # -- acts whose answer was lost --------------------------------------------------------------------
 
 
