@@ -107,6 +107,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
     rolling = strategy.get("rollingUpdate") or {}
     conditions = {one.get("type"): one for one in status.get("conditions") or []}
     failed = conditions.get("ReplicaFailure") or {}
+    served = conditions.get("Available") or {}
     return Deployment(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -133,6 +134,9 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         updaters=updaters_on(metadata),
         changed_by=changed_by(metadata),
         completed=_completed(conditions.get("Progressing") or {}),
+        unavailable_since=(
+            _seconds(served.get("lastTransitionTime")) if served.get("status") == "False" else None
+        ),
         failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
     )
 
@@ -220,6 +224,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         for one in running
     ]
     known = [one for one in starts if one is not None]
+    changed = _seconds(ready.get("lastTransitionTime") or metadata.get("creationTimestamp"))
     return Pod(
         name=metadata["name"],
         pod_hash=str((metadata.get("labels") or {}).get(POD_HASH_LABEL, "")),
@@ -228,6 +233,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         started=max(known, default=None),
         ready=is_ready,
         ready_since=_seconds(ready.get("lastTransitionTime")) if is_ready else None,
+        unready_since=None if is_ready else changed,
         restarts=sum(int(one.get("restartCount") or 0) for one in containers),
         terminating=bool(metadata.get("deletionTimestamp"))
         or status.get("phase") in ("Succeeded", "Failed"),

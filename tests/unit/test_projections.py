@@ -9,6 +9,7 @@ import pytest
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.model import ConfigRead
 from rollback_operator.projections import (
+    deployment_of,
     flag_of,
     is_held,
     pod_of,
@@ -86,6 +87,39 @@ def test_a_replica_set_tells_how_many_of_its_pods_serve(
     raw = {"metadata": {"name": "shop-abc", "uid": "u"}, "spec": {"replicas": 3}, "status": status}
 
     assert replica_set_of(raw).ready == expected
+
+
+CREATED, CHANGED = "2027-01-15T08:00:00Z", "2027-01-15T08:00:30Z"
+T0 = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("condition", "ready", "unready"),
+    [
+        ({"status": "True", "lastTransitionTime": CHANGED}, T0 + 30, None),
+        ({"status": "False", "lastTransitionTime": CHANGED}, None, T0 + 30),
+        ({"status": "False"}, None, T0),
+        (None, None, T0),
+    ],
+    ids=["ready", "not any more", "undated", "never"],
+)
+def test_a_pod_tells_since_when_it_is_ready_or_not(
+    condition: dict[str, str] | None, ready: float | None, unready: float | None
+) -> None:
+    conditions = [{"type": "Ready", **condition}] if condition is not None else []
+    metadata = {"name": "pod", "creationTimestamp": CREATED}
+    found = pod_of({"metadata": metadata, "status": {"conditions": conditions}})
+    assert (found.ready_since, found.unready_since) == (ready, unready)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("False", T0 + 30), ("True", None)])
+def test_a_deployment_tells_since_when_too_few_pods_serve(
+    status: str, expected: float | None
+) -> None:
+    served = {"type": "Available", "status": status, "lastTransitionTime": CHANGED}
+    metadata = {"namespace": "production", "name": "shop", "uid": "a"}
+    raw = {"metadata": metadata, "spec": {}, "status": {"conditions": [served]}}
+    assert deployment_of(raw).unavailable_since == expected
 
 
 def http_get(**fields: Any) -> dict[str, Any]:

@@ -200,6 +200,8 @@ class Deployment:
     """Who has put the template there, by the field owners; empty: not known."""
     completed: float | None = None
     """When the newest rollout had become fully available; it stands while pods come and go."""
+    unavailable_since: float | None = None
+    """Since when fewer pods are available than the rollout strategy is to keep; None: they are."""
     failed_create: str = ""
     """Message of the ReplicaFailure condition: quota, admission; empty when there is none."""
 
@@ -279,6 +281,8 @@ class Pod:
     """When its newest container started; None before that."""
     ready: bool = False
     ready_since: float | None = None
+    unready_since: float | None = None
+    """When it ceased to be ready, or came to be there; None: it is ready, or that is not known."""
     restarts: int = 0
     terminating: bool = False
     own_failure: str = ""

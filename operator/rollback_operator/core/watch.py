@@ -80,7 +80,7 @@ def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Wa
 def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     """Take in what Kubernetes shows now."""
     is_down = workload.deployment.replicas > 0 and workload.deployment.available == 0
-    since = (watch.unavailable_since or now) if is_down else None
+    since = (watch.unavailable_since or _down_since(watch, workload, now)) if is_down else None
     known = {pod.name: pod for pod in watch.pods}
     # A pod that is gone from the list is kept as it was last seen, but no longer as a living one.
     gone = {name: replace(pod, terminating=True, ready=False) for name, pod in known.items()}
@@ -103,6 +103,19 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         pods=tuple(pods.values()),
         trends=with_kills(watch.trends, pods),
     )
+
+
+def _down_since(watch: Watch, workload: Workload, now: float) -> float:
+    """Give the time since when no pod is available, for an operator that has not seen it begin.
+
+    Not before the last of the pods ceased to be ready, nor before the Deployment fell below what
+    its strategy keeps. A pod that is being ended may have served until now.
+    """
+    times = [None if one.terminating else one.unready_since for one in workload.pods]
+    if not times or None in times:
+        return now
+    known = (watch.opened, workload.deployment.unavailable_since or 0.0)
+    return min(now, max(*known, *(one for one in times if one is not None)))
 
 
 def with_reading(watch: Watch, reading: Reading) -> Watch:

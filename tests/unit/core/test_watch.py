@@ -56,6 +56,36 @@ def test_an_outage_is_dated_once_and_forgotten_when_it_is_over() -> None:
     assert with_workload(WATCH, empty, T0 + 5).unavailable_since is None
 
 
+def unready(*times: float | None, **changes):
+    pods = make_pods(len(times), ready=False, ready_since=None, **changes)
+    found = zip(pods, times, strict=True)
+    return tuple(
+        replace(pod, unready_since=None if at_ is None else T0 + at_) for pod, at_ in found
+    )
+
+
+LATE = 300.0
+BEGINNINGS = {
+    "the last pod ceased to be ready": (unready(20, 35, 30), 15, 35),
+    "the Deployment has fallen below its bounds since": (unready(20, 35, 30), 40, 40),
+    "it is bounded by nothing": (unready(20, 35, 30), None, 35),
+    "it was down when the release came": (unready(-500, -400), -400, 0),
+    "a pod is ready, and too young to count": ((*unready(20), make_pod(3)), 15, LATE),
+    "a pod of which nothing is known": (unready(20, None), 15, LATE),
+    "a pod is being ended": (unready(20, 35, terminating=True), 15, LATE),
+    "there is no pod": ((), 15, LATE),
+    "the pods' clock is ahead": (unready(400), 15, LATE),
+}
+
+
+@pytest.mark.parametrize(("pods", "fell", "since"), BEGINNINGS.values(), ids=BEGINNINGS)
+def test_an_outage_is_as_old_for_an_operator_that_begins_anew(pods, fell, since) -> None:
+    fallen = None if fell is None else T0 + fell
+    deployment = make_deployment(available=0, unavailable_since=fallen)
+    down = make_workload(deployment=deployment, pods=pods)
+    assert with_workload(WATCH, down, T0 + LATE).unavailable_since == T0 + since
+
+
 def test_the_first_restart_of_a_new_pod_is_dated() -> None:
     calm = with_workload(WATCH, make_workload(pods=make_pods(2, "v1", restarts=3)), T0 + 5)
     assert calm.restarted_since is None
