@@ -83,7 +83,8 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     release = deployment.template.release
     by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
-    for one in _own(case):
+    # Whichever policy did it: one that is made anew must not do it all over again.
+    for one in _done(case):
         if flags.is_flag(one):
             continue  # the release was left as it was: what follows is the next remedy
         if one.spec.from_revision.release == release and now - _end(one, now) < span:
@@ -97,7 +98,9 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
 
 
 def _budget(case: Case, now: datetime) -> Refusal | None:
-    own = [one for one in _own(case) if not one.is_by_hand]
+    # By the name: a policy that is made anew has the same one, and no new budget.
+    name = case.policy.metadata.name
+    own = [one for one in _done(case) if one.spec.policy_ref.name == name and not one.is_by_hand]
     day = [one for one in own if now - one.spec.trigger.decided_time < timedelta(days=1)]
     most = case.policy.spec.safety.max_rollbacks_per_day
     if len(day) < most:
@@ -124,14 +127,12 @@ _GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
 )
 
 
-def _own(case: Case) -> list[Rollback]:
+def _done(case: Case) -> list[Rollback]:
     mode = case.policy.spec.mode
     return [
         one
         for one in case.rollbacks
-        if one.spec.policy_ref.uid == case.policy.metadata.uid
-        and one.spec.mode is mode
-        and one.status.outcome not in _NOTHING_DONE
+        if one.spec.mode is mode and one.status.outcome not in _NOTHING_DONE
     ]
 
 

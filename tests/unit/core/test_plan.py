@@ -126,6 +126,29 @@ REFUSALS = {
         ),
         Reason.COOLDOWN_ACTIVE,
     ),
+    "a policy that was there before has rolled it back": (
+        make_case(
+            workload=make_workload(deployment=make_deployment(revision=4)),
+            rollbacks=[ended("r", policy_ref={"name": NAME, "uid": "of-the-one-before"})],
+        ),
+        Reason.COOLDOWN_ACTIVE,
+    ),
+    "a policy of another name has rolled it back": (
+        make_case(
+            workload=make_workload(deployment=make_deployment(revision=4)),
+            rollbacks=[ended("r", policy_ref={"name": "other", "uid": "other"})],
+        ),
+        Reason.COOLDOWN_ACTIVE,
+    ),
+    "three rollbacks today, by the policy as it was made before": (
+        make_case(
+            rollbacks=[
+                other_release(f"r{n}", -n * 3600.0, policy_ref={"name": NAME, "uid": f"made-{n}"})
+                for n in range(3)
+            ]
+        ),
+        Reason.BUDGET_EXHAUSTED,
+    ),
     "three rollbacks today": (
         make_case(rollbacks=[other_release(f"r{n}", -n * 3600.0) for n in range(3)]),
         Reason.BUDGET_EXHAUSTED,
