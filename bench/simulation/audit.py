@@ -153,11 +153,13 @@ class Audit:
             self.templates.append((self.now(), digest))
             release = self.release_of(after["spec"]["template"])
             if is_operator and before is not None:
+                if _is_stopped(before):
+                    self.broke("undone although somebody has paused the Deployment")
                 self._undone(self.release_of(before["spec"]["template"]), release)
             else:
                 self.changed_by_user = self.now()
                 self._begin(release)
-                if after["spec"].get("paused") and not is_held(after):
+                if _is_stopped(after):
                     self._excuse("somebody has paused the Deployment")
         if not is_operator:
             self.strategy = after["spec"].get("strategy") if before is None else self.strategy
@@ -182,6 +184,8 @@ class Audit:
             (one.release.version == release.version and one.undos) for one in self.episodes
         ):
             episode.is_excused = "it was taken back before: people are told"
+        elif any(_is_done(one) for one in self._planned() if _source(one) == release.digest):
+            episode.is_excused = "people took it back before the operator could: they are told"
         self.episodes.append(episode)
 
     def _excuse(self, why: str) -> None:
@@ -266,7 +270,13 @@ class Audit:
             if self.is_policy_off:
                 self._excuse(self.is_policy_off)
             elif last.is_excused.startswith("the policy is ") and not last.undos:
-                last.is_excused = ""
+                self._expect(last)
+
+    def _expect(self, episode: Episode) -> None:
+        """Want a release taken back again, unless it was paused while there was no policy."""
+        episode.is_excused = ""
+        if any(map(_is_stopped, self.server.listed("deployments"))):
+            self._excuse("somebody has paused the Deployment")
 
     def _severity(self, status: Raw) -> None:
         revision, severity = status.get("revision"), status.get("severity", "None")
@@ -446,6 +456,11 @@ class Audit:
             self.broke(f"lastRollback tells {last.get('outcome')}, it is {known[0]}")
 
 
+def _is_stopped(deployment: Raw) -> bool:
+    """Tell whether a person has paused a Deployment."""
+    return bool(deployment["spec"].get("paused")) and not is_held(deployment)
+
+
 def _is_open(notification: Raw) -> bool:
     return "deliveredTime" not in notification and "gaveUpTime" not in notification
 
@@ -454,6 +469,17 @@ def _plan(rollback: Raw) -> Raw:
     """Give what a Rollback is to do; a person's has it in its status once it is planned."""
     found: Raw = (rollback.get("status") or {}).get("plan") or rollback["spec"]
     return found
+
+
+def _source(rollback: Raw) -> str:
+    return str(_plan(rollback)["fromRevision"]["digest"])
+
+
+def _is_done(rollback: Raw) -> bool:
+    """Tell whether an undo has found its target's template in place, whoever has put it there."""
+    steps = (rollback.get("status") or {}).get("steps") or []
+    is_done = any(one["name"] == "Undo" and "finishedTime" in one for one in steps)
+    return is_done and _outcome(rollback) in (None, *_UNDONE)
 
 
 def _outcome(rollback: Raw) -> str | None:

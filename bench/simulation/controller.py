@@ -257,8 +257,13 @@ class Controller:
         reason = "NewReplicaSetAvailable" if is_complete else "ReplicaSetUpdated"
         same = known and known[0]["reason"] == reason
         since = known[0]["lastUpdateTime"] if same else self.server.now()
+        progressing = {"type": "Progressing", "status": "True", "reason": reason}
+        serves = "True" if available >= replicas - bounds(raw)[1] else "False"
+        same = len(known) > 1 and known[1]["status"] == serves
+        changed = known[1]["lastTransitionTime"] if same else self.server.now()
         status["conditions"] = [
-            {"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": since}
+            {**progressing, "lastUpdateTime": since},
+            {"type": "Available", "status": serves, "lastTransitionTime": changed},
         ]
         self.server.write(CONTROLLER, id_, {**raw, "status": status})
 

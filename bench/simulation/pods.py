@@ -67,8 +67,7 @@ class Pod:
         if self.is_leaving:
             metadata["deletionTimestamp"] = self.created
         ready = {"type": "Ready", "status": "True" if self.is_ready else "False"}
-        if self.ready_since is not None:
-            ready["lastTransitionTime"] = self.ready_since
+        ready["lastTransitionTime"] = self.ready_since or self.created
         return {
             "metadata": metadata,
             "spec": {**self.release.template["spec"], "nodeName": "node-1"},

@@ -219,6 +219,30 @@ def test_an_undo_follows_a_stored_intent() -> None:
     assert world.broken == ["an undo without an intent that is stored and open"]
 
 
+def test_a_persons_pause_stops_an_undo() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    id_ = "deployments", NAMESPACE, APP
+    raw = world.server.read(id_)
+    raw["spec"]["paused"] = True
+    world.server.write("user", id_, raw)
+    world.write(OPERATORS[0], GOOD)
+    assert world.broken == ["undone although somebody has paused the Deployment"]
+
+
+def test_what_people_took_back_while_an_undo_began_is_told_when_it_comes_again() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    world.write("user", GOOD)
+    intent = next(iter(world.server.listed("rollbacks")))
+    intent["status"]["steps"][0]["finishedTime"] = "2027-01-15T08:00:01Z"
+    world.server.write(OPERATORS[0], ("rollbacks", NAMESPACE, intent["metadata"]["name"]), intent)
+    world.write("user", BAD)
+    assert [one.is_wanted for one in world.audit.episodes[-3:]] == [True, False, False]
+
+
 def test_an_undo_of_a_bad_release_breaks_nothing() -> None:
     world = _Audited()
     world.write("user", BAD)
