@@ -11,7 +11,8 @@ which the onset lies: 9,300 : 1 for a release that fails from its first request 
 
 Pods of different ages tell more. A latent fault may depend on what a pod has done so far: where
 pods begin to fail at the same age rather than at the same time, L by age takes the place of L in
-the second term, and is all the greater.
+the second term, and is all the greater. Not where they all began to within the seconds in which an
+outage reaches one after the other.
 
 A fault that grows (a pool that is used up, a cache that fills) seems to begin halfway. Where a
 growth over some seconds fits decisively better than any sudden onset, t is when it began to grow.
@@ -34,8 +35,8 @@ FROM_FIRST_REQUEST = 0.9
 LATENT = 0.1
 GRAIN = 0.5
 """Seconds within which two samples are taken for simultaneous."""
-APART_SECONDS = 2.0
-"""Pods that began within this time of each other are of one age."""
+REACH_SECONDS = 10.0
+"""Within which an outage has reached all pods: connections that are open serve a while longer."""
 ALIGNED_ODDS = 100.0
 """Odds from which pods are known to have failed at the same age rather than at the same time."""
 MOST_TIMES = 60
@@ -101,7 +102,8 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     since = min(alike)
     watch = max(math.e, watch_seconds)
     aged = _by_age(lasted, levels) if since > 0 else {}
-    if max(aged.values(), default=-math.inf) < most + math.log(ALIGNED_ODDS):
+    is_aligned = max(aged.values(), default=-math.inf) >= most + math.log(ALIGNED_ODDS)
+    if not is_aligned or _spread(lasted, levels) <= REACH_SECONDS:
         aged = {}
     weights = [(time - begin, one - most) for time, one in sorted(likely.items())]
     ages = [(age, one - most) for age, one in sorted(aged.items())]
@@ -157,7 +159,7 @@ def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> d
     for each in counts:
         for one in each:
             begins[one.pod] = min(one.start, begins.get(one.pod, one.start))
-    if max(begins.values()) - min(begins.values()) < APART_SECONDS:
+    if max(begins.values()) - min(begins.values()) <= REACH_SECONDS:
         return {}
     aged = [
         [
@@ -167,6 +169,16 @@ def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> d
         for each in counts
     ]
     return _likelihoods(_parts(aged, levels), 0.0)
+
+
+def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> float:
+    """Tell over how many seconds the pods that fail began to, each by its own counts."""
+    onsets = []
+    for pod in {one.pod for each in counts for one in each if one.errors > 0}:
+        own = _parts([[one for one in each if one.pod == pod] for each in counts], levels)
+        likely = _likelihoods(own, min(one.counts.starts[0] for one in own))
+        onsets.append(max(likely, key=lambda time: likely[time]))
+    return max(onsets) - min(onsets)
 
 
 def _odds(weights: _Weights, latent: float, unseen: float) -> float:

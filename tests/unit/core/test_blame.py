@@ -9,12 +9,14 @@ from tests.builders import make_increment
 HOUR = 3600.0
 
 
-def series(*counts: tuple[float, float], pod: str = "new-0", begin: float = 0.0) -> list[Increment]:
+def series(
+    *counts: tuple[float, float], pod: str = "new-0", begin: float = 0.0, step: float = 5.0
+) -> list[Increment]:
     return [
         make_increment(
             pod=pod,
-            start=begin + 5 * index,
-            end=begin + 5 * index + 5,
+            start=begin + step * index,
+            end=begin + step * index + step,
             requests=float(requests),
             errors=float(errors),
         )
@@ -193,6 +195,36 @@ def test_pods_that_fail_at_the_same_age_speak_for_the_release() -> None:
 
 def test_pods_that_fail_at_the_same_time_speak_for_the_environment() -> None:
     counts = staggered([CLEAN] * 14 + [BAD] * 4, [CLEAN] * 11 + [BAD] * 4, [CLEAN] * 8 + [BAD] * 4)
+
+    found = blame([Failing(counts, LEVEL)], HOUR)
+
+    assert found.odds < 100
+    assert not found.is_by_age
+
+
+@pytest.mark.parametrize("second", [2.0, 6.0])
+def test_an_outage_that_reaches_a_younger_pod_later_speaks_for_the_environment(
+    second: float,
+) -> None:
+    """Its connections serve a while longer: by chance both pods begin to fail at one age."""
+    counts = [
+        *series(*[(10, 0)] * 35, *[(10, 9)] * 15, pod="new-0", step=1.0),
+        *series(*[(10, 0)] * 35, *[(10, 9)] * 12, pod="new-1", begin=second, step=1.0),
+    ]
+
+    found = blame([Failing(counts, LEVEL)], HOUR)
+
+    assert found.odds < 100
+    assert not found.is_by_age
+
+
+def test_an_outage_that_reaches_pods_of_all_ages_one_after_the_other_does_too() -> None:
+    """Two of three fail at one age, and all of them within seconds."""
+    counts = [
+        *series(*[(10, 0)] * 40, *[(10, 9)] * 15, pod="new-0", step=1.0),
+        *series(*[(10, 0)] * 40, *[(10, 9)] * 11, pod="new-1", begin=4.0, step=1.0),
+        *series(*[(10, 0)] * 24, *[(10, 9)] * 11, pod="new-2", begin=20.0, step=1.0),
+    ]
 
     found = blame([Failing(counts, LEVEL)], HOUR)
 
