@@ -71,6 +71,7 @@ from rollback_operator.ports import (
     PageQuery,
     PodMetrics,
     Probes,
+    Prometheus,
     Schemas,
     SeriesQuery,
     Store,
@@ -136,9 +137,19 @@ class FakeMetrics:
         self.queries.append((query, until))
         return self.control
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         self.clock_reads += 1
         return self.clock
+
+
+@dataclass
+class FakeCredentials:
+    """What policies bring for Prometheus: as good as a test says."""
+
+    said: str = ""
+
+    async def obstacle(self, prometheus: Prometheus) -> str:
+        return self.said
 
 
 UNREACHABLE = Missing(Reason.PODS_UNREACHABLE, "connection refused")
@@ -188,7 +199,7 @@ class FakeTrends:
         self.asked.append(f"gauge {query.signal.metric} {at:.0f}")
         return self.gauge
 
-    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+    async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         self.asked.append(f"query {query} {at:.0f}")
         return self.value
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from rollback_operator.adapters.prometheus import Access
+from rollback_operator.ports import Prometheus
 
 POD = "ticket-service-abc-1"
 ANYWHERE = Access(may_call=lambda ip: True)
@@ -45,6 +46,11 @@ class Provider:
     trickles: bool = False
     url: str = ""
     ended: Event = field(default_factory=Event)
+
+    @property
+    def prometheus(self) -> Prometheus:
+        """Read it as a policy that brings no credentials does."""
+        return Prometheus(self.url)
 
     def target_metadata(self, target: str, metric: str) -> Answer:
         self.asked_targets.append(f"{target} {metric}")

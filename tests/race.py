@@ -28,7 +28,7 @@ from rollback_operator.core.model import (
     Reading,
     Workload,
 )
-from rollback_operator.ports import CounterQuery, Failure, PageQuery, PodPage
+from rollback_operator.ports import CounterQuery, Failure, PageQuery, PodPage, Prometheus
 from rollback_operator.workqueue import WorkQueue
 from tests.builders import (
     LIST,
@@ -350,7 +350,7 @@ class _Prometheus:
         await self.race._takes(self.race.latencies.prometheus)
         return make_control()
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         return T0 + self.race._time
 
 

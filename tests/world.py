@@ -49,6 +49,7 @@ from tests.builders import (
 from tests.fakes import (
     FakeAutoscalers,
     FakeChannels,
+    FakeCredentials,
     FakeFlags,
     FakeLogs,
     FakeMetrics,
@@ -94,6 +95,7 @@ class World:
         self.flags = FakeFlags(calls=self.journal)
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
+        self.credentials = FakeCredentials()
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.channels = FakeChannels()
@@ -129,6 +131,7 @@ class World:
                 lambda: self.now().timestamp(),
                 pods=self.pods,
                 trier=Trier(self.probes, lambda: self.now().timestamp()),
+                credentials=self.credentials,
             ),
             executor=Executor(
                 self.workloads,

@@ -20,6 +20,7 @@ from rollback_operator.core.look import Look, look, watch_of
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
 from rollback_operator.observation import Observer, Source
+from rollback_operator.ports import Prometheus
 
 HEARTBEAT = 15.0
 """At least this often something is looked at, whatever has come in."""
@@ -124,7 +125,7 @@ class Follower:
         workload = self.target.at(now)
         made = case(self.scenario, workload)
         watch = watch_of(self.watch, made, PROMETHEUS, when(now))
-        source = Source(made.policy, PROMETHEUS)
+        source = Source(made.policy, Prometheus(PROMETHEUS))
         self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
         self.last = look(made, self.watch, when(now))
         self.outcome.judged += 1

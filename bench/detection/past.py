@@ -18,7 +18,7 @@ from bench.detection.world import T0, Floats, Series, World
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import control_of
 from rollback_operator.core.model import Control, Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus
 
 HOUR, MINUTE = 3600.0, 60.0
 INGESTED = 0.3
@@ -120,7 +120,7 @@ class Past:
             ends,
         )
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Read the provider's time: both clocks are one."""
         self.other_reads += 1
         return T0 + self.now

@@ -25,7 +25,7 @@ from rollback_operator.core.model import (
     Reading,
     RouteControl,
 )
-from rollback_operator.ports import CounterQuery, SeriesQuery
+from rollback_operator.ports import CounterQuery, Prometheus, SeriesQuery
 
 INTERVAL = 5.0
 INGESTED = 0.3
@@ -162,7 +162,7 @@ class Provider:
             return fault
         return self.database.control(query.pods, until - self.database.epoch)
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Read the time."""
         fault = await self.faults.of_metrics("clock")
         return fault or self.database.epoch + self.database.loop.time()
@@ -187,7 +187,7 @@ class Provider:
         """Find no gauge."""
         return NO_SERIES
 
-    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+    async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Find nothing."""
         return NO_SERIES
 

@@ -39,6 +39,7 @@ from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports import (
     Channels,
+    Credentials,
     Metrics,
     PodMetrics,
     Probes,
@@ -78,6 +79,8 @@ class Outside:
     channels: Channels
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
+    credentials: Credentials | None = None
+    """Of policies; None: they have none of their own."""
 
 
 @dataclass
@@ -115,9 +118,9 @@ async def build(settings: Settings) -> Parts:
         settings.prometheus_url,
         partial(is_callable, is_loopback_allowed=is_loopback_allowed),
     )
-    metrics = PrometheusMetrics(access)
     pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
+    metrics = PrometheusMetrics(access, secrets=secrets)
     addresses = Addresses(Rules(settings.may_call, is_loopback_allowed, settings.is_short))
     outside = Outside(
         api=api,
@@ -129,6 +132,7 @@ async def build(settings: Settings) -> Parts:
         channels=Senders(secrets, addresses),
         clock=clock.now,
         monotonic=time.monotonic,
+        credentials=metrics,
     )
     parts = wire(outside, settings, telemetry)
     parts.connections.push_async_callback(api.close)
@@ -170,6 +174,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             pods=outside.pods,
             trier=trier,
             router=Router(ApiServices(api), clock),
+            credentials=outside.credentials,
         ),
         executor=Executor(
             workloads,

@@ -13,6 +13,7 @@ from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
 from rollback_operator.core.probes import left_out
+from rollback_operator.core.readiness import Around
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import (
     Watch,
@@ -22,7 +23,15 @@ from rollback_operator.core.watch import (
     without_pages,
 )
 from rollback_operator.pages import page_query, usable_pages, with_use
-from rollback_operator.ports import CounterQuery, Metrics, PageQuery, PodMetrics, TrendMetrics
+from rollback_operator.ports import (
+    CounterQuery,
+    Credentials,
+    Metrics,
+    PageQuery,
+    PodMetrics,
+    Prometheus,
+    TrendMetrics,
+)
 from rollback_operator.routing import Router
 from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
@@ -33,6 +42,10 @@ FIRST_SECONDS = 180.0
 error series appears with its first error is only known to have been read before by these."""
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
+CREDENTIALS_EVERY_SECONDS = 300.0
+"""How long it is known that a policy's own credentials are there: that is only told beforehand."""
+CREDENTIALS_AGAIN_SECONDS = 60.0
+"""How long it is known that they are not: somebody may be putting it right."""
 PATIENCE_SECONDS = 2.0
 EARLY_SECONDS = 0.05
 """A look that was due a moment later is not put off for that."""
@@ -43,7 +56,7 @@ class Source:
     """Where a policy's metrics are read."""
 
     policy: RollbackPolicy
-    url: str
+    prometheus: Prometheus
 
 
 @dataclass
@@ -62,6 +75,16 @@ class Observer:
     """None: no probes are sent while a release is watched."""
     router: Router | None = None
     """None: Services are not looked at."""
+    credentials: Credentials | None = None
+    """None: nothing is told beforehand of policies' own."""
+
+    async def foresee(self, prometheus: Prometheus, around: Around) -> tuple[Around, float | None]:
+        """Add what would keep metrics from being read; gives when that is looked at anew."""
+        if self.credentials is None or (prometheus.token or prometheus.authorities) is None:
+            return around, None
+        why = await self.credentials.obstacle(prometheus)
+        anew = CREDENTIALS_AGAIN_SECONDS if why else CREDENTIALS_EVERY_SECONDS
+        return replace(around, credentials_obstacle=why), anew
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
@@ -102,7 +125,7 @@ class Observer:
     async def _with_prometheus(
         self, watch: Watch, workload: Workload, source: Source, now: float
     ) -> Watch:
-        found = await self._with_skew(watch, source.url, now)
+        found = await self._with_skew(watch, source.prometheus, now)
         if isinstance(found, Missing):
             # By a clock that is not known, samples can be put in no order with what the pods did.
             seen = await self._with_scrapes(watch, workload, source, now)
@@ -187,7 +210,7 @@ class Observer:
         found = await self.metrics.read_control(query, watch.opened + watch.skew)
         return None if isinstance(found, Missing) or not found.routes else found
 
-    async def _with_skew(self, watch: Watch, url: str, now: float) -> Watch | Missing:
+    async def _with_skew(self, watch: Watch, prometheus: Prometheus, now: float) -> Watch | Missing:
         """Compare clocks now and then; at each look while their difference prevents a verdict.
 
         Missing: they have never been compared.
@@ -196,7 +219,7 @@ class Observer:
         if is_fresh and abs(watch.skew) <= watch.evidence.interval:
             return watch
         before = self.clock()
-        found = await self.metrics.read_clock(url)
+        found = await self.metrics.read_clock(prometheus)
         after = self.clock()
         if isinstance(found, Missing):
             return found if watch.skew_read is None else watch
@@ -220,7 +243,7 @@ def all_pods(source: Source, namespace: str, deployment: str) -> CounterQuery:
 def _query(source: Source, namespace: str, pods: tuple[str, ...]) -> CounterQuery:
     signals = source.policy.spec.signals
     return CounterQuery(
-        url=source.url,
+        prometheus=source.prometheus,
         namespace=namespace,
         pods=pods,
         requests=signals.requests,
@@ -232,7 +255,7 @@ def _query(source: Source, namespace: str, pods: tuple[str, ...]) -> CounterQuer
 def _place(watch: Watch, workload: Workload, source: Source) -> Place:
     control = watch.control_hashes
     return Place(
-        url=source.url,
+        prometheus=source.prometheus,
         namespace=workload.deployment.namespace,
         pods=(pod_names.of_deployment(workload.deployment.name),),
         control=_patterns(watch, workload, control) if control else (),

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.notify import Channel
+from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     Hold,
@@ -85,10 +86,35 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Prometheus:
+    """A Prometheus, and with what it is read."""
+
+    url: str
+    """Base address of its HTTP API."""
+    namespace: str = ""
+    """Whose Secrets the references name."""
+    token: SecretKeyRef | None = None
+    """None: the operator's own token, where the address is the operator's own."""
+    authorities: SecretKeyRef | None = None
+    """None: whom the operator trusts."""
+
+    @classmethod
+    def of(cls, policy: RollbackPolicy, default: str) -> Self:
+        """Say where a policy's metrics are read; `default`: where it names no address."""
+        spec = policy.spec.prometheus
+        return cls(
+            spec.url or default,
+            policy.metadata.namespace,
+            spec.bearer_token_secret_ref,
+            spec.ca_secret_ref,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CounterQuery:
     """Which counters of which pods."""
 
-    url: str
+    prometheus: Prometheus
     namespace: str
     pods: tuple[str, ...]
     """Regular expressions for pod names, any of them."""
@@ -103,7 +129,7 @@ class CounterQuery:
 class SeriesQuery:
     """Which series of one signal of which pods."""
 
-    url: str
+    prometheus: Prometheus
     namespace: str
     pods: tuple[str, ...]
     """Regular expressions for pod names, any of them; none: series of no pod."""
@@ -130,7 +156,7 @@ class TrendMetrics(Protocol):
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         """Read a gauge of each pod, the highest where a pod has several."""
 
-    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+    async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Evaluate PromQL that gives one number."""
 
 
@@ -143,8 +169,15 @@ class Metrics(Protocol):
     async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
         """Read an hour's error rates by the minute up to `until`, by the provider's clock."""
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Read the provider's time, seconds since the epoch."""
+
+
+class Credentials(Protocol):
+    """What policies read their Prometheus with, if they bring something of their own."""
+
+    async def obstacle(self, prometheus: Prometheus) -> str:
+        """Name the field that leads to no usable value, and say why; empty: all do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
-from rollback_operator.core.readiness import IDLE, not_found, readiness
+from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
@@ -58,6 +58,7 @@ from rollback_operator.ports import (
     RETRY_SECONDS,
     Failure,
     FailureKind,
+    Prometheus,
     Store,
     Workloads,
 )
@@ -138,7 +139,7 @@ class Reconciler:
         if deployment is not None:
             deployment = await self.lookout.claimed(deployment)
         found = around(policy, self.cache, self.address, self.clock())
-        found, anew = await self.executor.foresee(policy, deployment, found)
+        found, anew = await self._foresee(policy, deployment, found)
         ready = readiness(policy, deployment, found)
         if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
@@ -171,6 +172,17 @@ class Reconciler:
             )
         return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
 
+    async def _foresee(
+        self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
+    ) -> tuple[Around, float | None]:
+        """Look for what would be missing in the night, when it matters."""
+        around, acts = await self.executor.foresee(policy, deployment, around)
+        if deployment is None or not around.is_address_allowed:
+            return around, acts
+        prometheus = Prometheus.of(policy, self.address.default)
+        around, reads = await self.observer.foresee(prometheus, around)
+        return around, schedule.soonest(acts, reads)
+
     async def _judge(
         self,
         policy: RollbackPolicy,
@@ -193,8 +205,8 @@ class Reconciler:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
         if asked:
             return await self.desk.answer(case, asked)
-        source = Source(policy, policy.spec.prometheus.url or self.address.default)
-        watch = watch_of(self.watches.get(key), case, source.url, now)
+        source = Source(policy, Prometheus.of(policy, self.address.default))
+        watch = watch_of(self.watches.get(key), case, source.prometheus.url, now)
         if any(is_active(one) for one in rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = self.watches[key] = await self.observer.observe(watch, workload, source)
@@ -322,7 +334,7 @@ class Reconciler:
         is_known = known is not None and known.release == workload.deployment.template.release
         if is_known and known is not None and known.severity <= decision.severity:
             return None
-        source = Source(case.policy, case.policy.spec.prometheus.url or self.address.default)
+        source = Source(case.policy, Prometheus.of(case.policy, self.address.default))
         latency = await self.observer.latency_by_route(watch, workload, source)
         return diagnose(decision, workload, watch, latency, self.clock())
 

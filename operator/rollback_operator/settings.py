@@ -11,11 +11,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Names = Annotated[tuple[str, ...], NoDecode]
 _ADDRESS = re.compile(
-    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?",
+    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:[0-9]{1,5})?(/[!\"$->@-~]*)?",
     re.IGNORECASE | re.ASCII,
 )
 """Plain enough for every parser to see the same host: with `http://a\\.b` the check would read one
-and the client call another."""
+and the client call another. A base address: behind `?` or `#` no path could follow."""
 
 
 class Settings(BaseSettings):

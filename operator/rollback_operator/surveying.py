@@ -30,6 +30,7 @@ from rollback_operator.ports import (
     Failure,
     FailureKind,
     Flags,
+    Prometheus,
     SeriesQuery,
     Tools,
     TrendMetrics,
@@ -52,16 +53,18 @@ class Surveyor:
     """None: no cluster can be seen."""
     tools: Tools | None = None
     """None: no cluster can be seen."""
+    without_credentials: str = ""
+    """Why policies' own credentials are not used."""
 
-    async def survey(self, policy: RollbackPolicy, url: str) -> Survey:
+    async def survey(self, policy: RollbackPolicy, prometheus: Prometheus) -> Survey:
         """Look at everything that a policy names."""
-        seen, skew = await asyncio.gather(self._workload(policy), self._skew(url))
+        seen, skew = await asyncio.gather(self._workload(policy), self._skew(prometheus))
         workload = seen if isinstance(seen, Workload) else None
         claims = Claims()
         if workload is not None and self.tools is not None:
             claims = await self.tools.look(workload.deployment)
             workload = replace(workload, deployment=claimed(workload.deployment, claims))
-        query = _query(policy, url)
+        query = _query(policy, prometheus)
         now = self.clock() + (0.0 if isinstance(skew, Missing) else skew)
         reading, control, slow = await asyncio.gather(
             self.metrics.read(query, READ_SECONDS),
@@ -77,7 +80,7 @@ class Surveyor:
         }
         return Survey(
             policy=policy,
-            url=url,
+            url=prometheus.url,
             requests=requests,
             errors=errors,
             control=control,
@@ -89,6 +92,7 @@ class Surveyor:
             is_gone=isinstance(seen, Failure) and seen.kind is FailureKind.GONE,
             marks={label: values for label, values in marks.items() if values},
             slow=slow,
+            without_credentials=self.without_credentials if _brings_some(policy) else "",
             flags=await self._flags(policy),
         )
 
@@ -120,9 +124,9 @@ class Surveyor:
             return Failure(FailureKind.UNAVAILABLE, self.blind)
         return await self.workloads.inspect(policy.metadata.namespace, policy.spec.target_ref.name)
 
-    async def _skew(self, url: str) -> float | Missing:
+    async def _skew(self, prometheus: Prometheus) -> float | Missing:
         before = self.clock()
-        found = await self.metrics.read_clock(url)
+        found = await self.metrics.read_clock(prometheus)
         after = self.clock()
         # A slow answer is no difference: only what cannot lie between question and answer is one.
         return found if isinstance(found, Missing) else found - min(max(found, before), after)
@@ -155,7 +159,7 @@ class Surveyor:
             found.append(SlowFacts("spec.signals.memory", signals.memory.metric, _pods_of(gauge)))
         for one in conditions:
             if one.query is not None:
-                value = await self.trends.read_query(query.url, one.query, now)
+                value = await self.trends.read_query(query.prometheus, one.query, now)
                 told = value if isinstance(value, Missing) else f"{value:g}"
                 found.append(SlowFacts(f"spec.matrix, {one.name or 'query'}", one.query, told))
         return tuple(found)
@@ -186,12 +190,17 @@ class Surveyor:
         return replace(requests, missing=reading, trace=nearest), errors
 
 
+def _brings_some(policy: RollbackPolicy) -> bool:
+    spec = policy.spec.prometheus
+    return spec.bearer_token_secret_ref is not None or spec.ca_secret_ref is not None
+
+
 def _facts(name: str, signal: CounterSignal, series: tuple[CounterSeries, ...]) -> SignalFacts:
     return SignalFacts(f"spec.signals.{name}", signal.metric, series)
 
 
 def _series(query: CounterQuery, signal: CounterSignal) -> SeriesQuery:
-    return SeriesQuery(query.url, query.namespace, query.pods, signal, query.labels)
+    return SeriesQuery(query.prometheus, query.namespace, query.pods, signal, query.labels)
 
 
 def _pods_of(read: Mapping[str, object] | Missing) -> Missing | str:
@@ -205,11 +214,11 @@ def _judged(query: CounterQuery, policy: RollbackPolicy, workload: Workload | No
     return replace(query, left_out=left_out(policy.spec.signals, deployment))
 
 
-def _query(policy: RollbackPolicy, url: str) -> CounterQuery:
+def _query(policy: RollbackPolicy, prometheus: Prometheus) -> CounterQuery:
     signals, name = policy.spec.signals, policy.spec.target_ref.name
     pods = (pod_names.of_deployment(name),) if signals.labels.pod else ()
     return CounterQuery(
-        url=url,
+        prometheus=prometheus,
         namespace=policy.metadata.namespace,
         pods=pods,
         requests=signals.requests,

@@ -14,7 +14,7 @@ from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Missing
 from rollback_operator.core.trends import Trends, with_latency, with_memory, with_query
 from rollback_operator.core.watch import Watch
-from rollback_operator.ports import SeriesQuery, TrendMetrics
+from rollback_operator.ports import Prometheus, SeriesQuery, TrendMetrics
 
 T = TypeVar("T")
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
@@ -24,7 +24,7 @@ _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 class Place:
     """Where a watch's slow signals are read."""
 
-    url: str
+    prometheus: Prometheus
     namespace: str
     pods: tuple[str, ...]
     """Regular expressions for the names of all the target's pods."""
@@ -43,14 +43,16 @@ async def read_trends(
         trends = await _with_latency(watch, trends, spec, place, metrics)
     if SignalName.MEMORY_GROWTH in signals:
         query = SeriesQuery(
-            place.url, place.namespace, place.pods, spec.signals.memory, spec.signals.labels
+            place.prometheus, place.namespace, place.pods, spec.signals.memory, spec.signals.labels
         )
         read = await metrics.read_gauge(query, at)
         if isinstance(read, Missing):
             trends = _lacking(trends, "memory", read)
         else:
             trends = with_memory(trends, at, _of(read, watch))
-    return await _with_queries(trends, conditions, (place.url, watch.opened + watch.skew), metrics)
+    return await _with_queries(
+        trends, conditions, (place.prometheus, watch.opened + watch.skew), metrics
+    )
 
 
 async def _with_latency(
@@ -58,7 +60,7 @@ async def _with_latency(
 ) -> Trends:
     at = trends.read or 0.0
     query = SeriesQuery(
-        place.url, place.namespace, place.pods, spec.signals.latency, spec.signals.labels
+        place.prometheus, place.namespace, place.pods, spec.signals.latency, spec.signals.labels
     )
     read = await metrics.read_latency(query, at)
     if isinstance(read, Missing):
@@ -85,7 +87,7 @@ async def read_route_latency(
         times: now, and when the release came; seconds of the provider's clock.
     """
     query = SeriesQuery(
-        place.url, place.namespace, place.pods, spec.signals.latency, spec.signals.labels
+        place.prometheus, place.namespace, place.pods, spec.signals.latency, spec.signals.labels
     )
     if not place.pods or not place.control:
         return RouteLatency()
@@ -99,19 +101,19 @@ async def read_route_latency(
 async def _with_queries(
     trends: Trends,
     conditions: Iterable[MatrixCondition],
-    place: tuple[str, float],
+    place: tuple[Prometheus, float],
     metrics: TrendMetrics,
 ) -> Trends:
-    url, opened = place
+    prometheus, opened = place
     at = trends.read or 0.0
     for text in sorted({one.query for one in conditions if one.query}):
-        value = await metrics.read_query(url, text, at)
+        value = await metrics.read_query(prometheus, text, at)
         if isinstance(value, Missing):
             trends = _lacking(trends, text, value)
             continue
         trends = with_query(trends, at, text, value)
         if text not in trends.before:
-            before = await metrics.read_query(url, text, opened)
+            before = await metrics.read_query(prometheus, text, opened)
             if not isinstance(before, Missing):
                 trends = replace(trends, before={**trends.before, text: before})
     return trends

@@ -20,7 +20,7 @@ from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Deployment, Missing, Pod, Workload
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
-from rollback_operator.ports import LogQuery, Logs, Probes, SeriesQuery, TrendMetrics
+from rollback_operator.ports import LogQuery, Logs, Probes, Prometheus, SeriesQuery, TrendMetrics
 
 QUICK_SECONDS = 0.2
 """So long a look waits for answers that come at once."""
@@ -287,6 +287,6 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
 def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:
     """Say where a policy's target's durations are read; `default`: where it names no address."""
     signals, namespace = policy.spec.signals, policy.metadata.namespace
-    url = policy.spec.prometheus.url or default
-    query = SeriesQuery(url, namespace, (), signals.latency, signals.labels)
+    prometheus = Prometheus.of(policy, default)
+    query = SeriesQuery(prometheus, namespace, (), signals.latency, signals.labels)
     return Meter(query, float(signals.latency.quantile), left_out(signals, deployment))

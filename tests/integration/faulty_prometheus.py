@@ -107,6 +107,18 @@ def status(code: int, headers: Mapping[str, str] | None = None) -> Fault:
     return answer
 
 
+def wanting(token: Callable[[], str], heard: list[str]) -> Fault:
+    """Let only those through who bring the token; note what each brings."""
+
+    async def answer(request: web.Request, server: FaultyPrometheus) -> web.StreamResponse:
+        heard.append(request.headers.get("Authorization", ""))
+        if heard[-1] != f"Bearer {token()}":
+            return web.Response(status=401, text=f"not with {heard[-1]}")
+        return await passed_on(request, server)
+
+    return answer
+
+
 async def hanging(_: web.Request, __: FaultyPrometheus) -> web.StreamResponse:
     await asyncio.Event().wait()
     raise AssertionError("nobody sets it")

@@ -24,6 +24,7 @@ import pytest
 from lab import packages
 from lab.errors import LabError
 from lab.prometheus_server import Prometheus
+from rollback_operator import ports
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
@@ -139,7 +140,7 @@ def asked(call: Callable[[PrometheusMetrics], Any]) -> Any:
 
 def query(url: str, requests: str, errors: CounterSignal | None = None) -> CounterQuery:
     return CounterQuery(
-        url=url,
+        prometheus=ports.Prometheus(url),
         namespace="production",
         pods=("shop-.*",),
         requests=CounterSignal(metric=requests),
@@ -204,7 +205,7 @@ def test_numbers_in_labels_are_matched_in_both_spellings(prometheus: Prometheus)
         f"rpc_seconds{{{number('quantile', '1')}}}",
         f"durations_seconds_bucket{{{number('le', '1.0')}}}",
     ):
-        found = asked(lambda it, text=text: it.read_vector(prometheus.url, text))
+        found = asked(lambda it, text=text: it.read_vector(ports.Prometheus(prometheus.url), text))
         assert len(found) == 1, (text, found)
 
 

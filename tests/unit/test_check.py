@@ -180,6 +180,26 @@ def test_whatever_is_wrong_with_prometheus_keeps_its_reason(
     assert re.search(rf"problem +spec.signals.requests: {reason}: ", said)
 
 
+def test_a_policy_s_own_credentials_may_be_given_in_files(
+    provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a laptop that sees no cluster, and so no Secrets."""
+    path = write(tmp_path, prometheus={"bearerTokenSecretRef": {"name": "p", "key": "token"}})
+
+    assert check(provider, path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "spec.prometheus: its Secrets were not read: no cluster is known" in said
+    assert "--prometheus-token-file" in said
+    assert set(provider.tokens) == {None}
+
+    provider.tokens.clear()
+    token = tmp_path / "token"
+    token.write_text("s3cret-token")
+    assert check(provider, path, "--prometheus-token-file", str(token)) == 0
+    assert "its Secrets" not in capsys.readouterr().out
+    assert set(provider.tokens) == {"Bearer s3cret-token"}
+
+
 def test_a_prometheus_that_is_not_there_is_told_with_the_way_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

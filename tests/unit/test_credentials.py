@@ -10,7 +10,8 @@ import pytest
 
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.addresses import Addresses, Rules
-from rollback_operator.api.notify import Channel, SecretKeyRef
+from rollback_operator.api.notify import Channel
+from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome
 from rollback_operator.core import outbox
 from rollback_operator.ports import Failure, FailureKind

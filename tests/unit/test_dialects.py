@@ -41,7 +41,7 @@ def metrics() -> Iterator[PrometheusMetrics]:
 
 def query(provider: Provider, **changes: Any) -> CounterQuery:
     made = CounterQuery(
-        url=provider.url,
+        prometheus=provider.prometheus,
         namespace="production",
         pods=("ticket-service-.*",),
         requests=CounterSignal(metric="http_requests_total"),
@@ -190,7 +190,7 @@ async def test_a_native_histogram_that_is_none_is_malformed(
 ) -> None:
     raw = {"count": count, "sum": "1", "buckets": []}
     provider.answer = lambda text: answer_of([{"metric": {}, "histogram": [T0, raw]}])
-    assert reason(await metrics.read_vector(provider.url, "x")) == Reason.ANSWER_MALFORMED
+    assert reason(await metrics.read_vector(provider.prometheus, "x")) == Reason.ANSWER_MALFORMED
 
 
 async def test_durations_of_a_native_histogram(
@@ -201,7 +201,7 @@ async def test_durations_of_a_native_histogram(
     provider.answer = lambda text: answer_of([] if "_bucket" in text else [native])
     trends = PrometheusTrends(metrics)
     signal = LatencySignal(metric="rpc_seconds")
-    asked = SeriesQuery(provider.url, "production", (), signal, SignalLabels())
+    asked = SeriesQuery(provider.prometheus, "production", (), signal, SignalLabels())
 
     found = await trends.read_latency(asked, T0)
     assert isinstance(found, dict)
@@ -554,7 +554,7 @@ async def test_a_server_that_takes_no_such_wish_is_asked_without_it(
         return answer_of([series((T0, "1"), code="200")])
 
     provider.answer = answer
-    assert (await metrics.read_vector(provider.url, "up")) != []
+    assert (await metrics.read_vector(provider.prometheus, "up")) != []
     provider.parameters.clear()
 
     assert counters(await metrics.read(query(provider), 60)).requests

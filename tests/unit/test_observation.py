@@ -14,7 +14,7 @@ from rollback_operator.core.direct import FAILED_ROUNDS, Direct
 from rollback_operator.core.model import Control, Counters, Missing, Page, Reading, Workload
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
-from rollback_operator.ports import CounterQuery, PageQuery
+from rollback_operator.ports import CounterQuery, PageQuery, Prometheus
 from tests.builders import (
     T0,
     make_control,
@@ -26,7 +26,7 @@ from tests.builders import (
 )
 from tests.fakes import FakeMetrics, FakePods
 
-SOURCE = Source(make_policy(), "http://prometheus:9090")
+SOURCE = Source(make_policy(), Prometheus("http://prometheus:9090"))
 
 
 class Clock:
@@ -207,7 +207,7 @@ async def test_what_counts_nowhere_counts_in_no_control_either(
     watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
 
     workload = replace(workload, deployment=paths)
-    await Observer(metrics, Clock()).observe(watch, workload, Source(policy, SOURCE.url))
+    await Observer(metrics, Clock()).observe(watch, workload, Source(policy, SOURCE.prometheus))
 
     control, raw = (asked for asked, _ in metrics.queries)
     assert control.left_out == expected
@@ -310,7 +310,7 @@ async def test_the_policy_may_name_port_and_path() -> None:
     bare = replace(workload, pods=tuple(replace(one, page=Page()) for one in workload.pods))
 
     await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=pods).observe(
-        watching(), bare, Source(policy, SOURCE.url)
+        watching(), bare, Source(policy, SOURCE.prometheus)
     )
 
     assert {one.page for one in pods.queries[0].pages} == {Page(8081, "/m")}
@@ -344,7 +344,7 @@ async def test_pods_that_cannot_be_read_are_not(changes: dict[str, Any]) -> None
 )
 async def test_pods_are_not_read_where_that_is_not_wanted(spec: dict[str, Any]) -> None:
     pods = FakePods(counted(5, 30))
-    source = Source(make_policy(**spec), SOURCE.url)
+    source = Source(make_policy(**spec), SOURCE.prometheus)
 
     watch = await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=pods).observe(
         watching(), reachable(), source
@@ -359,7 +359,7 @@ async def test_a_policy_may_want_it_again() -> None:
     pods, metrics = FakePods(counted(5, 30)), FakeMetrics(clock=T0 + 5)
     observer = Observer(metrics, Clock(), pods=pods)
     never = make_policy(pod_metrics=PodMetricsSpec(every_milliseconds=0))
-    watch = await observer.observe(watching(), reachable(), Source(never, SOURCE.url))
+    watch = await observer.observe(watching(), reachable(), Source(never, SOURCE.prometheus))
 
     watch = await observer.observe(watch, reachable(), SOURCE)
 
@@ -446,8 +446,8 @@ class Rendezvous:
     async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
         return await self.prometheus.read_control(query, until)
 
-    async def read_clock(self, url: str) -> float | Missing:
-        return await self.prometheus.read_clock(url)
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
+        return await self.prometheus.read_clock(prometheus)
 
 
 async def test_pods_are_asked_while_prometheus_takes_its_time() -> None:

@@ -17,7 +17,7 @@ from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetr
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.model import Control, Counters, Missing, Reading
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus
 from tests.builders import T0
 from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 
@@ -39,7 +39,7 @@ def metrics() -> Iterator[PrometheusMetrics]:
 
 def query(provider: Provider, **changes: Any) -> CounterQuery:
     made = CounterQuery(
-        url=provider.url,
+        prometheus=provider.prometheus,
         namespace="production",
         pods=("ticket-service-.*",),
         requests=CounterSignal(metric="requests_total"),
@@ -106,7 +106,7 @@ async def test_scraper_s_labels_are_no_part_of_a_counter_s_identity(
 async def test_the_clock_is_read(provider: Provider, metrics: PrometheusMetrics) -> None:
     provider.answer = always(answer_of([T0 + 0.25, str(T0 + 0.25)]))
 
-    assert await metrics.read_clock(provider.url) == T0 + 0.25
+    assert await metrics.read_clock(provider.prometheus) == T0 + 0.25
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ async def test_a_clock_that_is_no_number(
 ) -> None:
     provider.answer = always(answer_of(result))
 
-    assert reason(await metrics.read_clock(provider.url)) == Reason.ANSWER_MALFORMED
+    assert reason(await metrics.read_clock(provider.prometheus)) == Reason.ANSWER_MALFORMED
 
 
 DEEP = b"[" * 100_000
@@ -215,10 +215,10 @@ async def test_a_server_that_hangs_holds_up_no_other(provider: Provider) -> None
     metrics = PrometheusMetrics(ANYWHERE, Limits(read_seconds=3))
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
-        waiting = [asyncio.create_task(metrics.read_clock(url)) for _ in range(40)]
+        waiting = [asyncio.create_task(metrics.read_clock(Prometheus(url))) for _ in range(40)]
         await asyncio.sleep(0)
 
-        assert await metrics.read_clock(provider.url) == T0
+        assert await metrics.read_clock(provider.prometheus) == T0
         assert not any(one.done() for one in waiting)
         for one in waiting:
             one.cancel()
@@ -230,7 +230,7 @@ async def test_a_refused_connection_is_named(metrics: PrometheusMetrics) -> None
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
 
-    found = await metrics.read_clock(url)
+    found = await metrics.read_clock(Prometheus(url))
 
     assert reason(found) == Reason.PROVIDER_UNREACHABLE
     assert isinstance(found, Missing)
@@ -241,12 +241,12 @@ async def test_after_a_failure_the_next_answer_is_taken(
     provider: Provider, metrics: PrometheusMetrics
 ) -> None:
     provider.answer = always(answer_of([T0, str(T0)], warnings=["partial"]))
-    assert reason(await metrics.read_clock(provider.url)) == Reason.ANSWER_PARTIAL
+    assert reason(await metrics.read_clock(provider.prometheus)) == Reason.ANSWER_PARTIAL
     provider.answer = always(Answer(b"", 503))
-    assert reason(await metrics.read_clock(provider.url)) == Reason.PROVIDER_ERROR
+    assert reason(await metrics.read_clock(provider.prometheus)) == Reason.PROVIDER_ERROR
     provider.answer = always(answer_of([T0, str(T0)]))
 
-    assert await metrics.read_clock(provider.url) == T0
+    assert await metrics.read_clock(provider.prometheus) == T0
 
 
 # -- no errors, or no metric -----------------------------------------------------------------------
@@ -419,7 +419,7 @@ async def test_a_token_is_read_anew_for_each_query(provider: Provider, tmp_path:
     metrics = PrometheusMetrics(Access(file, url=provider.url))
     for token in ("first\n", "second"):
         file.write_text(token)
-        await metrics.read_clock(f"{provider.url}/")
+        await metrics.read_clock(Prometheus(f"{provider.url}/"))
     metrics.close()
 
     assert provider.tokens == ["Bearer first", "Bearer second"]
@@ -434,7 +434,7 @@ async def test_a_policy_s_own_address_is_not_told_the_token(
     port = urlsplit(provider.url).port
     for own in ("http://prometheus.monitoring", f"https://127.0.0.1:{port}", "http://127.0.0.1"):
         metrics = PrometheusMetrics(Access(file, url=own, may_call=ANYWHERE.may_call))
-        await metrics.read_clock(provider.url)
+        await metrics.read_clock(provider.prometheus)
         metrics.close()
 
     assert provider.tokens == [None] * 3
@@ -446,7 +446,7 @@ async def test_a_policy_s_own_address_leads_not_to_the_operator_s_machine(
     provider.answer = always(answer_of([T0, str(T0)]))
     metrics = PrometheusMetrics(Access(url="http://prometheus.monitoring"))
 
-    found = await metrics.read_clock(provider.url)
+    found = await metrics.read_clock(provider.prometheus)
     metrics.close()
 
     assert reason(found) == Reason.ADDRESS_NOT_ALLOWED
@@ -458,7 +458,7 @@ async def test_it_is_looked_at_what_an_address_leads_to(provider: Provider) -> N
     asked: list[str] = []
     metrics = PrometheusMetrics(Access(may_call=lambda ip: bool(asked.append(ip))))
 
-    found = await metrics.read_clock(provider.url.replace("127.0.0.1", "localhost"))
+    found = await metrics.read_clock(Prometheus(provider.url.replace("127.0.0.1", "localhost")))
     metrics.close()
 
     assert reason(found) == Reason.ADDRESS_NOT_ALLOWED
@@ -470,7 +470,7 @@ async def test_the_operator_s_own_address_may_be_its_machine(provider: Provider)
     provider.answer = always(answer_of([T0, str(T0)]))
     metrics = PrometheusMetrics(Access(url=provider.url))
 
-    assert await metrics.read_clock(f"{provider.url}/base") == T0
+    assert await metrics.read_clock(Prometheus(f"{provider.url}/base")) == T0
     metrics.close()
 
 
@@ -486,7 +486,7 @@ async def test_a_token_that_is_none_is_told_without_its_text(
         file.write_bytes(text)
     metrics = PrometheusMetrics(Access(file, url=provider.url))
 
-    found = await metrics.read_clock(provider.url)
+    found = await metrics.read_clock(provider.prometheus)
     metrics.close()
 
     assert reason(found) == Reason.PROVIDER_UNREACHABLE
@@ -503,9 +503,9 @@ async def test_a_token_is_in_no_message(provider: Provider, tmp_path: Path) -> N
     said = []
     for answer in (Answer(b"", 401), Answer(b"", 503), Answer(b"x"), Answer(b"", 400)):
         provider.answer = always(answer)
-        said.append(await metrics.read_clock(provider.url))
+        said.append(await metrics.read_clock(provider.prometheus))
     provider.hangs = True
-    said.append(await metrics.read_clock(provider.url))
+    said.append(await metrics.read_clock(provider.prometheus))
     metrics.close()
 
     assert provider.tokens[0] == "Bearer top-secret"

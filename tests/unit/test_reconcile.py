@@ -504,6 +504,28 @@ async def test_a_missing_target_is_told_with_the_field_at_fault() -> None:
     assert world.store.writes.count("write_policy") == 1
 
 
+async def test_credentials_that_are_not_there_are_told_before_a_release_needs_them() -> None:
+    ref = {"name": "prometheus", "key": "token"}
+    world = World(watched(make_policy(prometheus={"bearerTokenSecretRef": ref})))
+    world.credentials.said = "spec.prometheus.bearerTokenSecretRef: there is no Secret prometheus"
+    world.seconds = 100_000.0
+    operator = world.operator()
+
+    again = await operator.reconcile(KEY)
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.CREDENTIALS_UNAVAILABLE)
+    found = find(world.status.conditions, ConditionType.READY)
+    assert found is not None
+    assert found.message.startswith(world.credentials.said)
+    assert again is not None
+    assert again <= 60
+
+    world.credentials.said = ""
+    world.seconds += again
+    await operator.reconcile(KEY)
+    assert world.condition(ConditionType.READY) == ("True", Reason.WATCHING_TARGET)
+
+
 async def test_an_address_that_is_not_allowed_is_never_read() -> None:
     world = World(watched(make_policy(prometheus={"url": "http://elsewhere"})))
 

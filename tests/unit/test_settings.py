@@ -137,6 +137,8 @@ REFUSED = (
     "http://prometheus.monitoring%40attacker.com/",
     "http://attacker.com#.production",
     "http://attacker.com?.production",
+    "http://prometheus.production/?a=",
+    "http://prometheus.production/a#",
     "http://attacker.com/.production",
     "http://[::1]:9090",
     "http://[::1]",

@@ -17,7 +17,7 @@ from rollback_operator.core.model import Missing
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
-from rollback_operator.ports import SeriesQuery
+from rollback_operator.ports import Prometheus, SeriesQuery
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes import FakeMetrics, FakeTrends
 from tests.provider import ANYWHERE, Provider, answer_of, running
@@ -37,7 +37,9 @@ class Clock:
 def source(*conditions: MatrixCondition) -> Source:
     rule = MatrixRule(severity="P3", when=list(conditions), response="Investigate")
     spec = make_policy().spec.model_copy(update={"matrix": [rule]})
-    return Source(make_policy().model_copy(update={"spec": spec}), "http://prometheus:9090")
+    return Source(
+        make_policy().model_copy(update={"spec": spec}), Prometheus("http://prometheus:9090")
+    )
 
 
 RATIO = MatrixCondition(signal="LatencyRatio", above="2")
@@ -118,7 +120,9 @@ async def asked() -> AsyncIterator[tuple[Provider, PrometheusTrends]]:
 
 
 def query(url: str, **changes: Any) -> SeriesQuery:
-    made = SeriesQuery(url, "production", (f"{POD}.*",), LatencySignal(), SignalLabels())
+    made = SeriesQuery(
+        Prometheus(url), "production", (f"{POD}.*",), LatencySignal(), SignalLabels()
+    )
     return replace(made, **changes)
 
 
@@ -183,14 +187,14 @@ async def test_the_highest_gauge_of_each_pod(asked) -> None:
 async def test_an_own_query_gives_one_number(asked, result, expected) -> None:
     provider, trends = asked
     provider.answer = lambda _: answer_of(result)
-    found = await trends.read_query(provider.url, "queue", T0)
+    found = await trends.read_query(provider.prometheus, "queue", T0)
     assert found == pytest.approx(expected, nan_ok=True)
 
 
 async def test_an_own_query_that_gives_several(asked) -> None:
     provider, trends = asked
     provider.answer = lambda _: answer_of([value("3", a="1"), value("4", a="2")])
-    found = await trends.read_query(provider.url, "queue", T0)
+    found = await trends.read_query(provider.prometheus, "queue", T0)
     assert isinstance(found, Missing)
     assert "add sum(...)" in found.message
 

@@ -23,7 +23,7 @@ from rollback_operator.core.level import WARM_UP_SECONDS
 from rollback_operator.core.model import Endpoint, Pod, Workload
 from rollback_operator.core.probing import Answer, LineCount, Silence
 from rollback_operator.core.verification import Check
-from rollback_operator.ports import SeriesQuery
+from rollback_operator.ports import Prometheus, SeriesQuery
 from rollback_operator.verifying import MOST_PODS, Meter, Subject, Verifier
 from tests.builders import (
     T0,
@@ -38,7 +38,9 @@ from tests.fakes import NOTHING, FakeLogs, FakeProbes, FakeTrends
 
 BUY = HttpProbe(name="buy", url="http://shop.production.svc/buy", method="POST", body="{}")
 METER = Meter(
-    SeriesQuery("http://prometheus", "production", (), CounterSignal(metric="d"), SignalLabels()),
+    SeriesQuery(
+        Prometheus("http://prometheus"), "production", (), CounterSignal(metric="d"), SignalLabels()
+    ),
     0.99,
 )
 QUICK = Histogram((0.1, 1.0, float("inf")), (1000.0, 1000.0, 1000.0))

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Model, Name, cel, keyed_by
+from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import Model, cel, keyed_by
 
 MOST_CHANNELS = 8
 MOST_NOTIFICATIONS = 64
@@ -36,15 +37,6 @@ class Encryption(StrEnum):
     START_TLS = "StartTLS"
     TLS = "TLS"
     NONE = "None"
-
-
-class SecretKeyRef(Model):
-    """A value in a Secret of the policy's namespace; the chart's readSecrets must list it."""
-
-    name: Name
-    """The Secret's name."""
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-    """The key whose value is used."""
 
 
 class MailSpec(Model):

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     CLOCK_SKEW = "ClockSkew"
     PROVIDER_UNREACHABLE = "ProviderUnreachable"
     PROVIDER_UNAUTHORIZED = "ProviderUnauthorized"
+    CREDENTIALS_UNAVAILABLE = "CredentialsUnavailable"
     PROVIDER_ERROR = "ProviderError"
     QUERY_REFUSED = "QueryRefused"
     ANSWER_MALFORMED = "AnswerMalformed"

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.shape import LabelName, MetricName, Model, Route, cel
 
 LEAST_READ_MILLISECONDS = 200
@@ -71,7 +72,14 @@ class PrometheusSpec(Model):
 
     url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/@]+(/.*)?$")] | None = None
     """Base address of the Prometheus HTTP API. Default: the operator's own setting. Its host must
-    be the operator's own Prometheus, in the policy's namespace, or on the operator's allow-list."""
+    be the operator's own Prometheus, in the policy's namespace, or on the operator's allow-list.
+    The operator's own token is sent to no other address than its own setting."""
+    bearer_token_secret_ref: SecretKeyRef | None = None
+    """The bearer token to read with. Default: the operator's own, where `url` is its own setting or
+    none, and `caSecretRef` is not set; else none."""
+    ca_secret_ref: SecretKeyRef | None = None
+    """The certificate authorities, in PEM, one of which must have signed Prometheus' certificate.
+    Default: those that the operator trusts."""
 
 
 class CounterSignal(Model):

@@ -21,6 +21,7 @@ from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts, time_o
 from rollback_operator.backtest.vectors import PastVectors
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.observation import Source, all_pods
+from rollback_operator.ports import Prometheus
 from rollback_operator.settings import Settings
 
 OPTIONS = ("policy", "rollouts", "prometheus", "start", "end", "step")
@@ -104,7 +105,7 @@ async def run_case(options: Options, warn: Warn) -> Ran:
     )
     try:
         query = all_pods(
-            Source(policy, options.prometheus), rollouts.namespace, rollouts.deployment
+            Source(policy, Prometheus(options.prometheus)), rollouts.namespace, rollouts.deployment
         )
         begin = _opened(rollouts, span) - HOUR_SECONDS - BEFORE_SECONDS
         history = await read_history(metrics, query, begin, span.end)

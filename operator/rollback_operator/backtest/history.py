@@ -15,7 +15,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, control_from
 from rollback_operator.core.evidence import usable
 from rollback_operator.core.model import Control, Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class PastMetrics:
             self._controls[key] = control_from(judged, until)
         return self._controls[key]
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Give the virtual time: in a past there is one clock."""
         if isinstance(self.history.counters, Missing):
             return self.history.counters

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rollback_operator.api.group import API_VERSION, GROUP
+from rollback_operator.api.signals import PrometheusSpec
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,
@@ -59,11 +60,20 @@ def parse_policy(raw: Any, rollouts: Rollouts, warn: Warn = lambda _: None) -> R
         warn(f"spec.targetRef.name: the rollouts are those of {rollouts.deployment}: taken instead")
         target = spec.target_ref.model_copy(update={"name": rollouts.deployment})
         spec = spec.model_copy(update={"target_ref": target})
+    _tell_of_secrets(spec.prometheus, warn)
     faults = matrix.faults(spec.matrix)
     if faults:
         field, _, told = faults[0].partition(" ")
         raise BadFileError(field, told)
     return RollbackPolicy(metadata=_metadata(raw, rollouts), spec=spec)
+
+
+def _tell_of_secrets(prometheus: PrometheusSpec, warn: Warn) -> None:
+    if prometheus.bearer_token_secret_ref or prometheus.ca_secret_ref:
+        warn(
+            "spec.prometheus: Secrets are not read here: a token is taken from the file in "
+            "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE, an authority from that in ..._CA_FILE"
+        )
 
 
 def _metadata(raw: Mapping[str, Any], rollouts: Rollouts) -> ObjectMeta:

@@ -36,7 +36,7 @@ from rollback_operator.core.readiness import IDLE, Around, readiness
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports import TrendMetrics
+from rollback_operator.ports import Prometheus, TrendMetrics
 
 PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""
@@ -168,7 +168,9 @@ class Replay:
             return self._idle(Reason.NO_RELEASE_WATCHED, said_why), self._next_event()
         case = case_of(self.policy, workload, self._rollbacks, now)
         watch = watch_of(self._watch, case, self.url, now)
-        watch = await self._observer.observe(watch, workload, Source(self.policy, self.url))
+        watch = await self._observer.observe(
+            watch, workload, Source(self.policy, Prometheus(self.url))
+        )
         found = look(case, watch, now)
         self._watch = watch
         self._keep(
@@ -211,7 +213,7 @@ class Replay:
             return None
         now = datetime.fromtimestamp(self._now, UTC)
         case = case_of(behind.policy, workload, self._rollbacks, now)
-        source = Source(behind.policy, self.url)
+        source = Source(behind.policy, Prometheus(self.url))
         behind.watch = await self._observer.observe(behind.watch, workload, source)
         found = look(case, behind.watch, now)
         severity = found.decision.severity

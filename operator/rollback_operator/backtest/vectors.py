@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from rollback_operator.adapters.prometheus import PrometheusMetrics, Steps
 from rollback_operator.adapters.prometheus.answers import Vector
 from rollback_operator.core.model import Missing
+from rollback_operator.ports import Prometheus
 
 POINTS = 720
 Part = Mapping[float, Vector] | Missing
@@ -24,19 +25,21 @@ class PastVectors:
     step: float
     _parts: dict[tuple[str, int], Part] = field(default_factory=dict)
 
-    async def read_vector(self, url: str, expression: str, at: float) -> Vector | Missing:
+    async def read_vector(
+        self, prometheus: Prometheus, expression: str, at: float
+    ) -> Vector | Missing:
         """Read the value that an expression had at a time; nothing later is looked at."""
         number = (at - self.start) / self.step
         is_whole = self.start.is_integer() and self.step.is_integer()
         if not is_whole or not number.is_integer() or not self.start <= at <= self.end:
-            return await self.metrics.read_vector(url, expression, at)
+            return await self.metrics.read_vector(prometheus, expression, at)
         index = int(number) // POINTS
         part = self._parts.get((expression, index))
         if part is None:
             begin = self.start + index * POINTS * self.step
             until = min(self.end, begin + (POINTS - 1) * self.step)
             steps = Steps(begin, until, int(self.step))
-            part = await self.metrics.read_vectors(url, expression, steps)
+            part = await self.metrics.read_vectors(prometheus, expression, steps)
             self._parts[expression, index] = part
         if isinstance(part, Missing):
             return part

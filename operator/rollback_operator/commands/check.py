@@ -5,9 +5,9 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from kubernetes.aio.config import ConfigException
 from rollback_operator import checkup
 from rollback_operator.adapters.flags import ApiFlags
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.documents import Document, read
+from rollback_operator.ports import Failure, FailureKind, Prometheus, Secrets
 from rollback_operator.settings import Settings
 from rollback_operator.surveying import Surveyor
 
@@ -48,6 +50,11 @@ class Options:
     namespace: str
     is_json: bool
 
+    @property
+    def brings_credentials(self) -> bool:
+        """Tell whether they are given here, in place of what policies' Secrets hold."""
+        return self.access.token_file is not None or self.access.ca_file is not None
+
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
@@ -69,13 +76,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--prometheus-token-file",
         type=Path,
         metavar="FILE",
-        help="file with a bearer token for that Prometheus",
+        help="file with a bearer token for that Prometheus, in place of the policy's Secrets",
     )
     parser.add_argument(
         "--prometheus-ca-file",
         type=Path,
         metavar="FILE",
-        help="file with the certificate authority of Prometheus",
+        help="file with the certificate authority of Prometheus, in place of the policy's Secrets",
     )
     parser.add_argument(
         "--kubeconfig",
@@ -124,8 +131,12 @@ async def _check_all(documents: tuple[Document, ...], options: Options) -> list[
             if one.policy is None:
                 found.append(checkup.Checkup(str(options.file), one))
                 continue
-            url = options.prometheus or one.policy.spec.prometheus.url or Settings().prometheus_url
-            survey = await make(url).survey(one.policy, url)
+            asked = Prometheus.of(one.policy, Settings().prometheus_url)
+            asked = replace(asked, url=options.prometheus or asked.url)
+            surveyor = make(asked.url)
+            if surveyor.workloads is None or options.brings_credentials:
+                asked = replace(asked, token=None, authorities=None)
+            survey = await surveyor.survey(one.policy, asked)
             found.append(checkup.Checkup(str(options.file), one, survey))
     return found
 
@@ -138,12 +149,24 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
 
     def make(url: str) -> Surveyor:
         access = options.access
-        opened.append(PrometheusMetrics(Access(access.token_file, access.ca_file, url)))
+        own = Access(access.token_file, access.ca_file, url)
+        secrets = _Asked(ApiSecrets(api)) if api else None
+        opened.append(PrometheusMetrics(own, secrets=secrets))
         workloads = ApiWorkloads(api) if api else None
         trends = PrometheusTrends(opened[-1])
         flags = ApiFlags(api) if api else None
         tools = ApiTools(api, Settings().argo_cd_namespace, time.monotonic) if api else None
-        return Surveyor(opened[-1], time.time, trends, workloads, blind, flags, tools)  # noqa: TID251 (the command's own clock)
+        unread = "" if api or options.brings_credentials else blind
+        return Surveyor(
+            opened[-1],
+            time.time,  # noqa: TID251 (the command's own clock)
+            trends,
+            workloads,
+            blind,
+            flags,
+            tools,
+            unread,
+        )
 
     try:
         yield make
@@ -152,6 +175,30 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
             one.close()
         if api:
             await api.close()
+
+
+class _Asked:
+    """Secrets, with the rights of who asks: what is refused here the operator may read."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
+        """Read one value."""
+        found = await self._secrets.read(namespace, name, key)
+        return _with_remedy(found, name) if isinstance(found, Failure) else found
+
+    async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Read all values."""
+        found = await self._secrets.read_all(namespace, name)
+        return _with_remedy(found, name) if isinstance(found, Failure) else found
+
+
+def _with_remedy(failure: Failure, name: str) -> Failure:
+    said = failure.message
+    if failure.kind is FailureKind.REJECTED and "may not" in said:
+        said = f"you may not get Secret {name}"
+    return Failure(failure.kind, f"{said} (--prometheus-token-file is used in its place)")
 
 
 async def _connect(kubeconfig: str | None) -> tuple[ApiServer | None, str]:

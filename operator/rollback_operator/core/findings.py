@@ -24,6 +24,7 @@ def find(survey: Survey) -> tuple[Finding, ...]:
     found = [
         *_target(survey),
         *of_flags(survey),
+        *_credentials(survey),
         *_clock(survey),
         *_signal(survey, survey.requests),
         *_signal(survey, survey.errors),
@@ -66,6 +67,16 @@ def _target(survey: Survey) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "spec.targetRef", ready.message)
     elif ready.message:
         yield Finding(Level.WARNING, "spec.targetRef", ready.message)
+
+
+def _credentials(survey: Survey) -> Iterator[Finding]:
+    if survey.without_credentials:
+        yield Finding(
+            Level.NOTE,
+            "spec.prometheus",
+            f"its Secrets were not read: {survey.without_credentials}",
+            "--prometheus-token-file and --prometheus-ca-file give what they hold",
+        )
 
 
 def _clock(survey: Survey) -> Iterator[Finding]:

@@ -33,6 +33,8 @@ class Around:
     """Name of an older policy on the same target; empty when there is none."""
     refused_probes: tuple[str, ...] = ()
     """Functional probes whose host the operator may not call."""
+    credentials_obstacle: str = ""
+    """Why the policy's own credentials for Prometheus cannot be had, and the field."""
     owner_obstacle: str = ""
     """Why who else steers the target could not be suspended; empty: nothing speaks against it."""
     unusable_flags: Mapping[Flag, str] = field(default_factory=dict)
@@ -71,6 +73,12 @@ def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Con
         return status.not_ready(
             Reason.GITOPS_OWNER,
             f"{found.message}, but cannot be: {around.owner_obstacle}. A rollback would be Blocked",
+        )
+    if around.credentials_obstacle and found.status == "True" and found.reason not in IDLE:
+        return status.not_ready(
+            Reason.CREDENTIALS_UNAVAILABLE,
+            f"{around.credentials_obstacle}. Without it Prometheus is not read, and releases are "
+            "judged by what Kubernetes shows alone",
         )
     if around.refused_probes and found.status == "True" and found.reason not in IDLE:
         # Told at once: in the night no rollback could be verified.

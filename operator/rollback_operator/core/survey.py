@@ -96,6 +96,9 @@ class Survey:
 
     slow: tuple[SlowFacts, ...] = ()
     """Only of signals that the matrix asks for."""
+    without_credentials: str = ""
+    """Why the policy's own credentials for Prometheus were not used; empty: they were, or it has
+    none."""
     flags: tuple[FlagFacts, ...] = ()
     """Of the policy's remedies; none where no cluster can be seen."""
 

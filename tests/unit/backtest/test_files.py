@@ -226,3 +226,15 @@ def test_options_of_a_line_and_of_the_command_line_are_the_same() -> None:
     assert by_line == by_command
     assert (by_line.span.start, by_line.span.end, by_line.span.step) == (T0, T0 + 60, 5)
     assert by_line.span.moments()[-1] == T0 + 60
+
+
+def test_that_a_policy_s_secrets_are_not_read_is_told() -> None:
+    told: list[str] = []
+    ref = {"bearerTokenSecretRef": {"name": "prometheus", "key": "token"}}
+
+    parse_policy({"prometheus": ref}, known(), told.append)
+    parse_policy({"prometheus": {"url": "http://p"}}, known(), told.append)
+
+    (said,) = told
+    assert said.startswith("spec.prometheus: Secrets are not read here")
+    assert "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.backtest.history import History, PastMetrics
 from rollback_operator.core.model import Control
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus
 from tests.builders import PURCHASE, T0, make_counters, make_series
 
 
@@ -15,7 +15,7 @@ async def test_probes_are_no_part_of_a_control() -> None:
     series = [make_series(rising, route=route) for route in (PURCHASE, "/health")]
     past = PastMetrics(History(make_counters(series, series)), lambda: T0)
     query = CounterQuery(
-        url="",
+        prometheus=Prometheus(""),
         namespace="production",
         pods=("pod-.*",),
         requests=CounterSignal(metric="requests_total"),

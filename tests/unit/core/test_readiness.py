@@ -64,6 +64,14 @@ ROWS = {
         Reason.WATCHING_TARGET,
         "",
     ),
+    "credentials that cannot be had": (
+        make_policy(),
+        make_deployment(),
+        Around(credentials_obstacle="spec.prometheus.caSecretRef: there is no Secret x"),
+        False,
+        Reason.CREDENTIALS_UNAVAILABLE,
+        "spec.prometheus.caSecretRef: there is no Secret x",
+    ),
     "a probe that may not be sent": (
         make_policy(),
         make_deployment(),

@@ -2,7 +2,8 @@
 
 from rollback_operator.adapters.channels import alertmanager, pagerduty, slack, smtp, webhook
 from rollback_operator.addresses import Addresses, PinnedUrl
-from rollback_operator.api.notify import Channel, ChannelType, SecretKeyRef
+from rollback_operator.api.notify import Channel, ChannelType
+from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.core.message import Message
 from rollback_operator.ports import Failure, FailureKind, Secrets
 

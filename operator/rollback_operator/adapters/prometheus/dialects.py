@@ -22,7 +22,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.model import Missing
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus
 
 REMEMBERED_SECONDS = 600.0
 RETRY_SECONDS = 60.0
@@ -30,21 +30,22 @@ MOST_REMEMBERED = 10_000
 _GAUGES = frozenset({"gauge", "gaugehistogram", "info", "stateset"})
 _COUNT = "_count"
 _COUNTED = (_COUNT, "_total")
+_Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Whose metric it is."""
 
-    url: str
+    prometheus: Prometheus
     namespace: str
     signal: CounterSignal
 
     @property
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> "_Key":
         """Tell one question from another."""
         pairs = (f"{name} {value}" for name, value in sorted(self.signal.matchers.items()))
-        return self.url, self.namespace, self.signal.metric, *pairs
+        return self.prometheus, self.namespace, self.signal.metric, *pairs
 
 
 @dataclass
@@ -55,8 +56,8 @@ class Dialects:
     at: float | None = None
     """Of which time metrics are looked for; None: now."""
     clock: Callable[[], float] = time.monotonic
-    _names: dict[tuple[str, ...], tuple[float, str | Missing]] = field(default_factory=dict)
-    _known: dict[tuple[str, ...], float] = field(default_factory=dict)
+    _names: dict[_Key, tuple[float, str | Missing]] = field(default_factory=dict)
+    _known: dict[_Key, float] = field(default_factory=dict)
     """Error metrics that have been there, and until when that is believed."""
 
     async def name(self, asked: Asked) -> str | Missing:
@@ -64,7 +65,7 @@ class Dialects:
         until, found = self._names.get(asked.key, (0.0, ""))
         if self.clock() < until:
             return found
-        types = await self.session.types(asked.url, asked.signal.metric)
+        types = await self.session.types(asked.prometheus, asked.signal.metric)
         if isinstance(types, Missing) and types.reason is Reason.PROVIDER_UNREACHABLE:
             return types
         is_told = not isinstance(types, Missing)  # not every server knows types
@@ -83,13 +84,15 @@ class Dialects:
 
     async def find_errors(self, query: CounterQuery) -> Missing | None:
         """Tell 'no error yet' from 'no such metric': neither has a series."""
-        asked = Asked(query.url, query.namespace, query.errors)
+        asked = Asked(query.prometheus, query.namespace, query.errors)
         if self.clock() < self._known.get(asked.key, 0.0):
             return None
         selected = await self.errors_known(query)
         if isinstance(selected, Missing):
             return selected
-        found = await self._ask(query.url, f"count(present_over_time({selected}[{HOUR_SECONDS}s]))")
+        found = await self._ask(
+            query.prometheus, f"count(present_over_time({selected}[{HOUR_SECONDS}s]))"
+        )
         if isinstance(found, Missing):
             return found
         if found:
@@ -107,12 +110,12 @@ class Dialects:
         """Select the series of any pod of the namespace that show that errors are counted."""
         everywhere = replace(query, pods=())
         if is_one_metric(query):
-            metric = await self.name(Asked(query.url, query.namespace, query.requests))
+            metric = await self.name(Asked(query.prometheus, query.namespace, query.requests))
             own = sorted(query.errors.matchers.keys() - query.requests.matchers.keys())
             if isinstance(metric, Missing):
                 return metric
             return selector(everywhere, metric, query.requests.matchers, present=own)
-        metric = await self.name(Asked(query.url, query.namespace, query.errors))
+        metric = await self.name(Asked(query.prometheus, query.namespace, query.errors))
         return metric if isinstance(metric, Missing) else errors_selector(everywhere, metric)
 
     async def _find(self, asked: Asked, types: frozenset[str]) -> str | Missing:
@@ -124,7 +127,7 @@ class Dialects:
         for name in (metric + _COUNT, metric):
             selected = select(name, matchers(asked.signal.matchers, asked.namespace))
             answer = await self._ask(
-                asked.url, f"count(last_over_time({selected}[{HOUR_SECONDS}s]))"
+                asked.prometheus, f"count(last_over_time({selected}[{HOUR_SECONDS}s]))"
             )
             if isinstance(answer, Missing):
                 return answer
@@ -132,8 +135,8 @@ class Dialects:
                 return name
         return ""
 
-    async def _ask(self, url: str, expression: str) -> Vector | Missing:
-        answer = await self.session.query(url, expression, self.at)
+    async def _ask(self, prometheus: Prometheus, expression: str) -> Vector | Missing:
+        answer = await self.session.query(prometheus, expression, self.at)
         return answer if isinstance(answer, Missing) else vector(answer)
 
 
@@ -176,6 +179,6 @@ def untold(query: CounterQuery, names: frozenset[str]) -> Missing | None:
     )
 
 
-def _bound(remembered: dict[tuple[str, ...], Any]) -> None:
+def _bound(remembered: dict[_Key, Any]) -> None:
     if len(remembered) >= MOST_REMEMBERED:
         remembered.clear()

@@ -1,4 +1,4 @@
-"""The Metrics port on the Prometheus HTTP API."""
+"""The ports Metrics and Credentials on the Prometheus HTTP API."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, control_of
 from rollback_operator.core.evidence import usable
 from rollback_operator.core.model import Control, Counters, Missing, Reading
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus, Secrets
 
 T = TypeVar("T")
 
@@ -31,22 +31,31 @@ class PrometheusMetrics:
     """Reads raw counters, whatever the dialect they are told in."""
 
     def __init__(
-        self, access: Access, limits: Limits = DEFAULT_LIMITS, at: float | None = None
+        self,
+        access: Access,
+        limits: Limits = DEFAULT_LIMITS,
+        at: float | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         """Connect to nothing yet.
 
         Args:
-            access: credentials.
+            access: the operator's own credentials.
             limits: of answers.
             at: of which time metrics are looked for by name; None: now.
+            secrets: where policies' own credentials are; None: no cluster is known.
         """
-        self._session = Session(access, limits)
+        self._session = Session(access, limits, secrets)
         self._dialects = Dialects(self._session, at)
         self._unobserved = Unobserved(self._session)
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
         self._session.close()
+
+    async def obstacle(self, prometheus: Prometheus) -> str:
+        """Say why a policy's own credentials cannot be had; empty: they can, or it has none."""
+        return await self._session.obstacle(prometheus)
 
     async def read(self, query: CounterQuery, seconds: float) -> Reading:
         """Read the raw counters of the last `seconds`."""
@@ -98,7 +107,7 @@ class PrometheusMetrics:
         if isinstance(selected, Missing):
             return selected
         steps = Steps(start, end, MINUTE_SECONDS)
-        answer = await self._session.query_range(query.url, f"count({selected})", steps)
+        answer = await self._session.query_range(query.prometheus, f"count({selected})", steps)
         if isinstance(answer, Missing):
             return answer
         found = answers.minutes(answer, "")
@@ -114,7 +123,7 @@ class PrometheusMetrics:
         texts = [f"sum by ({quoted(by)}) (increase({one}[{MINUTE_SECONDS}s]))" for one in selected]
         answered = _whole(
             await asyncio.gather(
-                *(self._session.query_range(query.url, one, steps) for one in texts)
+                *(self._session.query_range(query.prometheus, one, steps) for one in texts)
             )
         )
         if isinstance(answered, Missing):
@@ -129,9 +138,9 @@ class PrometheusMetrics:
             )
         )
 
-    async def read_clock(self, url: str) -> float | Missing:
+    async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Read the provider's time."""
-        answer = await self._session.query(url, "time()")
+        answer = await self._session.query(prometheus, "time()")
         if isinstance(answer, Missing):
             return answer
         try:
@@ -143,23 +152,24 @@ class PrometheusMetrics:
         return found
 
     async def read_vector(
-        self, url: str, expression: str, at: float | None = None
+        self, prometheus: Prometheus, expression: str, at: float | None = None
     ) -> answers.Vector | Missing:
         """Read the value that an expression has, or had at a time; a scalar has no labels."""
-        answer = await self._session.query(url, expression, at)
+        answer = await self._session.query(prometheus, expression, at)
         return answer if isinstance(answer, Missing) else answers.vector(answer)
 
     async def read_vectors(
-        self, url: str, expression: str, steps: Steps
+        self, prometheus: Prometheus, expression: str, steps: Steps
     ) -> Mapping[float, answers.Vector] | Missing:
         """Read what an expression was at each step of a time that is over."""
-        answer = await self._session.query_range(url, expression, steps)
+        answer = await self._session.query_range(prometheus, expression, steps)
         return answer if isinstance(answer, Missing) else answers.vectors(answer)
 
     async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:
         """Select requests and errors, by the names under which they are counted."""
         asked = [
-            Asked(query.url, query.namespace, signal) for signal in (query.requests, query.errors)
+            Asked(query.prometheus, query.namespace, signal)
+            for signal in (query.requests, query.errors)
         ]
         if is_one_metric(query):
             asked = asked[:1]  # of the errors there may be no series yet
@@ -174,7 +184,7 @@ class PrometheusMetrics:
     ) -> "_Raw | Missing":
         answered = _whole(
             await asyncio.gather(
-                *(self._session.query_samples(query.url, one, span) for one in selected)
+                *(self._session.query_samples(query.prometheus, one, span) for one in selected)
             )
         )
         if isinstance(answered, Missing):
@@ -185,7 +195,7 @@ class PrometheusMetrics:
         return _Raw(Counters(*found), answers.label_names(answered[0]))
 
     def _no_series(self, query: CounterQuery, selected: str) -> Missing:
-        self._dialects.forget(Asked(query.url, query.namespace, query.requests))
+        self._dialects.forget(Asked(query.prometheus, query.namespace, query.requests))
         return Missing(
             Reason.NO_SERIES,
             f"there are no series {selected}: check spec.signals.requests, the pod label and that "

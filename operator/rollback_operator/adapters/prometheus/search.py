@@ -77,7 +77,7 @@ class Search:
 
     async def _ask(self, expression: str) -> Vector:
         """Ask; what cannot be answered finds nothing."""
-        found = await self._metrics.read_vector(self._query.url, expression)
+        found = await self._metrics.read_vector(self._query.prometheus, expression)
         return [] if isinstance(found, Missing) else found
 
 

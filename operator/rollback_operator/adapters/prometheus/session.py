@@ -17,6 +17,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
 from rollback_operator.adapters.prometheus.transport import (
     Access,
     Answer,
@@ -26,8 +27,11 @@ from rollback_operator.adapters.prometheus.transport import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.model import Missing
+from rollback_operator.ports import Prometheus, Secrets
 
 PER_ADDRESS = 4
+MOST_IDLE = 16
+"""Connections to one address that wait for a question: policies' own credentials have their own."""
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source_resolution": "0s"}
@@ -48,6 +52,24 @@ class _Address:
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(PER_ADDRESS, thread_name_prefix="prometheus")
     )
+
+    def taken(self, credentials: Credentials) -> PrometheusConnect | None:
+        """Take a connection that was opened with these credentials; None: there is none."""
+        fitting = [one for one in self.idle if _credentials_of(one) == credentials]
+        if fitting:
+            self.idle.remove(fitting[-1])
+        return fitting[-1] if fitting else None
+
+    def put_back(self, api: PrometheusConnect) -> None:
+        """Keep a connection for the next question, in place of the one that has waited longest."""
+        self.idle.append(api)
+        if len(self.idle) > MOST_IDLE:
+            self.idle.pop(0)._session.close()
+
+
+def _credentials_of(api: PrometheusConnect) -> Credentials:
+    session: BoundedSession = api._session
+    return session.credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +93,16 @@ class Span:
 class Session:
     """Asks any Prometheus by its address."""
 
-    def __init__(self, access: Access, limits: Limits) -> None:
+    def __init__(self, access: Access, limits: Limits, secrets: Secrets | None = None) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            access: the operator's own credentials.
+            limits: of answers.
+            secrets: where policies' own are; None: no cluster is known.
+        """
         self._access = access
+        self._credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
         self._plain: set[str] = set()
@@ -84,21 +114,30 @@ class Session:
         for one in self._addresses.values():
             one.threads.shutdown(wait=False, cancel_futures=True)
 
-    async def query(self, url: str, text: str, at: float | None = None) -> Any | Missing:
+    async def obstacle(self, prometheus: Prometheus) -> str:
+        """Say why a policy's own credentials cannot be had; empty: they can, or it has none."""
+        found = await self._credentials.of(prometheus)
+        return found.message if isinstance(found, Missing) else ""
+
+    async def query(
+        self, prometheus: Prometheus, text: str, at: float | None = None
+    ) -> Any | Missing:
         """Ask for the value that an expression has, or had at a time."""
         time = {} if at is None else {"time": f"{at:.3f}"}
         return await self._evaluate(
-            url, lambda api, params: api.custom_query(text, params={**params, **time})
+            prometheus, lambda api, params: api.custom_query(text, params={**params, **time})
         )
 
-    async def query_samples(self, url: str, selector: str, span: Span) -> Any | Missing:
+    async def query_samples(
+        self, prometheus: Prometheus, selector: str, span: Span
+    ) -> Any | Missing:
         """Ask for samples as they are stored."""
-        return await self.query(url, f"{selector}[{span.seconds}s]", span.until)
+        return await self.query(prometheus, f"{selector}[{span.seconds}s]", span.until)
 
-    async def query_range(self, url: str, text: str, steps: Steps) -> Any | Missing:
+    async def query_range(self, prometheus: Prometheus, text: str, steps: Steps) -> Any | Missing:
         """Ask for the values of an expression over time."""
         return await self._evaluate(
-            url,
+            prometheus,
             lambda api, params: api.custom_query_range(
                 text,
                 start_time=datetime.fromtimestamp(steps.start, UTC),
@@ -109,34 +148,54 @@ class Session:
         )
 
     async def _evaluate(
-        self, url: str, call: Callable[[PrometheusConnect, dict[str, str]], Any]
+        self, prometheus: Prometheus, call: Callable[[PrometheusConnect, dict[str, str]], Any]
     ) -> Any | Missing:
         """Ask for all of it or an error; of a server that takes no such wish, without it."""
-        if url not in self._plain:
+        if prometheus.url not in self._plain:
             params = {**self._params, **_WHOLE}
-            found = await self._ask(url, lambda api: call(api, params))
+            found = await self._ask(prometheus, lambda api: call(api, params))
             if not _is_wish_refused(found):
                 return found
-            self._plain.add(url)
-        return await self._ask(url, lambda api: call(api, self._params))
+            self._plain.add(prometheus.url)
+        return await self._ask(prometheus, lambda api: call(api, self._params))
 
-    async def types(self, url: str, metric: str) -> frozenset[str] | Missing:
+    async def types(self, prometheus: Prometheus, metric: str) -> frozenset[str] | Missing:
         """Ask what the metric's own targets call it; empty where nobody says."""
-        found = await self._ask(url, lambda api: api.get_metric_metadata(metric))
+        found = await self._ask(prometheus, lambda api: api.get_metric_metadata(metric))
         if isinstance(found, Missing):
             return found
         said = {str(one["type"]) for one in found if one["metric_name"] == metric}
         return frozenset(said - _UNTYPED)
 
-    async def declares(self, url: str, target: dict[str, str], metric: str) -> bool | Missing:
+    async def declares(
+        self, prometheus: Prometheus, target: dict[str, str], metric: str
+    ) -> bool | Missing:
         """Ask whether a target, by its labels, exposes a metric, with or without samples."""
-        found = await self._ask(url, lambda api: api.get_target_metadata(target, metric))
+        found = await self._ask(prometheus, lambda api: api.get_target_metadata(target, metric))
         return found if isinstance(found, Missing) else bool(found)
 
-    async def _ask(self, url: str, call: Callable[[PrometheusConnect], Any]) -> Any | Missing:
+    async def _ask(
+        self, prometheus: Prometheus, call: Callable[[PrometheusConnect], Any]
+    ) -> Any | Missing:
+        """Ask with the policy's credentials, and once more if it has newer ones."""
+        known = await self._credentials.of(prometheus)
+        if isinstance(known, Missing):
+            return known
+        found = await self._asked(prometheus.url, known, call)
+        is_refused = isinstance(found, Missing) and found.reason is Reason.PROVIDER_UNAUTHORIZED
+        if not is_refused or known.token is None:
+            return found
+        newer = await self._credentials.renewed(prometheus)
+        if isinstance(newer, Missing) or newer == known:
+            return found
+        return await self._asked(prometheus.url, newer, call)
+
+    async def _asked(
+        self, url: str, credentials: Credentials, call: Callable[[PrometheusConnect], Any]
+    ) -> Any | Missing:
         address = self._addresses.setdefault(url, _Address())
         async with address.gate:
-            api = address.idle.pop() if address.idle else self._connect(url)
+            api = address.taken(credentials) or self._connect(url, credentials)
             loop = asyncio.get_running_loop()
             try:
                 limits = self._limits
@@ -145,12 +204,13 @@ class Session:
             except TimeoutError:
                 # The thread may still hold this connection: it is not used again.
                 return Missing(Reason.PROVIDER_UNREACHABLE, f"{url} did not answer in time")
-            address.idle.append(api)
+            address.put_back(api)
             return found
 
-    def _connect(self, url: str) -> PrometheusConnect:
-        session = BoundedSession(self._access, self._limits)
-        return PrometheusConnect(url=url.rstrip("/"), session=session, retry=Retry(total=0))
+    def _connect(self, url: str, credentials: Credentials) -> PrometheusConnect:
+        base = url.rstrip("/")
+        session = BoundedSession(self._access, self._limits, base, credentials)
+        return PrometheusConnect(url=base, session=session, retry=Retry(total=0))
 
 
 def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> Any:
@@ -161,7 +221,7 @@ def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> A
     except AnswerError as error:
         return error.missing
     except PrometheusApiClientException:
-        return _refused(session.answer)
+        return _refused(session.answer, session.credentials)
     except (OSError, HTTPError) as error:  # requests' own and unreadable token files are OSErrors
         return Missing(
             Reason.PROVIDER_UNREACHABLE, f"{api.url}: {type(error).__name__}: {error}"[:500]
@@ -193,17 +253,25 @@ def _partial(envelope: Mapping[str, Any]) -> Missing | None:
     return None
 
 
-def _refused(answer: Answer) -> Missing:
+def _refused(answer: Answer, credentials: Credentials) -> Missing:
     status, said = answer.status_code, _words(answer)
     if status in _UNAUTHORIZED:
         return Missing(
             Reason.PROVIDER_UNAUTHORIZED,
-            f"Prometheus answers {status}{said}: give the operator a token it accepts "
-            "(--prometheus-token-file)",
+            f"Prometheus answers {status}{said}: {_token_needed(credentials)}",
         )
     if status in _REFUSED:
         return Missing(Reason.QUERY_REFUSED, f"Prometheus refuses the query ({status}){said}")
     return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{said}")
+
+
+def _token_needed(credentials: Credentials) -> str:
+    if credentials.token is not None:
+        return "put a token that it accepts into the Secret of spec.prometheus.bearerTokenSecretRef"
+    return (
+        "name a Secret with a token that it accepts in spec.prometheus.bearerTokenSecretRef, or "
+        "give the operator one for its own Prometheus (--prometheus-token-file)"
+    )
 
 
 def _words(answer: Answer) -> str:

@@ -10,7 +10,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from rollback_operator.adapters.prometheus.credentials import (
+    NONE,
+    TOKEN,
+    Credentials,
+    trusting,
+)
 from rollback_operator.addresses import is_callable
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.model import Missing
@@ -30,6 +36,8 @@ _OK = 200
 _LISTED = "/targets/metadata"
 """The address whose data is a list."""
 _PORTS = {"http": 80, "https": 443}
+_LEAST_TOKEN = 8
+"""What is shorter is no secret, and may stand in any answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +75,42 @@ class Answer:
 class BoundedSession(requests.Session):
     """A session whose answers are bounded in time and size and never redirected."""
 
-    def __init__(self, access: "Access", limits: Limits) -> None:
+    def __init__(
+        self, access: "Access", limits: Limits, base: str, credentials: Credentials = NONE
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            access: the operator's own.
+            limits: of answers.
+            base: the address whose API is asked, and no other.
+            credentials: of the policy that asks.
+        """
         super().__init__()
         self.trust_env = False
+        self.credentials = credentials
         self.verify = str(access.ca_file) if access.ca_file else True
         self._access = access
         self._limits = limits
-        self._strange = _Wary(access.may_call)
+        self._base = base
+        # To the operator's own Prometheus wherever that is.
+        may_call = None if access.leads_to_own(base) else access.may_call
+        self._connections = _Connections(may_call, credentials.authorities)
         self.answer = Answer(0, b"")
         self.envelope: dict[str, Any] = {}
 
     def get_adapter(self, url: str) -> Any:
-        """Choose who connects: to the operator's own Prometheus wherever that is."""
-        return super().get_adapter(url) if self._access.is_own(url) else self._strange
+        """Choose who connects, for each address the same."""
+        return self._connections
 
     def request(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override] # the library passes keywords only
         """Ask, and keep what came."""
+        sent = self._access.headers(self._base, self.credentials)
         options |= {
             "timeout": (self._limits.connect_seconds, self._limits.read_seconds),
             "stream": True,
             "allow_redirects": False,
-            "headers": self._access.headers(url),
+            "headers": sent,
         }
         until = time.monotonic() + self._limits.read_seconds
         with super().request(method, url, **options) as response:
@@ -103,7 +126,7 @@ class BoundedSession(requests.Session):
                     )
                 if time.monotonic() > until:
                     raise requests.exceptions.ReadTimeout("the answer did not end in time")
-            self.answer = Answer(response.status_code, bytes(body))
+            self.answer = Answer(response.status_code, _without(bytes(body), sent))
         self.envelope = _envelope(self.answer, list if url.endswith(_LISTED) else dict)
         return self.answer
 
@@ -125,20 +148,48 @@ def _envelope(answer: Answer, kind: type) -> dict[str, Any]:
     return found
 
 
-class _Wary(HTTPAdapter):
+def _without(body: bytes, sent: Mapping[str, str]) -> bytes:
+    """Take the token out of an answer: of what a server says, a part may be told to people."""
+    token = sent.get("Authorization", "").removeprefix("Bearer ")
+    return body.replace(token.encode(), b"***") if len(token) >= _LEAST_TOKEN else body
+
+
+class _Connections(HTTPAdapter):
     """Looks at what a connection leads to before anything is sent over it.
 
     At the connection itself: another answer of the resolver a moment later leads nowhere else.
     """
 
-    def __init__(self, may_call: Callable[[str], bool]) -> None:
+    def __init__(self, may_call: Callable[[str], bool] | None, authorities: str | None) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            may_call: whether an IP address may be called; None: any may.
+            authorities: whose certificates are taken, in PEM; None: whom the session trusts.
+        """
         self._may_call = may_call
+        self._authorities = authorities
         super().__init__()
 
     def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
         """Make connections that are looked at."""
+        if self._authorities is not None:
+            options["ssl_context"] = trusting(self._authorities)
         super().init_poolmanager(*sizes, **options)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._may_call)
+        if self._may_call is not None:
+            self.poolmanager.pool_classes_by_scheme = _pools(self._may_call)
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> Any:
+        """Choose a pool; a policy's authorities are in the context, beside which none are named."""
+        chosen = verify if self._authorities is None else True
+        return super().build_connection_pool_key_attributes(request, chosen, cert)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Name the authorities, unless the context holds them: both would be taken."""
+        if self._authorities is None:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
 
 def _pools(may_call: Callable[[str], bool]) -> dict[str, type[HTTPConnectionPool]]:
@@ -172,7 +223,7 @@ def _looked_at(connection: socket.socket, may_call: Callable[[str], bool]) -> so
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Credentials for the operator's own Prometheus, read anew for each query since they rotate."""
+    """The operator's own: read anew for each query since they rotate, told to one address."""
 
     token_file: Path | None = None
     ca_file: Path | None = None
@@ -181,22 +232,38 @@ class Access:
     may_call: Callable[[str], bool] = is_callable
     """Whether such an address may lead to an IP address."""
 
-    def is_own(self, url: str) -> bool:
-        """Tell whether an address is the operator's own setting, and no policy's choice."""
-        return _origin(url) == _origin(self.url)
+    def leads_to_own(self, base: str) -> bool:
+        """Tell whether an address leads to the host of the operator's own setting."""
+        return _origin(base) == _origin(self.url)
 
-    def headers(self, url: str) -> dict[str, str]:
-        """Make the headers of a request to `url`.
+    def is_own(self, base: str) -> bool:
+        """Tell whether an address is the operator's own setting.
+
+        With its path: behind another one of the same host there may be somebody else.
+        """
+        return self.leads_to_own(base) and _path(base) == _path(self.url)
+
+    def headers(self, base: str, credentials: Credentials = NONE) -> dict[str, str]:
+        """Make the headers of a request to an API.
+
+        The operator's own token is told to nobody whom a policy vouches for: neither an address
+        that it names nor a certificate that it alone has signed.
 
         Raises:
             OSError: the file cannot be read, or holds no token; the message never shows its text.
         """
-        if self.token_file is None or not self.is_own(url):
+        if credentials.token is not None:
+            return {"Authorization": f"Bearer {credentials.token}"}
+        if self.token_file is None or credentials.authorities or not self.is_own(base):
             return {}
         token = self.token_file.read_bytes().strip()
-        if not re.fullmatch(rb"[!-~]+", token):
+        if not re.fullmatch(TOKEN.pattern.encode(), token):
             raise OSError(f"--prometheus-token-file: {self.token_file} holds no bearer token")
         return {"Authorization": f"Bearer {token.decode()}"}
+
+
+def _path(url: str) -> str:
+    return urlsplit(url)._replace(scheme="", netloc="").geturl().rstrip("/")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

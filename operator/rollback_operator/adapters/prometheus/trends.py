@@ -14,13 +14,15 @@ from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.model import Missing
-from rollback_operator.ports import SeriesQuery
+from rollback_operator.ports import Prometheus, SeriesQuery
 
 
 class Vectors(Protocol):
     """Who evaluates expressions: Prometheus, or what was read of its past."""
 
-    async def read_vector(self, url: str, expression: str, at: float) -> Vector | Missing:
+    async def read_vector(
+        self, prometheus: Prometheus, expression: str, at: float
+    ) -> Vector | Missing:
         """Read the value that an expression had at a time."""
 
 
@@ -29,7 +31,7 @@ class PrometheusTrends:
 
     def __init__(self, metrics: Vectors) -> None:
         self._metrics = metrics
-        self._native: set[tuple[str, str, str]] = set()
+        self._native: set[tuple[Prometheus, str, str]] = set()
         """Metrics that were found to be native histograms."""
 
     async def read_latency(
@@ -57,13 +59,13 @@ class PrometheusTrends:
         self, query: SeriesQuery, by: str, over: str, at: float
     ) -> dict[str, Histogram] | Missing:
         """Read a classic histogram, or, where there is none, a native one."""
-        key = query.url, query.namespace, query.signal.metric
+        key = query.prometheus, query.namespace, query.signal.metric
         suffixes = ("", "_bucket") if key in self._native else ("_bucket", "")
         for suffix in suffixes:
             labels = [quoted(one) for one in (by, "le" if suffix else "") if one]
             grouped = f"sum by ({', '.join(labels)})" if labels else "sum"
             text = f"{grouped} ({over.replace('{}', _select(query, suffix), 1)})"
-            answer = await self._metrics.read_vector(query.url, text, at)
+            answer = await self._metrics.read_vector(query.prometheus, text, at)
             if isinstance(answer, Missing):
                 return answer
             found = _histograms(answer, by)
@@ -80,15 +82,15 @@ class PrometheusTrends:
             if pod
             else f"max({_select(query, '')})"
         )
-        found = await self._metrics.read_vector(query.url, text, at)
+        found = await self._metrics.read_vector(query.prometheus, text, at)
         if isinstance(found, Missing):
             return found
         read = {labels.get(pod, ""): value for labels, value in found if math.isfinite(value)}
         return read or _none(query, "", "spec.signals.memory")
 
-    async def read_query(self, url: str, query: str, at: float) -> float | Missing:
+    async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Evaluate a query to one number; NaN where Prometheus says so."""
-        found = await self._metrics.read_vector(url, query, at)
+        found = await self._metrics.read_vector(prometheus, query, at)
         if isinstance(found, Missing):
             return found
         if len(found) > 1:

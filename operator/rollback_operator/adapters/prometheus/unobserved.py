@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.core.model import Counters, CounterSeries, Missing
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import CounterQuery, Prometheus
 
 MOST_ASKED = 20
 """Pods for which a read asks: each is asked for once."""
@@ -23,7 +23,7 @@ class Unobserved:
     """Asks targets what they declare, and remembers it."""
 
     session: Session
-    declared: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    declared: dict[tuple[Prometheus, str, str], bool] = field(default_factory=dict)
 
     async def counted(self, query: CounterQuery, counters: Counters) -> Counters:
         """Add a count of zero for each pod that is scraped and declares the requests' metric."""
@@ -35,13 +35,13 @@ class Unobserved:
         return Counters((*counters.requests, *zeros), counters.errors)
 
     async def _declares(self, query: CounterQuery, pod: str) -> bool:
-        key = query.url, pod, query.requests.metric
+        key = query.prometheus, pod, query.requests.metric
         if key not in self.declared:
             if len(self.declared) >= MOST_REMEMBERED:
                 self.declared.clear()
             target = {query.labels.pod: pod, "namespace": query.namespace}
             for name in _names(query.requests.metric):
-                found = await self.session.declares(query.url, target, name)
+                found = await self.session.declares(query.prometheus, target, name)
                 if isinstance(found, Missing):
                     return False  # nobody says: asked again at the next read
                 self.declared[key] = found

@@ -1,0 +1,182 @@
+"""A real Prometheus behind a gateway that wants a token: what it is read with, and by whom.
+
+The Secrets are given through their port: no cluster is needed to see what a server is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.prometheus_server import Prometheus as Server
+from rollback_operator.__main__ import main
+from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
+from rollback_operator.core.model import Counters, Missing
+from rollback_operator.ports import CounterQuery, Failure, Prometheus
+from tests.integration.api import eventually
+from tests.integration.background import BackgroundLoop
+from tests.integration.faulty_prometheus import FaultyPrometheus, wanting
+
+pytestmark = [pytest.mark.xdist_group("dialects"), pytest.mark.timeout(180)]
+
+OWN = "operators-own-s3cret"
+FIRST, SECOND = "first-s3cret-token", "second-s3cret-token"
+POD = "shop-5d9c-abcde"
+CONFIG = """
+global: {scrape_interval: 1s}
+scrape_configs:
+- job_name: self
+  static_configs:
+  - targets: ["%s"]
+    labels: {namespace: production, pod: shop-5d9c-abcde}
+"""
+REQUESTS = CounterSignal(metric="prometheus_http_requests_total")
+ERRORS = CounterSignal(metric="prometheus_http_requests_total", matchers={"code": "=~5.."})
+
+
+class Values:
+    """The Secret `prometheus` of namespace `production`."""
+
+    def __init__(self) -> None:
+        self.token = FIRST
+
+    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
+        assert (namespace, name, key) == ("production", "prometheus", "token")
+        return f"{self.token}\n"
+
+    async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        raise AssertionError(name)
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[FaultyPrometheus]:
+    with Server() as server, BackgroundLoop() as background:
+        server.reload(CONFIG % server.url.removeprefix("http://"))
+        with FaultyPrometheus(background, server.url) as found:
+            found.listen()
+            yield found
+
+
+def asking(front: FaultyPrometheus, token: bool = True) -> CounterQuery:
+    ref = SecretKeyRef(name="prometheus", key="token") if token else None
+    return CounterQuery(
+        prometheus=Prometheus(front.url("tenant"), "production", ref),
+        namespace="production",
+        pods=(f"{POD}.*",),
+        requests=REQUESTS,
+        errors=ERRORS,
+        labels=SignalLabels(route="handler"),
+    )
+
+
+def test_a_policy_s_token_opens_its_prometheus_and_is_renewed(
+    front: FaultyPrometheus, tmp_path: Path
+) -> None:
+    accepted, heard, secrets = [FIRST], list[str](), Values()
+    front.fail("tenant", wanting(lambda: accepted[0], heard))
+    own = tmp_path / "token"
+    own.write_text(OWN)
+    asked = _asked(Access(own, url=front.url("other"), may_call=lambda ip: True), secrets)
+
+    def counted() -> bool:
+        found = asked(lambda it: it.read(asking(front), 60))
+        return isinstance(found, Counters) and {one.pod for one in found.requests} == {POD}
+
+    eventually(counted, "requests are counted", 30)
+    assert set(heard) == {f"Bearer {FIRST}"}
+
+    # Another process of the operator has the old one; by now it is known to be no longer any good.
+    accepted[0] = secrets.token = SECOND
+    assert counted()
+    assert heard[-1] == f"Bearer {SECOND}"
+
+    strange = asked(lambda it: it.read(asking(front, token=False), 60))
+    assert isinstance(strange, Missing)
+    assert strange.reason is Reason.PROVIDER_UNAUTHORIZED
+    assert "spec.prometheus.bearerTokenSecretRef" in strange.message
+    assert heard[-1] == ""
+    assert f"Bearer {OWN}" not in heard
+
+
+def test_a_gateway_that_sends_the_token_back_gives_it_to_nobody(front: FaultyPrometheus) -> None:
+    front.fail("tenant", wanting(lambda: "nobody-has-it", []))
+
+    found = _asked(Access(may_call=lambda ip: True), Values())(
+        lambda it: it.read(asking(front), 60)
+    )
+
+    assert isinstance(found, Missing)
+    assert (found.reason, FIRST in found.message) == (Reason.PROVIDER_UNAUTHORIZED, False)
+    assert "not with Bearer ***" in found.message
+
+
+def test_check_takes_the_token_from_a_file(
+    front: FaultyPrometheus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[str] = []
+    front.fail("tenant", wanting(lambda: FIRST, heard))
+    signals: dict[str, Any] = {
+        "requests": {"metric": REQUESTS.metric},
+        "errors": {"metric": ERRORS.metric, "matchers": dict(ERRORS.matchers)},
+        "labels": {"route": "handler"},
+    }
+    policy = tmp_path / "policy.yaml"
+    spec = {
+        "targetRef": {"name": "shop"},
+        "mode": "Observe",
+        "prometheus": {"bearerTokenSecretRef": {"name": "prometheus", "key": "token"}},
+        "signals": signals,
+    }
+    policy.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "rollback.tickettoken.io/v1alpha1",
+                "kind": "RollbackPolicy",
+                "metadata": {"name": "shop", "namespace": "production"},
+                "spec": spec,
+            }
+        )
+    )
+    token = tmp_path / "token"
+    token.write_text(FIRST)
+    options = ["check", "-f", str(policy), "--prometheus", front.url("tenant")]
+    options += ["--kubeconfig", str(tmp_path / "none")]
+
+    assert main(options) == 1
+    said = capsys.readouterr().out
+    assert "ProviderUnauthorized" in said
+    assert "its Secrets were not read" in said
+    assert set(heard) == {""}
+
+    heard.clear()
+    main([*options, "--prometheus-token-file", str(token)])
+    said = capsys.readouterr().out
+    assert "1 pod" in said
+    assert "ProviderUnauthorized" not in said
+    assert set(heard) == {f"Bearer {FIRST}"}
+
+
+def _asked(
+    access: Access, secrets: Values
+) -> Callable[[Callable[[PrometheusMetrics], Awaitable[Any]]], Any]:
+    """Ask in a loop of its own, as a process that has just begun."""
+
+    def ask(call: Callable[[PrometheusMetrics], Awaitable[Any]]) -> Any:
+        async def one() -> Any:
+            metrics = PrometheusMetrics(access, secrets=secrets)
+            try:
+                return await call(metrics)
+            finally:
+                metrics.close()
+
+        return asyncio.run(one())
+
+    return ask
