@@ -43,6 +43,8 @@ class Arms:
     read: frozenset[str] = frozenset()
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
+    replaced: tuple[Increment, ...] = ()
+    """Of the revision that ran before, where the old one is another: no control, but a witness."""
 
     @cached_property
     def counted(self) -> Counts:

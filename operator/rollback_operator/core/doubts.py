@@ -271,29 +271,56 @@ def veto_by_history(
         route: the scope; None: all routes.
         together: the routes that fail; one fault began on all of them.
     """
-    # All the time counts in which the old pods served beside the new ones, whenever the fault shows
-    # best. Of all routes together any one of them: which one fails most may be chance.
-    begin = min((one.start for one in on(arms.new, route)), default=0.0)
     shown = min(one.start for one in new)
-    last = [one for one in arms.old if one.end > begin - COARSE_SECONDS]
-    if route is None:
-        scopes = [frozenset({one.route for one in (*new, *last)})]
-        scopes += [frozenset({one}) for one in sorted({increment.route for increment in last})]
-    else:
-        scopes = list(dict.fromkeys((frozenset({route}), frozenset(together))))
     since = [one for one in arms.new if one.end > shown]
-    for scope in scopes:
-        rate = _rate([one for one in since if one.route in scope])
-        known = _known(control, next(iter(scope)) if len(scope) == 1 else None, rate)
-        beside = _rate([one for one in since if one.route not in scope])
-        if is_alike([one for one in last if one.route in scope], rate, known, beside):
-            return Reason.OLD_REVISION_FAILS_TOO
+    # What ran before may be another revision than the control: it is asked as well, since what
+    # began on its pods is nothing that this release has brought.
+    if any(
+        _had_come_to_fail(side, _Fault(arms, control, since, route, together))
+        for side in (arms.old, arms.replaced)
+    ):
+        return Reason.OLD_REVISION_FAILS_TOO
     seconds = max(one.end for one in since) - shown
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
     pace = max(total(since)[0] / max(1.0, seconds), _pace(arms, since))
     is_spike = 0 < SPIKE_TIMES * control.busiest_minute < pace
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What a release fails, for which old pods are asked."""
+
+    arms: Arms
+    control: Control
+    since: Sequence[Increment]
+    """Its counts since the fault shows."""
+    route: str | None
+    together: Sequence[str]
+
+
+def _had_come_to_fail(old: Sequence[Increment], fault: _Fault) -> bool:
+    """Tell whether old pods had come to fail like the release before they went.
+
+    All the time counts in which they served beside the new ones, whenever the fault shows best. Of
+    all routes together any one of them: which one fails most may be chance.
+    """
+    route, since = fault.route, fault.since
+    begin = min((one.start for one in on(fault.arms.new, route)), default=0.0)
+    last = [one for one in old if one.end > begin - COARSE_SECONDS]
+    if route is None:
+        scopes = [frozenset({one.route for one in (*since, *last)})]
+        scopes += [frozenset({one}) for one in sorted({increment.route for increment in last})]
+    else:
+        scopes = list(dict.fromkeys((frozenset({route}), frozenset(fault.together))))
+    for scope in scopes:
+        rate = _rate([one for one in since if one.route in scope])
+        known = _known(fault.control, next(iter(scope)) if len(scope) == 1 else None, rate)
+        beside = _rate([one for one in since if one.route not in scope])
+        if is_alike([one for one in last if one.route in scope], rate, known, beside):
+            return True
+    return False
 
 
 def _known(control: Control, route: str | None, rate: float) -> tuple[float, float]:

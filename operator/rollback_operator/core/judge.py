@@ -236,6 +236,7 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
     return Arms(
         new=_of(judged, frozenset(new)),
         old=_of(judged, frozenset(old)),
+        replaced=_of(judged, frozenset(_replaced(watch))),
         control=watch.control,
         living_new=frozenset(
             name
@@ -258,6 +259,11 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         read=frozenset(watch.evidence.read),
         odds=question.odds,
     )
+
+
+def _replaced(watch: Watch) -> list[str]:
+    hashes = watch.replaced_hashes - watch.control_hashes
+    return [pod.name for pod in watch.pods if pod.pod_hash in hashes]
 
 
 def _podless(

@@ -14,7 +14,7 @@ from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
 from rollback_operator.core.judge import Question, arms_of, judge
 from rollback_operator.core.model import Deployment, Pod, Workload
-from rollback_operator.core.opening import control_hashes, good_hashes, opened
+from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
@@ -66,8 +66,11 @@ def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
     source = f"{url} {case.policy.spec.signals!r}{since}"
     if known is None or (known.digest, known.source) != (digest, source):
         watch = open_watch(digest, opened(case, now), control)
-        pods = _remembered(known, control | good)
-        return replace(watch, source=source, pods=pods, good_hashes=good)
+        before = replaced_hashes(case)
+        pods = _remembered(known, control | good | before)
+        return replace(
+            watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before - control
+        )
     if (known.control_hashes, known.good_hashes) == (control, good):
         return known
     return replace(known, control_hashes=control, good_hashes=good, control=None)

@@ -8,6 +8,9 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.model import ReplicaSet
 
+LEAST_RUN_SECONDS = 60.0
+"""A release that fails from its first request on is known to by then."""
+
 
 def opened(case: Case, now: datetime) -> float:
     """Give the time at which the current template appeared, or was cured by a flag in place.
@@ -59,6 +62,25 @@ def good_hashes(case: Case) -> frozenset[str]:
         if one.template.release != current
         and ledger.health_of(case.ledger, one.template.release) in (Health.GOOD, Health.ASSUMED)
     )
+
+
+def replaced_hashes(case: Case) -> frozenset[str]:
+    """Name the revision that ran before the current one, if it is a witness of its own.
+
+    One that is known to be bad fails by its own doing, and one that ran for less than a minute may;
+    of any other, what it failed before it went is what the current one came upon.
+    """
+    current = case.workload.current
+    if current is None:
+        return frozenset()
+    release = current.template.release
+    others = [one for one in case.workload.replica_sets if one.template.release != release]
+    before = max(others, key=lambda one: one.revision, default=None)
+    if before is None or current.created - before.created < LEAST_RUN_SECONDS:
+        return frozenset()
+    if ledger.health_of(case.ledger, before.template.release) is Health.BAD:
+        return frozenset()
+    return frozenset({before.pod_hash}) - control_hashes(case)
 
 
 def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: Case) -> bool:

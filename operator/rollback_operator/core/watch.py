@@ -42,6 +42,8 @@ class Watch:
     """pod-template-hash values of the revision that it is compared with."""
     good_hashes: frozenset[str] = frozenset()
     """... of all that are known to be good: their past stands in where that one's is too short."""
+    replaced_hashes: frozenset[str] = frozenset()
+    """... of the one that it has replaced, where that is not the one it is compared with."""
     startup: float = DEFAULT_STARTUP_SECONDS
     unavailable_since: float | None = None
     restarted_since: float | None = None

@@ -73,6 +73,28 @@ def test_a_healthy_release_becomes_healthy() -> None:
     assert found.final.time == T0 + 700
 
 
+def test_what_the_release_before_had_come_to_fail_is_not_this_ones() -> None:
+    """An outage hits a release that did well; people push another one into it."""
+    between = "hash1b"
+    file = make_file()
+    file["rollouts"][1:1] = [file["rollouts"][1] | {"time": rfc3339(-200), "templateHash": between}]
+    outage = lambda time, route: 0.4 if time > -80 else 0.001  # noqa: E731
+    past = [
+        *pods(OLD, -3600, -192),
+        *pods(between, -198, 8, fails=outage),
+        *pods(NEW, 2, 300, fails=outage),
+    ]
+    found = replayed(counted(past), file, span=(-300, 300, 5))
+    assert rollbacks(found) == []
+    last = found.decisions[-1]
+    assert (last.reason, last.action) == (Reason.OLD_REVISION_FAILS_TOO, Action.NOTIFY)
+
+    alone = lambda time, route: 0.4  # noqa: E731
+    past[4:] = [*pods(between, -198, 8), *pods(NEW, 2, 300, fails=alone)]
+    (last,) = rollbacks(replayed(counted(past), file, span=(-300, 300, 5)))
+    assert last.severity == "P2"
+
+
 def test_what_both_revisions_have_is_not_the_releases() -> None:
     fails = lambda time, route: 0.3 if time > 0 else 0.001  # noqa: E731
     found = replayed(counted(release(fails, old_until=300, old_fails=fails, until=300)))

@@ -486,6 +486,31 @@ def test_verdict(watch, value, reason, expected) -> None:
     assert verdict.message
 
 
+MID = tuple(f"mid-{number}" for number in range(4))
+
+
+def replacing(*counts: list[Increment]) -> Watch:
+    """A release that has replaced `MID`, which is not what it is compared with."""
+    watch = watch_of(*counts, gone=MID)
+    pods = tuple(
+        replace(one, pod_hash="hashmid") if one.name in MID else one for one in watch.pods
+    )
+    return replace(watch, pods=pods, replaced_hashes=frozenset({"hashmid"}))
+
+
+def test_an_outage_that_the_replaced_revision_had_is_not_the_releases() -> None:
+    verdict = judged(
+        replacing(served(NEW, *FIFTH), served(MID, (60, 11), (60, 12), (60, 13), begin=-13))
+    )
+    assert (verdict.value, verdict.reason) == (SUSPECT, Reason.OLD_REVISION_FAILS_TOO)
+
+
+def test_a_bad_release_after_one_that_did_well_or_fails_less_is_still_found() -> None:
+    for failed in (0, 1):
+        counts = served(MID, *[(60, failed)] * 3, begin=-13)
+        assert judged(replacing(served(NEW, *FIFTH), counts)).value is BAD
+
+
 def test_pods_of_one_bad_node_are_not_the_release() -> None:
     watch = watch_of(served(NEW[:2], *[(60, 60)] * 4), served(NEW[2:], *[(60, 0)] * 4))
     at = {NEW[0]: "n1", NEW[1]: "n1", NEW[2]: "n2", NEW[3]: "n3"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicyStatus
-from rollback_operator.core.opening import control_hashes, good_hashes, opened
+from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
 from tests.builders import (
     T0,
     at,
@@ -67,6 +67,33 @@ GOING_BACK = replace(
 def test_opened(policy, workload, expected) -> None:
     case = make_case(policy=policy, workload=workload)
     assert opened(case, at(100.7)) == T0 + expected
+
+
+BETWEEN = (
+    make_replica_set("v3", created=T0),
+    make_replica_set("v2", created=T0 - 200),
+    make_replica_set("v1", created=T0 - 7200),
+)
+
+
+@pytest.mark.parametrize(
+    ("health", "created", "expected"),
+    [
+        (Health.UNKNOWN, -200, {"hashv2"}),
+        (None, -200, {"hashv2"}),
+        (Health.BAD, -200, set()),
+        (Health.UNKNOWN, -20, set()),
+        (Health.GOOD, -200, set()),
+    ],
+    ids=["not known", "not on record", "bad", "ran for a moment", "the control itself"],
+)
+def test_the_replaced_revision_is_a_witness_of_its_own(health, created, expected) -> None:
+    sets = (BETWEEN[0], replace(BETWEEN[1], created=T0 + created), BETWEEN[2])
+    workload = replace(
+        make_workload(deployment=make_deployment(template=make_template("v3"))), replica_sets=sets
+    )
+    entries = [make_entry("v1"), *([make_entry("v2", health)] if health else [])]
+    assert replaced_hashes(make_case(workload=workload, ledger=entries)) == expected
 
 
 SAME = make_replica_set("v3", template=make_template("v3", release="release-v2"))
