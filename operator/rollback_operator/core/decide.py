@@ -44,7 +44,10 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
     odds = Thresholds(safety.suspect_odds, safety.bad_odds)
     if verdict.value is VerdictValue.BAD:
         match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
-        return _respond(case, verdict, match, now)
+        if match is not None:
+            return _respond(case, verdict, match, now)
+        # Proved on one route, for which the matrix has no rule, and not on all together: what is
+        # left open there is told like any other suspicion.
     if verdict.value is VerdictValue.SUSPECT:
         match = matrix.classify(case.policy.spec.matrix, verdict, odds.deadline)
         due = matrix.deadline(match, verdict) if match is not None else None
@@ -84,9 +87,7 @@ def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decis
     return replace(decision, plan=proposed)
 
 
-def _respond(case: Case, verdict: Verdict, match: Match | None, now: datetime) -> Decision:
-    if match is None:
-        return Decision(verdict)
+def _respond(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
     severity, response = Severity(match.rule.severity), match.rule.response
     due = matrix.deadline(match, verdict)
     is_due = due is not None and now.timestamp() >= due

@@ -144,7 +144,7 @@ def doubted(
 
     Args:
         rules: the policy's matrix.
-        verdict: not Bad.
+        verdict: one that meets no rule.
         odds: of the policy.
         now: seconds since the epoch.
     """
