@@ -112,6 +112,8 @@ def fault_of(error: Any) -> str:
     given = error.get("input")
     if error["type"] in _SHAPES:
         return f"must be {_SHAPES[error['type']]}"
+    if error["type"] == "string_type" and isinstance(given, int | float):
+        return f"must be a string: write {json.dumps(str(given))}, in quotes"
     if error["type"] == "too_short":
         return f"must hold at least {error['ctx']['min_length']}"
     shown = "" if isinstance(given, dict | list) else f" (it is {str(given)[:100]!r})"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -59,8 +60,16 @@ def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, An
         if drawn is not None:
             draw(ran, folder / drawn)
     except BadFileError as error:
-        return {"error": {"line": number, "field": error.field, "message": error.message}}
+        return _failed(number, error.field, error.message)
+    except Exception as error:
+        # A fault of this program in one case must not take the results of all others with it.
+        traceback.print_exc()
+        return _failed(number, "", f"could not be run: {type(error).__name__}: {error}")
     return as_json(ran) | ({"warnings": warnings} if warnings else {})
+
+
+def _failed(number: int, field: str, message: str) -> dict[str, Any]:
+    return {"error": {"line": number, "field": field, "message": message}}
 
 
 def _path(name: str, raw: Mapping[str, Any]) -> str | None:

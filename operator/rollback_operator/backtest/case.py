@@ -30,6 +30,8 @@ LIMITS = Limits(read_seconds=30.0)
 MOST_MOMENTS = 2_000_000
 LONGEST_OPEN_SECONDS = 6 * 3600.0
 BEFORE_SECONDS = 120.0
+LATEST = 1e10
+"""Seconds since 1970 in the year 2286: a greater number is in another unit."""
 Warn = Callable[[str], None]
 
 
@@ -149,6 +151,8 @@ def _document(name: str, given: Any, folder: Path) -> Any:
 
 def _time(name: str, value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 <= value <= LATEST:
+            raise BadFileError(name, f"must be seconds since 1970, not {value!r}")
         return float(value)
     try:
         return time_of(str(value))

@@ -1,7 +1,7 @@
 """One line of a replay: what was thought, what was done, on which evidence, and who is blamed."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rollback_operator.api.reasons import Reason
@@ -11,6 +11,7 @@ from rollback_operator.core.arms import LEAST_CEILING
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.look import Look
+from rollback_operator.core.model import Missing
 from rollback_operator.core.status import QUIET
 from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
 from rollback_operator.core.watch import Watch
@@ -59,6 +60,8 @@ class Entry:
     leading: ScopeVerdict | None = None
     """The scope with the strongest evidence."""
     symptoms: tuple[Symptom, ...] = ()
+    missing: Mapping[str, Missing] = field(default_factory=dict)
+    """What changes slowly and could not be read: latency, memory or an own query -> why."""
     blame: Blamed = Blamed()
 
     @property

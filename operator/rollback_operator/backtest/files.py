@@ -28,7 +28,9 @@ def read_file(path: Path) -> Any:
         found = load_all(path.read_text())
     except UnparsableError as error:
         raise BadFileError("", f"{path} is neither JSON nor YAML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadFileError("", f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise BadFileError("", f"{path}: {error}") from None
     if len(found) > 1:
         raise BadFileError("", f"{path} holds {len(found)} documents where one is expected")

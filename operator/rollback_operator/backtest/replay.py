@@ -246,6 +246,7 @@ class Replay:
             scopes=found.verdict.scopes,
             leading=found.verdict.leading,
             symptoms=found.verdict.symptoms,
+            missing=watch.trends.missing,
             blame=blame_of(found, watch, lambda one: self.rollouts.label_of(one, self._now)),
         )
 

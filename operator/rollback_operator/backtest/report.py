@@ -41,6 +41,10 @@ def _evidence(one: Entry) -> dict[str, Any]:
         **({} if leading is None else _scope(leading)),
         "scopes": [_scope(scope) for scope in one.scopes],
         "symptoms": [_symptom(symptom) for symptom in one.symptoms],
+        "missing": [
+            {"signal": name, "reason": why.reason.value, "message": why.message}
+            for name, why in sorted(one.missing.items())
+        ],
     }
 
 
@@ -117,6 +121,7 @@ def as_text(ran: Ran) -> str:
         + (f", {final.severity}" if final.severity != "None" else "")
         + f" ({final.reason})",
     ]
+    lines += [f"    {name} could not be read: {why.message}" for name, why in final.missing.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from rollback_operator.api.v1alpha1 import Mode
+from rollback_operator.backtest.batch import run_batch
 from rollback_operator.backtest.case import parse_options
 from rollback_operator.backtest.files import BadFileError, read_file
 from rollback_operator.backtest.policy import parse_policy
@@ -119,6 +120,22 @@ def test_a_wrong_policy_names_its_field(raw: Any, field: str) -> None:
     assert error.value.field == field
 
 
+def test_a_number_where_a_string_belongs_is_told_how_to_write_it() -> None:
+    for given, told in ((0.05, '"0.05"'), (3, '"3"')):
+        raw = {"matrix": [REPORT | {"when": [{"signal": "ErrorRate", "above": given}]}]}
+        with pytest.raises(BadFileError, match=f"must be a string: write {told}, in quotes"):
+            parse_policy(raw, known())
+
+
+def test_a_line_that_this_program_trips_over_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text("[" * 200_000 + "\n[]\n")
+    first, second = run_batch(path, {}, 1)
+    assert first["error"]["line"] == 1
+    assert "RecursionError" in first["error"]["message"]
+    assert second["error"]["line"] == 2
+
+
 def test_a_spec_alone_is_a_policy() -> None:
     found = parse_policy({"safety": {"watchSeconds": 900}}, known())
     assert (found.metadata.namespace, found.spec.target_ref.name) == (NAMESPACE, NAME)
@@ -207,6 +224,8 @@ GIVEN = {
         ({"prometheus": 3}, "prometheus"),
         ({"start": "yesterday"}, "start"),
         ({"end": rfc3339(-1)}, "end"),
+        ({"start": 1e18}, "start"),
+        ({"end": -1}, "end"),
         ({"step": 0}, "step"),
         ({"step": "often"}, "step"),
         ({"step": True}, "step"),

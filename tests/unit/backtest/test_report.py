@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.backtest.case import Ran, rfc3339
 from rollback_operator.backtest.cluster import rollouts_of
 from rollback_operator.backtest.history import History
@@ -15,6 +17,7 @@ from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Span
 from rollback_operator.backtest.report import as_json, as_text
 from rollback_operator.backtest.rollouts import parse_rollouts
+from rollback_operator.core.model import Missing
 from tests.builders import T0, make_pod, make_replica_set, make_workload
 from tests.unit.backtest.past import counted, make_file, release
 
@@ -44,6 +47,17 @@ def test_json(ran: Ran) -> None:
     assert {one["route"] for one in evidence["scopes"]} >= {None}
     first = found["decisions"][0]
     assert (first["severity"], first["action"]) == ("None", "None")
+
+
+def test_what_could_not_be_read_is_told(ran: Ran) -> None:
+    why = Missing(Reason.QUERY_REFUSED, "parse error: unclosed parenthesis")
+    final = replace(ran.found.final, missing={"max(": why})
+    lacking = replace(ran, found=replace(ran.found, final=final))
+    assert as_json(lacking)["final"]["evidence"]["missing"] == [
+        {"signal": "max(", "reason": "QueryRefused", "message": why.message}
+    ]
+    assert "    max( could not be read: parse error: unclosed parenthesis" in as_text(lacking)
+    assert as_json(ran)["final"]["evidence"]["missing"] == []
 
 
 def test_text_tells_rollouts_and_changes_in_order(ran: Ran) -> None:
