@@ -51,7 +51,7 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
     if verdict.value is VerdictValue.SUSPECT:
         match = matrix.classify(case.policy.spec.matrix, verdict, odds.deadline)
         due = matrix.deadline(match, verdict) if match is not None else None
-        if due is not None and now.timestamp() >= due:
+        if match is not None and due is not None and now.timestamp() >= due:
             return _respond(case, verdict, match, now)
         # Beside a rate that is not proved yet there may be what is: it waits for nothing.
         shown = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)

@@ -2,16 +2,22 @@
 
 Nothing tells the revisions apart while both serve, so the old one's time is the only control, and
 blame rests on the onset alone. The rollout itself counts as one moment: a fault that comes with it
-comes with the release's first requests.
+comes with the release's first requests. While it goes on only a share of the requests is the new
+revision's, which thins its errors out: what that share may have been is no sign of a later onset.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Pod
 
 POD = ""
 """What such a series says that it belongs to."""
+
+SHARE_TIMES = 2.0
+"""The new revision's share of the requests may be so many times its share of the ready pods, or
+that part of it: endpoints follow readiness, and connections stay where they are."""
 
 
 def split(
@@ -33,8 +39,30 @@ def split(
     begin = min(ready)
     before = [one for one in increments if one.end <= begin]
     since = [one for one in increments if one.end > begin]
-    meanwhile = [one for one in since if one.start < until]
-    return [*_as_one(meanwhile), *(one for one in since if one.start >= until)], before
+    meanwhile = _as_one([one for one in since if one.start < until])
+    later = [one for one in since if one.start >= until]
+    return [*(_of_the_new(one, ready, later) for one in meanwhile), *later], before
+
+
+def _of_the_new(one: Increment, ready: Sequence[float], later: Iterable[Increment]) -> Increment:
+    """Choose how many of a rollout's requests the new pods had: as fits the rate since, if it may.
+
+    Args:
+        one: what a route counted in the rollout.
+        ready: when each new pod became ready.
+        later: what was counted since.
+    """
+    same = [each for each in later if each.route == one.route]
+    requests, errors = sum(each.requests for each in same), sum(each.errors for each in same)
+    if not errors or one.errors * requests >= errors * one.requests:
+        return one
+    length = max(one.end - one.start, 1.0)
+    share = sum(max(0.0, one.end - max(since, one.start)) for since in ready) / len(ready) / length
+    least, most = (
+        one.requests * min(1.0, each) for each in (share / SHARE_TIMES, SHARE_TIMES * share)
+    )
+    served = min(most, max(least, one.errors * requests / errors))
+    return replace(one, requests=max(one.errors, served))
 
 
 def _as_one(increments: Iterable[Increment]) -> list[Increment]:

@@ -492,9 +492,7 @@ MID = tuple(f"mid-{number}" for number in range(4))
 def replacing(*counts: list[Increment]) -> Watch:
     """A release that has replaced `MID`, which is not what it is compared with."""
     watch = watch_of(*counts, gone=MID)
-    pods = tuple(
-        replace(one, pod_hash="hashmid") if one.name in MID else one for one in watch.pods
-    )
+    pods = tuple(replace(one, pod_hash="hashmid") if one.name in MID else one for one in watch.pods)
     return replace(watch, pods=pods, replaced_hashes=frozenset({"hashmid"}))
 
 

@@ -40,9 +40,9 @@ def ingress(fails, until, rps=50):
     return Counters(tuple(requests), tuple(errors))
 
 
-def verdict(fails, until=60, ready=True, is_told_by_pod=False):
+def verdict(fails, until=60, ready=True, is_told_by_pod=False, apart=2):
     pods = tuple(
-        replace(pod, ready=ready, ready_since=T0 + READY + 2 * number if ready else None)
+        replace(pod, ready=ready, ready_since=T0 + READY + apart * number if ready else None)
         for number, pod in enumerate(make_pods(version="v2"))
     )
     workload = make_workload(pods=pods)
@@ -56,6 +56,26 @@ def test_what_fails_with_the_rollout_is_the_releases_doing() -> None:
     assert found.value is VerdictValue.BAD
     assert found.leading.route == PURCHASE
     assert found.leading.blame.is_from_first_request
+
+
+@pytest.mark.parametrize("apart", [3, 5, 20])
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_errors_that_grow_with_the_rollout_are_the_releases_doing(rate, apart) -> None:
+    """Four pods take over one by one: the old ones' requests thin the new ones' errors out."""
+
+    def fails(at, route):
+        return rate * sum(at - 2.5 > READY + apart * number for number in range(4)) / 4
+
+    found = verdict(fails, until=120, apart=apart)
+    assert found.value is VerdictValue.BAD
+    assert found.leading.blame.is_from_first_request
+    assert found.scopes[0].is_proved
+
+
+def test_what_fails_at_the_end_of_a_rollout_may_be_anybodys() -> None:
+    """A twentieth of the requests in it have failed: too few for any share of the new pods."""
+    found = verdict(lambda at, route: 1.0 if at > READY + 10 else 0.05 if at > READY else 0.0)
+    assert found.reason is Reason.ENVIRONMENT_SUSPECTED
 
 
 @pytest.mark.parametrize("from_second", [25, 60, 300])
