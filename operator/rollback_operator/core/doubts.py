@@ -138,14 +138,16 @@ def unmet(arms: Arms, new: Sequence[Increment], pods: Affected) -> str:
         return f"{requests:.0f} of {LEAST_REQUESTS} requests"
     if errors < LEAST_ERRORS and not 0 < requests <= errors:
         return f"{errors:.0f} of {LEAST_ERRORS} errors"
-    rate = errors / requests if requests else 0.0
     served = [one for one in new if one.requests > 0]
     if len({one.end for one in served}) < SAMPLES:
         return "only one sample"
     wanted = min(2, len(arms.living_new))
     if len(pods.bad) < wanted and not _is_on_few(arms, pods):
         return f"errors on {len(pods.bad)} of {wanted} pods needed"
-    if any(_has_ceased(sample, rate) for sample in _newest_samples(arms, served)):
+    # Pods that never had the fault are read at times of their own: they do not show its end.
+    having = [one for one in served if one.pod in pods.bad & arms.living_new] or served
+    rate = _rate(having)
+    if any(_has_ceased(sample, rate) for sample in _newest_samples(arms, having)):
         return "no error in one of the two newest samples"
     return "" if _fails_on(arms, served) else "the pods have only begun to serve"
 

@@ -274,7 +274,7 @@ def _verdict(
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route, together)
             blamed = blame(failing, arms.watch_seconds)
-        if not unmet and has_ended(failing):
+        if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED
     return ScopeVerdict(
         route=route,
@@ -319,6 +319,14 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
         rate = usual.get(route, usual[""])
         level = Level(rate, plausible(rate))
     return Failing(first, level)
+
+
+def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
+    """Leave out pods that never had the fault: read last, they seem to show its end."""
+    kept = [
+        Failing([one for one in each.increments if one.pod in pods], each.level) for each in failing
+    ]
+    return [each for each in kept if each.increments] or list(failing)
 
 
 def _failing_routes(arms: Arms) -> list[str]:

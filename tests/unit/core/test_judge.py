@@ -151,6 +151,14 @@ ROWS = {
         Reason.EVIDENCE_GATHERING,
         None,
     ),
+    "half of the pods fail entirely, a sound one was read last": (
+        watch_of(
+            served(NEW[:2], *[(60, 60)] * 4, apart=1.0), served(NEW[2:], *[(60, 0)] * 4, begin=4.5)
+        ),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
     "environment fails 20 s after a clean start": (
         watch_of(served(NEW, *[(60, 0)] * 4, *FIFTH)),
         SUSPECT,
