@@ -7,7 +7,7 @@ is one as long as it is the newest.
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
@@ -64,7 +64,9 @@ class _Indexed:
         begin, end = bisect_right(self.times, after), bisect_right(self.times, until)
         if begin == end:
             return None
-        return replace(self.series, samples=self.series.samples[begin:end])
+        one = self.series
+        samples = one.samples[begin:end]
+        return CounterSeries(one.pod, one.route, one.identity, one.instance, samples)
 
 
 @dataclass

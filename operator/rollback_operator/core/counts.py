@@ -5,6 +5,7 @@ gone through once a look, route by route, and all routes together are the routes
 """
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, islice
@@ -78,15 +79,11 @@ class RouteCounts:
     @cached_property
     def first_starts(self) -> Mapping[str, float]:
         """When each pod began to serve: it may have been read long before it was ready."""
-        found: dict[str, float] = {}
-        missing = {one.pod for one in self.by_end if one.requests > 0 or one.errors > 0}
-        for one in self.by_start:
-            if one.pod in missing and (one.requests > 0 or one.errors > 0):
-                missing.remove(one.pod)
-                found[one.pod] = one.start
-                if not missing:
-                    break
-        return found
+        return {
+            one.pod: one.start
+            for one in reversed(self.by_start)
+            if one.requests > 0 or one.errors > 0
+        }
 
 
 def _minutes(parts: Sequence[RouteCounts]) -> Sequence[Minute]:
@@ -205,11 +202,7 @@ class Counts:
 
 def counted(increments: Iterable[Increment]) -> Counts:
     """Sum counts up, route by route."""
-    routes: dict[str, list[Increment]] = {}
+    routes: dict[str, list[Increment]] = defaultdict(list)
     for one in increments:
-        known = routes.get(one.route)
-        if known is None:
-            routes[one.route] = [one]
-        else:
-            known.append(one)
+        routes[one.route].append(one)
     return Counts({name: RouteCounts(all_) for name, all_ in sorted(routes.items())})

@@ -150,6 +150,8 @@ def doubted(
     """
     if verdict.is_plain:
         return Severity.P1
+    if not verdict.symptoms and all(one.odds < odds.suspect for one in verdict.scopes):
+        return Severity.NONE
     blamed = replace(
         verdict,
         scopes=tuple(replace(one, veto=None, blame=None) for one in verdict.scopes),

@@ -130,17 +130,29 @@ def _best_by_minute(
         return Odds(0.0, minutes[0].start if minutes else 0.0)
     counts: list[tuple[float, float, float, float]] = []
     requests = errors = passed = 0.0
+    (first, one), (second, two), (third, three) = weights
+    least = -math.inf
     for number in range(len(minutes), 0, -1):
         start, served, failed, well = minutes[number - 1]
         requests += served
         errors += failed
         passed += well
-        if start <= last_start:
-            raw = 0.0
-            for for_error, for_success in weights:
-                nats = for_error * errors + for_success * passed
-                raw += math.exp(nats if nats < _MAX_EXPONENT else _MAX_EXPONENT)
-            counts.append((_spent(raw / len(weights), number), requests, errors, start))
+        if start > last_start:
+            continue
+        nats = (
+            first * errors + one * passed,
+            second * errors + two * passed,
+            third * errors + three * passed,
+        )
+        # Of most minutes of a long watch no effect is likely: neither the best nor a proof.
+        if nats[0] < least and nats[1] < least and nats[2] < least:
+            continue
+        raw = sum([math.exp(each if each < _MAX_EXPONENT else _MAX_EXPONENT) for each in nats])
+        value = _spent(raw / len(nats), number)
+        counts.append((value, requests, errors, start))
+        known = min(value, enough)
+        if known > 0:
+            least = max(least, math.log(known))
     return _best(counts, enough)
 
 
