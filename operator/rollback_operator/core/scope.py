@@ -21,6 +21,7 @@ from rollback_operator.core.blame import Failing, Level, blame, has_ended
 from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
+from rollback_operator.core.fading import Aged, Fading, fading, is_lower
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import (
     Odds,
@@ -32,6 +33,12 @@ from rollback_operator.core.sequential import (
 from rollback_operator.core.verdict import ENDED, Method, ScopeVerdict
 
 WARM_UP_SECONDS = 20.0
+FADING_SECONDS = 60.0
+"""A warm-up that is seen to fade may take so long."""
+LEAST_FADING = 5
+"""Of fewer first errors nobody sees that they fade."""
+FADING = 3.0
+"""Odds from which it is waited for: what nearly all fails is never kept waiting."""
 MOMENT_SECONDS = 0.05
 FIRST_WEIGHT = 0.8
 MOST_SHARE = 0.5
@@ -112,7 +119,8 @@ def warm_up(
     """Tell what counts, and what is known of the time since the first request.
 
     The first seconds count if nearly everything fails, or if what follows their first half fails as
-    that does. If it is shown to fail less, they were a warm-up: no onset of a fault is found there.
+    that does and does not fade. If it is shown to fail less, they were a warm-up: no onset of a
+    fault is found there. While errors fade, the first minute is a warm-up.
     """
     if not new:
         return new, []
@@ -140,23 +148,38 @@ def warm_up(
     )
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
     odds = lasting(first, later)
-    if fails_entirely or not first[1] or odds >= SHOWN:
+    if fails_entirely or not first[1]:
         return new, new.increments
-    warm = [one for one in young if _holds_warm_up(one, starts)]
+    lasts, fades = WARM_UP_SECONDS, Fading()
+    if first[1] >= LEAST_FADING and is_lower(first, later):
+        settled = {pod: max(known) + FADING_SECONDS for pod, known in starts.items()}
+        begun = new.begun_before(max(settled.values()))
+        early = [one for one in begun if one.start < settled.get(one.pod, -math.inf)]
+        fades = fading([_aged(one, starts) for one in early], WARM_UP_SECONDS)
+        if fades.odds >= FADING:
+            lasts, young = min(FADING_SECONDS, max(lasts, fades.until)), early
+    if odds >= SHOWN and fades.odds < FADING:
+        return new, new.increments
+    warm = [one for one in young if _holds_warm_up(one, starts, lasts)]
     left = new.without(warm)
-    if odds > 1 / SHOWN:
+    if odds > 1 / SHOWN and fades.odds < SHOWN:
         return left, new.increments
     cleared = {id(one) for one in warm}
     return left, [replace(one, errors=0.0) if id(one) in cleared else one for one in new.increments]
 
 
-def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> bool:
+def _aged(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> Aged:
+    age = _age(one.start, one.pod, starts)
+    return Aged(age, age + one.end - one.start, one.requests, one.errors)
+
+
+def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]], lasts: float) -> bool:
     """Tell whether a count lies within a pod's first seconds, or holds them and little else."""
     middle = (one.start + one.end) / 2
-    if _age(middle, one.pod, starts) >= WARM_UP_SECONDS:
+    if _age(middle, one.pod, starts) >= lasts:
         return False
     is_first = _age(one.start, one.pod, starts) < WARM_UP_SECONDS / 2
-    return is_first or _age(one.end, one.pod, starts) <= WARM_UP_SECONDS
+    return is_first or _age(one.end, one.pod, starts) <= lasts
 
 
 def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> float:

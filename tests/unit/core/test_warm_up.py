@@ -1,9 +1,13 @@
 """Which counts of a pod's first seconds are left out: those that hold a warm-up and little else."""
 
+import math
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from rollback_operator.core.evidence import Increment
 from rollback_operator.core.scope import without_warm_up
 from tests.builders import T0, make_increment
 
@@ -48,13 +52,13 @@ def test_what_is_counted(start, end, is_counted) -> None:
 
 def test_a_pod_that_was_read_before_it_was_ready_warms_up_from_its_first_request_on() -> None:
     unready = [make_increment(start=start, end=start + 5, requests=0) for start in (0, 5, 10)]
-    errors = {15: 52, 20: 40, 25: 24, 30: 8, 35: 3, 40: 1}
+    errors = {15: 52, 20: 40, 25: 24, 30: 8, 35: 8, 40: 60}
     served = [
         make_increment(start=start, end=start + 5, requests=80, errors=failed)
         for start, failed in errors.items()
     ]
     found = without_warm_up([*unready, *served], STARTS)
-    assert sum(one.errors for one in found) == 4
+    assert sum(one.errors for one in found) == 68
     nobody = [make_increment(pod="pod-9", start=0, end=5, requests=0)]
     assert without_warm_up(nobody, {}) == nobody
 
@@ -68,3 +72,61 @@ def test_a_scrape_of_thirty_seconds_from_the_first_request_on_shows_no_lasting_f
     assert without_warm_up([*firsts, later], STARTS) == [later]
     failing = [replace(one, errors=one.requests) for one in firsts]
     assert without_warm_up(failing, STARTS) == failing
+
+
+def served_by_age(rate: Callable[[float], float], until: float, rps: float = 20) -> list[Increment]:
+    """Two pods that fail by their age alone, scraped each five seconds."""
+    return [
+        make_increment(
+            pod=pod, start=2 + age, end=7 + age, requests=5 * rps, errors=5 * rps * rate(age + 2.5)
+        )
+        for age in range(0, round(until), 5)
+        for pod in ("pod-0", "pod-1")
+    ]
+
+
+def fading(age: float) -> float:
+    return 0.6 * math.exp(-age / 15)
+
+
+def leaving_some(age: float) -> float:
+    return 0.2 + 0.6 * math.exp(-age / 4)
+
+
+@pytest.mark.parametrize("until", [15, 20, 30, 45, 60])
+def test_errors_that_fade_do_not_count_in_a_pods_first_minute(until: float) -> None:
+    assert without_warm_up(served_by_age(fading, until), STARTS) == []
+
+
+def test_what_fails_after_the_first_minute_counts_though_it_fades() -> None:
+    counted = without_warm_up(served_by_age(fading, 90), STARTS)
+    assert {one.start - T0 for one in counted} == {62, 67, 72, 77, 82, 87}
+
+
+@pytest.mark.parametrize("until", [20, 30, 45])
+@pytest.mark.parametrize("rate", [0.07, 0.2, 0.6])
+def test_errors_that_stay_count_from_the_first_second_on(rate: float, until: float) -> None:
+    served = served_by_age(lambda _: rate, until)
+    assert without_warm_up(served, STARTS) == served
+
+
+def test_a_fault_that_a_warm_up_leaves_behind_counts_once_that_is_seen() -> None:
+    counted = without_warm_up(served_by_age(leaving_some, 50), STARTS)
+    assert min(one.start for one in counted) == T0 + 22
+
+
+def test_what_nearly_all_fails_at_first_counts_though_it_fades() -> None:
+    served = served_by_age(lambda age: min(1.0, 1.4 * math.exp(-age / 20)), 30)
+    assert without_warm_up(served, STARTS) == served
+
+
+def test_chance_seldom_makes_errors_that_stay_look_as_if_they_fade() -> None:
+    dice = random.Random(7)
+    held = 0
+    for _ in range(300):
+        served = [
+            replace(one, errors=sum(dice.random() < 0.2 for _ in range(round(one.requests))))
+            for one in served_by_age(lambda _: 0.2, 30, rps=4)
+        ]
+        held += len(without_warm_up(served, STARTS)) <= 4
+    assert held < 60
