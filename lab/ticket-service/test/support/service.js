@@ -10,8 +10,20 @@ import { freePort } from './postgres.js';
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 export const TOKEN = 'test-token';
 
+const STARTS = 5;
+
 /** Start a release; `env` adds to the environment. Waits for the line that says it is started. */
 export async function startService(databaseUrl, env = {}) {
+  for (let attempt = 1; ; attempt += 1) {
+    const service = await start(databaseUrl, env);
+    // A port that was free a moment ago may have been taken by a test that runs beside this one.
+    if (!service.lostItsPort() || attempt === STARTS) {
+      return service;
+    }
+  }
+}
+
+async function start(databaseUrl, env) {
   const port = await freePort();
   const adminPort = await freePort();
   const child = spawn(process.execPath, [MAIN], {
@@ -24,7 +36,12 @@ export async function startService(databaseUrl, env = {}) {
       SHUTDOWN_DELAY_MS: '100',
       ...env,
     },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.on('data', (chunk) => {
+    errors += chunk;
+    process.stderr.write(chunk);
   });
   let output = '';
   child.stdout.on('data', (chunk) => {
@@ -40,6 +57,7 @@ export async function startService(databaseUrl, env = {}) {
     port,
     exited,
     output: () => output,
+    lostItsPort: () => child.exitCode !== null && (output + errors).includes('EADDRINUSE'),
     terminate: () => child.kill('SIGTERM'),
     async stop() {
       child.kill('SIGTERM');
