@@ -63,8 +63,8 @@ law = settings(
 )
 ORDER = list(Severity)
 BEGIN = 22.0
-"""The pods' warm-up is over, which began with their first request: what falls there may be explained
-away, and so may be less bad."""
+"""Beside old pods the warm-up is over, which begins with the first request: what falls there may
+be explained away, and so be less bad. By history a request before would be an earlier onset."""
 
 cell = st.tuples(st.integers(0, 80), st.integers(0, 80)).map(lambda x: (max(x), min(x)))
 counts = st.lists(cell, min_size=1, max_size=5)
@@ -82,7 +82,8 @@ Table = dict[tuple[str, str], list[tuple[int, int]]]
 def watch_of(rows: Table, *, are_old_gone: bool) -> Watch:
     increments: list[Increment] = []
     for (pod, route), samples in rows.items():
-        increments.append(make_increment(pod=pod, route=route, start=2, end=7, requests=1.0))
+        first = 0.0 if are_old_gone else 1.0
+        increments.append(make_increment(pod=pod, route=route, start=2, end=7, requests=first))
         for index, (requests, errors) in enumerate(samples):
             begin = BEGIN + 5 * index
             increments.append(
