@@ -320,6 +320,10 @@ class Shop:
         assert self._load is not None
         return self._load.failures()
 
+    def errors(self) -> list[Failure]:
+        """What the service has answered badly; what a busy machine was too slow for is none."""
+        return [one for one in self.failures() if one.status > 0]
+
     def watched_since(self) -> str:
         """When the watch of the running release began."""
         look = self.service.policy

@@ -106,7 +106,7 @@ def test_a_good_release_is_the_one_to_go_back_to(make_shop: MakeShop) -> None:
     shop.has_rolled_out()
     shop.becomes_good("v1.4.0")
 
-    assert shop.failures() == []
+    assert shop.errors() == []
     assert shop.service.rollbacks() == []
 
     shop.has_served()

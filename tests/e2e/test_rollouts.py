@@ -27,7 +27,7 @@ def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
     ended = shop.goes_back_to("v1.2.3")
     assert ended["spec"]["severity"] == "P2"
     assert ended["spec"]["trigger"]["reason"] == "StuckRollout"
-    assert shop.failures() == []
+    assert shop.errors() == []
 
 
 def test_a_rollout_paused_on_suspicion_is_resumed(lab: Session, shop_of_four: Shop) -> None:
