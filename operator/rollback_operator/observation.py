@@ -80,7 +80,7 @@ class Observer:
 
     async def foresee(self, prometheus: Prometheus, around: Around) -> tuple[Around, float | None]:
         """Add what would keep metrics from being read; gives when that is looked at anew."""
-        if self.credentials is None or (prometheus.token or prometheus.authorities) is None:
+        if self.credentials is None or not prometheus.has_own_credentials:
             return around, None
         why = await self.credentials.obstacle(prometheus)
         anew = CREDENTIALS_AGAIN_SECONDS if why else CREDENTIALS_EVERY_SECONDS

@@ -98,6 +98,11 @@ class Prometheus:
     authorities: SecretKeyRef | None = None
     """None: whom the operator trusts."""
 
+    @property
+    def has_own_credentials(self) -> bool:
+        """Tell whether the policy brings something of its own to read it with."""
+        return self.token is not None or self.authorities is not None
+
     @classmethod
     def of(cls, policy: RollbackPolicy, default: str) -> Self:
         """Say where a policy's metrics are read; `default`: where it names no address."""

@@ -92,7 +92,9 @@ class Surveyor:
             is_gone=isinstance(seen, Failure) and seen.kind is FailureKind.GONE,
             marks={label: values for label, values in marks.items() if values},
             slow=slow,
-            without_credentials=self.without_credentials if _brings_some(policy) else "",
+            without_credentials=self.without_credentials
+            if policy.spec.prometheus.names_secrets
+            else "",
             flags=await self._flags(policy),
         )
 
@@ -188,11 +190,6 @@ class Surveyor:
         is_lost = reading.reason is Reason.NO_SERIES
         nearest = await search.trace(query.requests) if is_lost else None
         return replace(requests, missing=reading, trace=nearest), errors
-
-
-def _brings_some(policy: RollbackPolicy) -> bool:
-    spec = policy.spec.prometheus
-    return spec.bearer_token_secret_ref is not None or spec.ca_secret_ref is not None
 
 
 def _facts(name: str, signal: CounterSignal, series: tuple[CounterSeries, ...]) -> SignalFacts:

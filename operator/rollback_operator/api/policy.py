@@ -12,7 +12,7 @@ from rollback_operator.api.notify import Channels, CommunicationSpec, Notificati
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.resource import Condition, Resource
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
-from rollback_operator.api.shape import Model, Name, cel, keyed_by
+from rollback_operator.api.shape import Images, Model, Name, cel, keyed_by
 from rollback_operator.api.signals import PodMetricsSpec, PrometheusSpec, SignalsSpec
 from rollback_operator.api.terms import (
     Health,
@@ -135,14 +135,8 @@ class Revision(Model):
     """Own digest of the pod template: what opens a watch when it changes."""
     release: Annotated[str, Field(max_length=64)]
     """Digest of the template without annotations: a restart is the same release."""
-    images: Annotated[
-        list[Annotated[str, Field(max_length=1024)]],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
-    ] = []
-    init_images: Annotated[
-        list[Annotated[str, Field(max_length=1024)]],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
-    ] = []
+    images: Images = []
+    init_images: Images = []
     """Those of its init containers, sidecars among them."""
     since: AwareDatetime | None = None
     changed_by: Annotated[str, Field(max_length=128)] | None = None

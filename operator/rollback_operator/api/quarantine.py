@@ -5,14 +5,9 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.shape import Model, Name
+from rollback_operator.api.shape import Images, Model, Name
 
 MOST_ENTRIES = 20
-MOST_IMAGES = 32
-Images = Annotated[
-    list[Annotated[str, Field(max_length=1024)]],
-    Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
-]
 
 
 class QuarantineResponse(StrEnum):

@@ -13,7 +13,7 @@ from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.resource import Condition, Resource
 from rollback_operator.api.safety import Remedy
-from rollback_operator.api.shape import Model, Name, Text, cel, keyed_by
+from rollback_operator.api.shape import Images, Model, Name, Text, cel, keyed_by
 from rollback_operator.api.terms import (
     Health,
     MatrixSeverity,
@@ -65,19 +65,10 @@ class RevisionRef(Model):
     template_hash: Annotated[str, Field(max_length=63)]
     digest: Annotated[str, Field(max_length=64)]
     release: Annotated[str, Field(max_length=64)]
-    images: Annotated[
-        list[Annotated[str, Field(max_length=1024)]],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
-    ] = []
-    init_images: Annotated[
-        list[Annotated[str, Field(max_length=1024)]],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
-    ] = []
+    images: Images = []
+    init_images: Images = []
     """Those of its init containers, sidecars among them."""
-    image_digests: Annotated[
-        list[Annotated[str, Field(max_length=1024)]],
-        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
-    ] = []
+    image_digests: Images = []
     """Of the bad revision: what its images were when they ran, without those that stay."""
     replica_set: Annotated[str, Field(max_length=253)] = ""
     replica_set_uid: Annotated[str, Field(max_length=64)] = ""

@@ -18,6 +18,11 @@ LabelName = Annotated[
     str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_./]*$")
 ]
 Route = Annotated[str, Field(min_length=1, max_length=512)]
+MOST_IMAGES = 32
+Images = Annotated[
+    list[Annotated[str, Field(max_length=1024)]],
+    Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+]
 Decimal = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$")]
 """A decimal string of any size: the API has no floats."""
 

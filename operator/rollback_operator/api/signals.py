@@ -81,6 +81,11 @@ class PrometheusSpec(Model):
     """The certificate authorities, in PEM, one of which must have signed Prometheus' certificate.
     Default: those that the operator trusts."""
 
+    @property
+    def names_secrets(self) -> bool:
+        """Tell whether Prometheus is read with something of the policy's own."""
+        return self.bearer_token_secret_ref is not None or self.ca_secret_ref is not None
+
 
 class CounterSignal(Model):
     """A counter in Prometheus, or a histogram, whose observations are counted."""

@@ -69,7 +69,7 @@ def parse_policy(raw: Any, rollouts: Rollouts, warn: Warn = lambda _: None) -> R
 
 
 def _tell_of_secrets(prometheus: PrometheusSpec, warn: Warn) -> None:
-    if prometheus.bearer_token_secret_ref or prometheus.ca_secret_ref:
+    if prometheus.names_secrets:
         warn(
             "spec.prometheus: Secrets are not read here: a token is taken from the file in "
             "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE, an authority from that in ..._CA_FILE"

@@ -48,12 +48,15 @@ def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
         for pod in watch.pods
         if pod.pod_hash == one.pod_hash and pod.ready and not pod.terminating
     }
-    counts = [
-        each
-        for each in watch.evidence.increments
-        if each.pod in serving and each.route not in left_out and each.requests > 0
-    ]
-    recent = _recent(counts)
+    # Asked at each look of each release that is not on record: few of them still have pods.
+    counted = watch.evidence.increments if serving else ()
+    recent = _recent(
+        [
+            each
+            for each in counted
+            if each.pod in serving and each.route not in left_out and each.requests > 0
+        ]
+    )
     requests, errors = total(recent)
     if requests >= LEAST_REQUESTS:
         is_failing = against_ceiling(in_order(recent), USELESS).value >= SUSPECT_ODDS

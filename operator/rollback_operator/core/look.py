@@ -68,9 +68,7 @@ def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
         watch = open_watch(digest, opened(case, now), control)
         before = replaced_hashes(case)
         pods = _remembered(known, control | good | before)
-        return replace(
-            watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before - control
-        )
+        return replace(watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before)
     if (known.control_hashes, known.good_hashes) == (control, good):
         return known
     return replace(known, control_hashes=control, good_hashes=good, control=None)

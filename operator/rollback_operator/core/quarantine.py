@@ -8,7 +8,8 @@ policy) compares the same images.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.quarantine import MOST_ENTRIES, MOST_IMAGES, QuarantineEntry
+from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.shape import MOST_IMAGES
 from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,

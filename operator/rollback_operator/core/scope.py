@@ -130,9 +130,7 @@ def warm_up(
     if not starts:
         return new, new.increments
     # Long watches have few young counts: only of those it matters how young they are.
-    settled = {pod: max(known) + WARM_UP_SECONDS + half for pod, known in starts.items()}
-    begun = new.begun_before(max(settled.values()))
-    young = [one for one in begun if one.start < settled.get(one.pod, -math.inf)]
+    young = _young(new, starts, WARM_UP_SECONDS + half)
     ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in young]
     # A pod's first count is no later one, however long it is: it holds the first seconds too.
     begun_at = {id(one): _age(one.start, one.pod, starts) for one in young}
@@ -152,9 +150,7 @@ def warm_up(
         return new, new.increments
     lasts, fades = WARM_UP_SECONDS, Fading()
     if first[1] >= LEAST_FADING and is_lower(first, later):
-        settled = {pod: max(known) + FADING_SECONDS for pod, known in starts.items()}
-        begun = new.begun_before(max(settled.values()))
-        early = [one for one in begun if one.start < settled.get(one.pod, -math.inf)]
+        early = _young(new, starts, FADING_SECONDS)
         fades = fading([_aged(one, starts) for one in early], WARM_UP_SECONDS)
         if fades.odds >= FADING:
             lasts, young = min(FADING_SECONDS, max(lasts, fades.until)), early
@@ -166,6 +162,13 @@ def warm_up(
         return left, new.increments
     cleared = {id(one) for one in warm}
     return left, [replace(one, errors=0.0) if id(one) in cleared else one for one in new.increments]
+
+
+def _young(new: Counts, starts: Mapping[str, tuple[float, ...]], seconds: float) -> list[Increment]:
+    """List the counts that began in the first seconds of their pod's newest life."""
+    settled = {pod: max(known) + seconds for pod, known in starts.items()}
+    begun = new.begun_before(max(settled.values()))
+    return [one for one in begun if one.start < settled.get(one.pod, -math.inf)]
 
 
 def _aged(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> Aged:

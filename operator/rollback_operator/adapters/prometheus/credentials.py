@@ -63,7 +63,7 @@ class PolicyCredentials:
 
     async def of(self, prometheus: Prometheus) -> Credentials | Missing:
         """Give what a policy's references name; Missing says which field cannot be followed."""
-        if prometheus.token is None and prometheus.authorities is None:
+        if not prometheus.has_own_credentials:
             return NONE
         read, found = self._known.get(prometheus, (0.0, None))
         if found is not None and self.clock() - read < _lasting(found):

@@ -7,7 +7,6 @@ chooses what it is resolved to.
 """
 
 import json
-import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -256,10 +255,10 @@ class Access:
             return {"Authorization": f"Bearer {credentials.token}"}
         if self.token_file is None or credentials.authorities or not self.is_own(base):
             return {}
-        token = self.token_file.read_bytes().strip()
-        if not re.fullmatch(TOKEN.pattern.encode(), token):
+        token = self.token_file.read_bytes().strip().decode(errors="replace")
+        if not TOKEN.fullmatch(token):
             raise OSError(f"--prometheus-token-file: {self.token_file} holds no bearer token")
-        return {"Authorization": f"Bearer {token.decode()}"}
+        return {"Authorization": f"Bearer {token}"}
 
 
 def _path(url: str) -> str:
