@@ -155,6 +155,7 @@ class World:
                 OWN,
                 lambda url, namespace: url == OWN,
                 lambda host, namespace: host.endswith(f".{namespace}.svc"),
+                lambda policy: True,
             ),
             clock=self.now,
         )

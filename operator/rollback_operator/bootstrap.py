@@ -194,7 +194,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         rememberer=Rememberer(outside.schemas, now),
         teller=teller,
         reporter=Reporter(cache, store, now),
-        address=Address(settings.prometheus_url, settings.allows, settings.may_call),
+        address=Address(
+            settings.prometheus_url, settings.allows, settings.may_call, settings.may_query
+        ),
         clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )

@@ -308,7 +308,7 @@ class Reconciler:
             quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=await self._investigate(found.case, found.decision, watch),
-            trials=watch.trends.trials,
+            trends=watch.trends,
         )
         retry = await self.reporter.report(policy, seen)
         stamp = self.clock().timestamp()

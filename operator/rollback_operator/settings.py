@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
+
 Names = Annotated[tuple[str, ...], NoDecode]
 _ADDRESS = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:[0-9]{1,5})?(/[!\"$->@-~]*)?",
@@ -35,6 +37,10 @@ class Settings(BaseSettings):
     """File with the certificate authority of Prometheus."""
     allowed_prometheus_hosts: Names = ()
     """Further hosts that policies may name in spec.prometheus.url, comma separated."""
+    own_queries: Literal["allowed", "own-credentials"] = "allowed"
+    """Whose conditions with signal Query are taken: own PromQL reads what any namespace counts.
+    allowed: every policy's; own-credentials: those of policies that read a Prometheus of their
+    namespace, or bring a token of their own."""
     allowed_hosts: Names = ()
     """Further hosts that policies may have called for probes, messages, mail and databases, comma
     separated."""
@@ -76,7 +82,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("log_level", "log_format", "loopback", mode="before")
+    @field_validator("log_level", "log_format", "loopback", "own_queries", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -93,6 +99,21 @@ class Settings(BaseSettings):
         host = found[1].strip("[]").lower()
         own = urlsplit(self.prometheus_url).hostname
         return host == own or _is_listed(host, namespace, self.allowed_prometheus_hosts)
+
+    def may_query(self, policy: RollbackPolicy) -> bool:
+        """Tell whether the own queries of a policy, if it has any, may be put to its Prometheus.
+
+        A query is the author's, an answer shows in the status: with the operator's credentials it
+        would tell them what they may not read themselves.
+        """
+        source, namespace = policy.spec.prometheus, policy.metadata.namespace
+        if self.own_queries == "allowed" or source.bearer_token_secret_ref is not None:
+            return True
+        host = urlsplit(source.url or self.prometheus_url).hostname or ""
+        has_queries = any(
+            one.signal is SignalName.QUERY for rule in policy.spec.matrix for one in rule.when
+        )
+        return not has_queries or _is_listed(host, namespace, ())
 
     def may_call(self, host: str, namespace: str) -> bool:
         """Tell whether a policy of this namespace may have that host called.

@@ -18,6 +18,8 @@ class Address:
     allows: Callable[[str, str], bool]
     may_call: Callable[[str, str], bool]
     """Whether probes may be sent to a host: host, namespace."""
+    may_query: Callable[[RollbackPolicy], bool]
+    """Whether a policy's own queries may be put to its Prometheus."""
 
 
 def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime) -> Around:
@@ -27,6 +29,7 @@ def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime
     rivals = [one.metadata.name for one in oldest if one.key != policy.key]
     return Around(
         is_address_allowed=url is None or address.allows(url, namespace),
+        are_queries_allowed=address.may_query(policy),
         older_policy=rivals[0] if rivals else "",
         refused_probes=tuple(
             one.name

@@ -30,6 +30,7 @@ WITH_SECRETS = {
 EVERYTHING = {
     **WITH_SECRETS,
     "allowedPrometheusHosts": ["metrics.example.com", "thanos", "2001:db8::1"],
+    "ownQueries": "own-credentials",
     "replicas": 3,
     "lease": {"seconds": 30},
     "log": {"level": "debug", "format": "text"},
@@ -191,6 +192,7 @@ class TestPod:
     def test_gets_its_settings_by_environment(self) -> None:
         assert environment(URL) == {
             "PROMETHEUS_URL": "http://prometheus.monitoring:9090",
+            "OWN_QUERIES": "allowed",
             "ALLOWED_PROMETHEUS_HOSTS": "",
             "ALLOWED_HOSTS": "",
             "MAX_CONCURRENT": "10",
@@ -227,6 +229,7 @@ class TestPod:
         assert settings.prometheus_url == URL["prometheus"]["url"]
         assert settings.namespaces == tuple(values.get("watchNamespaces", ()))
         assert settings.allowed_prometheus_hosts == tuple(values.get("allowedPrometheusHosts", ()))
+        assert settings.own_queries == values.get("ownQueries", "allowed")
         assert settings.identity == "from-identity"
         assert settings.http_port == container(values)["ports"][0]["containerPort"]
 

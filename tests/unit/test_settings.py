@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from rollback_operator.__main__ import main
+from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.v1alpha1 import (
+    RUNBOOK_MATRIX,
+    MatrixCondition,
+    MatrixRule,
+    PrometheusSpec,
+)
 from rollback_operator.settings import Settings
+from tests.builders import NAMESPACE, make_policy
 
 REPOSITORY = Path(__file__).parents[2]
 BAD_FLAGS = (
@@ -178,3 +186,36 @@ def test_a_refused_address(url: str) -> None:
 @pytest.mark.parametrize("url", DISGUISED, ids=ascii)
 def test_an_address_that_two_parsers_read_differently_is_refused(url: str) -> None:
     assert not SETTINGS.allows(url, "production")
+
+
+# -- whose own queries are taken -------------------------------------------------------------------
+
+UP = MatrixCondition(signal="Query", query="up", below="1")
+ASKING = (MatrixRule(severity="P3", when=[UP], response="Report"),)
+SHARED = PrometheusSpec()
+LISTED = PrometheusSpec(url="https://thanos.example.com")
+WITH_TOKEN = PrometheusSpec(bearer_token_secret_ref=SecretKeyRef(name="prometheus", key="token"))
+OF_THE_NAMESPACE = PrometheusSpec(url=f"http://prometheus.{NAMESPACE}.svc:9090")
+
+
+@pytest.mark.parametrize(
+    ("whose", "source", "matrix", "expected"),
+    [
+        ("allowed", SHARED, ASKING, True),
+        ("own-credentials", SHARED, ASKING, False),
+        ("own-credentials", LISTED, ASKING, False),
+        ("own-credentials", WITH_TOKEN, ASKING, True),
+        ("own-credentials", OF_THE_NAMESPACE, ASKING, True),
+        ("Own-Credentials", SHARED, RUNBOOK_MATRIX, True),
+    ],
+    ids=["anyone's", "none", "a listed host", "with a token", "of its namespace", "no query"],
+)
+def test_whose_own_queries_are_taken(whose, source, matrix, expected) -> None:
+    settings = Settings(prometheus_url="http://prometheus.monitoring:9090", own_queries=whose)
+    policy = make_policy(prometheus=source, matrix=list(matrix))
+    assert settings.may_query(policy) is expected
+
+
+def test_who_sets_no_such_rule_is_told_the_choices() -> None:
+    with pytest.raises(ValueError, match="'allowed' or 'own-credentials'"):
+        Settings(own_queries="none")

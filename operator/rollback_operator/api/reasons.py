@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     METRICS_AVAILABLE = "MetricsAvailable"
     POD_METRICS_AVAILABLE = "PodMetricsAvailable"
+    SLOW_SIGNALS_AVAILABLE = "SlowSignalsAvailable"
     HEALTHY = "Healthy"
     ROLLOUT_HELD = "RolloutHeld"
     RECOVERED = "Recovered"
@@ -42,6 +43,7 @@ class Reason(StrEnum):
     TARGET_ALREADY_WATCHED = "TargetAlreadyWatched"
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     PROBE_NOT_ALLOWED = "ProbeNotAllowed"
+    QUERY_NOT_ALLOWED = "QueryNotAllowed"
     READ_FAILED = "ReadFailed"
 
     # MetricsAvailable, and the four kinds of missing data behind a NoVerdict.
@@ -71,6 +73,9 @@ class Reason(StrEnum):
     PODS_UNAUTHORIZED = "PodsUnauthorized"
     NO_COUNTERS_EXPOSED = "NoCountersExposed"
     SERIES_DIFFER = "SeriesDiffer"
+
+    # SlowSignalsAvailable: durations, memory and own queries, where the matrix asks for them.
+    SLOW_SIGNALS_READ = "SlowSignalsRead"
 
     # Verdicts.
     NO_RELEASE_WATCHED = "NoReleaseWatched"

@@ -18,7 +18,7 @@ from rollback_operator.core.evidence import Increment
 from rollback_operator.core.model import Workload
 from rollback_operator.core.probes import drowned
 from rollback_operator.core.scope import WARM_UP_SECONDS, judge_scope
-from rollback_operator.core.traffic import traffic_lost
+from rollback_operator.core.traffic import traffic_ceased, traffic_lost
 from rollback_operator.core.verdict import (
     ScopeVerdict,
     Thresholds,
@@ -104,7 +104,8 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
     missing = _missing(watch, workload, question, now)
     if missing is not None:
         return replace(missing, symptoms=found)
-    lost = traffic_lost(watch, workload, arms) if _asks(question, SignalName.TRAFFIC_LOST) else None
+    asks = _asks(question, SignalName.TRAFFIC_LOST)
+    lost = traffic_lost(watch, workload, arms) if asks else None
     if lost is not None:
         return Verdict(
             VerdictValue.BAD,
@@ -119,7 +120,18 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
     if among:
         few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
         return replace(few, symptoms=found, newest_sample=watch.evidence.newest)
-    return replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
+    verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
+    ceased = traffic_ceased(watch, workload, arms) if asks else None
+    if ceased is None or verdict.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
+        return verdict
+    return replace(
+        verdict,
+        value=VerdictValue.SUSPECT,
+        reason=Reason.TRAFFIC_LOST,
+        message=ceased.message,
+        is_plain=True,
+        first_bad=ceased.since,
+    )
 
 
 def _asks(question: Question, signal: SignalName) -> bool:

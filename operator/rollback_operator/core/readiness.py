@@ -18,6 +18,7 @@ IDLE = frozenset(
         Reason.TARGET_SCALED_TO_ZERO,
         Reason.TARGET_ALREADY_WATCHED,
         Reason.ADDRESS_NOT_ALLOWED,
+        Reason.QUERY_NOT_ALLOWED,
         Reason.POLICY_DELETED,
     }
 )
@@ -29,6 +30,7 @@ class Around:
     """What else there is that bears on a policy."""
 
     is_address_allowed: bool = True
+    are_queries_allowed: bool = True
     older_policy: str = ""
     """Name of an older policy on the same target; empty when there is none."""
     refused_probes: tuple[str, ...] = ()
@@ -56,6 +58,13 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
             Reason.ADDRESS_NOT_ALLOWED,
             f"spec.prometheus.url: {spec.prometheus.url} is neither the operator's Prometheus nor "
             "a Service of this namespace: list its host in --allowed-prometheus-hosts",
+        )
+    if not around.are_queries_allowed:
+        return status.not_ready(
+            Reason.QUERY_NOT_ALLOWED,
+            "spec.matrix: own queries (signal Query) are put to a shared Prometheus only with the "
+            "policy's own token: set spec.prometheus.bearerTokenSecretRef, read a Prometheus of "
+            "this namespace, or take the condition out (the operator's --own-queries)",
         )
     if around.older_policy:
         return status.not_ready(

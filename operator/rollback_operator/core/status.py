@@ -1,6 +1,6 @@
 """The only maker of a policy's status: what was, what is seen, what was decided -> what is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import health_of, last_known_good, revision_of
 from rollback_operator.core.model import Missing, Workload
-from rollback_operator.core.trends import Trial
+from rollback_operator.core.trends import Trends
 
 _UNDECIDED = frozenset({Reason.NOT_YET_READ, Reason.ERROR_SERIES_MISSING})
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
@@ -51,8 +51,8 @@ class Seen:
     """When the current template appeared."""
     investigation: Investigation | None = None
     """Begun in this pass."""
-    trials: Mapping[str, Trial] = field(default_factory=dict)
-    """How the matrix' probes fare."""
+    trends: Trends = field(default_factory=Trends)
+    """What changes slowly: which signals could not be read, how the matrix' probes fare."""
     notified: Condition | None = None
     """Whether people were told; None: not known in this pass."""
 
@@ -72,7 +72,7 @@ def next_status(
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
-    made = [seen.ready, _metrics(seen), _pod_metrics(seen)]
+    made = [seen.ready, _metrics(seen), _pod_metrics(seen), _slow_signals(seen)]
     made += [_healthy(seen, verdict), _held(old.hold)]
     revision, last = _revision(old, seen), _last_rollback(seen.rollbacks)
     made.append(_recovered(old, seen, revision))
@@ -100,7 +100,7 @@ def _probes(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[ProbeR
     if seen.workload is None:
         return old.probes
     release = seen.workload.deployment.template.release
-    return trials.recorded(old.probes, seen.trials, release, now)
+    return trials.recorded(old.probes, seen.trends.trials, release, now)
 
 
 def _quarantine(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[QuarantineEntry]:
@@ -220,6 +220,21 @@ def _pod_metrics(seen: Seen) -> Condition:
         return conditions.condition(kind, True, Reason.PODS_READ, said)
     status = None if missing.reason in _UNDECIDED else False
     return conditions.condition(kind, status, missing.reason, missing.message)
+
+
+def _slow_signals(seen: Seen) -> Condition:
+    """Tell whether durations, memory and own queries can be read: else nothing slow is seen."""
+    kind, missing = ConditionType.SLOW_SIGNALS_AVAILABLE, seen.trends.missing
+    if seen.decision is None:
+        said = "durations, memory and own queries are read while a release is watched"
+        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
+    if missing:
+        said = "; ".join(f"{what}: {one.message}" for what, one in sorted(missing.items()))
+        return conditions.condition(kind, False, missing[min(missing)].reason, said)
+    if seen.trends.read is None:
+        return conditions.condition(kind, None, Reason.NOT_YET_READ)
+    said = "what the matrix asks for beside error rates and Kubernetes is read"
+    return conditions.condition(kind, True, Reason.SLOW_SIGNALS_READ, said)
 
 
 def _healthy(seen: Seen, verdict: VerdictValue) -> Condition:

@@ -1,4 +1,4 @@
-"""A release that nobody reaches: ready pods, and hardly a request where there had been many.
+"""A release that nobody reaches, or no more: ready pods, and hardly a request of many.
 
 What is expected is the quietest minute of the hour before: a service whose requests come in bursts
 has minutes without any, and is never said to have lost them.
@@ -31,27 +31,57 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
 
     Only from the beginning: traffic that ceases later may have been stopped by anybody.
     """
-    control = arms.control
-    ready = ready_since(workload)
-    if control is None or not control.is_sufficient or not ready or arms.living_old:
+    span = _span(workload, arms)
+    if span is None or arms.control is None:
         return None
-    if not workload.deployment.is_rolled_out or any(name not in arms.seen for name in ready):
-        return None
-    begin = max(ready.values())
-    until = min(arms.seen[name] for name in ready)
-    expected = control.quietest_minute * (until - begin)
+    begin, until = span
+    pace = arms.control.quietest_minute
+    expected = pace * (until - begin)
     looks = (until - begin) / max(1.0, watch.evidence.interval)
     if expected < LEAST_EXPECTED or looks < SAMPLES:
         return None
     requests, _ = arms.counted.since(-math.inf)
-    if requests >= LOST_SHARE * expected or _had_ceased(arms, control.quietest_minute):
+    if requests >= LOST_SHARE * expected or _had_ceased(arms, pace):
         return None
     return TrafficLost(
-        f"all {len(ready)} new pods are ready and have had {requests:.0f} requests in "
-        f"{until - begin:.0f} s; in its quietest minute of the hour before the service had "
-        f"{control.quietest_minute:.3g} a second, so {expected:.0f} were to be expected",
+        f"all {len(ready_since(workload))} new pods are ready and have had {requests:.0f} requests "
+        f"in {until - begin:.0f} s; in its quietest minute of the hour before the service had "
+        f"{pace:.3g} a second, so {expected:.0f} were to be expected",
         begin,
     )
+
+
+def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | None:
+    """Tell whether the requests that a release had have ceased since; None: it is not shown.
+
+    It has served, so it can be reached: whose doing it is a person has to say.
+    """
+    span = _span(workload, arms)
+    if span is None or arms.control is None or not arms.control.quietest_minute:
+        return None
+    begin, until = span
+    pace = arms.control.quietest_minute
+    seconds = max(LEAST_EXPECTED / pace, SAMPLES * watch.evidence.interval, LAST_SECONDS)
+    since = until - seconds
+    requests, _ = arms.counted.since(since)
+    if since < begin or requests >= LOST_SHARE * pace * seconds or _had_ceased(arms, pace):
+        return None
+    return TrafficLost(
+        f"the new pods have served, and have had {requests:.0f} requests in the last "
+        f"{seconds:.0f} s; in its quietest minute of the hour before the service had {pace:.3g} a "
+        f"second, so {pace * seconds:.0f} were to be expected: see what sends them",
+        since,
+    )
+
+
+def _span(workload: Workload, arms: Arms) -> tuple[float, float] | None:
+    """Give since and until when all requests could only come to new pods; None: they need not."""
+    ready = ready_since(workload)
+    if arms.control is None or not arms.control.is_sufficient or not ready or arms.living_old:
+        return None
+    if not workload.deployment.is_rolled_out or any(name not in arms.seen for name in ready):
+        return None
+    return max(ready.values()), min(arms.seen[name] for name in ready)
 
 
 def _had_ceased(arms: Arms, pace: float) -> bool:

@@ -136,6 +136,14 @@ ROWS = {
         Reason.ADDRESS_NOT_ALLOWED,
         "http://elsewhere:9090",
     ),
+    "own queries that are not allowed": (
+        make_policy(),
+        make_deployment(),
+        Around(are_queries_allowed=False),
+        False,
+        Reason.QUERY_NOT_ALLOWED,
+        "spec.prometheus.bearerTokenSecretRef",
+    ),
     "an older policy": (
         make_policy(),
         make_deployment(),

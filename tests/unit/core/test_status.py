@@ -18,6 +18,7 @@ from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct, off
 from rollback_operator.core.model import Missing
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
+from rollback_operator.core.trends import Trends
 from tests.builders import (
     at,
     make_ended,
@@ -211,6 +212,35 @@ def test_metrics_available(changes, expected) -> None:
 def test_pod_metrics_available(changes, expected) -> None:
     seen = replace(SEEN, **changes)
     assert word(status_of(seen), ConditionType.POD_METRICS_AVAILABLE) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "said"),
+    [
+        ({"decision": None}, ("Unknown", Reason.NO_RELEASE_WATCHED), "while a release is watched"),
+        ({}, ("Unknown", Reason.NOT_YET_READ), ""),
+        ({"trends": Trends(read=5.0)}, ("True", Reason.SLOW_SIGNALS_READ), "asks for"),
+        (
+            {
+                "trends": Trends(
+                    read=5.0,
+                    missing={
+                        "up": Missing(Reason.QUERY_REFUSED, "no such function"),
+                        "latency": Missing(Reason.NO_SERIES, "no series http_seconds_bucket"),
+                    },
+                )
+            },
+            ("False", Reason.NO_SERIES),
+            "latency: no series http_seconds_bucket; up: no such function",
+        ),
+    ],
+    ids=["at rest", "at first", "they are read", "two cannot be"],
+)
+def test_slow_signals_available(changes, expected, said) -> None:
+    conditions = status_of(replace(SEEN, **changes)).conditions
+    found = find(conditions, ConditionType.SLOW_SIGNALS_AVAILABLE)
+    assert (found.status, found.reason) == expected
+    assert said in found.message
 
 
 def test_a_refusal_says_both_what_is_wrong_and_why_nothing_is_done() -> None:

@@ -5,8 +5,8 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.core.judge import judge
-from rollback_operator.core.matrix import classify
-from rollback_operator.core.verdict import BAD_ODDS
+from rollback_operator.core.matrix import classify, doubted
+from rollback_operator.core.verdict import BAD_ODDS, Thresholds
 from rollback_operator.core.watch import open_watch, with_reading, with_workload
 from tests.builders import (
     LIST,
@@ -28,9 +28,10 @@ def verdict(rate=0.0, seconds=30, pods=NEW, conditions=CONDITIONS, **past):
     """Four ready pods, each read every 5 s, with so many requests a second.
 
     Args:
-        past: `old`, series of old pods that are gone; `quietest`, the control's quietest minute.
+        past: `old`, series of old pods that are gone; `quietest`, the control's quietest minute;
+            `ends`, the second from which on no request comes any more.
     """
-    old = past.get("old", [])
+    old, ends = past.get("old", []), past.get("ends", seconds)
     workload = make_workload(pods=pods)
     control = make_control(quietest_minute=past.get("quietest", 40.0))
     watch = replace(open_watch("digest-v2", T0, frozenset({"hashv1"})), control=control)
@@ -39,7 +40,7 @@ def verdict(rate=0.0, seconds=30, pods=NEW, conditions=CONDITIONS, **past):
     watch = with_workload(watch, workload, T0 + seconds)
     series = [
         make_series(
-            [(at, rate * max(0, at - 2)) for at in range(2, seconds + 1, 5)],
+            [(at, rate * max(0, min(at, ends) - 2)) for at in range(2, seconds + 1, 5)],
             pod=pod.name,
             route=LIST,
         )
@@ -107,3 +108,37 @@ def test_one_request_in_a_thousand_is_still_lost_traffic() -> None:
 def test_requests_that_had_ceased_before_are_not_the_releases_doing(counts, expected) -> None:
     old = [make_series(counts, pod=OLD.name, route=LIST)]
     assert verdict(seconds=65, old=old).is_traffic_lost is expected
+
+
+def test_traffic_that_ceases_later_is_told_and_proves_nothing() -> None:
+    found = verdict(rate=10.0, seconds=60, ends=12)
+    assert (found.value, found.reason) == (VerdictValue.SUSPECT, Reason.TRAFFIC_LOST)
+    assert found.first_bad == T0 + 27
+    assert "have served, and have had 0 requests in the last 30 s" in found.message
+    assert "1200 were to be expected" in found.message
+    assert not found.is_traffic_lost
+    assert classify(RUNBOOK_MATRIX, found, BAD_ODDS) is None
+    assert doubted(RUNBOOK_MATRIX, found, Thresholds(), T0 + 60) == "P1"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"ends": 60},
+        {"ends": 40},
+        {"ends": 12, "quietest": 0.0},
+        {"ends": 12, "quietest": 1.0},
+        {"ends": 12, "conditions": ()},
+        {"ends": 12, "old": [make_series([(0, 0.0), (40, 0.0)], pod=OLD.name, route=LIST)]},
+    ],
+    ids=[
+        "it goes on",
+        "it has just ended",
+        "a service with minutes without traffic",
+        "too little was to be expected",
+        "the policy does not ask",
+        "the old pods had none any more either",
+    ],
+)
+def test_traffic_is_not_said_to_have_ceased(case) -> None:
+    assert verdict(rate=10.0, seconds=60, **case).value is not VerdictValue.SUSPECT
