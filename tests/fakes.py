@@ -86,6 +86,13 @@ NOTHING = Missing(Reason.NO_SERIES, "there are no series")
 CONFLICT = Failure(FailureKind.CONFLICT, "the object is not as it was read")
 OUTAGE = Failure(FailureKind.UNAVAILABLE, "no answer")
 REFUSAL = Failure(FailureKind.REJECTED, "forbidden")
+_GUARDED = {
+    FINALIZER: "rollback",
+    BOUNDS_FINALIZER: "bounds",
+    OWNER_FINALIZER: "owner",
+    HOLD_FINALIZER: "policy",
+}
+"""What each finalizer is for, as calls are told apart by."""
 GONE = Failure(FailureKind.GONE, "not found")
 
 
@@ -620,51 +627,31 @@ class FakeStore(Failures):
         self.rollbacks[request.metadata.name] = self._stored(planned)
         return self.rollbacks[request.metadata.name]
 
-    async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
-        failure = self._called("release_rollback")
-        known = self.rollbacks.get(rollback.metadata.name)
-        if failure is not None or known is None:
-            return failure or GONE
-        kept = [one for one in known.metadata.finalizers if one != FINALIZER]
-        return self._kept(known, kept)
-
-    async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        return self._guarded("guard_bounds", rollback, BOUNDS_FINALIZER)
-
-    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        return self._unguarded("release_bounds", rollback, BOUNDS_FINALIZER)
-
-    async def guard_owner(self, rollback: Rollback) -> Rollback | Failure:
-        return self._guarded("guard_owner", rollback, OWNER_FINALIZER)
-
-    async def release_owner(self, rollback: Rollback) -> Rollback | Failure:
-        return self._unguarded("release_owner", rollback, OWNER_FINALIZER)
-
-    def _guarded(self, call: str, rollback: Rollback, finalizer: str) -> Rollback | Failure:
-        failure = self._called(call)
-        known = self.rollbacks.get(rollback.metadata.name)
-        failure = failure or _staleness(known, rollback)
-        if failure is None and rollback.metadata.deletion_timestamp is not None:
+    async def guard(self, resource: R, finalizer: str) -> R | Failure:
+        failure = self._called(f"guard_{_GUARDED[finalizer]}")
+        if failure is None and resource.metadata.deletion_timestamp is not None:
             failure = REFUSAL  # as the API server: no new finalizer on what is being deleted
-        if failure is not None or known is None:
-            return failure or GONE
-        return self._kept(known, [*known.metadata.finalizers, finalizer])
+        return failure or self._finalized(resource, [*resource.metadata.finalizers, finalizer])
 
-    def _unguarded(self, call: str, rollback: Rollback, finalizer: str) -> Rollback | Failure:
-        failure = self._called(call)
-        known = self.rollbacks.get(rollback.metadata.name)
-        failure = failure or _staleness(known, rollback)
-        if failure is not None or known is None:
-            return failure or GONE
-        return self._kept(known, [one for one in known.metadata.finalizers if one != finalizer])
+    async def release(self, resource: R, finalizer: str) -> R | Failure:
+        failure = self._called(f"release_{_GUARDED[finalizer]}")
+        kept = [one for one in resource.metadata.finalizers if one != finalizer]
+        return failure or self._finalized(resource, kept)
 
-    def _kept(self, rollback: Rollback, finalizers: list[str]) -> Rollback:
+    def _finalized(self, resource: R, finalizers: list[str]) -> R | Failure:
         """Store other finalizers; without any, what is being deleted is gone."""
-        metadata = rollback.metadata.model_copy(update={"finalizers": finalizers})
-        written = self._stored(rollback.model_copy(update={"metadata": metadata}))
-        self.rollbacks[rollback.metadata.name] = written
+        stored: dict[str, Any] = (
+            self.policies if isinstance(resource, RollbackPolicy) else self.rollbacks
+        )
+        known = stored.get(resource.metadata.name)
+        failure = _staleness(known, resource)
+        if failure is not None or known is None:
+            return failure or GONE
+        metadata = known.metadata.model_copy(update={"finalizers": finalizers})
+        written: R = self._stored(known.model_copy(update={"metadata": metadata}))
+        stored[resource.metadata.name] = written
         if metadata.deletion_timestamp is not None and not finalizers:
-            del self.rollbacks[rollback.metadata.name]
+            del stored[resource.metadata.name]
         return written
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
@@ -685,29 +672,6 @@ class FakeStore(Failures):
             return failure or GONE
         written = self._stored(known.model_copy(update={"status": status}))
         self.policies[policy.metadata.name] = written
-        return written
-
-    async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
-        kept = [*policy.metadata.finalizers, HOLD_FINALIZER]
-        return self._finalized("guard_policy", policy, kept)
-
-    async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
-        kept = [one for one in policy.metadata.finalizers if one != HOLD_FINALIZER]
-        return self._finalized("release_policy", policy, kept)
-
-    def _finalized(
-        self, call: str, policy: RollbackPolicy, finalizers: list[str]
-    ) -> RollbackPolicy | Failure:
-        failure = self._called(call)
-        known = self.policies.get(policy.metadata.name)
-        failure = failure or _staleness(known, policy)
-        if failure is not None or known is None:
-            return failure or GONE
-        metadata = known.metadata.model_copy(update={"finalizers": finalizers})
-        written = self._stored(known.model_copy(update={"metadata": metadata}))
-        self.policies[policy.metadata.name] = written
-        if known.metadata.deletion_timestamp is not None and not finalizers:
-            del self.policies[policy.metadata.name]
         return written
 
     async def post(self, regarding: Resource, notice: Notice) -> None:

@@ -276,7 +276,7 @@ class Race:
         world.workloads.workload = make_workload("v1", older=())
         world.metrics, world.pods = _Prometheus(self), _Pages(self)  # type: ignore[assignment]
         slow = ("list_rollbacks", "create_rollback", "write_rollback", "write_policy", "post")
-        for name in (*slow, "guard_policy", "release_policy"):
+        for name in (*slow, "guard", "release"):
             setattr(world.store, name, self._slow(getattr(world.store, name)))
         for name in ("pause", "resume"):
             setattr(world.workloads, name, self._slow(getattr(world.workloads, name)))

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
     MatrixSeverity,
     Mode,
     Outcome,
@@ -423,7 +424,7 @@ class Executor:
         In this order: an end that a crash kept from being told is told by who finds the finalizer.
         """
         await self.store.post(rollback, notices.finished(rollback))
-        released = await self.store.release_rollback(rollback)
+        released = await self.store.release(rollback, FINALIZER)
         if isinstance(released, Rollback):
             self.remember(released)
         return rollback if isinstance(released, Failure) else released

@@ -67,7 +67,7 @@ class Holder:
 
     async def _hold(self, stands: Settled, wanted: Hold) -> Settled:
         if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
-            stands = self._stored(stands, await self.store.guard_policy(stands.policy))
+            stands = self._stored(stands, await self.store.guard(stands.policy, HOLD_FINALIZER))
         if stands.failure is None and wanted != stands.policy.status.hold:
             stands = await self._record(stands, wanted)
         if stands.failure is not None or wanted.paused_time is not None:
@@ -100,7 +100,7 @@ class Holder:
                 await self.store.post(policy, notices.let_go(wanted))
             stands = await self._record(stands, wanted)
         if stands.failure is None and HOLD_FINALIZER in stands.policy.metadata.finalizers:
-            stands = self._stored(stands, await self.store.release_policy(stands.policy))
+            stands = self._stored(stands, await self.store.release(stands.policy, HOLD_FINALIZER))
         return stands
 
     async def _record(self, stands: Settled, hold: Hold) -> Settled:

@@ -36,5 +36,15 @@ class Lookout:
         if now >= until:
             found = await self.tools.look(deployment)
             seconds = UNSEEN_SECONDS if found.unseen else LOOK_SECONDS
+            self._forget(now)
+            self.known.pop(key, None)  # the newest stand last
             self.known[key] = now + timedelta(seconds=seconds), found
         return found
+
+    def _forget(self, now: datetime) -> None:
+        """Drop what is not known any more: it may be of Deployments that are gone."""
+        while self.known:
+            key, (until, _) = next(iter(self.known.items()))
+            if now < until:
+                return
+            del self.known[key]

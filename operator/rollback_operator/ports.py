@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.flags import Flag, FlagPlan
@@ -51,6 +51,7 @@ from rollback_operator.core.schema import Applied
 from rollback_operator.core.services import Service
 from rollback_operator.core.surroundings import Cluster, Quota, Reference
 
+R = TypeVar("R", bound=Resource)
 RETRY_SECONDS = 2.0
 CONFLICT_SECONDS = 0.2
 
@@ -361,26 +362,14 @@ class Store(Protocol):
     ) -> Rollback | RollbackRequest | Failure:
         """Store a plan, behind our finalizer, or why there is none; Conflict if it has changed."""
 
-    async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
-        """Take our finalizer off a Rollback that is over."""
-
-    async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        """Put a finalizer on: deleted, it stays until the bounds that it raises are put back.
+    async def guard(self, resource: R, finalizer: str) -> R | Failure:
+        """Put one of our finalizers on: deleted, the resource stays until it is taken off.
 
         Conflict if it is not the one that was read; Rejected if it is being deleted already.
         """
 
-    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        """Take that finalizer off a Rollback by which no bounds are raised."""
-
-    async def guard_owner(self, rollback: Rollback) -> Rollback | Failure:
-        """Put a finalizer on: deleted, it stays until who it suspends is released, or that is told.
-
-        Fails as `guard_bounds` does.
-        """
-
-    async def release_owner(self, rollback: Rollback) -> Rollback | Failure:
-        """Take that finalizer off a Rollback by which nobody is looked after any more."""
+    async def release(self, resource: R, finalizer: str) -> R | Failure:
+        """Take one of our finalizers off; Conflict if it is not the one that was read."""
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record; Conflict if it is not the one that was read."""
@@ -389,12 +378,6 @@ class Store(Protocol):
         self, policy: RollbackPolicy, status: RollbackPolicyStatus
     ) -> RollbackPolicy | Failure:
         """Replace a policy's status; Conflict if it is not the one that was read."""
-
-    async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
-        """Put our finalizer on a policy: deleted, it stays until its rollout has been let go."""
-
-    async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
-        """Take our finalizer off a policy that holds nothing."""
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
         """Post an Event; one that cannot be posted is logged and dropped."""

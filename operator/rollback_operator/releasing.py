@@ -15,7 +15,14 @@ from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.store import ApiStore
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import FINALIZER, GROUP, VERSION, Rollback, RollbackStatus
+from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    GROUP,
+    OWNER_FINALIZER,
+    VERSION,
+    Rollback,
+    RollbackStatus,
+)
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
@@ -154,7 +161,7 @@ class Sweep:
 
     async def _leave(self, known: Rollback) -> str:
         """Let the record of who is suspended be deleted; it says how they are released."""
-        written = await self._store.release_owner(self._cache.rollbacks[known.key])
+        written = await self._store.release(self._cache.rollbacks[known.key], OWNER_FINALIZER)
         if isinstance(written, Failure):
             return written.message
         self._cache.remember(written)
@@ -166,7 +173,7 @@ class Sweep:
         Nobody else could, and it keeps a namespace from deletion. Its status stays: who is
         installed next carries it on.
         """
-        written = await self._store.release_rollback(known)
+        written = await self._store.release(known, FINALIZER)
         if isinstance(written, Failure):
             return written.message
         self._cache.remember(written)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rollback_operator.api.group import BOUNDS_FINALIZER
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackStatus
 from rollback_operator.core import autoscaling, notices
@@ -39,7 +40,7 @@ class Scaler:
     ) -> tuple[Rollback, Failure | None]:
         """Raise the bounds of a rollback whose step has begun; gives it with what is on record."""
         if not autoscaling.is_guarded(rollback):
-            guarded = await self.store.guard_bounds(rollback)
+            guarded = await self.store.guard(rollback, BOUNDS_FINALIZER)
             if isinstance(guarded, Failure):
                 return rollback, guarded
             self.take_in(guarded)
@@ -90,7 +91,7 @@ class Scaler:
         """Let a Rollback be deleted by which nothing is raised any more."""
         if not autoscaling.is_guarded(rollback):
             return None
-        done = await self.store.release_bounds(rollback)
+        done = await self.store.release(rollback, BOUNDS_FINALIZER)
         if not isinstance(done, Failure):
             self.take_in(done)
             return None

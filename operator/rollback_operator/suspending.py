@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.gitops import OwnerRecord
+from rollback_operator.api.group import OWNER_FINALIZER
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -112,7 +113,7 @@ class Suspender:
         """Put on record how an owner was, behind a finalizer where it is to be suspended."""
         record = gitops.recorded(rollback, found)
         if not record.was_suspended and not gitops.is_guarded(rollback):
-            guarded = await self.store.guard_owner(rollback)
+            guarded = await self.store.guard(rollback, OWNER_FINALIZER)
             if isinstance(guarded, Failure):
                 return guarded
             self.take_in(guarded)
@@ -176,7 +177,7 @@ class Suspender:
         """Let a Rollback be deleted by which nobody is looked after any more."""
         if not gitops.is_guarded(rollback):
             return None
-        done = await self.store.release_owner(rollback)
+        done = await self.store.release(rollback, OWNER_FINALIZER)
         if not isinstance(done, Failure):
             self.take_in(done)
             return None

@@ -227,3 +227,14 @@ async def test_who_claims_a_deployment_is_looked_at_once_in_a_while() -> None:
     seconds[0] += UNSEEN_SECONDS
     await lookout.claimed(make_deployment())
     assert tools.looks == 3
+
+
+async def test_deployments_that_are_gone_are_forgotten() -> None:
+    seconds = [0.0]
+    lookout = Lookout(FakeTools(), lambda: at(seconds[0]))
+
+    for now, name in ((0.0, "gone"), (1.0, "shop"), (2.0, "cart"), (LOOK_SECONDS + 1.0, "shop")):
+        seconds[0] = now
+        await lookout.claimed(make_deployment(name=name))
+
+    assert [name for _, name in lookout.known] == ["cart", "shop"]

@@ -9,11 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
-    BOUNDS_FINALIZER,
     FINALIZER,
     GROUP,
-    HOLD_FINALIZER,
-    OWNER_FINALIZER,
     VERSION,
     Resource,
     Rollback,
@@ -81,7 +78,7 @@ class ApiStore:
     ) -> Rollback | RollbackRequest | Failure:
         """Store what is made of a request."""
         if status.plan is not None and FINALIZER not in request.metadata.finalizers:
-            guarded = await self._finalized(request, [*request.metadata.finalizers, FINALIZER])
+            guarded = await self.guard(request, FINALIZER)
             if isinstance(guarded, Failure):
                 return guarded
             request = guarded
@@ -96,37 +93,14 @@ class ApiStore:
         """Replace a policy's status."""
         return await self._write(policy, status)
 
-    async def release_rollback(self, rollback: Rollback) -> Rollback | Failure:
-        """Take our finalizer off."""
-        kept = [one for one in rollback.metadata.finalizers if one != FINALIZER]
-        return await self._finalized(rollback, kept)
+    async def guard(self, resource: R, finalizer: str) -> R | Failure:
+        """Put a finalizer on."""
+        return await self._finalized(resource, [*resource.metadata.finalizers, finalizer])
 
-    async def guard_owner(self, rollback: Rollback) -> Rollback | Failure:
-        """Put the finalizer of a suspended owner on."""
-        return await self._finalized(rollback, [*rollback.metadata.finalizers, OWNER_FINALIZER])
-
-    async def release_owner(self, rollback: Rollback) -> Rollback | Failure:
-        """Take the finalizer of a suspended owner off."""
-        kept = [one for one in rollback.metadata.finalizers if one != OWNER_FINALIZER]
-        return await self._finalized(rollback, kept)
-
-    async def guard_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        """Put the finalizer for raised bounds on."""
-        return await self._finalized(rollback, [*rollback.metadata.finalizers, BOUNDS_FINALIZER])
-
-    async def release_bounds(self, rollback: Rollback) -> Rollback | Failure:
-        """Take the finalizer for raised bounds off."""
-        kept = [one for one in rollback.metadata.finalizers if one != BOUNDS_FINALIZER]
-        return await self._finalized(rollback, kept)
-
-    async def guard_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
-        """Put our finalizer on."""
-        return await self._finalized(policy, [*policy.metadata.finalizers, HOLD_FINALIZER])
-
-    async def release_policy(self, policy: RollbackPolicy) -> RollbackPolicy | Failure:
-        """Take our finalizer off."""
-        kept = [one for one in policy.metadata.finalizers if one != HOLD_FINALIZER]
-        return await self._finalized(policy, kept)
+    async def release(self, resource: R, finalizer: str) -> R | Failure:
+        """Take a finalizer off."""
+        kept = [one for one in resource.metadata.finalizers if one != finalizer]
+        return await self._finalized(resource, kept)
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
