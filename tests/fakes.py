@@ -36,27 +36,20 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import HttpProbe
+from rollback_operator.core.autoscaler import Autoscaler, Bounds
+from rollback_operator.core.config_map import FlagState
+from rollback_operator.core.control import Control
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.message import Message
-from rollback_operator.core.model import (
-    Autoscaler,
-    Bounds,
-    Claims,
-    Control,
-    Deployment,
-    Endpoint,
-    FlagState,
-    Missing,
-    OwnerState,
-    Reading,
-    Steered,
-    Workload,
-)
 from rollback_operator.core.notices import Notice
+from rollback_operator.core.owner import Claims, OwnerState, Steered
+from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, LineCount, Reply, Silence
 from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.core.reading import Missing, Reading
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
+from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports import (
     Autoscalers,
     Channels,

@@ -17,17 +17,10 @@ from typing import Any
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, StoredStrategy
-from rollback_operator.core.model import (
-    Control,
-    Counters,
-    CounterSeries,
-    Deployment,
-    Missing,
-    Page,
-    Pod,
-    Reading,
-    Workload,
-)
+from rollback_operator.core.control import Control
+from rollback_operator.core.pod import Page, Pod
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
+from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports import CounterQuery, Failure, PageQuery, PodPage, Prometheus
 from rollback_operator.workqueue import WorkQueue
 from tests.builders import (

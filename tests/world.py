@@ -16,7 +16,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import CounterSeries, Workload
+from rollback_operator.core.reading import CounterSeries
+from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.holding import Holder

@@ -33,7 +33,8 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.core.case import Case
-from rollback_operator.core.model import Deployment, Pod, ReplicaSet, Template, Workload
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.workload import Deployment, ReplicaSet, Template, Workload
 
 NAMESPACE = "production"
 PROMETHEUS = "http://prometheus.monitoring:9090"

@@ -29,8 +29,9 @@ from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.message import Message
-from rollback_operator.core.model import Counters, CounterSeries, Endpoint, Missing, Reading
+from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, Reply, Silence
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.schema import Applied
 from rollback_operator.ports import Failure, FailureKind, PageQuery, PodPage
 

@@ -16,15 +16,9 @@ from bench.simulation.pods import Pod
 from bench.simulation.releases import LIST, PURCHASE, ROUTES, Truth
 from bench.simulation.traffic import BASE_ERRORS
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import (
-    Control,
-    Counters,
-    CounterSeries,
-    Missing,
-    Reading,
-    RouteControl,
-)
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports import CounterQuery, Prometheus, SeriesQuery
 
 INTERVAL = 5.0

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
     rollback_of,
 )
-from rollback_operator.core.model import Deployment
+from rollback_operator.core.workload import Deployment
 from rollback_operator.projections import deployment_of
 from rollback_operator.sharing import Sharing
 

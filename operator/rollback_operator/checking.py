@@ -19,9 +19,11 @@ from rollback_operator.core.case import is_active
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.claims import claimed
-from rollback_operator.core.model import Claims, Missing, OwnerState, Steered, Workload
+from rollback_operator.core.owner import Claims, OwnerState, Steered
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import Workload
 from rollback_operator.ports import Failure, FailureKind, Owners, Schemas, Surroundings, Tools
 
 LIMIT_SECONDS = 2.0

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from rollback_operator.core.claims import NEW_RELEASE
-from rollback_operator.core.model import Claims, Owner, Updater
+from rollback_operator.core.owner import Claims, Owner, Updater
 
 FLAGGER, ROLLOUTS = "Flagger", "Argo Rollouts"
 _FLAGGER_API = "flagger.app/"

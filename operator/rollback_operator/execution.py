@@ -28,11 +28,12 @@ from rollback_operator.checking import Checker
 from rollback_operator.core import approval, notices, progress, raising, schedule, verification
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.model import Deployment, Missing, Workload
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.readiness import Around
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.steps import done_in_words
 from rollback_operator.core.watch import NOT_YET_READ, Watch
+from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.flagging import Switch
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
 from rollback_operator.scaling import Scaler

@@ -11,8 +11,10 @@ from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackPolicy
 from rollback_operator.core import flags
-from rollback_operator.core.model import Deployment, FlagState, Missing
+from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.progress import Act, Done, End
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment
 from rollback_operator.ports import Failure, FailureKind, Flags
 
 KNOWN_SECONDS = 5.0

@@ -12,7 +12,7 @@ from datetime import datetime
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, RollbackPolicy
 from rollback_operator.core import holds, notices, status
 from rollback_operator.core.lapses import End
-from rollback_operator.core.model import Deployment
+from rollback_operator.core.workload import Deployment
 from rollback_operator.ports import Failure, FailureKind, Store, Workloads
 
 _log = logging.getLogger(__name__)

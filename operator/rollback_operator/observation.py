@@ -9,11 +9,13 @@ from itertools import pairwise
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core import pod_names, podless
+from rollback_operator.core.control import Control
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.model import Control, Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.readiness import Around
+from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import (
     Watch,
@@ -22,6 +24,7 @@ from rollback_operator.core.watch import (
     with_workload,
     without_pages,
 )
+from rollback_operator.core.workload import Workload
 from rollback_operator.pages import page_query, usable_pages, with_use
 from rollback_operator.ports import (
     CounterQuery,

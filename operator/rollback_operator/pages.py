@@ -6,8 +6,10 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, RollbackPolicy, RollbackPolicySpec
 from rollback_operator.core.direct import Direct, chosen, off
-from rollback_operator.core.model import Counters, Missing, Pod, Reading, Workload
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import Workload
 from rollback_operator.ports import PageQuery, PodPage
 
 

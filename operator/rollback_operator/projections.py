@@ -9,15 +9,9 @@ from typing import Any
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.claiming import updaters_on
-from rollback_operator.core.model import (
-    Deployment,
-    Endpoint,
-    FlagState,
-    Page,
-    Pod,
-    ReplicaSet,
-    Template,
-)
+from rollback_operator.core.config_map import FlagState
+from rollback_operator.core.pod import Endpoint, Page, Pod
+from rollback_operator.core.workload import Deployment, ReplicaSet, Template
 from rollback_operator.steering import DATA, changed_by, owner_of
 from rollback_operator.templates import (
     commit_of,

@@ -42,13 +42,13 @@ from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.look import case_of, is_due, look, watch_of
-from rollback_operator.core.model import Deployment, Workload
 from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.execution import Again, Executor
 from rollback_operator.holding import Holder
 from rollback_operator.lookout import Lookout

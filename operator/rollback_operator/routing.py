@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 from rollback_operator.core import services
-from rollback_operator.core.model import ReplicaSet, Workload
 from rollback_operator.core.services import LEAST_SECONDS, Routing
 from rollback_operator.core.traffic import ready_since
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import ReplicaSet, Workload
 from rollback_operator.ports import Failure, FailureKind, Services
 
 _log = logging.getLogger(__name__)

@@ -12,16 +12,10 @@ from typing import Any
 
 from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.claims import NEW_RELEASE
 from rollback_operator.core.gitops import SUSPENDED_BY
-from rollback_operator.core.model import (
-    Autoscaler,
-    Bounds,
-    Owner,
-    OwnerObject,
-    OwnerState,
-    Steered,
-)
+from rollback_operator.core.owner import Owner, OwnerObject, OwnerState, Steered
 
 REPLICAS = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")

@@ -21,8 +21,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
 )
 from rollback_operator.core import conditions, gitops, notices
-from rollback_operator.core.model import Deployment, OwnerState, Steered
+from rollback_operator.core.owner import OwnerState, Steered
 from rollback_operator.core.progress import Done, End
+from rollback_operator.core.workload import Deployment
 from rollback_operator.ports import Failure, FailureKind, Owners, Store
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rollback_operator.core.model import ConfigRead
+from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.core.surroundings import Amounts, Reference
 
 COMMIT = "org.opencontainers.image.revision"

@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import Trends, with_latency, with_memory, with_query
 from rollback_operator.core.watch import Watch
 from rollback_operator.ports import Prometheus, SeriesQuery, TrendMetrics

@@ -17,9 +17,11 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.core import level, pod_names, probing, progress
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Deployment, Missing, Pod, Workload
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
+from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports import LogQuery, Logs, Probes, Prometheus, SeriesQuery, TrendMetrics
 
 QUICK_SECONDS = 0.2

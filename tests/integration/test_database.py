@@ -18,7 +18,7 @@ from lab.postgres_server import Postgres
 from rollback_operator.adapters.database import MOST_ROWS, PostgresSchemas
 from rollback_operator.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.database import DatabaseSpec
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
 from rollback_operator.ports import Failure, FailureKind
 

@@ -29,7 +29,7 @@ from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.model import Counters, Missing
+from rollback_operator.core.reading import Counters, Missing
 from rollback_operator.ports import CounterQuery
 from tests.integration.api import eventually
 from tests.provider import ANYWHERE

@@ -19,7 +19,7 @@ from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.model import Counters, Missing
+from rollback_operator.core.reading import Counters, Missing
 from rollback_operator.ports import CounterQuery, Failure, Prometheus
 from tests.integration.api import eventually
 from tests.integration.background import BackgroundLoop

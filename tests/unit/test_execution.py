@@ -25,9 +25,9 @@ from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.core import guards
 from rollback_operator.core.conditions import find
 from rollback_operator.core.evidence import Evidence, Increment
-from rollback_operator.core.model import Workload
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
+from rollback_operator.core.workload import Workload
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
 from tests.builders import (

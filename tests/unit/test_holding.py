@@ -22,7 +22,8 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Unreadable
-from rollback_operator.core.model import CounterSeries, Deployment, Workload
+from rollback_operator.core.reading import CounterSeries
+from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports import Failure
 from tests.builders import (
     NAME,

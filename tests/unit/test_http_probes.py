@@ -17,7 +17,7 @@ from rollback_operator.adapters.logs import MOST_BYTES, ApiLogs
 from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.model import Endpoint
+from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, LineCount, Silence
 from rollback_operator.ports import Failure, LogQuery
 from tests.builders import at

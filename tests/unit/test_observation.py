@@ -10,9 +10,12 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, SignalsSpec
+from rollback_operator.core.control import Control
 from rollback_operator.core.direct import FAILED_ROUNDS, Direct
-from rollback_operator.core.model import Control, Counters, Missing, Page, Reading, Workload
+from rollback_operator.core.pod import Page
+from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.core.workload import Workload
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from rollback_operator.ports import CounterQuery, PageQuery, Prometheus
 from tests.builders import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.core.model import Page
+from rollback_operator.core.pod import Page
 from rollback_operator.projections import pod_of
 
 

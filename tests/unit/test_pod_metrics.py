@@ -17,7 +17,8 @@ from rollback_operator.adapters.pod_metrics import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.model import Counters, Missing, Page, Reading
+from rollback_operator.core.pod import Page
+from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.ports import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
 

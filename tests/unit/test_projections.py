@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.model import ConfigRead
+from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.projections import (
     deployment_of,
     flag_of,

@@ -21,7 +21,7 @@ from rollback_operator.adapters.prometheus.credentials import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.ports import Failure, FailureKind, Prometheus
 from tests.builders import T0, make_policy
 from tests.provider import Answer, Provider, answer_of, running

@@ -18,9 +18,10 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core import autoscaling
+from rollback_operator.core.autoscaler import Bounds
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import Bounds, Workload
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Again
 from rollback_operator.ports import Failure
 from tests.builders import (

@@ -8,8 +8,9 @@ import pytest
 
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.core.autoscaler import Bounds
 from rollback_operator.core.gitops import SUSPENDED_BY
-from rollback_operator.core.model import Bounds, OwnerObject, Steered
+from rollback_operator.core.owner import OwnerObject, Steered
 from rollback_operator.steering import (
     SKIP_RECONCILE,
     application_of,

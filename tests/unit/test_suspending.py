@@ -21,8 +21,9 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core import gitops
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import Owner, OwnerObject, Workload
+from rollback_operator.core.owner import Owner, OwnerObject
 from rollback_operator.core.readiness import Around
+from rollback_operator.core.workload import Workload
 from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS

@@ -10,7 +10,8 @@ import pytest
 from rollback_operator.adapters.tools import SERVED_SECONDS, ApiTools
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.model import Claims, Deployment, Owner, OwnerObject
+from rollback_operator.core.owner import Claims, Owner, OwnerObject
+from rollback_operator.core.workload import Deployment
 from rollback_operator.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
 from rollback_operator.ports import Failure, FailureKind
 from tests.builders import at, make_deployment

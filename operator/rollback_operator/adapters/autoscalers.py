@@ -5,7 +5,7 @@ resourceVersion, which the controller's own status updates move every 15 seconds
 """
 
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.model import Autoscaler, Bounds
+from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.steering import autoscaler_of
 

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rollback_operator.addresses import Pinned
 from rollback_operator.api.database import DatabaseSpec, HistoryPreset, HistorySpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration, ordered
 from rollback_operator.ports import Failure, Secrets
 

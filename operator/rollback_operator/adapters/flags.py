@@ -5,7 +5,7 @@ from typing import Any
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core import flags
-from rollback_operator.core.model import FlagState
+from rollback_operator.core.config_map import FlagState
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.projections import flag_of
 

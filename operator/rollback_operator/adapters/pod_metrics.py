@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rollback_operator.addresses import is_callable
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
-from rollback_operator.core.model import Counters, CounterSeries, Missing, Reading
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports import PageQuery, PodPage
 
 CHUNK_BYTES = 65536

@@ -24,7 +24,8 @@ from rollback_operator.claiming import (
     rollout_on,
 )
 from rollback_operator.core.claims import joined
-from rollback_operator.core.model import Claims, Deployment
+from rollback_operator.core.owner import Claims
+from rollback_operator.core.workload import Deployment
 from rollback_operator.ports import Failure, FailureKind
 
 Kind = tuple[str, str]

@@ -13,8 +13,8 @@ from typing import Any
 
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.model import Deployment, ReplicaSet, Workload
 from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports import Failure, FailureKind
 from rollback_operator.projections import (
     REVISION_ANNOTATION,

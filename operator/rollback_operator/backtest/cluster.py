@@ -9,7 +9,8 @@ from typing import Any
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.backtest.case import rfc3339
-from rollback_operator.core.model import Pod, ReplicaSet, Workload
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.workload import ReplicaSet, Workload
 from rollback_operator.ports import Failure
 
 

@@ -11,7 +11,7 @@ from rollback_operator.core.arms import LEAST_CEILING
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.look import Look
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.status import QUIET
 from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
 from rollback_operator.core.watch import Watch

@@ -12,9 +12,9 @@ from functools import cached_property
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.control import HOUR_SECONDS, control_from
+from rollback_operator.core.control import HOUR_SECONDS, Control, control_from
 from rollback_operator.core.evidence import usable
-from rollback_operator.core.model import Control, Counters, CounterSeries, Missing, Reading
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports import CounterQuery, Prometheus
 
 

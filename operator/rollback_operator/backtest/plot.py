@@ -11,7 +11,7 @@ from rollback_operator.backtest.case import Ran
 from rollback_operator.backtest.entry import Action, Entry
 from rollback_operator.backtest.files import BadFileError
 from rollback_operator.backtest.tracks import hash_of
-from rollback_operator.core.model import CounterSeries, Missing
+from rollback_operator.core.reading import CounterSeries, Missing
 from rollback_operator.core.verdict import Thresholds
 
 WIDTH, LEFT, RIGHT = 960, 70, 20

@@ -30,11 +30,11 @@ from rollback_operator.backtest.tracks import tracks_of
 from rollback_operator.core import schedule, status
 from rollback_operator.core.judge import SETTLING_SECONDS, STALE_INTERVALS
 from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
-from rollback_operator.core.model import Workload
 from rollback_operator.core.names import rollback_name
 from rollback_operator.core.readiness import IDLE, Around, readiness
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import Workload
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports import Prometheus, TrendMetrics
 

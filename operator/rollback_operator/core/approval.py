@@ -19,9 +19,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import conditions, progress
 from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
-from rollback_operator.core.model import Deployment
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.progress import Done, End, Wait
+from rollback_operator.core.workload import Deployment
 
 POLICY_NAME = "rollback-operator-approvals"
 """Of the ValidatingAdmissionPolicy, and of its binding."""

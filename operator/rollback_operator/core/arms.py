@@ -6,9 +6,9 @@ from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
+from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.evidence import Increment
-from rollback_operator.core.model import Control, RouteControl
 from rollback_operator.core.verdict import Thresholds
 
 LEAST_REQUESTS = 20

@@ -19,7 +19,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
 )
 from rollback_operator.core import conditions
-from rollback_operator.core.model import Autoscaler, Bounds, Workload
+from rollback_operator.core.autoscaler import Autoscaler, Bounds
+from rollback_operator.core.workload import Workload
 
 RESTORE = f"{GROUP}/restore-bounds"
 """Annotation on a Rollback: a person wants the bounds put back now."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
 from rollback_operator.core.budget import Load
-from rollback_operator.core.model import FlagState, Missing, Workload
+from rollback_operator.core.config_map import FlagState
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

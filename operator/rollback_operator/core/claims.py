@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from rollback_operator.api.gitops import MOST_UPDATERS, UpdaterPlan
 from rollback_operator.api.v1alpha1 import RemedyType, Rollback
-from rollback_operator.core.model import Claims, Deployment, Owner, Updater
+from rollback_operator.core.owner import Claims, Owner, Updater
+from rollback_operator.core.workload import Deployment
 
 NEW_RELEASE = "would take an undo for a new release"
 """What a rollout tool makes of an undo."""

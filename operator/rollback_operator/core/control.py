@@ -7,8 +7,9 @@ made of them is the same.
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from rollback_operator.core.model import Control, Counters, CounterSeries, RouteControl
+from rollback_operator.core.reading import Counters, CounterSeries
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
@@ -17,6 +18,45 @@ SPANS = (1, 2, 5, 15)
 """Minutes: a burst is known by its worst minute, what lasts by its worst quarter of an hour."""
 Minutes = Mapping[str, Mapping[float, float]]
 """Route -> end of a minute -> what was counted in it."""
+LEAST_SECONDS, LEAST_REQUESTS = 60, 100
+"""What a past must have to stand for the old revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteControl:
+    """How the control revision did on one route in the time before the release."""
+
+    requests: float
+    errors: float
+    worst_minute: float
+    """Highest error rate of the shortest span that is told of in `worst`; 0 if none is."""
+    worst: tuple[tuple[float, float], ...] = ()
+    """(seconds, highest error rate over a span of that length), spans with enough requests only."""
+    worst_earlier: float = 0.0
+    """As `worst_minute`, without the minute before the release: what that came upon is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The last hour of the revision that would be gone back to, route by route."""
+
+    seconds: float
+    routes: Mapping[str, RouteControl]
+    busiest_minute: float = 0.0
+    """Requests a second, all routes, in its busiest minute."""
+    quietest_minute: float = 0.0
+    """... in its quietest one, those without any counted, the first left out."""
+    pooled: RouteControl = field(default_factory=lambda: RouteControl(0, 0, 0))
+
+    @property
+    def is_sufficient(self) -> bool:
+        """Tell whether it can stand for the old revision: 60 s and 100 requests."""
+        return self.seconds >= LEAST_SECONDS and self.pooled.requests >= LEAST_REQUESTS
+
+    @property
+    def is_brief(self) -> bool:
+        """Tell whether it has the requests and not the time: how its rate varies is not known."""
+        return self.seconds < LEAST_SECONDS and self.pooled.requests >= LEAST_REQUESTS
 
 
 def control_of(requests: Minutes, errors: Minutes) -> Control:

@@ -21,8 +21,8 @@ from rollback_operator.core.arms import (
     plausible,
     total,
 )
+from rollback_operator.core.control import Control
 from rollback_operator.core.evidence import COARSE_SECONDS, Increment
-from rollback_operator.core.model import Control
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9

@@ -20,7 +20,6 @@ from rollback_operator.core.increments import (
     Increment,
     merged,
 )
-from rollback_operator.core.model import Counters, CounterSeries, Missing, Pod
 from rollback_operator.core.pairing import (
     CLOCK_GRAIN,
     Book,
@@ -29,6 +28,8 @@ from rollback_operator.core.pairing import (
     named_as_read,
     named_as_scraped,
 )
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Counters, CounterSeries, Missing
 
 __all__ = [
     "CLOCK_GRAIN",

@@ -12,9 +12,9 @@ from rollback_operator.core.finding import Finding, Level
 from rollback_operator.core.flag_findings import of_flags
 from rollback_operator.core.lost import where_instead
 from rollback_operator.core.matrix import faults
-from rollback_operator.core.model import Missing
 from rollback_operator.core.outlook import outlook
 from rollback_operator.core.readiness import Around, not_found, readiness
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.sight import SLOW_SCRAPE_SECONDS, of_errors, of_requests
 from rollback_operator.core.survey import SignalFacts, Survey
 

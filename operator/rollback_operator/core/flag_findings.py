@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from rollback_operator.core import flags
+from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.finding import Finding, Level
-from rollback_operator.core.model import FlagState, Missing, Workload
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.survey import FlagFacts, Survey
+from rollback_operator.core.workload import Workload
 
 
 def of_flags(survey: Survey) -> Iterator[Finding]:

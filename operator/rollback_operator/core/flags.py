@@ -20,8 +20,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.conditions import find
-from rollback_operator.core.model import ConfigRead, Deployment, FlagState, Missing, Owner, Workload
+from rollback_operator.core.config_map import ConfigRead, FlagState
+from rollback_operator.core.owner import Owner
 from rollback_operator.core.progress import Act, Done, End
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment, Workload
 
 NOT_READ = "no container of the release reads it from there"
 _NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

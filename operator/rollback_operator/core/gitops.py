@@ -22,14 +22,9 @@ from rollback_operator.api.v1alpha1 import (
     StepStatus,
 )
 from rollback_operator.core import conditions
-from rollback_operator.core.model import (
-    Deployment,
-    Missing,
-    Owner,
-    OwnerObject,
-    OwnerState,
-    Steered,
-)
+from rollback_operator.core.owner import Owner, OwnerObject, OwnerState, Steered
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment
 
 SETTLE = timedelta(seconds=10)
 """An owner's comparison that is younger than this against the act may not have seen it."""

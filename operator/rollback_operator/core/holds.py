@@ -24,8 +24,8 @@ from rollback_operator.core.freeze import frozen
 from rollback_operator.core.guards import is_restored
 from rollback_operator.core.lapses import End, lapse, latest_end, outcome, timed_out
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.model import Deployment
 from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, speaks_against
+from rollback_operator.core.workload import Deployment
 
 LEAST_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""

@@ -15,7 +15,6 @@ from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
-from rollback_operator.core.model import Workload
 from rollback_operator.core.probes import drowned
 from rollback_operator.core.scope import WARM_UP_SECONDS, judge_scope
 from rollback_operator.core.traffic import traffic_ceased, traffic_lost
@@ -25,6 +24,7 @@ from rollback_operator.core.verdict import (
     Verdict,
 )
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import Workload
 
 STALE_INTERVALS = 3
 SETTLING_SECONDS = 30.0

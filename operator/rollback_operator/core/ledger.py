@@ -19,9 +19,9 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     VerdictValue,
 )
-from rollback_operator.core.model import ReplicaSet, Workload
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.workload import ReplicaSet, Workload
 
 LIMIT = 10
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.FAILED, Outcome.REJECTED)

@@ -13,12 +13,13 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
 from rollback_operator.core.judge import Question, arms_of, judge
-from rollback_operator.core.model import Deployment, Pod, Workload
 from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.core.workload import Deployment, Workload
 
 
 @dataclass(frozen=True, slots=True)

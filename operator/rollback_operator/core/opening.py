@@ -6,7 +6,7 @@ from rollback_operator.api.v1alpha1 import Health
 from rollback_operator.core import flags, ledger
 from rollback_operator.core.case import Case
 from rollback_operator.core.control import HOUR_SECONDS
-from rollback_operator.core.model import ReplicaSet
+from rollback_operator.core.workload import ReplicaSet
 
 LEAST_RUN_SECONDS = 60.0
 """A release that fails from its first request on is known to by then."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
 from rollback_operator.core.arms import LEAST_CEILING, Ceiling, ceilings, mean
-from rollback_operator.core.model import Missing
 from rollback_operator.core.reach import (
     DISCOVERY_SECONDS,
     Reach,
@@ -15,6 +14,7 @@ from rollback_operator.core.reach import (
     against_old_pods,
     reach,
 )
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.sequential import wilson_lower
 from rollback_operator.core.survey import Survey
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from rollback_operator.core.model import CounterSeries
+from rollback_operator.core.reading import CounterSeries
 
 CLOCK_GRAIN = 1.0
 """Kubernetes' times have no fractions: a start may be up to this much later than it is told."""

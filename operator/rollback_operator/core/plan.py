@@ -27,9 +27,9 @@ from rollback_operator.core import autoscaling, claims, explain, flags, gitops, 
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.model import ReplicaSet, Workload
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.way import way
+from rollback_operator.core.workload import ReplicaSet, Workload
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048

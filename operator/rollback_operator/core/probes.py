@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import SignalsSpec
 from rollback_operator.core.evidence import Increment
-from rollback_operator.core.model import Deployment
+from rollback_operator.core.workload import Deployment
 
 TIMES = 10.0
 """From so many times more requests than probes on, probes hardly change a rate."""

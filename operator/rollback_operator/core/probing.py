@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
-from rollback_operator.core.model import Endpoint
+from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.verification import (
     HEALTH,
     LOGS,

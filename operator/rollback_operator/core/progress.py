@@ -28,11 +28,12 @@ from rollback_operator.core.arms import (
     total,
 )
 from rollback_operator.core.evidence import Evidence, Increment
-from rollback_operator.core.model import Deployment, Pod, Workload
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.scope import without_warm_up
 from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.steps import steps_of
 from rollback_operator.core.verdict import SUSPECT_ODDS
+from rollback_operator.core.workload import Deployment, Workload
 
 EXPRESS_SURGE = "100%"
 RECENT_SECONDS = 60.0

@@ -9,8 +9,9 @@ from datetime import datetime
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.core import autoscaling, progress
-from rollback_operator.core.model import Autoscaler, Deployment
+from rollback_operator.core.autoscaler import Autoscaler
 from rollback_operator.core.progress import Act, Done, End, Next, Wait
+from rollback_operator.core.workload import Deployment
 
 
 def look(

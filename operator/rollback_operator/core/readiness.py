@@ -7,7 +7,7 @@ from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.core import claims, flags, gitops, matrix, status
-from rollback_operator.core.model import Deployment
+from rollback_operator.core.workload import Deployment
 
 IDLE = frozenset(
     {

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from rollback_operator.api.v1alpha1 import Response, VerdictValue
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.model import Pod, Workload
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.workload import Workload
 
 PROOF_ODDS = 100.0
 """As good as the old pods against clearly worse; a suspicion needs as much."""

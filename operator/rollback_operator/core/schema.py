@@ -17,7 +17,7 @@ from rollback_operator.api.database import (
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 
 MOST_TOLD = 5
 _CONSEQUENCES = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.core.histogram import Histogram, added
-from rollback_operator.core.model import Pod
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.sequential import Cell, against_ceiling, coin_flip, dispersion
 from rollback_operator.core.trends import SECOND_LOOK_SECONDS, LatencyLook, Trends
 from rollback_operator.core.verdict import Symptom

@@ -24,8 +24,9 @@ from rollback_operator.core import conditions, quarantine, recovery, trials
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import health_of, last_known_good, revision_of
-from rollback_operator.core.model import Missing, Workload
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import Trends
+from rollback_operator.core.workload import Workload
 
 _UNDECIDED = frozenset({Reason.NOT_YET_READ, Reason.ERROR_SERIES_MISSING})
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})

@@ -9,8 +9,11 @@ from itertools import pairwise
 
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core.model import Control, CounterSeries, FlagState, Missing, Workload
+from rollback_operator.core.config_map import FlagState
+from rollback_operator.core.control import Control
 from rollback_operator.core.probes import left_out
+from rollback_operator.core.reading import CounterSeries, Missing
+from rollback_operator.core.workload import Workload
 
 READ_SECONDS = 300.0
 """Of this time samples are read."""

@@ -12,7 +12,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.core import growth, slowness, trials
 from rollback_operator.core.availability import RESTARTS
-from rollback_operator.core.model import Pod
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.slowness import Slowness
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.verdict import Symptom

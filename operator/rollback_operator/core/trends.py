@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.model import Missing, Pod
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Missing
 
 LOOK_SECONDS = 15.0
 WARM_UP_SECONDS = 30.0

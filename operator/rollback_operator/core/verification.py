@@ -12,8 +12,9 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, SignalName, StepName
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.core import progress
-from rollback_operator.core.model import Deployment, Missing
 from rollback_operator.core.progress import End, Next, Wait
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment
 
 ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "RolloutComplete",

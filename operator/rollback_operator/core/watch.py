@@ -11,19 +11,14 @@ from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core import direct
+from rollback_operator.core.control import Control
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.evidence import Evidence, fold, fold_read
-from rollback_operator.core.model import (
-    Control,
-    Counters,
-    CounterSeries,
-    Missing,
-    Pod,
-    Reading,
-    Workload,
-)
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.services import Routing
 from rollback_operator.core.trends import Trends, with_kills
+from rollback_operator.core.workload import Workload
 
 DEFAULT_STARTUP_SECONDS = 30.0
 LONGEST_STARTUP_SECONDS = 600.0

@@ -5,7 +5,7 @@ from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
 from rollback_operator.core import autoscaling, flags
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of, last_known_good
-from rollback_operator.core.model import ReplicaSet, Workload
+from rollback_operator.core.workload import ReplicaSet, Workload
 
 
 def way(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:

@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from rollback_operator.core.model import Workload
+from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports import Failure, FailureKind
 

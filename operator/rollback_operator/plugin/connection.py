@@ -12,7 +12,7 @@ from kubernetes.aio import client, config
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.model import Workload
+from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports import Failure

@@ -11,15 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import VerdictValue
+from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.judge import judge
-from rollback_operator.core.model import (
-    Control,
-    Counters,
-    CounterSeries,
-    Pod,
-    RouteControl,
-    Workload,
-)
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Counters, CounterSeries
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import (
     Watch,
@@ -28,6 +23,7 @@ from rollback_operator.core.watch import (
     with_reading,
     with_workload,
 )
+from rollback_operator.core.workload import Workload
 from tests.builders import (
     LIST,
     PURCHASE,

@@ -3,7 +3,7 @@
 import pytest
 
 from rollback_operator.core.arms import ceilings
-from rollback_operator.core.model import Control, RouteControl
+from rollback_operator.core.control import Control, RouteControl
 
 
 @pytest.mark.parametrize(

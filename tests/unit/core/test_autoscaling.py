@@ -20,11 +20,12 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.core import autoscaling, raising
+from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.autoscaling import Closed, Due
 from rollback_operator.core.case import Refusal
-from rollback_operator.core.model import Autoscaler, Bounds, Deployment
 from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.core.progress import Act, Done, End, Wait
+from rollback_operator.core.workload import Deployment
 from tests.builders import (
     at,
     make_autoscaler,

@@ -21,9 +21,11 @@ from rollback_operator.core import checks, claims, incident
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.decide import make_plan
-from rollback_operator.core.model import Claims, Deployment, Missing, Owner, Updater
+from rollback_operator.core.owner import Claims, Owner, Updater
 from rollback_operator.core.readiness import Around, readiness
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.transitions import transition_named
+from rollback_operator.core.workload import Deployment
 from tests.builders import (
     UNDO,
     at,

@@ -5,7 +5,8 @@ import pytest
 
 from rollback_operator.core.evidence import COARSE_SECONDS, Evidence, fold
 from rollback_operator.core.increments import EARLY_SECONDS
-from rollback_operator.core.model import Counters, Pod
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Counters
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series
 
 OLD = make_pod(name="pod-0", created=T0 - 3600, started=T0 - 3600, ready_since=T0 - 3590)

@@ -25,8 +25,9 @@ from rollback_operator.core.case import Refusal
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.decide import make_plan
 from rollback_operator.core.guards import obstacle
-from rollback_operator.core.model import Missing, Owner, OwnerObject, OwnerState
+from rollback_operator.core.owner import Owner, OwnerObject, OwnerState
 from rollback_operator.core.readiness import Around, readiness
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.steps import steps_of
 from tests.builders import (
     T0,

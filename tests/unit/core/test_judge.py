@@ -9,9 +9,11 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.core.evidence import Evidence, Increment
 from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
-from rollback_operator.core.model import Missing, Pod, Workload
+from rollback_operator.core.pod import Pod
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.verdict import BAD_ODDS, Method, Verdict
 from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.core.workload import Workload
 from tests.builders import (
     LIST,
     PURCHASE,

@@ -12,7 +12,7 @@ from rollback_operator.core.ledger import (
     last_known_good,
     with_health,
 )
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import open_watch
 from tests.builders import (
     T0,

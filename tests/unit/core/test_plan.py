@@ -18,10 +18,11 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     UndoTo,
 )
+from rollback_operator.core.autoscaler import Autoscaler
 from rollback_operator.core.case import Refusal, is_active
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.model import Autoscaler, Owner
 from rollback_operator.core.names import name_of, rollback_name
+from rollback_operator.core.owner import Owner
 from rollback_operator.core.plan import make_plan, make_trigger
 from rollback_operator.core.steps import steps_of
 from tests.builders import (

@@ -5,7 +5,7 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.core.judge import judge
-from rollback_operator.core.model import Counters, CounterSeries
+from rollback_operator.core.reading import Counters, CounterSeries
 from rollback_operator.core.watch import open_watch, with_reading, with_workload
 from tests.builders import (
     LIST,

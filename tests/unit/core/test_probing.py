@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
-from rollback_operator.core.model import Endpoint
+from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import (
     Answer,
     LineCount,

@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
-from rollback_operator.core.model import Owner, OwnerObject
+from rollback_operator.core.owner import Owner, OwnerObject
 from rollback_operator.core.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
 

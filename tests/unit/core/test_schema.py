@@ -16,7 +16,7 @@ from rollback_operator.api.database import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core import schema
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import (
     Applied,
     Compatible,

@@ -16,7 +16,7 @@ from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition, find, upsert
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct, off
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
 from rollback_operator.core.trends import Trends
 from tests.builders import (

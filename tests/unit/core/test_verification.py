@@ -15,8 +15,8 @@ from rollback_operator.api.verification import (
     VerificationResult,
     VerificationSpec,
 )
-from rollback_operator.core.model import Missing
 from rollback_operator.core.progress import End, Next, Wait
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import (
     ERRORS,
     HEALTH,

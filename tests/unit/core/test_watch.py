@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.look import watch_of
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import NOT_YET_READ, open_watch, with_reading, with_workload
 from tests.builders import (
     T0,

@@ -14,7 +14,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.ports import Failure, FailureKind, Prometheus, Secrets
 
 KNOWN_SECONDS = 30.0

@@ -19,9 +19,9 @@ from rollback_operator.adapters.prometheus.session import Session, Span, Steps
 from rollback_operator.adapters.prometheus.transport import DEFAULT_LIMITS, Access, Limits
 from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, control_of
+from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
 from rollback_operator.core.evidence import usable
-from rollback_operator.core.model import Control, Counters, Missing, Reading
+from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.ports import CounterQuery, Prometheus, Secrets
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from rollback_operator.adapters.prometheus.queries import (
     text,
 )
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.survey import Trace
 from rollback_operator.ports import CounterQuery
 

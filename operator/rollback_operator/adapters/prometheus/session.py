@@ -26,7 +26,7 @@ from rollback_operator.adapters.prometheus.transport import (
     Limits,
 )
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 from rollback_operator.ports import Prometheus, Secrets
 
 PER_ADDRESS = 4

@@ -28,7 +28,7 @@ from rollback_operator.adapters.prometheus.credentials import (
 )
 from rollback_operator.addresses import is_callable
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.model import Missing
+from rollback_operator.core.reading import Missing
 
 CHUNK_BYTES = 65536
 _OK = 200

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rollback_operator.adapters.prometheus.session import Session
-from rollback_operator.core.model import Counters, CounterSeries, Missing
+from rollback_operator.core.reading import Counters, CounterSeries, Missing
 from rollback_operator.ports import CounterQuery, Prometheus
 
 MOST_ASKED = 20
