@@ -24,7 +24,7 @@ from rollback_operator.core.reading import Counters
 from rollback_operator.core.schedule import next_read
 from rollback_operator.core.watch import open_watch, with_pages, with_workload
 from rollback_operator.core.workload import Deployment, ReplicaSet, Template, Workload
-from rollback_operator.ports import PageQuery, PodPage
+from rollback_operator.ports.queries import PageQuery, PodPage
 
 REQUESTS, ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"
 BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, "+Inf")

@@ -50,28 +50,14 @@ from rollback_operator.core.reading import Missing, Reading
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.ports import (
-    Autoscalers,
-    Channels,
-    CounterQuery,
-    Failure,
-    FailureKind,
-    Flags,
-    LogQuery,
-    Logs,
-    Metrics,
-    Owners,
-    PageQuery,
-    PodMetrics,
-    Probes,
-    Prometheus,
-    Schemas,
-    SeriesQuery,
-    Store,
-    Surroundings,
-    TrendMetrics,
-    Workloads,
-)
+from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
+from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.cluster import Autoscalers, Flags, Owners, Workloads
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.metrics import Metrics, PodMetrics, TrendMetrics
+from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.store import Store
+from rollback_operator.ports.surroundings import Surroundings
 from tests.builders import make_workload
 
 R = TypeVar("R", bound=Resource)
@@ -143,7 +129,7 @@ class FakeMetrics:
 
 
 @dataclass
-class FakeCredentials:
+class FakeCredentialsCheck:
     """What policies bring for Prometheus: as good as a test says."""
 
     said: str = ""

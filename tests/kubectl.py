@@ -14,7 +14,7 @@ from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.connection import Connection, Login
 from rollback_operator.plugin.record import Record
 from rollback_operator.plugin.shell import Terminal, main
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 from tests.builders import NAMESPACE, at, make_workload
 from tests.fakes import GONE, Failures
 

@@ -21,7 +21,8 @@ from rollback_operator.core.control import Control
 from rollback_operator.core.pod import Page, Pod
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.ports import CounterQuery, Failure, PageQuery, PodPage, Prometheus
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.queries import CounterQuery, PageQuery, PodPage, Prometheus
 from rollback_operator.workqueue import WorkQueue
 from tests.builders import (
     LIST,

@@ -24,7 +24,7 @@ from rollback_operator.holding import Holder
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
-from rollback_operator.ports import Metrics
+from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
@@ -50,7 +50,7 @@ from tests.builders import (
 from tests.fakes import (
     FakeAutoscalers,
     FakeChannels,
-    FakeCredentials,
+    FakeCredentialsCheck,
     FakeFlags,
     FakeLogs,
     FakeMetrics,
@@ -96,7 +96,7 @@ class World:
         self.flags = FakeFlags(calls=self.journal)
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
-        self.credentials = FakeCredentials()
+        self.credentials = FakeCredentialsCheck()
         self.pods = FakePods()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.channels = FakeChannels()

@@ -20,7 +20,7 @@ from rollback_operator.core.look import Look, look, watch_of
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports import Prometheus
+from rollback_operator.ports.queries import Prometheus
 
 HEARTBEAT = 15.0
 """At least this often something is looked at, whatever has come in."""

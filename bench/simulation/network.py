@@ -33,7 +33,8 @@ from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.schema import Applied
-from rollback_operator.ports import Failure, FailureKind, PageQuery, PodPage
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.queries import PageQuery, PodPage
 
 KEPT = 4000
 

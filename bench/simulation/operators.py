@@ -31,7 +31,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import Outside, Parts, wire
 from rollback_operator.clock import ServerClock
 from rollback_operator.main import Delivered, Life, live, settle
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 from rollback_operator.settings import Settings
 
 LEASE_SECONDS = 15.0

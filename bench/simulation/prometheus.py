@@ -19,7 +19,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports import CounterQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
 
 INTERVAL = 5.0
 INGESTED = 0.3

@@ -15,7 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0

@@ -37,15 +37,9 @@ from rollback_operator.intake import Intake
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
-from rollback_operator.ports import (
-    Channels,
-    Credentials,
-    Metrics,
-    PodMetrics,
-    Probes,
-    Schemas,
-    TrendMetrics,
-)
+from rollback_operator.ports.application import Probes, Schemas
+from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
@@ -79,7 +73,7 @@ class Outside:
     channels: Channels
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
-    credentials: Credentials | None = None
+    credentials: CredentialsCheck | None = None
     """Of policies; None: they have none of their own."""
 
 

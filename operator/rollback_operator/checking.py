@@ -24,7 +24,10 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
-from rollback_operator.ports import Failure, FailureKind, Owners, Schemas, Surroundings, Tools
+from rollback_operator.ports.application import Schemas
+from rollback_operator.ports.cluster import Owners, Tools
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.surroundings import Surroundings
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""

@@ -35,7 +35,9 @@ from rollback_operator.core.steps import done_in_words
 from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.flagging import Switch
-from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+from rollback_operator.ports.cluster import Workloads
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.store import Store
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import OWNER_SECONDS, Suspender
 from rollback_operator.verifying import Meter, Subject, Verifier

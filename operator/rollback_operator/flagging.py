@@ -15,7 +15,8 @@ from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.progress import Act, Done, End
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment
-from rollback_operator.ports import Failure, FailureKind, Flags
+from rollback_operator.ports.cluster import Flags
+from rollback_operator.ports.failure import Failure, FailureKind
 
 KNOWN_SECONDS = 5.0
 """How long what was read of a flag will do for a decision: what is set is looked at anew."""

@@ -13,7 +13,9 @@ from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, RollbackPolicy
 from rollback_operator.core import holds, notices, status
 from rollback_operator.core.lapses import End
 from rollback_operator.core.workload import Deployment
-from rollback_operator.ports import Failure, FailureKind, Store, Workloads
+from rollback_operator.ports.cluster import Workloads
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from rollback_operator.core.claims import claimed
 from rollback_operator.core.owner import Claims
 from rollback_operator.core.workload import Deployment
-from rollback_operator.ports import Tools
+from rollback_operator.ports.cluster import Tools
 
 LOOK_SECONDS = 300.0
 """How long it is known who claims a Deployment."""

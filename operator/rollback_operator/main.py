@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import KINDS
 from rollback_operator.bootstrap import Parts, build, utc_now
 from rollback_operator.cache import Key
 from rollback_operator.intake import path_of
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 from rollback_operator.settings import Settings
 
 _log = logging.getLogger(__name__)

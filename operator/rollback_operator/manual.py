@@ -9,7 +9,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Resource, RollbackRequest, RollbackSpec, RollbackStatus
 from rollback_operator.core import manual, notices
 from rollback_operator.core.case import Case, Refusal
-from rollback_operator.ports import Failure, Store
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
 GRACE = timedelta(seconds=10)

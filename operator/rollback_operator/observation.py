@@ -26,15 +26,8 @@ from rollback_operator.core.watch import (
 )
 from rollback_operator.core.workload import Workload
 from rollback_operator.pages import page_query, usable_pages, with_use
-from rollback_operator.ports import (
-    CounterQuery,
-    Credentials,
-    Metrics,
-    PageQuery,
-    PodMetrics,
-    Prometheus,
-    TrendMetrics,
-)
+from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
+from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
 from rollback_operator.routing import Router
 from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
@@ -78,7 +71,7 @@ class Observer:
     """None: no probes are sent while a release is watched."""
     router: Router | None = None
     """None: Services are not looked at."""
-    credentials: Credentials | None = None
+    credentials: CredentialsCheck | None = None
     """None: nothing is told beforehand of policies' own."""
 
     async def foresee(self, prometheus: Prometheus, around: Around) -> tuple[Around, float | None]:

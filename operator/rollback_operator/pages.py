@@ -10,7 +10,7 @@ from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
-from rollback_operator.ports import PageQuery, PodPage
+from rollback_operator.ports.queries import PageQuery, PodPage
 
 
 def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:

@@ -54,14 +54,10 @@ from rollback_operator.holding import Holder
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports import (
-    RETRY_SECONDS,
-    Failure,
-    FailureKind,
-    Prometheus,
-    Store,
-    Workloads,
-)
+from rollback_operator.ports.cluster import Workloads
+from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.store import Store
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
 from rollback_operator.standing import Address, around

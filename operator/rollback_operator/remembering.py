@@ -9,7 +9,7 @@ from rollback_operator.api.v1alpha1 import Health, LedgerEntry, RollbackPolicy
 from rollback_operator.core import schema
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.schema import Applied
-from rollback_operator.ports import Schemas
+from rollback_operator.ports.application import Schemas
 
 LIMIT_SECONDS = 5.0
 REST_SECONDS = 30.0

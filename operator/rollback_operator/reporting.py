@@ -12,7 +12,8 @@ from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPo
 from rollback_operator.cache import Cache
 from rollback_operator.core import notices, outbox, ownership, status
 from rollback_operator.core.notices import Notice
-from rollback_operator.ports import Failure, FailureKind, Store
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
 GONE_SECONDS = 0.05

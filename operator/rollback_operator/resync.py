@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
 from rollback_operator.intake import ROOTS, Intake, path_of
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 _log = logging.getLogger(__name__)
 RESYNC_SECONDS = 60.0

@@ -13,7 +13,8 @@ from rollback_operator.core.services import LEAST_SECONDS, Routing
 from rollback_operator.core.traffic import ready_since
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import ReplicaSet, Workload
-from rollback_operator.ports import Failure, FailureKind, Services
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.surroundings import Services
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,9 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackStatus
 from rollback_operator.core import autoscaling, notices
 from rollback_operator.core.autoscaler import Autoscaler
 from rollback_operator.core.autoscaling import Closed, Due
-from rollback_operator.ports import Autoscalers, Failure, FailureKind, Store
+from rollback_operator.ports.cluster import Autoscalers
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
 

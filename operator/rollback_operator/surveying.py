@@ -20,17 +20,10 @@ from rollback_operator.core.probes import left_out
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
 from rollback_operator.core.workload import Workload
-from rollback_operator.ports import (
-    CounterQuery,
-    Failure,
-    FailureKind,
-    Flags,
-    Prometheus,
-    SeriesQuery,
-    Tools,
-    TrendMetrics,
-    Workloads,
-)
+from rollback_operator.ports.cluster import Flags, Tools, Workloads
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.metrics import TrendMetrics
+from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from rollback_operator.core import conditions, gitops, notices
 from rollback_operator.core.owner import OwnerState, Steered
 from rollback_operator.core.progress import Done, End
 from rollback_operator.core.workload import Deployment
-from rollback_operator.ports import Failure, FailureKind, Owners, Store
+from rollback_operator.ports.cluster import Owners
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 30.0

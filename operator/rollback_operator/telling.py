@@ -19,7 +19,9 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackReq
 from rollback_operator.core import incident, outbox
 from rollback_operator.core.message import Message
 from rollback_operator.core.transitions import next_update, transition_named
-from rollback_operator.ports import Channels, Failure, FailureKind, Store
+from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
 AT_ONCE = 32

@@ -14,7 +14,8 @@ from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import Trends, with_latency, with_memory, with_query
 from rollback_operator.core.watch import Watch
-from rollback_operator.ports import Prometheus, SeriesQuery, TrendMetrics
+from rollback_operator.ports.metrics import TrendMetrics
+from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
 T = TypeVar("T")
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})

@@ -16,7 +16,7 @@ from rollback_operator.core.trials import LEAST_FAILURES, Serving
 from rollback_operator.core.verification import Check
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
-from rollback_operator.ports import Probes
+from rollback_operator.ports.application import Probes
 
 QUICK_SECONDS = 0.05
 EVERY_SECONDS = 2.0

@@ -22,7 +22,9 @@ from rollback_operator.core.probes import left_out
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.ports import LogQuery, Logs, Probes, Prometheus, SeriesQuery, TrendMetrics
+from rollback_operator.ports.application import LogQuery, Logs, Probes
+from rollback_operator.ports.metrics import TrendMetrics
+from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
 QUICK_SECONDS = 0.2
 """So long a look waits for answers that come at once."""

@@ -20,7 +20,7 @@ from rollback_operator.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 pytestmark = pytest.mark.xdist_group("database")
 

@@ -24,13 +24,13 @@ import pytest
 from lab import packages
 from lab.errors import LabError
 from lab.prometheus_server import Prometheus
-from rollback_operator import ports
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.reading import Counters, Missing
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports import queries
+from rollback_operator.ports.queries import CounterQuery
 from tests.integration.api import eventually
 from tests.provider import ANYWHERE
 
@@ -140,7 +140,7 @@ def asked(call: Callable[[PrometheusMetrics], Any]) -> Any:
 
 def query(url: str, requests: str, errors: CounterSignal | None = None) -> CounterQuery:
     return CounterQuery(
-        prometheus=ports.Prometheus(url),
+        prometheus=queries.Prometheus(url),
         namespace="production",
         pods=("shop-.*",),
         requests=CounterSignal(metric=requests),
@@ -205,7 +205,9 @@ def test_numbers_in_labels_are_matched_in_both_spellings(prometheus: Prometheus)
         f"rpc_seconds{{{number('quantile', '1')}}}",
         f"durations_seconds_bucket{{{number('le', '1.0')}}}",
     ):
-        found = asked(lambda it, text=text: it.read_vector(ports.Prometheus(prometheus.url), text))
+        found = asked(
+            lambda it, text=text: it.read_vector(queries.Prometheus(prometheus.url), text)
+        )
         assert len(found) == 1, (text, found)
 
 

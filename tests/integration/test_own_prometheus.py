@@ -20,7 +20,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.reading import Counters, Missing
-from rollback_operator.ports import CounterQuery, Failure, Prometheus
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.queries import CounterQuery, Prometheus
 from tests.integration.api import eventually
 from tests.integration.background import BackgroundLoop
 from tests.integration.faulty_prometheus import FaultyPrometheus, wanting

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from rollback_operator import outgoing
 from rollback_operator.addresses import Addresses, Pinned, PinnedUrl, Rules, is_callable
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.settings import Settings
 
 SETTINGS = Settings(

@@ -10,7 +10,7 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from rollback_operator.apiserver import ApiServer, failure_of
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 PATH = "/apis/apps/v1/namespaces/production/deployments/shop"
 

@@ -30,7 +30,7 @@ from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus
 from rollback_operator.core import incident
 from rollback_operator.core.message import Message
 from rollback_operator.core.transitions import transition_named
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import NAMESPACE, at, make_rollback
 
 HOST = "listener.production"

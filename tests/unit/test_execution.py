@@ -29,7 +29,7 @@ from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
-from rollback_operator.ports import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from tests.builders import (
     T0,
     at,

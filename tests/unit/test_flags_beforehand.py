@@ -13,7 +13,7 @@ from rollback_operator.core.conditions import find
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.owner import Owner
 from rollback_operator.flagging import AGAIN_SECONDS, FORESEEN_SECONDS
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 from tests.builders import DISABLE, UNDO, at, make_entry, make_policy, make_workload
 from tests.fakes import OUTAGE, REFUSAL, flag_state
 from tests.world import KEY, World, watched

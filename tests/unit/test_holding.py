@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Unreadable
 from rollback_operator.core.reading import CounterSeries
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 from tests.builders import (
     NAME,
     T0,

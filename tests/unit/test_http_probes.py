@@ -19,7 +19,8 @@ from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, LineCount, Silence
-from rollback_operator.ports import Failure, LogQuery
+from rollback_operator.ports.application import LogQuery
+from rollback_operator.ports.failure import Failure
 from tests.builders import at
 from tests.fakes import GONE, OUTAGE, REFUSAL
 

@@ -13,7 +13,7 @@ import pytest
 
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at
 from tests.fakes import CONFLICT, OUTAGE, REFUSAL, Failures
 

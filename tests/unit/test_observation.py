@@ -17,7 +17,7 @@ from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
-from rollback_operator.ports import CounterQuery, PageQuery, Prometheus
+from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
 from tests.builders import (
     T0,
     make_control,

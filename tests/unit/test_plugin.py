@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import NAME, at, make_ended, make_entry, make_policy, make_rollback, make_step
 from tests.kubectl import Shell, stored
 

@@ -19,7 +19,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.pod import Page
 from rollback_operator.core.reading import Counters, Missing, Reading
-from rollback_operator.ports import PageQuery, PodPage
+from rollback_operator.ports.queries import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
 
 REQUESTS, ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"

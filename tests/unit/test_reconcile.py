@@ -25,7 +25,7 @@ from rollback_operator.cache import Unreadable
 from rollback_operator.core.conditions import find
 from rollback_operator.core.history import KEPT
 from rollback_operator.core.names import name_of
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile import RETRY_SECONDS, Reconciler
 from tests.builders import (
     NAME,

@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key
 from rollback_operator.intake import Intake
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.resync import Resync
 
 SHOP = "production", "shop"

@@ -23,7 +23,7 @@ from rollback_operator.core.conditions import find
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Again
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 from tests.builders import (
     make_autoscaler,
     make_deployment,

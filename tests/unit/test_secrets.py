@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.secrets import ApiSecrets
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 VALUE = "s3cret-value"
 

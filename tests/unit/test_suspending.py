@@ -25,7 +25,7 @@ from rollback_operator.core.owner import Owner, OwnerObject
 from rollback_operator.core.readiness import Around
 from rollback_operator.core.workload import Workload
 from rollback_operator.execution import MOST_ATTEMPTS, Again
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import (
     make_deployment,

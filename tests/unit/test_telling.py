@@ -28,7 +28,7 @@ from rollback_operator.core import outbox
 from rollback_operator.core.conditions import find
 from rollback_operator.core.message import Message
 from rollback_operator.core.owner import Owner
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.telling import Runtime, Teller
 from tests.builders import NAME, NAMESPACE, at, make_policy, make_rollback, make_step
 from tests.fakes import CONFLICT, OUTAGE, FakeChannels, FakeStore

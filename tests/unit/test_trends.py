@@ -17,7 +17,7 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
-from rollback_operator.ports import Prometheus, SeriesQuery
+from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes import FakeMetrics, FakeTrends
 from tests.provider import ANYWHERE, Provider, answer_of, running

@@ -24,7 +24,7 @@ from rollback_operator.core.pod import Endpoint, Pod
 from rollback_operator.core.probing import Answer, LineCount, Silence
 from rollback_operator.core.verification import Check
 from rollback_operator.core.workload import Workload
-from rollback_operator.ports import Prometheus, SeriesQuery
+from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from rollback_operator.verifying import MOST_PODS, Meter, Subject, Verifier
 from tests.builders import (
     T0,

@@ -20,7 +20,8 @@ from rollback_operator.api.database import DatabaseSpec, HistoryPreset, HistoryS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration, ordered
-from rollback_operator.ports import Failure, Secrets
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.secrets import Secrets
 
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from datetime import UTC
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.probing import LineCount, Silence
-from rollback_operator.ports import Failure, FailureKind, LogQuery
+from rollback_operator.ports.application import LogQuery
+from rollback_operator.ports.failure import Failure, FailureKind
 
 MOST_BYTES = 1024 * 1024
 """Of one pod's log, from the beginning of the time that is asked for."""

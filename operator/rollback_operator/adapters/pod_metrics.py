@@ -19,7 +19,7 @@ from rollback_operator.addresses import is_callable
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports import PageQuery, PodPage
+from rollback_operator.ports.queries import PageQuery, PodPage
 
 CHUNK_BYTES = 65536
 AT_ONCE = 64

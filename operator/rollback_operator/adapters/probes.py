@@ -14,7 +14,8 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.outgoing import MOST_BYTES, Request, send
-from rollback_operator.ports import Failure, FailureKind, Secrets
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.secrets import Secrets
 
 AT_ONCE = 16
 """Requests of all policies together."""

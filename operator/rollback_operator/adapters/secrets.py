@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 
 class ApiSecrets:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.services import Service
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 

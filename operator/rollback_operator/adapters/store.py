@@ -23,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.notices import Notice
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
 POLICY_LABEL = f"{GROUP}/policy"

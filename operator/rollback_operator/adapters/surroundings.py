@@ -10,7 +10,7 @@ from typing import Any
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.templates import quantity, requests_of
 
 MOST_NODES = 200

@@ -26,7 +26,7 @@ from rollback_operator.claiming import (
 from rollback_operator.core.claims import joined
 from rollback_operator.core.owner import Claims
 from rollback_operator.core.workload import Deployment
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 Kind = tuple[str, str]
 """Group and plural."""

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrateg
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections import (
     REVISION_ANNOTATION,
     deployment_of,

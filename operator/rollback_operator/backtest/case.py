@@ -21,7 +21,7 @@ from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts, time_o
 from rollback_operator.backtest.vectors import PastVectors
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.observation import Source, all_pods
-from rollback_operator.ports import Prometheus
+from rollback_operator.ports.queries import Prometheus
 from rollback_operator.settings import Settings
 
 OPTIONS = ("policy", "rollouts", "prometheus", "start", "end", "step")

@@ -11,7 +11,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.backtest.case import rfc3339
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.workload import ReplicaSet, Workload
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 
 async def read_rollouts(

@@ -15,7 +15,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, Control, control_from
 from rollback_operator.core.evidence import usable
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports import CounterQuery, Prometheus
+from rollback_operator.ports.queries import CounterQuery, Prometheus
 
 
 @dataclass(frozen=True)

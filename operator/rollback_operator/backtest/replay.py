@@ -36,7 +36,8 @@ from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports import Prometheus, TrendMetrics
+from rollback_operator.ports.metrics import TrendMetrics
+from rollback_operator.ports.queries import Prometheus
 
 PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""

@@ -103,7 +103,7 @@ def _from_cluster(given: dict[str, Any]) -> int:
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
     from rollback_operator.backtest.cluster import read_rollouts  # noqa: PLC0415
-    from rollback_operator.ports import Failure  # noqa: PLC0415
+    from rollback_operator.ports.failure import Failure  # noqa: PLC0415
 
     namespace, deployment = given["namespace"], given["deployment"]
     if not namespace or not deployment:

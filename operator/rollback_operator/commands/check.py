@@ -21,7 +21,9 @@ from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.documents import Document, read
-from rollback_operator.ports import Failure, FailureKind, Prometheus, Secrets
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.secrets import Secrets
 from rollback_operator.settings import Settings
 from rollback_operator.surveying import Surveyor
 

@@ -4,7 +4,7 @@ from typing import Protocol, TypeVar
 
 from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.record import Record
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 T = TypeVar("T")
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"

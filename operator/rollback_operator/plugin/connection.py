@@ -15,7 +15,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 _STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}
 

@@ -2,7 +2,7 @@
 
 from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Cluster, Stop, needed
 from rollback_operator.plugin.record import Record, decided, newest_first
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 _PREFIXES = {
     **dict.fromkeys(("rollback", "rollbacks", "rbk"), ROLLBACKS),

@@ -8,7 +8,7 @@ from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.core import renderings
 from rollback_operator.core.message import Message, Stage
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 OPEN_HOURS = 24
 """Without an end of its own an alert would be taken for resolved after five minutes."""

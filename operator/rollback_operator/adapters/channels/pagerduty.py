@@ -6,7 +6,7 @@ from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.core import renderings
 from rollback_operator.core.message import Message, Stage
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 URL = "https://events.pagerduty.com/v2/enqueue"
 _SEVERITIES = {"P1": "critical", "P2": "error", "P3": "warning", "P4": "info"}

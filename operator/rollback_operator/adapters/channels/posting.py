@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.outgoing import Request, send
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 JSON = "application/json; charset=utf-8"
 _USER_AGENT = "rollback-operator"

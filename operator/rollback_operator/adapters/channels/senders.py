@@ -5,7 +5,8 @@ from rollback_operator.addresses import Addresses, PinnedUrl
 from rollback_operator.api.notify import Channel, ChannelType
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.core.message import Message
-from rollback_operator.ports import Failure, FailureKind, Secrets
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.secrets import Secrets
 
 
 class Senders:

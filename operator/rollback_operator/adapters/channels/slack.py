@@ -4,7 +4,7 @@ from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.core import renderings
 from rollback_operator.core.message import Message
-from rollback_operator.ports import Failure
+from rollback_operator.ports.failure import Failure
 
 
 async def tell(url: PinnedUrl, message: Message) -> Failure | None:

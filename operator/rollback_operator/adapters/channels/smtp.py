@@ -14,7 +14,7 @@ from rollback_operator.addresses import Pinned
 from rollback_operator.api.notify import Encryption, MailSpec
 from rollback_operator.core import renderings
 from rollback_operator.core.message import Message
-from rollback_operator.ports import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0

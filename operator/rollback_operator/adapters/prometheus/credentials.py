@@ -15,7 +15,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.core.reading import Missing
-from rollback_operator.ports import Failure, FailureKind, Prometheus, Secrets
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.secrets import Secrets
 
 KNOWN_SECONDS = 30.0
 AGAIN_SECONDS = 5.0

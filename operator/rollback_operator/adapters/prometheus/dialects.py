@@ -22,7 +22,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.reading import Missing
-from rollback_operator.ports import CounterQuery, Prometheus
+from rollback_operator.ports.queries import CounterQuery, Prometheus
 
 REMEMBERED_SECONDS = 600.0
 RETRY_SECONDS = 60.0

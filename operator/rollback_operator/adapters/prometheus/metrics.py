@@ -1,4 +1,4 @@
-"""The ports Metrics and Credentials on the Prometheus HTTP API."""
+"""The ports Metrics and CredentialsCheck on the Prometheus HTTP API."""
 
 import asyncio
 import math
@@ -22,7 +22,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
 from rollback_operator.core.evidence import usable
 from rollback_operator.core.reading import Counters, Missing, Reading
-from rollback_operator.ports import CounterQuery, Prometheus, Secrets
+from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.secrets import Secrets
 
 T = TypeVar("T")
 

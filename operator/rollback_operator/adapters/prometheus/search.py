@@ -19,7 +19,7 @@ from rollback_operator.adapters.prometheus.queries import (
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.survey import Trace
-from rollback_operator.ports import CounterQuery
+from rollback_operator.ports.queries import CounterQuery
 
 MOST_SERIES = 50
 SECONDS = 300

@@ -27,7 +27,8 @@ from rollback_operator.adapters.prometheus.transport import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.reading import Missing
-from rollback_operator.ports import Prometheus, Secrets
+from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.secrets import Secrets
 
 PER_ADDRESS = 4
 MOST_IDLE = 16

@@ -14,7 +14,7 @@ from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
-from rollback_operator.ports import Prometheus, SeriesQuery
+from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
 
 class Vectors(Protocol):

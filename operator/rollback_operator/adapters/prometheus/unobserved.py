@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.core.reading import Counters, CounterSeries, Missing
-from rollback_operator.ports import CounterQuery, Prometheus
+from rollback_operator.ports.queries import CounterQuery, Prometheus
 
 MOST_ASKED = 20
 """Pods for which a read asks: each is asked for once."""
