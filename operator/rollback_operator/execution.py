@@ -25,7 +25,16 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import approval, notices, progress, raising, schedule, verification
+from rollback_operator.core import (
+    approval,
+    ceasing,
+    notices,
+    progress,
+    raising,
+    rollback_status,
+    schedule,
+    verification,
+)
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import Act, Done, End, Wait
@@ -284,7 +293,7 @@ class Executor:
     async def _finish(
         self, rollback: Rollback, step: StepName, message: str, deployment: Deployment
     ) -> "_Stepped | Again":
-        status = progress.finished(rollback.status, step, message, self.clock())
+        status = rollback_status.finished(rollback.status, step, message, self.clock())
         written = await self._write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
@@ -306,10 +315,10 @@ class Executor:
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = progress.without_evidence(rollback, now)
+            counted = ceasing.without_evidence(rollback, now)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = progress.verify(rollback, _judged(watch, seen), pods, now)
+            counted = ceasing.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.look(Subject(rollback, seen.workload, seen.meter, skew))
         checks = verification.in_order(
@@ -322,7 +331,7 @@ class Executor:
         found = verification.conclude(checks, verification.situation(rollback, missing, now))
         if isinstance(found, End):
             return await self._conclude(rollback, found, seen.deployment)
-        status = progress.with_checks(rollback.status, verification.stored(checks))
+        status = rollback_status.with_checks(rollback.status, verification.stored(checks))
         known, failing = (
             verification.failures_of(one.verification) for one in (rollback.status, status)
         )
@@ -348,7 +357,7 @@ class Executor:
                 max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
             )
         revision = deployment.revision
-        status = progress.begun(rollback.status, step, self.clock(), strategy, revision)
+        status = rollback_status.begun(rollback.status, step, self.clock(), strategy, revision)
         return await self._write(rollback, status)
 
     async def _act(
@@ -388,7 +397,7 @@ class Executor:
             case _:
                 known = progress.step_status(rollback, step)
                 if known is not None and known.attempts < MOST_ATTEMPTS:
-                    status = progress.begun(rollback.status, step, self.clock())
+                    status = rollback_status.begun(rollback.status, step, self.clock())
                     written = await self._write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
                     # A quota or an admission policy that is being mended takes its seconds.
@@ -412,7 +421,9 @@ class Executor:
         return _settled(rollback, await self._end(rollback, end))
 
     async def _end(self, rollback: Rollback, end: End) -> Rollback | Failure:
-        written = await self._write(rollback, progress.ended(rollback.status, end, self.clock()))
+        written = await self._write(
+            rollback, rollback_status.ended(rollback.status, end, self.clock())
+        )
         if isinstance(written, Failure):
             return written
         self.rests.pop(written.metadata.uid, None)

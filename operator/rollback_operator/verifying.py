@@ -15,7 +15,7 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
-from rollback_operator.core import level, pod_names, probing, progress
+from rollback_operator.core import ceasing, level, pod_names, probing, progress
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
@@ -232,7 +232,7 @@ class Verifier:
 
 
 def _flag_taken(rollback: Rollback) -> datetime | None:
-    begins = progress.proof_begins(rollback)
+    begins = ceasing.proof_begins(rollback)
     return datetime.fromtimestamp(begins, UTC) if 0 < begins < math.inf else None
 
 

@@ -10,14 +10,8 @@ from datetime import datetime, timedelta
 from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalTimeout
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
-from rollback_operator.api.v1alpha1 import (
-    Condition,
-    Outcome,
-    Rollback,
-    RollbackStatus,
-    StepName,
-)
-from rollback_operator.core import conditions, progress
+from rollback_operator.api.v1alpha1 import Condition, Outcome, Rollback, RollbackStatus, StepName
+from rollback_operator.core import conditions, progress, rollback_status
 from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.progress import Done, End, Wait
@@ -56,7 +50,7 @@ def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, Rollbac
     status = looked_again(rollback, rollback.status, found, looked.now)
     if isinstance(answer.next, Done):
         step, said = StepName.AWAITING_APPROVAL, answer.next.message
-        status = progress.finished(status, step, said, looked.now)
+        status = rollback_status.finished(status, step, said, looked.now)
     return answer.next, status
 
 
@@ -171,7 +165,7 @@ def next_look(rollback: Rollback, now: datetime) -> float:
 def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackStatus:
     """Store that a person is asked: about what, until when."""
     seconds = rollback.spec.approval_policy.timeout_seconds
-    begun = progress.begun(
+    begun = rollback_status.begun(
         with_checklist(rollback.status, checklist), StepName.AWAITING_APPROVAL, now
     )
     deadline = rollback.status.approval_deadline_time or now + timedelta(seconds=seconds)

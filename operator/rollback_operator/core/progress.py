@@ -1,46 +1,20 @@
-"""How a rollback goes on: which step is next, what a look at the target means for it, how it ends.
+"""How a rollback goes on: which step is next, and what a look at the target means for it.
 
 Pure. The stored Rollback says what has begun and what is done; the live Deployment says what is
 true. A step that finds its work done is done: replayed, it does no harm.
 """
 
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollback_operator.api.flags import FlagTaking
-from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.v1alpha1 import (
-    Outcome,
-    Rollback,
-    RollbackStatus,
-    StepName,
-    StepStatus,
-    StoredStrategy,
-)
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
-from rollback_operator.core import conditions, gitops, podless
-from rollback_operator.core.arms import (
-    LEAST_REQUESTS,
-    in_order,
-    plausible,
-    total,
-)
-from rollback_operator.core.evidence import Evidence, Increment
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.scope import without_warm_up
-from rollback_operator.core.sequential import against_ceiling
+from rollback_operator.core import gitops
 from rollback_operator.core.steps import steps_of
-from rollback_operator.core.verdict import SUSPECT_ODDS
 from rollback_operator.core.workload import Deployment, Workload
 
 EXPRESS_SURGE = "100%"
-RECENT_SECONDS = 60.0
-UNKNOWN_CEILING = 0.05
-"""The runbook's limit, where an outage left no counts to compare with."""
-MOUNT_SECONDS = 120.0
-"""In which the kubelet has renewed a mounted ConfigMap: it does so every 60 to 90 s by default."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 
 
@@ -118,7 +92,7 @@ def look(rollback: Rollback, step: StepName, deployment: Deployment, now: dateti
 
 def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
     """Respect a person's pause. Not at once for good: a patch that is on its way may still land."""
-    if not _is_out_of_time(rollback, step, now):
+    if not is_out_of_time(rollback, step, now):
         return Wait()
     seconds = rollback.spec.verification.timeout_seconds
     said = f"somebody has paused the Deployment, and for {seconds} s it could not be changed"
@@ -183,7 +157,7 @@ def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> 
         return moved(rollback, deployment)
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
-    if _is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
+    if is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
         said = f"{deployment.available} of {deployment.replicas} replicas are available"
         name = StepName.ROLLOUT_COMPLETE.value
         return End(
@@ -202,7 +176,8 @@ def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
     return 0.0 if begun is None else (now - begun.started_time).total_seconds()
 
 
-def _is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
+def is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
+    """Tell whether a step has been going on for longer than the verification may take."""
     return seconds_in(rollback, step, now) > rollback.spec.verification.timeout_seconds
 
 
@@ -292,170 +267,3 @@ def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
         return current is None or current.revision != since + 1
     known = [one for one in workload.replica_sets if one.template.digest == target.digest]
     return not known or any(one.revision > since for one in known)
-
-
-def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: datetime) -> Next:
-    """Judge whether the errors have ceased on the pods that serve now.
-
-    Args:
-        rollback: the rollback, for the control's error rate and for the time limit.
-        evidence: counts since the act.
-        pods: the pods of the restored revision.
-        now: the time of the look.
-    """
-    recent = _recent(_serving(rollback, evidence, pods))
-    requests, errors = total(recent)
-    ceiling = _ceiling(rollback)
-    said = f"{errors:.0f} of {requests:.0f} requests have failed on the pods that serve now"
-    ends = sorted({one.end for one in recent})
-    # Errors of the old pods' last seconds, or of the new ones' first, end by themselves.
-    goes_on = all(any(one.errors > 0 for one in recent if one.end == end) for end in ends[-2:])
-    is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
-    odds = against_ceiling(in_order(recent), ceiling)
-    if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
-        return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
-    if is_enough and errors <= ceiling * requests:
-        return End(Outcome.VERIFIED, Reason.RECOVERED, said)
-    if not _is_out_of_time(rollback, StepName.VERIFY, now):
-        return Wait()
-    if is_enough:
-        return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
-    return End(
-        Outcome.UNKNOWN,
-        Reason.TOO_FEW_REQUESTS,
-        f"{said}: too few to prove that it helped; the rollout itself is complete",
-    )
-
-
-def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> list[Increment]:
-    """Choose the counts that prove something: since the act, without the pods' warm-up."""
-    starts = {pod.name: (pod.created, pod.started or pod.created) for pod in pods}
-    since = proof_begins(rollback)
-    counted = [
-        one
-        for one in evidence.increments
-        if (one.pod in starts or one.pod == podless.POD) and one.start >= since and one.requests > 0
-    ]
-    return without_warm_up(counted, starts)
-
-
-def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
-    """Narrow down to the last minute, if enough was served in it."""
-    newest = max((one.end for one in counted), default=0.0)
-    recent = [one for one in counted if one.end > newest - RECENT_SECONDS]
-    is_enough = total(recent)[0] >= LEAST_REQUESTS and len({one.end for one in recent}) > 1
-    return recent if is_enough else counted
-
-
-def _ceiling(rollback: Rollback) -> float:
-    """Give the error rate up to which a release is as well as the control was."""
-    trigger = rollback.spec.trigger
-    if not trigger.control_requests:
-        return UNKNOWN_CEILING
-    return plausible(trigger.control_errors / trigger.control_requests)
-
-
-def without_evidence(rollback: Rollback, now: datetime) -> Next:
-    """Wait for evidence on the restored revision, and not for ever."""
-    if _is_out_of_time(rollback, StepName.VERIFY, now):
-        return End(
-            Outcome.UNKNOWN,
-            Reason.NOT_YET_READ,
-            "the rollout is complete; whether it helped was not seen in any metric",
-        )
-    return Wait()
-
-
-def proof_begins(rollback: Rollback) -> float:
-    """Give the time from which requests prove something.
-
-    The pods of an undo are new, those of a scaled release are not. Those that read a flag as a file
-    have it only when the kubelet has renewed that.
-    """
-    spec = rollback.spec
-    if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
-        known = step_status(rollback, StepName.DISABLE_FLAG)
-        return known.started_time.timestamp() + MOUNT_SECONDS if known is not None else math.inf
-    step = StepName.UNDO
-    if spec.remedy.replicas is not None:
-        step = StepName.VERIFY
-    elif spec.remedy.flag is not None:
-        step = StepName.RESTART_PODS
-    known = step_status(rollback, step)
-    return known.started_time.timestamp() if known is not None else 0.0
-
-
-# -- the only makers of a Rollback's status --------------------------------------------------------
-
-
-def begun(
-    status: RollbackStatus,
-    step: StepName,
-    now: datetime,
-    strategy: StoredStrategy | None = None,
-    revision: int | None = None,
-) -> RollbackStatus:
-    """Store that a step begins, and what it finds; a second time counts it.
-
-    Args:
-        status: as it is stored.
-        step: that begins.
-        now: the time.
-        strategy: that it will change; None: it changes none.
-        revision: the Deployment's; None: the step does not touch it.
-    """
-    known = next((one for one in status.steps if one.name is step), None)
-    entry = (
-        StepStatus(name=step, started_time=now, revision=revision)
-        if known is None
-        else known.model_copy(update={"attempts": min(1000, known.attempts + 1)})
-    )
-    steps = [one for one in status.steps if one.name is not step]
-    return status.model_copy(
-        update={
-            "step": step,
-            "steps": [*steps, entry],
-            "strategy": status.strategy or strategy,
-            "conditions": conditions.upsert(
-                status.conditions,
-                [conditions.condition(ConditionType.COMPLETE, False, Reason.IN_PROGRESS)],
-                1,
-                now,
-            ),
-        }
-    )
-
-
-def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
-    """Store that a step is done."""
-    known = next(one for one in status.steps if one.name is step)
-    entry = known.model_copy(update={"finished_time": now, "message": message[:1024]})
-    steps = [entry if one.name is step else one for one in status.steps]
-    return status.model_copy(update={"steps": steps})
-
-
-def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> RollbackStatus:
-    """Store what the checks have shown so far."""
-    return status.model_copy(update={"verification": list(checks)})
-
-
-def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
-    """Store how the rollback ended. An outcome that is stored already stands."""
-    if status.outcome is not None:
-        return status
-    steps = [
-        one
-        if one.finished_time is not None
-        else one.model_copy(update={"finished_time": now, "message": end.message[:1024]})
-        for one in status.steps
-    ]
-    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)
-    return status.model_copy(
-        update={
-            "steps": steps,
-            "verification": list(end.checks) or status.verification,
-            "outcome": end.outcome,
-            "finished_time": now,
-            "conditions": conditions.upsert(status.conditions, [done], 1, now),
-        }
-    )

@@ -87,7 +87,7 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
     """Put what the counters have shown into a check.
 
     Args:
-        found: what progress.verify, or progress.without_evidence, says.
+        found: what ceasing.verify, or ceasing.without_evidence, says.
         missing: why the metrics could not be read the last time; None: they could.
     """
     match found:

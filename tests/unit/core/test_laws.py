@@ -23,17 +23,9 @@ from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.evidence import Evidence, Increment, fold
 from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
-from rollback_operator.core.progress import (
-    Act,
-    Done,
-    End,
-    begun,
-    ended,
-    finished,
-    look,
-    next_step,
-)
+from rollback_operator.core.progress import Act, Done, End, look, next_step
 from rollback_operator.core.reading import Counters, Missing
+from rollback_operator.core.rollback_status import begun, ended, finished
 from rollback_operator.core.status import Seen, next_status
 from rollback_operator.core.verdict import BAD_ODDS, Verdict
 from rollback_operator.core.watch import Watch, open_watch

@@ -21,7 +21,8 @@ from rollback_operator.core.notices import (
     started,
     suspicion,
 )
-from rollback_operator.core.progress import End, ended
+from rollback_operator.core.progress import End
+from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import (
     at,

@@ -15,37 +15,24 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StoredStrategy,
 )
-from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.core.conditions import find
-from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import (
     Act,
     Done,
     End,
     Wait,
-    begun,
-    ended,
-    finished,
     has_moved,
     look,
     next_step,
     overtaken,
-    step_status,
-    verify,
-    without_evidence,
 )
 from tests.builders import (
     NAME,
-    T0,
     at,
     make_deployment,
-    make_increment,
-    make_pods,
     make_replica_set,
     make_rollback,
     make_step,
     make_template,
-    make_trigger_record,
     make_workload,
 )
 
@@ -313,148 +300,6 @@ def test_next_step(rollback, expected) -> None:
     assert next_step(rollback) is expected
 
 
-# -- verification ----------------------------------------------------------------------------------
-
-PODS = make_pods(2, "v1", created=T0 + 10, started=T0 + 11, ready_since=T0 + 12)
-VERIFYING = running(
-    make_step(StepName.UNDO, 10, 11),
-    make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
-    make_step(StepName.VERIFY, 20),
-)
-
-
-def counted(*counts: tuple[float, float], begin: float = 12.0, pods=PODS) -> Evidence:
-    return Evidence(
-        T0 + 10,
-        increments=tuple(
-            make_increment(
-                pod=pod.name,
-                start=begin + 5 * index,
-                end=begin + 5 * index + 5,
-                requests=float(requests),
-                errors=float(errors),
-            )
-            for index, (requests, errors) in enumerate(counts)
-            for pod in pods
-        ),
-    )
-
-
-def without_control(rollback):
-    trigger = make_trigger_record(control_requests=0, control_errors=0)
-    spec = rollback.spec.model_copy(update={"trigger": trigger})
-    return rollback.model_copy(update={"spec": spec})
-
-
-CLEAN = [(60, 0)] * 4
-VERIFIED, FAILING, UNKNOWN, WAIT = (
-    Outcome.VERIFIED,
-    Outcome.NOT_RECOVERED,
-    Outcome.UNKNOWN,
-    None,
-)
-PROOFS = {
-    "the errors have ceased": (VERIFYING, counted(*CLEAN), 40, VERIFIED),
-    "one sample proves nothing": (VERIFYING, counted((60, 0)), 40, WAIT),
-    "twenty requests do": (VERIFYING, counted((5, 0), (5, 0)), 40, VERIFIED),
-    "nineteen do not": (
-        VERIFYING,
-        counted((5, 0), (5, 0), pods=PODS[:1]),
-        40,
-        WAIT,
-    ),
-    "no request": (VERIFYING, counted((0, 0), (0, 0)), 40, WAIT),
-    "nothing read": (VERIFYING, counted(), 40, WAIT),
-    "they go on": (VERIFYING, counted(*[(60, 12)] * 4), 40, FAILING),
-    "everything fails": (VERIFYING, counted((60, 60), (60, 60)), 40, FAILING),
-    "errors of the pods' first seconds": (
-        VERIFYING,
-        counted((60, 20), (60, 5), (60, 0), (60, 0)),
-        40,
-        WAIT,
-    ),
-    "errors of the pods' first seconds, and nothing since": (
-        VERIFYING,
-        counted((60, 20), (60, 5), *[(60, 0)] * 6),
-        60,
-        VERIFIED,
-    ),
-    "a burst that has ended": (
-        VERIFYING,
-        counted(*[(60, 0)] * 4, (60, 40), *[(60, 0)] * 13),
-        110,
-        VERIFIED,
-    ),
-    "a burst a moment ago": (VERIFYING, counted(*[(60, 0)] * 4, (60, 40), (60, 0)), 50, WAIT),
-    "as many errors as before": (
-        running(
-            make_step(StepName.UNDO, 10, 11),
-            make_step(StepName.VERIFY, 20),
-            rollback=make_rollback(
-                trigger=make_trigger_record(control_requests=1000, control_errors=50)
-            ),
-        ),
-        counted(*[(60, 4)] * 4),
-        40,
-        VERIFIED,
-    ),
-    "an outage left no control: the runbook's limit": (
-        without_control(VERIFYING),
-        counted(*[(60, 2)] * 4),
-        40,
-        VERIFIED,
-    ),
-    "an outage left no control, and it goes on": (
-        without_control(VERIFYING),
-        counted(*[(60, 20)] * 4),
-        40,
-        FAILING,
-    ),
-    "other pods' counts": (
-        VERIFYING,
-        counted(*CLEAN, pods=make_pods(2, "v2")),
-        40,
-        WAIT,
-    ),
-    "counts from before the act": (VERIFYING, counted((60, 60), (60, 60), begin=-5), 40, WAIT),
-    "out of time, too few requests": (VERIFYING, counted((1, 0), (1, 0)), 621, UNKNOWN),
-    "out of time, and errors now and then": (
-        VERIFYING,
-        counted(*[(60, 0), (60, 2)] * 6, (60, 0)),
-        621,
-        FAILING,
-    ),
-    "nearly out of time": (VERIFYING, counted((1, 0), (1, 0)), 620, WAIT),
-    "more replicas: only what they serve after the rollout": (
-        running(
-            make_step(StepName.SCALE, 10, 11),
-            make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
-            make_step(StepName.VERIFY, 22),
-            rollback=SCALING,
-        ),
-        counted((60, 60), (60, 60), *CLEAN, *CLEAN),
-        60,
-        VERIFIED,
-    ),
-}
-
-
-@pytest.mark.parametrize(("rollback", "evidence", "now", "expected"), PROOFS.values(), ids=PROOFS)
-def test_verify(rollback, evidence, now, expected) -> None:
-    found = verify(rollback, evidence, PODS, at(now))
-    assert (found.outcome if isinstance(found, End) else None) is expected
-
-
-def test_verification_has_the_time_that_the_policy_gives() -> None:
-    spec = VERIFYING.spec.model_copy(update={"verification": VerificationSpec(timeout_seconds=10)})
-    quick = VERIFYING.model_copy(update={"spec": spec})
-    assert isinstance(verify(quick, counted(), PODS, at(30)), Wait)
-    assert verify(quick, counted(), PODS, at(31)).outcome is UNKNOWN
-    assert isinstance(without_evidence(quick, at(30)), Wait)
-    assert without_evidence(quick, at(31)).outcome is UNKNOWN
-    assert isinstance(without_evidence(UNDOING, at(10_000)), Wait)
-
-
 @pytest.mark.parametrize(
     ("rollback", "step"), [(BEGUN, StepName.UNDO), (PIN_BEGUN, StepName.PIN_IMAGE)]
 )
@@ -463,38 +308,3 @@ def test_what_came_back_while_no_answer_came_is_told_as_reverted(rollback, step)
 
     assert isinstance(found, End)
     assert (found.outcome, found.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)
-
-
-# -- the record ------------------------------------------------------------------------------------
-
-
-def test_a_step_is_recorded_before_it_starts_and_after_it_ends() -> None:
-    status = begun(RollbackStatus(), StepName.UNDO, at(10), STORED, 2)
-    assert (status.step, status.strategy) == (StepName.UNDO, STORED)
-    again = begun(status, StepName.UNDO, at(12))
-    assert [(one.started_time, one.attempts, one.revision) for one in again.steps] == [
-        (at(10), 2, 2)
-    ]
-    assert again.strategy == STORED
-    assert find(again.conditions, "Complete").status == "False"
-    done = finished(again, StepName.UNDO, "x" * 2000, at(13))
-    step = step_status(make_rollback(status=done), StepName.UNDO)
-    assert (step.finished_time, len(step.message)) == (at(13), 1024)
-    assert step_status(make_rollback(status=done), StepName.VERIFY) is None
-
-
-def test_the_first_outcome_stands() -> None:
-    status = begun(RollbackStatus(), StepName.UNDO, at(10))
-    status = finished(status, StepName.UNDO, "done", at(11))
-    status = begun(status, StepName.ROLLOUT_COMPLETE, at(11))
-    end = End(Outcome.ABANDONED, Reason.TARGET_MOVED, "theirs stands")
-    over = ended(status, end, at(30))
-    assert (over.outcome, over.finished_time) == (Outcome.ABANDONED, at(30))
-    assert [(one.finished_time, one.message) for one in over.steps] == [
-        (at(11), "done"),
-        (at(30), "theirs stands"),
-    ]
-    complete = find(over.conditions, "Complete")
-    assert (complete.status, complete.reason) == ("True", "TargetMoved")
-    later = End(Outcome.VERIFIED, Reason.RECOVERED, "well")
-    assert ended(over, later, at(40)) == over

@@ -19,8 +19,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.conditions import condition, find
 from rollback_operator.core.notices import policy_notices
-from rollback_operator.core.progress import End, ended
+from rollback_operator.core.progress import End
 from rollback_operator.core.recovery import NEEDED, REMOVE, recovered
+from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import at, make_entry, make_rollback, make_workload
 

@@ -1,0 +1,83 @@
+"""The only makers of a Rollback's steps on record: what has begun, what is done, how it ended."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
+from rollback_operator.api.verification import VerificationCheck
+from rollback_operator.core import conditions
+from rollback_operator.core.progress import End
+
+
+def begun(
+    status: RollbackStatus,
+    step: StepName,
+    now: datetime,
+    strategy: StoredStrategy | None = None,
+    revision: int | None = None,
+) -> RollbackStatus:
+    """Store that a step begins, and what it finds; a second time counts it.
+
+    Args:
+        status: as it is stored.
+        step: that begins.
+        now: the time.
+        strategy: that it will change; None: it changes none.
+        revision: the Deployment's; None: the step does not touch it.
+    """
+    known = next((one for one in status.steps if one.name is step), None)
+    entry = (
+        StepStatus(name=step, started_time=now, revision=revision)
+        if known is None
+        else known.model_copy(update={"attempts": min(1000, known.attempts + 1)})
+    )
+    steps = [one for one in status.steps if one.name is not step]
+    return status.model_copy(
+        update={
+            "step": step,
+            "steps": [*steps, entry],
+            "strategy": status.strategy or strategy,
+            "conditions": conditions.upsert(
+                status.conditions,
+                [conditions.condition(ConditionType.COMPLETE, False, Reason.IN_PROGRESS)],
+                1,
+                now,
+            ),
+        }
+    )
+
+
+def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
+    """Store that a step is done."""
+    known = next(one for one in status.steps if one.name is step)
+    entry = known.model_copy(update={"finished_time": now, "message": message[:1024]})
+    steps = [entry if one.name is step else one for one in status.steps]
+    return status.model_copy(update={"steps": steps})
+
+
+def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> RollbackStatus:
+    """Store what the checks have shown so far."""
+    return status.model_copy(update={"verification": list(checks)})
+
+
+def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
+    """Store how the rollback ended. An outcome that is stored already stands."""
+    if status.outcome is not None:
+        return status
+    steps = [
+        one
+        if one.finished_time is not None
+        else one.model_copy(update={"finished_time": now, "message": end.message[:1024]})
+        for one in status.steps
+    ]
+    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)
+    return status.model_copy(
+        update={
+            "steps": steps,
+            "verification": list(end.checks) or status.verification,
+            "outcome": end.outcome,
+            "finished_time": now,
+            "conditions": conditions.upsert(status.conditions, [done], 1, now),
+        }
+    )

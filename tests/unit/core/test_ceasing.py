@@ -1,0 +1,165 @@
+"""Have the errors ceased on the pods that serve after an act? Tables of counts."""
+
+import pytest
+
+from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, RollbackStatus, StepName
+from rollback_operator.api.verification import VerificationSpec
+from rollback_operator.core.ceasing import verify, without_evidence
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.progress import End, Wait
+from tests.builders import (
+    T0,
+    at,
+    make_increment,
+    make_pods,
+    make_rollback,
+    make_step,
+    make_trigger_record,
+)
+
+UNDOING = make_rollback()
+SCALING = make_rollback(remedy=Remedy(type=RemedyType.SCALE, replicas=8), to_revision=None)
+
+
+def running(*steps, rollback=UNDOING):
+    return rollback.model_copy(update={"status": RollbackStatus(steps=list(steps))})
+
+
+PODS = make_pods(2, "v1", created=T0 + 10, started=T0 + 11, ready_since=T0 + 12)
+VERIFYING = running(
+    make_step(StepName.UNDO, 10, 11),
+    make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+    make_step(StepName.VERIFY, 20),
+)
+
+
+def counted(*counts: tuple[float, float], begin: float = 12.0, pods=PODS) -> Evidence:
+    return Evidence(
+        T0 + 10,
+        increments=tuple(
+            make_increment(
+                pod=pod.name,
+                start=begin + 5 * index,
+                end=begin + 5 * index + 5,
+                requests=float(requests),
+                errors=float(errors),
+            )
+            for index, (requests, errors) in enumerate(counts)
+            for pod in pods
+        ),
+    )
+
+
+def without_control(rollback):
+    trigger = make_trigger_record(control_requests=0, control_errors=0)
+    spec = rollback.spec.model_copy(update={"trigger": trigger})
+    return rollback.model_copy(update={"spec": spec})
+
+
+CLEAN = [(60, 0)] * 4
+VERIFIED, FAILING, UNKNOWN, WAIT = (
+    Outcome.VERIFIED,
+    Outcome.NOT_RECOVERED,
+    Outcome.UNKNOWN,
+    None,
+)
+PROOFS = {
+    "the errors have ceased": (VERIFYING, counted(*CLEAN), 40, VERIFIED),
+    "one sample proves nothing": (VERIFYING, counted((60, 0)), 40, WAIT),
+    "twenty requests do": (VERIFYING, counted((5, 0), (5, 0)), 40, VERIFIED),
+    "nineteen do not": (
+        VERIFYING,
+        counted((5, 0), (5, 0), pods=PODS[:1]),
+        40,
+        WAIT,
+    ),
+    "no request": (VERIFYING, counted((0, 0), (0, 0)), 40, WAIT),
+    "nothing read": (VERIFYING, counted(), 40, WAIT),
+    "they go on": (VERIFYING, counted(*[(60, 12)] * 4), 40, FAILING),
+    "everything fails": (VERIFYING, counted((60, 60), (60, 60)), 40, FAILING),
+    "errors of the pods' first seconds": (
+        VERIFYING,
+        counted((60, 20), (60, 5), (60, 0), (60, 0)),
+        40,
+        WAIT,
+    ),
+    "errors of the pods' first seconds, and nothing since": (
+        VERIFYING,
+        counted((60, 20), (60, 5), *[(60, 0)] * 6),
+        60,
+        VERIFIED,
+    ),
+    "a burst that has ended": (
+        VERIFYING,
+        counted(*[(60, 0)] * 4, (60, 40), *[(60, 0)] * 13),
+        110,
+        VERIFIED,
+    ),
+    "a burst a moment ago": (VERIFYING, counted(*[(60, 0)] * 4, (60, 40), (60, 0)), 50, WAIT),
+    "as many errors as before": (
+        running(
+            make_step(StepName.UNDO, 10, 11),
+            make_step(StepName.VERIFY, 20),
+            rollback=make_rollback(
+                trigger=make_trigger_record(control_requests=1000, control_errors=50)
+            ),
+        ),
+        counted(*[(60, 4)] * 4),
+        40,
+        VERIFIED,
+    ),
+    "an outage left no control: the runbook's limit": (
+        without_control(VERIFYING),
+        counted(*[(60, 2)] * 4),
+        40,
+        VERIFIED,
+    ),
+    "an outage left no control, and it goes on": (
+        without_control(VERIFYING),
+        counted(*[(60, 20)] * 4),
+        40,
+        FAILING,
+    ),
+    "other pods' counts": (
+        VERIFYING,
+        counted(*CLEAN, pods=make_pods(2, "v2")),
+        40,
+        WAIT,
+    ),
+    "counts from before the act": (VERIFYING, counted((60, 60), (60, 60), begin=-5), 40, WAIT),
+    "out of time, too few requests": (VERIFYING, counted((1, 0), (1, 0)), 621, UNKNOWN),
+    "out of time, and errors now and then": (
+        VERIFYING,
+        counted(*[(60, 0), (60, 2)] * 6, (60, 0)),
+        621,
+        FAILING,
+    ),
+    "nearly out of time": (VERIFYING, counted((1, 0), (1, 0)), 620, WAIT),
+    "more replicas: only what they serve after the rollout": (
+        running(
+            make_step(StepName.SCALE, 10, 11),
+            make_step(StepName.ROLLOUT_COMPLETE, 11, 20),
+            make_step(StepName.VERIFY, 22),
+            rollback=SCALING,
+        ),
+        counted((60, 60), (60, 60), *CLEAN, *CLEAN),
+        60,
+        VERIFIED,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rollback", "evidence", "now", "expected"), PROOFS.values(), ids=PROOFS)
+def test_verify(rollback, evidence, now, expected) -> None:
+    found = verify(rollback, evidence, PODS, at(now))
+    assert (found.outcome if isinstance(found, End) else None) is expected
+
+
+def test_verification_has_the_time_that_the_policy_gives() -> None:
+    spec = VERIFYING.spec.model_copy(update={"verification": VerificationSpec(timeout_seconds=10)})
+    quick = VERIFYING.model_copy(update={"spec": spec})
+    assert isinstance(verify(quick, counted(), PODS, at(30)), Wait)
+    assert verify(quick, counted(), PODS, at(31)).outcome is UNKNOWN
+    assert isinstance(without_evidence(quick, at(30)), Wait)
+    assert without_evidence(quick, at(31)).outcome is UNKNOWN
+    assert isinstance(without_evidence(UNDOING, at(10_000)), Wait)
