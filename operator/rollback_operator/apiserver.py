@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
+from rollback_operator.login import log_in
 from rollback_operator.ports.failure import Failure, FailureKind
 
 JSON_PATCH = "application/json-patch+json"
@@ -55,18 +56,9 @@ class ApiServer:
             clock: told the time of each answer; None: nobody asks for the time.
 
         Raises:
-            config.ConfigException: neither is usable; the message says which file is missing.
+            kubernetes.aio.config.ConfigException: neither is usable; the message says why.
         """
-        configuration = client.Configuration()
-        if kubeconfig is None:
-            config.load_incluster_config(  # type: ignore[no-untyped-call] # has no annotations
-                client_configuration=configuration
-            )
-        else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
-                config_file=kubeconfig, client_configuration=configuration, persist_config=False
-            )
-        return cls(client.ApiClient(configuration), measure, clock)
+        return cls(await log_in(kubeconfig), measure, clock)
 
     async def close(self) -> None:
         """Close the connections."""

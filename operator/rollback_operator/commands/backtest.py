@@ -50,7 +50,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     parser.add_argument("--namespace", metavar="NAME", help="with --from-cluster")
     parser.add_argument("--deployment", metavar="NAME", help="with --from-cluster")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="with --from-cluster")
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="with --from-cluster; default: as for kubectl"
+    )
     parser.set_defaults(command=run)
 
 
@@ -103,15 +105,17 @@ def _from_cluster(given: dict[str, Any]) -> int:
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
     from rollback_operator.backtest.cluster import read_rollouts  # noqa: PLC0415
+    from rollback_operator.login import usual_kubeconfig  # noqa: PLC0415
     from rollback_operator.ports.failure import Failure  # noqa: PLC0415
 
     namespace, deployment = given["namespace"], given["deployment"]
     if not namespace or not deployment:
         lacking = "--deployment" if namespace else "--namespace"
         raise BadFileError(lacking, "is needed with --from-cluster")
+    kubeconfig = given["kubeconfig"] or usual_kubeconfig()
     try:
-        found = asyncio.run(read_rollouts(given["kubeconfig"], namespace, deployment))
-    except (ConfigException, OSError) as error:
+        found = asyncio.run(read_rollouts(kubeconfig, namespace, deployment))
+    except ConfigException as error:
         raise BadFileError("--kubeconfig", str(error)) from None
     if isinstance(found, Failure):
         return _failed(f"{namespace}/{deployment} cannot be read: {found.message}")

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.documents import Document, read
+from rollback_operator.login import usual_kubeconfig
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
@@ -105,7 +105,7 @@ def run(given: dict[str, Any]) -> int:
         file=given["file"],
         prometheus=given["prometheus"],
         access=Access(given["prometheus_token_file"], given["prometheus_ca_file"]),
-        kubeconfig=given["kubeconfig"] or _kubeconfig(),
+        kubeconfig=given["kubeconfig"] or usual_kubeconfig(),
         namespace=given["namespace"],
         is_json=given["output"] == "json",
     )
@@ -115,15 +115,6 @@ def run(given: dict[str, Any]) -> int:
     else:
         print("\n\n".join(checkup.as_text(one) for one in found))  # noqa: T201
     return max(one.status for one in found)
-
-
-def _kubeconfig() -> str | None:
-    """Find the kubeconfig that kubectl would take."""
-    listed = os.environ.get("KUBECONFIG", "")
-    if listed:
-        return listed
-    usual = Path.home() / ".kube" / "config"
-    return str(usual) if usual.is_file() else None
 
 
 async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:
@@ -206,5 +197,5 @@ def _with_remedy(failure: Failure, name: str) -> Failure:
 async def _connect(kubeconfig: str | None) -> tuple[ApiServer | None, str]:
     try:
         return await ApiServer.connect(kubeconfig, lambda *_: None), ""
-    except (ConfigException, OSError) as error:
+    except ConfigException as error:
         return None, f"no cluster is known ({error})"

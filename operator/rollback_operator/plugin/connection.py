@@ -1,18 +1,17 @@
 """The cluster that kubectl would talk to: kubeconfig, context, namespace, impersonation."""
 
-import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kubernetes.aio import client, config
+from kubernetes.aio import config
 
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.workload import Workload
+from rollback_operator.login import log_in, usual_kubeconfig
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure
@@ -42,27 +41,17 @@ class Connection:
 @asynccontextmanager
 async def connect(login: Login) -> AsyncIterator[Connection]:
     """Connect as kubectl does: the flag, $KUBECONFIG, ~/.kube/config, the pod's own account."""
-    configuration = client.Configuration()
-    file = _file(login, os.environ)
-    namespace = login.namespace or "default"
+    file = login.kubeconfig or usual_kubeconfig()
     try:
-        if file:
-            context = login.context or None
-            await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
-                file, context, client_configuration=configuration, persist_config=False
-            )
-            namespace = login.namespace or _namespace(file, login.context) or "default"
-        else:
-            config.load_incluster_config(  # type: ignore[no-untyped-call] # has no annotations
-                client_configuration=configuration
-            )
-    except (config.ConfigException, OSError) as error:
+        made: Any = await log_in(file, login.context or None)
+    except config.ConfigException as error:
         raise Stop(
             f"no cluster to ask: {error}\n"
             "Name a kubeconfig with --kubeconfig or $KUBECONFIG, and a context with --context.",
             USAGE,
         ) from None
-    made: Any = client.ApiClient(configuration)
+    named = _namespace(file, login.context) if file else ""
+    namespace = login.namespace or named or "default"
     if login.user:
         made.set_default_header("Impersonate-User", login.user)
     if login.group:
@@ -72,12 +61,6 @@ async def connect(login: Login) -> AsyncIterator[Connection]:
         yield Connection(ApiCluster(api), namespace)
     finally:
         await api.close()
-
-
-def _file(login: Login, environment: Mapping[str, str]) -> str:
-    named = login.kubeconfig or environment.get("KUBECONFIG", "")
-    usual = Path.home() / ".kube" / "config"
-    return named or (str(usual) if usual.is_file() else "")
 
 
 def _namespace(file: str, context: str) -> str:

@@ -1,0 +1,66 @@
+"""Which cluster, as whom: a kubeconfig or the pod's service account -> a client of its API server.
+
+A kubeconfig is written by people and tools; whatever is wrong with one is told in a line.
+"""
+
+import os
+from pathlib import Path
+
+from kubernetes.aio import client, config
+
+_NO_POD = "none is named, and this is no pod of a cluster"
+
+
+def usual_kubeconfig() -> str | None:
+    """Find the kubeconfig that kubectl would take; None: there is none."""
+    listed = os.environ.get("KUBECONFIG", "")
+    if listed:
+        return listed
+    usual = Path.home() / ".kube" / "config"
+    return str(usual) if usual.is_file() else None
+
+
+async def log_in(kubeconfig: str | None, context: str | None = None) -> client.ApiClient:
+    """Make a client with a kubeconfig's credentials, or with the pod's service account.
+
+    Args:
+        kubeconfig: a file, or several, parted as in $KUBECONFIG; None: the service account.
+        context: of the kubeconfig; None: its current one.
+
+    Raises:
+        config.ConfigException: neither is usable; the message names the file, and what is wrong.
+    """
+    configuration = client.Configuration()
+    if kubeconfig is None:
+        try:
+            config.load_incluster_config(  # type: ignore[no-untyped-call] # has no annotations
+                client_configuration=configuration
+            )
+        except config.ConfigException as error:
+            is_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+            raise config.ConfigException(str(error) if is_pod else _NO_POD) from None
+        return client.ApiClient(configuration)
+    _expect_a_file(kubeconfig)
+    try:
+        await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
+            kubeconfig, context, client_configuration=configuration, persist_config=False
+        )
+        return client.ApiClient(configuration)  # which reads the certificates
+    except config.ConfigException:
+        raise
+    except OSError as error:
+        said = f"{error.filename or kubeconfig}: {error.strerror or error}"
+        raise config.ConfigException(said) from None
+    except Exception as error:
+        # What the client makes of a file of another shape is any error at all.
+        said = " ".join(str(error).split())[:300]
+        raise config.ConfigException(
+            f"{kubeconfig} is no usable kubeconfig: {type(error).__name__}: {said}"
+        ) from None
+
+
+def _expect_a_file(kubeconfig: str) -> None:
+    """See that one of the files is there: of a list, kubectl passes over those that are not."""
+    files = [Path(one) for one in kubeconfig.split(os.pathsep) if one]
+    if not any(one.expanduser().exists() for one in files):
+        raise config.ConfigException(f"{kubeconfig}: No such file or directory")
