@@ -12,8 +12,9 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from rollback_operator.core.arms import CEILING_TIMES
-from rollback_operator.core.blame import BAD_RELEASES, FINE_STEPS, GRAIN, MOST_TIMES
+from rollback_operator.core.blame import BAD_RELEASES
 from rollback_operator.core.increments import Increment
+from rollback_operator.core.onset import FINE_STEPS, GRAIN, MOST_TIMES
 
 ALIKE_ODDS = 100.0
 ALIKE_ERRORS = 2.0

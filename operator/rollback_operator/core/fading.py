@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rollback_operator.core.arms import LEAST_CEILING
+from rollback_operator.core.likelihood import log_likelihood
 
 TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
 """Seconds in which the errors may fall to a third."""
 STAYING_NATS = 2.0
 LEAST_NATS = 1.0
-_LEAST_RATE = 1e-3
-_MOST_RATE = 0.99
+_RATES = 1e-3, 0.99
 _SHORTEST = 0.1
 _MOST_NATS = 600.0
 
@@ -83,7 +83,7 @@ def _steady_until(counts: Sequence[Aged]) -> float:
     best, ended = -math.inf, 0.0
     while left:
         best = max(best, _steady(left) + ended)
-        ended += _nats(left.pop(), _LEAST_RATE)
+        ended += _nats(left.pop(), _RATES[0])
     return best
 
 
@@ -123,6 +123,4 @@ def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
 
 
 def _nats(one: Aged, rate: float) -> float:
-    rate = min(_MOST_RATE, max(_LEAST_RATE, rate))
-    passed = max(0.0, one.requests - one.errors)
-    return one.errors * math.log(rate) + passed * math.log1p(-rate)
+    return log_likelihood(one.requests, one.errors, rate, _RATES)

@@ -17,11 +17,13 @@ from rollback_operator.core.arms import (
     plausible,
     total,
 )
-from rollback_operator.core.blame import Failing, Level, blame, has_ended
+from rollback_operator.core.blame import blame
 from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.doubts import NEARLY_ALL
+from rollback_operator.core.ending import Failing, has_ended
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.fading import Aged, Fading, fading, is_lower
+from rollback_operator.core.onset import Level
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import (
     Odds,

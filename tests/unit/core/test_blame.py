@@ -2,8 +2,10 @@
 
 import pytest
 
-from rollback_operator.core.blame import Failing, Level, blame, has_ended
+from rollback_operator.core.blame import blame
+from rollback_operator.core.ending import Failing, has_ended
 from rollback_operator.core.evidence import Increment
+from rollback_operator.core.onset import Level
 from tests.builders import make_increment
 
 HOUR = 3600.0
