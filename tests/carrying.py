@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
+from rollback_operator.acting import Actor
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Again, Executor
 from rollback_operator.flagging import Switch
+from rollback_operator.recording import Recorder
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Verifier
@@ -77,17 +79,16 @@ class Carried:
             self.tools,
             seconds=0.2,
         )
-        return Executor(
+        recorder = Recorder(self.store, remember)
+        verifier = Verifier(self.probes, self.logs, self.trends, self.now)
+        actor = Actor(
             self.workloads,
-            self.store,
-            remember,
-            self.now,
-            checker,
-            Verifier(self.probes, self.logs, self.trends, self.now),
-            Suspender(self.owners, self.store, self.now, remember),
+            Suspender(self.owners, self.store, self.now, recorder.write, remember),
             Switch(self.flags, self.now),
-            Scaler(self.autoscalers, self.store, self.now, remember),
+            Scaler(self.autoscalers, self.store, self.now, recorder.write, remember),
+            self.now,
         )
+        return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)
 
     def now(self) -> datetime:
         return at(self.seconds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from rollback_operator.acting import Actor
 from rollback_operator.api.reasons import ConditionType
 from rollback_operator.api.v1alpha1 import (
     Rollback,
@@ -20,12 +21,16 @@ from rollback_operator.core.reading import CounterSeries
 from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
+from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
+from rollback_operator.inspection import Inspector
+from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile import Reconciler
+from rollback_operator.recording import Recorder
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
 from rollback_operator.scaling import Scaler
@@ -123,31 +128,33 @@ class World:
         metrics: Metrics = self.metrics
         runtime = Runtime(self.now, lambda: True, self.woken.append)
         teller = Teller(self.channels, self.store, cache, runtime)
+        observer = Observer(
+            metrics,
+            lambda: self.now().timestamp(),
+            pods=self.pods,
+            trier=Trier(self.probes, lambda: self.now().timestamp()),
+            credentials=self.credentials,
+        )
+        recorder = Recorder(store, cache.remember, teller.announced)
+        suspender = Suspender(self.owners, store, self.now, recorder.write, cache.take_in)
+        switch = Switch(self.flags, self.now)
+        scaler = Scaler(self.autoscalers, store, self.now, recorder.write, cache.take_in)
+        actor = Actor(self.workloads, suspender, switch, scaler, self.now)
+        executor = Executor(
+            self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor
+        )
+        lookout = Lookout(self.tools, self.now)
         made = Reconciler(
             cache=cache,
-            workloads=self.workloads,
-            store=self.store,
-            observer=Observer(
-                metrics,
-                lambda: self.now().timestamp(),
-                pods=self.pods,
-                trier=Trier(self.probes, lambda: self.now().timestamp()),
-                credentials=self.credentials,
-            ),
-            executor=Executor(
-                self.workloads,
-                self.store,
-                cache.remember,
-                self.now,
-                self.checker(cache),
-                self.verifier(),
-                Suspender(self.owners, self.store, self.now, cache.take_in),
-                Switch(self.flags, self.now),
-                Scaler(self.autoscalers, self.store, self.now, cache.take_in),
-                teller.announced,
-            ),
+            inspector=Inspector(self.workloads, lookout, self.now),
+            store=store,
+            observer=observer,
+            foresight=Foresight(suspender, switch, observer, OWN),
+            switch=switch,
+            executor=executor,
+            keeper=Keeper(cache, self.workloads, store, recorder, executor, suspender, scaler),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
-            lookout=Lookout(self.tools, self.now),
+            lookout=lookout,
             desk=Desk(self.store, cache.remember, self.now, teller.refused),
             rememberer=Rememberer(self.schemas, self.now),
             teller=teller,

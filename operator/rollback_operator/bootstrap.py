@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
+from rollback_operator.acting import Actor
 from rollback_operator.adapters.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.database import PostgresSchemas
@@ -32,8 +33,11 @@ from rollback_operator.clock import ServerClock
 from rollback_operator.core.budget import Budget
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
+from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
+from rollback_operator.inspection import Inspector
 from rollback_operator.intake import Intake
+from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
@@ -41,6 +45,7 @@ from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile import Reconciler
+from rollback_operator.recording import Recorder
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
 from rollback_operator.resync import Resync
@@ -157,33 +162,33 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     elector = Elector(api, lease, now, outside.monotonic)
     queue: WorkQueue[Key] = WorkQueue(outside.monotonic)
     teller = Teller(outside.channels, store, cache, Runtime(now, elector.is_leading, queue.add))
+    observer = Observer(
+        outside.metrics,
+        clock,
+        outside.trends,
+        pods=outside.pods,
+        trier=trier,
+        router=Router(ApiServices(api), clock),
+        credentials=outside.credentials,
+    )
+    recorder = Recorder(store, cache.remember, teller.announced)
+    suspender = Suspender(owners, store, now, recorder.write, cache.take_in)
+    switch = Switch(ApiFlags(api), now)
+    scaler = Scaler(ApiAutoscalers(api), store, now, recorder.write, cache.take_in)
+    actor = Actor(workloads, suspender, switch, scaler, now)
+    executor = Executor(workloads, store, recorder, now, checker, verifier, actor)
+    lookout = Lookout(tools, now)
     reconciler = Reconciler(
         cache=cache,
-        workloads=workloads,
+        inspector=Inspector(workloads, lookout, now),
         store=store,
-        observer=Observer(
-            outside.metrics,
-            clock,
-            outside.trends,
-            pods=outside.pods,
-            trier=trier,
-            router=Router(ApiServices(api), clock),
-            credentials=outside.credentials,
-        ),
-        executor=Executor(
-            workloads,
-            store,
-            cache.remember,
-            now,
-            checker,
-            verifier,
-            Suspender(owners, store, now, cache.take_in),
-            Switch(ApiFlags(api), now),
-            Scaler(ApiAutoscalers(api), store, now, cache.take_in),
-            teller.announced,
-        ),
+        observer=observer,
+        foresight=Foresight(suspender, switch, observer, settings.prometheus_url),
+        switch=switch,
+        executor=executor,
+        keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler),
         holder=Holder(workloads, store, cache.renew, now),
-        lookout=Lookout(tools, now),
+        lookout=lookout,
         desk=Desk(store, cache.remember, now, teller.refused),
         rememberer=Rememberer(outside.schemas, now),
         teller=teller,

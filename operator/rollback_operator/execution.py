@@ -6,20 +6,19 @@ once; only waiting ends the pass.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from rollback_operator.acting import Actor
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
-    FINALIZER,
     MatrixSeverity,
     Mode,
     Outcome,
     Pace,
     Rollback,
-    RollbackPolicy,
     RollbackStatus,
     StepName,
     StoredStrategy,
@@ -32,29 +31,23 @@ from rollback_operator.core import (
     progress,
     raising,
     rollback_status,
-    schedule,
     verification,
 )
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import Act, Done, End, Wait
-from rollback_operator.core.readiness import Around
 from rollback_operator.core.reading import Missing
-from rollback_operator.core.steps import done_in_words
 from rollback_operator.core.watch import NOT_YET_READ, Watch
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.flagging import Switch
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import OWNER_SECONDS, Suspender
+from rollback_operator.recording import Recorder
 from rollback_operator.verifying import Meter, Subject, Verifier
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 MOST_ATTEMPTS = 5
-SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +73,31 @@ class _Stepped:
     deployment: Deployment
 
 
-def silent(_: Rollback, status: RollbackStatus) -> RollbackStatus:
-    """Announce nothing."""
-    return status
-
-
 @dataclass
 class Executor:
     """Carries rollbacks out through the ports."""
 
     workloads: Workloads
     store: Store
-    remember: Callable[[Rollback], None]
+    recorder: Recorder
     clock: Callable[[], datetime]
     checker: Checker
     verifier: Verifier
-    suspender: Suspender
-    switch: Switch
-    scaler: Scaler
-    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
-    """Adds to a status what it has to tell people, so that both are one write."""
+    actor: Actor
     rests: dict[str, datetime] = field(default_factory=dict)
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
     own writes and of the rollout would else use all attempts up within a second."""
 
     async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> None:
         """Store a severity; one that is not stored now is seen again at the next look."""
-        await self._write(rollback, rollback.status.model_copy(update={"severity": severity}))
+        await self.recorder.write(
+            rollback, rollback.status.model_copy(update={"severity": severity})
+        )
 
     async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
         """Store that what was only proposed is now done without asking; if not now, then soon."""
         changes = {"severity": severity, "escalated_time": self.clock()}
-        written = await self._write(rollback, rollback.status.model_copy(update=changes))
+        written = await self.recorder.write(rollback, rollback.status.model_copy(update=changes))
         return rollback if isinstance(written, Failure) else written
 
     async def end(self, rollback: Rollback, end: End) -> Rollback | Again:
@@ -190,7 +176,7 @@ class Executor:
         notice = approval.notice(status, rollback.status)
         if notice is not None:
             await self.store.post(rollback, notice)
-        return await self._write(rollback, status)
+        return await self.recorder.write(rollback, status)
 
     async def _step(
         self, rollback: Rollback, step: StepName, seen: "_Seen"
@@ -200,10 +186,10 @@ class Executor:
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        found = await self.switch.reverted(begun) or self._look(begun, step, seen)
+        found = await self.actor.switch.reverted(begun) or self._look(begun, step, seen)
         match found:
             case Act():
-                return await self._change(begun, step, seen)
+                return await self._act(begun, step, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(begun, seen)
             case Wait():
@@ -213,95 +199,33 @@ class Executor:
             case Done(message):
                 return await self._finish(begun, step, message, deployment)
 
-    async def _change(
+    async def _act(
         self, rollback: Rollback, step: StepName, seen: "_Seen"
     ) -> "_Stepped | Rollback | Again":
-        """Change the Deployment, a flag, who would change it back, or who sets its replicas."""
-        if step is StepName.SUSPEND_OWNER:
-            return await self._suspend(rollback, seen.deployment)
-        if step is StepName.DISABLE_FLAG:
-            return await self._set_flag(rollback, seen.deployment)
-        if _is_left_to_autoscaler(rollback, step):
-            return await self._raise(rollback, seen)
-        done = await self._act(rollback, step, seen.deployment)
-        if isinstance(done, Failure):
-            return await self._refused(rollback, step, done)
-        return await self._finish(rollback, step, done_in_words(rollback.spec, step), done)
-
-    async def _suspend(
-        self, rollback: Rollback, deployment: Deployment
-    ) -> "_Stepped | Rollback | Again":
-        """Suspend who would revert the act."""
-        step = StepName.SUSPEND_OWNER
-        taken = await self.suspender.suspend(rollback, self._write)
-        match taken.next:
+        """Do what a step says, and store what came of it."""
+        acted = await self.actor.act(rollback, step, seen.deployment, seen.workload.autoscaler)
+        match acted.next:
             case Done(message):
-                return await self._finish(taken.rollback, step, message, deployment)
+                return await self._finish(acted.rollback, step, message, acted.deployment)
+            case Wait():
+                return Again(acted.rollback, LOOK_SECONDS)
             case End() as end:
-                return await self._conclude(taken.rollback, end, deployment)
+                return await self._conclude(acted.rollback, end, acted.deployment)
             case Failure() as failure:
-                return await self._refused(taken.rollback, step, failure)
-
-    async def _set_flag(
-        self, rollback: Rollback, deployment: Deployment
-    ) -> "_Stepped | Rollback | Again":
-        """Set the flag that the remedy names."""
-        step = StepName.DISABLE_FLAG
-        match await self.switch.set(rollback):
-            case Done(message):
-                return await self._finish(rollback, step, message, deployment)
-            case End() as end:
-                return await self._conclude(rollback, end, deployment)
-            case Failure() as failure:
-                return await self._refused(rollback, step, failure)
-
-    async def _raise(self, rollback: Rollback, seen: "_Seen") -> Rollback | Again:
-        """Raise the bounds of who sets the replicas; it follows in its own time."""
-        found, deployment = seen.workload.autoscaler, seen.deployment
-        assert found is not None  # or there would be nothing to be done
-        if deployment.is_held:
-            # Nothing else lifts our own pause: the Deployment itself is not written to.
-            lifted = await self.workloads.resume(rollback.metadata.namespace, deployment.name)
-            if isinstance(lifted, Failure):
-                return await self._refused(rollback, StepName.SCALE, lifted)
-        rollback, failure = await self.scaler.raise_bounds(rollback, found, self._write)
-        if failure is not None:
-            return await self._refused(rollback, StepName.SCALE, failure)
-        return Again(rollback, LOOK_SECONDS)
-
-    async def settle_bounds(self, rollbacks: Sequence[Rollback]) -> float | None:
-        """Look after bounds that rollbacks which have ended had raised; as `settle_owners`."""
-        return await self.scaler.settle(rollbacks, self._write)
-
-    async def settle_owners(
-        self, rollbacks: Sequence[Rollback], deployment: Deployment | None
-    ) -> float | None:
-        """Look after who is suspended for a rollback that has ended; gives when to look again."""
-        return await self.suspender.settle(rollbacks, deployment, self._write)
-
-    async def foresee(
-        self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
-    ) -> tuple[Around, float | None]:
-        """Add what would keep a rollback from being done; gives when that is looked at anew."""
-        if deployment is None:
-            return around, None
-        owner = await self.suspender.obstacle(policy, deployment)
-        unusable = await self.switch.obstacles(policy, deployment)
-        anew = schedule.soonest(OWNER_SECONDS if owner else None, self.switch.next_look(policy))
-        return replace(around, owner_obstacle=owner, unusable_flags=unusable), anew
+                return await self._refused(acted.rollback, step, failure)
 
     async def _finish(
         self, rollback: Rollback, step: StepName, message: str, deployment: Deployment
     ) -> "_Stepped | Again":
         status = rollback_status.finished(rollback.status, step, message, self.clock())
-        written = await self._write(rollback, status)
+        written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
         return _Stepped(written, deployment)
 
     def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
         now = self.clock()
-        if _is_left_to_autoscaler(rollback, step):
+        if raising.is_left_to_autoscaler(rollback, step):
             found = raising.look(rollback, seen.workload.autoscaler, seen.deployment, now)
         else:
             late = progress.overtaken(rollback, step, seen.workload)
@@ -337,7 +261,7 @@ class Executor:
         )
         if known == failing:
             return Again(rollback, LOOK_SECONDS)
-        written = await self._write(rollback, status)
+        written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
         return Again(written, LOOK_SECONDS)
@@ -358,27 +282,7 @@ class Executor:
             )
         revision = deployment.revision
         status = rollback_status.begun(rollback.status, step, self.clock(), strategy, revision)
-        return await self._write(rollback, status)
-
-    async def _act(
-        self, rollback: Rollback, step: StepName, deployment: Deployment
-    ) -> Deployment | Failure:
-        _log.info("%s: %s %s", rollback.metadata.name, step, rollback.spec.target_ref.name)
-        stored = rollback.status.strategy
-        match step:
-            case StepName.UNDO:
-                surge = None
-                if stored is not None:
-                    surge = SURGE.model_copy(update={"max_unavailable": stored.max_unavailable})
-                return await self.workloads.undo(rollback, surge)
-            case StepName.RESTART_PODS:
-                known = progress.step_status(rollback, step)
-                time = known.started_time if known is not None else self.clock()
-                return await self.workloads.restart(rollback, time)
-            case StepName.RESTORE_STRATEGY if stored is not None:
-                return await self.workloads.set_strategy(rollback, stored)
-            case _:
-                return await self.workloads.apply_in_place(rollback, rollback.spec.remedy)
+        return await self.recorder.write(rollback, status)
 
     async def _refused(
         self, rollback: Rollback, step: StepName, failure: Failure
@@ -398,7 +302,7 @@ class Executor:
                 known = progress.step_status(rollback, step)
                 if known is not None and known.attempts < MOST_ATTEMPTS:
                     status = rollback_status.begun(rollback.status, step, self.clock())
-                    written = await self._write(rollback, status)
+                    written = await self.recorder.write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
                     # A quota or an admission policy that is being mended takes its seconds.
                     rest = again.seconds * 2.0 ** (known.attempts - 1)
@@ -421,7 +325,7 @@ class Executor:
         return _settled(rollback, await self._end(rollback, end))
 
     async def _end(self, rollback: Rollback, end: End) -> Rollback | Failure:
-        written = await self._write(
+        written = await self.recorder.write(
             rollback, rollback_status.ended(rollback.status, end, self.clock())
         )
         if isinstance(written, Failure):
@@ -430,26 +334,7 @@ class Executor:
         self.checker.forget(written)
         await self.verifier.forget(written.metadata.uid)
         _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
-        return await self.release(written)
-
-    async def release(self, rollback: Rollback) -> Rollback | Failure:
-        """Tell how a Rollback has ended, then take the finalizer off it.
-
-        In this order: an end that a crash kept from being told is told by who finds the finalizer.
-        """
-        await self.store.post(rollback, notices.finished(rollback))
-        released = await self.store.release(rollback, FINALIZER)
-        if isinstance(released, Rollback):
-            self.remember(released)
-        return rollback if isinstance(released, Failure) else released
-
-    async def _write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
-        worst = status.severity or rollback.spec.severity
-        severe = status.model_copy(update={"severity": worst})
-        written = await self.store.write_rollback(rollback, self.announced(rollback, severe))
-        if isinstance(written, Rollback):
-            self.remember(written)
-        return written
+        return await self.recorder.release(written)
 
 
 def _judged(watch: Watch, seen: _Seen) -> Evidence:
@@ -457,10 +342,6 @@ def _judged(watch: Watch, seen: _Seen) -> Evidence:
     known = seen.deployment.probe_paths if seen.meter is None else seen.meter.left_out
     kept = tuple(one for one in watch.evidence.increments if one.route not in known)
     return replace(watch.evidence, increments=kept)
-
-
-def _is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
-    return step is StepName.SCALE and rollback.spec.autoscaler is not None
 
 
 def _again(rollback: Rollback, failure: Failure) -> Again:

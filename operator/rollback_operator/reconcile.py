@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
-    FINALIZER,
     Condition,
     Investigation,
     MatrixSeverity,
@@ -28,11 +27,9 @@ from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.core import (
     approval,
     freeze,
-    history,
     holds,
     lapses,
     ownership,
-    progress,
     quarantine,
     schedule,
     status,
@@ -45,16 +42,19 @@ from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
-from rollback_operator.core.readiness import IDLE, Around, not_found, readiness
+from rollback_operator.core.readiness import IDLE, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.core.workload import Deployment
 from rollback_operator.execution import Again, Executor
+from rollback_operator.flagging import Switch
+from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
+from rollback_operator.inspection import Inspector
+from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer, Source
-from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.store import Store
@@ -65,7 +65,6 @@ from rollback_operator.telling import Teller
 from rollback_operator.verifying import meter_of
 
 _log = logging.getLogger(__name__)
-INSPECT_SECONDS = 1.0
 
 
 @dataclass
@@ -73,10 +72,13 @@ class Reconciler:
     """Everything that a pass needs; made once, in bootstrap."""
 
     cache: Cache
-    workloads: Workloads
+    inspector: Inspector
     store: Store
     observer: Observer
+    foresight: Foresight
+    switch: Switch
     executor: Executor
+    keeper: Keeper
     holder: Holder
     lookout: Lookout
     desk: Desk
@@ -87,32 +89,14 @@ class Reconciler:
     clock: Callable[[], datetime]
     budget: Budget = field(default_factory=Budget)
     watches: dict[Key, Watch] = field(default_factory=dict)
-    inspected: dict[Key, "_Inspected"] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
-        freed = await self._let_be_deleted(key)
+        freed = await self.keeper.let_be_deleted(key)
         wait = schedule.soonest(freed, await self._reconciled(key))
         # After all acts: people are told of what is stored, and nothing waits for them.
         told = await self.teller.settle(key)
-        return schedule.soonest(wait, told, await self._prune(key))
-
-    async def _let_be_deleted(self, key: Key) -> float | None:
-        """Put back what Rollbacks that are deleted have raised or suspended: a person waits for it.
-
-        Whatever stands against the policy: suspended, unreadable or gone.
-        """
-        known = self.cache.rollbacks_by(key)
-        deleted = [one for one in known if one.metadata.deletion_timestamp is not None]
-        owners = [await self._settle_owner(one) for one in deleted]
-        return schedule.soonest(await self.executor.settle_bounds(deleted), *owners)
-
-    async def _settle_owner(self, rollback: Rollback) -> float | None:
-        """Look after who is suspended for a rollback, whatever has become of its policy."""
-        target = rollback.spec.target_ref
-        found = self.cache.deployments.get((rollback.metadata.namespace, target.name))
-        is_same = found is not None and found.uid == target.uid
-        return await self.executor.settle_owners([rollback], found if is_same else None)
+        return schedule.soonest(wait, told, await self.keeper.prune(key))
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
@@ -120,9 +104,9 @@ class Reconciler:
             case None:
                 self._end_watch(key)
                 missing = await self.desk.without_policy(self.cache.requests_of(key))
-                return schedule.soonest(missing, await self._carry_open(key, _POLICY_DELETED))
+                return schedule.soonest(missing, await self.keeper.carry_open(key, _POLICY_DELETED))
             case Unreadable():
-                left = [await self._settle_owner(one) for one in self.cache.rollbacks_by(key)]
+                left = [await self.keeper.settle_owner(one) for one in self.cache.rollbacks_by(key)]
                 return schedule.soonest(await self._report_unreadable(policy), *left)
             case RollbackPolicy():
                 return await self._pass(policy)
@@ -131,13 +115,15 @@ class Reconciler:
 
     async def _pass(self, policy: RollbackPolicy) -> float | None:
         key = policy.key
-        deployment = self.cache.deployments.get((key[0], policy.spec.target_ref.name))
+        target = key[0], policy.spec.target_ref.name
+        deployment = self.cache.deployments.get(target)
         if deployment is not None:
             deployment = await self.lookout.claimed(deployment)
         found = around(policy, self.cache, self.address, self.clock())
-        found, anew = await self._foresee(policy, deployment, found)
+        found, anew = await self.foresight.look(policy, deployment, found)
         ready = readiness(policy, deployment, found)
-        if ready.reason == Reason.TARGET_NOT_FOUND and await self._is_there(policy):
+        is_missing = ready.reason == Reason.TARGET_NOT_FOUND
+        if is_missing and await self.inspector.may_be_there(*target):
             return RETRY_SECONDS / 4  # the watch has not delivered it yet
         if policy.metadata.deletion_timestamp is not None:
             ready = _POLICY_DELETED
@@ -145,11 +131,7 @@ class Reconciler:
             return await self._rest(policy, deployment, ready)
         now = self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        left = schedule.soonest(
-            await self._release_ended(rollbacks),
-            await self.executor.settle_owners(rollbacks, deployment),
-            await self.executor.settle_bounds(rollbacks),
-        )
+        left = await self.keeper.settle(rollbacks, deployment)
         active = next((one for one in rollbacks if is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
         asked = self.cache.requests_of(key)
@@ -168,17 +150,6 @@ class Reconciler:
             )
         return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
 
-    async def _foresee(
-        self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
-    ) -> tuple[Around, float | None]:
-        """Look for what would be missing in the night, when it matters."""
-        around, acts = await self.executor.foresee(policy, deployment, around)
-        if deployment is None or not around.is_address_allowed:
-            return around, acts
-        prometheus = Prometheus.of(policy, self.address.default)
-        around, reads = await self.observer.foresee(prometheus, around)
-        return around, schedule.soonest(acts, reads)
-
     async def _judge(
         self,
         policy: RollbackPolicy,
@@ -189,11 +160,11 @@ class Reconciler:
         """Read the target and its metrics, and go on from there."""
         key, now = policy.key, self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        workload = await self._inspect(key, deployment)
+        workload = await self.inspector.inspect(key, deployment, self.watches.get(key))
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
         load = load_of(self.cache.rollbacks.values(), self.budget, now)
-        flags = await self.executor.switch.states(policy)
+        flags = await self.switch.states(policy)
         made = replace(case_of(policy, workload, rollbacks, now), load=load, flags=flags)
         case = await self._settled(made, now)
         workload, policy = case.workload, case.policy
@@ -214,7 +185,7 @@ class Reconciler:
         deployment = case.workload.deployment
         settled = await self.holder.settle(case.policy, wanted, deployment)
         if settled.deployment != deployment:
-            self.inspected.pop(case.policy.key, None)
+            self.inspector.forget(case.policy.key)
         claimed = await self.lookout.claimed(settled.deployment or deployment)
         workload = replace(case.workload, deployment=claimed)
         return replace(case, policy=settled.policy, workload=workload)
@@ -229,7 +200,7 @@ class Reconciler:
         end = lapses.End(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
         answered = await self._answer_at_rest(policy, ours, why)
-        carried = schedule.soonest(answered, await self._carry_open(policy.key, why))
+        carried = schedule.soonest(answered, await self.keeper.carry_open(policy.key, why))
         if policy.metadata.deletion_timestamp is not None:
             return schedule.soonest(settled.retry, carried)
         told = await self.reporter.report(settled.policy, status.Seen(why))
@@ -245,39 +216,16 @@ class Reconciler:
         if why.reason != Reason.SUSPENDED or deployment is None:
             refusal = Refusal(Reason(why.reason), why.message)
             return max([await self.desk.refuse(one, refusal) for one in asked]) or None
-        workload = await self._read(policy.metadata.namespace, deployment.name)
+        workload = await self.inspector.read(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, deployment.uid)
         case = case_of(policy, workload, rollbacks, self.clock())
         return await self.desk.answer(case, asked)
 
-    async def _inspect(self, key: Key, deployment: Deployment) -> Workload | Failure:
-        """Read the target; between two reads of its pods what was read a moment ago will do."""
-        now, watch, known = self.clock(), self.watches.get(key), self.inspected.get(key)
-        is_reading = watch is not None and watch.is_reading_pods(now.timestamp())
-        if known is not None and is_reading and known.is_fresh(deployment, now):
-            return known.workload
-        found = await self._read(key[0], deployment.name)
-        if isinstance(found, Workload):
-            self.inspected[key] = _Inspected(found, now)
-        return found
-
-    async def _read(self, namespace: str, name: str) -> Workload | Failure:
-        """Read the target, and who else takes hold of it."""
-        found = await self.workloads.inspect(namespace, name)
-        if isinstance(found, Failure):
-            return found
-        return replace(found, deployment=await self.lookout.claimed(found.deployment))
-
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)
-        self.inspected.pop(key, None)
-
-    async def _is_there(self, policy: RollbackPolicy) -> bool:
-        name = policy.spec.target_ref.name
-        found = await self.workloads.inspect(policy.metadata.namespace, name)
-        return not isinstance(found, Failure) or found.kind is not FailureKind.GONE
+        self.inspector.forget(key)
 
     # -- decide, act, report -----------------------------------------------------------------------
 
@@ -288,7 +236,7 @@ class Reconciler:
         settled = await self.holder.settle(policy, found.hold, workload.deployment)
         policy = settled.policy
         if settled.deployment != workload.deployment:
-            self.inspected.pop(policy.key, None)
+            self.inspector.forget(policy.key)
         again = await self._act(found.case, found.decision, watch)
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
         seen = status.Seen(
@@ -388,59 +336,6 @@ class Reconciler:
         if decision.severity < (known.status.severity or known.spec.severity):
             await self.executor.set_severity(known, MatrixSeverity(decision.severity))
 
-    async def _prune(self, key: Key) -> float | None:
-        """Delete the records that are too many: seen at each pass, a crash puts it off only."""
-        policy = self.cache.policy_at(key)
-        known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
-        waits = []
-        for one in history.superfluous(policy, *known):
-            failure = await self.store.delete_rollback(one)
-            if failure is None or failure.kind is FailureKind.GONE:
-                self.cache.drop_rollback(one.key)
-            elif failure.kind is not FailureKind.REJECTED:
-                waits.append(failure.wait)
-        return schedule.soonest(*waits)
-
-    async def _carry_open(self, key: Key, why: Condition) -> float | None:
-        """Carry on what a policy had begun before it was deleted or came to a stand.
-
-        A half-way state has no name. An intent on which nothing was done yet is abandoned.
-        """
-        own = [
-            one
-            for one in self.cache.rollbacks.values()
-            if (one.metadata.namespace, one.spec.policy_ref.name) == key
-        ]
-        waits = [await self._release_ended(own)]
-        if why.reason != Reason.SUSPENDED:
-            waits.append(await self.executor.settle_bounds(own))
-            waits += [await self._settle_owner(one) for one in own]
-        for one in own:
-            if not is_active(one):
-                continue
-            found = await self.workloads.inspect(key[0], one.spec.target_ref.name)
-            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
-                waits.append(RETRY_SECONDS)
-                continue
-            workload = None if isinstance(found, Failure) else found
-            is_asked = one.is_by_hand and why.reason == Reason.SUSPENDED
-            if (
-                (progress.has_acted(one) and ownership.is_named(one))
-                or is_asked
-                or workload is None
-            ):
-                done = await self.executor.carry_on(one, workload, None)
-            else:
-                end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
-                done = await self.executor.end(one, end)
-            waits.append(done.seconds if isinstance(done, Again) else _left_on(done))
-        return schedule.soonest(*waits)
-
-    async def _release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
-        """Take off the finalizers that a crash or an outage has left on what is over."""
-        ended = [one for one in rollbacks if not is_active(one) and _left_on(one)]
-        return schedule.soonest(*[_left_on(await self.executor.release(one)) for one in ended])
-
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
             name = policy.spec.target_ref.name
@@ -461,19 +356,6 @@ class Reconciler:
         return schedule.soonest(settled.retry, told)
 
 
-@dataclass(frozen=True, slots=True)
-class _Inspected:
-    """A target as it was read last."""
-
-    workload: Workload
-    time: datetime
-
-    def is_fresh(self, deployment: Deployment, now: datetime) -> bool:
-        """Tell whether it is not worth another read: young, and nobody tells of a change."""
-        age = (now - self.time).total_seconds()
-        return self.workload.deployment == deployment and age < INSPECT_SECONDS
-
-
 _POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was deleted")
 _NOT_OURS = End(
     Outcome.FAILED,
@@ -481,9 +363,3 @@ _NOT_OURS = End(
     "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
     "only",
 )
-
-
-def _left_on(ended: Rollback | Failure) -> float | None:
-    """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
-    is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
-    return None if is_off else RETRY_SECONDS

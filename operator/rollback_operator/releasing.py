@@ -106,7 +106,7 @@ class Sweep:
         self._workloads = ApiWorkloads(api)
         store = ApiStore(api, identity, utc_now)
         self._store = store
-        self._scaler = Scaler(ApiAutoscalers(api), store, utc_now, self._cache.take_in)
+        self._scaler = Scaler(ApiAutoscalers(api), store, utc_now, self._write, self._cache.take_in)
         self._holder = Holder(self._workloads, store, self._cache.renew, utc_now)
         self._results: dict[str, str] = {}
 
@@ -155,7 +155,7 @@ class Sweep:
         wanted = {**known.metadata.annotations, autoscaling.RESTORE: "released"}
         metadata = known.metadata.model_copy(update={"annotations": wanted})
         self._cache.remember(known.model_copy(update={"metadata": metadata}))
-        await self._scaler.settle([self._cache.rollbacks[known.key]], self._write)
+        await self._scaler.settle([self._cache.rollbacks[known.key]])
         is_left = autoscaling.is_left(self._cache.rollbacks[known.key])
         return f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
 

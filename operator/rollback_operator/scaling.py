@@ -5,23 +5,22 @@ a crash, it does no harm.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.group import BOUNDS_FINALIZER
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Rollback, RollbackStatus
+from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.core import autoscaling, notices
 from rollback_operator.core.autoscaler import Autoscaler
 from rollback_operator.core.autoscaling import Closed, Due
 from rollback_operator.ports.cluster import Autoscalers
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.recording import Write
 
 _log = logging.getLogger(__name__)
-
-Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 
 
 @dataclass
@@ -31,14 +30,15 @@ class Scaler:
     autoscalers: Autoscalers
     store: Store
     clock: Callable[[], datetime]
+    write: Write
     take_in: Callable[[Rollback], None]
-    """Takes in what a write returned, unless the Rollback is gone by now."""
+    """Takes in what another write returned, unless the Rollback is gone by now."""
     due: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     """When raised bounds are looked at next, by the Rollback's uid, and whether it was known then
     that a person wants them put back."""
 
     async def raise_bounds(
-        self, rollback: Rollback, found: Autoscaler, write: Write
+        self, rollback: Rollback, found: Autoscaler
     ) -> tuple[Rollback, Failure | None]:
         """Raise the bounds of a rollback whose step has begun; gives it with what is on record."""
         if not autoscaling.is_guarded(rollback):
@@ -53,7 +53,7 @@ class Scaler:
             # Before it is stored: who finds it on record cannot know that it was told.
             await self.store.post(rollback, notices.bounds_raised(told.message))
             status = autoscaling.stored(rollback.status, record, told, self.clock())
-            written = await write(rollback, status)
+            written = await self.write(rollback, status)
             if isinstance(written, Failure):
                 return rollback, written
             rollback = written
@@ -62,14 +62,14 @@ class Scaler:
         done = await self.autoscalers.set_bounds(rollback.metadata.namespace, found, wanted)
         return rollback, done if isinstance(done, Failure) else None
 
-    async def settle(self, rollbacks: Sequence[Rollback], write: Write) -> float | None:
+    async def settle(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Put back what is due; gives the seconds until the next look, None: nothing is raised."""
         # While one goes on its own steps come first.
         left = [one for one in rollbacks if autoscaling.is_left(one)]
-        waits = [await self._settled(one, write) for one in left]
+        waits = [await self._settled(one) for one in left]
         return min((one for one in waits if one is not None), default=None)
 
-    async def _settled(self, rollback: Rollback, write: Write) -> float | None:
+    async def _settled(self, rollback: Rollback) -> float | None:
         if not autoscaling.is_open(rollback):
             return await self._released(rollback)
         uid, now = rollback.metadata.uid, self.clock()
@@ -77,7 +77,7 @@ class Scaler:
         due, was_asked = self.due.get(uid, (now, is_asked))
         if now < due and is_asked == was_asked:
             return (due - now).total_seconds()
-        done = await self._looked(rollback, write)
+        done = await self._looked(rollback)
         if isinstance(done, Failure):
             _log.warning("%s: %s", rollback.metadata.name, done.message)
             wait = done.wait
@@ -100,7 +100,7 @@ class Scaler:
         _log.warning("%s: %s", rollback.metadata.name, done.message)
         return None if done.kind is FailureKind.GONE else done.wait
 
-    async def _looked(self, rollback: Rollback, write: Write) -> Rollback | Failure:
+    async def _looked(self, rollback: Rollback) -> Rollback | Failure:
         plan, namespace = rollback.spec.autoscaler, rollback.metadata.namespace
         assert plan is not None  # or nothing would be on record
         read = await self.autoscalers.look(namespace, plan.name)
@@ -111,7 +111,7 @@ class Scaler:
             case None:
                 return rollback
             case Closed() as end:
-                return await self._close(rollback, end, write)
+                return await self._close(rollback, end)
             case Due(bounds, why):
                 assert found is not None
                 _log.info("%s: gives %s %s: %s", rollback.metadata.name, found, bounds, why)
@@ -119,10 +119,10 @@ class Scaler:
                 if isinstance(done, Failure):
                     return done
                 end = Closed(Reason.BOUNDS_RESTORED, f"it has {bounds} as before: {why}")
-                return await self._close(rollback, end, write)
+                return await self._close(rollback, end)
 
-    async def _close(self, rollback: Rollback, end: Closed, write: Write) -> Rollback | Failure:
+    async def _close(self, rollback: Rollback, end: Closed) -> Rollback | Failure:
         now = self.clock()
         record, told = autoscaling.closed(rollback, end, now)
         await self.store.post(rollback, notices.bounds_settled(end.reason, told.message))
-        return await write(rollback, autoscaling.stored(rollback.status, record, told, now))
+        return await self.write(rollback, autoscaling.stored(rollback.status, record, told, now))

@@ -6,7 +6,7 @@ after a crash, it does no harm.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,6 +27,7 @@ from rollback_operator.core.workload import Deployment
 from rollback_operator.ports.cluster import Owners
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.recording import Write
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 30.0
@@ -34,8 +35,6 @@ LOOK_SECONDS = 30.0
 OWNER_SECONDS = 300.0
 """How long it is known whether an owner could be suspended: that is only told beforehand."""
 _FINAL = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
-
-Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,9 @@ class Suspender:
     owners: Owners
     store: Store
     clock: Callable[[], datetime]
+    write: Write
     take_in: Callable[[Rollback], None]
-    """Takes in what a write returned, unless the Rollback is gone by now."""
+    """Takes in what another write returned, unless the Rollback is gone by now."""
     due: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     """When an owner that is suspended is looked at next, by the Rollback's uid, and whether it was
     known then that the record is to be deleted."""
@@ -81,7 +81,7 @@ class Suspender:
         self.known[steered] = now + timedelta(seconds=OWNER_SECONDS), said
         return said
 
-    async def suspend(self, rollback: Rollback, write: Write) -> Taken:
+    async def suspend(self, rollback: Rollback) -> Taken:
         """Suspend who would revert the act of a rollback whose step has begun."""
         steered = gitops.steered(rollback)
         if steered is None:
@@ -91,7 +91,7 @@ class Suspender:
             return Taken(rollback, _refused(found.message) if found.kind in _FINAL else found)
         if found.obstacle and not gitops.recorded(rollback, found).was_suspended:
             return Taken(rollback, _refused(found.obstacle))
-        noted = await self._noted(rollback, found, write)
+        noted = await self._noted(rollback, found)
         if isinstance(noted, Failure):
             return Taken(rollback, noted)
         if not found.is_suspended:
@@ -110,9 +110,7 @@ class Suspender:
         changed = noted.model_copy(update={"status": status})
         return Taken(changed, Done(told.message))
 
-    async def _noted(
-        self, rollback: Rollback, found: OwnerState, write: Write
-    ) -> Rollback | Failure:
+    async def _noted(self, rollback: Rollback, found: OwnerState) -> Rollback | Failure:
         """Put on record how an owner was, behind a finalizer where it is to be suspended."""
         record = gitops.recorded(rollback, found)
         if not record.was_suspended and not gitops.is_guarded(rollback):
@@ -123,25 +121,22 @@ class Suspender:
             rollback = guarded
         if record == rollback.status.owner:
             return rollback
-        return await write(rollback, _with(rollback.status, record, None, self.clock()))
+        return await self.write(rollback, _with(rollback.status, record, None, self.clock()))
 
     async def settle(
-        self, rollbacks: Sequence[Rollback], deployment: Deployment | None, write: Write
+        self, rollbacks: Sequence[Rollback], deployment: Deployment | None
     ) -> float | None:
         """Look after who is suspended; gives the seconds until the next look, None: nobody is.
 
         Args:
             rollbacks: of one Deployment. While one goes on its own steps come first.
             deployment: as it is now; None: it is gone.
-            write: stores a Rollback's status.
         """
         left = [one for one in rollbacks if gitops.is_left(one)]
-        waits = [await self._settled(one, deployment, write) for one in left]
+        waits = [await self._settled(one, deployment) for one in left]
         return min((one for one in waits if one is not None), default=None)
 
-    async def _settled(
-        self, rollback: Rollback, deployment: Deployment | None, write: Write
-    ) -> float | None:
+    async def _settled(self, rollback: Rollback, deployment: Deployment | None) -> float | None:
         if not gitops.is_open(rollback):
             return await self._let_go(rollback)
         uid, now = rollback.metadata.uid, self.clock()
@@ -149,7 +144,7 @@ class Suspender:
         due, was_deleted = self.due.get(uid, (now, is_deleted))
         if now < due and is_deleted == was_deleted:
             return (due - now).total_seconds()
-        done = await self._looked(rollback, deployment, write)
+        done = await self._looked(rollback, deployment)
         if isinstance(done, Failure) and is_deleted and done.kind is FailureKind.REJECTED:
             return await self._leave(rollback, done.message)  # a deletion waits for no right
         if isinstance(done, Failure):
@@ -188,7 +183,7 @@ class Suspender:
         return None if done.kind is FailureKind.GONE else done.wait
 
     async def _looked(
-        self, rollback: Rollback, deployment: Deployment | None, write: Write
+        self, rollback: Rollback, deployment: Deployment | None
     ) -> Rollback | Failure:
         steered = gitops.steered(rollback)
         assert steered is not None  # or nobody would be on record
@@ -196,36 +191,34 @@ class Suspender:
         if isinstance(found, Failure):
             if found.kind not in (FailureKind.GONE, FailureKind.UNKNOWN_KIND):
                 return found
-            return await self._released(rollback, "it is gone", write)
+            return await self._released(rollback, "it is gone")
         if over := gitops.taken_over(rollback, found):
-            return await self._released(rollback, over, write)
+            return await self._released(rollback, over)
         if deployment is None:
             return rollback  # to let it go on could bring the bad release back
         why = gitops.release(rollback, found, deployment)
-        return await self._resume(rollback, found, why, write) if why else rollback
+        return await self._resume(rollback, found, why) if why else rollback
 
-    async def _resume(
-        self, rollback: Rollback, found: OwnerState, why: str, write: Write
-    ) -> Rollback | Failure:
+    async def _resume(self, rollback: Rollback, found: OwnerState, why: str) -> Rollback | Failure:
         steered = gitops.steered(rollback)
         assert steered is not None
         record, _ = gitops.released(rollback, why, None)
         if record != rollback.status.owner:
-            written = await write(rollback, _with(rollback.status, record, None, self.clock()))
+            written = await self.write(rollback, _with(rollback.status, record, None, self.clock()))
             if isinstance(written, Failure):
                 return written
             rollback = written
         done = await self.owners.resume(steered, found, record.automated)
         if isinstance(done, Failure):
             return done
-        return await self._released(rollback, why, write)
+        return await self._released(rollback, why)
 
-    async def _released(self, rollback: Rollback, why: str, write: Write) -> Rollback | Failure:
+    async def _released(self, rollback: Rollback, why: str) -> Rollback | Failure:
         now = self.clock()
         record, told = gitops.released(rollback, why, now)
         if told is not None:
             await self.store.post(rollback, notices.owner_released(told.message))
-        return await write(rollback, _with(rollback.status, record, told, now))
+        return await self.write(rollback, _with(rollback.status, record, told, now))
 
 
 def _refused(why: str) -> End:

@@ -281,7 +281,7 @@ async def test_the_messages_speak_of_the_flag() -> None:
 
 async def test_what_was_read_of_a_flag_is_used_for_a_moment_only() -> None:
     world = flagged(bad=frozenset())
-    switch = world.operator().executor.switch
+    switch = world.operator().switch
     policy = world.policy
     assert policy is not None
     key = (CONFIG_MAP, FLAG)

@@ -79,7 +79,7 @@ class World(Carried):
         self.workloads.workload = replace(workload, deployment=scaled)
 
     async def settle(self) -> float | None:
-        return await self.executor.settle_bounds([self.stored])
+        return await self.executor.actor.scaler.settle([self.stored])
 
     def ends(self, outcome: Outcome) -> None:
         """Put another outcome on record than a world without metrics gives."""

@@ -25,6 +25,8 @@ from rollback_operator.core.owner import Owner, OwnerObject
 from rollback_operator.core.readiness import Around
 from rollback_operator.core.workload import Workload
 from rollback_operator.execution import MOST_ATTEMPTS, Again
+from rollback_operator.foresight import Foresight
+from rollback_operator.observation import Observer
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import (
@@ -42,6 +44,7 @@ from tests.fakes import (
     REFUSAL,
     UNTOUCHED,
     Crash,
+    FakeMetrics,
 )
 
 ARGO = Owner(
@@ -75,7 +78,9 @@ class World(Carried):
         return make_policy(safety=SafetySpec(git_ops=self.rollback.spec.owner.response))
 
     async def settle(self) -> float | None:
-        return await self.executor.settle_owners([self.stored], self.workloads.workload.deployment)
+        return await self.executor.actor.suspender.settle(
+            [self.stored], self.workloads.workload.deployment
+        )
 
     async def is_released(self) -> None:
         """Let Git want what runs, and look after who is suspended until nobody is."""
@@ -375,7 +380,7 @@ async def test_a_crash_at_any_call_loses_nothing_of_what_an_owner_was() -> None:
 
 async def test_what_stands_against_a_suspension_is_said_beforehand_and_asked_seldom() -> None:
     world = World()
-    suspender, deployment = world.executor.suspender, world.workloads.workload.deployment
+    suspender, deployment = world.executor.actor.suspender, world.workloads.workload.deployment
     policy = make_policy(safety=SafetySpec(git_ops=GitOps.SUSPEND))
     world.owners.fail_next("look_at_owner", REFUSAL)
 
@@ -396,7 +401,10 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
     fields = {"safety": SafetySpec(git_ops=GitOps.SUSPEND)} | changes
     deployment = world.workloads.workload.deployment
 
+    actor = world.executor.actor
+    observer = Observer(FakeMetrics(), lambda: world.now().timestamp())
+    foresight = Foresight(actor.suspender, actor.switch, observer, "")
     for target in (deployment, None):
-        found = await world.executor.foresee(make_policy(**fields), target, Around())
+        found = await foresight.look(make_policy(**fields), target, Around())
         assert found == (Around(), None)
     assert world.journal == []

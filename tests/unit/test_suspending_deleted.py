@@ -114,7 +114,7 @@ async def test_without_its_deployment_nobody_is_released() -> None:
     world = await deleted()
     wants_what_runs(world)
 
-    assert await world.executor.settle_owners([world.stored], None) is None
+    assert await world.executor.actor.suspender.settle([world.stored], None) is None
 
     assert world.owners.state.is_suspended
     assert told_last(world)[0] == "OwnerLeftSuspended"

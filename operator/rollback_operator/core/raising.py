@@ -14,6 +14,11 @@ from rollback_operator.core.progress import Act, Done, End, Next, Wait
 from rollback_operator.core.workload import Deployment
 
 
+def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
+    """Tell whether a step scales, and an autoscaler sets the replicas."""
+    return step is StepName.SCALE and rollback.spec.autoscaler is not None
+
+
 def look(
     rollback: Rollback, found: Autoscaler | None, deployment: Deployment, now: datetime
 ) -> Next:

@@ -1,0 +1,106 @@
+"""Does what a step of a rollback says, through whoever does that; what follows is for others.
+
+That the step has begun is stored before, and each act is guarded or looks before it does: one that
+is replayed after a crash does no harm.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
+from rollback_operator.core import progress, raising
+from rollback_operator.core.autoscaler import Autoscaler
+from rollback_operator.core.progress import Done, End, Wait
+from rollback_operator.core.steps import done_in_words
+from rollback_operator.core.workload import Deployment
+from rollback_operator.flagging import Switch
+from rollback_operator.ports.cluster import Workloads
+from rollback_operator.ports.failure import Failure
+from rollback_operator.scaling import Scaler
+from rollback_operator.suspending import Suspender
+
+_log = logging.getLogger(__name__)
+SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """How far an act has come."""
+
+    rollback: Rollback
+    """With what is to be stored with the step's end."""
+    deployment: Deployment
+    """The newest version that is known."""
+    next: Done | Wait | End | Failure
+
+
+@dataclass
+class Actor:
+    """Changes the Deployment, a flag, who would change it back, or who sets its replicas."""
+
+    workloads: Workloads
+    suspender: Suspender
+    switch: Switch
+    scaler: Scaler
+    clock: Callable[[], datetime]
+
+    async def act(
+        self,
+        rollback: Rollback,
+        step: StepName,
+        deployment: Deployment,
+        autoscaler: Autoscaler | None,
+    ) -> Acted:
+        """Do what a step says.
+
+        Args:
+            rollback: its step has begun, and a look has shown that there is something to be done.
+            step: that has begun.
+            deployment: the target.
+            autoscaler: who sets its replicas; None: nobody does.
+        """
+        if step is StepName.SUSPEND_OWNER:
+            taken = await self.suspender.suspend(rollback)
+            return Acted(taken.rollback, deployment, taken.next)
+        if step is StepName.DISABLE_FLAG:
+            return Acted(rollback, deployment, await self.switch.set(rollback))
+        if raising.is_left_to_autoscaler(rollback, step):
+            assert autoscaler is not None  # or there would be nothing to be done
+            return await self._raise(rollback, deployment, autoscaler)
+        done = await self._change(rollback, step)
+        if isinstance(done, Failure):
+            return Acted(rollback, deployment, done)
+        return Acted(rollback, done, Done(done_in_words(rollback.spec, step)))
+
+    async def _raise(
+        self, rollback: Rollback, deployment: Deployment, autoscaler: Autoscaler
+    ) -> Acted:
+        """Raise the bounds of who sets the replicas; it follows in its own time."""
+        if deployment.is_held:
+            # Nothing else lifts our own pause: the Deployment itself is not written to.
+            lifted = await self.workloads.resume(rollback.metadata.namespace, deployment.name)
+            if isinstance(lifted, Failure):
+                return Acted(rollback, deployment, lifted)
+        rollback, failure = await self.scaler.raise_bounds(rollback, autoscaler)
+        return Acted(rollback, deployment, Wait() if failure is None else failure)
+
+    async def _change(self, rollback: Rollback, step: StepName) -> Deployment | Failure:
+        """Change the Deployment itself, in one guarded write."""
+        _log.info("%s: %s %s", rollback.metadata.name, step, rollback.spec.target_ref.name)
+        stored = rollback.status.strategy
+        match step:
+            case StepName.UNDO:
+                surge = None
+                if stored is not None:
+                    surge = SURGE.model_copy(update={"max_unavailable": stored.max_unavailable})
+                return await self.workloads.undo(rollback, surge)
+            case StepName.RESTART_PODS:
+                known = progress.step_status(rollback, step)
+                time = known.started_time if known is not None else self.clock()
+                return await self.workloads.restart(rollback, time)
+            case StepName.RESTORE_STRATEGY if stored is not None:
+                return await self.workloads.set_strategy(rollback, stored)
+            case _:
+                return await self.workloads.apply_in_place(rollback, rollback.spec.remedy)

@@ -1,0 +1,47 @@
+"""Looks beforehand for what would keep a rollback from being done: in the night it is too late.
+
+Only tells; each looks as seldom as that allows.
+"""
+
+from dataclasses import dataclass, replace
+
+from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.core import schedule
+from rollback_operator.core.readiness import Around
+from rollback_operator.core.workload import Deployment
+from rollback_operator.flagging import Switch
+from rollback_operator.observation import Observer
+from rollback_operator.ports.queries import Prometheus
+from rollback_operator.suspending import OWNER_SECONDS, Suspender
+
+
+@dataclass
+class Foresight:
+    """Asks all who would take part in a rollback what stands against it."""
+
+    suspender: Suspender
+    switch: Switch
+    observer: Observer
+    default: str
+    """Where the metrics of policies are read that name no address."""
+
+    async def look(
+        self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
+    ) -> tuple[Around, float | None]:
+        """Add what would be missing; gives the seconds until that is looked at anew.
+
+        Args:
+            policy: that would decide the rollback.
+            deployment: its target; None: there is none, and nothing to be foreseen.
+            around: what else bears on the policy.
+        """
+        if deployment is None:
+            return around, None
+        owner = await self.suspender.obstacle(policy, deployment)
+        unusable = await self.switch.obstacles(policy, deployment)
+        acts = schedule.soonest(OWNER_SECONDS if owner else None, self.switch.next_look(policy))
+        around = replace(around, owner_obstacle=owner, unusable_flags=unusable)
+        if not around.is_address_allowed:
+            return around, acts
+        around, reads = await self.observer.foresee(Prometheus.of(policy, self.default), around)
+        return around, schedule.soonest(acts, reads)

@@ -1,0 +1,120 @@
+"""Looks after Rollbacks on record whatever has become of their policy: suspended, changed, gone.
+
+What has begun is carried on, what was raised or suspended is put back, what is over is let go of,
+and what is too much is deleted. What a policy that stands decides is none of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import FINALIZER, Condition, Outcome, Rollback
+from rollback_operator.cache import Cache, Key
+from rollback_operator.core import history, ownership, progress, schedule
+from rollback_operator.core.case import is_active
+from rollback_operator.core.progress import End
+from rollback_operator.core.workload import Deployment
+from rollback_operator.execution import Again, Executor
+from rollback_operator.ports.cluster import Workloads
+from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.ports.store import Store
+from rollback_operator.recording import Recorder
+from rollback_operator.scaling import Scaler
+from rollback_operator.suspending import Suspender
+
+
+@dataclass
+class Keeper:
+    """Settles what Rollbacks leave; each call gives the seconds until it is to be made again."""
+
+    cache: Cache
+    workloads: Workloads
+    store: Store
+    recorder: Recorder
+    executor: Executor
+    suspender: Suspender
+    scaler: Scaler
+
+    async def settle(self, rollbacks: Sequence[Rollback], deployment: Deployment) -> float | None:
+        """Look after what the rollbacks of a Deployment have left."""
+        return schedule.soonest(
+            await self.release_ended(rollbacks),
+            await self.suspender.settle(rollbacks, deployment),
+            await self.scaler.settle(rollbacks),
+        )
+
+    async def let_be_deleted(self, key: Key) -> float | None:
+        """Put back what Rollbacks that are deleted have raised or suspended: a person waits for it.
+
+        Whatever stands against the policy: suspended, unreadable or gone.
+        """
+        known = self.cache.rollbacks_by(key)
+        deleted = [one for one in known if one.metadata.deletion_timestamp is not None]
+        owners = [await self.settle_owner(one) for one in deleted]
+        return schedule.soonest(await self.scaler.settle(deleted), *owners)
+
+    async def settle_owner(self, rollback: Rollback) -> float | None:
+        """Look after who is suspended for a rollback, whatever has become of its policy."""
+        target = rollback.spec.target_ref
+        found = self.cache.deployments.get((rollback.metadata.namespace, target.name))
+        is_same = found is not None and found.uid == target.uid
+        return await self.suspender.settle([rollback], found if is_same else None)
+
+    async def carry_open(self, key: Key, why: Condition) -> float | None:
+        """Carry on what a policy had begun before it was deleted or came to a stand.
+
+        A half-way state has no name. An intent on which nothing was done yet is abandoned.
+        """
+        own = [
+            one
+            for one in self.cache.rollbacks.values()
+            if (one.metadata.namespace, one.spec.policy_ref.name) == key
+        ]
+        waits = [await self.release_ended(own)]
+        if why.reason != Reason.SUSPENDED:
+            waits.append(await self.scaler.settle(own))
+            waits += [await self.settle_owner(one) for one in own]
+        for one in own:
+            if not is_active(one):
+                continue
+            found = await self.workloads.inspect(key[0], one.spec.target_ref.name)
+            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
+                waits.append(RETRY_SECONDS)
+                continue
+            workload = None if isinstance(found, Failure) else found
+            is_asked = one.is_by_hand and why.reason == Reason.SUSPENDED
+            if (
+                (progress.has_acted(one) and ownership.is_named(one))
+                or is_asked
+                or workload is None
+            ):
+                done = await self.executor.carry_on(one, workload, None)
+            else:
+                end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
+                done = await self.executor.end(one, end)
+            waits.append(done.seconds if isinstance(done, Again) else _left_on(done))
+        return schedule.soonest(*waits)
+
+    async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
+        """Take off the finalizers that a crash or an outage has left on what is over."""
+        ended = [one for one in rollbacks if not is_active(one) and _left_on(one)]
+        return schedule.soonest(*[_left_on(await self.recorder.release(one)) for one in ended])
+
+    async def prune(self, key: Key) -> float | None:
+        """Delete the records that are too many: seen at each pass, a crash puts it off only."""
+        policy = self.cache.policy_at(key)
+        known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
+        waits = []
+        for one in history.superfluous(policy, *known):
+            failure = await self.store.delete_rollback(one)
+            if failure is None or failure.kind is FailureKind.GONE:
+                self.cache.drop_rollback(one.key)
+            elif failure.kind is not FailureKind.REJECTED:
+                waits.append(failure.wait)
+        return schedule.soonest(*waits)
+
+
+def _left_on(ended: Rollback | Failure) -> float | None:
+    """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
+    is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
+    return None if is_off else RETRY_SECONDS

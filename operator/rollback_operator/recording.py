@@ -1,0 +1,47 @@
+"""Puts on record how far a Rollback has come, and lets it go once it is told how it has ended."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus
+from rollback_operator.core import notices
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.store import Store
+
+Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
+"""Stores a Rollback's status, and gives the Rollback as it is then."""
+
+
+def silent(_: Rollback, status: RollbackStatus) -> RollbackStatus:
+    """Announce nothing."""
+    return status
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Writes Rollbacks' statuses, and knows at once what it has written."""
+
+    store: Store
+    remember: Callable[[Rollback], None]
+    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
+    """Adds to a status what it has to tell people, so that both are one write."""
+
+    async def write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+        """Store a status, with the severity that was decided if it has none of its own."""
+        worst = status.severity or rollback.spec.severity
+        severe = status.model_copy(update={"severity": worst})
+        written = await self.store.write_rollback(rollback, self.announced(rollback, severe))
+        if isinstance(written, Rollback):
+            self.remember(written)
+        return written
+
+    async def release(self, rollback: Rollback) -> Rollback | Failure:
+        """Tell how a Rollback has ended, then take the finalizer off it.
+
+        In this order: an end that a crash kept from being told is told by who finds the finalizer.
+        """
+        await self.store.post(rollback, notices.finished(rollback))
+        released = await self.store.release(rollback, FINALIZER)
+        if isinstance(released, Rollback):
+            self.remember(released)
+        return rollback if isinstance(released, Failure) else released
