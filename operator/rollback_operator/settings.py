@@ -2,13 +2,15 @@
 
 import re
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rollback_operator.api.shape import BaseAddress
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -20,16 +22,17 @@ _ADDRESS = re.compile(
 and the client call another. A base address: behind `?` or `#` no path could follow."""
 
 
+_PREFIX = "ROLLBACK_OPERATOR_"
+
+
 class Settings(BaseSettings):
     """What holds for all policies of this operator."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ROLLBACK_OPERATOR_", frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix=_PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
-    prometheus_url: Annotated[str, Field(pattern=r"^https?://[^/@]+(/.*)?$")] = (
-        "http://prometheus.monitoring:9090"
-    )
+    prometheus_url: BaseAddress = "http://prometheus.monitoring:9090"
     """Prometheus for policies that name none."""
     prometheus_token_file: Path | None = None
     """File with a bearer token for that Prometheus, and no other; read anew for each query."""
@@ -131,6 +134,21 @@ class Settings(BaseSettings):
         """
         name = host.lower()
         return _is_one_below(name, namespace) and not _is_named(name, self.allowed_hosts)
+
+
+def faults(error: ValidationError, flags: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Name each setting at fault as it was given, with what is wrong.
+
+    Args:
+        error: what making Settings has raised.
+        flags: names of the settings that were given as flags; the others are the environment's.
+    """
+    found = []
+    for one in error.errors():
+        name = "_".join(str(part) for part in one["loc"])
+        shown = f"--{name.replace('_', '-')}" if name in flags else f"{_PREFIX}{name.upper()}"
+        found.append((shown, str(one["msg"]).removeprefix("Value error, ")))
+    return tuple(found)
 
 
 def _is_listed(host: str, namespace: str, hosts: Names) -> bool:

@@ -226,6 +226,41 @@ def test_a_bad_file_is_refused_with_all_its_fields(
     assert {one["field"] for one in found["errors"]} == {"spec.mode", "spec.targetRef.name"}
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--prometheus", "prometheus:9090"),
+        ("--prometheus", "http://[::1"),
+        ("--prometheus", "http://127.0.0.1:99999"),
+        ("--prometheus", ""),
+        ("--prometheus-token-file", "/nowhere/token"),
+        ("--prometheus-ca-file", "/"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(
+    flag: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "-f", write(tmp_path), flag, value]) == 2
+    assert capsys.readouterr().err.startswith(f"rollback-operator: {flag}: ")
+
+
+def test_a_bad_variable_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLBACK_OPERATOR_WORKERS", "many")
+
+    assert main(["check", "-f", write(tmp_path)]) == 2
+    assert "ROLLBACK_OPERATOR_WORKERS: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://prometheus.production:99999"])
+def test_a_policy_s_address_that_is_none_is_a_fault(
+    url: str, provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(provider, write(tmp_path, prometheus={"url": url})) == 2
+    assert "spec.prometheus.url: must be a base address" in capsys.readouterr().out
+
+
 def test_the_worst_of_several_policies_gives_the_status(
     provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,9 +3,10 @@
 No field of the API itself: those are in the modules whose names v1alpha1.py gathers.
 """
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
@@ -23,6 +24,31 @@ Images = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
     Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
+_BASE_ADDRESS = re.compile(
+    r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#]*)?",
+    re.IGNORECASE,
+)
+MOST_PORT = 65535
+
+
+def base_address(text: str) -> str:
+    """Take an address that paths can be added to.
+
+    Raises:
+        ValueError: it is none: another scheme, no host, a user, a query, no such port.
+    """
+    found = _BASE_ADDRESS.fullmatch(text)
+    if found is None or int(found["port"] or 0) > MOST_PORT:
+        raise ValueError("must be a base address as http://prometheus.monitoring:9090")
+    return text
+
+
+BaseAddress = Annotated[
+    str,
+    Field(max_length=2048, pattern=r"^https?://[^/@]+(/.*)?$"),
+    AfterValidator(base_address),
+]
+"""Of an HTTP API, such as Prometheus'."""
 Decimal = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$")]
 """A decimal string of any size: the API has no floats."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.api.shape import LabelName, MetricName, Model, Route, cel
+from rollback_operator.api.shape import BaseAddress, LabelName, MetricName, Model, Route, cel
 
 LEAST_READ_MILLISECONDS = 200
 _OPERATORS = ("=~", "!~", "!=")
@@ -70,7 +70,7 @@ CounterName = Annotated[
 class PrometheusSpec(Model):
     """Where the metrics come from."""
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/@]+(/.*)?$")] | None = None
+    url: BaseAddress | None = None
     """Base address of the Prometheus HTTP API. Default: the operator's own setting. Its host must
     be the operator's own Prometheus, in the policy's namespace, or on the operator's allow-list.
     The operator's own token is sent to no other address than its own setting."""

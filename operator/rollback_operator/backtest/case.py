@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from rollback_operator.adapters.prometheus import (
     Access,
     Limits,
     PrometheusMetrics,
     PrometheusTrends,
 )
+from rollback_operator.api.shape import base_address
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.backtest.files import BadFileError, read_file
 from rollback_operator.backtest.history import History, read_history
@@ -22,7 +25,7 @@ from rollback_operator.backtest.vectors import PastVectors
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.observation import Source, all_pods
 from rollback_operator.ports.queries import Prometheus
-from rollback_operator.settings import Settings
+from rollback_operator.settings import Settings, faults
 
 OPTIONS = ("policy", "rollouts", "prometheus", "start", "end", "step")
 LIMITS = Limits(read_seconds=30.0)
@@ -74,9 +77,7 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> Options:
         raise BadFileError("end", "is before start")
     if (end - start) / step > MOST_MOMENTS:
         raise BadFileError("step", f"gives more than {MOST_MOMENTS} looks: take a longer step")
-    url = given["prometheus"]
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise BadFileError("prometheus", f"must be an http or https URL, not {url!r}")
+    url = _url(given["prometheus"])
     is_continued = given.get("continue", False)
     if not isinstance(is_continued, bool):
         raise BadFileError("continue", "must be true or false")
@@ -129,7 +130,10 @@ async def run_case(options: Options, warn: Warn) -> Ran:
 
 def _access(url: str) -> Access:
     """Read the credentials where the operator finds its own."""
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise BadFileError(*faults(error)[0]) from None
     return Access(settings.prometheus_token_file, settings.prometheus_ca_file, url)
 
 
@@ -158,6 +162,13 @@ def _time(name: str, value: Any) -> float:
         return time_of(str(value))
     except ValueError as error:
         raise BadFileError(name, f"{error}, not {value!r}") from None
+
+
+def _url(value: Any) -> str:
+    try:
+        return base_address(str(value))
+    except ValueError as error:
+        raise BadFileError("prometheus", f"{error}, not {value!r}") from None
 
 
 def _step(value: Any) -> float:

@@ -3,14 +3,16 @@
 import argparse
 import asyncio
 import json
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kubernetes.aio.config import ConfigException
+from pydantic import ValidationError
 
 from rollback_operator import checkup
 from rollback_operator.adapters.flags import ApiFlags
@@ -18,13 +20,14 @@ from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, Pro
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.api.shape import base_address
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.documents import Document, read
 from rollback_operator.login import usual_kubeconfig
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
-from rollback_operator.settings import Settings
+from rollback_operator.settings import Settings, faults
 from rollback_operator.surveying import Surveyor
 
 _DESCRIPTION = """\
@@ -33,7 +36,8 @@ cluster can be seen, at its target; tells what is missing, and how fast a bad re
 proved. Nothing is written.
 """
 _EPILOG = """\
-exit status: 0 what there is suffices to judge; 1 something prevents it; 2 the file is bad.
+exit status: 0 what there is suffices to judge; 1 something prevents it; 2 the file or an
+option is bad.
 
 From outside the cluster let kubectl open a way to Prometheus:
   kubectl -n monitoring port-forward service/prometheus 9090
@@ -51,6 +55,7 @@ class Options:
     kubeconfig: str | None
     namespace: str
     is_json: bool
+    settings: Settings
 
     @property
     def brings_credentials(self) -> bool:
@@ -100,6 +105,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(given: dict[str, Any]) -> int:
     """Check each policy of the file; gives the exit status."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        return _refused(faults(error))
+    wrong = tuple(_wrong(given))
+    if wrong:
+        return _refused(wrong)
     documents = read(given["file"], given["namespace"])
     options = Options(
         file=given["file"],
@@ -108,6 +120,7 @@ def run(given: dict[str, Any]) -> int:
         kubeconfig=given["kubeconfig"] or usual_kubeconfig(),
         namespace=given["namespace"],
         is_json=given["output"] == "json",
+        settings=settings,
     )
     found = asyncio.run(_check_all(documents, options))
     if options.is_json:
@@ -117,6 +130,28 @@ def run(given: dict[str, Any]) -> int:
     return max(one.status for one in found)
 
 
+def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tell which options cannot be used, before anybody is asked."""
+    if given["prometheus"] is not None:
+        try:
+            base_address(given["prometheus"])
+        except ValueError as error:
+            yield "--prometheus", f"{error}, not {given['prometheus']!r}"
+    for name in ("prometheus_token_file", "prometheus_ca_file"):
+        if given[name] is None:
+            continue
+        try:
+            given[name].read_bytes()
+        except OSError as error:
+            yield f"--{name.replace('_', '-')}", f"{given[name]}: {error.strerror or error}"
+
+
+def _refused(wrong: tuple[tuple[str, str], ...]) -> int:
+    for name, told in wrong:
+        print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
 async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:
     found = []
     async with _surveyor(options) as make:
@@ -124,7 +159,7 @@ async def _check_all(documents: tuple[Document, ...], options: Options) -> list[
             if one.policy is None:
                 found.append(checkup.Checkup(str(options.file), one))
                 continue
-            asked = Prometheus.of(one.policy, Settings().prometheus_url)
+            asked = Prometheus.of(one.policy, options.settings.prometheus_url)
             asked = replace(asked, url=options.prometheus or asked.url)
             surveyor = make(asked.url)
             if surveyor.workloads is None or options.brings_credentials:
@@ -148,7 +183,7 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
         workloads = ApiWorkloads(api) if api else None
         trends = PrometheusTrends(opened[-1])
         flags = ApiFlags(api) if api else None
-        tools = ApiTools(api, Settings().argo_cd_namespace, time.monotonic) if api else None
+        tools = ApiTools(api, options.settings.argo_cd_namespace, time.monotonic) if api else None
         unread = "" if api or options.brings_credentials else blind
         return Surveyor(
             opened[-1],

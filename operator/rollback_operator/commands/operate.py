@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.settings import Settings
+from rollback_operator.settings import Settings, faults
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,9 +34,8 @@ def run(given: dict[str, Any]) -> int:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        for one in error.errors():
-            flag = "--" + "-".join(str(part) for part in one["loc"]).replace("_", "-")
-            print(f"rollback-operator: {flag}: {one['msg']}", file=sys.stderr)  # noqa: T201
+        for name, told in faults(error, given):
+            print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
         return 2
     # Loaded only here: other commands need no watches and no Kubernetes client.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415

@@ -9,7 +9,7 @@ from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
 from rollback_operator.releasing import Released, release
-from rollback_operator.settings import Settings
+from rollback_operator.settings import Settings, faults
 
 _SETTINGS = ("kubeconfig", "namespaces", "lease_namespace", "lease_name", "lease_seconds")
 _EPILOG = """\
@@ -48,9 +48,8 @@ def run(given: dict[str, Any]) -> int:
     try:
         found = asyncio.run(release(Settings(**given)))
     except ValidationError as error:
-        for one in error.errors():
-            flag = "--" + "-".join(str(part) for part in one["loc"]).replace("_", "-")
-            print(f"rollback-operator: {flag}: {one['msg']}", file=sys.stderr)  # noqa: T201
+        for name, told in faults(error, given):
+            print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
         return 2
     except ConfigException as error:
         print(f"rollback-operator: --kubeconfig: {error}", file=sys.stderr)  # noqa: T201

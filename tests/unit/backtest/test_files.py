@@ -10,7 +10,7 @@ import yaml
 
 from rollback_operator.api.v1alpha1 import Mode
 from rollback_operator.backtest.batch import run_batch
-from rollback_operator.backtest.case import parse_options
+from rollback_operator.backtest.case import parse_options, run_case
 from rollback_operator.backtest.files import BadFileError, read_file
 from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts
@@ -222,6 +222,9 @@ GIVEN = {
         ({"rollouts": "absent.json"}, "rollouts"),
         ({"prometheus": "localhost"}, "prometheus"),
         ({"prometheus": 3}, "prometheus"),
+        ({"prometheus": "http://"}, "prometheus"),
+        ({"prometheus": "http://[::1"}, "prometheus"),
+        ({"prometheus": "http://localhost:99999"}, "prometheus"),
         ({"start": "yesterday"}, "start"),
         ({"end": rfc3339(-1)}, "end"),
         ({"start": 1e18}, "start"),
@@ -245,6 +248,17 @@ def test_options_of_a_line_and_of_the_command_line_are_the_same() -> None:
     assert by_line == by_command
     assert (by_line.span.start, by_line.span.end, by_line.span.step) == (T0, T0 + 60, 5)
     assert by_line.span.moments()[-1] == T0 + 60
+
+
+async def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLBACK_OPERATOR_WORKERS", "many")
+    options = parse_options(
+        GIVEN | {"policy": {"mode": "Observe"}, "rollouts": make_file()}, Path()
+    )
+
+    with pytest.raises(BadFileError) as error:
+        await run_case(options, lambda _: None)
+    assert error.value.field == "ROLLBACK_OPERATOR_WORKERS"
 
 
 def test_that_a_policy_s_secrets_are_not_read_is_told() -> None:
