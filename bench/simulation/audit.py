@@ -13,7 +13,8 @@ from bench.simulation.pods import Pod
 from bench.simulation.releases import Release
 from bench.simulation.scenario import NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
-from rollback_operator.projections import is_held, template_of
+from rollback_operator.projections.deployments import is_held
+from rollback_operator.projections.templates import template_of
 
 EPOCH = 1_800_000_000.0
 """The world's time at the loop's zero."""

@@ -13,7 +13,8 @@ from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Act, Cue, Deed, Reflex
 from bench.simulation.server import Change, Id, Raw, Request, Server
 from rollback_operator.api.v1alpha1 import API_VERSION
-from rollback_operator.projections import is_held, template_of
+from rollback_operator.projections.deployments import is_held
+from rollback_operator.projections.templates import template_of
 
 USER = "user"
 DEPLOYMENT: Id = "deployments", NAMESPACE, APP

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rollback_operator.projections import template_of
+from rollback_operator.projections.templates import template_of
 
 PURCHASE, LIST = "/api/v1/tickets/purchase", "/api/v1/tickets"
 ROUTES = {PURCHASE: 0.6, LIST: 0.4}

@@ -24,7 +24,7 @@ from bench.simulation.scenario import APP, FURTHEST, NAMESPACE, OPERATORS, Scena
 from bench.simulation.server import Raw, Request, Server
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
-from rollback_operator.projections import template_of
+from rollback_operator.projections.templates import template_of
 
 AGE = 7200.0
 """For how long the first release has been running, seconds."""

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     rollback_of,
 )
 from rollback_operator.core.workload import Deployment
-from rollback_operator.projections import deployment_of
+from rollback_operator.projections.deployments import deployment_of
 from rollback_operator.sharing import Sharing
 
 Key = tuple[str, str]

@@ -31,7 +31,7 @@ from rollback_operator.core.holds import is_on_record
 from rollback_operator.core.lapses import End
 from rollback_operator.holding import Holder
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.projections import is_held
+from rollback_operator.projections.deployments import is_held
 from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.claiming import (
+from rollback_operator.projections.claims import (
     FLAGGER,
     IMAGE_LIST,
     ROLLOUTS,

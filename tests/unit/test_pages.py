@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.core.pod import Page
-from rollback_operator.projections import pod_of
+from rollback_operator.projections.pods import pod_of
 
 
 def raw(

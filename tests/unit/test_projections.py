@@ -8,15 +8,10 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.config_map import ConfigRead
-from rollback_operator.projections import (
-    deployment_of,
-    flag_of,
-    is_held,
-    pod_of,
-    replica_set_of,
-    template_of,
-)
-from rollback_operator.templates import reads_of
+from rollback_operator.projections.config_maps import flag_of, reads_of
+from rollback_operator.projections.deployments import deployment_of, is_held, replica_set_of
+from rollback_operator.projections.pods import pod_of
+from rollback_operator.projections.templates import template_of
 
 
 def owner(manager: str, *fields: str, operation: str = "Update") -> dict[str, Any]:

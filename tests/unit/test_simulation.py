@@ -20,7 +20,7 @@ from bench.simulation.releases import Release, Truth
 from bench.simulation.scenario import APP, KINDS, NAMESPACE, OPERATORS, draw
 from bench.simulation.server import Raw, Request, Server
 from bench.simulation.world import quiet, simulate
-from rollback_operator.projections import template_of
+from rollback_operator.projections.templates import template_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_KIND = dict(zip(KINDS, range(len(KINDS)), strict=True))

@@ -11,15 +11,14 @@ from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.autoscaler import Bounds
 from rollback_operator.core.gitops import SUSPENDED_BY
 from rollback_operator.core.owner import OwnerObject, Steered
-from rollback_operator.steering import (
+from rollback_operator.projections.autoscalers import autoscaler_on
+from rollback_operator.projections.gitops import (
     SKIP_RECONCILE,
     application_of,
-    autoscaler_on,
-    changed_by,
     flux_of,
     generator_of,
-    owner_of,
 )
+from rollback_operator.projections.owners import changed_by, owner_of
 
 APPLICATION, KUSTOMIZATION, HELM_RELEASE = OwnerKind
 TRACKING, INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"

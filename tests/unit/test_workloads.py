@@ -13,7 +13,8 @@ from rollback_operator.api.v1alpha1 import FIELD_MANAGER, StoredStrategy
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections import REVISION_ANNOTATION, template_of
+from rollback_operator.projections.deployments import REVISION_ANNOTATION
+from rollback_operator.projections.templates import template_of
 from tests.builders import make_hold, make_ref, make_rollback
 from tests.fakes import OUTAGE
 

@@ -7,7 +7,7 @@ resourceVersion, which the controller's own status updates move every 15 seconds
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.steering import autoscaler_of
+from rollback_operator.projections.autoscalers import autoscaler_of
 
 _LEAST, _MOST = "/spec/minReplicas", "/spec/maxReplicas"
 

@@ -7,7 +7,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.core import flags
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections import flag_of
+from rollback_operator.projections.config_maps import flag_of
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 

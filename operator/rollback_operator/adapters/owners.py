@@ -12,7 +12,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.gitops import SUSPENDED_BY
 from rollback_operator.core.owner import OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.steering import application_of, flux_of, generator_of
+from rollback_operator.projections.gitops import application_of, flux_of, generator_of
 
 KINDS = {
     OwnerKind.APPLICATION: ("argoproj.io", "applications"),

@@ -11,7 +11,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.templates import quantity, requests_of
+from rollback_operator.projections.needs import quantity, requests_of
 
 MOST_NODES = 200
 MOST_PODS = 500

@@ -12,7 +12,11 @@ from typing import Any
 
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.claiming import (
+from rollback_operator.core.claims import joined
+from rollback_operator.core.owner import Claims
+from rollback_operator.core.workload import Deployment
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.projections.claims import (
     FLAGGER,
     ROLLOUTS,
     Application,
@@ -23,10 +27,6 @@ from rollback_operator.claiming import (
     primary_of,
     rollout_on,
 )
-from rollback_operator.core.claims import joined
-from rollback_operator.core.owner import Claims
-from rollback_operator.core.workload import Deployment
-from rollback_operator.ports.failure import Failure, FailureKind
 
 Kind = tuple[str, str]
 """Group and plural."""

@@ -16,16 +16,15 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections import (
+from rollback_operator.projections.autoscalers import autoscaler_on
+from rollback_operator.projections.deployments import (
     REVISION_ANNOTATION,
     deployment_of,
     is_held,
-    pod_of,
     replica_set_of,
-    template_of,
-    without_pod_hash,
 )
-from rollback_operator.steering import autoscaler_on
+from rollback_operator.projections.pods import pod_of
+from rollback_operator.projections.templates import template_of, without_pod_hash
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"

@@ -1,7 +1,7 @@
 """The target as it was read: its Deployment, the ReplicaSets that it can go back to, its pods.
 
-Values only. Who makes them from the API server's dictionaries is projections.py; what keeps pods
-from serving is told in availability.py.
+Values only: projections/ makes them from the API server's dictionaries, and availability.py says
+what keeps pods from serving.
 """
 
 from collections.abc import Iterable, Mapping

@@ -8,7 +8,7 @@ from rollback_operator.core.diagnosis import RouteLatency, changes, diagnose
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.verdict import Symptom
 from rollback_operator.core.watch import open_watch, with_reading, with_workload
-from rollback_operator.projections import replica_set_of
+from rollback_operator.projections.deployments import replica_set_of
 from tests.builders import (
     PURCHASE,
     T0,

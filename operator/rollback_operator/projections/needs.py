@@ -1,14 +1,11 @@
-"""What a pod template, as a dictionary, asks of its surroundings. Pure."""
+"""What a pod template asks of its surroundings: objects that it names, room on a node, ports."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.core.surroundings import Amounts, Reference
 
-COMMIT = "org.opencontainers.image.revision"
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
 _UNITS = {
     "n": 1e-9,
@@ -24,12 +21,6 @@ def quantity(value: Any) -> float:
     """Read a quantity of Kubernetes; what cannot be read counts as nothing."""
     found = _QUANTITY.fullmatch(str(value or "0"))
     return float(found[1]) * _UNITS[found[2] or ""] if found else 0.0
-
-
-def commit_of(metadata: Mapping[str, Any]) -> str:
-    """Find the commit that a template's images were built from, if the template says it."""
-    places = (metadata.get("annotations") or {}, metadata.get("labels") or {})
-    return next((str(one[COMMIT])[:64] for one in places if one.get(COMMIT)), "")
 
 
 def requests_of(spec: Mapping[str, Any]) -> Amounts:
@@ -121,49 +112,3 @@ def _of_volume(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         yield "PersistentVolumeClaim", str(claim.get("claimName") or ""), False
     secret = ((volume.get("csi") or {}).get("nodePublishSecretRef")) or {}
     yield "Secret", str(secret.get("name") or ""), False
-
-
-# -- how ConfigMaps are read -----------------------------------------------------------------------
-
-
-def reads_of(template: Mapping[str, Any]) -> tuple[ConfigRead, ...]:
-    """List the ways by which a template's pods read ConfigMaps."""
-    spec = template.get("spec") or {}
-    found: list[ConfigRead] = []
-    mounted: dict[str, bool] = {}
-    for kind in ("initContainers", "containers"):
-        for container in spec.get(kind) or []:
-            found += _variables(container)
-            for one in container.get("volumeMounts") or []:
-                # A file below subPath stays as it was when the container started.
-                is_renewed = not (one.get("subPath") or one.get("subPathExpr"))
-                name = str(one.get("name"))
-                mounted[name] = mounted.get(name, True) and is_renewed
-    for volume in spec.get("volumes") or []:
-        name = str(volume.get("name"))
-        if name in mounted:
-            found += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
-    return tuple(found)
-
-
-def _variables(container: Mapping[str, Any]) -> Iterator[ConfigRead]:
-    own = container.get("env") or []
-    for one in own:
-        source = (one.get("valueFrom") or {}).get("configMapKeyRef")
-        if source:
-            yield ConfigRead(str(source.get("name") or ""), (str(source.get("key") or ""),))
-    for one in container.get("envFrom") or []:
-        source, prefix = one.get("configMapRef"), str(one.get("prefix") or "")
-        if source:
-            names = [str(each.get("name")) for each in own]
-            hidden = tuple(each.removeprefix(prefix) for each in names if each.startswith(prefix))
-            yield ConfigRead(str(source.get("name") or ""), hidden=hidden)
-
-
-def _files(volume: Mapping[str, Any]) -> Iterator[ConfigRead]:
-    for source in (volume, *((volume.get("projected") or {}).get("sources") or [])):
-        one = source.get("configMap")
-        if one:
-            items = one.get("items")
-            keys = tuple(str(each.get("key")) for each in items) if items else None
-            yield ConfigRead(str(one.get("name") or ""), keys)

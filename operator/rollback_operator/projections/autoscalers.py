@@ -1,0 +1,59 @@
+"""Who sets a Deployment's replicas, and who has set the bounds for it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.core.autoscaler import Autoscaler, Bounds
+
+_KEDA = "scaledobject.keda.sh/name"
+
+
+def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
+    """Project a HorizontalPodAutoscaler."""
+    metadata, spec = raw["metadata"], raw["spec"]
+    by = _setters(metadata)
+    return Autoscaler(
+        name=str(metadata["name"]),
+        uid=str(metadata["uid"]),
+        bounds=Bounds(int(spec.get("minReplicas", 1)), int(spec["maxReplicas"])),
+        owner=_autoscaler_owner(metadata),
+        set_by=", ".join(by),
+        is_ours=by == [FIELD_MANAGER],
+    )
+
+
+def autoscaler_on(listed: Iterable[Mapping[str, Any]], name: str) -> Autoscaler | None:
+    """Find who scales a Deployment; None: nobody does."""
+    found = [autoscaler_of(one) for one in listed if _scales(one, name)]
+    if not found:
+        return None
+    return replace(found[0], rivals=tuple(one.name for one in found[1:]))
+
+
+def _scales(raw: Mapping[str, Any], name: str) -> bool:
+    target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
+    return target.get("kind") == "Deployment" and target.get("name") == name
+
+
+def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
+    """Name who makes an autoscaler what it is: KEDA, or whoever controls the object."""
+    for one in metadata.get("ownerReferences") or []:
+        kind, name = one.get("kind"), one.get("name")
+        if str(one.get("apiVersion", "")).startswith("keda.sh/"):
+            return f"KEDA's {kind} {name} (ownerReference)"
+        if one.get("controller"):
+            return f"{kind} {name} (ownerReference)"
+    name = (metadata.get("labels") or {}).get(_KEDA)
+    return f"KEDA's ScaledObject {name} (label {_KEDA})" if name else ""
+
+
+def _setters(metadata: Mapping[str, Any]) -> list[str]:
+    return sorted(
+        {
+            str(one.get("manager"))
+            for one in metadata.get("managedFields") or []
+            if "f:minReplicas" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
+        }
+    )
