@@ -102,24 +102,21 @@ class DeletedWalk(AutoscaledWalk):
         yield from self.bounds_left_wrong()
 
 
+@pytest.mark.parametrize(
+    ("walk", "cuts"),
+    [(AutoscaledWalk, CUTS), (DeletedWalk, CUTS_DELETED)],
+    ids=["a person asks for the bounds", "the Rollback is deleted"],
+)
 def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
-    stand: Stand, zygote: Zygote, tmp_path: Path
+    stand: Stand,
+    zygote: Zygote,
+    tmp_path: Path,
+    walk: type[AutoscaledWalk],
+    cuts: tuple[tuple[str, int], ...],
 ) -> None:
     done = side_by_side(
-        AutoscaledWalk(stand, zygote, tmp_path, SCALE, number, is_before, point)
-        for point, number in CUTS
-        for is_before in (True, False)
-    )
-
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
-
-
-def test_a_rollback_that_is_deleted_puts_its_bounds_back_whatever_crashes(
-    stand: Stand, zygote: Zygote, tmp_path: Path
-) -> None:
-    done = side_by_side(
-        DeletedWalk(stand, zygote, tmp_path, SCALE, number, is_before, point)
-        for point, number in CUTS_DELETED
+        walk(stand, zygote, tmp_path, SCALE, number, is_before, point)
+        for point, number in cuts
         for is_before in (True, False)
     )
 
