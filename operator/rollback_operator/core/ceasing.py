@@ -15,9 +15,9 @@ from rollback_operator.core.arms import LEAST_REQUESTS, in_order, plausible, tot
 from rollback_operator.core.evidence import Evidence, Increment
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.progress import End, Next, Wait, is_out_of_time, step_status
-from rollback_operator.core.scope import without_warm_up
 from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.verdict import SUSPECT_ODDS
+from rollback_operator.core.warm_up import without_warm_up
 
 RECENT_SECONDS = 60.0
 UNKNOWN_CEILING = 0.05

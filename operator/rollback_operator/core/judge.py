@@ -16,13 +16,10 @@ from rollback_operator.core.availability import Availability, Patience, Since, a
 from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.core.evidence import Increment
 from rollback_operator.core.probes import drowned
-from rollback_operator.core.scope import WARM_UP_SECONDS, judge_scope
+from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.traffic import traffic_ceased, traffic_lost
-from rollback_operator.core.verdict import (
-    ScopeVerdict,
-    Thresholds,
-    Verdict,
-)
+from rollback_operator.core.verdict import ScopeVerdict, Thresholds, Verdict
+from rollback_operator.core.warm_up import WARM_UP_SECONDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
 
