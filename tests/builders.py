@@ -41,7 +41,7 @@ from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.case import Case
 from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.core.control import Control, RouteControl
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import Question
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters, CounterSeries

@@ -24,7 +24,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.core import guards
 from rollback_operator.core.conditions import find
-from rollback_operator.core.evidence import Evidence, Increment
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
 from rollback_operator.core.workload import Workload
@@ -44,13 +45,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.carrying import Carried
-from tests.fakes import (
-    CONFLICT,
-    GONE,
-    OUTAGE,
-    REFUSAL,
-    Crash,
-)
+from tests.fakes import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 
 SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
 PIN = Remedy(

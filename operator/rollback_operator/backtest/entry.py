@@ -9,7 +9,7 @@ from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
 from rollback_operator.core import doubts
 from rollback_operator.core.arms import LEAST_CEILING
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.look import Look
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.status import QUIET

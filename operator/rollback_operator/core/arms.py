@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.counts import Counts, counted
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.verdict import Thresholds
 
 LEAST_REQUESTS = 20

@@ -12,7 +12,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.core import podless
 from rollback_operator.core.arms import LEAST_REQUESTS, in_order, plausible, total
-from rollback_operator.core.evidence import Evidence, Increment
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.progress import End, Next, Wait, is_out_of_time, step_status
 from rollback_operator.core.sequential import against_ceiling

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Finding, Investigation, MatrixSeverity
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.evidence import Increment
 from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import ReplicaSet, Workload

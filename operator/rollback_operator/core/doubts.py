@@ -22,7 +22,7 @@ from rollback_operator.core.arms import (
     total,
 )
 from rollback_operator.core.control import Control
-from rollback_operator.core.evidence import COARSE_SECONDS, Increment
+from rollback_operator.core.increments import COARSE_SECONDS, Increment
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9

@@ -12,10 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rollback_operator.api.reasons import Reason
 from rollback_operator.core.increments import (
-    COARSE_AFTER_SECONDS,
-    COARSE_SECONDS,
     Cell,
     Increment,
     merged,
@@ -29,22 +26,8 @@ from rollback_operator.core.pairing import (
     named_as_scraped,
 )
 from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters, CounterSeries, Missing
+from rollback_operator.core.reading import Counters, CounterSeries
 
-__all__ = [
-    "CLOCK_GRAIN",
-    "COARSE_AFTER_SECONDS",
-    "COARSE_SECONDS",
-    "MOST_COUNTED",
-    "Evidence",
-    "Increment",
-    "fold",
-    "fold_read",
-    "is_count",
-    "usable",
-]
-MOST_COUNTED = 1e15
-"""Above it a float cannot tell a count from the next one."""
 SLOWEST_SCRAPE_SECONDS = 10.0
 """Prometheus waits so long for a pod's answer by default, and never longer than an interval."""
 STALE_INTERVALS = 3
@@ -85,40 +68,6 @@ class Evidence:
     def newest_of(self, pods: Iterable[str]) -> float | None:
         """Time of the newest sample of these pods."""
         return max((self.seen[pod] for pod in pods if pod in self.seen), default=None)
-
-
-def usable(series: Iterable[CounterSeries]) -> tuple[CounterSeries, ...] | Missing:
-    """Leave out what was no number once; what is none now leaves nothing to judge from.
-
-    One such value, alone or after good ones, is left out beside other series: so VictoriaMetrics
-    tells that a series has ended.
-    """
-    found, ended = [], []
-    for one in series:
-        samples = tuple(sample for sample in one.samples if is_count(sample[1]))
-        if not samples and len(one.samples) == 1:
-            ended.append(one)
-        elif one.samples and not any(is_count(value) for _, value in one.samples[-2:]):
-            return _no_count(one)
-        else:
-            found.append(one if len(samples) == len(one.samples) else replace(one, samples=samples))
-    if ended and not any(one.samples for one in found):
-        return _no_count(ended[0])
-    return tuple(found)
-
-
-def _no_count(one: CounterSeries) -> Missing:
-    labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
-    return Missing(
-        Reason.NOT_A_NUMBER,
-        f"series {labels} holds a value that no counter has (NaN, infinite, negative or beyond "
-        "counting)",
-    )
-
-
-def is_count(value: float) -> bool:
-    """Tell whether a counter can have this value."""
-    return 0 <= value <= MOST_COUNTED  # a NaN is neither
 
 
 def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rollback_operator.core.arms import LEAST_REQUESTS, in_order, total
 from rollback_operator.core.case import Case
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.sequential import against_ceiling, wilson_lower
 from rollback_operator.core.verdict import SUSPECT_ODDS

@@ -14,7 +14,7 @@ from rollback_operator.core import explain, podless, symptoms
 from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.doubts import NEARLY_ALL
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.probes import drowned
 from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.traffic import traffic_ceased, traffic_lost

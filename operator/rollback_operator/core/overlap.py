@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rollback_operator.core.evidence import COARSE_AFTER_SECONDS, COARSE_SECONDS, Increment
+from rollback_operator.core.increments import COARSE_AFTER_SECONDS, COARSE_SECONDS, Increment
 from rollback_operator.core.sequential import Cell
 
 _SHORTEST = 1e-9

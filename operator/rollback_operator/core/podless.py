@@ -9,7 +9,7 @@ revision's, which thins its errors out: what that share may have been is no sign
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.pod import Pod
 
 POD = ""

@@ -6,7 +6,7 @@ They never fail: an error rate seems lower by them, and a service that nobody ca
 from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import SignalsSpec
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.workload import Deployment
 
 TIMES = 10.0

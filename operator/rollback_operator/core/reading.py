@@ -1,8 +1,12 @@
 """What was read of request counters, or why there is nothing to be read."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
+
+MOST_COUNTED = 1e15
+"""Above it a float cannot tell a count from the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,37 @@ class Missing:
 
 
 Reading = Counters | Missing
+
+
+def usable(series: Iterable[CounterSeries]) -> tuple[CounterSeries, ...] | Missing:
+    """Leave out what was no number once; what is none now leaves nothing to judge from.
+
+    One such value, alone or after good ones, is left out beside other series: so VictoriaMetrics
+    tells that a series has ended.
+    """
+    found, ended = [], []
+    for one in series:
+        samples = tuple(sample for sample in one.samples if is_count(sample[1]))
+        if not samples and len(one.samples) == 1:
+            ended.append(one)
+        elif one.samples and not any(is_count(value) for _, value in one.samples[-2:]):
+            return _no_count(one)
+        else:
+            found.append(one if len(samples) == len(one.samples) else replace(one, samples=samples))
+    if ended and not any(one.samples for one in found):
+        return _no_count(ended[0])
+    return tuple(found)
+
+
+def _no_count(one: CounterSeries) -> Missing:
+    labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
+    return Missing(
+        Reason.NOT_A_NUMBER,
+        f"series {labels} holds a value that no counter has (NaN, infinite, negative or beyond "
+        "counting)",
+    )
+
+
+def is_count(value: float) -> bool:
+    """Tell whether a counter can have this value."""
+    return 0 <= value <= MOST_COUNTED  # a NaN is neither

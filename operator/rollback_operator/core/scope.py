@@ -20,7 +20,7 @@ from rollback_operator.core.arms import (
 from rollback_operator.core.blame import blame
 from rollback_operator.core.counts import Counts
 from rollback_operator.core.ending import Failing, has_ended
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.onset import Level
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import Odds, coin_flip, dispersion, wilson_lower

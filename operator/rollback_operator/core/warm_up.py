@@ -7,8 +7,8 @@ from dataclasses import replace
 from rollback_operator.core.arms import total
 from rollback_operator.core.counts import Counts, counted
 from rollback_operator.core.doubts import NEARLY_ALL
-from rollback_operator.core.evidence import Increment
 from rollback_operator.core.fading import Aged, Fading, fading, is_lower
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.sequential import lasting
 
 WARM_UP_SECONDS = 20.0

@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.core.blame import blame
 from rollback_operator.core.ending import Failing, has_ended
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.onset import Level
 from tests.builders import make_increment
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.core.evidence import COARSE_SECONDS, Evidence, fold
-from rollback_operator.core.increments import EARLY_SECONDS
+from rollback_operator.core.evidence import Evidence, fold
+from rollback_operator.core.increments import COARSE_SECONDS, EARLY_SECONDS
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series

@@ -6,7 +6,8 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
-from rollback_operator.core.evidence import Evidence, Increment
+from rollback_operator.core.evidence import Evidence
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
 from rollback_operator.core.pod import Pod

@@ -20,7 +20,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition
 from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.evidence import Evidence, Increment, fold
+from rollback_operator.core.evidence import Evidence, fold
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
 from rollback_operator.core.progress import Act, Done, End, look, next_step

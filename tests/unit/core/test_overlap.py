@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.overlap import cells
 from tests.builders import LIST, T0, make_increment
 

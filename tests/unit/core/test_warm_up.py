@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.core.evidence import Increment
+from rollback_operator.core.increments import Increment
 from rollback_operator.core.warm_up import without_warm_up
 from tests.builders import T0, make_increment
 
