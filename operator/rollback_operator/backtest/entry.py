@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
-from rollback_operator.core import doubts
+from rollback_operator.core.affected import by_pod, by_route, failing
 from rollback_operator.core.arms import LEAST_CEILING
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.increments import Increment
@@ -174,4 +174,4 @@ def _bearer(new: list[Increment], of: Callable[[Increment], str]) -> str:
 
 def _failing(new: list[Increment], one: ScopeVerdict) -> frozenset[str]:
     expected = one.control_errors / one.control_requests if one.control_requests else 0.0
-    return doubts.failing(doubts.by_pod(doubts.by_route(new)), expected)
+    return failing(by_pod(by_route(new)), expected)

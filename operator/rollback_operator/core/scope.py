@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.core import doubts
+from rollback_operator.core.affected import Affected, Routes, affected, by_pod, by_route
 from rollback_operator.core.arms import (
     LEAST_REQUESTS,
     Arms,
@@ -176,15 +177,15 @@ def _verdict(
     requests, errors = tally.requests, tally.errors
     new: list[Increment] = []
     odds = compared.odds.value / scopes
-    pods, unmet = doubts.Affected(frozenset(), frozenset()), "nothing speaks against it"
-    routes: doubts.Routes = {}
+    pods, unmet = Affected(frozenset(), frozenset()), "nothing speaks against it"
+    routes: Routes = {}
     usual: Mapping[str, float] = {}
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
         new = tally.new
         usual = _usual(arms, compared, new)
-        routes = doubts.by_route(new)
-        pods = doubts.affected(routes, route, usual)
+        routes = by_route(new)
+        pods = affected(routes, route, usual)
         unmet = doubts.unmet(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
@@ -194,7 +195,7 @@ def _verdict(
         if route is not None and route not in together:
             together = [route]
         failing = [_failing(arms, compared, usual, one) for one in together]
-        veto = doubts.veto(arms, pods, doubts.by_pod(routes), usual.get(route or "", 0.0))
+        veto = doubts.veto(arms, pods, by_pod(routes), usual.get(route or "", 0.0))
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route, together)
             blamed = blame(failing, arms.watch_seconds)
