@@ -18,20 +18,12 @@ from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 from rollback_operator.verifying import Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
-from tests.fakes import (
-    FakeAutoscalers,
-    FakeFlags,
-    FakeLogs,
-    FakeOwners,
-    FakeProbes,
-    FakeSchemas,
-    FakeStore,
-    FakeSurroundings,
-    FakeTools,
-    FakeTrends,
-    FakeWorkloads,
-    Journal,
-)
+from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
+from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.failures import Journal
+from tests.fakes.metrics import FakeTrends
+from tests.fakes.store import FakeStore
+from tests.fakes.surroundings import FakeSurroundings
 
 
 @dataclass

@@ -16,7 +16,7 @@ from rollback_operator.plugin.record import Record
 from rollback_operator.plugin.shell import Terminal, main
 from rollback_operator.ports.failure import Failure
 from tests.builders import NAMESPACE, at, make_workload
-from tests.fakes import GONE, Failures
+from tests.fakes.failures import GONE, Failures
 
 
 def stored(resource: Resource, **status: Any) -> Record:

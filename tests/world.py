@@ -9,11 +9,7 @@ from typing import Any
 
 from rollback_operator.acting import Actor
 from rollback_operator.api.reasons import ConditionType
-from rollback_operator.api.v1alpha1 import (
-    Rollback,
-    RollbackPolicy,
-    RollbackPolicyStatus,
-)
+from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
@@ -52,24 +48,13 @@ from tests.builders import (
     make_series,
     make_workload,
 )
-from tests.fakes import (
-    FakeAutoscalers,
-    FakeChannels,
-    FakeCredentialsCheck,
-    FakeFlags,
-    FakeLogs,
-    FakeMetrics,
-    FakeOwners,
-    FakePods,
-    FakeProbes,
-    FakeSchemas,
-    FakeStore,
-    FakeSurroundings,
-    FakeTools,
-    FakeTrends,
-    FakeWorkloads,
-    Journal,
-)
+from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
+from tests.fakes.channels import FakeChannels
+from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.failures import Journal
+from tests.fakes.metrics import FakeCredentialsCheck, FakeMetrics, FakePods, FakeTrends
+from tests.fakes.store import FakeStore
+from tests.fakes.surroundings import FakeSurroundings
 
 KEY = (NAMESPACE, NAME)
 OWN = "http://prometheus.monitoring:9090"

@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.approval import (
-    Approval,
-    ApprovalDecision,
-    ApprovalSpec,
-    ApprovalTimeout,
-)
+from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.checklist import CheckName, CheckResult, Consequence
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.reasons import ConditionType, Reason
@@ -41,7 +36,7 @@ from tests.builders import (
     make_rollback,
     make_workload,
 )
-from tests.fakes import CONFLICT, OUTAGE, REFUSAL, Crash
+from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Crash
 from tests.unit.test_execution import SCALE, World, why
 
 STRICT = make_policy(safety=SafetySpec(require_verified=True))

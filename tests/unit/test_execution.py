@@ -45,7 +45,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.carrying import Carried
-from tests.fakes import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 
 SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
 PIN = Remedy(

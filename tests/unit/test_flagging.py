@@ -25,7 +25,8 @@ from tests.builders import (
     make_replica_set,
     make_workload,
 )
-from tests.fakes import CONFLICT, GONE, OUTAGE, REFUSAL, Crash, flag_state
+from tests.fakes.cluster import flag_state
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.world import KEY, World, watched
 
 MODES = {"mode": Mode.OBSERVE}

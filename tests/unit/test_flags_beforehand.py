@@ -15,7 +15,8 @@ from rollback_operator.core.owner import Owner
 from rollback_operator.flagging import AGAIN_SECONDS, FORESEEN_SECONDS
 from rollback_operator.ports.failure import Failure
 from tests.builders import DISABLE, UNDO, at, make_entry, make_policy, make_workload
-from tests.fakes import OUTAGE, REFUSAL, flag_state
+from tests.fakes.cluster import flag_state
+from tests.fakes.failures import OUTAGE, REFUSAL
 from tests.world import KEY, World, watched
 
 ARGO = Owner("Argo CD", "label x", "change it in Git")

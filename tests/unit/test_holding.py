@@ -35,7 +35,8 @@ from tests.builders import (
     make_policy,
     make_workload,
 )
-from tests.fakes import CONFLICT, GONE, NOTHING, OUTAGE, Crash
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, Crash
+from tests.fakes.metrics import NOTHING
 from tests.world import KEY, World, watched
 
 GOOD: frozenset[str] = frozenset()

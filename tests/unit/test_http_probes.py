@@ -22,7 +22,7 @@ from rollback_operator.core.probing import Answer, LineCount, Silence
 from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure
 from tests.builders import at
-from tests.fakes import GONE, OUTAGE, REFUSAL
+from tests.fakes.failures import GONE, OUTAGE, REFUSAL
 
 TOKEN = "s3cret-token"
 

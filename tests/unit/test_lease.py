@@ -15,7 +15,7 @@ from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at
-from tests.fakes import CONFLICT, OUTAGE, REFUSAL, Failures
+from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Failures
 
 SECONDS = 0.3
 

@@ -42,7 +42,7 @@ from tests.builders import (
     make_workload,
     request_raw,
 )
-from tests.fakes import CONFLICT, OUTAGE, Crash
+from tests.fakes.failures import CONFLICT, OUTAGE, Crash
 from tests.world import KEY, World, watched
 
 IMAGE = make_template("v1").images[0]

@@ -27,7 +27,7 @@ from tests.builders import (
     make_series,
     make_workload,
 )
-from tests.fakes import FakeMetrics, FakePods
+from tests.fakes.metrics import FakeMetrics, FakePods
 
 SOURCE = Source(make_policy(), Prometheus("http://prometheus:9090"))
 

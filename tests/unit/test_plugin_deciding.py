@@ -10,7 +10,7 @@ import pytest
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus, RollbackRequest, rollback_of
 from rollback_operator.plugin.record import Record
 from tests.builders import NAME, NAMESPACE, make_entry, make_policy, make_rollback
-from tests.fakes import CONFLICT, REFUSAL
+from tests.fakes.failures import CONFLICT, REFUSAL
 from tests.kubectl import Shell, stored
 
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"

@@ -38,13 +38,7 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.fakes import (
-    CONFLICT,
-    GONE,
-    OUTAGE,
-    REFUSAL,
-    Crash,
-)
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.world import KEY, World, watched
 
 

@@ -13,7 +13,7 @@ from rollback_operator.api.reasons import ConditionType
 from rollback_operator.core.conditions import find
 from rollback_operator.reconcile import Reconciler
 from tests.builders import make_policy, make_request
-from tests.fakes import REFUSAL, Crash
+from tests.fakes.failures import REFUSAL, Crash
 from tests.world import KEY, World, watched
 
 TURNS = 20

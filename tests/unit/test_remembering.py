@@ -14,7 +14,7 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration
 from rollback_operator.remembering import REST_SECONDS, Rememberer
 from tests.builders import at, make_entry, make_policy
-from tests.fakes import FakeSchemas
+from tests.fakes.application import FakeSchemas
 
 DOWN = Missing(Reason.SCHEMA_UNKNOWN, "refused")
 FOUND = Applied((Migration("001"), Migration("002")))

@@ -13,7 +13,7 @@ from rollback_operator.core.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.routing import Router
 from tests.builders import T0, make_pods, make_policy, make_replica_set, make_workload
-from tests.fakes import OUTAGE
+from tests.fakes.failures import OUTAGE
 
 LABELS = (("app", "shop"), ("tier", "web"))
 SETS = (

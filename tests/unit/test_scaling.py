@@ -9,13 +9,7 @@ import pytest
 
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.v1alpha1 import (
-    Outcome,
-    Remedy,
-    RemedyType,
-    Rollback,
-    RollbackPolicy,
-)
+from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, Rollback, RollbackPolicy
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core import autoscaling
 from rollback_operator.core.autoscaler import Bounds
@@ -33,13 +27,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.carrying import Carried
-from tests.fakes import (
-    CONFLICT,
-    GONE,
-    OUTAGE,
-    REFUSAL,
-    Crash,
-)
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.world import KEY, watched
 from tests.world import World as Whole
 

@@ -27,7 +27,7 @@ from tests.builders import (
     make_policy,
     make_workload,
 )
-from tests.fakes import OUTAGE, REFUSAL, Crash
+from tests.fakes.failures import OUTAGE, REFUSAL, Crash
 from tests.unit.test_scaling import BEFORE, LEFT, RAISED, World, bounds_set, raised, scaling, why
 from tests.world import KEY, watched
 from tests.world import World as Whole

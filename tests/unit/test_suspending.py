@@ -29,23 +29,11 @@ from rollback_operator.foresight import Foresight
 from rollback_operator.observation import Observer
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
-from tests.builders import (
-    make_deployment,
-    make_policy,
-    make_rollback,
-    make_template,
-    make_workload,
-)
+from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried
-from tests.fakes import (
-    CONFLICT,
-    GONE,
-    OUTAGE,
-    REFUSAL,
-    UNTOUCHED,
-    Crash,
-    FakeMetrics,
-)
+from tests.fakes.cluster import UNTOUCHED
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
+from tests.fakes.metrics import FakeMetrics
 
 ARGO = Owner(
     "Argo CD",

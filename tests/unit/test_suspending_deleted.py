@@ -21,7 +21,8 @@ from rollback_operator.core.workload import Deployment
 from rollback_operator.ports.failure import Failure
 from rollback_operator.suspending import LOOK_SECONDS
 from tests.builders import NAME, NAMESPACE, make_policy, make_template
-from tests.fakes import OUTAGE, REFUSAL, UNTOUCHED, Crash
+from tests.fakes.cluster import UNTOUCHED
+from tests.fakes.failures import OUTAGE, REFUSAL, Crash
 from tests.unit.test_suspending import World, suspending
 from tests.world import KEY, watched
 from tests.world import World as Whole

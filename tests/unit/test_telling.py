@@ -31,7 +31,9 @@ from rollback_operator.core.owner import Owner
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.telling import Runtime, Teller
 from tests.builders import NAME, NAMESPACE, at, make_policy, make_rollback, make_step
-from tests.fakes import CONFLICT, OUTAGE, FakeChannels, FakeStore
+from tests.fakes.channels import FakeChannels
+from tests.fakes.failures import CONFLICT, OUTAGE
+from tests.fakes.store import FakeStore
 from tests.world import World, watched
 
 KEY = (NAMESPACE, NAME)

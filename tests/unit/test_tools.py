@@ -15,7 +15,7 @@ from rollback_operator.core.workload import Deployment
 from rollback_operator.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at, make_deployment
-from tests.fakes import FakeTools
+from tests.fakes.cluster import FakeTools
 from tests.unit.test_claiming import (
     SHOP,
     application,

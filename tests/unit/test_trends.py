@@ -19,7 +19,7 @@ from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
-from tests.fakes import FakeMetrics, FakeTrends
+from tests.fakes.metrics import FakeMetrics, FakeTrends
 from tests.provider import ANYWHERE, Provider, answer_of, running
 
 POD = make_pods(1, "v2")[0].name

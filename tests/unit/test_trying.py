@@ -22,7 +22,7 @@ from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.trying import Trier
 from tests.builders import T0, at, make_pods, make_policy, make_workload
-from tests.fakes import FakeProbes
+from tests.fakes.application import FakeProbes
 from tests.world import KEY, World, watched
 
 BUY = HttpProbe(name="buy", url="http://shop.production.svc/buy")

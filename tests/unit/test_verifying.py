@@ -35,7 +35,8 @@ from tests.builders import (
     make_step,
     make_workload,
 )
-from tests.fakes import NOTHING, FakeLogs, FakeProbes, FakeTrends
+from tests.fakes.application import FakeLogs, FakeProbes
+from tests.fakes.metrics import NOTHING, FakeTrends
 
 BUY = HttpProbe(name="buy", url="http://shop.production.svc/buy", method="POST", body="{}")
 METER = Meter(

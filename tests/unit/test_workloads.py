@@ -16,7 +16,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.deployments import REVISION_ANNOTATION
 from rollback_operator.projections.templates import template_of
 from tests.builders import make_hold, make_ref, make_rollback
-from tests.fakes import OUTAGE
+from tests.fakes.failures import OUTAGE
 
 TEMPLATE = {"spec": {"containers": [{"name": "shop", "image": "shop:v2"}]}}
 

@@ -52,7 +52,7 @@ from tests.builders import (
     make_template,
     make_workload,
 )
-from tests.fakes import ROOMY
+from tests.fakes.surroundings import ROOMY
 
 PASSED, FAILED, WARNED, SKIPPED = CheckResult
 UNREAD = Missing(Reason.READ_FAILED, "forbidden")

@@ -13,7 +13,7 @@ from rollback_operator.core.findings import find
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.survey import FlagFacts, Survey
 from tests.builders import DISABLE, READ, UNDO, make_policy, make_replica_set, make_workload
-from tests.fakes import flag_state
+from tests.fakes.cluster import flag_state
 from tests.unit.core.test_findings import make_survey
 
 PATH = "spec.remedies[0].flag"

@@ -53,7 +53,7 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.fakes import flag_state
+from tests.fakes.cluster import flag_state
 
 P1 = RUNBOOK_MATRIX[0]
 ON = flag_state()

@@ -41,7 +41,7 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.fakes import UNTOUCHED
+from tests.fakes.cluster import UNTOUCHED
 
 REFUSE, SUSPEND, PROCEED = GitOps
 APPLICATION = OwnerObject(OwnerKind.APPLICATION, "", "shop")

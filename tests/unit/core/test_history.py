@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.conditions import condition, upsert
 from rollback_operator.core.history import KEPT, superfluous
 from tests.builders import at, make_ended, make_policy, make_rollback, make_trigger_record
-from tests.fakes import names
+from tests.fakes.store import names
 
 POLICY = make_policy()
 

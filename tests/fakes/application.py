@@ -1,0 +1,78 @@
+"""The application that is rolled back: its answers, its logs, its database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.verification import HttpProbe
+from rollback_operator.core.pod import Endpoint
+from rollback_operator.core.probing import Answer, LineCount, Reply, Silence
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.schema import Applied
+from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
+
+
+@dataclass
+class FakeProbes:
+    """The restored service and its pods: gives what a test puts in, and notes what was asked."""
+
+    replies: dict[str, deque[Reply]] = field(default_factory=dict)
+    """By a probe's name, or by a path of a pod's; the last one stands."""
+    sent: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    delay: float = 0.0
+
+    def answer(self, name: str, *replies: Reply) -> None:
+        self.replies[name] = deque(replies)
+
+    async def send(self, namespace: str, probe: HttpProbe) -> Reply:
+        self.sent.append(probe.name)
+        await asyncio.sleep(self.delay)
+        return self._next(probe.name)
+
+    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+        self.asked.append(f"{address}{endpoint.path}")
+        return self._next(endpoint.path)
+
+    def _next(self, name: str) -> Reply:
+        waiting = self.replies.get(name)
+        if not waiting:
+            return Answer(200)
+        return waiting.popleft() if len(waiting) > 1 else waiting[0]
+
+
+@dataclass
+class FakeLogs:
+    """Logs: lines by pod, none where a test puts in none."""
+
+    counts: dict[str, LineCount | Silence] = field(default_factory=dict)
+    queries: list[LogQuery] = field(default_factory=list)
+
+    async def count(self, query: LogQuery) -> LineCount | Silence:
+        self.queries.append(query)
+        return self.counts.get(query.pod, LineCount(0))
+
+
+@dataclass
+class FakeSchemas:
+    """A policy's database: gives what a test puts in, and counts the reads."""
+
+    found: Applied | Missing = field(default_factory=lambda: Applied(()))
+    delay: float = 0.0
+    reads: int = 0
+
+    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+        self.reads += 1
+        await asyncio.sleep(self.delay)
+        return self.found
+
+
+if TYPE_CHECKING:
+    # The type checker holds the fakes against the ports.
+    _schemas: Schemas = FakeSchemas()
+    _probes: Probes = FakeProbes()
+    _logs: Logs = FakeLogs()

@@ -1,0 +1,46 @@
+"""Who is told, and what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rollback_operator.api.notify import Channel
+from rollback_operator.core.message import Message
+from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.failure import Failure
+from tests.fakes.failures import OUTAGE
+
+
+@dataclass
+class FakeChannels:
+    """Whoever is told: notes what arrives, fails as it is told to, and can take for ever."""
+
+    told: list[tuple[str, Message]] = field(default_factory=list)
+    failures: dict[str, deque[Failure | Exception]] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
+    hung: set[str] = field(default_factory=set)
+    tried: list[str] = field(default_factory=list)
+
+    async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
+        self.tried.append(message.id)
+        if channel.name in self.hung:
+            await asyncio.Event().wait()
+        waiting = self.failures.get(channel.name)
+        failure = OUTAGE if channel.name in self.dead else waiting.popleft() if waiting else None
+        if isinstance(failure, Exception):
+            raise failure
+        if failure is None:
+            self.told.append((channel.name, message))
+        return failure
+
+    def of(self, channel: str) -> list[str]:
+        """List the transitions that a channel was told of."""
+        return [message.transition for name, message in self.told if name == channel]
+
+
+if TYPE_CHECKING:
+    # The type checker holds the fakes against the ports.
+    _channels: Channels = FakeChannels()

@@ -1,0 +1,59 @@
+"""What there is around a target."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.surroundings import Surroundings
+from tests.fakes.failures import Failures
+
+ROOMY = Cluster(
+    nodes=(
+        Node(
+            "node-1",
+            allocatable=Amounts(64, 2.0**40, 110),
+            images=frozenset({f"registry.example.com/ticket-service:v{one}" for one in (1, 2, 3)}),
+        ),
+    ),
+    usage=(),
+)
+
+
+@dataclass
+class FakeSurroundings(Failures):
+    """A cluster with room, in which everything is there; approvals are protected."""
+
+    gone: frozenset[str] = frozenset()
+    """Names of objects that are not there."""
+    room: Cluster = ROOMY
+    limits: tuple[Quota, ...] = ()
+    unprotected: str = ""
+    delays: dict[str, float] = field(default_factory=dict)
+    """Seconds by which the answer of a call is late."""
+    calls: list[str] = field(default_factory=list)
+
+    async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
+        return await self._called("is_there") or reference.name not in self.gone
+
+    async def cluster(self) -> Cluster | Failure:
+        return await self._called("cluster") or self.room
+
+    async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
+        return await self._called("quotas") or self.limits
+
+    async def approvals_unprotected(self) -> str | Failure:
+        return await self._called("approvals_unprotected") or self.unprotected
+
+    async def _called(self, name: str) -> Failure | None:
+        self.calls.append(name)
+        await asyncio.sleep(self.delays.get(name, 0))
+        return self.take(name)
+
+
+if TYPE_CHECKING:
+    # The type checker holds the fakes against the ports.
+    _surroundings: Surroundings = FakeSurroundings()
