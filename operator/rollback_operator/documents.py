@@ -3,7 +3,9 @@
 The API server would refuse or drop them later; here all of it is said at once.
 """
 
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ from rollback_operator.parsing import (
     UnparsableError,
     fault_of,
     load_all,
+    model_as_stored,
     model_in,
-    model_of,
     path_of,
     unknown_keys,
 )
 
+STANDARD_INPUT = Path("-")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"), 253
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"), 63
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 
 
@@ -46,29 +51,43 @@ def read(path: Path, namespace: str) -> tuple[Document, ...]:
     """Read all policies of a file; other objects in it are left alone.
 
     Args:
-        path: of a YAML stream or a JSON document.
+        path: of a YAML stream or a JSON document; `-`: standard input.
         namespace: of a policy that names none.
     """
     try:
-        raw = load_all(path.read_text())
+        text = sys.stdin.read() if path == STANDARD_INPUT else path.read_text(encoding="utf-8")
+        raw = load_all(text)
     except OSError as error:
         return (_bad("", f"{path}: {error.strerror or error}"),)
-    except (UnparsableError, UnicodeDecodeError) as error:
-        return (_bad("", f"{path} is neither YAML nor JSON: {error}"),)
-    objects = [one for one in raw if one is not None]
+    except UnicodeDecodeError as error:
+        return (_bad("", f"{path} is neither YAML nor JSON, but no UTF-8: {error}"),)
+    except UnparsableError as error:
+        return (_bad("", f"{path}: {error}"),)
+    objects = [one for each in raw if each is not None for one in _listed(each)]
     wrong = next((one for one in objects if not isinstance(one, Mapping)), None)
     if wrong is not None:
         return (_bad("", f"{path} holds {type(wrong).__name__} where an object is expected"),)
     found = [one for one in objects if one.get("kind", RollbackPolicy.KIND) == RollbackPolicy.KIND]
     if not found:
-        return (_bad("kind", f"{path} holds no {RollbackPolicy.KIND}"),)
+        kinds = ", ".join(sorted({str(one.get("kind")) for one in objects}))
+        but = f", only {kinds}" if kinds else ""
+        return (_bad("kind", f"{path} holds no {RollbackPolicy.KIND}{but}"),)
     return tuple(_document(one, namespace) for one in found)
+
+
+def _listed(one: Any) -> list[Any]:
+    """Open a List, as `kubectl get -o yaml` prints one."""
+    is_list = isinstance(one, Mapping) and str(one.get("kind", "")).endswith("List")
+    items = one.get("items") if is_list else None
+    return items if isinstance(items, list) else [one]
 
 
 def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     version = raw.get("apiVersion")
     if version != API_VERSION:
         return _bad("apiVersion", f"must be {API_VERSION}, not {version!r}")
+    if "kind" not in raw:
+        return _bad("kind", f"is missing: it must be {RollbackPolicy.KIND}")
     metadata = raw.get("metadata")
     if isinstance(metadata, Mapping):
         raw = {**raw, "metadata": {"namespace": namespace, **metadata}}
@@ -76,10 +95,25 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
         str(one) for one in raw if one not in (*_NOT_OURS, "spec")
     )
     try:
-        return Document(model_of(RollbackPolicy, raw), unknown=unknown)
+        policy = model_as_stored(RollbackPolicy, raw)
     except ValidationError as error:
         faults = tuple(Fault(path_of(raw, one["loc"]), fault_of(one)) for one in error.errors())
         return Document(None, faults, unknown)
+    faults = tuple(_misnamed(policy))
+    return Document(None if faults else policy, faults, unknown)
+
+
+def _misnamed(policy: RollbackPolicy) -> Iterator[Fault]:
+    """Tell which names the API server would not take."""
+    forms = {"name": _NAME, "namespace": _LABEL}
+    for field, given in zip(forms, reversed(policy.key), strict=True):
+        form, most = forms[field]
+        if len(given) > most or not form.fullmatch(given):
+            yield Fault(
+                f"metadata.{field}",
+                f"must be at most {most} lower-case letters, digits and hyphens, and begin and end "
+                f"with a letter or digit (it is {given[:100]!r})",
+            )
 
 
 def type_of_spec() -> type[BaseModel]:

@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class UnparsableError(ValueError):
-    """A text that is neither YAML nor JSON; says where it ceases to be one."""
+    """A text that is neither YAML nor JSON, and where; or one that says a thing twice."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # either one
@@ -32,16 +32,88 @@ def load_all(text: str) -> list[Any]:
     """Parse a JSON document, or a stream of YAML documents.
 
     Raises:
-        UnparsableError: it is neither.
+        UnparsableError: it is neither, or has a key twice: which of both is meant nobody can tell.
     """
     try:
-        return [json.loads(text)]
+        return [load_json(text)]
+    except UnparsableError:
+        raise
     except ValueError:
         pass  # then it is YAML, of which JSON is nearly a part: tabs are not
     try:
-        return list(yaml.load_all(text, Loader=_Loader))
+        return list(_yaml_documents(text))
+    except UnparsableError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UnparsableError(" ".join(str(error).split())[:300]) from None
+        said = " ".join(str(error).replace('"<unicode string>", ', "").split())[:300]
+        hint = _TABS if _is_indented_by_tab(text, error) else ""
+        raise UnparsableError(f"neither YAML nor JSON: {said}{hint}") from None
+
+
+def load_json(text: str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: it is none.
+        UnparsableError: it has a key twice, or is nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise UnparsableError("neither YAML nor JSON: it is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UnparsableError(f"the key {twice!r} is there twice")
+    return found
+
+
+def _yaml_documents(text: str) -> Iterator[Any]:
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            _expect_each_key_once(node)
+            yield loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _expect_each_key_once(whole: yaml.Node) -> None:
+    """See that no mapping of a document has a key twice; merge keys (`<<`) may be overridden."""
+    left, seen = [whole], set()
+    while left:
+        node = left.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            left += node.value
+            continue
+        known = set()
+        for key, value in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in known and not key.tag.endswith(":merge"):
+                line = key.start_mark.line + 1
+                raise UnparsableError(f"the key {key.value!r} is there twice, again in line {line}")
+            known.add(name)
+            left += (key, value)
+
+
+_TABS = " (a tab: YAML is indented with spaces)"
+
+
+def _is_indented_by_tab(text: str, error: Exception) -> bool:
+    mark = getattr(error, "problem_mark", None)
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return False
+    line = lines[mark.line]
+    return "\t" in line[: len(line) - len(line.lstrip())]
 
 
 def model_of(model: type[Model], raw: Any) -> Model:
@@ -51,6 +123,26 @@ def model_of(model: type[Model], raw: Any) -> Model:
         ValidationError: a field is missing or wrong.
     """
     return model.model_validate(raw, by_alias=True, by_name=False)
+
+
+def model_as_stored(model: type[Model], raw: Any) -> Model:
+    """Make a model from an object as strictly as the API server: no "60" for 60, no 1 for true.
+
+    Raises:
+        ValidationError: a field is missing, wrong, or of another type.
+    """
+    # Only of JSON pydantic takes an enum's value, or a time, from a string and is strict as well.
+    text = json.dumps(_whole(raw), default=str)
+    return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+
+
+def _whole(raw: Any) -> Any:
+    """Write 60.0 as 60: to Kubernetes they are the same, and none of its fields is a fraction."""
+    if isinstance(raw, Mapping):
+        return {str(key): _whole(value) for key, value in raw.items()}
+    if isinstance(raw, list):
+        return [_whole(one) for one in raw]
+    return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
 
 
 def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
@@ -105,6 +197,12 @@ _SHAPES = {
 }
 
 
+_UNQUOTED = {
+    "int_type": "must be a whole number, without quotes",
+    "bool_type": "must be true or false, without quotes",
+}
+
+
 def fault_of(error: Any) -> str:
     """Say what is wrong with a field: one of a ValidationError's errors, in words."""
     if error["type"] == "missing":
@@ -118,4 +216,6 @@ def fault_of(error: Any) -> str:
         return f"must hold at least {error['ctx']['min_length']}"
     shown = "" if isinstance(given, dict | list) else f" (it is {str(given)[:100]!r})"
     said = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(given, str):
+        said = _UNQUOTED.get(error["type"], said)
     return f"{said}{shown}"

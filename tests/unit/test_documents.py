@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rollback_operator.documents import Document, read
 
 HEAD = "apiVersion: rollback.tickettoken.io/v1alpha1\nkind: RollbackPolicy\n"
 GOOD = HEAD + "metadata: {name: shop}\nspec: {targetRef: {name: shop}, mode: Observe}\n"
+
+
+def with_more(field: str) -> str:
+    return GOOD.replace("mode: Observe", f"mode: Observe, {field}")
+
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("policy-*.yaml"))
 
 
@@ -96,6 +104,18 @@ def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> No
         ("!!python/object/apply:os.getcwd []", "", "neither YAML nor JSON"),
         ("x: " + "[" * 5000, "", "neither YAML nor JSON"),
         ("\ufeff\x01", "", "neither YAML nor JSON"),
+        ("[" * 100_000, "", "nested too deeply"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "", "the key 'c' is there twice, again in line 4"),
+        ('{"a": 1, "a": 2}', "", "the key 'a' is there twice"),
+        ("a:\n\tb: 1", "", "a tab: YAML is indented with spaces"),
+        ("kind: Service", "kind", "only Service"),
+        (GOOD.replace("kind: RollbackPolicy\n", ""), "kind", "is missing"),
+        (GOOD.replace("{name: shop}", "{name: A b}", 1), "metadata.name", "lower-case"),
+        (GOOD.replace("{name: shop}", "{name: a, namespace: a.b}", 1), "metadata.namespace", "63"),
+        (with_more('suspend: "yes"'), "spec.suspend", "true or false, without quotes"),
+        (with_more("suspend: 1"), "spec.suspend", "boolean"),
+        (with_more('safety: {watchSeconds: "60"}'), "spec.safety.watchSeconds", "without quotes"),
+        (with_more("safety: {watchSeconds: true}"), "spec.safety.watchSeconds", "integer"),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -106,6 +126,26 @@ def test_a_file_that_cannot_be_used_says_why(
     faults = {one.path: one.message for one in found[0].faults}
     assert path in faults
     assert said in faults[path]
+
+
+def test_a_list_as_kubectl_prints_it_is_opened(tmp_path: Path) -> None:
+    listed = {"apiVersion": "v1", "kind": "List", "items": list(yaml.safe_load_all(GOOD))}
+    (found,) = read_text(tmp_path, yaml.safe_dump(listed))
+    assert found.policy is not None
+
+
+def test_a_policy_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(GOOD))
+    (found,) = read(Path("-"), "default")
+    assert found.policy is not None
+
+
+def test_what_yaml_may_say_twice_is_taken(tmp_path: Path) -> None:
+    """Merged keys may be overridden, and 60.0 is 60."""
+    merged = "{<<: [{watchSeconds: 60}, {watchSeconds: 900}], watchSeconds: 600.0}"
+    (found,) = read_text(tmp_path, with_more(f"safety: {merged}"))
+    assert found.policy is not None
+    assert found.policy.spec.safety.watch_seconds == 600
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:

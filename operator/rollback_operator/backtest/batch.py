@@ -1,7 +1,6 @@
 """Many cases, one line each: results in the order of the lines, some processes at a time."""
 
 import asyncio
-import json
 import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from rollback_operator.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.backtest.files import BadFileError
 from rollback_operator.backtest.plot import draw
 from rollback_operator.backtest.report import as_json
+from rollback_operator.parsing import UnparsableError, load_json
 
 Line = tuple[int, str]
 LINE_OPTIONS = frozenset({*OPTIONS, "continue", "plot", "output"})
@@ -32,10 +32,12 @@ def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[
         BadFileError: the file itself cannot be read.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadFileError("batch", f"{path}: {error}") from None
     lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
+    if not lines:
+        raise BadFileError("batch", f"{path}: there is no case in it")
     work = partial(run_line, given=dict(given), folder=path.parent)
     if jobs == 1:
         yield from map(work, lines)
@@ -81,7 +83,9 @@ def _path(name: str, raw: Mapping[str, Any]) -> str | None:
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
-        raw = json.loads(text)
+        raw = load_json(text)
+    except UnparsableError as error:
+        raise BadFileError("", str(error)) from None
     except ValueError as error:
         raise BadFileError("", f"the line is no JSON: {error}") from None
     if not isinstance(raw, Mapping):

@@ -25,9 +25,9 @@ def read_file(path: Path) -> Any:
         BadFileError: it cannot be read or parsed; the message names the file.
     """
     try:
-        found = load_all(path.read_text())
+        found = load_all(path.read_text(encoding="utf-8"))
     except UnparsableError as error:
-        raise BadFileError("", f"{path} is neither JSON nor YAML: {error}") from None
+        raise BadFileError("", f"{path}: {error}") from None
     except OSError as error:
         raise BadFileError("", f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:

@@ -72,7 +72,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-f", "--file", type=Path, required=True, metavar="FILE", help="the policy")
+    parser.add_argument(
+        "-f",
+        "--file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the policy; -: standard input",
+    )
     parser.add_argument(
         "--prometheus",
         metavar="URL",

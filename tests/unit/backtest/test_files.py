@@ -128,12 +128,38 @@ def test_a_number_where_a_string_belongs_is_told_how_to_write_it() -> None:
 
 
 def test_a_line_that_this_program_trips_over_leaves_the_others(tmp_path: Path) -> None:
+    class Tripping(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError
+
     path = tmp_path / "cases.jsonl"
-    path.write_text("[" * 200_000 + "\n[]\n")
-    first, second = run_batch(path, {}, 1)
+    path.write_text("{}\n[]\n")
+    first, second = run_batch(path, GIVEN | {"rollouts": Tripping()}, 1)
     assert first["error"]["line"] == 1
-    assert "RecursionError" in first["error"]["message"]
+    assert "RuntimeError" in first["error"]["message"]
     assert second["error"]["line"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ('{"step": 5, "step": 6}', "the key 'step' is there twice"),
+    ],
+    ids=["deep", "twice"],
+)
+def test_a_line_that_cannot_be_read_says_why(line: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text(line)
+    (found,) = run_batch(path, {}, 1)
+    assert told in found["error"]["message"]
+
+
+def test_a_batch_without_a_case_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text("\n")
+    with pytest.raises(BadFileError, match="there is no case in it"):
+        list(run_batch(path, {}, 1))
 
 
 def test_a_spec_alone_is_a_policy() -> None:
@@ -194,7 +220,7 @@ def test_files_are_json_or_yaml_with_times_as_they_are_written(tmp_path: Path) -
     assert read_file(path) == {"a": [1]}
     path.write_text("")
     assert read_file(path) is None
-    for content in ("{", "a: [", "\tx: y"):
+    for content in ("{", "a: [", "\tx: y", "a: 1\na: 2", '{"a": 1, "a": 2}', "[" * 100_000):
         path.write_text(content)
         with pytest.raises(BadFileError, match=str(path)):
             read_file(path)
