@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,8 @@ COMMANDS = {
     "crd": "crd",
 }
 """Which module of commands/ holds which command."""
+_INTERRUPTED = 130
+"""What a shell gives for a command that Ctrl-C has ended."""
 
 
 def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -42,7 +45,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """Enter from the installed script."""
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    raise SystemExit(status)
 
 
 if __name__ == "__main__":

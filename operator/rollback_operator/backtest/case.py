@@ -20,7 +20,7 @@ from rollback_operator.backtest.files import BadFileError, read_file
 from rollback_operator.backtest.history import History, read_history
 from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Replayed, Span
-from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts, time_of
+from rollback_operator.backtest.rollouts import LATEST, Rollouts, parse_rollouts, time_of
 from rollback_operator.backtest.vectors import PastVectors
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.observation import Source, all_pods
@@ -33,8 +33,6 @@ LIMITS = Limits(read_seconds=30.0)
 MOST_MOMENTS = 2_000_000
 LONGEST_OPEN_SECONDS = 6 * 3600.0
 BEFORE_SECONDS = 120.0
-LATEST = 1e10
-"""Seconds since 1970 in the year 2286: a greater number is in another unit."""
 Warn = Callable[[str], None]
 
 

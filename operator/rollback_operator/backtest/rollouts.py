@@ -12,6 +12,8 @@ from rollback_operator.parsing import unknown_keys
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 _NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
+LATEST = 1e10
+"""Seconds since 1970 in the year 2286: a greater number is in another unit."""
 MOST_PODS = 10_000
 """More than any Deployment has: a mistyped number must not keep a batch busy for ever."""
 MOST_EVENTS = 1_000_000
@@ -20,7 +22,7 @@ Seconds = Annotated[float, Field(ge=0)]
 
 def _seconds(value: Any) -> Any:
     """Turn an RFC 3339 time into seconds since the epoch, if it is not that already."""
-    if isinstance(value, float):
+    if isinstance(value, float) and 0 <= value <= LATEST:
         return value
     if not isinstance(value, str):
         raise ValueError(_NO_TIME)  # noqa: TRY004 (pydantic reports ValueErrors with their field)
@@ -44,9 +46,12 @@ def time_of(text: str) -> float:
         ValueError: it is none.
     """
     try:
-        return float(_TIME.validate_python(text).timestamp())
+        found = float(_TIME.validate_python(text).timestamp())
     except ValueError:
         raise ValueError(_NO_TIME) from None
+    if not 0 <= found <= LATEST:
+        raise ValueError("must be a time from 1970 to 2286")
+    return found
 
 
 Time = Annotated[Seconds, BeforeValidator(_seconds)]

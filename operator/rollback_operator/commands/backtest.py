@@ -76,18 +76,21 @@ def _one(given: dict[str, Any]) -> int:
         return _failed(f"--{error}" if error.field in _PASSED_ON else str(error))
     options = replace(options, keeps_looks=given["plot"] is not None)
     ran = asyncio.run(run_case(options, _warn))
+    if given["output"] == "json":
+        print(json.dumps(as_json(ran), indent=2), flush=True)  # noqa: T201 (this command's output)
+    else:
+        print(as_text(ran), end="", flush=True)  # noqa: T201 (this command's output)
+    # Last: what was found is not lost where the plot cannot be written.
     if given["plot"] is not None:
         draw(ran, given["plot"])
-    if given["output"] == "json":
-        print(json.dumps(as_json(ran), indent=2))  # noqa: T201 (this command's output)
-    else:
-        print(as_text(ran), end="")  # noqa: T201 (this command's output)
     return 0
 
 
 def _batch(given: dict[str, Any]) -> int:
     if given["jobs"] < 1:
         raise BadFileError("--jobs", f"must be at least 1, not {given['jobs']}")
+    if given["plot"] is not None:
+        raise BadFileError("--plot", "is for one case; with --batch each line names its own plot")
     passed = {**_passed_on(given), "continue": given["is_continued"]}
     for name in ("policy", "rollouts"):
         if name in passed:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from rollback_operator.__main__ import main
 from rollback_operator.api.v1alpha1 import Mode
 from rollback_operator.backtest.batch import run_batch
 from rollback_operator.backtest.case import parse_options, run_case
@@ -36,6 +39,9 @@ ROLLOUT = {"time": rfc3339(0), "templateHash": NEW}
         (make_file(rollouts=[ROLLOUT | {"time": "2026-11-20T10:00:00"}]), "rollouts[0].time"),
         (make_file(rollouts=[ROLLOUT | {"time": 1_800_000_000}]), "rollouts[0].time"),
         (make_file(rollouts=[ROLLOUT | {"time": None}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"time": 1e300}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"time": math.inf}]), "rollouts[0].time"),
+        (make_file(rollouts=[ROLLOUT | {"time": "9999-12-31T00:00:00Z"}]), "rollouts[0].time"),
         (make_file(rollouts=[ROLLOUT | {"replicas": -1}]), "rollouts[0].replicas"),
         (make_file(rollouts=[ROLLOUT | {"replicas": 10**9}]), "rollouts[0].replicas"),
         (make_file(rollouts=[ROLLOUT | {"replicas": True}]), "rollouts[0].replicas"),
@@ -254,6 +260,7 @@ GIVEN = {
         ({"start": "yesterday"}, "start"),
         ({"end": rfc3339(-1)}, "end"),
         ({"start": 1e18}, "start"),
+        ({"start": "0001-01-01T00:00:00Z"}, "start"),
         ({"end": -1}, "end"),
         ({"step": 0}, "step"),
         ({"step": "often"}, "step"),
@@ -285,6 +292,38 @@ async def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadFileError) as error:
         await run_case(options, lambda _: None)
     assert error.value.field == "ROLLBACK_OPERATOR_WORKERS"
+
+
+def files(directory: Path) -> list[str]:
+    """Write a case whose Prometheus does not answer: its command."""
+    (directory / "policy.json").write_text('{"mode": "Enforce"}')
+    (directory / "rollouts.json").write_text(json.dumps(make_file()))
+    given = GIVEN | {
+        "policy": directory / "policy.json",
+        "rollouts": directory / "rollouts.json",
+        "prometheus": "http://127.0.0.1:1",
+    }
+    return [
+        "backtest",
+        *(word for name, value in given.items() for word in (f"--{name}", str(value))),
+    ]
+
+
+def test_a_plot_that_cannot_be_written_takes_no_result_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "policy.json").write_text("{}")
+    assert main([*files(tmp_path), "--plot", str(tmp_path / "nowhere" / "plot.svg")]) == 2
+    said = capsys.readouterr()
+    assert "In the end, " in said.out
+    assert said.err.startswith("rollback-operator: plot: ")
+
+
+def test_a_plot_is_for_one_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch = tmp_path / "cases.jsonl"
+    batch.write_text("{}")
+    assert main(["backtest", "--batch", str(batch), "--plot", str(tmp_path / "plot.svg")]) == 2
+    assert "rollback-operator: --plot: " in capsys.readouterr().err
 
 
 def test_that_a_policy_s_secrets_are_not_read_is_told() -> None:
