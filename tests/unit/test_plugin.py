@@ -16,7 +16,16 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.ports.failure import Failure, FailureKind
-from tests.builders import NAME, at, make_ended, make_entry, make_policy, make_rollback, make_step
+from tests.builders import (
+    NAME,
+    NAMESPACE,
+    at,
+    make_ended,
+    make_entry,
+    make_policy,
+    make_rollback,
+    make_step,
+)
 from tests.kubectl import Shell, stored
 
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
@@ -122,6 +131,30 @@ class TestStatus:
         assert (login.context, login.kubeconfig, login.user) == ("c", "k", "ann")
         shell.run("status", "-A")
         assert shell.out.startswith("NAMESPACE")
+
+    def test_of_the_whole_cluster_a_policy_may_be_named_as_elsewhere(self, shell: Shell) -> None:
+        assert shell.run("status", f"policy/{NAME}", "-A") == 0
+        assert NAME in shell.out.splitlines()[1]
+        assert shell.run("status", "nope", "-A") == 1
+        assert "no policy of the cluster is called nope" in shell.err
+        assert shell.run("status", "rollback/r", "-A") == 1
+
+    def test_of_the_whole_cluster_what_is_wrong_is_told_with_the_namespace(
+        self, shell: Shell
+    ) -> None:
+        unread = {"status": "False", "reason": "NoSeries", "message": "no histogram"}
+        condition = {"type": "SlowSignalsAvailable", **unread}
+        shell.cluster.put(POLICIES, stored(make_policy(), conditions=[condition]))
+        shell.run("status", "-A")
+        wanted = f"{NAMESPACE}/{NAME}: SlowSignalsAvailable=False NoSeries: no histogram"
+        assert wanted in shell.out
+
+    def test_a_terminal_does_not_obey_what_a_message_quotes(self, shell: Shell) -> None:
+        quoted = {"type": "Ready", "status": "False", "reason": "X", "message": "\x1b]0;a\x07b"}
+        shell.cluster.put(POLICIES, stored(make_policy(), conditions=[quoted]))
+        shell.run("status")
+        assert "\\x1b]0;a\\x07b" in shell.out
+        assert "\x1b" not in shell.out
 
     def test_a_wrong_name_is_answered_with_the_right_ones(self, shell: Shell) -> None:
         assert shell.run("status", "nope") == 1
@@ -264,4 +297,6 @@ class TestCompletion:
     def test_gives_a_script_without_a_cluster(self, shell: Shell, name: str) -> None:
         assert shell.run("completion", name) == 0
         assert "kubectl-rollback __complete" in shell.out
+        if name == "zsh":  # whose plain arrays lose the empty word that is completed
+            assert '"${(@)words[2,CURRENT]}"' in shell.out
         assert shell.logins == []

@@ -78,6 +78,12 @@ class TestUndo:
             pytest.param(["--image", "v1", "--reason", "x"], id="no container"),
             pytest.param(["--image", "a=b", "--replicas", "3", "--reason", "x"], id="two ways"),
             pytest.param([], id="no reason"),
+            pytest.param(["--reason", " "], id="empty reason"),
+            pytest.param(["--reason", "x" * 1025], id="endless reason"),
+            pytest.param(["--replicas", "-1", "--reason", "x"], id="fewer than no replicas"),
+            pytest.param(["--replicas", "99999", "--reason", "x"], id="too many replicas"),
+            pytest.param(["--wait", "--timeout", "nan", "--reason", "x"], id="no time"),
+            pytest.param(["--wait", "--timeout", "-1", "--reason", "x"], id="time that is over"),
         ],
     )
     def test_wrong_usage_is_told_before_anything_is_asked(

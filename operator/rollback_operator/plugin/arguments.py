@@ -3,6 +3,9 @@
 import argparse
 
 OUTPUTS = ("wide", "json", "yaml", "name")
+MOST_REPLICAS = 10_000
+LONGEST_REASON = 1024
+"""As the API server takes them: what it would refuse is told before it is asked."""
 _DESCRIPTION = """\
 See what rollback-operator thinks of your releases and what it has done, and decide what it asks.
 """
@@ -181,13 +184,15 @@ def _add_undo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="last-known-good (default), previous, or a number as `kubectl rollout history` has it",
     )  # fmt: skip
     what.add_argument("--image", type=_image, metavar="CONTAINER=IMAGE", help="pin an image it ran")
-    what.add_argument("--replicas", type=int, metavar="N", help="scale up, and change nothing else")
+    what.add_argument(
+        "--replicas", type=_replicas, metavar="N", help="scale up, and change nothing else"
+    )
     made.add_argument("--dry-run", action="store_true", help="show plan and template diff only")
     made.add_argument(
         "--wait", action="store_true", help="stay until it is over, and tell the steps"
     )
     made.add_argument(
-        "--timeout", type=float, default=1800, metavar="SECONDS", help="of --wait; default: 1800"
+        "--timeout", type=_seconds, default=1800, metavar="SECONDS", help="of --wait; default: 1800"
     )
     _add_reason(made)
     _add_output(made, ("json", "yaml", "name"))
@@ -257,7 +262,9 @@ def _add_switch(made: argparse.ArgumentParser) -> None:
 
 
 def _add_reason(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
+    made.add_argument(
+        "--reason", required=True, type=_reason, metavar="TEXT", help="why, for the record"
+    )
 
 
 def _way(text: str) -> dict[str, object]:
@@ -267,6 +274,30 @@ def _way(text: str) -> dict[str, object]:
     if text.isdecimal() and int(text) > 0:
         return {"type": "Undo", "to": "Revision", "revision": int(text)}
     raise argparse.ArgumentTypeError(f"{text} is neither last-known-good, previous nor a number")
+
+
+def _replicas(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_REPLICAS):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to {MOST_REPLICAS}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return found
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: say why, for the record")
+    if len(text) > LONGEST_REASON:
+        raise argparse.ArgumentTypeError(f"it is longer than {LONGEST_REASON} characters")
+    return text
 
 
 def _image(text: str) -> dict[str, object]:

@@ -33,7 +33,8 @@ _kubectl_rollback() {
 complete -F _kubectl_rollback kubectl-rollback""",
     "zsh": """\
 #compdef kubectl-rollback
-compadd -- ${(f)"$(kubectl-rollback __complete ${words[2,CURRENT]} 2>/dev/null | grep -v '^:')"}""",
+compadd -- ${(f)"$(kubectl-rollback __complete "${(@)words[2,CURRENT]}" 2>/dev/null \\
+  | grep -v '^:')"}""",
     "fish": """\
 complete -c kubectl-rollback -f -a \
 '(kubectl-rollback __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null \

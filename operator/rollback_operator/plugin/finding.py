@@ -33,6 +33,19 @@ async def read_policy(cluster: Cluster, namespace: str, name: str) -> Record:
     raise Stop(f"{wanted}; namespace {namespace} has: {names}.\nAnother one: -n NAMESPACE.")
 
 
+def called(policies: list[Record], name: str) -> list[Record]:
+    """Choose the policies of a name, or of a Deployment's name, in whatever namespace."""
+    kind, bare = split(name)
+    if kind == ROLLBACKS:
+        raise Stop(f"{name} is a Rollback; a policy is asked for")
+    found = [one for one in policies if bare in (one.name, one.text("spec.targetRef.name"))]
+    if not found:
+        raise Stop(
+            f"no policy of the cluster is called {bare} or watches a Deployment of that name"
+        )
+    return found
+
+
 async def read_rollback(cluster: Cluster, namespace: str, name: str) -> Record:
     """Read a Rollback by its name, or the newest one of a policy, or of the namespace."""
     kind, bare = split(name)

@@ -54,7 +54,8 @@ def status_page(
             ]
         rows.append(row)
     page.table(heads, rows)
-    _concerns(page, policies)
+    for one in policies:
+        _concerns(page, f"{one.namespace}/{one.name}" if has_namespaces else one.name, one)
 
 
 def _verdict(policy: Record) -> str:
@@ -65,14 +66,13 @@ def _verdict(policy: Record) -> str:
     return policy.text("status.verdict") or "-"
 
 
-def _concerns(page: Page, policies: Sequence[Record]) -> None:
+def _concerns(page: Page, name: str, policy: Record) -> None:
     """Say below the table what keeps a policy from its work, with the remedy in its words."""
-    for one in policies:
-        for kind in ("Ready", "MetricsAvailable", "Notified"):
-            found = one.condition(kind)
-            if found.text("status") == "False":
-                name = f"{one.name}: {kind}={page.paint.word('False')}"
-                page.line(f"{name} {found.text('reason')}: {_one_line(found.text('message'))}")
+    for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified"):
+        found = policy.condition(kind)
+        if found.text("status") == "False":
+            said = f"{name}: {kind}={page.paint.word('False')}"
+            page.line(f"{said} {found.text('reason')}: {_one_line(found.text('message'))}")
 
 
 def history_page(

@@ -82,7 +82,7 @@ async def _status(asked: Asked) -> Answer:
         return asked.shown(found[0], lambda page: status_page(page, found, asked.shape, asked.now))
     known = needed(await asked.cluster.list(POLICIES, asked.scope))
     if asked.name:
-        known = [one for one in known if asked.name in (one.name, one.text("spec.targetRef.name"))]
+        known = finding.called(known, asked.name)
     return asked.listed(known, lambda page: status_page(page, known, asked.shape, asked.now))
 
 
