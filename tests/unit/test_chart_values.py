@@ -26,6 +26,8 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no namespace's name": ({"watchNamespaces": ["Production"]}, "/watchNamespaces/0"),
     "address without scheme": ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
     "address with a password": ({"prometheus": {"url": "http://a:b@c"}}, "/prometheus/url"),
+    "address with a query": ({"prometheus": {"url": "http://a?b=c"}}, "/prometheus/url"),
+    "address with half a host": ({"prometheus": {"url": "http://[::1"}}, "/prometheus/url"),
     "host with a path": ({"allowedPrometheusHosts": ["a/b"]}, "/allowedPrometheusHosts/0"),
     "host with a port": ({"allowedPrometheusHosts": ["a:9090"]}, "/allowedPrometheusHosts/0"),
     "called host with a port": ({"allowedHosts": ["a:443"]}, "/allowedHosts/0"),

@@ -1,0 +1,55 @@
+"""What README and docs show can be applied as it is: YAML that is parsed as `check` parses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import chart
+from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec, RollbackRequest
+from rollback_operator.parsing import load_all, model_as_stored, unknown_keys
+
+ROOT = Path(__file__).parents[2]
+NOT_OURS = {"ignoreApplicationDifferences"}
+"""Fields of the specs of others: an ApplicationSet's."""
+FIELDS = {one.alias or name for name, one in RollbackPolicySpec.model_fields.items()}
+VALUES = set(yaml.safe_load((chart.CHART / "values.yaml").read_text()))
+LEAST = {"targetRef": {"name": "shop"}, "mode": "Enforce"}
+
+
+def shown() -> Iterator[Any]:
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = path.read_text()
+        for block in re.finditer(r"^```ya?ml\n(.*?)^```", text, re.S | re.M):
+            line = text[: block.start()].count("\n") + 1
+            for one in load_all(block[1]):
+                yield pytest.param(one, id=f"{path.name}:{line}")
+
+
+@pytest.mark.parametrize("one", list(shown()))
+def test_what_is_shown_can_be_applied(one: dict[str, Any]) -> None:
+    if one.get("kind") == RollbackRequest.KIND:
+        metadata = {"name": "by-hand", **one["metadata"]}
+        assert model_as_stored(RollbackRequest, {**one, "metadata": metadata})
+        return
+    if set(one) <= VALUES:
+        values = chart.merged({"prometheus": {"url": "http://prometheus:9090"}}, one)
+        assert chart.rendered(values, name="shown", namespace="operators")
+        return
+    spec = one.get("spec", one)
+    if set(spec) <= NOT_OURS:
+        return
+    whole = {**LEAST, **spec}
+    assert list(unknown_keys(RollbackPolicySpec, whole)) == []
+    metadata = {"name": "shown", "namespace": "production", **one.get("metadata", {})}
+    assert model_as_stored(RollbackPolicy, {"metadata": metadata, "spec": whole})
+
+
+def test_fields_and_values_are_told_apart() -> None:
+    """A block with a bare `database:` is a policy's, one with `gitOps:` the chart's."""
+    assert FIELDS.isdisjoint(VALUES - {"prometheus"})
