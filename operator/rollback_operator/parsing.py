@@ -14,6 +14,10 @@ from pydantic import BaseModel
 Model = TypeVar("Model", bound=BaseModel)
 
 
+MOST_NODES = 1_000_000
+"""Of a YAML document, aliases counted as what they stand for: nine lines can make a billion."""
+
+
 class UnparsableError(ValueError):
     """A text that is neither YAML nor JSON, and where; or one that says a thing twice."""
 
@@ -77,31 +81,48 @@ def _yaml_documents(text: str) -> Iterator[Any]:
     try:
         while loader.check_node():
             node = loader.get_node()
-            _expect_each_key_once(node)
+            _expect_soundness(node)
             yield loader.construct_document(node)
     finally:
         loader.dispose()
 
 
-def _expect_each_key_once(whole: yaml.Node) -> None:
-    """See that no mapping of a document has a key twice; merge keys (`<<`) may be overridden."""
-    left, seen = [whole], set()
+def _expect_soundness(whole: yaml.Node) -> None:
+    """See that a document says each thing once, ends, and is no larger than it looks."""
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+    left = [(whole, False)]
     while left:
-        node = left.pop()
-        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        node, is_left = left.pop()
+        if id(node) in sizes:
             continue
-        seen.add(id(node))
-        if not isinstance(node, yaml.MappingNode):
-            left += node.value
+        parts = _parts(node)
+        if is_left:
+            sizes[id(node)] = size = 1 + sum(sizes[id(one)] for one in parts)
+            if size > MOST_NODES:
+                raise UnparsableError(f"its aliases make more than {MOST_NODES} values of it")
+            above.discard(id(node))
             continue
-        known = set()
-        for key, value in node.value:
-            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
-            if name is not None and name in known and not key.tag.endswith(":merge"):
-                line = key.start_mark.line + 1
-                raise UnparsableError(f"the key {key.value!r} is there twice, again in line {line}")
-            known.add(name)
-            left += (key, value)
+        if id(node) in above:
+            line = node.start_mark.line + 1
+            raise UnparsableError(f"what begins in line {line} has itself as a part, by an alias")
+        above.add(id(node))
+        left.append((node, True))
+        left += [(one, False) for one in parts]
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    """List what a node is made of; merge keys (`<<`) may be there twice, and be overridden."""
+    if not isinstance(node, yaml.MappingNode):
+        return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    known = set()
+    for key, _ in node.value:
+        name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+        if name is not None and name in known and not key.tag.endswith(":merge"):
+            line = key.start_mark.line + 1
+            raise UnparsableError(f"the key {key.value!r} is there twice, again in line {line}")
+        known.add(name)
+    return [one for pair in node.value for one in pair]
 
 
 _TABS = " (a tab: YAML is indented with spaces)"

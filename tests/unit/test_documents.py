@@ -18,6 +18,9 @@ def with_more(field: str) -> str:
     return GOOD.replace("mode: Observe", f"mode: Observe, {field}")
 
 
+BOMB = "[&a [1, 2, 3], " + ", ".join(
+    f"&{chr(one + 1)} [{', '.join([f'*{chr(one)}'] * 9)}]" for one in range(ord("a"), ord("k"))
+) + "]"  # fmt: skip
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("policy-*.yaml"))
 
 
@@ -107,6 +110,8 @@ def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> No
         ("[" * 100_000, "", "nested too deeply"),
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "", "the key 'c' is there twice, again in line 4"),
         ('{"a": 1, "a": 2}', "", "the key 'a' is there twice"),
+        (with_more("x: &x {y: *x}"), "", "in line 4 has itself as a part"),
+        (with_more(f"x: {BOMB}"), "", "more than 1000000 values"),
         ("a:\n\tb: 1", "", "a tab: YAML is indented with spaces"),
         ("kind: Service", "kind", "only Service"),
         (GOOD.replace("kind: RollbackPolicy\n", ""), "kind", "is missing"),
