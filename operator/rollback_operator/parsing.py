@@ -11,6 +11,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
+from rollback_operator.api.freeze import MOMENT
+from rollback_operator.api.shape import ADDRESS_FORM, DECIMAL_FORM, LABEL_FORM, METRIC_FORM
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -218,6 +221,14 @@ _SHAPES = {
 }
 
 
+_FORMS = {
+    METRIC_FORM: "must be a metric's name, not a query",
+    LABEL_FORM: "must be a label's name",
+    DECIMAL_FORM: 'must be a decimal number in quotes, as "0.05"',
+    ADDRESS_FORM: "must be a base address as http://prometheus.monitoring:9090",
+    MOMENT: "must be a clock time as 22:00, or a date as 2026-12-24T18:00",
+}
+"""What a pattern that people meet wants, in words."""
 _UNQUOTED = {
     "int_type": "must be a whole number, without quotes",
     "bool_type": "must be true or false, without quotes",
@@ -239,4 +250,6 @@ def fault_of(error: Any) -> str:
     said = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(given, str):
         said = _UNQUOTED.get(error["type"], said)
+    if error["type"] == "string_pattern_mismatch":
+        said = _FORMS.get(error["ctx"]["pattern"], said)
     return f"{said}{shown}"

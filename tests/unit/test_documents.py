@@ -119,6 +119,21 @@ def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> No
         (GOOD.replace("{name: shop}", "{name: a, namespace: a.b}", 1), "metadata.namespace", "63"),
         (with_more('suspend: "yes"'), "spec.suspend", "true or false, without quotes"),
         (with_more("suspend: 1"), "spec.suspend", "boolean"),
+        (
+            with_more('signals: {requests: {metric: "sum(x)"}}'),
+            "spec.signals.requests.metric",
+            "must be a metric's name, not a query (it is 'sum(x)')",
+        ),
+        (
+            with_more("safety: {freeze: [{name: a, from: '25:00', until: '03:00'}]}"),
+            "spec.safety.freeze[0].from",
+            "must be a clock time as 22:00",
+        ),
+        (
+            with_more("prometheus: {url: 'ftp://a'}"),
+            "spec.prometheus.url",
+            "must be a base address",
+        ),
         (with_more('safety: {watchSeconds: "60"}'), "spec.safety.watchSeconds", "without quotes"),
         (with_more("safety: {watchSeconds: true}"), "spec.safety.watchSeconds", "integer"),
     ],

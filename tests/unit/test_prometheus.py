@@ -132,7 +132,7 @@ NOTHINGS = {
     "redirect": (
         Answer(b"", 302, (("Location", "http://127.0.0.1:1/"),)),
         Reason.PROVIDER_ERROR,
-        "302",
+        "302: redirects are not followed",
     ),
     "html": (Answer(b"<html>Sign in"), Reason.ANSWER_MALFORMED, "spec.prometheus.url"),
     "empty": (Answer(b""), Reason.ANSWER_MALFORMED, "spec.prometheus.url"),

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+METRIC_FORM = r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$"
+LABEL_FORM = r"^[a-zA-Z_][a-zA-Z0-9_./]*$"
+DECIMAL_FORM = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
+ADDRESS_FORM = r"^https?://[^/@]+(/.*)?$"
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Text = Annotated[str, Field(max_length=2048)]
-MetricName = Annotated[
-    str, Field(min_length=1, max_length=256, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$")
-]
+MetricName = Annotated[str, Field(min_length=1, max_length=256, pattern=METRIC_FORM)]
 """Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
-LabelName = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_./]*$")
-]
+LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=LABEL_FORM)]
 Route = Annotated[str, Field(min_length=1, max_length=512)]
 MOST_IMAGES = 32
 Images = Annotated[
@@ -45,11 +45,11 @@ def base_address(text: str) -> str:
 
 BaseAddress = Annotated[
     str,
-    Field(max_length=2048, pattern=r"^https?://[^/@]+(/.*)?$"),
+    Field(max_length=2048, pattern=ADDRESS_FORM),
     AfterValidator(base_address),
 ]
 """Of an HTTP API, such as Prometheus'."""
-Decimal = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$")]
+Decimal = Annotated[str, Field(max_length=24, pattern=DECIMAL_FORM)]
 """A decimal string of any size: the API has no floats."""
 
 

@@ -35,6 +35,7 @@ MOST_IDLE = 16
 """Connections to one address that wait for a question: policies' own credentials have their own."""
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
+_REDIRECTS = (301, 302, 303, 307, 308)
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source_resolution": "0s"}
 """All of the raw data or an error: the first is Thanos' word for it, the second VictoriaMetrics',
 the third keeps Thanos from answering with downsampled blocks. Most others ignore them."""
@@ -263,6 +264,9 @@ def _refused(answer: Answer, credentials: Credentials) -> Missing:
         )
     if status in _REFUSED:
         return Missing(Reason.QUERY_REFUSED, f"Prometheus refuses the query ({status}){said}")
+    if status in _REDIRECTS:
+        # Where to is not quoted: it may hold what was sent.
+        said = f"{said}: redirects are not followed; name the address that it leads to"
     return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{said}")
 
 
