@@ -22,6 +22,7 @@ _ADDRESS = re.compile(
 and the client call another. A base address: behind `?` or `#` no path could follow."""
 
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PREFIX = "ROLLBACK_OPERATOR_"
 
 
@@ -77,6 +78,18 @@ class Settings(BaseSettings):
     """Least level of log lines."""
     log_format: Literal["json", "text"] = "json"
     """Form of log lines."""
+
+    @field_validator("namespaces", "lease_namespace", "argo_cd_namespace")
+    @classmethod
+    def _are_namespaces(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        """Take names that there can be: of others the API server says that nothing is in them."""
+        names = (value,) if isinstance(value, str) else value
+        wrong = [one for one in names if not _LABEL.fullmatch(one)]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]!r} is no namespace: up to 63 lower-case letters, digits and hyphens"
+            )
+        return value
 
     @field_validator("allowed_prometheus_hosts", "allowed_hosts", "namespaces", mode="before")
     @classmethod

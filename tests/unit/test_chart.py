@@ -219,7 +219,7 @@ class TestPod:
     ) -> None:
         found = environment(values)
         for name, value in found.items():
-            by_the_kubelet = f"from-{name.lower()}"
+            by_the_kubelet = f"from-{name.lower()}".replace("_", "-")
             text = value if isinstance(value, str) else by_the_kubelet
             monkeypatch.setenv(f"ROLLBACK_OPERATOR_{name}", text)
 
