@@ -2,4 +2,25 @@
 
 One maker each: the verdict (judge), the severity (matrix), the plan (plan), the status (status).
 Times inside are seconds since the epoch, as samples carry them; the API's times are datetimes.
+
+What is seen
+    workload, pod, pod_names, autoscaler, config_map, owner, services, surroundings, reading
+What is counted
+    evidence, pairing, increments, counts, control, overlap, podless, probes, trends, histogram
+The arithmetic of it
+    sequential, likelihood, onset, ending, fading, growth, reach
+The judgement
+    opening, watch, direct, arms, warm_up, scope, affected, alike, blame, doubts, failing, proof,
+    availability, traffic, slowness, trials, symptoms, ledger, judge, verdict, explain
+The decision
+    look, case, matrix, guards, freeze, budget, quarantine, way, plan, names, decide, manual,
+    rollout, holds, lapses, schedule
+The rollback
+    checklist, checks, schema, approval, steps, progress, raising, rollback_status, autoscaling,
+    flags, gitops, claims, ceasing, verification, probing, level, ownership, history
+What people are told
+    status, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
+    message, wording, renderings
+What a policy could judge by
+    survey, sight, lost, outlook, finding, findings, flag_findings
 """
