@@ -42,8 +42,8 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.increments import Increment
-from rollback_operator.core.judge import Question
 from rollback_operator.core.pod import Pod
+from rollback_operator.core.question import Question
 from rollback_operator.core.reading import Counters, CounterSeries
 from rollback_operator.core.verdict import Blame, Method, ScopeVerdict, Verdict
 from rollback_operator.core.workload import Deployment, ReplicaSet, Template, Workload

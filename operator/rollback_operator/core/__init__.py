@@ -10,8 +10,8 @@ What is counted
 The arithmetic of it
     sequential, likelihood, onset, ending, fading, growth, reach
 The judgement
-    opening, watch, direct, arms, warm_up, scope, affected, alike, blame, doubts, failing, proof,
-    availability, traffic, slowness, trials, symptoms, ledger, judge, verdict, explain
+    opening, watch, direct, question, arms, warm_up, scope, affected, alike, blame, doubts, failing,
+    proof, availability, traffic, slowness, trials, symptoms, ledger, judge, verdict, explain
 The decision
     look, case, matrix, guards, freeze, budget, quarantine, way, plan, names, decide, manual,
     rollout, holds, lapses, schedule

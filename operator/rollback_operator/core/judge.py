@@ -6,16 +6,16 @@ against their last hour with blame by onset. Missing data is never good and neve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName, VerdictValue
+from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.core import explain, podless, symptoms
 from rollback_operator.core.arms import LEAST_CEILING, Arms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.doubts import NEARLY_ALL
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.probes import drowned
+from rollback_operator.core.question import STALE_INTERVALS, Question, arms_of
 from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.traffic import traffic_ceased, traffic_lost
 from rollback_operator.core.verdict import ScopeVerdict, Thresholds, Verdict
@@ -23,27 +23,8 @@ from rollback_operator.core.warm_up import WARM_UP_SECONDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
 
-STALE_INTERVALS = 3
 SETTLING_SECONDS = 30.0
 ENOUGH_REQUESTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the policy wants judged."""
-
-    purchase_routes: tuple[str, ...]
-    excluded_routes: frozenset[str]
-    watch_seconds: float
-    stuck_after: float
-    odds: Thresholds = field(default_factory=Thresholds)
-    conditions: tuple[MatrixCondition, ...] = ()
-    """Of the matrix: which symptoms to look for."""
-    quantile: float = 0.99
-    has_pods: bool = True
-    """False: the series carry no pod label."""
-    resumed: float | None = None
-    """Since when a rollout that had been held goes on."""
 
 
 def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
@@ -231,73 +212,6 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
             newest_sample=newest,
         )
     return None
-
-
-def arms_of(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
-    """Lay out what has been counted of both revisions, and which of their pods live."""
-    new = {pod.name: pod for pod in workload.current_of(watch.pods)}
-    old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
-    fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
-    excluded = question.excluded_routes
-    judged = [one for one in watch.evidence.increments if one.route not in excluded]
-    if not question.has_pods:
-        return _podless(watch, workload, question, judged)
-    return Arms(
-        new=_of(judged, frozenset(new)),
-        old=_of(judged, frozenset(old)),
-        replaced=_of(judged, frozenset(_replaced(watch))),
-        control=watch.control,
-        living_new=frozenset(
-            name
-            for name, pod in new.items()
-            if not pod.terminating and (pod.ready or name in watch.evidence.seen)
-        ),
-        living_old=frozenset(
-            name
-            for name, pod in old.items()
-            if pod.ready and not pod.terminating and watch.evidence.seen.get(name, 0.0) >= fresh
-        ),
-        seen=watch.evidence.seen,
-        starts={
-            name: (pod.created, *([pod.started] if pod.started is not None else []))
-            for name, pod in new.items()
-        },
-        interval=watch.evidence.interval,
-        watch_seconds=question.watch_seconds,
-        nodes={name: pod.node for name, pod in new.items()},
-        read=frozenset(watch.evidence.read),
-        odds=question.odds,
-    )
-
-
-def _replaced(watch: Watch) -> list[str]:
-    hashes = watch.replaced_hashes - watch.control_hashes
-    return [pod.name for pod in watch.pods if pod.pod_hash in hashes]
-
-
-def _podless(
-    watch: Watch, workload: Workload, question: Question, judged: Sequence[Increment]
-) -> Arms:
-    pods = [pod for pod in workload.current_of(watch.pods) if not pod.terminating]
-    complete = max((pod.ready_since or 0.0 for pod in pods), default=0.0)
-    until = complete if workload.deployment.is_rolled_out else watch.evidence.newest or complete
-    since, before = podless.split(judged, pods, until)
-    return Arms(
-        new=tuple(since),
-        old=tuple(before),
-        control=watch.control,
-        living_new=frozenset({podless.POD}),
-        living_old=frozenset(),
-        seen=watch.evidence.seen,
-        starts={},
-        interval=watch.evidence.interval,
-        watch_seconds=question.watch_seconds,
-        odds=question.odds,
-    )
-
-
-def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Increment, ...]:
-    return tuple([one for one in increments if one.pod in pods])
 
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:

@@ -12,10 +12,11 @@ from rollback_operator.core import flags, holds, ledger, proof
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
-from rollback_operator.core.judge import Question, arms_of, judge
+from rollback_operator.core.judge import judge
 from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
+from rollback_operator.core.question import Question, arms_of
 from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch

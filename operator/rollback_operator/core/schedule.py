@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from rollback_operator.core.availability import GRACE_SECONDS
 from rollback_operator.core.direct import MOST_PODS
-from rollback_operator.core.judge import Question
+from rollback_operator.core.question import Question
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
 from rollback_operator.core.finding import Finding, Level
-from rollback_operator.core.judge import STALE_INTERVALS
 from rollback_operator.core.lost import SHOWN
 from rollback_operator.core.probes import TIMES
+from rollback_operator.core.question import STALE_INTERVALS
 from rollback_operator.core.survey import Survey, rates, twice
 
 SLOW_SCRAPE_SECONDS = 15.0
