@@ -26,7 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.core import autoscaling, gitops
+from rollback_operator.core import autoscaling, suspension
 from rollback_operator.core.holds import is_on_record
 from rollback_operator.core.lapses import End
 from rollback_operator.holding import Holder
@@ -144,7 +144,7 @@ class Sweep:
         said = f"Rollback {'/'.join(known.key)}"
         if autoscaling.is_left(known):
             self._results[said] = await self._lower(known)
-        if gitops.is_guarded(known):
+        if suspension.is_guarded(known):
             self._results[said] = self._results.get(said) or await self._leave(known)
         if FINALIZER in known.metadata.finalizers:
             fault = await self._let_go(self._cache.rollbacks[known.key])

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.core import conditions, gitops, notices
+from rollback_operator.core import conditions, gitops, notices, suspension
 from rollback_operator.core.owner import OwnerState, Steered
 from rollback_operator.core.progress import Done, End
 from rollback_operator.core.workload import Deployment
@@ -89,7 +89,7 @@ class Suspender:
         found = await self.owners.look(steered)
         if isinstance(found, Failure):
             return Taken(rollback, _refused(found.message) if found.kind in _FINAL else found)
-        if found.obstacle and not gitops.recorded(rollback, found).was_suspended:
+        if found.obstacle and not suspension.recorded(rollback, found).was_suspended:
             return Taken(rollback, _refused(found.obstacle))
         noted = await self._noted(rollback, found)
         if isinstance(noted, Failure):
@@ -102,7 +102,7 @@ class Suspender:
                 return Taken(noted, done)
         now, record = self.clock(), noted.status.owner
         assert record is not None
-        record, told = gitops.suspended(noted, record, now)
+        record, told = suspension.suspended(noted, record, now)
         if not record.was_suspended:
             # Before it is stored: who finds the step open cannot know that it was told.
             await self.store.post(noted, notices.owner_suspended(told.message))
@@ -112,8 +112,8 @@ class Suspender:
 
     async def _noted(self, rollback: Rollback, found: OwnerState) -> Rollback | Failure:
         """Put on record how an owner was, behind a finalizer where it is to be suspended."""
-        record = gitops.recorded(rollback, found)
-        if not record.was_suspended and not gitops.is_guarded(rollback):
+        record = suspension.recorded(rollback, found)
+        if not record.was_suspended and not suspension.is_guarded(rollback):
             guarded = await self.store.guard(rollback, OWNER_FINALIZER)
             if isinstance(guarded, Failure):
                 return guarded
@@ -132,12 +132,12 @@ class Suspender:
             rollbacks: of one Deployment. While one goes on its own steps come first.
             deployment: as it is now; None: it is gone.
         """
-        left = [one for one in rollbacks if gitops.is_left(one)]
+        left = [one for one in rollbacks if suspension.is_left(one)]
         waits = [await self._settled(one, deployment) for one in left]
         return min((one for one in waits if one is not None), default=None)
 
     async def _settled(self, rollback: Rollback, deployment: Deployment | None) -> float | None:
-        if not gitops.is_open(rollback):
+        if not suspension.is_open(rollback):
             return await self._let_go(rollback)
         uid, now = rollback.metadata.uid, self.clock()
         is_deleted = rollback.metadata.deletion_timestamp is not None
@@ -150,7 +150,7 @@ class Suspender:
         if isinstance(done, Failure):
             _log.warning("%s: %s", rollback.metadata.name, done.message)
             wait = done.wait
-        elif not gitops.is_open(done):
+        elif not suspension.is_open(done):
             self.due.pop(uid, None)
             return await self._let_go(done)
         elif is_deleted:
@@ -165,7 +165,7 @@ class Suspender:
 
         In this order: told twice if there is a crash in between, never not at all.
         """
-        said = gitops.left(rollback, why)
+        said = suspension.left(rollback, why)
         _log.warning("%s", said)
         await self.store.post(rollback, notices.owner_left(said))
         self.due.pop(rollback.metadata.uid, None)
@@ -173,7 +173,7 @@ class Suspender:
 
     async def _let_go(self, rollback: Rollback) -> float | None:
         """Let a Rollback be deleted by which nobody is looked after any more."""
-        if not gitops.is_guarded(rollback):
+        if not suspension.is_guarded(rollback):
             return None
         done = await self.store.release(rollback, OWNER_FINALIZER)
         if not isinstance(done, Failure):
@@ -192,17 +192,17 @@ class Suspender:
             if found.kind not in (FailureKind.GONE, FailureKind.UNKNOWN_KIND):
                 return found
             return await self._released(rollback, "it is gone")
-        if over := gitops.taken_over(rollback, found):
+        if over := suspension.taken_over(rollback, found):
             return await self._released(rollback, over)
         if deployment is None:
             return rollback  # to let it go on could bring the bad release back
-        why = gitops.release(rollback, found, deployment)
+        why = suspension.release(rollback, found, deployment)
         return await self._resume(rollback, found, why) if why else rollback
 
     async def _resume(self, rollback: Rollback, found: OwnerState, why: str) -> Rollback | Failure:
         steered = gitops.steered(rollback)
         assert steered is not None
-        record, _ = gitops.released(rollback, why, None)
+        record, _ = suspension.released(rollback, why, None)
         if record != rollback.status.owner:
             written = await self.write(rollback, _with(rollback.status, record, None, self.clock()))
             if isinstance(written, Failure):
@@ -215,7 +215,7 @@ class Suspender:
 
     async def _released(self, rollback: Rollback, why: str) -> Rollback | Failure:
         now = self.clock()
-        record, told = gitops.released(rollback, why, now)
+        record, told = suspension.released(rollback, why, now)
         if told is not None:
             await self.store.post(rollback, notices.owner_released(told.message))
         return await self.write(rollback, _with(rollback.status, record, told, now))

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.core import gitops
+from rollback_operator.core import gitops, suspension
 from rollback_operator.core.conditions import find
 from rollback_operator.core.owner import Owner, OwnerObject
 from rollback_operator.core.readiness import Around
@@ -329,7 +329,7 @@ async def test_an_owner_that_does_not_answer_is_asked_again() -> None:
     await world.is_released()
 
     assert not world.owners.state.is_suspended
-    assert not gitops.is_open(world.stored)
+    assert not suspension.is_open(world.stored)
 
 
 # -- killed at each call ---------------------------------------------------------------------------

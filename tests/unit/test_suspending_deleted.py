@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
 )
 from rollback_operator.cache import Unreadable
-from rollback_operator.core import gitops
+from rollback_operator.core import suspension
 from rollback_operator.core.workload import Deployment
 from rollback_operator.ports.failure import Failure
 from rollback_operator.suspending import LOOK_SECONDS
@@ -216,7 +216,7 @@ async def test_an_owner_is_released_whatever_has_become_of_the_policy(
     await whole.operator().reconcile(KEY)
 
     assert whole.owners.state.is_suspended is not is_released
-    assert gitops.is_open(whole.rollback) is not is_released
+    assert suspension.is_open(whole.rollback) is not is_released
     assert (OWNER_FINALIZER in whole.rollback.metadata.finalizers) is not is_released
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.gitops import SUSPENDED_BY
 from rollback_operator.core.owner import OwnerState, Steered
+from rollback_operator.core.suspension import SUSPENDED_BY
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.gitops import application_of, flux_of, generator_of
 

@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackRequest,
 )
-from rollback_operator.core import autoscaling, gitops
+from rollback_operator.core import autoscaling, suspension
 from rollback_operator.core.case import is_active
 from rollback_operator.core.conditions import find
 
@@ -77,4 +77,6 @@ def _is_needed(record: Record) -> bool:
         return True
     if any(one.is_open for one in record.status.notifications):
         return True  # people are told by it, now or after a crash
-    return isinstance(record, Rollback) and (gitops.is_open(record) or autoscaling.is_open(record))
+    return isinstance(record, Rollback) and (
+        suspension.is_open(record) or autoscaling.is_open(record)
+    )

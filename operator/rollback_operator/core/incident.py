@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core import autoscaling, claims, flags, gitops, manual
+from rollback_operator.core import autoscaling, claims, flags, manual, suspension
 from rollback_operator.core.conditions import find
 from rollback_operator.core.message import Message, Moment, Version
 from rollback_operator.core.transitions import Kind, Transition
@@ -172,7 +172,7 @@ def _suspended(rollback: Rollback, transition: Transition) -> str:
         return ""
     is_over = record.released_time is not None and record.released_time <= transition.time
     is_suspended = record.suspended_time <= transition.time and not is_over
-    return gitops.command(plan, record) if is_suspended else ""
+    return suspension.command(plan, record) if is_suspended else ""
 
 
 def _are_raised(rollback: Rollback, transition: Transition) -> bool:

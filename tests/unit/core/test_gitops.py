@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import checks, gitops, progress
+from rollback_operator.core import checks, gitops, progress, suspension
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.decide import make_plan
@@ -215,11 +215,11 @@ def recorded(record: OwnerRecord | None, **status: Any) -> Rollback:
 def test_what_an_owner_was_is_on_record_before_it_is_touched(
     known: OwnerRecord | None, found: OwnerState, expected: OwnerRecord
 ) -> None:
-    assert gitops.recorded(recorded(known), found) == expected
+    assert suspension.recorded(recorded(known), found) == expected
 
 
 def test_how_to_release_is_said_with_what_was_before() -> None:
-    record, told = gitops.suspended(recorded(RECORD), RECORD, at(12))
+    record, told = suspension.suspended(recorded(RECORD), RECORD, at(12))
 
     assert record == SUSPENDED
     assert (told.type, told.status, told.reason) == (
@@ -230,19 +230,19 @@ def test_how_to_release_is_said_with_what_was_before() -> None:
     assert "Argo CD: Application argocd/shop is suspended for this rollback" in told.message
     _, _, patch = told.message.partition("-p ")
     assert json.loads(patch.strip("'")) == {
-        "metadata": {"annotations": {gitops.SUSPENDED_BY: None}},
+        "metadata": {"annotations": {suspension.SUSPENDED_BY: None}},
         "spec": {"syncPolicy": {"automated": {"selfHeal": True}}},
     }
 
 
 def test_flux_is_released_by_its_own_command() -> None:
     rollback = make_rollback(owner=gitops.planned(FLUX, SUSPEND))
-    said = gitops.told(rollback, OwnerRecord(namespace="flux-system"))
+    said = suspension.told(rollback, OwnerRecord(namespace="flux-system"))
     assert said.endswith(": flux resume kustomization shop -n flux-system")
 
 
 def test_what_somebody_else_had_suspended_is_no_suspension_of_ours() -> None:
-    record, told = gitops.suspended(
+    record, told = suspension.suspended(
         recorded(None), OwnerRecord(namespace="argocd", was_suspended=True), at(12)
     )
     assert (record.is_open, told.reason) == (False, Reason.SUSPENDED_BEFORE)
@@ -346,7 +346,7 @@ RELEASES = {
 def test_an_owner_goes_on_only_when_nothing_changes_by_it(
     rollback: Rollback, found: OwnerState, runs: Any, *, expected: bool
 ) -> None:
-    assert bool(gitops.release(rollback, found, runs)) is expected
+    assert bool(suspension.release(rollback, found, runs)) is expected
 
 
 TAKEN_OVER = {
@@ -362,20 +362,20 @@ TAKEN_OVER = {
 
 @pytest.mark.parametrize(("found", "said"), TAKEN_OVER.values(), ids=TAKEN_OVER)
 def test_nobody_else_s_suspension_is_lifted(found: OwnerState, said: str) -> None:
-    assert gitops.taken_over(recorded(SUSPENDED, **ENDED), found)[: len(said) or None] == said
+    assert suspension.taken_over(recorded(SUSPENDED, **ENDED), found)[: len(said) or None] == said
 
 
 def test_a_release_is_on_record_before_it_is_made() -> None:
     rollback = recorded(SUSPENDED, **ENDED)
-    begun, nothing = gitops.released(rollback, "Git wants what runs", None)
+    begun, nothing = suspension.released(rollback, "Git wants what runs", None)
     assert (begun.is_open, begun.release_message, nothing) == (True, "Git wants what runs", None)
     # Killed now, the next leader finds it released, and knows why.
     found = rollback.model_copy(
         update={"status": rollback.status.model_copy(update={"owner": begun})}
     )
-    assert gitops.taken_over(found, UNTOUCHED) == "Git wants what runs"
+    assert suspension.taken_over(found, UNTOUCHED) == "Git wants what runs"
 
-    done, told = gitops.released(found, "Git wants what runs", at(120))
+    done, told = suspension.released(found, "Git wants what runs", at(120))
     assert (done.is_open, done.released_time) == (False, at(120))
     assert told is not None
     assert (told.status, told.reason) == ("False", Reason.OWNER_RELEASED)
