@@ -188,7 +188,7 @@ def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
 def _object(call: str, content: bytes) -> dict[str, Any] | Failure:
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is not JSON")
     if not isinstance(found, dict):
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")

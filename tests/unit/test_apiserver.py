@@ -10,6 +10,7 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from rollback_operator.apiserver import ApiServer, failure_of
+from rollback_operator.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
 
 PATH = "/apis/apps/v1/namespaces/production/deployments/shop"
@@ -142,3 +143,32 @@ async def test_half_a_list_is_none(pages: dict[str, str], said: str) -> None:
 
 def test_the_server_says_when_to_try_again() -> None:
     assert failure_of(f"GET {PATH}", 429, "", "7").wait == 7
+
+
+@pytest.mark.parametrize(
+    "content", ["<html>", "", "[]", "null", "[" * 100_000], ids=["html", "", "list", "null", "deep"]
+)
+async def test_an_answer_that_is_no_object_is_a_failure(content: str) -> None:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text=content)
+
+    async with answered_by(serve, []) as api:
+        found = await api.get(PATH)
+
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.UNAVAILABLE
+
+
+async def test_what_is_no_list_is_not_taken_for_an_empty_one() -> None:
+    answers = iter(['{"status": "ok"}', '{"kind": "RollbackPolicyList", "items": []}'])
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text=next(answers))
+
+    async with answered_by(serve, []) as api:
+        cluster = ApiCluster(api)
+        none, empty = [await cluster.list("rollbackpolicies", "shop") for _ in range(2)]
+
+    assert isinstance(none, Failure)
+    assert none.kind is FailureKind.UNAVAILABLE
+    assert empty == []

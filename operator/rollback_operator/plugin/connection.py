@@ -14,7 +14,7 @@ from rollback_operator.core.workload import Workload
 from rollback_operator.login import log_in, usual_kubeconfig
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
-from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.failure import Failure, FailureKind
 
 _STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}
 
@@ -80,9 +80,14 @@ class ApiCluster:
         found = await self._api.get(_path(plural, namespace))
         if isinstance(found, Failure):
             return found
+        if not isinstance(found.get("items"), list):
+            # Whoever answers so is no API server: "nothing found" would be a lie.
+            return Failure(
+                FailureKind.UNAVAILABLE, f"{_path(plural, namespace)}: no list came back"
+            )
         kind = str(found.get("kind", "")).removesuffix("List")
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind}
-        return [Record({**head, **one}) for one in found.get("items", [])]
+        return [Record({**head, **one}) for one in found["items"]]
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
