@@ -160,7 +160,7 @@ async def test_an_answer_that_is_no_object_is_a_failure(content: str) -> None:
 
 
 async def test_what_is_no_list_is_not_taken_for_an_empty_one() -> None:
-    answers = iter(['{"status": "ok"}', '{"kind": "RollbackPolicyList", "items": []}'])
+    answers = iter(['{"status": "ok"}', '{"kind": "RollbackPolicyList", "items": null}'])
 
     async def serve(_: web.Request) -> web.Response:
         return web.Response(text=next(answers))

@@ -80,14 +80,14 @@ class ApiCluster:
         found = await self._api.get(_path(plural, namespace))
         if isinstance(found, Failure):
             return found
-        if not isinstance(found.get("items"), list):
+        if "items" not in found:
             # Whoever answers so is no API server: "nothing found" would be a lie.
             return Failure(
                 FailureKind.UNAVAILABLE, f"{_path(plural, namespace)}: no list came back"
             )
         kind = str(found.get("kind", "")).removesuffix("List")
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind}
-        return [Record({**head, **one}) for one in found["items"]]
+        return [Record({**head, **one}) for one in found["items"] or ()]
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
