@@ -110,7 +110,8 @@ def test_a_right_policy_is_usable_and_all_is_told(
     assert "scraped every 5.0 s" in said
     assert "59 minutes, 144000 requests, 0.00% failed" in said
     assert re.search(r"/buy +P1 ", said)
-    assert max(map(len, said.splitlines())) <= 100
+    # A path is never broken, and how long that of a test's own folder is differs from run to run.
+    assert [one for one in said.splitlines() if len(one) > 100 and str(tmp_path) not in one] == []
     words = " ".join(said.split())
     assert "no request has been an error yet: code has the values 200, 404" in words
     assert "the Deployment was not looked at: " in words

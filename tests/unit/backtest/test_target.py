@@ -237,7 +237,7 @@ def test_a_rollout_that_is_told_complete_has_no_old_pods() -> None:
 PAST = release(until=120, old_until=40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     now=st.floats(0, 110),
     later=st.lists(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -77,7 +77,6 @@ def test_what_is_over_changes_nothing_any_more() -> None:
     assert next_change([window(XMAS)], utc("2027-01-01T00:00")) is None
 
 
-@settings(deadline=None)
 @given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 (hypothesis adds the zone)
 def test_nothing_changes_before_it_is_told_to(now: datetime) -> None:
     windows = [window(NIGHT), window(WEEKEND), window(XMAS)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
@@ -298,7 +298,6 @@ def test_a_line_end_makes_no_header_and_no_line() -> None:
     assert "\u202e" not in found.text
 
 
-@settings(deadline=None)
 @given(st.text(max_size=3000))
 def test_no_text_breaks_a_form_or_its_bounds(text: str) -> None:
     message = made(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollback_operator.core.histogram import Histogram
@@ -84,7 +84,6 @@ def test_only_what_was_slow_after_the_warm_up_is_held_against_a_release(warm, re
 ORDER = {"Passed": 0, "Unknown": 1, "Failed": 2}
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=7, max_size=7), st.integers(0, 5))
 def test_slower_is_never_better(counts, bucket) -> None:
     better = served(*counts)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollback_operator.api.notify import MOST_NOTIFICATIONS, Channel, Notification
@@ -224,7 +224,6 @@ def test_without_channels_the_condition_says_so() -> None:
     assert outbox.notified(make_policy(), []).reason == "NoChannels"
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=200))
 def test_the_record_is_bounded_and_keeps_what_is_open(entries: list[tuple[int, bool]]) -> None:
     known: list[Notification] = []

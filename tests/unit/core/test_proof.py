@@ -15,7 +15,7 @@ from rollback_operator.core.rollout import PROOF_ODDS
 from rollback_operator.core.sequential import Cell
 from tests.builders import LIST, PURCHASE, T0, make_increment
 
-law = settings(max_examples=60, database=None, deadline=None)
+law = settings(max_examples=60, database=None)
 MARGIN = 0.05
 SHARE, RATE = 0.4, 50
 """Two new pods and three old ones, 50 requests a second."""

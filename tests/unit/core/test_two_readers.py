@@ -306,7 +306,7 @@ def test_pods_that_only_prometheus_reads_stay_as_they_are() -> None:
     assert kept == folded(*alone).increments
 
 
-law = settings(max_examples=150, database=None, deadline=None)
+law = settings(max_examples=150, database=None)
 steps = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans()), min_size=1, max_size=25
 )

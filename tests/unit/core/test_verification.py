@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollback_operator.api.reasons import Reason
@@ -239,7 +239,6 @@ SITUATIONS = st.builds(
 ).map(lambda one: replace(one, required=one.required | one.probes))
 
 
-@settings(deadline=None)
 @given(CHECKS, SITUATIONS)
 def test_no_check_that_failed_is_ever_verified(checks, where) -> None:
     found = verdict(conclude(checks, where))
@@ -247,7 +246,6 @@ def test_no_check_that_failed_is_ever_verified(checks, where) -> None:
         assert found is None or found[0] is FAILING
 
 
-@settings(deadline=None)
 @given(CHECKS, SITUATIONS, st.sampled_from(NAMES))
 def test_one_more_failure_never_makes_it_verified(checks, where, name) -> None:
     worse = [*(one for one in checks if one.name != name), failed(name, "")]
@@ -255,7 +253,6 @@ def test_one_more_failure_never_makes_it_verified(checks, where, name) -> None:
     assert found is None or found[0] is FAILING
 
 
-@settings(deadline=None)
 @given(CHECKS, SITUATIONS)
 def test_nothing_is_verified_without_traffic_or_a_probe(checks, where) -> None:
     found = verdict(conclude(checks, where))
@@ -265,7 +262,6 @@ def test_nothing_is_verified_without_traffic_or_a_probe(checks, where) -> None:
         assert where.required - {ERRORS} <= good
 
 
-@settings(deadline=None)
 @given(CHECKS, SITUATIONS)
 def test_it_always_ends(checks, where) -> None:
     assert verdict(conclude(checks, replace(where, seconds=where.limit + 1))) is not None
