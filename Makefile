@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-reaction bench-race bench-standing bench-pages bench-detection bench-faults simulate bench-handover bench-scale clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults simulate bench-handover bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,15 +80,12 @@ generate: install ## write the CRDs and docs/api.md from the models
 verify: generate ## fail if a generated file was not committed
 	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/crds docs/api.md
 
-bench: bench-reaction bench-race bench-standing bench-detection ## all benchmarks
-
-bench-reaction: install ## first failed request -> undo sent, in scrape intervals -> bench/results/reaction.json
-	@$(BIN)/python -m bench.reaction
+bench: bench-race bench-standing bench-detection ## all benchmarks
 
 bench-standing: install ## good releases, errors that were there before, an outage: none is to be rolled back -> bench/results/standing.json (25 minutes; resumes)
 	@$(BIN)/python -m bench.standing
 
-bench-race: install ## as bench-reaction, with Prometheus alone, with pod metrics, and staged -> bench/results/race.json
+bench-race: install ## first failed request -> undo sent, with Prometheus alone, with pod metrics, and staged -> bench/results/race.json (45 minutes; resumes)
 	@$(BIN)/python -m bench.reaction --source prometheus
 	@$(BIN)/python -m bench.reaction --source pods
 	@$(BIN)/python -m bench.reaction --source stage

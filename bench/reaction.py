@@ -1,8 +1,7 @@
 """How fast a bad release is taken back, and whether a good one is left alone: real node, real load.
 
-    python -m bench.reaction [--runs 20] [--rate 50] [--output bench/results/reaction.json]
-    python -m bench.reaction --source prometheus|pods|stage [--versions v1.3.0 v1.3.1 v1.4.0]
-                             [--output bench/results/race.json]
+    python -m bench.reaction --source prometheus|pods|stage [--runs 20] [--rate 50]
+                             [--versions v1.3.0 v1.3.1 v1.4.0] [--output bench/results/race.json]
 
 Per run: 4 replicas under load, a release goes out, and the clock runs from the first request that
 failed for a user to the undo that the API server has answered. Figures are multiples of the scrape
@@ -10,9 +9,9 @@ interval, so that another machine's can be laid beside them; the load average te
 one was. Three services are under load side by side and get their releases in turn; one of them gets
 good releases only and must not be rolled back.
 
-With a source the policy says where evidence comes from: Prometheus alone, the pods' own pages too,
-or these with a staged rollout. The result is put beside those of the other sources,
-run by run: a second call makes the runs that are left.
+The source says where evidence comes from: Prometheus alone, the pods' own pages too, or these with
+a staged rollout. The result is put beside those of the other sources, run by run: a second call
+makes the runs that are left.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ from lab import session
 from lab.loadgen import Failure, Load
 from lab.tickets import TicketService, wait_for
 
-OUTPUT = ROOT / "bench" / "results" / "reaction.json"
-RACE = ROOT / "bench" / "results" / "race.json"
+OUTPUT = ROOT / "bench" / "results" / "race.json"
 PODS = {"everyMilliseconds": 500}
 SOURCES: dict[str, dict[str, Any]] = {
     "prometheus": {"podMetrics": {"everyMilliseconds": 0}},
@@ -68,8 +66,8 @@ class Plan:
     runs: int
     rate: float
     folder: Path
-    source: str | None = None
-    """Where evidence comes from; None: as the defaults are."""
+    source: str
+    """Where evidence comes from."""
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Whose release goes out: pods that start take the time of all others on the machine."""
 
@@ -79,7 +77,7 @@ class Plan:
         return {
             "safety": SAFETY,
             "verification": VERIFICATION,
-            **SOURCES.get(self.source or "", {}),
+            **SOURCES[self.source],
         }
 
 
@@ -87,8 +85,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reaction", description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--rate", type=float, default=50)
-    parser.add_argument("--source", choices=SOURCES)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--source", choices=SOURCES, required=True)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument(
         "--inside", nargs=2, metavar=("OPERATOR", "SERVICE"), help=argparse.SUPPRESS
     )
@@ -99,10 +97,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(arguments.runs, arguments.rate, Path(folder), arguments.source)
         versions: Sequence[str] = arguments.versions
-        output = arguments.output or (RACE if plan.source else OUTPUT)
-        if not plan.source:
-            output.unlink(missing_ok=True)
-        results = Results(output)
+        results = Results(arguments.output)
         found = _measure(plan, prepared(*map(Path, arguments.inside)), results, versions)
     print(json.dumps(found["summary"], indent=1))
     return 0
@@ -111,16 +106,15 @@ def main(argv: Sequence[str]) -> int:
 def _measure(
     plan: Plan, lab: session.Session, results: Results, versions: Sequence[str]
 ) -> dict[str, Any]:
-    name = plan.source or "default"
     began = datetime.now(UTC)
-    runs: dict[str, list[dict[str, Any]]] = results.part(name).get("runs", {})
+    runs: dict[str, list[dict[str, Any]]] = results.part(plan.source).get("runs", {})
     left = {version: plan.runs - len(runs.get(version, [])) for version in versions}
 
     def keep(version: str, found: dict[str, Any]) -> None:
         known = runs.setdefault(version, [])
         known.append(found)
         print(f"{version} {len(known)}/{plan.runs}: {found}", flush=True)
-        results.change(name, lambda _: _told(plan, began, runs))
+        results.change(plan.source, lambda _: _told(plan, began, runs))
 
     with ThreadPoolExecutor(3) as lanes:
         lines = [
@@ -134,15 +128,15 @@ def _measure(
         ]
         for line in lines:
             line.result()
-    return results.part(name)
+    return results.part(plan.source)
 
 
 def _told(
     plan: Plan, began: datetime, runs: Mapping[str, Sequence[dict[str, Any]]]
 ) -> dict[str, Any]:
     return {
-        "command": f"python -m bench.reaction --runs {plan.runs} --rate {plan.rate:g}"
-        + (f" --source {plan.source}" if plan.source else ""),
+        "command": f"python -m bench.reaction --source {plan.source} --runs {plan.runs} "
+        f"--rate {plan.rate:g}",
         "began": began.isoformat(timespec="seconds"),
         "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
         "cores": os.cpu_count(),
