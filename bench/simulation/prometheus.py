@@ -181,6 +181,12 @@ class Provider:
         """Find no gauge."""
         return NO_SERIES
 
+    async def read_gauge_slope(
+        self, query: SeriesQuery, seconds: float, at: float
+    ) -> Mapping[str, float] | Missing:
+        """Find no gauge."""
+        return NO_SERIES
+
     async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Find nothing."""
         return NO_SERIES

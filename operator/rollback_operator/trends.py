@@ -1,5 +1,6 @@
 """Observe what changes slowly: durations, memory, own queries, each only if the policy asks."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -9,15 +10,28 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
+from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.diagnosis import RouteLatency
+from rollback_operator.core.growth import LEAST_SECONDS, WARM_UP_SECONDS
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
-from rollback_operator.core.trends import Trends, with_latency, with_memory, with_query
+from rollback_operator.core.trends import (
+    PastGrowth,
+    Trends,
+    with_latency,
+    with_memory,
+    with_query,
+)
 from rollback_operator.core.watch import Watch
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
 T = TypeVar("T")
+ANEW_TIMES = 1.5
+LEAST_PAST_SECONDS = 120.0
+"""Of a shorter time no slope can be told from noise."""
+ALIKE_SECONDS = 60.0
+"""Pods that started so soon one after the other are of one age."""
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 
 
@@ -51,8 +65,41 @@ async def read_trends(
             trends = _lacking(trends, "memory", read)
         else:
             trends = with_memory(trends, at, _of(read, watch))
+            trends = await _with_past_growth(watch, trends, query, metrics)
     return await _with_queries(
         trends, conditions, (place.prometheus, watch.opened + watch.skew), metrics
+    )
+
+
+async def _with_past_growth(
+    watch: Watch, trends: Trends, query: SeriesQuery, metrics: TrendMetrics
+) -> Trends:
+    """Ask how fast the old pods' memory grew when they were as old; anew when the age has grown.
+
+    Growth slows down with age, so an answer about a younger age asks for more, not for less.
+    """
+    age = (trends.read or 0.0) - watch.skew - watch.opened
+    known = trends.past_growth
+    if age < WARM_UP_SECONDS + LEAST_SECONDS or (known and age < ANEW_TIMES * known.age):
+        return trends
+    begun = {
+        pod.name: pod.started
+        for pod in watch.pods
+        if pod.pod_hash in watch.control_hashes and pod.started is not None
+    }
+    newest = max(begun.values(), default=watch.opened)
+    until = min(newest + age, watch.opened)
+    seconds = until - newest - WARM_UP_SECONDS
+    if seconds < LEAST_PAST_SECONDS or not query.labels.pod:
+        return replace(trends, past_growth=PastGrowth(age, None))
+    alike = [name for name, started in begun.items() if started > newest - ALIKE_SECONDS]
+    old = replace(query, pods=tuple(map(re.escape, sorted(alike))))
+    read = await metrics.read_gauge_slope(old, seconds, until + watch.skew)
+    if isinstance(read, Missing):
+        return trends  # asked for again at the next look
+    slope = max(0.0, *read.values()) if read else None
+    return replace(
+        trends, past_growth=PastGrowth(age, None if slope is None else HOUR_SECONDS * slope)
     )
 
 

@@ -70,6 +70,7 @@ class FakeTrends:
     latency: Mapping[str, Histogram] | Missing = NOTHING
     past: Histogram | Missing = NOTHING
     gauge: Mapping[str, float] | Missing = NOTHING
+    slope: Mapping[str, float] | Missing = NOTHING
     value: float | Missing = NOTHING
     asked: list[str] = field(default_factory=list)
     delay: float = 0.0
@@ -94,6 +95,12 @@ class FakeTrends:
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         self.asked.append(f"gauge {query.signal.metric} {at:.0f}")
         return self.gauge
+
+    async def read_gauge_slope(
+        self, query: SeriesQuery, seconds: float, at: float
+    ) -> Mapping[str, float] | Missing:
+        self.asked.append(f"slope {','.join(query.pods)} {seconds:.0f} {at:.0f}")
+        return self.slope
 
     async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         self.asked.append(f"query {query} {at:.0f}")

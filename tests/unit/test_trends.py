@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LatencySignal, MatrixCondition, MatrixRule, SignalLabels
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
-from rollback_operator.core.trends import LOOK_SECONDS
+from rollback_operator.core.trends import LOOK_SECONDS, PastGrowth
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
@@ -91,6 +92,67 @@ async def test_the_past_is_read_once() -> None:
     trends = FakeTrends(latency={POD: QUICK}, past=QUICK)
     await looked(trends, source(RATIO), looks=3 * int(LOOK_SECONDS))
     assert len([one for one in trends.asked if one.startswith("past")]) == 1
+
+
+async def grown(trends: FakeTrends, *ages: float, started: float | None = T0 - 86_400) -> Watch:
+    """Look at such ages of the release; an old pod has been there since `started`."""
+    clock = Clock()
+    reading = make_counters([make_series([(30, 1), (35, 2)], pod=POD)])
+    observer = Observer(FakeMetrics(reading=reading, clock=T0 + 40), clock, trends)
+    watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
+    old = replace(make_pods(1, "v1")[0], started=started)
+    watch = replace(watch, pods=(old,))
+    for age in ages:
+        clock.now = T0 + age
+        observer.metrics.clock = T0 + age
+        watch = await observer.observe(watch, make_workload(), source(GROWTH))
+    return watch
+
+
+async def test_how_the_old_pods_grew_at_that_age_is_asked_for() -> None:
+    trends = FakeTrends(gauge={POD: 7.0}, slope={"a": 2.0, "b": 3.0})
+    watch = await grown(trends, 40, 345, 375, 390)
+    name = re.escape(make_pods(1, "v1")[0].name)
+    slopes = [one for one in trends.asked if one.startswith("slope")]
+    assert slopes == [f"slope {name} 315 {T0 - 86_400 + 375:.0f}"]
+    assert watch.trends.past_growth == PastGrowth(375, 3 * 3600)
+
+
+async def test_it_is_asked_for_again_when_the_age_has_grown() -> None:
+    trends = FakeTrends(gauge={POD: 7.0}, slope={"a": -1.0})
+    watch = await grown(trends, 40, 375, 500, 570)
+    assert len([one for one in trends.asked if one.startswith("slope")]) == 2
+    assert watch.trends.past_growth == PastGrowth(570, 0.0)
+
+
+async def test_old_pods_that_were_young_tell_of_the_age_they_had() -> None:
+    trends = FakeTrends(gauge={POD: 7.0}, slope={"a": 2.0})
+    await grown(trends, 40, 375, started=T0 - 200)
+    assert [one.split()[2:] for one in trends.asked if one.startswith("slope")] == [
+        ["140", f"{T0:.0f}"]
+    ]
+
+
+@pytest.mark.parametrize("started", [T0 - 170, None], ids=["too young", "not known when"])
+async def test_who_cannot_tell_is_not_asked(started: float | None) -> None:
+    trends = FakeTrends(gauge={POD: 7.0}, slope={"a": 2.0})
+    watch = await grown(trends, 40, 375, started=started)
+    assert watch.trends.past_growth == PastGrowth(375, None)
+    assert not [one for one in trends.asked if one.startswith("slope")]
+
+
+async def test_what_prometheus_does_not_answer_is_asked_for_again() -> None:
+    trends = FakeTrends(gauge={POD: 7.0})
+    watch = await grown(trends, 40, 375, 390)
+    assert watch.trends.past_growth is None
+    assert len([one for one in trends.asked if one.startswith("slope")]) == 2
+
+
+async def test_what_prometheus_has_forgotten_is_not() -> None:
+    trends = FakeTrends(gauge={POD: 7.0}, slope={})
+    watch = await grown(trends, 40, 375, 390)
+    assert watch.trends.past_growth == PastGrowth(375, None)
+    assert len([one for one in trends.asked if one.startswith("slope")]) == 1
 
 
 async def test_what_is_missing_is_told_and_asked_for_again() -> None:
@@ -173,6 +235,15 @@ async def test_the_highest_gauge_of_each_pod(asked) -> None:
     provider, trends = asked
     provider.answer = lambda _: answer_of([value("42", pod="a"), value("NaN", pod="b")])
     assert await trends.read_gauge(query(provider.url), T0) == {"a": 42.0}
+
+
+async def test_the_slope_of_a_gauge(asked) -> None:
+    provider, trends = asked
+    provider.answer = lambda _: answer_of([value("42", pod="a"), value("NaN", pod="b")])
+    found = await trends.read_gauge_slope(query(provider.url), 299.5, T0)
+    assert found == {"a": 42.0}
+    assert provider.queries[0].startswith("deriv((max by (pod) (")
+    assert provider.queries[0].endswith(")[300s:15s])")
 
 
 @pytest.mark.parametrize(

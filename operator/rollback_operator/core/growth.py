@@ -1,13 +1,22 @@
-"""Memory that grows and does not stop: the slope of a line through its points (least squares)."""
+"""Memory that grows and does not stop: the slope of a line through its points (least squares).
+
+Every process grows in its first minutes, so a release is held against the old revision's pods when
+they were as old. Where nobody knows of that, it is given time to fill what it fills, unless it
+takes much of what there is before.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.trends import Point
 
 WARM_UP_SECONDS = 60.0
 LEAST_SECONDS = 300.0
+ALONE_SECONDS = 900.0
+ALONE_SHARE = 0.2
+"""Of its limit: so long or so much it must have grown where nobody knows how the old pods did."""
 LEAST_POINTS = 8
 SURE = 4.0
 """Slope in standard errors: about 16,000 : 1 for independent points."""
@@ -23,6 +32,14 @@ class Growth:
     """Bytes; the lower bound of the slope."""
     odds: float
     since: float
+    seconds: float
+
+    def is_telling(self, limit: float) -> bool:
+        """Tell whether it says enough by itself, without the old revision's at that age."""
+        return (
+            self.seconds >= ALONE_SECONDS
+            or self.per_hour * self.seconds / HOUR_SECONDS >= ALONE_SHARE * limit
+        )
 
 
 def growth(points: Sequence[Point], started: float) -> Growth | None:
@@ -41,7 +58,8 @@ def growth(points: Sequence[Point], started: float) -> Growth | None:
     if slope <= SURE * error or late < SLOWED * early:
         return None
     nats = min(200.0, (slope / error) ** 2 / 2) if error > 0 else 200.0
-    return Growth((slope - 2 * error) * 3600, math.exp(nats), known[0].time)
+    since = known[0].time
+    return Growth((slope - 2 * error) * HOUR_SECONDS, math.exp(nats), since, known[-1].time - since)
 
 
 def _line(points: Sequence[Point]) -> tuple[float, float]:

@@ -112,9 +112,15 @@ def _grown(subject: Subject, condition: MatrixCondition) -> Symptom | None:
     limit = subject.memory_limit
     if limit is None:
         return None
-    threshold = condition.limit
+    threshold, past = condition.limit, subject.trends.past_growth
+    usual = past.per_hour if past is not None else None
     new, old = (_growths(subject.trends, pods) for pods in (subject.new, subject.old))
-    hit = {name: one for name, one in new.items() if one.per_hour / limit > threshold}
+    beyond = threshold * limit + (usual or 0.0)
+    hit = {
+        name: one
+        for name, one in new.items()
+        if one.per_hour > beyond and (usual is not None or one.is_telling(limit))
+    }
     if not hit or len(hit) < min(2, len(subject.new)):
         return None
     share = sorted(one.per_hour / limit for one in hit.values())[len(hit) // 2]
@@ -122,6 +128,8 @@ def _grown(subject: Subject, condition: MatrixCondition) -> Symptom | None:
         f"memory grows by {100 * share:.0f} % of its limit of {limit / 2**20:.0f} MiB an hour on "
         f"{len(hit)} of {len(subject.new)} new pods"
     )
+    if usual is not None:
+        said += f"; the old revision's grew by {100 * usual / limit:.0f} % when they were as old"
     is_old_too = any(one.per_hour / limit > threshold / 2 for one in old.values())
     return Symptom(
         condition.signal,

@@ -35,6 +35,16 @@ class LatencyLook:
 
 
 @dataclass(frozen=True, slots=True)
+class PastGrowth:
+    """How fast the old pods' memory grew when they were as old as the new ones were at a look."""
+
+    age: float
+    """Seconds from the release to that look."""
+    per_hour: float | None
+    """Bytes, of the pod that grew most; None: nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kills:
     """How often containers of a pod were killed for their memory, as seen."""
 
@@ -74,6 +84,8 @@ class Trends:
     """Of the old revision in the hour before the release."""
     memory: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     """Per pod, bytes."""
+    past_growth: PastGrowth | None = None
+    """None: not asked yet."""
     queries: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     before: Mapping[str, float] = field(default_factory=dict)
     """Per query, its value before the release."""

@@ -28,6 +28,14 @@ class TrendMetrics(Protocol):
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         """Read a gauge of each pod, the highest where a pod has several."""
 
+    async def read_gauge_slope(
+        self, query: SeriesQuery, seconds: float, at: float
+    ) -> Mapping[str, float] | Missing:
+        """Read by how much each pod's gauge grew a second, over so many seconds up to `at`.
+
+        Of a pod without two values there is none.
+        """
+
     async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Evaluate PromQL that gives one number."""
 

@@ -39,6 +39,17 @@ def test_no_growth_is_shown(series) -> None:
     assert growth(series, 0.0) is None
 
 
+@pytest.mark.parametrize(
+    ("seconds", "per_second", "expected"),
+    [(600, 10_000, False), (1000, 10_000, True), (600, 60_000, True)],
+    ids=["soon and little", "for long", "much"],
+)
+def test_what_says_enough_by_itself(seconds, per_second, expected) -> None:
+    found = growth(points(seconds, lambda at: 50 * MIB + at * per_second), 0.0)
+    assert found is not None
+    assert found.is_telling(128 * MIB) is expected
+
+
 def test_what_the_container_before_used_does_not_count() -> None:
     rising = points(900, lambda at: 50 * MIB + at * 10_000)
     assert growth(rising, 700.0) is None

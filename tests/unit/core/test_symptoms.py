@@ -9,6 +9,7 @@ from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.symptoms import Subject, symptoms, worst
 from rollback_operator.core.trends import (
     Kills,
+    PastGrowth,
     Point,
     Trends,
     with_kills,
@@ -224,12 +225,15 @@ def test_old_pods_that_restart_alike_speak_for_the_environment() -> None:
 GROWTH = MatrixCondition(signal="MemoryGrowth", above="0.5")
 
 
-def leaking(pods, per_second):
+def leaking(pods, per_second, past=0.0, seconds=900):
+    """Memory of pods; `past`: what old pods' grew by a second when they were as old."""
+    hourly = None if past is None else 3600 * past
     return Trends(
         memory={
-            name: tuple(Point(T0 + at, 40 * MIB + at * per_second) for at in range(0, 900, 15))
+            name: tuple(Point(T0 + at, 40 * MIB + at * per_second) for at in range(0, seconds, 15))
             for name in pods
-        }
+        },
+        past_growth=PastGrowth(600.0, hourly),
     )
 
 
@@ -238,6 +242,24 @@ def test_a_leak_is_a_share_of_the_limit() -> None:
     assert one.value == pytest.approx(50_000 * 3600 / (128 * MIB), rel=0.05)
     assert one.veto is None
     assert "an hour on 4 of 4 new pods" in one.message
+    assert one.message.endswith("grew by 0 % when they were as old")
+
+
+def test_what_the_old_pods_did_at_that_age_is_no_leak() -> None:
+    """A heap that fills: 50 kB a second are 134 % of the limit an hour."""
+    assert found(leaking(NEW, 50_000, past=40_000), GROWTH) == ()
+    (one,) = found(leaking(NEW, 50_000, past=30_000), GROWTH)
+    assert "grew by 80 % when they were as old" in one.message
+
+
+def test_what_they_did_may_not_be_known() -> None:
+    assert found(leaking(NEW, 25_000, past=None), GROWTH) == ()
+    (one,) = found(leaking(NEW, 25_000, past=None, seconds=1000), GROWTH)
+    assert one.message.endswith("new pods")
+    asked = replace(leaking(NEW, 25_000), past_growth=None)
+    assert found(asked, GROWTH) == ()
+    (one,) = found(replace(leaking(NEW, 50_000), past_growth=None), GROWTH)
+    assert one.message.endswith("new pods")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
+_EVERY_SECONDS = 15
+"""As often as a watch reads memory itself."""
+
 
 class Vectors(Protocol):
     """Who evaluates expressions: Prometheus, or what was read of its past."""
@@ -76,17 +79,26 @@ class PrometheusTrends:
 
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
         """Read the highest value of each pod."""
-        pod = query.labels.pod
-        text = (
-            f"max by ({quoted(pod)}) ({_select(query, '')})"
-            if pod
-            else f"max({_select(query, '')})"
-        )
+        read = await self._by_pod(query, _highest(query), at)
+        if isinstance(read, Missing):
+            return read
+        return read or _none(query, "", "spec.signals.memory")
+
+    async def read_gauge_slope(
+        self, query: SeriesQuery, seconds: float, at: float
+    ) -> Mapping[str, float] | Missing:
+        """Fit a line to each pod's values, by PromQL's deriv (simple linear regression)."""
+        text = f"deriv(({_highest(query)})[{math.ceil(seconds)}s:{_EVERY_SECONDS}s])"
+        return await self._by_pod(query, text, at)
+
+    async def _by_pod(
+        self, query: SeriesQuery, text: str, at: float
+    ) -> Mapping[str, float] | Missing:
         found = await self._metrics.read_vector(query.prometheus, text, at)
         if isinstance(found, Missing):
             return found
-        read = {labels.get(pod, ""): value for labels, value in found if math.isfinite(value)}
-        return read or _none(query, "", "spec.signals.memory")
+        pod = query.labels.pod
+        return {labels.get(pod, ""): value for labels, value in found if math.isfinite(value)}
 
     async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Evaluate a query to one number; NaN where Prometheus says so."""
@@ -99,6 +111,12 @@ class PrometheusTrends:
                 f"the query {query[:200]} gives {len(found)} numbers, one is needed: add sum(...)",
             )
         return found[0][1] if found else math.nan
+
+
+def _highest(query: SeriesQuery) -> str:
+    """Select a gauge, the highest of a pod that has several."""
+    pod = query.labels.pod
+    return f"max by ({quoted(pod)}) ({_select(query, '')})" if pod else f"max({_select(query, '')})"
 
 
 def _select(query: SeriesQuery, suffix: str) -> str:
