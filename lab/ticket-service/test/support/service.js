@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -11,6 +12,11 @@ const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 export const TOKEN = 'test-token';
 
 const STARTS = 5;
+const WAIT_MS = 120_000;
+const running = new Set();
+
+// What a test that failed has left running would keep the whole run waiting for ever.
+after(() => running.forEach((child) => child.kill('SIGKILL')));
 
 /** Start a release; `env` adds to the environment. Waits for the line that says it is started. */
 export async function startService(databaseUrl, env = {}) {
@@ -38,6 +44,7 @@ async function start(databaseUrl, env) {
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  running.add(child);
   let errors = '';
   child.stderr.on('data', (chunk) => {
     errors += chunk;
@@ -47,7 +54,10 @@ async function start(databaseUrl, env) {
   child.stdout.on('data', (chunk) => {
     output += chunk;
   });
-  const exited = once(child, 'exit').then(([code]) => code);
+  const exited = once(child, 'exit').then(([code]) => {
+    running.delete(child);
+    return code;
+  });
   const api = `http://127.0.0.1:${port}`;
   const admin = `http://127.0.0.1:${adminPort}`;
 
@@ -79,9 +89,9 @@ async function call(api, { method, path, body }) {
   return { status: response.status, body: await response.json() };
 }
 
-/** Wait for a condition, looking every 20 ms for at most 10 s. */
+/** Wait for a condition, looking every 20 ms for at most two minutes. */
 export async function until(condition, what) {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + WAIT_MS;
   while (!(await condition())) {
     if (Date.now() > end) {
       throw new Error(`waited in vain for ${what}`);
