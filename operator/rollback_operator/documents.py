@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import BaseModel, ValidationError
 
+from rollback_operator.api.shape import DNS_LABEL
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 from rollback_operator.parsing import (
     UnparsableError,
@@ -25,7 +26,6 @@ from rollback_operator.parsing import (
 
 STANDARD_INPUT = Path("-")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"), 253
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"), 63
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 
 
@@ -47,15 +47,17 @@ class Document:
     """Keys that no field has: the API server drops them."""
 
 
-def read(path: Path, namespace: str) -> tuple[Document, ...]:
+def read(path: Path, namespace: str, standard_input: TextIO = sys.stdin) -> tuple[Document, ...]:
     """Read all policies of a file; other objects in it are left alone.
 
     Args:
         path: of a YAML stream or a JSON document; `-`: standard input.
         namespace: of a policy that names none.
+        standard_input: what `-` stands for.
     """
     try:
-        text = sys.stdin.read() if path == STANDARD_INPUT else path.read_text(encoding="utf-8")
+        is_given = path == STANDARD_INPUT
+        text = standard_input.read() if is_given else path.read_text(encoding="utf-8")
         raw = load_all(text)
     except OSError as error:
         return (_bad("", f"{path}: {error.strerror or error}"),)
@@ -105,7 +107,7 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
 
 def _misnamed(policy: RollbackPolicy) -> Iterator[Fault]:
     """Tell which names the API server would not take."""
-    forms = {"name": _NAME, "namespace": _LABEL}
+    forms = {"name": _NAME, "namespace": (DNS_LABEL, 63)}
     for field, given in zip(forms, reversed(policy.key), strict=True):
         form, most = forms[field]
         if len(given) > most or not form.fullmatch(given):

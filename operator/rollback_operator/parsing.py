@@ -12,7 +12,13 @@ import yaml
 from pydantic import BaseModel
 
 from rollback_operator.api.freeze import MOMENT
-from rollback_operator.api.shape import ADDRESS_FORM, DECIMAL_FORM, LABEL_FORM, METRIC_FORM
+from rollback_operator.api.shape import (
+    ADDRESS_FORM,
+    ADDRESS_WANTED,
+    DECIMAL_FORM,
+    LABEL_FORM,
+    METRIC_FORM,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -225,7 +231,7 @@ _FORMS = {
     METRIC_FORM: "must be a metric's name, not a query",
     LABEL_FORM: "must be a label's name",
     DECIMAL_FORM: 'must be a decimal number in quotes, as "0.05"',
-    ADDRESS_FORM: "must be a base address as http://prometheus.monitoring:9090",
+    ADDRESS_FORM: ADDRESS_WANTED,
     MOMENT: "must be a clock time as 22:00, or a date as 2026-12-24T18:00",
 }
 """What a pattern that people meet wants, in words."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rollback_operator.api.shape import BaseAddress
+from rollback_operator.api.shape import DNS_LABEL, BaseAddress
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -22,7 +22,6 @@ _ADDRESS = re.compile(
 and the client call another. A base address: behind `?` or `#` no path could follow."""
 
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PREFIX = "ROLLBACK_OPERATOR_"
 
 
@@ -84,7 +83,7 @@ class Settings(BaseSettings):
     def _are_namespaces(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
         """Take names that there can be: of others the API server says that nothing is in them."""
         names = (value,) if isinstance(value, str) else value
-        wrong = [one for one in names if not _LABEL.fullmatch(one)]
+        wrong = [one for one in names if not DNS_LABEL.fullmatch(one)]
         if wrong:
             raise ValueError(
                 f"{wrong[0]!r} is no namespace: up to 63 lower-case letters, digits and hyphens"

@@ -92,14 +92,8 @@ class FakeStore(Failures):
     async def write_rollback(
         self, rollback: Rollback, status: RollbackStatus
     ) -> Rollback | Failure:
-        failure = self._called("write_rollback")
-        known = self.rollbacks.get(rollback.metadata.name)
-        failure = failure or _staleness(known, rollback)
-        if failure is not None or known is None:
-            return failure or GONE
-        written = self._stored(known.model_copy(update={"status": status}))
-        self.rollbacks[rollback.metadata.name] = written
-        return written
+        known = self._called("write_rollback") or self._current(rollback)
+        return known if isinstance(known, Failure) else self._replaced(known, status=status)
 
     async def answer_request(
         self, request: RollbackRequest, status: RollbackStatus
@@ -136,19 +130,27 @@ class FakeStore(Failures):
 
     def _finalized(self, resource: R, finalizers: list[str]) -> R | Failure:
         """Store other finalizers; without any, what is being deleted is gone."""
-        stored: dict[str, Any] = (
-            self.policies if isinstance(resource, RollbackPolicy) else self.rollbacks
-        )
-        known = stored.get(resource.metadata.name)
-        failure = _staleness(known, resource)
-        if failure is not None or known is None:
-            return failure or GONE
+        known = self._current(resource)
+        if isinstance(known, Failure):
+            return known
         metadata = known.metadata.model_copy(update={"finalizers": finalizers})
-        written: R = self._stored(known.model_copy(update={"metadata": metadata}))
-        stored[resource.metadata.name] = written
+        written = self._replaced(known, metadata=metadata)
         if metadata.deletion_timestamp is not None and not finalizers:
-            del stored[resource.metadata.name]
+            del self._kept(known)[known.metadata.name]
         return written
+
+    def _current(self, resource: R) -> R | Failure:
+        """Give an object as it is stored, if it is still the one that was read."""
+        known: R | None = self._kept(resource).get(resource.metadata.name)
+        return _staleness(known, resource) or known or GONE
+
+    def _replaced(self, known: R, **changed: Any) -> R:
+        written = self._stored(known.model_copy(update=changed))
+        self._kept(known)[known.metadata.name] = written
+        return written
+
+    def _kept(self, resource: Resource) -> dict[str, Any]:
+        return self.policies if isinstance(resource, RollbackPolicy) else self.rollbacks
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         failure = self._called("delete_rollback")
@@ -161,14 +163,8 @@ class FakeStore(Failures):
     async def write_policy(
         self, policy: RollbackPolicy, status: RollbackPolicyStatus
     ) -> RollbackPolicy | Failure:
-        failure = self._called("write_policy")
-        known = self.policies.get(policy.metadata.name)
-        failure = failure or _staleness(known, policy)
-        if failure is not None or known is None:
-            return failure or GONE
-        written = self._stored(known.model_copy(update={"status": status}))
-        self.policies[policy.metadata.name] = written
-        return written
+        known = self._called("write_policy") or self._current(policy)
+        return known if isinstance(known, Failure) else self._replaced(known, status=status)
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
         self.calls.append("post")

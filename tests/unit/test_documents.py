@@ -154,9 +154,8 @@ def test_a_list_as_kubectl_prints_it_is_opened(tmp_path: Path) -> None:
     assert found.policy is not None
 
 
-def test_a_policy_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(GOOD))
-    (found,) = read(Path("-"), "default")
+def test_a_policy_may_come_from_standard_input() -> None:
+    (found,) = read(Path("-"), "default", io.StringIO(GOOD))
     assert found.policy is not None
 
 

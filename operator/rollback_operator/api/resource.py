@@ -7,6 +7,9 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 from rollback_operator.api.group import GROUP
 from rollback_operator.api.shape import Model
 
+LONGEST_REASON = 1024
+"""What a person may say of an act, characters."""
+
 
 class Condition(Model):
     """One aspect of the state, in the shape of KEP-1623."""

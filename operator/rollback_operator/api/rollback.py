@@ -11,7 +11,7 @@ from rollback_operator.api.flags import FlagPlan
 from rollback_operator.api.gitops import OwnerPlan, OwnerRecord, Updaters
 from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
-from rollback_operator.api.resource import Condition, Resource
+from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.safety import Remedy
 from rollback_operator.api.shape import Images, Model, Name, Text, cel, keyed_by
 from rollback_operator.api.terms import (
@@ -142,7 +142,7 @@ class RollbackSpec(RollbackPlan):
 
     model_config = ConfigDict(json_schema_extra=_unchangeable)
 
-    reason: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] | None = None
     """Why a person asks for this rollback."""
     requested_by: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """Who asks; where the chart's admission policies are installed, nobody but themselves."""
@@ -166,7 +166,7 @@ class RequestSpec(Model):
 
     policy_ref: RequestedPolicy
     remedy: Remedy
-    reason: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] | None = None
     requested_by: Annotated[str, Field(min_length=1, max_length=253)] | None = None
 
 

@@ -11,6 +11,8 @@ from rollback_operator.api.quarantine import QuarantineResponse
 from rollback_operator.api.shape import Model, cel, keyed_by
 from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
 
+MOST_REPLICAS = 10_000
+
 
 class Remedy(Model):
     """What is done. The first that applies to the severity, and can be the cure, is taken."""
@@ -63,7 +65,7 @@ class Remedy(Model):
     """With PinImage: the container of the pod template whose image is set."""
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\s]+$")] | None = None
     """With PinImage: the whole reference of the image."""
-    replicas: Annotated[int, Field(ge=1, le=10000)] | None = None
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
     """With Scale: how many pods there shall be, at least. Where a HorizontalPodAutoscaler sets the
     replicas its bounds are raised, and put back `safety.watchSeconds` after a verified end."""
     flag: Flag | None = None

@@ -13,6 +13,8 @@ METRIC_FORM = r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$"
 LABEL_FORM = r"^[a-zA-Z_][a-zA-Z0-9_./]*$"
 DECIMAL_FORM = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
 ADDRESS_FORM = r"^https?://[^/@]+(/.*)?$"
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""What a namespace may be called (RFC 1123)."""
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Text = Annotated[str, Field(max_length=2048)]
 MetricName = Annotated[str, Field(min_length=1, max_length=256, pattern=METRIC_FORM)]
@@ -24,6 +26,7 @@ Images = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
     Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
+ADDRESS_WANTED = "must be a base address as http://prometheus.monitoring:9090"
 _BASE_ADDRESS = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#]*)?",
     re.IGNORECASE,
@@ -39,7 +42,7 @@ def base_address(text: str) -> str:
     """
     found = _BASE_ADDRESS.fullmatch(text)
     if found is None or int(found["port"] or 0) > MOST_PORT:
-        raise ValueError("must be a base address as http://prometheus.monitoring:9090")
+        raise ValueError(ADDRESS_WANTED)
     return text
 
 

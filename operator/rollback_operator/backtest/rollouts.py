@@ -8,12 +8,11 @@ from pydantic.alias_generators import to_camel
 
 from rollback_operator.backtest.files import BadFileError, parsed
 from rollback_operator.backtest.tracks import hash_of
+from rollback_operator.core.reading import LATEST
 from rollback_operator.parsing import unknown_keys
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 _NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
-LATEST = 1e10
-"""Seconds since 1970 in the year 2286: a greater number is in another unit."""
 MOST_PODS = 10_000
 """More than any Deployment has: a mistyped number must not keep a batch busy for ever."""
 MOST_EVENTS = 1_000_000

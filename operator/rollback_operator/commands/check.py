@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.shape import base_address
 from rollback_operator.apiserver import ApiServer
+from rollback_operator.commands import refused
 from rollback_operator.documents import Document, read
 from rollback_operator.login import usual_kubeconfig
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -115,10 +115,10 @@ def run(given: dict[str, Any]) -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        return _refused(faults(error))
+        return refused(faults(error))
     wrong = tuple(_wrong(given))
     if wrong:
-        return _refused(wrong)
+        return refused(wrong)
     documents = read(given["file"], given["namespace"])
     options = Options(
         file=given["file"],
@@ -151,12 +151,6 @@ def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
             given[name].read_bytes()
         except OSError as error:
             yield f"--{name.replace('_', '-')}", f"{given[name]}: {error.strerror or error}"
-
-
-def _refused(wrong: tuple[tuple[str, str], ...]) -> int:
-    for name, told in wrong:
-        print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
-    return 2
 
 
 async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:

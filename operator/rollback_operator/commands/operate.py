@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rollback_operator.commands import refused
 from rollback_operator.settings import Settings, faults
 
 
@@ -34,9 +35,7 @@ def run(given: dict[str, Any]) -> int:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        for name, told in faults(error, given):
-            print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
-        return 2
+        return refused(faults(error, given))
     # Loaded only here: other commands need no watches and no Kubernetes client.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
@@ -45,8 +44,7 @@ def run(given: dict[str, Any]) -> int:
     try:
         return serve(settings)
     except ConfigException as error:
-        print(f"rollback-operator: --kubeconfig: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return refused([("--kubeconfig", str(error))])
     except OSError as error:
         print(f"rollback-operator: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -8,6 +8,7 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
+from rollback_operator.commands import refused
 from rollback_operator.releasing import Released, release
 from rollback_operator.settings import Settings, faults
 
@@ -48,12 +49,9 @@ def run(given: dict[str, Any]) -> int:
     try:
         found = asyncio.run(release(Settings(**given)))
     except ValidationError as error:
-        for name, told in faults(error, given):
-            print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
-        return 2
+        return refused(faults(error, given))
     except ConfigException as error:
-        print(f"rollback-operator: --kubeconfig: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return refused([("--kubeconfig", str(error))])
     return _told(found)
 
 

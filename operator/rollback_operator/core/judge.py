@@ -99,8 +99,10 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
         few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
         return replace(few, symptoms=found, newest_sample=watch.evidence.newest)
     verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
-    ceased = traffic_ceased(watch, workload, arms) if asks else None
-    if ceased is None or verdict.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
+    if not asks or verdict.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
+        return verdict
+    ceased = traffic_ceased(watch, workload, arms)
+    if ceased is None:
         return verdict
     return replace(
         verdict,

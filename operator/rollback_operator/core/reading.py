@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
 
+LATEST = 1e10
+"""Seconds since 1970 in the year 2286: a later time is told in another unit."""
 MOST_COUNTED = 1e15
 """Above it a float cannot tell a count from the next one."""
 

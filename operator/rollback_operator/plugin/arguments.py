@@ -2,10 +2,10 @@
 
 import argparse
 
+from rollback_operator.api.resource import LONGEST_REASON
+from rollback_operator.api.safety import MOST_REPLICAS
+
 OUTPUTS = ("wide", "json", "yaml", "name")
-MOST_REPLICAS = 10_000
-LONGEST_REASON = 1024
-"""As the API server takes them: what it would refuse is told before it is asked."""
 _DESCRIPTION = """\
 See what rollback-operator thinks of your releases and what it has done, and decide what it asks.
 """

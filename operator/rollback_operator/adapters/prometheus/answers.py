@@ -9,15 +9,13 @@ from rollback_operator.adapters.prometheus.native import histogram, rows
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalLabels
 from rollback_operator.core.control import Minutes
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, is_count
+from rollback_operator.core.reading import LATEST, Counters, CounterSeries, Missing, is_count
 
 _SCRAPER_LABELS = frozenset(
     {"__name__", "job", "instance", "replica", "prometheus_replica", "prometheus", "namespace"}
 )
 UNREADABLE = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
 """What reading an answer of another form than expected raises."""
-_LATEST = 1e10
-"""Seconds since the epoch in the year 2286: what is later is told in another unit."""
 
 Sample = tuple[float, float]
 """Seconds since the epoch, value."""
@@ -109,7 +107,7 @@ def _samples(one: Mapping[str, Any]) -> list[Sample]:
         raise KeyError("values")
     read = [(float(at), float(value)) for at, value in one.get("values", ())]
     read += [(float(at), float(raw["count"])) for at, raw in one.get("histograms", ())]
-    if not all(0 < at < _LATEST for at, _ in read):
+    if not all(0 < at < LATEST for at, _ in read):
         raise ValueError("a sample's time is in seconds since the epoch")
     return sorted(read)
 

@@ -14,10 +14,8 @@ from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
+from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
-
-_EVERY_SECONDS = 15
-"""As often as a watch reads memory itself."""
 
 
 class Vectors(Protocol):
@@ -88,7 +86,7 @@ class PrometheusTrends:
         self, query: SeriesQuery, seconds: float, at: float
     ) -> Mapping[str, float] | Missing:
         """Fit a line to each pod's values, by PromQL's deriv (simple linear regression)."""
-        text = f"deriv(({_highest(query)})[{math.ceil(seconds)}s:{_EVERY_SECONDS}s])"
+        text = f"deriv(({_highest(query)})[{math.ceil(seconds)}s:{LOOK_SECONDS:.0f}s])"
         return await self._by_pod(query, text, at)
 
     async def _by_pod(
