@@ -1,15 +1,16 @@
 """Asks any Prometheus by its address; every way in which it can fail has a name.
 
-Blocking calls run in a few threads per address, each with a deadline of its own and one around the
-await.
+Blocking calls run in threads that all addresses share (`threads`), each with a deadline of its own
+and one around the await. What is known of an address is dropped when nobody has asked it for a
+while.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_api_client import PrometheusConnect
@@ -18,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
+from rollback_operator.adapters.prometheus.threads import Lane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
     Answer,
@@ -30,9 +32,16 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
 
-PER_ADDRESS = 4
+OWN_THREADS = 16
+"""For the operator's own Prometheus: no other address can take them."""
+OTHER_THREADS = 48
+"""For all other addresses together."""
 MOST_IDLE = 16
 """Connections to one address that wait for a question: policies' own credentials have their own."""
+MOST_ADDRESSES = 256
+"""Of which something is known: what has not been asked for longest goes first."""
+IDLE_SECONDS = 300.0
+"""After which nothing is kept of an address."""
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -44,16 +53,13 @@ _UNTYPED = frozenset({"unknown", "untyped", ""})
 
 @dataclass
 class _Address:
-    """Connections to one Prometheus: one thread at a time each, a few at once.
+    """What is known of one Prometheus, and connections to it that wait for a question."""
 
-    The threads are its own, so that a server that never ends an answer holds up nobody else.
-    """
-
+    used: float
+    """When it was last asked."""
+    is_plain: bool = False
+    """It takes no wishes."""
     idle: list[PrometheusConnect] = field(default_factory=list)
-    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PER_ADDRESS))
-    threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(PER_ADDRESS, thread_name_prefix="prometheus")
-    )
 
     def taken(self, credentials: Credentials) -> PrometheusConnect | None:
         """Take a connection that was opened with these credentials; None: there is none."""
@@ -67,6 +73,60 @@ class _Address:
         self.idle.append(api)
         if len(self.idle) > MOST_IDLE:
             self.idle.pop(0)._session.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        for one in self.idle:
+            one._session.close()
+        self.idle.clear()
+
+
+class _Known:
+    """Addresses that have been asked lately: so many, and none for long."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._found: dict[str, _Address] = {}
+        """The one that has waited longest comes first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def of(self, url: str) -> _Address:
+        """Give what is known of an address that is being asked."""
+        loop = asyncio.get_running_loop()
+        found = self._found.pop(url, None) or _Address(0.0)
+        found.used = loop.time()
+        self._found[url] = found
+        if len(self._found) > MOST_ADDRESSES:
+            self._found.pop(next(iter(self._found))).close()
+        if self._timer is None:
+            self._timer = loop.call_later(self._idle_seconds, self._drop, loop)
+        return found
+
+    def holds(self, url: str, address: _Address) -> bool:
+        """Tell whether it has not been dropped meanwhile."""
+        return self._found.get(url) is address
+
+    def close(self) -> None:
+        """Drop all."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for one in self._found.values():
+            one.close()
+        self._found.clear()
+
+    def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drop what nobody has asked; come back for the next one, and not at all without any."""
+        self._timer = None
+        while self._found:
+            url, first = next(iter(self._found.items()))
+            due = first.used + self._idle_seconds
+            if due > loop.time():
+                self._timer = loop.call_at(due, self._drop, loop)
+                return
+            self._found.pop(url).close()
 
 
 def _credentials_of(api: PrometheusConnect) -> Credentials:
@@ -103,18 +163,20 @@ class Session:
             limits: of answers.
             secrets: where policies' own are; None: no cluster is known.
         """
+        self._seconds = limits.connect_seconds + limits.read_seconds + 1
+        self._own_threads = Threads(OWN_THREADS)
+        self._other_threads = Threads(OTHER_THREADS)
         self._access = access
         self._credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
-        self._plain: set[str] = set()
-        """Addresses that take no wishes."""
-        self._addresses: dict[str, _Address] = {}
+        self._known = _Known(IDLE_SECONDS)
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
-        for one in self._addresses.values():
-            one.threads.shutdown(wait=False, cancel_futures=True)
+        self._known.close()
+        self._own_threads.close()
+        self._other_threads.close()
 
     async def obstacle(self, prometheus: Prometheus) -> str:
         """Say why a policy's own credentials cannot be had; empty: they can, or it has none."""
@@ -153,12 +215,12 @@ class Session:
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect, dict[str, str]], Any]
     ) -> Any | Missing:
         """Ask for all of it or an error; of a server that takes no such wish, without it."""
-        if prometheus.url not in self._plain:
+        if not self._known.of(prometheus.url).is_plain:
             params = {**self._params, **_WHOLE}
             found = await self._ask(prometheus, lambda api: call(api, params))
             if not _is_wish_refused(found):
                 return found
-            self._plain.add(prometheus.url)
+            self._known.of(prometheus.url).is_plain = True
         return await self._ask(prometheus, lambda api: call(api, self._params))
 
     async def types(self, prometheus: Prometheus, metric: str) -> frozenset[str] | Missing:
@@ -183,31 +245,41 @@ class Session:
         known = await self._credentials.of(prometheus)
         if isinstance(known, Missing):
             return known
-        found = await self._asked(prometheus.url, known, call)
+        found = await self._asked(prometheus, known, call)
         is_refused = isinstance(found, Missing) and found.reason is Reason.PROVIDER_UNAUTHORIZED
         if not is_refused or known.token is None:
             return found
         newer = await self._credentials.renewed(prometheus)
         if isinstance(newer, Missing) or newer == known:
             return found
-        return await self._asked(prometheus.url, newer, call)
+        return await self._asked(prometheus, newer, call)
 
     async def _asked(
-        self, url: str, credentials: Credentials, call: Callable[[PrometheusConnect], Any]
+        self,
+        prometheus: Prometheus,
+        credentials: Credentials,
+        call: Callable[[PrometheusConnect], Any],
     ) -> Any | Missing:
-        address = self._addresses.setdefault(url, _Address())
-        async with address.gate:
-            api = address.taken(credentials) or self._connect(url, credentials)
-            loop = asyncio.get_running_loop()
-            try:
-                limits = self._limits
-                async with asyncio.timeout(limits.connect_seconds + limits.read_seconds + 1):
-                    found = await loop.run_in_executor(address.threads, _call, api, call)
-            except TimeoutError:
-                # The thread may still hold this connection: it is not used again.
-                return Missing(Reason.PROVIDER_UNREACHABLE, f"{url} did not answer in time")
+        url = prometheus.url
+        is_own = self._access.leads_to_own(url.rstrip("/"))
+        threads = self._own_threads if is_own else self._other_threads
+        try:
+            async with threads.turn(Lane(prometheus.namespace, url), self._seconds) as turn:
+                address = self._known.of(url)
+                api = address.taken(credentials) or self._connect(url, credentials)
+                session: BoundedSession = api._session
+                # Whoever is given up is not used again.
+                found = await turn.run(partial(_call, api, call), session.stop, self._seconds)
+        except NoTurnError:
+            said = f"{url}: earlier questions have not been answered yet"
+            return Missing(Reason.PROVIDER_UNREACHABLE, said)
+        except TimeoutError:
+            return Missing(Reason.PROVIDER_UNREACHABLE, f"{url} did not answer in time")
+        if self._known.holds(url, address):
             address.put_back(api)
-            return found
+        else:
+            session.close()
+        return found
 
     def _connect(self, url: str, credentials: Credentials) -> PrometheusConnect:
         base = url.rstrip("/")

@@ -6,8 +6,10 @@ leads to is looked at before a word is sent: its name is allowed by its form, an
 chooses what it is resolved to.
 """
 
+import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,9 +96,19 @@ class BoundedSession(requests.Session):
         self._base = base
         # To the operator's own Prometheus wherever that is.
         may_call = None if access.leads_to_own(base) else access.may_call
-        self._connections = _Connections(may_call, credentials.authorities)
+        self._line = _Line()
+        self._connections = _Connections(may_call, credentials.authorities, self._line)
         self.answer = Answer(0, b"")
         self.envelope: dict[str, Any] = {}
+
+    def stop(self) -> None:
+        """End at once what a thread is waiting for; what cannot be asked any more is closed."""
+        self._line.cut()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+        self._line.cut()
 
     def get_adapter(self, url: str) -> Any:
         """Choose who connects, for each address the same."""
@@ -159,14 +171,18 @@ class _Connections(HTTPAdapter):
     At the connection itself: another answer of the resolver a moment later leads nowhere else.
     """
 
-    def __init__(self, may_call: Callable[[str], bool] | None, authorities: str | None) -> None:
+    def __init__(
+        self, may_call: Callable[[str], bool] | None, authorities: str | None, line: "_Line"
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             may_call: whether an IP address may be called; None: any may.
             authorities: whose certificates are taken, in PEM; None: whom the session trusts.
+            line: what is told each connection.
         """
         self._may_call = may_call
+        self._line = line
         self._authorities = authorities
         super().__init__()
 
@@ -175,8 +191,7 @@ class _Connections(HTTPAdapter):
         if self._authorities is not None:
             options["ssl_context"] = trusting(self._authorities)
         super().init_poolmanager(*sizes, **options)
-        if self._may_call is not None:
-            self.poolmanager.pool_classes_by_scheme = _pools(self._may_call)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._may_call, self._line)
 
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
@@ -191,14 +206,48 @@ class _Connections(HTTPAdapter):
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
 
-def _pools(may_call: Callable[[str], bool]) -> dict[str, type[HTTPConnectionPool]]:
+class _Line:
+    """The connection of one session, to be cut by another thread than the one that waits for it.
+
+    A second descriptor of the same connection: with TLS the first one changes hands.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_cut = False
+        self._held: socket.socket | None = None
+
+    def hold(self, connection: socket.socket) -> None:
+        """Take a new connection in place of the last one."""
+        with self._lock:
+            if self._is_cut:
+                connection.close()
+                raise OSError("nobody waits for the answer any more")
+            last, self._held = self._held, connection.dup()
+        if last is not None:
+            last.close()
+
+    def cut(self) -> None:
+        """End the connection, and let there be no other."""
+        with self._lock:
+            self._is_cut = True
+            last, self._held = self._held, None
+        if last is not None:
+            with contextlib.suppress(OSError):  # the server was quicker
+                last.shutdown(socket.SHUT_RDWR)
+            last.close()
+
+
+def _pools(
+    may_call: Callable[[str], bool] | None, line: _Line
+) -> dict[str, type[HTTPConnectionPool]]:
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return _looked_at(super()._new_conn(), may_call)
+            return _looked_at(super()._new_conn(), may_call, line)
 
     class Tls(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return _looked_at(super()._new_conn(), may_call)
+            return _looked_at(super()._new_conn(), may_call, line)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -209,8 +258,11 @@ def _pools(may_call: Callable[[str], bool]) -> dict[str, type[HTTPConnectionPool
     return {"http": PlainPool, "https": TlsPool}
 
 
-def _looked_at(connection: socket.socket, may_call: Callable[[str], bool]) -> socket.socket:
-    if may_call(str(connection.getpeername()[0])):
+def _looked_at(
+    connection: socket.socket, may_call: Callable[[str], bool] | None, line: _Line
+) -> socket.socket:
+    if may_call is None or may_call(str(connection.getpeername()[0])):
+        line.hold(connection)
         return connection
     connection.close()
     raise AnswerError(
