@@ -5,7 +5,6 @@ field is another release.
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import aiohttp
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
+from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
 from rollback_operator.login import log_in
@@ -187,8 +187,8 @@ def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _object(call: str, content: bytes) -> dict[str, Any] | Failure:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = parsed(content)
+    except ValueError:
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is not JSON")
     if not isinstance(found, dict):
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")
@@ -206,9 +206,9 @@ def failure_of(call: str, status: int, content: str, retry_after: str | None) ->
     """
     message, reason, has_details = content[:400], "", True
     try:
-        parsed = json.loads(content)
-        message, reason = str(parsed.get("message", "")), str(parsed.get("reason", ""))
-        has_details = bool(parsed.get("details"))
+        said_by = parsed(content)
+        message, reason = str(said_by.get("message", "")), str(said_by.get("reason", ""))
+        has_details = bool(said_by.get("details"))
     except (ValueError, AttributeError):
         pass
     said = f"{call}: {status} {reason} {message}".strip()

@@ -6,6 +6,7 @@ its password.
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.ports.failure import Failure, FailureKind
 
 MOST_BYTES = 65536
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+_ANY_ZLIB = 47
+"""zlib's word for gzip or zlib, whichever the header says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,9 @@ async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
+            # What is unpacked is bounded here: a few bytes can become a gigabyte.
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
         ) as session,
         session.request(
             request.method,
@@ -102,8 +109,10 @@ async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
             allow_redirects=False,
         ) as response,
     ):
-        body = await _start_of(response.content)
         headers = {name.lower(): value for name, value in response.headers.items()}
+        body = await _start_of(response.content)
+        if headers.get("content-encoding", "").strip().lower() in _COMPRESSED:
+            body = _unpacked(body)
         return Answer(response.status, headers, body)
 
 
@@ -114,6 +123,18 @@ async def _start_of(content: aiohttp.StreamReader) -> bytes:
         if len(read) >= MOST_BYTES:
             break
     return read[:MOST_BYTES]
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Unpack the beginning of an answer that is packed although nobody asked for it.
+
+    Raises:
+        ValueError: it cannot be unpacked.
+    """
+    try:
+        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MOST_BYTES)
+    except zlib.error:
+        raise ValueError("the answer cannot be unpacked") from None
 
 
 def _host(at: Pinned) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,6 +23,7 @@ from rollback_operator.core.pod import Page
 from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.ports.queries import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
+from tests.loop_time import PROMISED_SECONDS, watched
 
 REQUESTS, ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"
 CLASSIC = f"""\
@@ -404,11 +407,102 @@ async def test_an_address_that_is_no_pods_is_not_called() -> None:
     assert asked == []
 
 
-@pytest.mark.parametrize("matcher", ["=~(a+)+$", "=~a*b*c*d", "!~(a|aa){20}", "=~(a)*"])
-async def test_an_expression_that_could_take_for_ever_is_not_tried(matcher: str) -> None:
-    async with page(CLASSIC) as pod:
-        signal = CounterSignal(metric=REQUESTS, matchers={"route": matcher})
-        found = await read(pod, requests=signal)
-    assert isinstance(found, Missing)
-    assert found.reason is Reason.POD_METRICS_DISABLED
-    assert matcher in found.message
+BACKTRACKING = "(a|aa)" * 25 + "b"
+"""Python's own engine needs minutes to see that sixty times `a` is none."""
+
+
+@pytest.mark.parametrize(
+    "matcher", [f"=~{BACKTRACKING}", "=~(a+)+b", "=~a*a*a*a*a*a*b", "=~(a*)*b"]
+)
+async def test_an_expression_that_backtracks_costs_no_more_than_another(matcher: str) -> None:
+    wanted = "".join(f'{REQUESTS}{{route="{"a" * 60}{"b" * (n == 7)}"}} {n}\n' for n in range(20))
+    matchers = {"route": matcher}
+    with watched() as found:
+        async with page(wanted + f"{ERRORS} 0\n") as pod:
+            signal = CounterSignal(metric=REQUESTS, matchers=matchers)
+            answer = await read(pod, requests=signal, limits=PATIENT)
+    assert isinstance(answer, Counters) or answer.reason is Reason.NO_COUNTERS_EXPOSED
+    assert found.longest.seconds < PROMISED_SECONDS, found.slowest
+
+
+@pytest.mark.parametrize("lines", [498, 2500], ids=["all that is read", "more than that"])
+async def test_many_lines_hold_nobody_up(lines: int) -> None:
+    """16 pods with 2,500 series each took the loop ten seconds."""
+    asked = itertools.count()
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        pod = next(asked)
+        text = "".join(f'{REQUESTS}{{route="/{pod}/{n}",code="200"}} {n}\n' for n in range(lines))
+        return web.Response(text=text + f'{ERRORS}{{route="/1"}} 0\n')
+
+    async with page(serve) as pod:
+        pods = [replace(pod, pod=f"pod-{n}") for n in range(16)]
+        with watched() as found:
+            answer = await read(*pods, limits=PATIENT)
+    if lines == 498:
+        assert isinstance(answer, Counters)
+        assert len(answer.requests) == 16 * lines
+    else:
+        assert isinstance(answer, Missing)
+    assert found.longest.seconds < PROMISED_SECONDS, found.slowest
+
+
+@pytest.mark.parametrize(("pods", "lines"), [(1, 2001), (5, 1700)], ids=["on one", "on all"])
+async def test_too_many_series_are_not_read(pods: int, lines: int) -> None:
+    text = "".join(f'{REQUESTS}{{route="/{n}"}} 1\n' for n in range(lines))
+    async with page(text) as pod:
+        answer = await read(*([pod] * pods), limits=PATIENT)
+    assert isinstance(answer, Missing)
+    assert answer.reason is Reason.ANSWER_TOO_LARGE
+    assert "everyMilliseconds" in answer.message
+
+
+async def test_labels_on_which_the_matchers_would_take_long_are_not_matched() -> None:
+    text = "".join(f'{REQUESTS}{{route="{"a" * 5000}{n}"}} 1\n' for n in range(50))
+    async with page(text) as pod:
+        signal = CounterSignal(metric=REQUESTS, matchers={"route": "!~(.|a){50}b"})
+        answer = await read(pod, requests=signal, limits=PATIENT)
+    assert isinstance(answer, Missing)
+    assert answer.reason is Reason.ANSWER_TOO_LARGE
+
+
+async def test_a_page_that_is_packed_is_not_unpacked() -> None:
+    """56 KiB of gzip become a gigabyte."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        packed = gzip.compress(CLASSIC.encode())
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async with page(serve) as pod:
+        answer = await read(pod)
+    assert isinstance(answer, Missing)
+    assert "compressed" in answer.message
+
+
+HOSTILE = (
+    f'{REQUESTS}{{route="/a"}} {"9" * 5000}\n',
+    f'{REQUESTS}{{route="/a"}} NaN\n',
+    f'{REQUESTS}{{route="/a"}} +Inf\n{REQUESTS}{{route="/b"}} -1\n',
+    f'{REQUESTS}{{route="/a",route="/b"}} 1\n',
+    f'{REQUESTS}{{route="/a" 1\n',
+    f"{REQUESTS}{{\n",
+    f"{REQUESTS}}}{{ 1\n",
+    f'{REQUESTS}{{="x"}} 1\n',
+    f'{REQUESTS}{{route="\\ud800"}} 1\n',
+    f"{REQUESTS}\n",
+    f"{REQUESTS} \n",
+    f'{REQUESTS}{{route="/a"}} 1_000\n',
+    f"{{{REQUESTS!r}}} 1\n",
+    f"{REQUESTS}{{{','.join(f'l{n}=1' for n in range(2000))}}} 1\n",
+    f"{REQUESTS} 1 # {{\n",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+async def test_whatever_a_page_says_nothing_is_raised(text: str) -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=text.encode() + b"\xff\xfe\x00\n")
+
+    async with page(serve) as pod:
+        answer = await read(pod)
+    assert isinstance(answer, Counters | Missing)

@@ -5,7 +5,6 @@ and no word of it reaches a message. That the transaction is read-only keeps acc
 intent: the role of the DSN should have SELECT alone.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rollback_operator.addresses import Pinned
 from rollback_operator.api.database import DatabaseSpec, HistoryPreset, HistorySpec
+from rollback_operator.api.json_text import whole
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import MOST_PORT
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration, ordered
 from rollback_operator.ports.failure import Failure
@@ -93,7 +94,7 @@ def parameters_of(dsn: str) -> dict[str, Any] | None:
     except psycopg.Error:
         return None  # its text would quote the DSN
     host, port = str(found.get("host") or ""), str(found.get("port") or DEFAULT_PORT)
-    is_plain = bool(host) and not {",", "/"} & set(host) and port.isdecimal()
+    is_plain = bool(host) and not {",", "/"} & set(host) and whole(port, MOST_PORT)
     has_own_files = found.get("sslrootcert", "system") != "system"
     if not is_plain or has_own_files or not found.keys() <= KEYS:
         return None
@@ -228,7 +229,7 @@ def _words(error: psycopg.Error, parameters: dict[str, Any]) -> str:
 
 def _without(said: str, parameters: dict[str, Any]) -> str:
     secret = str(parameters.get("password") or "")
-    return re.sub(re.escape(secret), "***", said) if secret else said
+    return said.replace(secret, "***") if secret else said
 
 
 def _unknown(message: str) -> Missing:

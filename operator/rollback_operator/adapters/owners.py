@@ -4,13 +4,12 @@ Which version of a group is served is asked of the API server, so that an absent
 absent object. Every write is guarded by the resourceVersion that was looked at.
 """
 
-import json
 from typing import Any
 
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.owner import OwnerState, Steered
-from rollback_operator.core.suspension import SUSPENDED_BY
+from rollback_operator.core.suspension import SUSPENDED_BY, automation
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.gitops import application_of, flux_of, generator_of
 
@@ -72,10 +71,10 @@ class ApiOwners:
         if steered.object.kind is not OwnerKind.APPLICATION:
             changes.append({"op": "remove", "path": _SUSPEND})
         elif raw["spec"].get("syncPolicy") is None:
-            value = {"automated": json.loads(automated or "{}")}
+            value = {"automated": automation(automated)}
             changes.append({"op": "add", "path": _SYNC_POLICY, "value": value})
         else:
-            value = json.loads(automated or "{}")
+            value = automation(automated)
             changes.append({"op": "add", "path": _AUTOMATED, "value": value})
         return await self._patch(steered, state, changes)
 

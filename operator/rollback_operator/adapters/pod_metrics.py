@@ -6,9 +6,8 @@ that can be a pod's own are called: no loopback, no link-local one, none that is
 
 import asyncio
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,10 +15,12 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollback_operator.addresses import is_callable
+from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.slices import Slices
 
 CHUNK_BYTES = 65536
 AT_ONCE = 64
@@ -28,10 +29,9 @@ _OK = 200
 _UNAUTHORIZED = (401, 403)
 _HEADERS = {"Accept": "text/plain;version=0.0.4,*/*;q=0.1", "Accept-Encoding": "identity"}
 _EXPORTED = "exported_"
-_NAME = re.compile(r"[\s{]")
 KNOWN_SERIES = 8192
-MOST_REPEATS = 2
-LONGEST_VALUE = 512
+LONGEST_KNOWN = 512
+"""Characters of a line that is remembered, and of a label's value that is."""
 JUDGED_AHEAD_SECONDS = 0.1
 """By how much at most the judged pods are asked before the others."""
 LEAVING_SECONDS = 0.05
@@ -49,6 +49,12 @@ class PageLimits:
     most_bytes: int = 8 * 1024 * 1024
     most_kept_bytes: int = 1024 * 1024
     """Of a page only the lines of the wanted counters are held."""
+    most_lines: int = 2000
+    """Of the wanted counters on one page."""
+    most_lines_of_all: int = 8000
+    """... and on all pages of one look."""
+    most_steps: int = 5_000_000
+    """Of RE2 over one page: characters of labels times the sizes of the matchers."""
 
 
 DEFAULT_LIMITS = PageLimits()
@@ -59,6 +65,11 @@ class _Answer:
     pod: PodPage
     text: str
     time: float
+
+    @property
+    def lines(self) -> int:
+        """How many lines of the wanted counters there are."""
+        return self.text.count("\n") + 1
 
 
 class PodPages:
@@ -83,13 +94,19 @@ class PodPages:
 
     async def read(self, query: PageQuery) -> Reading:
         """Read all pages at once."""
-        for matcher in (*_wild(query.requests), *_wild(query.errors)):
-            said = f"the matcher {matcher!r} is too involved to be applied to the pods' own pages"
-            return Missing(Reason.POD_METRICS_DISABLED, said)
+        if refused := _refused_matcher(query):
+            return refused
         names = tuple(sorted({query.requests.metric, query.errors.metric}))
         answers = await self._answers(query.pages, names)
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
-        found = [_parsed(one, query) if isinstance(one, _Answer) else one for one in answers]
+        read = sum(one.lines for one in answers if isinstance(one, _Answer))
+        if read > self._limits.most_lines_of_all:
+            said = f"the pods' pages hold {read} lines of the wanted counters together"
+            return _too_many(said, self._limits.most_lines_of_all)
+        found = [
+            await _parsed(one, query, self._limits) if isinstance(one, _Answer) else one
+            for one in answers
+        ]
         made = [one for one in found if isinstance(one, Counters)]
         requests = tuple(series for one in made for series in one.requests)
         errors = tuple(series for one in made for series in one.errors)
@@ -163,6 +180,7 @@ class PodPages:
                 ),
                 headers=_HEADERS,
                 trust_env=False,
+                auto_decompress=False,  # a few bytes can become a gigabyte
             )
         sent = self._clock()
         async with asyncio.timeout(self._limits.answer_seconds):
@@ -171,6 +189,9 @@ class PodPages:
             got = self._clock()
             if response.status != _OK:
                 return _refused(pod, response.status)
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                said = f"{_said(pod)} answers compressed, which was not asked for: send plain text"
+                return Missing(Reason.NO_COUNTERS_EXPOSED, said)
             begins = tuple(name.encode() for name in names)
             text = await _lines(response.content, begins, self._limits)
         if text is None:
@@ -178,14 +199,18 @@ class PodPages:
             said = f"{_said(pod)} exceeds {whole} MiB, or {kept} MiB"
             return Missing(Reason.ANSWER_TOO_LARGE, f"{said} of the wanted counters")
         # What is compared must never seem to have failed before what it is compared with was read.
-        return _Answer(pod, text, got if pod.is_judged else sent)
+        answer = _Answer(pod, text, got if pod.is_judged else sent)
+        if answer.lines > self._limits.most_lines:
+            said = f"{_said(pod)} shows {answer.lines} lines of the wanted counters"
+            return _too_many(said, self._limits.most_lines)
+        return answer
 
 
 async def _lines(
     content: aiohttp.StreamReader, begins: tuple[bytes, ...], limits: PageLimits
 ) -> str | None:
     """Read the lines that begin so; None: there is too much of it."""
-    kept, rest, size = bytearray(), b"", 0
+    kept, rest, size, slices = bytearray(), b"", 0, Slices()
     async for chunk in content.iter_chunked(CHUNK_BYTES):
         size += len(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
@@ -194,6 +219,7 @@ async def _lines(
                 kept += line + b"\n"
         if size > limits.most_bytes or len(kept) + len(rest) > limits.most_kept_bytes:
             return None
+        await slices.rest()
     return (kept + rest if rest.startswith(begins) else kept).decode(errors="replace")
 
 
@@ -224,99 +250,139 @@ def _commonest(missing: Sequence[Missing]) -> Missing | None:
     return next(one for one in missing if one.reason is reason)
 
 
-def _parsed(answer: _Answer, query: PageQuery) -> Counters | Missing:
-    signals = (query.requests, query.errors)
+async def _parsed(answer: _Answer, query: PageQuery, limits: PageLimits) -> Counters | Missing:
+    signals = query.requests, query.errors
     names = frozenset(signal.metric for signal in signals)
+    sides = [_Side(signal, query.labels) for signal in signals]
+    slices, steps = Slices(), 0
     try:
-        samples = list(_samples(answer.text, names))
+        for line in answer.text.split("\n"):
+            await slices.rest()
+            sample = _sampled(line, names)
+            if sample is None:
+                continue
+            steps += sum(side.add(sample) for side in sides)
+            if steps > limits.most_steps:
+                said = f"{_said(answer.pod)} has labels so long that the matchers take too long"
+                return Missing(Reason.ANSWER_TOO_LARGE, f"{said}: match them by less, or exactly")
     except (IndexError, ValueError) as error:
         said = f"{_said(answer.pod)} shows no metrics that can be read: {error}"[:300]
         return Missing(Reason.NO_COUNTERS_EXPOSED, said)
-    requests, errors = (_series(answer, samples, signal, query.labels) for signal in signals)
+    requests, errors = (side.series(answer) for side in sides)
     if requests:
         return Counters(requests, errors)
     said = f"{_said(answer.pod)} shows no {query.requests.metric} at {answer.pod.page.path}"
     return Missing(Reason.NO_COUNTERS_EXPOSED, said)
 
 
+def _too_many(said: str, most: int) -> Missing:
+    return Missing(
+        Reason.ANSWER_TOO_LARGE,
+        f"{said}, {most} at most are read: expose fewer labels, or read Prometheus alone "
+        "(spec.podMetrics.everyMilliseconds: 0)",
+    )
+
+
 _Sample = tuple[str, Mapping[str, str], float]
 
 
-def _samples(text: str, names: frozenset[str]) -> Iterator[_Sample]:
-    """Parse the samples of these names: a page holds thousands of others.
+def _sampled(line: str, names: frozenset[str]) -> _Sample | None:
+    """Parse a sample of these names; None: the line is of another one.
 
     Raises:
-        ValueError: a line is no sample.
+        ValueError: it is no sample.
     """
-    for line in text.splitlines():
-        if _NAME.split(line, maxsplit=1)[0] not in names:
-            continue
-        end = line.rfind("}") + 1
-        if end and " # " not in line:
-            name, labels, _ = _sample(f"{line[:end]} 0")
-            yield name, labels, float(line[end:].split()[0])
-        else:
-            yield _sample(line)
+    name = line.partition("{")[0].split(None, 1)
+    if not name or name[0] not in names:
+        return None
+    end = line.rfind("}") + 1
+    if not end or " # " in line:
+        return _sample(line)
+    sample = _known_sample if end <= LONGEST_KNOWN else _sample
+    own, labels, _ = sample(f"{line[:end]} 0")
+    return own, labels, float(line[end:].split(maxsplit=1)[0])
 
 
-@lru_cache(maxsize=KNOWN_SERIES)
 def _sample(line: str) -> _Sample:
-    """Parse a sample. A series is the same at each read, and on each pod: only its value is new."""
     for family in text_string_to_metric_families(f"{line}\n"):
         for sample in family.samples:
             return sample.name, sample.labels, sample.value
     raise ValueError(f"{line[:80]!r} is no sample")
 
 
-def _series(
-    answer: _Answer, samples: Iterable[_Sample], signal: CounterSignal, labels: SignalLabels
-) -> tuple[CounterSeries, ...]:
-    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-    for name, own, value in samples:
-        if name != signal.metric or not _is_meant(own, signal.matchers):
-            continue
-        if not math.isfinite(value) or value < 0:
-            continue  # nothing that a counter has
-        route = labels.route if labels.route in own else labels.route.removeprefix(_EXPORTED)
-        identity = tuple(sorted((k, v) for k, v in own.items() if k != route))
-        found[own.get(route, ""), identity] = value
-    address = _url(answer.pod).partition("://")[2].partition("/")[0]
-    return tuple(
-        CounterSeries(answer.pod.pod, route, identity, address, ((answer.time, value),))
-        for (route, identity), value in found.items()
-    )
+_known_sample = lru_cache(maxsize=KNOWN_SERIES)(_sample)
+"""A series is the same at each read, and on each pod: only its value is new."""
 
 
-def _is_meant(own: Mapping[str, str], matchers: Mapping[str, str]) -> bool:
-    """Apply the matchers on labels that the pod exposes.
+class _Side:
+    """The series of one signal on one page."""
 
-    The others are on labels that Prometheus gives its targets: true by construction.
-    """
-    for name, value in matchers.items():
-        known = name if name in own else name.removeprefix(_EXPORTED)
-        if known in own and not _is_matched(value, own[known]):
-            return False
-    return True
+    def __init__(self, signal: CounterSignal, labels: SignalLabels) -> None:
+        self._metric = signal.metric
+        self._labels = labels
+        self._matchers = {name: split_matcher(matcher) for name, matcher in signal.matchers.items()}
+        self._found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+
+    def add(self, sample: _Sample) -> int:
+        """Take in a sample if it is meant; gives how many steps it took at most."""
+        name, own, value = sample
+        if name != self._metric:
+            return 0
+        is_meant, steps = self._matched(own)
+        # Else it is nothing that a counter has.
+        if is_meant and math.isfinite(value) and value >= 0:
+            route = self._labels.route
+            route = route if route in own else route.removeprefix(_EXPORTED)
+            identity = tuple(sorted((k, v) for k, v in own.items() if k != route))
+            self._found[own.get(route, ""), identity] = value
+        return steps
+
+    def series(self, answer: _Answer) -> tuple[CounterSeries, ...]:
+        """Give what was found."""
+        address = _url(answer.pod).partition("://")[2].partition("/")[0]
+        return tuple(
+            CounterSeries(answer.pod.pod, route, identity, address, ((answer.time, value),))
+            for (route, identity), value in self._found.items()
+        )
+
+    def _matched(self, own: Mapping[str, str]) -> tuple[bool, int]:
+        """Apply the matchers on labels that the pod exposes.
+
+        The others are on labels that Prometheus gives its targets: true by construction.
+        """
+        steps = 0
+        for name, (operator, operand) in self._matchers.items():
+            known = name if name in own else name.removeprefix(_EXPORTED)
+            if known not in own:
+                continue
+            value = own[known]
+            if "~" in operator:
+                steps += expression(operand).size * len(value)
+                matches = _is_known_match if len(value) <= LONGEST_KNOWN else _is_match
+                is_same = matches(operand, value)
+            else:
+                is_same = value == operand
+            if is_same == operator.startswith("!"):
+                return False, steps
+        return True, steps
 
 
-@lru_cache(maxsize=4096)
-def _is_matched(matcher: str, value: str) -> bool:
-    operator, operand = split_matcher(matcher)
-    if "~" not in operator:
-        return (value == operand) == (operator == "=")
-    is_match = re.fullmatch(operand, value[:LONGEST_VALUE]) is not None
-    return is_match == (operator == "=~")
+def _is_match(operand: str, value: str) -> bool:
+    return expression(operand).matches(value)
 
 
-def _wild(signal: CounterSignal) -> Iterator[str]:
-    """List the matchers that a regular expression engine might take too long over."""
-    for matcher in signal.matchers.values():
-        operator, operand = split_matcher(matcher)
-        if "~" in operator and not _is_tame(operand):
-            yield matcher
+_is_known_match = lru_cache(maxsize=4096)(_is_match)
 
 
-@lru_cache(maxsize=256)
-def _is_tame(operand: str) -> bool:
-    repeats = sum(operand.count(one) for one in "*+?")
-    return repeats <= MOST_REPEATS and re.search(r"\)[*+?]|\{", operand) is None
+def _refused_matcher(query: PageQuery) -> Missing | None:
+    """Say which matcher RE2 does not take; a policy that was checked has none."""
+    for signal in (query.requests, query.errors):
+        for name, matcher in signal.matchers.items():
+            operator, operand = split_matcher(matcher)
+            try:
+                if "~" in operator:
+                    expression(operand)
+            except ValueError as error:
+                said = f"the matcher {name}: {matcher!r} is none of RE2's: {error}"
+                return Missing(Reason.POD_METRICS_DISABLED, said)
+    return None

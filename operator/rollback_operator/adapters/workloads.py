@@ -11,6 +11,8 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
+from rollback_operator.api.json_text import whole
+from rollback_operator.api.safety import MOST_REPLICAS
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.progress import EXPRESS_SURGE
@@ -221,7 +223,7 @@ def _strategy(bounds: StoredStrategy) -> Operations:
         {
             "op": "add",
             "path": f"/spec/strategy/rollingUpdate/{field}",
-            "value": int(value) if value.isdecimal() else value,
+            "value": value if (number := whole(value, MOST_REPLICAS)) is None else number,
         }
         for field, value in (
             ("maxSurge", bounds.max_surge),

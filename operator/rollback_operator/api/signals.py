@@ -1,18 +1,16 @@
 """Where requests, errors and durations are counted, and how they are read."""
 
-import re
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from rollback_operator.api.expression import expression
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.shape import BaseAddress, LabelName, MetricName, Model, Route, cel
 
 LEAST_READ_MILLISECONDS = 200
 _OPERATORS = ("=~", "!~", "!=")
-_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?!:|P<|[imsU-]+[:)])|\\[1-9])")
-"""What Python's regular expressions have and RE2, Prometheus' own, has not: looking around and
-going back."""
+_LABEL = expression("[a-zA-Z_][a-zA-Z0-9_./]{0,127}")
 _RULE = (
     "a name with a colon is a recording rule's, whose values are computed: name the counter or the "
     "histogram that it is made from"
@@ -31,7 +29,7 @@ def _counted(metric: str) -> str:
 
 def _matchers(matchers: dict[str, str]) -> dict[str, str]:
     for name, value in matchers.items():
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_./]{0,127}", name):
+        if not _LABEL.matches(name):
             raise ValueError(f"{name!r} is no label name: letters, digits, _ . and / only")
         operator, operand = split_matcher(value)
         if "~" in operator:
@@ -41,14 +39,12 @@ def _matchers(matchers: dict[str, str]) -> dict[str, str]:
 
 def _check_expression(name: str, operand: str) -> None:
     try:
-        re.compile(operand)
-    except re.error as error:
-        raise ValueError(f"{name}: {operand!r} is no regular expression: {error}") from None
-    if _NOT_RE2.search(operand):
+        expression(operand)
+    except ValueError as error:
         raise ValueError(
-            f"{name}: {operand!r} is none of RE2's regular expressions, which Prometheus takes: "
-            "no lookahead, no lookbehind, no backreference; !~ excludes"
-        )
+            f"{name}: {operand!r} is no regular expression of RE2, which Prometheus takes: "
+            f"{error}; it has no lookahead, no lookbehind and no backreference; !~ excludes"
+        ) from None
 
 
 def split_matcher(value: str) -> tuple[str, str]:

@@ -4,13 +4,13 @@ Nothing later than the clock is ever served. A provider's gaps are gaps, a value
 is one as long as it is the newest.
 """
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
+from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import HOUR_SECONDS, Control, control_from
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading, usable
@@ -147,7 +147,7 @@ class PastMetrics:
     def _of(self, pods: tuple[str, ...]) -> tuple[list[_Indexed], list[_Indexed]]:
         """Choose the series of the pods that are asked for, as the selector would."""
         if pods not in self._chosen:
-            wanted = re.compile("|".join(pods))
+            wanted = [expression(one) for one in pods]
             counters = self.history.counters
             sides = (
                 ((), ())
@@ -161,7 +161,7 @@ class PastMetrics:
                 [
                     _Indexed(one, [time for time, _ in one.samples])
                     for one in side
-                    if not pods or wanted.fullmatch(one.pod)
+                    if not pods or any(each.matches(one.pod) for each in wanted)
                 ]
                 for side in sides
             )

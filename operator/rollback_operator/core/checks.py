@@ -13,6 +13,8 @@ from fractions import Fraction
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.database import AppliedMigrations
 from rollback_operator.api.flags import FlagTaking
+from rollback_operator.api.json_text import whole
+from rollback_operator.api.safety import MOST_REPLICAS
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -235,9 +237,10 @@ def floor_of(deployment: Deployment) -> int:
 
 def _share(bound: str, replicas: int) -> Fraction:
     percent = bound.removesuffix("%")
-    if not percent.isdecimal():
+    share = whole(percent, MOST_REPLICAS)
+    if share is None:
         return Fraction(0)
-    return Fraction(int(percent) * replicas, _FULL if bound.endswith("%") else replicas or 1)
+    return Fraction(share * replicas, _FULL if bound.endswith("%") else replicas or 1)
 
 
 def nobody_else(facts: Facts) -> CheckItem:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollback_operator.api.json_text import parsed
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
 from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.verification import (
@@ -76,8 +77,8 @@ def _fault(expected: JsonExpectation, answer: Answer) -> str:
     if not answer.is_whole:
         return "the answer is too long to be read as JSON"
     try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        found = parsed(answer.body)
+    except ValueError:
         return "the answer is no JSON"
     for part in re.findall(r"[^.\[\]\s]+", expected.path):
         found = _within(found, part)

@@ -1,8 +1,8 @@
 """Findings about the counters that there are: how fresh, whose, on which routes, which errors."""
 
-import re
 from collections.abc import Iterator
 
+from rollback_operator.api.expression import expression
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
 from rollback_operator.core.finding import Finding, Level
 from rollback_operator.core.lost import SHOWN
@@ -188,5 +188,5 @@ def _marked(survey: Survey) -> Iterator[Finding]:
 
 def _matches(matcher: str, value: str) -> bool:
     operator, operand = split_matcher(matcher)
-    is_same = re.fullmatch(operand, value) is not None if "~" in operator else operand == value
+    is_same = expression(operand).matches(value) if "~" in operator else operand == value
     return is_same != operator.startswith("!")

@@ -6,9 +6,11 @@ only then does it change nothing that they go on. A suspension of somebody else'
 
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
 from rollback_operator.api.gitops import OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.group import OWNER_FINALIZER
+from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Condition, RemedyType, Rollback
 from rollback_operator.core import conditions
@@ -71,7 +73,7 @@ def command(plan: OwnerPlan, record: OwnerRecord) -> str:
     if plan.kind is not OwnerKind.APPLICATION:
         kind = _FLUX.get(plan.kind, "") if plan.kind is not None else ""
         return f"flux resume {kind} {plan.name} -n {record.namespace}"
-    automated = json.loads(record.automated or "{}")
+    automated = automation(record.automated)
     patch = {
         "metadata": {"annotations": {SUSPENDED_BY: None}},
         "spec": {"syncPolicy": {"automated": automated}},
@@ -80,6 +82,15 @@ def command(plan: OwnerPlan, record: OwnerRecord) -> str:
         f"kubectl patch applications.argoproj.io {plan.name} -n {record.namespace} --type merge "
         f"-p '{json.dumps(patch, separators=(',', ':'))}'"
     )
+
+
+def automation(kept: str) -> dict[str, Any]:
+    """Read what Argo CD did by itself, as it was kept; what cannot be read is nothing."""
+    try:
+        found = parsed(kept or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_for(rollback: Rollback, found: OwnerState) -> bool:

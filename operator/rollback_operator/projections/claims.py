@@ -4,12 +4,12 @@ An object counts only if it names the Deployment, or the image that the Deployme
 told must be about this Deployment.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
+from rollback_operator.api.expression import is_glob_match
+from rollback_operator.api.json_text import parsed
 from rollback_operator.core.claims import NEW_RELEASE
 from rollback_operator.core.owner import Claims, Owner, Updater
 
@@ -63,7 +63,7 @@ def _openshift(metadata: Raw) -> Iterator[Updater]:
 
 def _listed(text: Any) -> list[Raw]:
     try:
-        found = json.loads(text or "[]")
+        found = parsed(text or "[]")
     except (TypeError, ValueError):
         return []
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
@@ -208,7 +208,7 @@ def _chosen(updater: Raw, application: Application) -> Iterator[Raw]:
     spec = updater.get("spec") or {}
     where = spec.get("namespace") or updater["metadata"].get("namespace")
     for one in spec.get("applicationRefs") or [] if where == application.namespace else []:
-        is_named = fnmatchcase(application.name, str(one.get("namePattern") or ""))
+        is_named = is_glob_match(str(one.get("namePattern") or ""), application.name)
         if is_named and _selects(one.get("labelSelectors") or {}, application.labels):
             yield one
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.workload import Deployment, ReplicaSet
 from rollback_operator.projections.claims import updaters_on
@@ -15,6 +16,8 @@ from rollback_operator.projections.times import seconds_of
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 PROBE_SECONDS = 10
 """Kubernetes' default period of a probe."""
+
+MOST_REVISIONS = 2**31
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
@@ -124,4 +127,4 @@ def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:
 
 def _revision(metadata: Mapping[str, Any]) -> int:
     text = str((metadata.get("annotations") or {}).get(REVISION_ANNOTATION, "0"))
-    return int(text) if text.isdecimal() else 0
+    return whole(text, MOST_REVISIONS) or 0

@@ -7,6 +7,10 @@ from typing import Any
 from rollback_operator.core.surroundings import Amounts, Reference
 
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
+LONGEST = 64
+"""Characters of a quantity; a longer one is none."""
+MOST = 2.0**63
+"""What Kubernetes itself counts up to."""
 _UNITS = {
     "n": 1e-9,
     "u": 1e-6,
@@ -19,8 +23,9 @@ _UNITS = {
 
 def quantity(value: Any) -> float:
     """Read a quantity of Kubernetes; what cannot be read counts as nothing."""
-    found = _QUANTITY.fullmatch(str(value or "0"))
-    return float(found[1]) * _UNITS[found[2] or ""] if found else 0.0
+    text = str(value or "0")
+    found = _QUANTITY.fullmatch(text) if len(text) <= LONGEST else None
+    return min(float(found[1]) * _UNITS[found[2] or ""], MOST) if found else 0.0
 
 
 def requests_of(spec: Mapping[str, Any]) -> Amounts:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rollback_operator.api.json_text import whole
 from rollback_operator.core.pod import Endpoint, Page, Pod
 from rollback_operator.projections.templates import POD_HASH_LABEL
 from rollback_operator.projections.times import seconds_of
@@ -65,12 +66,13 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
             found = (container.get(kind) or {}).get("httpGet") or {}
             named = found.get("port")
             port = str(ports.get(named, named))
-            if not found or found.get("host") or not port.isdecimal():
+            number = whole(port, MOST_PORTS - 1)
+            if not found or found.get("host") or number is None:
                 continue
             path = str(found.get("path") or "/")
             yield Endpoint(
                 path=path if path.startswith("/") else f"/{path}",
-                port=int(port),
+                port=number,
                 scheme="https" if found.get("scheme") == "HTTPS" else "http",
                 headers=tuple(
                     (str(one.get("name")), str(one.get("value") or ""))
@@ -148,7 +150,7 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
     port = str(annotations.get("prometheus.io/port") or guessed)
     path = str(annotations.get("prometheus.io/path") or "")
     return Page(
-        port=int(port) if port.isdecimal() and int(port) < MOST_PORTS else 0,
+        port=whole(port, MOST_PORTS - 1) or 0,
         path=path if path.startswith("/") else "/metrics",
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
         serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0)),

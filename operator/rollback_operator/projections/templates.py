@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rollback_operator.core.workload import Template
+from rollback_operator.projections.needs import LONGEST
 
 POD_HASH_LABEL = "pod-template-hash"
 DIGEST_LENGTH = 16
@@ -51,6 +52,8 @@ def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
     """
     for one in containers:
         text = str(((one.get("resources") or {}).get("limits") or {}).get("memory") or "")
+        if len(text) > LONGEST:
+            continue
         found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)([kMGTm]|[KMGT]i)?", text)
         if found:
             return float(found[1]) * _UNITS[found[2] or ""]

@@ -356,7 +356,7 @@ def _words(answer: Answer) -> str:
     try:
         said = answer.json()["error"]
         said = said.get("message", said) if isinstance(said, dict) else said
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         said = answer.content[:200].decode(errors="replace")
     found = " ".join(str(said).split())[:200]
     # A page for a browser says nothing in its first line.

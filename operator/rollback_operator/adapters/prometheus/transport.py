@@ -7,7 +7,6 @@ chooses what it is resolved to.
 """
 
 import contextlib
-import json
 import socket
 import threading
 import time
@@ -29,6 +28,7 @@ from rollback_operator.adapters.prometheus.credentials import (
     trusting,
 )
 from rollback_operator.addresses import is_callable
+from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.reading import Missing
 
@@ -70,7 +70,7 @@ class Answer:
 
     def json(self) -> Any:
         """Parse the body."""
-        return json.loads(self.content)
+        return parsed(self.content)
 
 
 class BoundedSession(requests.Session):
@@ -147,7 +147,7 @@ def _envelope(answer: Answer, kind: type) -> dict[str, Any]:
         return {}
     try:
         found = answer.json()
-    except (ValueError, RecursionError):
+    except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("data"), kind):
         begin = answer.content[:80].decode(errors="replace")
