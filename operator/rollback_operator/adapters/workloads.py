@@ -178,12 +178,13 @@ class ApiWorkloads:
         )
         if isinstance(raw, Failure):
             return raw
-        template = template_of(raw["spec"]["template"])
-        is_same = (
-            raw["metadata"]["uid"] == rollback.spec.target_ref.uid
-            and template.digest == rollback.spec.from_revision.digest
+        template, judged = template_of(raw["spec"]["template"]), rollback.spec.from_revision
+        # More replicas leave the template as it is: a restart of the release is nothing to them.
+        is_scaled = rollback.spec.remedy.replicas is not None
+        is_same = template.digest == judged.digest or (
+            is_scaled and template.release == judged.release
         )
-        if not is_same:
+        if raw["metadata"]["uid"] != rollback.spec.target_ref.uid or not is_same:
             return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
         if raw["spec"].get("paused") and not is_held(raw):
             return Failure(FailureKind.CONFLICT, "somebody has paused the Deployment")

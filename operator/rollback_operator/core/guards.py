@@ -19,6 +19,9 @@ def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
         refused = guard(case, now)
         if refused is not None:
             return refused
+    decided = _rejected(case, severity, now)
+    if decided is not None:
+        return decided
     cold = frozen(case.policy.spec.safety.freeze, now, severity)
     if cold is None:
         return None
@@ -58,16 +61,32 @@ def _owner(case: Case, _: datetime) -> Refusal | None:
 
 
 def _restored(case: Case, now: datetime) -> Refusal | None:
-    """A rollback is never rolled back: it would go on to older and older revisions."""
-    digest = case.workload.deployment.template.digest
+    """A rollback is never rolled back: it would go on to older and older revisions.
+
+    By the release: a restart of what was restored leaves it restored.
+    """
+    release = case.workload.deployment.template.release
     span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
     for one in case.rollbacks:
-        restored = one.spec.to_revision is not None and one.spec.to_revision.digest == digest
+        restored = one.spec.to_revision is not None and one.spec.to_revision.release == release
         if restored and one.spec.mode is Mode.ENFORCE and now - _end(one, now) < span:
             return Refusal(
                 Reason.IS_A_ROLLBACK,
                 f"this revision was restored by {one.metadata.name}; it is not rolled back again",
             )
+    return None
+
+
+def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
+    """A person has decided on this release: a restart asks nobody again, unless it is worse."""
+    release = case.workload.deployment.template.release
+    span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
+    for one in case.rollbacks:
+        is_it = one.status.outcome is Outcome.REJECTED and one.spec.from_revision.release == release
+        is_worse = severity < (one.status.severity or one.spec.severity)
+        if is_it and not is_worse and not one.is_by_hand and now - _end(one, now) < span:
+            said = f"a person has rejected {one.metadata.name} for this release"
+            return Refusal(Reason.ALREADY_ROLLED_BACK, said)
     return None
 
 

@@ -131,7 +131,7 @@ def _look_flag(rollback: Rollback, step: StepName, deployment: Deployment) -> Ne
 
 def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
     spec = rollback.spec
-    if spec.to_revision is not None and deployment.template.digest == spec.to_revision.digest:
+    if spec.to_revision is not None and deployment.template.release == spec.to_revision.release:
         return Done(f"the template is that of revision {spec.to_revision.number}")
     if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
@@ -143,7 +143,7 @@ def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
     if remedy.replicas is not None:
         if deployment.replicas >= remedy.replicas:
             return Done(f"{deployment.replicas} replicas are wanted")
-        is_ours = deployment.template.digest == rollback.spec.from_revision.digest
+        is_ours = deployment.template.release == rollback.spec.from_revision.release
         return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
     if deployment.template.image_of(remedy.container) == remedy.image:
         return Done(f"{remedy.container} is to run {remedy.image}")
@@ -197,18 +197,15 @@ def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
 
 
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether somebody has rolled out another template since the act."""
+    """Tell whether somebody has rolled out another release since the act; a restart is none."""
     remedy, target = rollback.spec.remedy, rollback.spec.to_revision
     if gitops.is_reverted(rollback, deployment):
         return True
     if target is not None:
-        return deployment.template.digest != target.digest
+        return deployment.template.release != target.release
     if remedy.image is not None:
         return deployment.template.image_of(remedy.container) != remedy.image
-    if remedy.flag is not None:
-        # A restart, ours or another one, leaves the release as it is.
-        return deployment.template.release != rollback.spec.from_revision.release
-    return deployment.template.digest != rollback.spec.from_revision.digest
+    return deployment.template.release != rollback.spec.from_revision.release
 
 
 def moved(rollback: Rollback, deployment: Deployment) -> End:

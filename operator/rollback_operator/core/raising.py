@@ -35,7 +35,7 @@ def look(
         by = found.set_by or "somebody else"
         said = f"{by} has set {found.bounds} for {found} meanwhile: they are left alone"
         return End(Outcome.FAILED, Reason.BOUNDS_CHANGED, said)
-    if deployment.template.digest != rollback.spec.from_revision.digest:
+    if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not autoscaling.is_guarded(rollback):
         # Nothing could keep the record of what they were until they are put back.
@@ -49,7 +49,7 @@ def _followed(rollback: Rollback, found: Autoscaler, deployment: Deployment, now
     wanted = rollback.spec.remedy.replicas or 0
     if deployment.replicas >= wanted:
         return Done(f"{found} keeps {found.bounds}, {deployment.replicas} replicas are wanted")
-    if deployment.template.digest != rollback.spec.from_revision.digest:
+    if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     seconds = progress.seconds_in(rollback, StepName.SCALE, now)
     if seconds <= rollback.spec.verification.timeout_seconds:

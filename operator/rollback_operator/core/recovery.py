@@ -48,19 +48,22 @@ def _is_back(rollback: Rollback, running: Revision | None) -> bool:
     """Tell whether what was taken away runs again."""
     remedy = rollback.spec.remedy
     is_changed = remedy.replicas is None and remedy.flag is None
-    bad = rollback.spec.from_revision.digest
-    return is_changed and running is not None and running.digest == bad
+    bad = rollback.spec.from_revision.release
+    return is_changed and running is not None and running.release == bad
 
 
 def _led_to(rollback: Rollback, running: Revision | None) -> bool:
-    """Tell whether what runs is what the rollback has made, or what it was to change."""
+    """Tell whether what runs is what the rollback has made, or what it was to change.
+
+    By the release: restarted, it is as well or as ill as it was.
+    """
     spec = rollback.spec
     if running is None:
         return False
     if spec.remedy.flag is not None:
         return running.release == spec.from_revision.release
-    is_unchanged = running.digest == spec.from_revision.digest
+    is_unchanged = running.release == spec.from_revision.release
     if spec.to_revision is not None:
         # A refused undo leaves the bad release running: that is not recovered either.
-        return running.digest == spec.to_revision.digest or is_unchanged
+        return running.release == spec.to_revision.release or is_unchanged
     return is_unchanged or spec.remedy.image in running.images

@@ -66,7 +66,10 @@ def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
     older = [one for one in case.workload.replica_sets if one.template.digest != current]
     if remedy.to is UndoTo.REVISION:
         return next((one for one in older if one.revision == remedy.revision), None)
-    return max(older, key=lambda one: one.revision, default=None)
+    # A restart makes a revision of the same release: that is no previous one, unless there is none.
+    running = case.workload.deployment.template.release
+    others = [one for one in older if one.template.release != running]
+    return max(others or older, key=lambda one: one.revision, default=None)
 
 
 def _told(remedy: Remedy) -> str:

@@ -87,6 +87,18 @@ def other_release(name: str, decided: float, **changes):
     )
 
 
+def restarted(version: str):
+    """The release runs as another revision, with another annotation."""
+    template = make_template(version, digest=f"digest-{version}-restarted")
+    there = make_workload(version)
+    again = replace(there.replica_sets[0], name="again", revision=7, template=template)
+    return replace(
+        there,
+        deployment=make_deployment(version, template=template, revision=7),
+        replica_sets=(again, *there.replica_sets),
+    )
+
+
 CASE = make_case()
 OWN_NAME = rollback_name(CASE)
 
@@ -117,6 +129,20 @@ REFUSALS = {
             ]
         ),
         Reason.IS_A_ROLLBACK,
+    ),
+    "this revision was restored by a rollback, and restarted since": (
+        make_case(
+            workload=restarted("v2"),
+            rollbacks=[ended("r", from_revision=make_ref("v3"), to_revision=make_ref("v2"))],
+        ),
+        Reason.IS_A_ROLLBACK,
+    ),
+    "a person has rejected the rollback of this release, and it was restarted since": (
+        make_case(
+            workload=restarted("v2"),
+            rollbacks=[ended("r", outcome=Outcome.REJECTED)],
+        ),
+        Reason.ALREADY_ROLLED_BACK,
     ),
     "this release was rolled back and has come back": (
         make_case(
@@ -251,6 +277,17 @@ PLANS = {
             ledger=[],
         ),
         "v2",
+    ),
+    "the previous release, not the running one before its restart": (
+        make_case(policy=with_remedies(PREVIOUS), workload=restarted("v2")),
+        "v1",
+    ),
+    "a restart of a release that nobody has restored": (
+        make_case(
+            workload=restarted("v2"),
+            rollbacks=[ended("r", from_revision=make_ref("v4"), to_revision=make_ref("v3"))],
+        ),
+        "v1",
     ),
     "the numbered revision": (
         make_case(policy=with_remedies(numbered(1)), workload=THIRD, ledger=[]),

@@ -65,6 +65,9 @@ PIN_BEGUN = running(
 )
 """Their patches were sent, and not answered."""
 
+RESTARTED = replace(RESTORED, template=make_template("v1", digest="digest-v1-restarted"))
+BAD_AGAIN = replace(BAD, template=make_template("v2", digest="digest-v2-restarted"))
+
 LOOKS = {
     "undo: to do": (UNDOING, StepName.UNDO, BAD, Act),
     "undo: done, by us or somebody": (UNDOING, StepName.UNDO, RESTORED, Done),
@@ -83,6 +86,26 @@ LOOKS = {
     "scale: done": (SCALING, StepName.SCALE, replace(BAD, replicas=8), Done),
     "scale: more than wanted": (SCALING, StepName.SCALE, replace(BAD, replicas=9), Done),
     "scale: moved": (SCALING, StepName.SCALE, OTHER, End),
+    "undo: done, and restarted since": (UNDOING, StepName.UNDO, RESTARTED, Done),
+    "scale: to do on a release that was restarted": (SCALING, StepName.SCALE, BAD_AGAIN, Act),
+    "rollout: of what was restored, restarted": (
+        WAITING,
+        StepName.ROLLOUT_COMPLETE,
+        RESTARTED,
+        Done,
+    ),
+    "verification goes on though what was restored was restarted": (
+        UNDOING,
+        StepName.VERIFY,
+        RESTARTED,
+        Wait,
+    ),
+    "verification ends where another release was rolled out": (
+        UNDOING,
+        StepName.VERIFY,
+        OTHER,
+        End,
+    ),
     "rollout: going on": (WAITING, StepName.ROLLOUT_COMPLETE, HALF, Wait),
     "rollout: complete": (WAITING, StepName.ROLLOUT_COMPLETE, RESTORED, Done),
     "rollout: not observed yet": (

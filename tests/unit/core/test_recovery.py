@@ -40,7 +40,7 @@ def over(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes: Any
 
 
 V1, V2, V3 = revision("v1"), revision("v2"), revision("v3")
-PINNED = revision("v2", digest="pinned", images=["shop:v1"])
+PINNED = revision("v2", digest="pinned", release="pinned", images=["shop:v1"])
 HELPED, USELESS = over(Outcome.VERIFIED, Reason.RECOVERED), over(Outcome.NOT_RECOVERED)
 NONE = ("Unknown", "NotRolledBack")
 CASES = {
@@ -48,6 +48,16 @@ CASES = {
     "it helped": ([HELPED], V1, ("True", "Recovered")),
     "it helped, and was reverted": ([HELPED], V2, ("False", "UndoReverted")),
     "it did not": ([USELESS], V1, ("False", "StillFailing")),
+    "it did not, and was restarted since": (
+        [USELESS],
+        revision("v1", number=3, digest="digest-v1-restarted"),
+        ("False", "StillFailing"),
+    ),
+    "it helped, and the bad release was brought back with another annotation": (
+        [HELPED],
+        revision("v2", number=4, digest="digest-v2-restarted"),
+        ("False", "UndoReverted"),
+    ),
     "it did not, by a probe": (
         [over(Outcome.NOT_RECOVERED, Reason.CHECK_FAILED)],
         V1,
