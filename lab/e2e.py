@@ -32,7 +32,6 @@ VALUES = {
     # A killed leader keeps its successor waiting for this long.
     "lease": {"seconds": 5},
     "log": {"format": "text"},
-    "admission": {"create": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
 }
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"

@@ -22,6 +22,8 @@ OF_THE_CLUSTER = {
     f"clusterroles.{RBAC}": KEEPING,
     f"clusterrolebindings.{RBAC}": KEEPING,
     "customresourcedefinitions.apiextensions.k8s.io": KEEPING,
+    "validatingadmissionpolicies.admissionregistration.k8s.io": KEEPING,
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": KEEPING,
     "nodes": ("list",),
     "deployments.apps": ("list",),
 }

@@ -15,7 +15,10 @@ NAMESPACE = "rollback-demo"
 OPERATOR_NAMESPACE = "rollback-operator"
 POLICIES = "rollbackpolicies.rollback.tickettoken.io"
 # Whatever is of the cluster and not of a namespace.
-KINDS = "namespaces,clusterrolebindings,clusterroles,customresourcedefinitions"
+KINDS = (
+    "namespaces,clusterrolebindings,clusterroles,customresourcedefinitions,"
+    "validatingadmissionpolicybindings,validatingadmissionpolicies"
+)
 END_SECONDS = 240
 
 Object = Mapping[str, Any]

@@ -54,6 +54,10 @@ class Api:
         """Be somebody else from now on."""
         self._session.headers["Impersonate-User"] = user
 
+    def log_in(self, token: str) -> None:
+        """Be whoever has this token from now on."""
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
     def get(self, path: str, **query: str) -> Object:
         return self._call("GET", path, params=query)
 

@@ -113,5 +113,6 @@ def _narrow(namespace: str) -> list[Mapping[str, Any]]:
 def rights(namespace: str, **values: Any) -> list[Mapping[str, Any]]:
     """The chart's own account and roles, without its pods."""
     values |= {"prometheus": {"url": "http://prometheus"}}
+    values |= {"admission": {"create": "watchNamespaces" not in values}}
     objects = chart.rendered(values, name=ACCOUNT, namespace=namespace)
     return [one for one in objects if one["kind"] in RIGHTS]

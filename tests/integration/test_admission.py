@@ -19,7 +19,6 @@ NAMESPACE, EMPTY = "production", "empty"
 API = {"apiVersion": "rollback.tickettoken.io/v1alpha1"}
 VALUES = {
     "prometheus": {"url": "http://prometheus"},
-    "admission": {"create": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}, "flux": {"namespaces": ["flux-system"]}},
 }
 OWNERS = {

@@ -56,7 +56,8 @@ def cluster() -> Iterator[ControlPlane]:
             label = "pod-security.kubernetes.io/enforce=restricted"
             found.kubectl("label", "namespace", name, label)
         install(found, "wide", URL)
-        install(found, "narrow", {**URL, "watchNamespaces": ["production"]})
+        alone = {"watchNamespaces": ["production"], "admission": {"create": False}}
+        install(found, "narrow", {**URL, **alone})
         yield found
 
 

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "rollback-operator"
 KUBERNETES = "1.34"
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
-IN_NAMESPACES = {**URL, "watchNamespaces": ["production", "staging"]}
+NO_POLICIES = {"admission": {"create": False}}
+IN_NAMESPACES = {**URL, **NO_POLICIES, "watchNamespaces": ["production", "staging"]}
 WITH_SECRETS = {
     "prometheus": {
         **URL["prometheus"],

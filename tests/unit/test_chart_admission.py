@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from lab import chart
+from lab.errors import LabError
 from rollback_operator.api.crd import custom_resource_definition
-from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.api.v1alpha1 import GROUP, RollbackPolicy
 from rollback_operator.core.approval import POLICY_NAME
 
-URL = {
-    "prometheus": {"url": "http://prometheus.monitoring:9090"},
-    "admission": {"create": True},
-}
+URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 
 
@@ -45,7 +45,83 @@ def test_kubernetes_takes_them(one: Mapping[str, Any]) -> None:
 
 
 def test_a_release_for_some_namespaces_asks_for_nothing_of_the_clusters() -> None:
-    assert policies(watchNamespaces=["production"]) == {}
+    assert policies(watchNamespaces=["production"], admission={"create": False}) == {}
+
+
+def test_it_is_not_left_out_without_a_word() -> None:
+    with pytest.raises(LabError, match=r"Set admission\.create=false with it"):
+        policies(watchNamespaces=["production"])
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["v1.30.0", "v1.30.5-gke.1014000", "v1.31.2-eks-7f9249a", "v1.32.0+k3s1", "v1.34.0-rc.1"],
+)
+def test_versions_that_bring_what_it_needs_are_taken(version: str) -> None:
+    assert is_taken(version)
+
+
+@pytest.mark.parametrize("version", ["v1.29.14", "v1.29.9-gke.1496000", "v1.28.0"])
+def test_versions_without_admission_policies_are_refused(version: str) -> None:
+    assert not is_taken(version)
+
+
+def is_taken(version: str) -> bool:
+    """Compare as helm does (semver with pre-releases, which `-0` lets in)."""
+    wanted = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())["kubeVersion"]
+    least = re.fullmatch(r">=(\d+)\.(\d+)\.0-0", wanted)
+    assert least is not None, f"{wanted} leaves vendors' versions out"
+    found = re.match(r"v(\d+)\.(\d+)\.", version)
+    assert found is not None
+    return tuple(map(int, found.groups())) >= tuple(map(int, least.groups()))
+
+
+def test_the_fence_can_be_left_out() -> None:
+    left = {name for _, name in policies(admission={"fence": False})}
+    assert not [name for name in left if "fence" in name]
+    assert "rollback-operator-records" in left
+
+
+def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> None:
+    """What a role lets it write is fenced, or is harmless by itself and named here."""
+    unfenced = {("coordination.k8s.io", "leases")}
+    status = {(GROUP, "rollbackpolicies/status"), (GROUP, "rollbacks/status")}
+    objects = chart.rendered(
+        {
+            **URL,
+            "rbac": {"podLogs": True, "otherTools": True},
+            "gitOps": OWNERS,
+            "patchConfigMaps": [{"namespace": "a"}],
+        },
+        name="guard",
+        namespace="operators",
+    )
+    people = ("-view", "-edit", "-admin", "-approver")
+    written = {
+        (group, resource)
+        for one in objects
+        if one["kind"] in {"Role", "ClusterRole"} and not one["metadata"]["name"].endswith(people)
+        for rule in one["rules"]
+        if set(rule["verbs"]) & {"create", "update", "patch", "delete"}
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    fenced = {
+        (group, resource)
+        for (kind, name), one in policies().items()
+        if kind == POLICY and name.startswith("rollback-operator-fence-")
+        for rule in one["spec"]["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert written - fenced == unfenced | status
+
+
+def test_who_writes_a_status_is_asked_for_the_operators_account() -> None:
+    found = policies(serviceAccount={"name": "judge"})[POLICY, "rollback-operator-records"]
+    first, _ = found["spec"]["matchConditions"]
+    account = "system:serviceaccount:operators:judge"
+    assert first["expression"] == f"request.userInfo.username != '{account}'"
 
 
 def test_the_operator_is_known_by_its_account() -> None:

@@ -12,7 +12,8 @@ from lab.errors import LabError
 from rollback_operator.api.v1alpha1 import GROUP
 
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
-IN_NAMESPACES = {**URL, "watchNamespaces": ["production", "staging"]}
+NO_POLICIES = {"admission": {"create": False}}
+IN_NAMESPACES = {**URL, **NO_POLICIES, "watchNamespaces": ["production", "staging"]}
 RIGHTS = {
     (GROUP, "rollbackpolicies"): {"list", "watch", "patch"},
     (GROUP, "rollbackpolicies/status"): {"patch"},
@@ -110,7 +111,7 @@ def test_rights_of_named_namespaces_need_no_cluster_role() -> None:
 
 
 def test_the_own_namespace_can_be_watched_too() -> None:
-    objects = render({**URL, "watchNamespaces": ["operators"]})
+    objects = render({**URL, **NO_POLICIES, "watchNamespaces": ["operators"]})
     bindings = of_kind(objects, "RoleBinding")
     found = {each["metadata"]["name"]: rights(granted(objects, each)) for each in bindings}
 
@@ -146,7 +147,7 @@ def test_rights_of_people_widen_the_clusters_own_roles() -> None:
         if (
             rules := [
                 rule
-                for role in of_kind(render({**URL, "admission": {"create": True}}), "ClusterRole")
+                for role in of_kind(render(URL), "ClusterRole")
                 if role["metadata"]["labels"].get(prefix + to) == "true"
                 for rule in role["rules"]
             ]
@@ -166,7 +167,7 @@ def test_rights_of_people_widen_the_clusters_own_roles() -> None:
 
 
 def test_without_admission_policies_nobody_asks_or_approves_by_them() -> None:
-    objects = render({**URL, "admission": {"create": False}})
+    objects = render({**URL, **NO_POLICIES})
     assert not [each for each in objects if each["kind"].startswith("ValidatingAdmission")]
     people = [
         rule

@@ -36,6 +36,14 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "config maps without a namespace": ({"patchConfigMaps": [{"names": ["a"]}]}, "namespace"),
     "misspelt of Argo CD": ({"gitOps": {"argoCD": {"enabled": True}}}, "'enabled' not allowed"),
     "no namespace's name of Flux": ({"gitOps": {"flux": {"namespaces": ["A"]}}}, "/namespaces/0"),
+    "closed namespace of no name": (
+        {"admission": {"closedNamespaces": ["A"]}},
+        "/admission/closedNamespaces/0",
+    ),
+    "admission policies of some namespaces": (
+        {"watchNamespaces": ["a"]},
+        r"Set admission\.create=false.*approvals do not count",
+    ),
     "lease too short": ({"lease": {"seconds": 1}}, "/lease/seconds"),
     "unknown log level": ({"log": {"level": "LOUD"}}, "/log/level"),
     "port of the system": ({"httpPort": 80}, "/httpPort"),
@@ -81,7 +89,13 @@ def test_any_names_give_valid_objects(
     release: str, namespace: str, watched: list[str], replicas: int, name: str
 ) -> None:
     """Names like `1`, `true` or `0x1` are names, not numbers or truths."""
-    values = {**URL, "watchNamespaces": watched, "replicas": replicas, "fullnameOverride": name}
+    values = {
+        **URL,
+        "watchNamespaces": watched,
+        "admission": {"create": not watched},
+        "replicas": replicas,
+        "fullnameOverride": name,
+    }
     objects = chart.rendered(values, name=release, namespace=namespace)
 
     for found in objects:

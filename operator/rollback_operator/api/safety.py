@@ -124,7 +124,8 @@ class SafetySpec(Model):
     once if it does. 0: no quarantine."""
     on_quarantined: QuarantineResponse = QuarantineResponse.TELL
     """Refuse: the API server does not take an image that is in quarantine back into the Deployment;
-    for that the chart's admission.create must be set. A release without such an image is told."""
+    for that the chart's admission policies must be installed. A release without such an image is
+    told."""
     freeze: Annotated[
         list[FreezeWindow], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = []

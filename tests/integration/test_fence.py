@@ -1,0 +1,506 @@
+"""The fence around the operator's own account, and around what it writes down.
+
+The account is bound to cluster-admin here, so that what is refused is refused by the fence and not
+for want of a right; the tenant has every verb on our kinds in a namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lab import chart
+from lab.control_plane import ControlPlane
+from tests.integration import manifests
+from tests.integration.api import (
+    Api,
+    ApiError,
+    Object,
+    deployments,
+    eventually,
+    policies,
+    rollbacks,
+)
+
+pytestmark = pytest.mark.xdist_group("fence")
+
+NAMESPACE, HOME, ACCOUNT = "production", "operators", "rollback-operator"
+GROUP = "rollback.tickettoken.io"
+GITOPS = chart.CHART.parents[2] / "tests" / "gitops" / "crds.yaml"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+POWERFUL = "powerful"
+"""A ServiceAccount that may read all Secrets."""
+CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+SCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
+APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+KUSTOMIZATIONS = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations"
+ESCAPED = GROUP + "~1suspended-by"
+STATUS = {"conditions": [], "message": "x"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    with ControlPlane() as found:
+        found.kubectl("create", "namespace", NAMESPACE)
+        found.kubectl("apply", "-f", str(GITOPS))
+        rendered = chart.rendered(
+            {"prometheus": {"url": "http://prometheus"}}, name=ACCOUNT, namespace=HOME
+        )
+        objects = [*chart.crds(), chart.namespace(HOME), *rendered]
+        found.kubectl("apply", "-f", "-", input=chart.stream(objects))
+        for one in chart.crds():
+            name = f"crd/{one['metadata']['name']}"
+            found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        found.kubectl(
+            "create",
+            "clusterrolebinding",
+            "operator-admin",
+            "--clusterrole=cluster-admin",
+            f"--serviceaccount={HOME}:{ACCOUNT}",
+        )
+        found.kubectl("create", "serviceaccount", POWERFUL, "-n", NAMESPACE)
+        found.kubectl("create", "serviceaccount", "plain", "-n", NAMESPACE)
+        found.kubectl("create", "clusterrole", POWERFUL, "--verb=list", "--resource=secrets")
+        found.kubectl(
+            "create",
+            "clusterrolebinding",
+            POWERFUL,
+            f"--clusterrole={POWERFUL}",
+            f"--serviceaccount={NAMESPACE}:{POWERFUL}",
+        )
+        role = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": "tenant", "namespace": NAMESPACE},
+            "rules": [{"apiGroups": [GROUP], "resources": ["*"], "verbs": ["*"]}],
+        }
+        found.kubectl("apply", "-f", "-", input=chart.stream([role]))
+        found.kubectl(
+            "create", "rolebinding", "tenant", "-n", NAMESPACE, "--role=tenant", "--user=tenant"
+        )
+        found.kubectl(
+            "create",
+            "rolebinding",
+            "tenant-admin",
+            "-n",
+            NAMESPACE,
+            "--clusterrole=admin",
+            "--user=tenant",
+        )
+        yield found
+
+
+@pytest.fixture(scope="module")
+def admin(cluster: ControlPlane) -> Iterator[Api]:
+    api = Api(cluster.kubeconfig)
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def tenant(cluster: ControlPlane, admin: Api) -> Iterator[Api]:
+    api = Api(cluster.kubeconfig)
+    api.impersonate("tenant")
+    _ready(cluster, admin)
+    # Aggregated rights take the controller manager a moment, policies the API server.
+    path = f"{policies(NAMESPACE)}/shop/status"
+    eventually(
+        lambda: (
+            "only the operator writes it" in refusal(lambda: api.merge(path, {"status": STATUS}))
+        ),
+        "the policy on records bites",
+    )
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def operator(cluster: ControlPlane, admin: Api) -> Iterator[Api]:
+    _ready(cluster, admin)
+    path = f"/api/v1/namespaces/{HOME}/serviceaccounts/{ACCOUNT}/token"
+    token = admin.create(path, {"spec": {"expirationSeconds": 7200}})["status"]["token"]
+    api = Api(cluster.kubeconfig)
+    api.log_in(token)
+    eventually(
+        lambda: (
+            "changes only template"
+            in refusal(
+                lambda: api.merge(
+                    f"{deployments(NAMESPACE)}/shop", {"spec": {"minReadySeconds": 9}}
+                )
+            )
+        ),
+        "the fence bites",
+    )
+    yield api
+    api.close()
+
+
+def _ready(cluster: ControlPlane, admin: Api) -> None:
+    """Make what is written to, once."""
+    made: list[tuple[str, Object]] = [
+        (deployments(NAMESPACE), deployment("shop")),
+        (deployments("kube-system"), deployment("shop")),
+        (deployments(HOME), deployment("shop")),
+        (policies(NAMESPACE), named("shop", manifests.policy(targetRef={"name": "shop"}))),
+        (CONFIG_MAPS, {"metadata": {"name": "flags"}, "data": {"NEW": "true", "OLD": "1"}}),
+        (SCALERS, scaler("shop")),
+        (APPLICATIONS, application("shop")),
+        (KUSTOMIZATIONS, kustomization("shop")),
+    ]
+    for path, body in made:
+        if admin.find(f"{path}/{body['metadata']['name']}") is None:
+            admin.create(path, body)
+    if admin.find(STORED) is None:
+        # A plan is the operator's; whoever administrates the cluster may be it for a moment.
+        own = Api(cluster.kubeconfig)
+        own.impersonate(f"system:serviceaccount:{HOME}:{ACCOUNT}")
+        own.create(rollbacks(NAMESPACE), named("stored", manifests.rollback()))
+        own.close()
+
+
+def deployment(name: str) -> Object:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "annotations": {"team": "shop"}},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "shop", "image": "example.com/shop:v1"}]},
+            },
+        },
+    }
+
+
+def named(name: str, body: Object) -> Object:
+    return {**body, "metadata": {**body["metadata"], "name": name, "namespace": NAMESPACE}}
+
+
+def scaler(name: str) -> Object:
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": 2,
+            "maxReplicas": 4,
+        },
+    }
+
+
+def application(name: str) -> Object:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": name},
+        "spec": {
+            "destination": {"namespace": NAMESPACE},
+            "project": "default",
+            "syncPolicy": {"automated": {"selfHeal": True}, "syncOptions": ["a=b"]},
+        },
+    }
+
+
+def kustomization(name: str) -> Object:
+    return {
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": {"name": name},
+        "spec": {
+            "interval": "1m",
+            "prune": True,
+            "sourceRef": {"kind": "GitRepository", "name": "x"},
+        },
+    }
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Say why the API server refuses; empty if it does not."""
+    try:
+        call()
+    except ApiError as error:
+        return str(error)
+    return ""
+
+
+def put(path: str, value: Any, op: str = "add") -> list[Object]:
+    return [{"op": op, "path": path, "value": value}]
+
+
+SHOP = f"{deployments(NAMESPACE)}/shop"
+POLICY = f"{policies(NAMESPACE)}/shop"
+STORED = f"{rollbacks(NAMESPACE)}/stored"
+FLAGS, SCALER = f"{CONFIG_MAPS}/flags", f"{SCALERS}/shop"
+APPLICATION, KUSTOMIZATION = f"{APPLICATIONS}/shop", f"{KUSTOMIZATIONS}/shop"
+POD = "/spec/template/spec"
+ANNOTATION = "/metadata/annotations"
+FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
+    "selector": (SHOP, put("/spec/revisionHistoryLimit", 0), "changes only template"),
+    "deadline": (SHOP, put("/spec/progressDeadlineSeconds", 5), "changes only template"),
+    "strategy": (
+        SHOP,
+        put("/spec/strategy", {"type": "Recreate"}, "replace"),
+        "spec.strategy.type",
+    ),
+    "no replicas": (SHOP, put("/spec/replicas", 0), "does not scale to none"),
+    "label": (SHOP, put("/metadata/labels", {"a": "b"}), "changes nothing of it but annotations"),
+    "finalizer": (SHOP, put("/metadata/finalizers", ["a.example/b"]), "changes nothing of it"),
+    "owner": (
+        SHOP,
+        put(
+            "/metadata/ownerReferences",
+            [{"apiVersion": "v1", "kind": "ConfigMap", "name": "flags", "uid": "u"}],
+        ),
+        "changes nothing of it",
+    ),
+    "foreign annotation": (SHOP, put(f"{ANNOTATION}/x", "y"), "changes only its own"),
+    "lost annotation": (
+        SHOP,
+        [{"op": "remove", "path": f"{ANNOTATION}/team"}],
+        "changes only its own",
+    ),
+    "host network": (SHOP, put(f"{POD}/hostNetwork", True), "hostNetwork"),
+    "host processes": (SHOP, put(f"{POD}/hostPID", True), "hostPID"),
+    "host path": (
+        SHOP,
+        put(f"{POD}/volumes", [{"name": "root", "hostPath": {"path": "/"}}]),
+        "hostPath",
+    ),
+    "privileged": (
+        SHOP,
+        put(f"{POD}/containers/0/securityContext", {"privileged": True}),
+        "makes no container privileged",
+    ),
+    "privileged at first": (
+        SHOP,
+        put(
+            f"{POD}/initContainers",
+            [{"name": "a", "image": "b", "securityContext": {"privileged": True}}],
+        ),
+        "makes no container privileged",
+    ),
+    "powerful account": (
+        SHOP,
+        put(f"{POD}/serviceAccountName", POWERFUL),
+        "no account that may list secrets",
+    ),
+    "closed namespace": (
+        f"{deployments('kube-system')}/shop",
+        put("/spec/replicas", 3),
+        "closedNamespaces",
+    ),
+    "own namespace": (f"{deployments(HOME)}/shop", put("/spec/replicas", 3), "closedNamespaces"),
+    "scale": (f"{SHOP}/scale", put("/spec/replicas", 3), "no subresource"),
+    "status of a Deployment": (
+        f"{SHOP}/status",
+        put("/status/readyReplicas", 2),
+        "no subresource",
+    ),
+    "a policy": (POLICY, put("/spec/mode", "Observe", "replace"), "a policy is its author's"),
+    "a policy's labels": (
+        POLICY,
+        put("/metadata/labels", {"a": "b"}),
+        "nothing of it but finalizers",
+    ),
+    "foreign finalizer": (
+        POLICY,
+        put("/metadata/finalizers", ["a.example/b"]),
+        "changes only its own",
+    ),
+    "approval": (
+        STORED,
+        put(
+            "/spec/approval",
+            {
+                "decision": "Approve",
+                "by": f"system:serviceaccount:{HOME}:{ACCOUNT}",
+                "reason": "x",
+                "planDigest": "0123456789abcdef",
+            },
+        ),
+        "approves none",
+    ),
+    "a Rollback's annotation": (
+        STORED,
+        put(ANNOTATION, {f"{GROUP}/restore-bounds": "requested"}),
+        "nothing of it but finalizers",
+    ),
+    "new key": (FLAGS, put("/data/ANOTHER", "x"), "one key that is there already"),
+    "lost key": (FLAGS, [{"op": "remove", "path": "/data/OLD"}], "one key that is there already"),
+    "two keys": (
+        FLAGS,
+        [*put("/data/NEW", "x", "replace"), *put("/data/OLD", "y", "replace")],
+        "one key that is there already",
+    ),
+    "binary data": (FLAGS, put("/binaryData", {"a": "AAAA"}), "but data"),
+    "for good": (FLAGS, put("/immutable", True), "but data"),
+    "who is scaled": (
+        SCALER,
+        put("/spec/scaleTargetRef/name", "other", "replace"),
+        "only minReplicas and maxReplicas",
+    ),
+    "an Application's source": (
+        APPLICATION,
+        put("/spec/source", {"repoURL": "https://evil.example"}),
+        "only syncPolicy.automated",
+    ),
+    "an Application's project": (
+        APPLICATION,
+        put("/spec/project", "admin", "replace"),
+        "only syncPolicy.automated",
+    ),
+    "an Application's operation": (
+        APPLICATION,
+        put("/operation", {"sync": {}}),
+        "nothing of an Application",
+    ),
+    "how it is synced": (
+        APPLICATION,
+        put("/spec/syncPolicy/syncOptions", []),
+        "changes only automated",
+    ),
+    "a Kustomization's source": (
+        KUSTOMIZATION,
+        put("/spec/sourceRef/name", "evil", "replace"),
+        "changes only suspend",
+    ),
+}
+ALLOWED: dict[str, tuple[str, list[Object]]] = {
+    "template": (SHOP, put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")),
+    "another account": (SHOP, put(f"{POD}/serviceAccountName", "plain")),
+    "pause": (SHOP, put("/spec/paused", True)),
+    "go on": (SHOP, [{"op": "remove", "path": "/spec/paused"}]),
+    "replicas": (SHOP, put("/spec/replicas", 3)),
+    "bounds of a rollout": (SHOP, put("/spec/strategy/rollingUpdate/maxSurge", "100%")),
+    "own annotation": (SHOP, put(f"{ANNOTATION}/{GROUP}~1undone", "x")),
+    "guard a policy": (POLICY, put("/metadata/finalizers", [f"{GROUP}/held-rollout"])),
+    "let it go": (POLICY, put("/metadata/finalizers", [])),
+    "a policy's status": (f"{POLICY}/status", put("/status", {"observedGeneration": 1})),
+    "guard a Rollback": (STORED, put("/metadata/finalizers", [f"{GROUP}/open-step"])),
+    "a Rollback's status": (f"{STORED}/status", put("/status", {"severity": "P1"})),
+    "let that go": (STORED, put("/metadata/finalizers", [])),
+    "a flag": (FLAGS, put("/data/NEW", "false", "replace")),
+    "an autoscaler's bounds": (
+        SCALER,
+        [*put("/spec/minReplicas", 4, "replace"), *put("/spec/maxReplicas", 8, "replace")],
+    ),
+    "suspend an Application": (
+        APPLICATION,
+        [
+            *put(ANNOTATION, {f"{GROUP}/suspended-by": "x"}),
+            {"op": "remove", "path": "/spec/syncPolicy/automated"},
+        ],
+    ),
+    "let the Application go on": (
+        APPLICATION,
+        [
+            {"op": "remove", "path": f"{ANNOTATION}/{ESCAPED}"},
+            *put("/spec/syncPolicy/automated", {"selfHeal": True}),
+        ],
+    ),
+    "suspend a Kustomization": (KUSTOMIZATION, put("/spec/suspend", True)),
+    "let the Kustomization go on": (KUSTOMIZATION, [{"op": "remove", "path": "/spec/suspend"}]),
+}
+
+
+class TestOperator:
+    @pytest.mark.parametrize(("path", "change", "said"), FORBIDDEN.values(), ids=FORBIDDEN)
+    def test_changes_nothing_that_is_not_its_work(
+        self, operator: Api, path: str, change: list[Object], said: str
+    ) -> None:
+        assert said in refusal(lambda: operator.patch(path, change))
+
+    def test_does_its_work(self, operator: Api) -> None:
+        refused = {
+            name: said
+            for name, (path, change) in ALLOWED.items()
+            if (said := refusal(lambda path=path, change=change: operator.patch(path, change)))
+        }
+        assert not refused
+
+    def test_keeps_an_account_that_runs_already(self, admin: Api, operator: Api) -> None:
+        body = deployment("strong")
+        body["spec"]["template"]["spec"]["serviceAccountName"] = POWERFUL
+        admin.create(deployments(NAMESPACE), body)
+        image = put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")
+        assert not refusal(lambda: operator.patch(f"{deployments(NAMESPACE)}/strong", image))
+
+    def test_makes_no_request_and_approves_nothing(self, operator: Api) -> None:
+        asked = manifests.by_hand("asked")
+        said = refusal(lambda: operator.create(rollbacks(NAMESPACE), asked))
+        assert "carry their plan" in said
+
+    def test_deletes_no_rollback_that_goes_on(self, admin: Api, operator: Api) -> None:
+        operator.create(rollbacks(NAMESPACE), named("going-on", manifests.rollback()))
+        path = f"{rollbacks(NAMESPACE)}/going-on"
+        assert "has not ended" in refusal(lambda: operator.delete(path))
+        operator.patch(f"{path}/status", put("/status", {"outcome": "Verified"}))
+        operator.delete(path)
+
+    def test_posts_events_in_its_own_name(self, operator: Api) -> None:
+        event = {
+            "metadata": {"generateName": "a."},
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": "a",
+                "namespace": NAMESPACE,
+            },
+            "reason": "x",
+            "message": "x",
+            "source": {"component": "kubelet"},
+        }
+        path = f"/api/v1/namespaces/{NAMESPACE}/events"
+        assert "in its own name" in refusal(lambda: operator.create(path, event))
+        kind = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "RollbackPolicy", "name": "shop"}
+        ours = {
+            **event,
+            "involvedObject": {**kind, "namespace": NAMESPACE},
+            "source": {"component": "rollback-operator"},
+        }
+        operator.create(path, ours)
+
+
+class TestTenant:
+    @pytest.mark.parametrize("path", [f"{POLICY}/status", f"{STORED}/status"])
+    def test_writes_no_status(self, tenant: Api, path: str) -> None:
+        said = refusal(lambda: tenant.merge(path, {"status": STATUS}))
+        assert "only the operator writes it" in said
+
+    def test_a_status_is_repaired_by_who_administrates_the_cluster(
+        self, admin: Api, operator: Api
+    ) -> None:
+        admin.merge(f"{POLICY}/status", {"status": {"observedGeneration": 2}})
+
+    @pytest.mark.parametrize("path", [POLICY, STORED])
+    def test_sets_and_removes_no_finalizer_of_ours(
+        self, admin: Api, tenant: Api, path: str
+    ) -> None:
+        ours = [f"{GROUP}/raised-bounds"]
+        said = refusal(lambda: tenant.merge(path, {"metadata": {"finalizers": ours}}))
+        assert "metadata.finalizers: only the operator" in said
+        admin.merge(path, {"metadata": {"finalizers": ours}})
+        said = refusal(lambda: tenant.merge(path, {"metadata": {"finalizers": None}}))
+        assert "metadata.finalizers: only the operator" in said
+        tenant.merge(path, {"metadata": {"finalizers": [*ours, "team.example/own"]}})
+        admin.merge(path, {"metadata": {"finalizers": None}})
+
+    def test_brings_no_finalizer_of_ours_along(self, tenant: Api) -> None:
+        made = named("brought", manifests.policy(targetRef={"name": "shop"}))
+        made["metadata"]["finalizers"] = [f"{GROUP}/held-rollout"]
+        said = refusal(lambda: tenant.create(policies(NAMESPACE), made))
+        assert "metadata.finalizers: only the operator" in said
+
+    def test_gives_no_rollback_to_another_policy(self, tenant: Api) -> None:
+        labels = {f"{GROUP}/policy": "other"}
+        said = refusal(lambda: tenant.merge(STORED, {"metadata": {"labels": labels}}))
+        assert "metadata.labels: only the operator" in said
+
+    def test_writes_no_plan(self, tenant: Api) -> None:
+        made = named("by-tenant", manifests.rollback())
+        assert "carry a plan" in refusal(lambda: tenant.create(rollbacks(NAMESPACE), made))
