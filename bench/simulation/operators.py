@@ -24,9 +24,8 @@ from bench.simulation.pods import Pod
 from bench.simulation.prometheus import Database, Provider
 from bench.simulation.server import Event, Id, Server
 from bench.simulation.weather import Effect
-from rollback_operator import handlers
+from rollback_operator import handlers, paths
 from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import Outside, Parts, wire
 from rollback_operator.clock import ServerClock
@@ -36,9 +35,8 @@ from rollback_operator.settings import Settings
 
 LEASE_SECONDS = 15.0
 WATCHED = {
-    "rollbackpolicies": f"/apis/{GROUP}/{VERSION}/rollbackpolicies",
-    "rollbacks": f"/apis/{GROUP}/{VERSION}/rollbacks",
-    "deployments": "/apis/apps/v1/deployments",
+    kind.plural: paths.whole_cluster(kind)
+    for kind in (paths.POLICIES, paths.ROLLBACKS, paths.DEPLOYMENTS)
 }
 _HANDLERS = {
     "rollbackpolicies": "on_policy",

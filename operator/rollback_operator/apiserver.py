@@ -16,6 +16,7 @@ from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
 from rollback_operator.login import log_in
+from rollback_operator.paths import ApiPath, fault_of
 from rollback_operator.ports.failure import Failure, FailureKind
 
 JSON_PATCH = "application/json-patch+json"
@@ -64,16 +65,16 @@ class ApiServer:
         """Close the connections."""
         await self._api.close()
 
-    async def get(self, path: str, **query: str) -> dict[str, Any] | Failure:
+    async def get(self, path: ApiPath, **query: str) -> dict[str, Any] | Failure:
         """Read an object or a list."""
         return await self._call("GET", path, query=query)
 
-    async def get_metadata(self, path: str) -> dict[str, Any] | Failure:
+    async def get_metadata(self, path: ApiPath) -> dict[str, Any] | Failure:
         """Read an object's metadata, and nothing else of it."""
         accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         return await self._call("GET", path, accept=accept)
 
-    async def list_metadata(self, path: str) -> list[dict[str, Any]] | Failure:
+    async def list_metadata(self, path: ApiPath) -> list[dict[str, Any]] | Failure:
         """List what tells all objects of a kind apart, page by page: there may be ten thousand.
 
         Of each: namespace, name, uid and resourceVersion.
@@ -94,7 +95,7 @@ class ApiServer:
                 return found
             query["continue"] = following
 
-    async def get_text(self, path: str, **query: str) -> bytes | Failure:
+    async def get_text(self, path: ApiPath, **query: str) -> bytes | Failure:
         """Read a log. How much comes back is for the query to bound."""
         # A refusal is a Status object, whatever is asked for; a log is of no type that has a name.
         found = await self._content("GET", path, None, query, "application/json, */*;q=0.5")
@@ -102,7 +103,7 @@ class ApiServer:
         return found
 
     async def create(
-        self, path: str, body: dict[str, Any], **query: str
+        self, path: ApiPath, body: dict[str, Any], **query: str
     ) -> dict[str, Any] | Failure:
         """Create an object."""
         return await self._call(
@@ -112,17 +113,19 @@ class ApiServer:
             query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Warn", **query},
         )
 
-    async def update(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
+    async def update(self, path: ApiPath, body: dict[str, Any]) -> dict[str, Any] | Failure:
         """Replace an object, guarded by the resourceVersion in it."""
         return await self._call("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
-    async def patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any] | Failure:
+    async def patch(
+        self, path: ApiPath, operations: list[dict[str, Any]]
+    ) -> dict[str, Any] | Failure:
         """Apply a JSON patch, whole or not at all."""
         return await self._call(
             "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
         )
 
-    async def delete(self, path: str, resource_version: str) -> dict[str, Any] | Failure:
+    async def delete(self, path: ApiPath, resource_version: str) -> dict[str, Any] | Failure:
         """Delete an object if it is the one that was read."""
         body = {
             "kind": "DeleteOptions",
@@ -134,7 +137,7 @@ class ApiServer:
     async def _call(
         self,
         method: str,
-        path: str,
+        path: ApiPath,
         body: Any = None,
         query: dict[str, str] | None = None,
         accept: str = "application/json",
@@ -145,8 +148,10 @@ class ApiServer:
         return found
 
     async def _content(
-        self, method: str, path: str, body: Any, query: dict[str, str] | None, accept: str
+        self, method: str, path: ApiPath, body: Any, query: dict[str, str] | None, accept: str
     ) -> bytes | Failure:
+        if fault := fault_of(path):
+            return Failure(FailureKind.REJECTED, fault)
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = JSON_PATCH if method == "PATCH" else "application/json"

@@ -20,6 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     rollback_of,
 )
 from rollback_operator.core.workload import Deployment
+from rollback_operator.parsing import fault_of
 from rollback_operator.projections.deployments import deployment_of
 from rollback_operator.sharing import Sharing
 
@@ -263,5 +264,5 @@ def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:
 
 def _words(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
+        f"{'.'.join(str(part) for part in one['loc'])}: {fault_of(one)}" for one in error.errors()
     )[:2000]

@@ -12,7 +12,13 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel, ValidationError
 
-from rollback_operator.api.shape import DNS_LABEL
+from rollback_operator.api.shape import (
+    DNS_LABEL_FORM,
+    FORMS,
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    OBJECT_FORM,
+)
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 from rollback_operator.parsing import (
     UnparsableError,
@@ -25,7 +31,6 @@ from rollback_operator.parsing import (
 )
 
 STANDARD_INPUT = Path("-")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"), 253
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 
 
@@ -107,15 +112,11 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
 
 def _misnamed(policy: RollbackPolicy) -> Iterator[Fault]:
     """Tell which names the API server would not take."""
-    forms = {"name": _NAME, "namespace": (DNS_LABEL, 63)}
+    forms = {"name": (OBJECT_FORM, LONGEST_NAME), "namespace": (DNS_LABEL_FORM, LONGEST_LABEL)}
     for field, given in zip(forms, reversed(policy.key), strict=True):
         form, most = forms[field]
-        if len(given) > most or not form.fullmatch(given):
-            yield Fault(
-                f"metadata.{field}",
-                f"must be at most {most} lower-case letters, digits and hyphens, and begin and end "
-                f"with a letter or digit (it is {given[:100]!r})",
-            )
+        if len(given) > most or not re.fullmatch(form, given):
+            yield Fault(f"metadata.{field}", f"{FORMS[form]} (it is {given[:100]!r})")
 
 
 def type_of_spec() -> type[BaseModel]:

@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPolicy
+from rollback_operator import paths
+from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key
 
-ROOTS: Mapping[str, str] = {
-    RollbackPolicy.PLURAL: f"/apis/{GROUP}/{VERSION}",
-    Rollback.PLURAL: f"/apis/{GROUP}/{VERSION}",
-    DEPLOYMENTS: "/apis/apps/v1",
+WATCHED: Mapping[str, paths.Kind] = {
+    RollbackPolicy.PLURAL: paths.POLICIES,
+    Rollback.PLURAL: paths.ROLLBACKS,
+    DEPLOYMENTS: paths.DEPLOYMENTS,
 }
-"""Where the API server has each kind, by its plural."""
+"""The kinds that are taken in, by plural."""
 STATUS_SECONDS = 0.3
 
 
-def path_of(plural: str, namespace: str) -> str:
+def path_of(plural: str, namespace: str) -> paths.ApiPath:
     """Give the path of a kind's list; empty namespace: of all."""
-    place = f"/namespaces/{namespace}" if namespace else ""
-    return f"{ROOTS[plural]}{place}/{plural}"
+    return paths.in_namespace_or_all(WATCHED[plural], namespace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from rollback_operator.api.freeze import MOMENT
-from rollback_operator.api.shape import (
-    ADDRESS_FORM,
-    ADDRESS_WANTED,
-    DECIMAL_FORM,
-    LABEL_FORM,
-    METRIC_FORM,
-)
+from rollback_operator.api.shape import FORMS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -229,10 +223,7 @@ _SHAPES = {
 
 
 _FORMS = {
-    METRIC_FORM: "must be a metric's name, not a query",
-    LABEL_FORM: "must be a label's name",
-    DECIMAL_FORM: 'must be a decimal number in quotes, as "0.05"',
-    ADDRESS_FORM: ADDRESS_WANTED,
+    **FORMS,
     MOMENT: "must be a clock time as 22:00, or a date as 2026-12-24T18:00",
 }
 """What a pattern that people meet wants, in words."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.adapters.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.adapters.store import ApiStore
@@ -17,9 +18,7 @@ from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
-    GROUP,
     OWNER_FINALIZER,
-    VERSION,
     Rollback,
     RollbackStatus,
 )
@@ -84,12 +83,11 @@ async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
 
 
 async def _everything(api: ApiServer, settings: Settings) -> Released:
-    places = [f"/namespaces/{name}" for name in settings.namespaces] or [""]
     done: set[str] = set()
     faults: list[str] = []
     for number in range(TRIES):
         await asyncio.sleep(RETRY_SECONDS if number else 0)
-        results = await Sweep(api, settings.identity).through(places)
+        results = await Sweep(api, settings.identity).through(settings.namespaces)
         done |= {name for name, fault in results.items() if not fault}
         faults = [f"{name}: {fault}" for name, fault in results.items() if fault]
         if not faults:
@@ -110,18 +108,18 @@ class Sweep:
         self._holder = Holder(self._workloads, store, self._cache.renew, utc_now)
         self._results: dict[str, str] = {}
 
-    async def through(self, places: Sequence[str]) -> dict[str, str]:
-        """Go through the namespaces at these paths; what is wrong by name, empty: let go."""
-        for place in places:
-            for raw in await self._listed(f"/apis/{GROUP}/{VERSION}{place}/rollbackpolicies"):
+    async def through(self, namespaces: Sequence[str]) -> dict[str, str]:
+        """Go through namespaces, none: all; what is wrong by name, empty: let go."""
+        for namespace in namespaces or ("",):
+            for raw in await self._listed(paths.in_namespace_or_all(paths.POLICIES, namespace)):
                 await self._policy(raw)
-            for raw in await self._listed(f"/apis/{GROUP}/{VERSION}{place}/rollbacks"):
+            for raw in await self._listed(paths.in_namespace_or_all(paths.ROLLBACKS, namespace)):
                 await self._rollback(raw)
-            for raw in await self._listed(f"/apis/apps/v1{place}/deployments"):
+            for raw in await self._listed(paths.in_namespace_or_all(paths.DEPLOYMENTS, namespace)):
                 await self._deployment(raw)
         return self._results
 
-    async def _listed(self, path: str) -> list[dict[str, Any]]:
+    async def _listed(self, path: paths.ApiPath) -> list[dict[str, Any]]:
         listed = await self._api.get(path)
         if not isinstance(listed, Failure):
             return list(listed.get("items") or [])

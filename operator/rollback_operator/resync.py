@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
-from rollback_operator.intake import ROOTS, Intake, path_of
+from rollback_operator.intake import WATCHED, Intake, path_of
+from rollback_operator.paths import only_one
 from rollback_operator.ports.failure import Failure
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Resync:
 
     async def look(self) -> None:
         """Compare now. What cannot be listed is left as it is known."""
-        for plural in ROOTS:
+        for plural in WATCHED:
             for namespace in self.namespaces or ("",):
                 await self._compare(plural, namespace)
 
@@ -73,8 +74,7 @@ class Resync:
     async def _take(self, plural: str, key: Key) -> None:
         """Read an object whole; by a list of one, for which the right to watch is enough."""
         namespace, name = key
-        query = {"fieldSelector": f"metadata.name={name}"}
-        found = await self.api.get(path_of(plural, namespace), **query)
+        found = await self.api.get(path_of(plural, namespace), **only_one(name))
         if isinstance(found, Failure):
             _log.info("%s %s/%s: not read: %s", plural, namespace, name, found.message)
             return

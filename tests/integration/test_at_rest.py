@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rollback_operator.intake import ROOTS
+from rollback_operator.intake import WATCHED
 from tests.integration.api import Object, eventually, policies, rollbacks, throughout
 from tests.integration.api_proxy import ApiProxy, Call
 from tests.integration.operator_process import OperatorProcess, Options, Zygote
@@ -59,7 +59,7 @@ def running(
 
 def unrelated(calls: Iterable[Call]) -> list[str]:
     """List the calls that are not the Lease's, and do not look whether the watches tell all."""
-    looks = {(verb, plural) for verb in ("list", "watch") for plural in ROOTS}
+    looks = {(verb, plural) for verb in ("list", "watch") for plural in WATCHED}
     others = (one for one in calls if (one.verb, one.resource) not in looks)
     return [f"{one} {one.name}" for one in others if one.resource != "leases"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -42,6 +43,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord, VerificationCheck, VerificationResult
+from tests.integration import names
 from tests.integration.manifests import (
     NAMESPACE,
     REVISION,
@@ -204,6 +206,37 @@ def test_a_wrong_manifest_is_refused_by_the_fields_name(
 ) -> None:
     with pytest.raises(LabError, match=said):
         send(cluster, manifest, "--dry-run=server")
+
+
+def _refused(cluster: ControlPlane, made: Manifest, field: str) -> None:
+    with pytest.raises(LabError, match=re.escape(field)):
+        send(cluster, made, "--dry-run=server")
+
+
+@pytest.mark.parametrize("field", names.FIELDS)
+def test_a_name_that_leads_elsewhere_is_refused_by_the_fields_name(
+    cluster: ControlPlane, field: str
+) -> None:
+    for one in names.ATTACKS:
+        _refused(cluster, names.FIELDS[field](one), field)
+
+
+@pytest.mark.parametrize("field", names.OPTIONAL)
+def test_a_name_that_need_not_be_there_leads_nowhere_else_either(
+    cluster: ControlPlane, field: str
+) -> None:
+    for one in names.ATTACKS[:-1]:
+        _refused(cluster, names.OPTIONAL[field](one), field)
+
+
+@pytest.mark.parametrize("field", names.LINES)
+def test_a_second_line_is_refused_by_the_fields_name(cluster: ControlPlane, field: str) -> None:
+    _refused(cluster, names.LINES[field]("/a\nb"), field)
+
+
+@pytest.mark.parametrize("manifest", names.UNUSUAL.values(), ids=names.UNUSUAL)
+def test_an_unusual_name_is_taken(cluster: ControlPlane, manifest: Manifest) -> None:
+    send(cluster, manifest, "--dry-run=server")
 
 
 def _other_severity(found: Manifest) -> None:

@@ -8,6 +8,7 @@ from kubernetes.aio import client
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.clock import ServerClock
+from rollback_operator.paths import ApiPath
 from tests.builders import at
 
 
@@ -99,9 +100,9 @@ async def test_the_api_server_s_answers_are_heard_and_refusals_are_not() -> None
     configuration = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
     api = ApiServer(client.ApiClient(configuration), lambda *_: None, machine.clock)
     try:
-        await api.get("/refused")
+        await api.get(ApiPath("/api/refused"))
         assert machine.error == 500.0
-        await api.get("/there")
+        await api.get(ApiPath("/api/there"))
         assert abs(machine.error) <= 1.0
     finally:
         await api.close()

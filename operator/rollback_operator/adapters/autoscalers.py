@@ -4,6 +4,7 @@ Every write is a JSON patch that tests uid and bounds as they were looked at: no
 resourceVersion, which the controller's own status updates move every 15 seconds.
 """
 
+from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -47,5 +48,5 @@ class ApiAutoscalers:
         return autoscaler_of(written)
 
 
-def _path(namespace: str, name: str) -> str:
-    return f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/{name}"
+def _path(namespace: str, name: str) -> paths.ApiPath:
+    return paths.one_in(paths.AUTOSCALERS, namespace, name)

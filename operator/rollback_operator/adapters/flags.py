@@ -2,14 +2,13 @@
 
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core import flags
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.config_maps import flag_of
-
-_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class ApiFlags:
@@ -36,7 +35,7 @@ class ApiFlags:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": right},
         }
-        raw = await self._api.create(_REVIEWS, body)
+        raw = await self._api.create(paths.whole_cluster(paths.ACCESS_REVIEWS), body)
         return raw if isinstance(raw, Failure) else bool(raw.get("status", {}).get("allowed"))
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
@@ -51,8 +50,8 @@ class ApiFlags:
         return _told(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
 
 
-def _path(namespace: str, flag: Flag) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps/{flag.config_map_ref.name}"
+def _path(namespace: str, flag: Flag) -> paths.ApiPath:
+    return paths.one_in(paths.CONFIG_MAPS, namespace, flag.config_map_ref.name)
 
 
 def _unread(failure: Failure, flag: Flag) -> Failure:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -110,12 +111,12 @@ class Elector:
             _log.info("lease released")
 
     @property
-    def _path(self) -> str:
-        return f"{self._collection}/{self._lease.name}"
+    def _path(self) -> paths.ApiPath:
+        return paths.one_in(paths.LEASES, self._lease.namespace, self._lease.name)
 
     @property
-    def _collection(self) -> str:
-        return f"/apis/coordination.k8s.io/v1/namespaces/{self._lease.namespace}/leases"
+    def _collection(self) -> paths.ApiPath:
+        return paths.in_namespace(paths.LEASES, self._lease.namespace)
 
     def _note(self, held: bool | None, started: float) -> None:
         if held:

@@ -2,6 +2,7 @@
 
 from datetime import UTC
 
+from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.probing import LineCount, Silence
 from rollback_operator.ports.application import LogQuery
@@ -20,7 +21,7 @@ class ApiLogs:
     async def count(self, query: LogQuery) -> LineCount | Silence:
         """Read a log's part and count the lines in it."""
         found = await self._api.get_text(
-            f"/api/v1/namespaces/{query.namespace}/pods/{query.pod}/log",
+            paths.one_in(paths.PODS, query.namespace, query.pod, "log"),
             container=query.container,
             sinceTime=query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             limitBytes=str(MOST_BYTES),

@@ -6,6 +6,7 @@ absent object. Every write is guarded by the resourceVersion that was looked at.
 
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.owner import OwnerState, Steered
@@ -82,19 +83,17 @@ class ApiOwners:
         path = await self._path(steered)
         return path if isinstance(path, Failure) else await self._api.get(path)
 
-    async def _path(self, steered: Steered) -> str | Failure:
+    async def _path(self, steered: Steered) -> paths.ApiPath | Failure:
         group, plural = KINDS[steered.object.kind]
-        served = await self._api.get(f"/apis/{group}")
+        served = await self._api.get(paths.api_group(group))
         if isinstance(served, Failure):
             if served.kind is not FailureKind.GONE:
                 return served
             said = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
             return Failure(FailureKind.UNKNOWN_KIND, said)
         version = served["preferredVersion"]["version"]
-        return (
-            f"/apis/{group}/{version}/namespaces/{self._namespace(steered)}/{plural}/"
-            f"{steered.object.name}"
-        )
+        kind = paths.Kind(group, version, plural)
+        return paths.one_in(kind, self._namespace(steered), steered.object.name)
 
     def _namespace(self, steered: Steered) -> str:
         return steered.object.namespace or self._argo_cd
@@ -114,9 +113,8 @@ class ApiOwners:
             return flux_of(raw, steered)
         name, generator = generator_of(raw), None
         if name:
-            namespace, version = raw["metadata"]["namespace"], raw["apiVersion"]
-            path = f"/apis/{version}/namespaces/{namespace}/applicationsets/{name}"
-            found = await self._api.get(path)
+            kind = paths.kind_of(raw["apiVersion"], "applicationsets")
+            found = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
             if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
                 return found
             generator = None if isinstance(found, Failure) else found

@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -41,7 +42,7 @@ class ApiSecrets:
         return found
 
     async def _data(self, namespace: str, name: str) -> dict[str, Any] | Failure:
-        raw = await self._api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        raw = await self._api.get(paths.one_in(paths.SECRETS, namespace, name))
         return _told(raw, namespace, name) if isinstance(raw, Failure) else raw.get("data") or {}
 
 

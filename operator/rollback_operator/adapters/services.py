@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.services import Service
 from rollback_operator.ports.failure import Failure
@@ -20,8 +21,8 @@ class ApiServices:
     async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
         """Read the Services of a namespace that choose pods, and whether they lead to any."""
         services, slices = await asyncio.gather(
-            self._api.get(f"/api/v1/namespaces/{namespace}/services"),
-            self._api.get(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
+            self._api.get(paths.in_namespace(paths.SERVICES, namespace)),
+            self._api.get(paths.in_namespace(paths.ENDPOINT_SLICES, namespace)),
         )
         if isinstance(services, Failure):
             return services

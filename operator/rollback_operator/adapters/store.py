@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rollback_operator import paths
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     FINALIZER,
     GROUP,
-    VERSION,
     Resource,
     Rollback,
     RollbackPolicy,
@@ -27,6 +27,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
 POLICY_LABEL = f"{GROUP}/policy"
+_KINDS = {one.plural: one for one in (paths.POLICIES, paths.ROLLBACKS)}
 _EVENT_LIMIT = 1024
 _LABEL_LIMIT = 63
 
@@ -43,7 +44,7 @@ class ApiStore:
 
     async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
         """Read all Rollbacks of a namespace."""
-        raw = await self._api.get(_path(Rollback, namespace))
+        raw = await self._api.get(paths.in_namespace(paths.ROLLBACKS, namespace))
         if isinstance(raw, Failure):
             return raw
         planned = (one for one in raw.get("items", []) if not _is_request(one))
@@ -65,7 +66,8 @@ class ApiStore:
             },
             "spec": _dump(spec),
         }
-        return _written(Rollback, await self._api.create(_path(Rollback, namespace), body))
+        made = await self._api.create(paths.in_namespace(paths.ROLLBACKS, namespace), body)
+        return _written(Rollback, made)
 
     async def write_rollback(
         self, rollback: Rollback, status: RollbackStatus
@@ -104,7 +106,7 @@ class ApiStore:
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
-        path = f"{_path(Rollback, record.metadata.namespace)}/{record.metadata.name}"
+        path = _one(record)
         done = await self._api.delete(path, record.metadata.resource_version)
         return done if isinstance(done, Failure) else None
 
@@ -138,7 +140,7 @@ class ApiStore:
             "lastTimestamp": stamp,
             "count": 1,
         }
-        done = await self._api.create(f"/api/v1/namespaces/{namespace}/events", body)
+        done = await self._api.create(paths.in_namespace(paths.EVENTS, namespace), body)
         if isinstance(done, Failure):
             _log.warning("an event was not posted: %s", done.message)
 
@@ -147,23 +149,21 @@ class ApiStore:
             _unchanged(resource),
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]
-        path = f"{_path(type(resource), resource.metadata.namespace)}/{resource.metadata.name}"
-        return _written(type(resource), await self._api.patch(path, operations))
+        return _written(type(resource), await self._api.patch(_one(resource), operations))
 
     async def _write(self, resource: R, status: BaseModel) -> R | Failure:
         return _written(type(resource), await self._replace(resource, status))
 
     async def _replace(self, resource: Resource, status: BaseModel) -> dict[str, Any] | Failure:
-        path = f"{_path(type(resource), resource.metadata.namespace)}/{resource.metadata.name}"
         operations = [
             _unchanged(resource),
             {"op": "add", "path": "/status", "value": _dump(status)},
         ]
-        return await self._api.patch(f"{path}/status", operations)
+        return await self._api.patch(_one(resource, "status"), operations)
 
 
-def _path(kind: type[Resource], namespace: str) -> str:
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{kind.PLURAL}"
+def _one(resource: Resource, part: str = "") -> paths.ApiPath:
+    return paths.one_in(_KINDS[resource.PLURAL], *resource.key, part)
 
 
 def _unchanged(resource: Resource) -> dict[str, Any]:

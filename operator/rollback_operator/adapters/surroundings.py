@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
@@ -15,13 +16,12 @@ from rollback_operator.projections.needs import quantity, requests_of
 
 MOST_NODES = 200
 MOST_PODS = 500
-PLURALS = {
-    "ConfigMap": "configmaps",
-    "Secret": "secrets",
-    "ServiceAccount": "serviceaccounts",
-    "PersistentVolumeClaim": "persistentvolumeclaims",
+KINDS = {
+    "ConfigMap": paths.CONFIG_MAPS,
+    "Secret": paths.SECRETS,
+    "ServiceAccount": paths.SERVICE_ACCOUNTS,
+    "PersistentVolumeClaim": paths.VOLUME_CLAIMS,
 }
-_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -33,7 +33,10 @@ class ApiSurroundings:
 
     async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
         """Look whether an object exists."""
-        path = f"/api/v1/namespaces/{namespace}/{PLURALS[reference.kind]}/{reference.name}"
+        path = paths.one_in(KINDS[reference.kind], namespace, reference.name)
+        if path.fault:
+            # A template may name anything: no object has a name of another form.
+            return False
         found = await self._api.get_metadata(path)
         if not isinstance(found, Failure):
             return not found["metadata"].get("deletionTimestamp")
@@ -47,8 +50,10 @@ class ApiSurroundings:
     async def cluster(self) -> Cluster | Failure:
         """Read the nodes, and the pods if they are not too many."""
         nodes, pods = await asyncio.gather(
-            self._api.get("/api/v1/nodes", limit=str(MOST_NODES), resourceVersion="0"),
-            self._api.get("/api/v1/pods", limit=str(MOST_PODS)),
+            self._api.get(
+                paths.whole_cluster(paths.NODES), limit=str(MOST_NODES), resourceVersion="0"
+            ),
+            self._api.get(paths.whole_cluster(paths.PODS), limit=str(MOST_PODS)),
         )
         if isinstance(nodes, Failure):
             refused = nodes.kind is FailureKind.REJECTED
@@ -62,7 +67,7 @@ class ApiSurroundings:
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
         """Read what the quotas of a namespace leave."""
-        found = await self._api.get(f"/api/v1/namespaces/{namespace}/resourcequotas")
+        found = await self._api.get(paths.in_namespace(paths.QUOTAS, namespace))
         if isinstance(found, Failure):
             return found
         return tuple(
@@ -76,8 +81,8 @@ class ApiSurroundings:
     async def approvals_unprotected(self) -> str | Failure:
         """Look whether the chart's admission policy on approvals is there and bites."""
         policy, binding = await asyncio.gather(
-            self._api.get(f"{_ADMISSION}/validatingadmissionpolicies/{POLICY_NAME}"),
-            self._api.get(f"{_ADMISSION}/validatingadmissionpolicybindings/{POLICY_NAME}"),
+            self._api.get(paths.one_of_cluster(paths.ADMISSION_POLICIES, POLICY_NAME)),
+            self._api.get(paths.one_of_cluster(paths.ADMISSION_BINDINGS, POLICY_NAME)),
         )
         for kind, found in (("policy", policy), ("its binding", binding)):
             if isinstance(found, Failure) and found.kind is FailureKind.GONE:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.claims import joined
@@ -43,8 +44,8 @@ SERVED_SECONDS = 300.0
 """How long it is known which kinds the cluster has."""
 _FLUX = (OwnerKind.KUSTOMIZATION, OwnerKind.HELM_RELEASE)
 
-Served = Mapping[Kind, str]
-"""The path of the API by which a kind is served; those that are not are missing."""
+Served = Mapping[Kind, paths.Kind]
+"""The version by which a kind is served; those that are not are missing."""
 Items = list[dict[str, Any]]
 
 
@@ -77,18 +78,19 @@ class ApiTools:
         now = self.monotonic()
         if self.known is not None and now < self.known[0]:
             return self.known[1]
-        groups = await self.api.get("/apis")
+        groups = await self.api.get(paths.api_groups())
         if isinstance(groups, Failure):
             return groups
-        served: dict[Kind, str] = {}
+        served: dict[Kind, paths.Kind] = {}
         for one in groups.get("groups") or ():
             if one.get("name") in _GROUPS:
                 version = one["preferredVersion"]["groupVersion"]
-                found = await self.api.get(f"/apis/{version}")
+                found = await self.api.get(paths.kinds_of(version))
                 if isinstance(found, Failure):
                     return found
                 for resource in found.get("resources") or ():
-                    served[one["name"], resource["name"]] = f"/apis/{version}"
+                    plural = resource["name"]
+                    served[one["name"], plural] = paths.kind_of(version, plural)
         self.known = now + SERVED_SECONDS, served
         return served
 
@@ -102,7 +104,7 @@ class ApiTools:
             return _unseen("Canaries", listed)
         # What Flagger makes of its target may be read without a right of its own.
         namespace, name = deployment.namespace, f"{deployment.name}-primary"
-        primary = await self.api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+        primary = await self.api.get(paths.one_in(paths.DEPLOYMENTS, namespace, name))
         if not isinstance(primary, Failure):
             return primary_of(primary, deployment.name)
         if primary.kind is FailureKind.GONE:
@@ -146,8 +148,8 @@ class ApiTools:
             return Claims()
         if APPLICATIONS not in served:
             return Claims()
-        namespace, path = steering.namespace or self.argo_cd, served[APPLICATIONS]
-        raw = await self.api.get(f"{path}/namespaces/{namespace}/applications/{steering.name}")
+        namespace, kind = steering.namespace or self.argo_cd, served[APPLICATIONS]
+        raw = await self.api.get(paths.one_in(kind, namespace, steering.name))
         if isinstance(raw, Failure):
             is_gone = raw.kind is FailureKind.GONE
             return Claims() if is_gone else _unseen("its Application's image updater", raw)
@@ -165,7 +167,7 @@ class ApiTools:
         return Claims(updaters=tuple(argo_cd_updater(application, listed, images)))
 
     async def _list(self, served: Served, kind: Kind, namespace: str) -> Items | Failure:
-        found = await self.api.get(f"{served[kind]}/namespaces/{namespace}/{kind[1]}")
+        found = await self.api.get(paths.in_namespace(served[kind], namespace))
         return found if isinstance(found, Failure) else list(found.get("items") or ())
 
 

@@ -11,6 +11,7 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
+from rollback_operator import paths
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.safety import MOST_REPLICAS
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
@@ -45,13 +46,15 @@ class ApiWorkloads:
         raw = await self._api.get(_deployment(namespace, name))
         if isinstance(raw, Failure):
             return raw
-        selector = _selector(raw)
+        selector = paths.label_query(raw["spec"].get("selector") or {})
+        if isinstance(selector, Failure):
+            return selector
         sets, pods, scalers = await asyncio.gather(
             self._api.get(
-                f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector
+                paths.in_namespace(paths.REPLICA_SETS, namespace), labelSelector=selector
             ),
-            self._api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector),
-            self._api.get(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"),
+            self._api.get(paths.in_namespace(paths.PODS, namespace), labelSelector=selector),
+            self._api.get(paths.in_namespace(paths.AUTOSCALERS, namespace)),
         )
         if isinstance(sets, Failure):
             return sets
@@ -78,8 +81,7 @@ class ApiWorkloads:
         if target is None:
             return Failure(FailureKind.REJECTED, "the Rollback names no revision to go back to")
         source = await self._api.get(
-            f"/apis/apps/v1/namespaces/{rollback.metadata.namespace}/replicasets/"
-            f"{target.replica_set}"
+            paths.one_in(paths.REPLICA_SETS, rollback.metadata.namespace, target.replica_set)
         )
         if isinstance(source, Failure):
             return source
@@ -196,8 +198,8 @@ class ApiWorkloads:
         return written if isinstance(written, Failure) else deployment_of(written)
 
 
-def _deployment(namespace: str, name: str) -> str:
-    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+def _deployment(namespace: str, name: str) -> paths.ApiPath:
+    return paths.one_in(paths.DEPLOYMENTS, namespace, name)
 
 
 def _guard(raw: dict[str, Any]) -> Operations:
@@ -231,22 +233,6 @@ def _strategy(bounds: StoredStrategy) -> Operations:
             ("maxUnavailable", bounds.max_unavailable),
         )
     ]
-
-
-def _selector(raw: dict[str, Any]) -> str:
-    selector = raw["spec"].get("selector") or {}
-    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
-    for one in selector.get("matchExpressions") or []:
-        key, values = one["key"], ",".join(one.get("values") or [])
-        terms.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": key,
-                "DoesNotExist": f"!{key}",
-            }[one["operator"]]
-        )
-    return ",".join(terms)
 
 
 def _owned(sets: dict[str, Any], uid: str) -> list[ReplicaSet]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rollback_operator.api.shape import Model
+from rollback_operator.api.shape import LINE_FORM, TOKEN_FORM, Model
 
 LEAST_SECONDS = 10
 
@@ -28,11 +28,11 @@ class Approval(Model):
     """A person's decision on one plan."""
 
     decision: ApprovalDecision
-    by: Annotated[str, Field(min_length=1, max_length=512)]
+    by: Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
     """Who: the user name that the API server knows them by. The chart's admission policy refuses
     any other; where it is not installed, approvals do not count."""
     reason: Annotated[str, Field(max_length=1024)] = ""
-    plan_digest: Annotated[str, Field(min_length=1, max_length=64)]
+    plan_digest: Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
     """What is decided on: `status.planDigest` as it was read. On another plan it does not count."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Model, Name, cel
+from rollback_operator.api.shape import DataKey, Model, Name, cel
 
 MOST_REMEMBERED = 30
 """Newest migrations that a revision's record names."""
@@ -33,7 +33,7 @@ class ConnectionSecretRef(Model):
 
     name: Name
     """The Secret's name; the operator must be allowed to read it: the chart's `readSecrets`."""
-    key: Annotated[str, Field(min_length=1, max_length=253)] = "dsn"
+    key: DataKey = "dsn"
     """The key of the DSN, a URI or key=value pairs of host, port, dbname, user, password, sslmode,
     sslrootcert=system and channel_binding. The operator sets application_name and connect_timeout
     itself; with any other key the DSN is not taken."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rollback_operator.api.shape import Model, Name
+from rollback_operator.api.shape import DataKey, Model, Name, Uid
 
 LONGEST_VALUE = 1024
 
@@ -23,7 +23,7 @@ class ConfigMapRef(Model):
 class Flag(Model):
     """A key of a ConfigMap, and the value that switches a feature off."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    name: DataKey
     """The ConfigMap's key."""
     value: Annotated[str, Field(max_length=LONGEST_VALUE)]
     """What it is set to."""
@@ -46,7 +46,7 @@ class FlagTaking(StrEnum):
 class FlagPlan(Model):
     """The ConfigMap as it was found when the flag was decided on."""
 
-    config_map_uid: Annotated[str, Field(min_length=1, max_length=64)]
+    config_map_uid: Uid
     old_value: Annotated[str, Field(max_length=LONGEST_VALUE)]
     """What the flag was: by this value it can be set back, and the change is guarded."""
     taken_by: FlagTaking

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from rollback_operator.api.shape import Model, cel
+from rollback_operator.api.shape import Label, Model, cel
 
 _CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -62,7 +62,7 @@ class FreezeWindow(Model):
 
     model_config = ConfigDict(json_schema_extra=_shape)
 
-    name: Annotated[str, Field(min_length=1, max_length=63)]
+    name: Label
     """What it is called in messages."""
     time_zone: Annotated[
         str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.shape import Model
+from rollback_operator.api.shape import Model, NameOrNone
 
 LONGEST_SYNC_POLICY = 1024
 MOST_UPDATERS = 8
@@ -37,9 +37,9 @@ class OwnerPlan(Model):
     """Argo CD, Flux or Helm."""
     kind: OwnerKind | None = None
     """Absent where it is not known by which object the tool steers the Deployment."""
-    namespace: Annotated[str, Field(max_length=253)] = ""
+    namespace: NameOrNone = ""
     """Where that object is; empty: where the operator's own setting says."""
-    name: Annotated[str, Field(max_length=253)] = ""
+    name: NameOrNone = ""
     response: GitOps
     """Suspend: it is suspended before the act. Proceed: it may revert the act."""
 
@@ -47,7 +47,7 @@ class OwnerPlan(Model):
 class OwnerRecord(Model):
     """What was done about who else steers the Deployment. Stored before it is done."""
 
-    namespace: Annotated[str, Field(max_length=253)] = ""
+    namespace: NameOrNone = ""
     """Where the object is."""
     was_suspended: bool = False
     """True: somebody else had suspended it; it was left as it was, and stays so."""

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Decimal, Model, cel
+from rollback_operator.api.shape import Decimal, Label, Model, cel
 from rollback_operator.api.terms import (
     MatrixSeverity,
     Response,
@@ -112,7 +112,7 @@ class MatrixCondition(Model):
     """Purchase: the worst of `signals.purchaseRoutes`. Default: all routes together."""
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """PromQL that gives one number, looked at every 15 s."""
-    name: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    name: Label | None = None
     """What the query's number is called in messages; of Probe, which probe."""
     below: Decimal | None = None
     """Matches when the query's number is below this."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.api.shape import Model, cel, keyed_by
+from rollback_operator.api.shape import DNS_LABEL_FORM, HOST_FORM, LINE_FORM, Model, cel, keyed_by
 
 MOST_CHANNELS = 8
 MOST_NOTIFICATIONS = 64
@@ -54,14 +54,14 @@ class MailSpec(Model):
         }
     )
 
-    host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-zA-Z0-9._:-]+$")]
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern=HOST_FORM)]
     """A Service of the policy's namespace, as smtp.production.svc, or one of the operator's allowed
     hosts."""
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     """Port of the mail server."""
     encryption: Encryption = Encryption.START_TLS
     """StartTLS and TLS check the server's certificate; None is for a relay in the cluster."""
-    username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    username: Annotated[str, Field(min_length=1, max_length=256, pattern=LINE_FORM)] | None = None
     """Logs in with it and the password in `secretRef`."""
     from_: Annotated[MailAddress, Field(alias="from")]
     """Address of the sender."""
@@ -129,9 +129,7 @@ class Channel(Model):
         }
     )
 
-    name: Annotated[
-        str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    ]
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_FORM)]
     """The channel's own name, in statuses and identifiers."""
     type: ChannelType
     secret_ref: SecretKeyRef | None = None
@@ -184,11 +182,11 @@ class Channel(Model):
 class CommunicationSpec(Model):
     """What a message says of the service, in words of those who run it."""
 
-    service: Annotated[str, Field(max_length=128)] = ""
+    service: Annotated[str, Field(max_length=128, pattern=LINE_FORM)] = ""
     """What people call the service. Default: the Deployment's name."""
     impact: Annotated[str, Field(max_length=1024)] = ""
     """What customers notice while it fails."""
-    contact: Annotated[str, Field(max_length=256)] = ""
+    contact: Annotated[str, Field(max_length=256, pattern=LINE_FORM)] = ""
     """Whom to ask: a person on call, an address, a chat room."""
 
 

@@ -12,7 +12,16 @@ from rollback_operator.api.notify import Channels, CommunicationSpec, Notificati
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.resource import Condition, Resource
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
-from rollback_operator.api.shape import Images, Model, Name, cel, keyed_by
+from rollback_operator.api.shape import (
+    Digest,
+    Images,
+    Model,
+    Name,
+    PodHash,
+    Uid,
+    cel,
+    keyed_by,
+)
 from rollback_operator.api.signals import PodMetricsSpec, PrometheusSpec, SignalsSpec
 from rollback_operator.api.terms import (
     Health,
@@ -129,11 +138,11 @@ class Revision(Model):
     """A revision of the target."""
 
     number: Annotated[int, Field(ge=0)]
-    template_hash: Annotated[str, Field(max_length=63)]
+    template_hash: PodHash
     """The ReplicaSet's pod-template-hash."""
-    digest: Annotated[str, Field(max_length=64)]
+    digest: Digest
     """Own digest of the pod template: what opens a watch when it changes."""
-    release: Annotated[str, Field(max_length=64)]
+    release: Digest
     """Digest of the template without annotations: a restart is the same release."""
     images: Images = []
     init_images: Images = []
@@ -170,8 +179,8 @@ class Hold(Model):
     message: Annotated[str, Field(max_length=1024)]
     """Why, in words."""
     deployment: Name
-    deployment_uid: Annotated[str, Field(min_length=1, max_length=64)]
-    digest: Annotated[str, Field(max_length=64)]
+    deployment_uid: Uid
+    digest: Digest
     """Of the pod template that is being rolled out."""
     since_time: AwareDatetime
     until_time: AwareDatetime
@@ -203,7 +212,7 @@ class Investigation(Model):
     """What was known when a release was first found to need looking at."""
 
     severity: MatrixSeverity
-    release: Annotated[str, Field(max_length=64)]
+    release: Digest
     """Which release: digest of its template without annotations."""
     since: AwareDatetime
     findings: Annotated[

@@ -1,11 +1,10 @@
 """Releases that were rolled back and must not come back for a while."""
 
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime
 
-from rollback_operator.api.shape import Images, Model, Name
+from rollback_operator.api.shape import Digest, Images, Model, Name, PodHash
 
 MOST_ENTRIES = 20
 
@@ -22,9 +21,9 @@ class QuarantineEntry(Model):
 
     rollback: Name
     """The Rollback that went away from it."""
-    release: Annotated[str, Field(max_length=64)]
+    release: Digest
     """Digest of its template without annotations."""
-    template_hash: Annotated[str, Field(max_length=63)] = ""
+    template_hash: PodHash = ""
     images: Images = []
     """Those that what was gone back to does not have, init containers' among them."""
     image_digests: Images = []

@@ -13,7 +13,20 @@ from rollback_operator.api.manual import name_suffices, whole_or_by_hand
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.safety import Remedy
-from rollback_operator.api.shape import Images, Model, Name, Text, cel, keyed_by
+from rollback_operator.api.shape import (
+    TOKEN_OR_NONE_FORM,
+    Digest,
+    Images,
+    Model,
+    Name,
+    NameOrNone,
+    PodHash,
+    Text,
+    Uid,
+    UserName,
+    cel,
+    keyed_by,
+)
 from rollback_operator.api.terms import (
     Health,
     MatrixSeverity,
@@ -55,23 +68,23 @@ class RollbackTarget(Model):
 
     kind: TargetKind = TargetKind.DEPLOYMENT
     name: Name
-    uid: Annotated[str, Field(min_length=1, max_length=64)]
+    uid: Uid
 
 
 class RevisionRef(Model):
     """One end of the rollback."""
 
     number: Annotated[int, Field(ge=0)]
-    template_hash: Annotated[str, Field(max_length=63)]
-    digest: Annotated[str, Field(max_length=64)]
-    release: Annotated[str, Field(max_length=64)]
+    template_hash: PodHash
+    digest: Digest
+    release: Digest
     images: Images = []
     init_images: Images = []
     """Those of its init containers, sidecars among them."""
     image_digests: Images = []
     """Of the bad revision: what its images were when they ran, without those that stay."""
-    replica_set: Annotated[str, Field(max_length=253)] = ""
-    replica_set_uid: Annotated[str, Field(max_length=64)] = ""
+    replica_set: NameOrNone = ""
+    replica_set_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
     health: Health = Health.UNKNOWN
 
 
@@ -81,7 +94,7 @@ class PolicyRef(Model):
     model_config = ConfigDict(json_schema_extra=name_suffices)
 
     name: Name
-    uid: Annotated[str, Field(min_length=1, max_length=64)]
+    uid: Uid
     """Left out where a person asks; the operator looks it up."""
 
 
@@ -144,7 +157,7 @@ class RollbackSpec(RollbackPlan):
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] | None = None
     """Why a person asks for this rollback."""
-    requested_by: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    requested_by: UserName | None = None
     """Who asks; where the chart's admission policies are installed, nobody but themselves."""
     approval: Approval | None = None
     """A person's decision, where one is asked for."""
@@ -167,7 +180,7 @@ class RequestSpec(Model):
     policy_ref: RequestedPolicy
     remedy: Remedy
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] | None = None
-    requested_by: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    requested_by: UserName | None = None
 
 
 class StepStatus(Model):
@@ -218,7 +231,7 @@ class RollbackStatus(Model):
     """What was looked at before the act, and how it was found."""
     pace: Pace | None = None
     """The pace that there is room for."""
-    plan_digest: Annotated[str, Field(max_length=64)] = ""
+    plan_digest: Digest = ""
     """Of what a person is asked to approve; a decision names it."""
     approval_deadline_time: AwareDatetime | None = None
     """Until when a decision is waited for."""

@@ -8,7 +8,7 @@ from rollback_operator.api.flags import Flag
 from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.quarantine import QuarantineResponse
-from rollback_operator.api.shape import Model, cel, keyed_by
+from rollback_operator.api.shape import IMAGE_FORM, DnsLabel, Model, cel, keyed_by
 from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
 
 MOST_REPLICAS = 10_000
@@ -61,9 +61,9 @@ class Remedy(Model):
     older revision. Revision: the one with the number in `revision`."""
     revision: Annotated[int, Field(ge=1)] | None = None
     """With `to: Revision`: its number, as `kubectl rollout history` shows it."""
-    container: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    container: DnsLabel | None = None
     """With PinImage: the container of the pod template whose image is set."""
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\s]+$")] | None = None
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_FORM)] | None = None
     """With PinImage: the whole reference of the image."""
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
     """With Scale: how many pods there shall be, at least. Where a HorizontalPodAutoscaler sets the

@@ -1,10 +1,6 @@
 """A value in a Secret, by name: of the policy's own namespace, always."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from rollback_operator.api.shape import Model, Name
+from rollback_operator.api.shape import DataKey, Model, Name
 
 
 class SecretKeyRef(Model):
@@ -12,5 +8,5 @@ class SecretKeyRef(Model):
 
     name: Name
     """The Secret's name."""
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    key: DataKey
     """The key whose value is used."""

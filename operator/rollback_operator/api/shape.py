@@ -13,20 +13,85 @@ METRIC_FORM = r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$"
 LABEL_FORM = r"^[a-zA-Z_][a-zA-Z0-9_./]*$"
 DECIMAL_FORM = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
 ADDRESS_FORM = r"^https?://[^/@]+(/.*)?$"
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+OBJECT_FORM = rf"^{_SUBDOMAIN}$"
+OBJECT_OR_NONE_FORM = rf"^({_SUBDOMAIN})?$"
+DNS_LABEL_FORM = rf"^{_LABEL}$"
+KEY_FORM = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"
+_TOKEN = r"[a-zA-Z0-9][-._a-zA-Z0-9]*"
+TOKEN_FORM = rf"^{_TOKEN}$"
+TOKEN_OR_NONE_FORM = rf"^({_TOKEN})?$"
+LABEL_VALUE_FORM = r"^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$"
+LINE_FORM = r"^[^\x00-\x1f\x7f]*$"
+_HOST = r"[a-zA-Z0-9_]([-a-zA-Z0-9_.]*[a-zA-Z0-9_])?"
+HOST_FORM = rf"^({_HOST}\.?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*[0-9a-fA-F:])$"
+_COMPONENT = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+IMAGE_FORM = (
+    rf"^((\[[0-9a-fA-F:]+\]|{_HOST})(:[0-9]{{1,5}})?/)?{_COMPONENT}(/{_COMPONENT})*"
+    r"(:[a-zA-Z0-9_][-.a-zA-Z0-9_]{0,127})?(@[a-z0-9]+([+._-][a-z0-9]+)*:[0-9a-fA-F]{32,128})?$"
+)
+FORMS = {
+    METRIC_FORM: "must be a metric's name, not a query",
+    LABEL_FORM: "must be a label's name",
+    DECIMAL_FORM: 'must be a decimal number in quotes, as "0.05"',
+    OBJECT_FORM: (
+        "must be the name of a Kubernetes object: at most 253 lower-case letters, digits, hyphens "
+        "and dots, with a letter or digit at both ends and around each dot"
+    ),
+    DNS_LABEL_FORM: (
+        "must be a DNS label: at most 63 lower-case letters, digits and hyphens, with a letter or "
+        "digit at both ends"
+    ),
+    KEY_FORM: (
+        "must be a key of a ConfigMap or Secret: letters, digits, hyphens, underscores and dots, "
+        "with at most one dot at its start"
+    ),
+    TOKEN_FORM: (
+        "must hold only letters, digits, hyphens, underscores and dots, and begin with a letter or "
+        "digit"
+    ),
+    LABEL_VALUE_FORM: (
+        "must be the value of a label: at most 63 letters, digits, hyphens, underscores and dots, "
+        "with a letter or digit at both ends"
+    ),
+    LINE_FORM: "must be one line without control characters",
+    HOST_FORM: "must be a host's name or IP address",
+    IMAGE_FORM: "must be an image's reference, as registry.example.com/shop:v1",
+}
+"""What a form wants, in words. The API server names the field and the pattern, no words."""
+FORMS |= {OBJECT_OR_NONE_FORM: FORMS[OBJECT_FORM], TOKEN_OR_NONE_FORM: FORMS[TOKEN_FORM]}
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """What a namespace may be called (RFC 1123)."""
-Name = Annotated[str, Field(min_length=1, max_length=253)]
+LONGEST_NAME = 253
+LONGEST_LABEL = 63
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=OBJECT_FORM)]
+"""Of an object: a DNS subdomain (RFC 1123)."""
+NameOrNone = Annotated[str, Field(max_length=LONGEST_NAME, pattern=OBJECT_OR_NONE_FORM)]
+DnsLabel = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL, pattern=DNS_LABEL_FORM)]
+"""Of a container, a namespace (RFC 1123)."""
+DataKey = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=KEY_FORM)]
+"""Of a ConfigMap or Secret."""
+Uid = Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
+Digest = Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)]
+"""Made by the operator; hexadecimal."""
+PodHash = Annotated[str, Field(max_length=LONGEST_LABEL, pattern=LABEL_VALUE_FORM)]
+"""A label's value: whatever the API server takes for one."""
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL, pattern=LINE_FORM)]
+"""What something is called in messages: no control character forges a line of them."""
+UserName = Annotated[str, Field(min_length=1, max_length=253, pattern=LINE_FORM)]
 Text = Annotated[str, Field(max_length=2048)]
 MetricName = Annotated[str, Field(min_length=1, max_length=256, pattern=METRIC_FORM)]
 """Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
 LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=LABEL_FORM)]
-Route = Annotated[str, Field(min_length=1, max_length=512)]
+Route = Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
 MOST_IMAGES = 32
 Images = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
     Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
 ADDRESS_WANTED = "must be a base address as http://prometheus.monitoring:9090"
+FORMS |= {ADDRESS_FORM: ADDRESS_WANTED}
 _BASE_ADDRESS = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#]*)?",
     re.IGNORECASE,

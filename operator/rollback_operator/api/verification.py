@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Model, Name, cel, keyed_by
+from rollback_operator.api.shape import Digest, DnsLabel, Model, Name, cel, keyed_by
 
 HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"
@@ -122,7 +122,7 @@ class LogCheck(Model):
     """No older lines count, and none from before the rollback."""
     at_most: Annotated[int, Field(ge=0, le=1000000)] = 0
     """How many such lines all pods together may have written."""
-    container: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    container: DnsLabel | None = None
     """Whose lines. Default: the pod template's first container's."""
 
     @property
@@ -163,7 +163,7 @@ class ProbeRecord(Model):
     """The newest release that a probe of the matrix has passed on."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    release: Annotated[str, Field(max_length=64)]
+    release: Digest
     """Which release: digest of its template without annotations."""
     passed_time: AwareDatetime
 

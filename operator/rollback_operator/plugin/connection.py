@@ -7,6 +7,7 @@ from typing import Any
 
 from kubernetes.aio import config
 
+from rollback_operator import paths
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, VERSION
 from rollback_operator.apiserver import ApiServer
@@ -16,6 +17,10 @@ from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
 
+_KINDS = {
+    one.plural: one
+    for one in (paths.POLICIES, paths.ROLLBACKS, paths.DEPLOYMENTS, paths.REPLICA_SETS)
+}
 _STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}
 
 
@@ -82,16 +87,14 @@ class ApiCluster:
             return found
         if "items" not in found:
             # Whoever answers so is no API server: "nothing found" would be a lie.
-            return Failure(
-                FailureKind.UNAVAILABLE, f"{_path(plural, namespace)}: no list came back"
-            )
+            return Failure(FailureKind.UNAVAILABLE, f"{plural}: no list came back")
         kind = str(found.get("kind", "")).removesuffix("List")
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind}
         return [Record({**head, **one}) for one in found["items"] or ()]
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
-        return _record(await self._api.get(f"{_path(plural, namespace)}/{name}"))
+        return _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
 
     async def create(self, plural: str, made: Record) -> Record | Failure:
         """Create an object; a field that the API server does not know is refused."""
@@ -110,12 +113,12 @@ class ApiCluster:
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "add", "path": path, "value": value},
         ]
-        place = f"{_path(plural, seen.namespace)}/{seen.name}"
+        place = paths.one_in(_KINDS[plural], seen.namespace, seen.name)
         return _record(await self._api.patch(place, operations))
 
     async def user(self) -> str | Failure:
         """Tell who asks: impersonated, it is the one that is impersonated."""
-        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        path = paths.whole_cluster(paths.USER_REVIEWS)
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         found = _record(await self._api.create(path, body))
         return found if isinstance(found, Failure) else found.text("status.userInfo.username")
@@ -126,9 +129,7 @@ class ApiCluster:
 
     async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read a pod template."""
-        found = _record(
-            await self._api.get(f"/apis/apps/v1/namespaces/{namespace}/{plural}/{name}")
-        )
+        found = _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
         return found if isinstance(found, Failure) else found.part("spec.template")
 
 
@@ -136,6 +137,5 @@ def _record(found: dict[str, Any] | Failure) -> Record | Failure:
     return found if isinstance(found, Failure) else Record(found)
 
 
-def _path(plural: str, namespace: str) -> str:
-    place = f"/namespaces/{namespace}" if namespace else ""
-    return f"/apis/{GROUP}/{VERSION}{place}/{plural}"
+def _path(plural: str, namespace: str) -> paths.ApiPath:
+    return paths.in_namespace_or_all(_KINDS[plural], namespace)
