@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "operator"))
 
-from rollback_operator.api import shape
+from rollback_operator.api import shape  # noqa: E402 (path first)
 from rollback_operator.api.crd import custom_resource_definition  # noqa: E402 (path first)
 from rollback_operator.api.v1alpha1 import KINDS  # noqa: E402
 from rollback_operator.parsing import model_in  # noqa: E402
