@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.simulation.controller import bounds
 from bench.simulation.pods import Pod
-from bench.simulation.releases import Release
-from bench.simulation.scenario import NAMESPACE, OPERATORS
+from bench.simulation.releases import Release, Truth
+from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
+from rollback_operator.api.terms import Mode, Response
+from rollback_operator.api.v1alpha1 import RollbackPolicySpec
 from rollback_operator.projections.deployments import is_held
 from rollback_operator.projections.templates import template_of
 
@@ -29,6 +33,10 @@ GRACE = 30.0
 _RECORDS = ("rollbackpolicies", "rollbacks")
 """Kinds of objects that tell what was taken back."""
 _UNDONE = ("Verified", "NotRecovered", "Unknown")
+CONDEMNED = ("P1", "P2", "P3")
+"""Severities of a verdict after which a release is no target any more."""
+_BLIND = ("the policy is suspended", "the policy is unreadable")
+"""Why a policy's status does not tell what runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class Audit:
     """Whether the faults may have made a message arrive twice."""
     longest_pause: float = math.inf
     """Seconds."""
+    excused: str = ""
+    """Why no rollback at all is wanted."""
     unaware: float = SLACK
     """Seconds within which an operator need not know what a user has done."""
     stopped: dict[str, float] = field(default_factory=dict)
@@ -103,14 +113,18 @@ class Audit:
     changed_by_user: float = 0.0
     is_policy_off: str = ""
     policy_off_at: float = 0.0
+    policy: str = ""
+    """Uid of the policy that is in force: the oldest that names the Deployment."""
     gone: list[str] = field(default_factory=list)
+    known: dict[str, str] = field(default_factory=dict)
+    """Digests of releases as they were rolled out first, by the digests of their restarts."""
 
     def see(self, change: Change) -> None:
         """Hold a write against the rules."""
         if change.after is None and change.id[0] in _RECORDS:
             self._forget()
         match change.id[0]:
-            case "deployments":
+            case "deployments" if change.id[2] == APP:
                 self._deployment(change)
             case "rollbacks":
                 self._rollback(change)
@@ -144,7 +158,8 @@ class Audit:
         before, after = change.before, change.after
         if after is None:
             self.gone.append("the Deployment was deleted")
-            self._excuse("the Deployment is gone")
+            self.excuse("the Deployment is gone")
+            self.paused_at, self.is_watching = None, False
             return
         self._pause(is_held(after))
         is_operator = change.actor in OPERATORS
@@ -161,13 +176,25 @@ class Audit:
                 self.changed_by_user = self.now()
                 self._begin(release)
                 if _is_stopped(after):
-                    self._excuse("somebody has paused the Deployment")
+                    self.excuse("somebody has paused the Deployment")
         if not is_operator:
-            self.strategy = after["spec"].get("strategy") if before is None else self.strategy
-            if before is not None and after["spec"].get("paused") != before["spec"].get("paused"):
-                self._excuse("somebody has paused the Deployment")
+            self._set_by_user(before, after)
         elif before is not None and after["spec"]["replicas"] != before["spec"]["replicas"]:
             self.broke(f"{change.actor} has changed the replicas")
+
+    def _set_by_user(self, before: Raw | None, after: Raw) -> None:
+        """Note what people have set: it is to stay so."""
+        was, now = (before or {"spec": {}})["spec"], after["spec"]
+        if was.get("strategy") != now.get("strategy"):
+            self.strategy = now.get("strategy")
+        if before is None:
+            return
+        if was.get("paused") != now.get("paused"):
+            self.excuse("somebody has paused the Deployment")
+        if was.get("replicas") != now["replicas"]:
+            self.is_watching = False
+            if not now["replicas"]:
+                self.excuse("the Deployment is scaled to nothing")
 
     def _pause(self, held: bool) -> None:
         """Hold the time for which a rollout is paused against its limit."""
@@ -180,8 +207,11 @@ class Audit:
             self.paused_at = self.now()
 
     def _begin(self, release: Release) -> None:
-        episode = Episode(self.now(), release, is_excused=self.is_policy_off)
-        if release.digest in self.taken_back or any(
+        self.known[release.digest] = release.unrestarted.digest
+        episode = Episode(self.now(), release, is_excused=self.is_policy_off or self.excused)
+        if release.truth is Truth.RESTARTING:
+            episode.is_excused = "its fault is one that people look into"
+        elif self._is_taken_back(release) or any(
             (one.release.version == release.version and one.undos) for one in self.episodes
         ):
             episode.is_excused = "it was taken back before: people are told"
@@ -189,7 +219,8 @@ class Audit:
             episode.is_excused = "people took it back before the operator could: they are told"
         self.episodes.append(episode)
 
-    def _excuse(self, why: str) -> None:
+    def excuse(self, why: str) -> None:
+        """Want the release that runs not taken back, from now on."""
         if self.episodes and not self.episodes[-1].is_excused:
             self.episodes[-1].is_excused = why
 
@@ -202,7 +233,7 @@ class Audit:
         elif any(intent == each.intent for one in self.episodes for each in one.undos):
             self.broke(f"{intent}: undone twice")
         episode.undos.append(undo)
-        if target.digest in self.taken_back:
+        if self._is_taken_back(target):
             self.broke(f"gone back to v{target.version}, which was taken back")
         if undo.is_by_hand:
             return
@@ -214,7 +245,11 @@ class Audit:
             self.broke(f"gone back to v{target.version}, which is bad")
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
-        self.taken_back.add(source.digest)
+        self.taken_back.add(source.unrestarted.digest)
+
+    def _is_taken_back(self, release: Release) -> bool:
+        """Tell whether a release was taken back or found bad, by what is on record."""
+        return release.unrestarted.digest in self.taken_back
 
     def _planned(self) -> Iterator[Raw]:
         """Give the Rollbacks of which it is known what they do."""
@@ -242,45 +277,76 @@ class Audit:
     def _capacity(self) -> None:
         if not self.is_watching:
             return
-        for raw in self.server.listed("deployments"):
+        for raw in self._deployments():
             before = {**raw, "spec": {**raw["spec"], "strategy": self.strategy}}
             least = raw["spec"]["replicas"] - bounds(before)[1]
-            serving = sum(pod.serves for pod in self.pods().values())
+            pods = self.pods().values()
+            if any(pod.release.truth is Truth.RESTARTING for pod in pods):
+                return
+            serving = sum(pod.serves for pod in pods)
             if serving < least:
                 self.broke(f"{serving} pods serve, at least {least} are to")
+
+    def _deployments(self) -> Iterator[Raw]:
+        """Give the Deployment, if it is there."""
+        raw = self.server.read(("deployments", NAMESPACE, APP))
+        if raw is not None:
+            yield raw
 
     # -- what is said ------------------------------------------------------------------------------
 
     def _policy(self, change: Change) -> None:
-        if change.after is None or change.after["metadata"].get("deletionTimestamp"):
-            self.is_policy_off = "the policy is gone"
-        elif change.after["spec"].get("suspend"):
-            self.is_policy_off = "the policy is suspended"
-        elif change.after["spec"]["mode"] == "Observe":
-            self.is_policy_off = "the policy is in mode Observe"
-        else:
-            self.is_policy_off = ""
+        known, self.policy = self.policy, ""
+        self.is_policy_off = self._off()
         if change.actor not in OPERATORS:
             self.policy_off_at = self.now()
         elif change.after is not None:
             self._severity(change.after.get("status") or {})
-        if change.before is None:
-            self._excuse("the policy began after the release")
+        if self.policy not in ("", known):
+            self.excuse("the policy began after the release")
         if self.episodes and change.actor not in OPERATORS:
             last = self.episodes[-1]
             if self.is_policy_off:
-                self._excuse(self.is_policy_off)
+                self.excuse(self.is_policy_off)
             elif last.is_excused.startswith("the policy is ") and not last.undos:
                 self._expect(last)
 
+    def _off(self) -> str:
+        """Tell why nothing is to be taken back; empty: it is."""
+        naming = [
+            one
+            for one in self.server.listed("rollbackpolicies")
+            if (one["spec"].get("targetRef") or {"name": APP}).get("name", APP) == APP
+        ]
+        if not naming:
+            return "the policy is gone"
+        raw = min(naming, key=lambda one: _age(one["metadata"]))
+        if raw["metadata"].get("deletionTimestamp"):
+            return "the policy is gone"
+        self.policy = raw["metadata"].get("uid", "")
+        try:
+            spec = RollbackPolicySpec.model_validate(raw["spec"])
+        except ValidationError:
+            return "the policy is unreadable"
+        if spec.suspend:
+            return "the policy is suspended"
+        if spec.mode is Mode.OBSERVE:
+            return "the policy is in mode Observe"
+        acts = any(one.response is Response.ROLLBACK for one in spec.matrix)
+        applies = any(one.severities is None or "P1" in one.severities for one in spec.remedies)
+        return "" if acts and applies else "the policy is to take nothing back"
+
     def _expect(self, episode: Episode) -> None:
         """Want a release taken back again, unless it was paused while there was no policy."""
-        episode.is_excused = ""
-        if any(map(_is_stopped, self.server.listed("deployments"))):
-            self._excuse("somebody has paused the Deployment")
+        episode.is_excused = self.excused
+        if any(map(_is_stopped, self._deployments())):
+            self.excuse("somebody has paused the Deployment")
 
     def _severity(self, status: Raw) -> None:
         revision, severity = status.get("revision"), status.get("severity", "None")
+        if revision and severity in CONDEMNED and status.get("verdict") == "Bad":
+            digest = revision["digest"]
+            self.taken_back.add(self.known.get(digest, digest))
         if revision and severity != "None":
             key = revision["digest"], revision["number"]
             self.severities[key] = min(severity, self.severities.get(key, severity))
@@ -295,8 +361,10 @@ class Audit:
         name, status = change.id[2], change.after.get("status") or {}
         outcome = status.get("outcome")
         known = self.outcomes.get(name)
-        if known is not None and known[0] != outcome:
+        if known is not None and known[0] != outcome and change.actor in OPERATORS:
             self.broke(f"{name}: {known[0]} became {outcome}")
+        if outcome is None:
+            self.outcomes.pop(name, None)
         if outcome is None or known is not None:
             return
         self.outcomes[name] = outcome, self.now()
@@ -312,7 +380,8 @@ class Audit:
         policies = self.server.listed("rollbackpolicies")
         if any((one.get("status") or {}).get("revisions") for one in policies):
             return  # it has read the Rollbacks that were there, and remembers
-        self.taken_back &= {_plan(one)["fromRevision"]["digest"] for one in self._condemning()}
+        digests = {_plan(one)["fromRevision"]["digest"] for one in self._condemning()}
+        self.taken_back &= {self.known.get(one, one) for one in digests}
 
     def _condemning(self) -> Iterator[Raw]:
         """Give the Rollbacks that say that what they went away from is bad."""
@@ -348,7 +417,9 @@ class Audit:
         return {*before[-1:], *(digest for at, digest in self.templates if at > since)}
 
     def _is_served(self, since: float) -> bool:
-        for raw in self.server.listed("deployments"):
+        for raw in self._deployments():
+            if not raw["spec"]["replicas"]:
+                continue
             wanted = self.release_of(raw["spec"]["template"])
             serving = [pod for pod in self.pods().values() if pod.serves]
             if self.changed_by_user < since and not any(
@@ -403,7 +474,7 @@ class Audit:
         for raw in self.server.listed("deployments"):
             if is_held(raw):
                 self.broke("the Deployment is still paused by the operator")
-            if raw["spec"].get("strategy") != self.strategy:
+            if raw["metadata"]["name"] == APP and raw["spec"].get("strategy") != self.strategy:
                 self.broke(f"the strategy is not as it was: {raw['spec'].get('strategy')}")
         for raw in self.server.listed("rollbackpolicies"):
             self._at_rest(raw)
@@ -441,8 +512,10 @@ class Audit:
             self.broke("a hold is still on record")
         if policy["metadata"].get("finalizers"):
             self.broke("the policy still has a finalizer")
-        running = next(self.server.listed("deployments"), None)
-        if running is None or policy["spec"].get("suspend") or running["spec"].get("paused"):
+        running = next(self._deployments(), None)
+        if running is None or running["spec"].get("paused") or not running["spec"]["replicas"]:
+            return
+        if policy["metadata"].get("uid") != self.policy or self.is_policy_off in _BLIND:
             return
         digest = template_of(running["spec"]["template"]).digest
         said = (status.get("revision") or {}).get("digest")
@@ -455,6 +528,10 @@ class Audit:
         known = self.outcomes.get(last.get("name", ""))
         if known is not None and last.get("outcome") != known[0]:
             self.broke(f"lastRollback tells {last.get('outcome')}, it is {known[0]}")
+
+
+def _age(metadata: Raw) -> tuple[str, str]:
+    return metadata.get("creationTimestamp", ""), metadata["name"]
 
 
 def _is_stopped(deployment: Raw) -> bool:

@@ -59,6 +59,7 @@ class Controller:
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._orphans(id_)
             return
+        self._orphans(id_, raw["metadata"]["uid"])
         sets = self.sets_of(raw)
         has_scaled = False
         if not raw["spec"].get("paused"):
@@ -227,10 +228,12 @@ class Controller:
             created=self.server.now(),
         )
 
-    def _orphans(self, id_: Id) -> None:
+    def _orphans(self, id_: Id, uid: str = "") -> None:
+        """End what belonged to a Deployment that is gone, also where one of its name is there."""
         for one in list(self.server.listed("replicasets")):
             metadata = one["metadata"]
-            if metadata["ownerReferences"][0]["name"] == id_[2]:
+            owner = metadata["ownerReferences"][0]
+            if owner["name"] == id_[2] and owner["uid"] != uid:
                 for pod in self.pods_of(one):
                     self.kubelet.remove(pod)
                 self.server.delete(CONTROLLER, ("replicasets", id_[1], metadata["name"]))

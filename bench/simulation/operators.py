@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,9 +28,11 @@ from rollback_operator import handlers, paths
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import Outside, Parts, wire
+from rollback_operator.cache import Key
 from rollback_operator.clock import ServerClock
 from rollback_operator.main import Delivered, Life, live, settle
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile import Reconciler
 from rollback_operator.settings import Settings
 
 LEASE_SECONDS = 15.0
@@ -143,6 +145,39 @@ class Feed:
             self.arrived.put_nowait((event.type, event.text))
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass of a policy, as it went."""
+
+    name: str
+    """Of the process."""
+    began: float
+    """Seconds of the loop."""
+    seconds: float
+    raised: str = ""
+    """What it raised; empty: nothing."""
+
+
+@dataclass
+class Timed(Reconciler):
+    """The product's reconciler, with a watch on how long its passes take."""
+
+    name: str = ""
+    time: Callable[[], float] = lambda: 0.0
+    passed: Callable[[Pass], None] = lambda one: None
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make one pass."""
+        began, raised = self.time(), ""
+        try:
+            return await super().reconcile(key)
+        except Exception as error:
+            raised = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.passed(Pass(self.name, began, self.time() - began, raised))
+
+
 @dataclass(eq=False)
 class Operator:
     """A replica: runs one process after another, as its pod's kubelet would."""
@@ -155,6 +190,10 @@ class Operator:
     process: Process | None = None
     life: Life | None = None
     feeds: list[Feed] = field(default_factory=list)
+    passed: Callable[[Pass], None] = lambda one: None
+    """Told of each pass."""
+    down_until: float = 0.0
+    """Nobody starts it before."""
     renames: bool = False
     """Each process has a name of its own, as that of a pod which is replaced."""
     _number: int = 0
@@ -167,10 +206,13 @@ class Operator:
 
     def start(self) -> None:
         """Begin a process."""
+        loop = self.ground.air.loop
+        if loop.time() < self.down_until:
+            loop.after(self.down_until - loop.time(), self.start)
+            return
         self._number += 1
         process = self.process = Process(f"{self.name}.{self._number}")
         self.ground.air.trace.note(f"{process.name} begins")
-        loop = self.ground.air.loop
         main = self._main(process)
         # What a killed process leaves is kept until the end: nothing of it is to be cleaned up.
         self._kept.append(loop.create_task(main, context=own(process)))
@@ -225,6 +267,12 @@ class Operator:
             **self.settings,
         )
         parts = wire(outside, settings, telemetry)
+        parts.reconciler = Timed(
+            **{one.name: getattr(parts.reconciler, one.name) for one in fields(parts.reconciler)},
+            name=process.name,
+            time=ground.air.loop.time,
+            passed=self.passed,
+        )
         life = self.life = Life()
         status = await live(parts, settings, life, self._watch(parts, settings, life))
         ground.air.trace.note(f"{process.name} ends with {status}")

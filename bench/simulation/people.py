@@ -12,13 +12,11 @@ from bench.simulation.network import Trace
 from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Act, Cue, Deed, Reflex
 from bench.simulation.server import Change, Id, Raw, Request, Server
+from bench.simulation.tenants import DEPLOYMENT, POLICY, USER, Tenants
 from rollback_operator.api.v1alpha1 import API_VERSION
 from rollback_operator.projections.deployments import is_held
 from rollback_operator.projections.templates import template_of
 
-USER = "user"
-DEPLOYMENT: Id = "deployments", NAMESPACE, APP
-POLICY: Id = "rollbackpolicies", NAMESPACE, APP
 HELD_SECONDS = 5.0
 """Between two tries to make a policy anew whose finalizer is still on."""
 
@@ -38,6 +36,8 @@ class People:
     first: Release
     """What they go back to by hand."""
     reflex: Reflex | None = None
+    tenants: Tenants | None = None
+    """Those who do what is more than to release."""
     last: float = 0.0
     """When the latest deed is done of those that were not drawn for a time."""
     healthy: int = 0
@@ -68,8 +68,11 @@ class People:
         self.reflex = None
         seconds = self.dice.uniform(0.0, reflex.within)
         self.last = self.loop.time() + seconds
-        deed = Deed(self.last, reflex.act, reflex.release)
+        deed = Deed(self.last, reflex.act, reflex.release, reflex.value)
         self.loop.after(seconds, self.do, deed)
+        if (then := reflex.then) is not None:
+            self.last += then.at
+            self.loop.after(seconds + then.at, self.do, replace(then, at=self.last))
 
     def do(self, deed: Deed) -> None:
         """Do what was drawn."""
@@ -77,11 +80,11 @@ class People:
         newest = list(self.releases.values())[-1]
         match deed.act:
             case Act.RELEASE if deed.release is not None:
-                self._roll_out(deed.release)
+                self.roll_out(deed.release)
             case Act.REVERT:
-                self._roll_out(self.first)
+                self.roll_out(self.first)
             case Act.RELEASE_AGAIN:
-                self._roll_out(newest)
+                self.roll_out(newest)
             case Act.RESTART:
                 self._restart()
             case Act.ASK:
@@ -91,10 +94,10 @@ class People:
             case Act.PAUSE | Act.LIFT:
                 self._set(DEPLOYMENT, "paused", deed.act is Act.PAUSE)
             case _:
-                self._delete(deed.act)
+                self._delete(deed)
 
-    def _delete(self, act: Act) -> None:
-        match act:
+    def _delete(self, deed: Deed) -> None:
+        match deed.act:
             case Act.DELETE_POLICY:
                 self.server.delete(USER, POLICY)
             case Act.DELETE_TARGET:
@@ -105,6 +108,8 @@ class People:
             case Act.REMAKE_POLICY:
                 self.server.delete(USER, POLICY)
                 self.loop.after(self.dice.uniform(0.5, HELD_SECONDS), self._remake)
+            case _ if self.tenants is not None:
+                self.tenants.do(deed)
 
     def _ask(self) -> None:
         self._asked += 1
@@ -120,7 +125,8 @@ class People:
         else:
             self.server.make(USER, POLICY[0], self.policy(self.server.now()))
 
-    def _roll_out(self, release: Release) -> None:
+    def roll_out(self, release: Release) -> None:
+        """Apply a template."""
         self.releases.setdefault(release.digest, release)
         raw = self.server.read(DEPLOYMENT)
         if raw is not None and template_of(raw["spec"]["template"]).digest != release.digest:
@@ -132,7 +138,7 @@ class People:
         raw = self.server.read(DEPLOYMENT)
         if raw is not None:
             running = self.releases[template_of(raw["spec"]["template"]).digest]
-            self._roll_out(replace(running, restart=running.restart + 1))
+            self.roll_out(replace(running, restart=running.restart + 1))
 
     def _set(self, id_: Id, name: str, value: bool) -> None:
         raw = self.server.read(id_)

@@ -14,6 +14,8 @@ from bench.simulation.server import Server
 KUBELET = "kubelet"
 BACKOFF = (2.0, 10.0, 20.0, 40.0)
 """Seconds between a crash and the next start."""
+RESTARTS = 4
+"""How often the container of a restarting release ends before it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,9 @@ class Kubelet:
                 self._later((0.3, 1.5), self._crash, pod)
             case Truth.UNREADY:
                 pass
+            case Truth.RESTARTING if pod.restarts < RESTARTS:
+                self._later(self.pace.ready, self._ready, pod)
+                self._later((20.0, 40.0), self._crash, pod)
             case _:
                 self._later(self.pace.ready, self._ready, pod)
 
@@ -153,9 +158,12 @@ class Kubelet:
     def _crash(self, pod: Pod) -> None:
         if pod.is_leaving:
             return
-        pod.started, pod.restarts = None, pod.restarts + 1
+        pod.started, pod.restarts, pod.is_ready = None, pod.restarts + 1, False
+        pod.requests, pod.errors = dict.fromkeys(ROUTES, 0), dict.fromkeys(ROUTES, 0)
         self._show(pod)
         pause = BACKOFF[min(pod.restarts, len(BACKOFF)) - 1]
+        if pod.release.truth is Truth.RESTARTING:
+            pause = BACKOFF[0]
         self._later((pause, pause * 1.1), self._start, pod)
 
     def _gone(self, pod: Pod) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from rollback_operator.projections.templates import template_of
@@ -25,6 +26,8 @@ class Truth(StrEnum):
     """Its containers end a moment after their start."""
     UNREADY = "unready"
     """Its containers run and never become ready."""
+    RESTARTING = "restarting"
+    """Its pods serve, and their containers end now and then: looked into, not taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Release:
     """Share of the requests that fail beyond the usual ones."""
     restart: int = 0
     """Number of the restart: an annotation, and no other release."""
+    names_config: bool = False
+    """Its pods take variables from a ConfigMap and a Secret."""
 
     @property
     def is_bad(self) -> bool:
@@ -52,15 +57,31 @@ class Release:
             annotations["kubectl.kubernetes.io/restartedAt"] = f"restart-{self.restart}"
         image = f"registry.example.com/{self.app}:v{self.version}"
         ports = [{"name": "http", "containerPort": PORT}]
+        container: dict[str, Any] = {"name": self.app, "image": image, "ports": ports}
+        if self.names_config:
+            container["envFrom"] = [
+                {"configMapRef": {"name": f"{self.app}-config"}},
+                {"secretRef": {"name": f"{self.app}-keys"}},
+            ]
         return {
             "metadata": {"labels": {"app": self.app}, "annotations": annotations},
-            "spec": {"containers": [{"name": self.app, "image": image, "ports": ports}]},
+            "spec": {"containers": [container]},
         }
+
+    @property
+    def unrestarted(self) -> Release:
+        """Give the release as it was rolled out first: a restart is the same one."""
+        return replace(self, restart=0)
 
     @property
     def digest(self) -> str:
         """Give the digest by which the operator knows the template."""
-        return template_of(self.template).digest
+        return _digest(self)
+
+
+@cache
+def _digest(release: Release) -> str:
+    return template_of(release.template).digest
 
 
 def pod_hash(template: dict[str, Any]) -> str:

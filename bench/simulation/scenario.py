@@ -43,6 +43,37 @@ class Act(StrEnum):
     """Lifts a pause, whoever's it is."""
     DELETE_ROLLBACK = "delete-rollback"
     REMAKE_POLICY = "remake-policy"
+    EDIT = "edit"
+    """Changes fields of the policy's spec."""
+    BREAK = "break"
+    """Leaves the policy with a spec that an older CRD would admit and the models refuse."""
+    MEND = "mend"
+    """Gives the policy back the spec that it had before it was broken."""
+    RETARGET = "retarget"
+    """Has the policy name another Deployment."""
+    TARGET_BACK = "target-back"
+    SECOND_POLICY = "second-policy"
+    """Makes another policy on the same Deployment, or deletes it."""
+    UNDO_ALONE = "undo-alone"
+    """Goes back to the previous revision without the operator, as kubectl rollout undo does."""
+    SCALE = "scale"
+    STRATEGY = "strategy"
+    """Sets other bounds for rolling updates."""
+    APPROVE = "approve"
+    REJECT = "reject"
+    LOSE_CONFIG = "lose-config"
+    """Deletes the ConfigMap and the Secret that pods name."""
+    BRING_CONFIG = "bring-config"
+    LOSE_SETS = "lose-sets"
+    """Deletes the ReplicaSets without pods."""
+    BRING_SETS = "bring-sets"
+    REMAKE_TARGET = "remake-target"
+    """Deletes the Deployment and makes it anew a moment later."""
+    BACK_UP = "back-up"
+    RESTORE = "restore"
+    """Puts policies and Rollbacks back as they were when they were backed up."""
+    RESTORE_ANEW = "restore-anew"
+    """The same, under new uids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +83,8 @@ class Deed:
     at: float
     act: Act
     release: Release | None = None
+    value: Any = None
+    """Of an edit: what is changed; of a scale: the replicas."""
 
 
 class Cue(StrEnum):
@@ -72,6 +105,9 @@ class Reflex:
     """Seconds."""
     act: Act
     release: Release
+    value: Any = None
+    then: Deed | None = None
+    """What follows; its time is the seconds after the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +134,15 @@ class Scenario:
     reflex: Reflex | None = None
     past: tuple[Release, ...] = ()
     """What ran before the first release, the oldest first; what is bad of it was taken back."""
+    actor: str = "nobody"
+    """Who else is at work: a key of ACTORS."""
+    names_config: bool = False
+    """The pods name a ConfigMap and a Secret."""
 
     @property
     def first(self) -> Release:
         """Give the release that runs from the start."""
-        return Release(APP, 1)
+        return Release(APP, 1, names_config=self.names_config)
 
     @property
     def longest_pause(self) -> float:
@@ -220,8 +260,8 @@ FAULTS: Mapping[str, Maker] = {
 KINDS = tuple(FAULTS)
 
 
-def draw(seed: int) -> Scenario:
-    """Draw a scenario. Seeds that follow each other go through all kinds of faults."""
+def plain(seed: int) -> Scenario:
+    """Draw a scenario with faults and nobody but those who release."""
     dice = random.Random(f"scenario {seed}")
     fault = KINDS[seed % len(KINDS)]
     operators = 2 if dice.random() < 0.5 or fault in ("stopped", "restarted") else 1
@@ -267,7 +307,7 @@ def _reflex(dice: random.Random) -> Reflex | None:
         return None
     cue = dice.choice(tuple(REACTIONS))
     within = dice.choice(WITHIN[cue])
-    return Reflex(cue, within, dice.choice(REACTIONS[cue]), _release(dice, HASTY))
+    return Reflex(cue, within, dice.choice(REACTIONS[cue]), a_release(dice, HASTY))
 
 
 def _offset(dice: random.Random, fault: str) -> float:
@@ -276,13 +316,13 @@ def _offset(dice: random.Random, fault: str) -> float:
 
 
 def _deeds(dice: random.Random, released: float) -> tuple[Deed, ...]:
-    first = _release(dice, 2)
+    first = a_release(dice, 2)
     deeds = [Deed(released, Act.RELEASE, first)]
     now, version = released, 3
     for _ in range(dice.choice((0, 0, 0, 1, 1, 2))):
         now += dice.choice((dice.uniform(0.5, 15.0), dice.uniform(10.0, 150.0)))
         act = dice.choice(LATER)
-        release = _release(dice, version) if act is Act.RELEASE else None
+        release = a_release(dice, version) if act is Act.RELEASE else None
         deeds.append(Deed(now, act, release))
         version += 1
         if act is Act.SUSPEND and dice.random() < 0.5:
@@ -291,7 +331,8 @@ def _deeds(dice: random.Random, released: float) -> tuple[Deed, ...]:
     return tuple(deeds)
 
 
-def _release(dice: random.Random, version: int) -> Release:
+def a_release(dice: random.Random, version: int) -> Release:
+    """Draw a release that is good or bad."""
     draw_ = dice.random()
     if draw_ < 0.35:
         return Release(APP, version)

@@ -38,6 +38,9 @@ class Effect(StrEnum):
     CHANNELS_DEAD = "nobody can be told"
     CHANNELS_HUNG = "who is told does not answer"
     CLUSTER_SLOW = "controllers stand still and nodes are slow"
+    METRICS_HUNG = "Prometheus takes connections and never answers"
+    API_HUNG = "the API server takes connections and never answers"
+    DOWN = "no operator runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Fate:
 
 FEW, MANY = 0.08, 0.35
 """Shares of the calls that a fault strikes: reads, and writes that matter."""
+HUNG_SECONDS = 9.0
+"""The adapter's own time-out for a question."""
 KILLED_FEW, KILLED_MANY = 0.01, 0.12
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -100,7 +105,9 @@ class Weather:
         fate = Fate(out, back)
         is_write = request.method in _WRITES and "/leases" not in request.path
         share = MANY if is_write else FEW
-        if self.has(Effect.OUTAGE, who):
+        if self.has(Effect.API_HUNG, who):
+            fate = Fate(math.inf, math.inf)
+        elif self.has(Effect.OUTAGE, who):
             fate = Fate(math.inf, out, is_reset=True)
         elif self.has(Effect.REFUSED, who) and dice.random() < share:
             fate = Fate(math.inf, back, refusal=self._refusal(request))
@@ -150,6 +157,8 @@ class Weather:
 
     def metrics(self, who: str) -> tuple[float, Missing | None]:
         """Decide on a question to Prometheus: seconds, and what comes in place of an answer."""
+        if self.has(Effect.METRICS_HUNG, who):
+            return HUNG_SECONDS, UNREACHABLE
         if self.has(Effect.METRICS_DOWN, who):
             return self.dice.uniform(0.01, 5.0), UNREACHABLE
         if self.has(Effect.METRICS_EMPTY, who):

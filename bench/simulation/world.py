@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.simulation.actors import OTHER
 from bench.simulation.audit import EPOCH, SLACK, Audit
+from bench.simulation.conduct import REST, Conduct
 from bench.simulation.controller import REVISION, Controller
 from bench.simulation.loop import NOBODY, VirtualLoop
 from bench.simulation.network import Air, Trace
 from bench.simulation.operators import Ground, Operator
-from bench.simulation.people import USER, People
+from bench.simulation.people import People
 from bench.simulation.pods import Kubelet, Pod
 from bench.simulation.prometheus import Database
 from bench.simulation.releases import Release, pod_hash
 from bench.simulation.scenario import APP, FURTHEST, NAMESPACE, OPERATORS, Scenario
 from bench.simulation.server import Raw, Request, Server
+from bench.simulation.tenants import USER, Tenants
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
+from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.projections.templates import template_of
 
 AGE = 7200.0
@@ -38,6 +42,20 @@ TOLD_ONCE = ("none", "pages", "cluster", "prometheus", "events")
 UNAWARE = {"watches": 80.0, "mixed": 80.0}
 """Seconds within which operators need not know what a user has done: what no watch has told, a list
 shows a minute later."""
+EXCUSED = {
+    "remaker": "the Deployment is another one",
+    "restorer": "what is on record is of another time",
+    "approver": "a person is asked",
+    "retargeter": "the policy has begun anew",
+}
+"""Why none of the rollbacks need be done with these actors: what must never be done stays so."""
+UNREACHABLE = (
+    *(Effect.LOST, Effect.UNANSWERED, Effect.LATE, Effect.SLOW, Effect.OUTAGE),
+    *(Effect.REFUSED, Effect.API_HUNG),
+)
+"""Under these a pass waits for the API server."""
+FORGOTTEN = 300.0
+"""Seconds of absence after which what happened meanwhile need not be undone any more."""
 _HEALTH = ("health", "reason")
 _BARE_NOISE = ("asyncio", "rollback_operator")
 
@@ -48,6 +66,7 @@ class Result:
 
     seed: int
     fault: str
+    actor: str
     steps: int
     seconds: float
     """Of virtual time."""
@@ -56,6 +75,9 @@ class Result:
     double: int
     lost: int
     told: int
+    passes: int
+    longest: float
+    """Seconds that the longest pass took."""
     healthy: int
     """Healthy releases that went out."""
     broken: tuple[str, ...]
@@ -93,16 +115,27 @@ class World:
         )
         self.database = Database(loop, dice["scrapes"], scenario.rps, EPOCH)
         self.traffic = Traffic(
-            loop, dice["traffic"], scenario.rps, lambda: list(self.kubelet.pods.values())
+            loop, dice["traffic"], scenario.rps, lambda: self._pods().values(), self._is_unseen
         )
         self.told: list[tuple[str, str]] = []
+        self.conduct = Conduct(
+            self.server,
+            loop.time,
+            self.broke,
+            self.release_of,
+            is_reachable=not any(one.effect in UNREACHABLE for one in scenario.spells),
+            idle=sum(
+                one.end - one.start for one in scenario.spells if one.effect is Effect.STOPPED
+            ),
+        )
         self.audit = Audit(
             self.server,
             loop.time,
             self.broke,
             self.release_of,
-            lambda: self.kubelet.pods,
+            self._pods,
             self.told,
+            excused=EXCUSED.get(scenario.actor, ""),
             tells_twice=scenario.fault not in TOLD_ONCE,
             longest_pause=scenario.longest_pause,
             unaware=UNAWARE.get(scenario.fault, SLACK),
@@ -117,7 +150,13 @@ class World:
             EPOCH,
         )
         self.operators = [
-            Operator(ground, name, offset=offset, renames=scenario.renames)
+            Operator(
+                ground,
+                name,
+                offset=offset,
+                renames=scenario.renames,
+                passed=self.conduct.passed,
+            )
             for name, offset in zip(OPERATORS, scenario.offsets, strict=False)
         ]
         self.people = People(
@@ -130,6 +169,26 @@ class World:
             scenario.first,
             scenario.reflex,
         )
+        self.people.tenants = Tenants(
+            loop,
+            self.server,
+            dice["people"],
+            scenario.policy,
+            self.people.roll_out,
+            self.release_of,
+            restored=self.conduct.restored,
+        )
+
+    def _is_unseen(self) -> bool:
+        """Tell whether no operator will run for a while."""
+        return all(self.loop.time() + LOOK < one.down_until for one in self.operators)
+
+    def _pods(self) -> dict[str, Pod]:
+        """Give the pods of the application."""
+        pods = self.kubelet.pods
+        if self.scenario.actor != "retargeter":
+            return pods
+        return {name: one for name, one in pods.items() if one.release.app == APP}
 
     def stamp(self, ago: float = 0.0) -> str:
         """Give the cluster's time as the API server writes it."""
@@ -148,6 +207,7 @@ class World:
 
     def _sent(self, name: str, request: Request) -> None:
         self.audit.sent(name, request)
+        self.conduct.sent(name, request)
         self.people.sent(request)
 
     async def run(self) -> Result:
@@ -167,10 +227,14 @@ class World:
                 break
         await asyncio.sleep(LOOK)  # what is stored is told of
         self.audit.finish()
+        self.conduct.is_over = True
+        await asyncio.sleep(REST)
+        self.conduct.at_rest()
         audit = self.audit
         return Result(
             seed=scenario.seed,
             fault=scenario.fault,
+            actor=scenario.actor,
             steps=self.trace.steps,
             seconds=self.loop.time(),
             wanted=audit.wanted(),
@@ -178,6 +242,8 @@ class World:
             double=audit.double(),
             lost=len(audit.lost()),
             told=len(self.told),
+            passes=self.conduct.passes,
+            longest=round(self.conduct.longest, 1),
             healthy=self.people.healthy,
             broken=tuple(self.broken),
             sum=self.trace.sum,
@@ -188,13 +254,23 @@ class World:
 
     def _set_up(self) -> None:
         scenario, server = self.scenario, self.server
-        server.auditors += [self.audit.see, self.controller.audit, self.people.see]
+        server.auditors += [
+            self.audit.see,
+            self.conduct.see,
+            self.controller.audit,
+            self.people.see,
+        ]
         self.server.make(USER, "nodes", _node(self.stamp(AGE)))
         first = scenario.first
         for one in (*scenario.past, first):
             self.releases[one.digest] = one
         self.audit.taken_back |= {one.digest for one in scenario.past if one.is_bad}
+        self._protect_approvals()
+        if scenario.names_config and self.people.tenants is not None:
+            self.people.tenants.bring_config()
         self._first_pods(server.make(USER, "deployments", self._deployment(first)))
+        if scenario.actor == "retargeter":
+            self._make_other()
         policy = self.people.policy(self.stamp(AGE))
         if scenario.is_known:
             policy["status"] = self._known(first)
@@ -234,6 +310,22 @@ class World:
                 ],
             },
         }
+
+    def _protect_approvals(self) -> None:
+        """Install the admission policy without which no approval counts."""
+        bound = {"policyName": POLICY_NAME, "validationActions": ["Deny"]}
+        plural = "validatingadmissionpolicies"
+        for kind, spec in ((plural, {}), (f"{plural[:-3]}ybindings", bound)):
+            self.server.make(USER, kind, {"metadata": {"name": POLICY_NAME}, "spec": spec})
+
+    def _make_other(self) -> None:
+        """Make another Deployment, which policies may be made to name."""
+        other = Release(OTHER, 1)
+        self.releases[other.digest] = other
+        labels = {"matchLabels": {"app": OTHER}}
+        metadata = {"name": OTHER, "namespace": NAMESPACE, "annotations": {}}
+        spec = {"replicas": 2, "selector": labels, "strategy": {}, "template": other.template}
+        self.server.make(USER, "deployments", {"metadata": metadata, "spec": spec})
 
     def _first_pods(self, deployment: Raw) -> None:
         for number, release in enumerate(self.scenario.past, 1):
@@ -277,6 +369,8 @@ class World:
 
     def _schedule(self, spell: Spell) -> None:
         after = self.loop.after
+        if spell.effect is Effect.DOWN:
+            after(spell.start, self._down, spell)
         for one in self.operators:
             if spell.who not in ("", one.name):
                 continue
@@ -297,6 +391,15 @@ class World:
             process.stop()
             self.audit.stopped[operator.name] = self.loop.time() + seconds
             self.loop.after(seconds, process.go_on)
+
+    def _down(self, spell: Spell) -> None:
+        """Let no operator run for a while."""
+        for one in self.operators:
+            one.down_until = max(one.down_until, spell.end)
+            one.kill()
+        if spell.end - spell.start > FORGOTTEN:
+            self.audit.excuse("no operator ran for long")
+            self.loop.after(spell.end - spell.start, self.audit.excuse, "no operator ran for long")
 
     def _ask_to_end(self, operator: Operator) -> None:
         if operator.life is not None:

@@ -1,0 +1,309 @@
+"""Takes guards of the operator away, one at a time, and looks whether the campaign sees it.
+
+Each removal is a change to the product's own objects, made in a process of its own. A guard whose
+removal no rule can show by itself, because another one stands behind it, is removed together with
+that one; a second row says that alone it is masked, and by which.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing import get_context
+from typing import Any
+
+from bench.simulation.actors import draw
+from bench.simulation.world import quiet, simulate
+from rollback_operator.core import rollback_status
+from rollback_operator.core.progress import Act
+from rollback_operator.holding import Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is put in the place of a guard."""
+
+    place: str
+    """`module:name` or `module:Class.name`, below rollback_operator."""
+    made: Callable[[Any], Any]
+    """Makes what stands there from what stood there."""
+
+    def apply(self) -> None:
+        """Take the guard away, in this process."""
+        module, _, path = self.place.partition(":")
+        *above, name = path.split(".")
+        owner: Any = importlib.import_module(f"rollback_operator.{module}")
+        for one in above:
+            owner = getattr(owner, one)
+        setattr(owner, name, self.made(getattr(owner, name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A guard that is taken away."""
+
+    guard: str
+    removals: tuple[Removal, ...]
+    seeds: tuple[int, ...] = ()
+    """Known to show it."""
+    masked_by: str = ""
+    """What stands behind the guard: alone it cannot be missed."""
+
+
+def _always(value: Any) -> Callable[[Any], Any]:
+    """Answer the same, whatever is asked."""
+    return lambda _: lambda *args, **options: value
+
+
+def _without(name: str) -> Callable[[Any], Any]:
+    """Take a guard out of a row of guards."""
+
+    def made(row: Sequence[Any]) -> tuple[Any, ...]:
+        left = tuple(one for one in row if one.__name__ != name)
+        assert len(left) == len(row) - 1, name
+        return left
+
+    return made
+
+
+def _guard(name: str) -> Removal:
+    return Removal("core.guards:_GUARDS", _without(name))
+
+
+def run(mutant: Mutant, seed: int) -> tuple[str, ...]:
+    """Run a seed without a guard, in a process of its own."""
+    with get_context("fork").Pool(1, quiet) as pool:
+        return pool.apply(_broken, (mutant.guard, seed))
+
+
+def _broken(guard: str, seed: int) -> tuple[str, ...]:
+    for one in BY_NAME[guard].removals:
+        one.apply()
+    return simulate(draw(seed)).broken
+
+
+# -- what is put in the place of guards ------------------------------------------------------------
+
+
+def _seen_as_judged(_: Any) -> Any:
+    """Read the Deployment before a write, and look at nothing."""
+
+    async def judged(self: Any, rollback: Any) -> Any:
+        where = rollback.metadata.namespace, rollback.spec.target_ref.name
+        return await self._api.get(f"/apis/apps/v1/namespaces/{where[0]}/deployments/{where[1]}")
+
+    return judged
+
+
+def _lifts_without_test(known: Any) -> Any:
+    return lambda raw: [one for one in known(raw) if one["op"] != "test"]
+
+
+def _leads_while_set(_: Any) -> Any:
+    return lambda self: self.leading.is_set()
+
+
+def _always_elected(_: Any) -> Any:
+    async def elected(self: Any) -> bool:
+        return True
+
+    return elected
+
+
+def _tests_the_name(_: Any) -> Any:
+    def unguarded(resource: Any) -> dict[str, Any]:
+        return {"op": "test", "path": "/metadata/name", "value": resource.metadata.name}
+
+    return unguarded
+
+
+def _named_anew(_: Any) -> Any:
+    numbers = itertools.count()
+    return lambda spec: f"{spec.policy_ref.name[:40]}-{next(numbers):010x}"
+
+
+def _begins_unstored(_: Any) -> Any:
+    async def begun(self: Any, rollback: Any, step: Any, deployment: Any) -> Any:
+        strategy, revision = None, deployment.revision
+        status = rollback_status.begun(rollback.status, step, self.clock(), strategy, revision)
+        return rollback.model_copy(update={"status": status})
+
+    return begun
+
+
+def _ends_at_once(_: Any) -> Any:
+    async def concluded(self: Any, rollback: Any, end: Any, deployment: Any = None) -> Any:
+        return await self.end(rollback, end)
+
+    return concluded
+
+
+def _never_over(_: Any) -> Any:
+    return lambda hold, policy: hold.since_time + timedelta(days=1)
+
+
+def _keeps_holding(_: Any) -> Any:
+    async def ended(self: Any, policy: Any, end: Any, deployment: Any) -> Any:
+        return Settled(policy, deployment)
+
+    return ended
+
+
+def _carries_nothing(_: Any) -> Any:
+    async def carried(self: Any, key: Any, why: Any) -> None:
+        return None
+
+    return carried
+
+
+def _never_compares(_: Any) -> Any:
+    async def looked(self: Any) -> None:
+        return None
+
+    return looked
+
+
+def _is_ready_at_once(_: Any) -> Any:
+    async def settled(parts: Any, settings: Any, delivered: Any, ready: Any) -> None:
+        delivered.uids = None
+        ready.set()
+
+    return settled
+
+
+def _old_news(_: Any) -> Any:
+    return lambda known, found: False
+
+
+def _told_again(_: Any) -> Any:
+    return lambda known, wanted: [*known, *wanted]
+
+
+def _sees_no_pause(_: Any) -> Any:
+    return lambda rollback, step, now: Act(step)
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("whether it is on record: _recorded", (_guard("_recorded"),)),
+    Mutant("whether one goes on: _active", (_guard("_active"),)),
+    Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),)),
+    Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),)),
+    Mutant(
+        "a fresh look before the intent",
+        (Removal("core.ownership:records", _always(set())),),
+    ),
+    Mutant(
+        "the adapter's own look before a write",
+        (Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),),
+    ),
+    Mutant(
+        "what a patch tests: uid, template, revision",
+        (Removal("adapters.workloads:_guard", _always([])),),
+    ),
+    Mutant(
+        "the adapter's own look, and what a patch tests",
+        (
+            Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
+            Removal("adapters.workloads:_guard", _always([])),
+        ),
+    ),
+    Mutant(
+        "a person's pause, at the look",
+        (Removal("core.progress:_stopped", _sees_no_pause),),
+    ),
+    Mutant(
+        "a person's pause, tested by the patch",
+        (Removal("adapters.workloads:_lifted", _lifts_without_test),),
+    ),
+    Mutant(
+        "a person's pause: look, adapter and patch",
+        (
+            Removal("core.progress:_stopped", _sees_no_pause),
+            Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
+            Removal("adapters.workloads:_lifted", _lifts_without_test),
+        ),
+    ),
+    Mutant(
+        "the lease is fresh: is_leading",
+        (Removal("adapters.lease:Elector.is_leading", _leads_while_set),),
+    ),
+    Mutant("one leader: the lease", (Removal("adapters.lease:Elector._try", _always_elected),)),
+    Mutant(
+        "a status is written by who has seen the last one",
+        (Removal("adapters.store:_unchanged", _tests_the_name),),
+    ),
+    Mutant("a name that follows from what is done", (Removal("core.names:name_of", _named_anew),)),
+    Mutant(
+        "a step's start is stored before it",
+        (Removal("execution:Executor._begin", _begins_unstored),),
+    ),
+    Mutant(
+        "an end leaves no surge behind",
+        (Removal("execution:Executor._conclude", _ends_at_once),),
+    ),
+    Mutant("a hold has a limit", (Removal("core.holds:latest_end", _never_over),)),
+    Mutant(
+        "a policy at a stand lets go",
+        (Removal("holding:Holder.end", _keeps_holding),),
+    ),
+    Mutant(
+        "what has begun is carried on",
+        (Removal("keeping:Keeper.carry_open", _carries_nothing),),
+    ),
+    Mutant(
+        "what was gone away from is bad",
+        (Removal("core.ledger:_condemns", _always(False)),),
+    ),
+    Mutant(
+        "an undo that others were faster than",
+        (Removal("core.progress:overtaken", _always(None)),),
+    ),
+    Mutant("all is listed once a minute", (Removal("resync:Resync.look", _never_compares),)),
+    Mutant("the first lists are complete", (Removal("main:settle", _is_ready_at_once),)),
+    Mutant("an older version is no news", (Removal("cache:_is_newer", _old_news),)),
+    Mutant("a message is on record once", (Removal("core.outbox:added", _told_again),)),
+)
+BY_NAME = {one.guard: one for one in MUTANTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of a removal."""
+
+    mutant: Mutant
+    runs: int
+    seed: int | None = None
+    """That has shown it; None: none has."""
+    rule: str = ""
+
+    @property
+    def is_as_said(self) -> bool:
+        """Tell whether it is caught, or masked by what it says."""
+        return (self.seed is None) == bool(self.mutant.masked_by)
+
+
+def hunt(mutant: Mutant, seeds: Sequence[int]) -> Found:
+    """Look for a seed that breaks a rule without a guard, and none with it."""
+    for runs, seed in enumerate((*mutant.seeds, *seeds), 1):
+        broken = run(mutant, seed)
+        if broken and not simulate(draw(seed)).broken:
+            return Found(mutant, runs, seed, broken[0])
+    return Found(mutant, len(mutant.seeds) + len(seeds))
+
+
+def table(found: Sequence[Found]) -> str:
+    """Show what came of all removals."""
+    lines = ["| guard taken away | runs | seed | what the campaign says |"]
+    lines.append("| --- | ---: | ---: | --- |")
+    for one in found:
+        seed = "" if one.seed is None else str(one.seed)
+        behind = one.mutant.masked_by
+        said = one.rule or (f"masked by {behind}" if behind else "NOT SEEN")
+        lines.append(f"| {one.mutant.guard} | {one.runs} | {seed} | {said} |")
+    caught = sum(one.seed is not None for one in found)
+    masked = sum(one.seed is None and bool(one.mutant.masked_by) for one in found)
+    head = f"{len(found)} removals: {caught} caught, {masked} masked as said, "
+    return "\n".join([head + f"{len(found) - caught - masked} not seen.", "", *lines]) + "\n"
