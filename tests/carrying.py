@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload
-from rollback_operator.execution import Again, Executor
+from rollback_operator.execution import Again, Executor, Sight
 from rollback_operator.flagging import Switch
 from rollback_operator.recording import Recorder
 from rollback_operator.scaling import Scaler
@@ -86,7 +86,7 @@ class Carried:
         return at(self.seconds)
 
     async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
-        return await self.executor.carry_on(self.stored, self.workloads.workload, watch)
+        return await self.executor.carry_on(self.stored, self.workloads.workload, Sight(watch))
 
     async def last(self, most: int = 200) -> Rollback:
         """Carry on until the end, each time after the seconds that were asked for."""

@@ -137,7 +137,9 @@ class World:
             foresight=Foresight(suspender, switch, observer, OWN),
             switch=switch,
             executor=executor,
-            keeper=Keeper(cache, self.workloads, store, recorder, executor, suspender, scaler),
+            keeper=Keeper(
+                cache, self.workloads, store, recorder, executor, suspender, scaler, self.now
+            ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             lookout=lookout,
             desk=Desk(self.store, cache.remember, self.now, teller.refused),

@@ -186,7 +186,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         foresight=Foresight(suspender, switch, observer, settings.prometheus_url),
         switch=switch,
         executor=executor,
-        keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler),
+        keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now),
         holder=Holder(workloads, store, cache.renew, now),
         lookout=lookout,
         desk=Desk(store, cache.remember, now, teller.refused),

@@ -34,6 +34,7 @@ from rollback_operator.core import (
     verification,
 )
 from rollback_operator.core.checklist import with_checklist
+from rollback_operator.core.course import REPLACED
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.core.reading import Missing
@@ -59,12 +60,31 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What a rollback is verified by."""
+
+    watch: Watch | None = None
+    """Counts on the revision that runs now; None: it is not under watch."""
+    meter: Meter | None = None
+    """Where durations are read; None: no policy says."""
+    blind: str = ""
+    """Why nothing is counted; empty: it is, or soon will be."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     workload: Workload
-    watch: Watch | None
+    sight: Sight
     deployment: Deployment
     """The newest version: that of the workload, or what our own write returned."""
-    meter: Meter | None
+
+    @property
+    def watch(self) -> Watch | None:
+        return self.sight.watch
+
+    @property
+    def meter(self) -> Meter | None:
+        return self.sight.meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,29 +120,30 @@ class Executor:
         written = await self.recorder.write(rollback, rollback.status.model_copy(update=changes))
         return rollback if isinstance(written, Failure) else written
 
-    async def end(self, rollback: Rollback, end: End) -> Rollback | Again:
-        """End a rollback on which nothing has been done."""
-        return _settled(rollback, await self._end(rollback, end))
+    async def end(
+        self, rollback: Rollback, end: End, deployment: Deployment | None = None
+    ) -> Rollback | Again:
+        """End a rollback here; a strategy of ours is put back on the Deployment, if it is given."""
+        return await self._conclude(rollback, end, deployment)
 
     async def carry_on(
-        self,
-        rollback: Rollback,
-        workload: Workload | None,
-        watch: Watch | None,
-        meter: Meter | None = None,
+        self, rollback: Rollback, workload: Workload, sight: Sight
     ) -> Rollback | Again:
         """Carry a rollback on as far as it goes now.
 
         Args:
             rollback: the stored intent, not ended.
-            workload: the target as it was read in this pass; None: it is gone.
-            watch: counts on the revision that runs now; None: not under watch.
-            meter: where durations are read; None: no policy says.
+            workload: the target as it was read in this pass.
+            sight: what it is verified by.
         """
-        if workload is None or workload.deployment.uid != rollback.spec.target_ref.uid:
-            gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, "the Deployment is gone")
-            return await self._conclude(rollback, gone)
-        seen = _Seen(workload, watch, workload.deployment, meter)
+        if workload.deployment.uid != rollback.spec.target_ref.uid:
+            gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED)
+            return await self.end(rollback, gone)
+        seen = _Seen(workload, sight, workload.deployment)
+        rebased = await self._by_this_clock(rollback)
+        if isinstance(rebased, Failure):
+            return _again(rollback, rebased)
+        rollback = rebased
         if not rollback.status.steps:
             checked = await self._checked(rollback, seen)
             if not isinstance(checked, _Stepped):
@@ -138,6 +159,15 @@ class Executor:
         return await self._conclude(
             rollback, End(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
+
+    async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
+        """Store what has begun at a time that is yet to come as begun now."""
+        seconds = rollback.spec.approval_policy.timeout_seconds
+        status = rollback_status.by_this_clock(rollback.status, seconds, self.clock())
+        if status == rollback.status:
+            return rollback
+        _log.warning("%s: its times are ahead of the clock: they begin now", rollback.metadata.name)
+        return await self.recorder.write(rollback, status)
 
     async def _checked(self, rollback: Rollback, seen: "_Seen") -> "_Stepped | Rollback | Again":
         """Go through the checklist; it is stored with the first step, or with the end."""
@@ -183,21 +213,36 @@ class Executor:
     ) -> "_Stepped | Rollback | Again":
         """Take one step: store its start, look, act if need be, store its end."""
         deployment = seen.deployment
+        if self._is_too_late(rollback, step, seen):
+            late = progress.stale(rollback, self.clock())
+            return await self._conclude(rollback, late, deployment)
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
         found = await self.actor.switch.reverted(begun) or self._look(begun, step, seen)
+        return await self._followed(begun, step, found, seen)
+
+    async def _followed(
+        self, rollback: Rollback, step: StepName, found: progress.Next, seen: "_Seen"
+    ) -> "_Stepped | Rollback | Again":
+        """Do what follows from a look."""
         match found:
             case Act():
-                return await self._act(begun, step, seen)
+                return await self._act(rollback, step, seen)
             case Wait() if step is StepName.VERIFY:
-                return await self._verify(begun, seen)
+                return await self._verify(rollback, seen)
             case Wait():
-                return Again(begun, LOOK_SECONDS)
+                return Again(rollback, LOOK_SECONDS)
             case End():
-                return await self._conclude(begun, found, deployment)
+                return await self._conclude(rollback, found, seen.deployment)
             case Done(message):
-                return await self._finish(begun, step, message, deployment)
+                return await self._finish(rollback, step, message, seen.deployment)
+
+    def _is_too_late(self, rollback: Rollback, step: StepName, seen: "_Seen") -> bool:
+        """Tell whether an act is due that was decided too long ago; putting back is never late."""
+        if step is StepName.RESTORE_STRATEGY or not progress.is_stale(rollback, self.clock()):
+            return False
+        return isinstance(self._look(rollback, step, seen), Act)
 
     async def _act(
         self, rollback: Rollback, step: StepName, seen: "_Seen"
@@ -239,7 +284,9 @@ class Executor:
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = ceasing.without_evidence(rollback, now)
+            counted = ceasing.without_evidence(rollback, seen.sight.blind, now)
+            if seen.sight.blind:
+                missing = Missing(Reason.NOT_YET_READ, seen.sight.blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
             counted = ceasing.verify(rollback, _judged(watch, seen), pods, now)
@@ -259,7 +306,8 @@ class Executor:
         known, failing = (
             verification.failures_of(one.verification) for one in (rollback.status, status)
         )
-        if known == failing:
+        is_told = bool(rollback.status.verification) or not seen.sight.blind
+        if known == failing and is_told:
             return Again(rollback, LOOK_SECONDS)
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):

@@ -37,7 +37,7 @@ class Intake:
         """Take in an object that is there."""
         match plural:
             case RollbackPolicy.PLURAL:
-                self.want(self.cache.put_policy(raw), 0.0)
+                self._take_policy(raw)
             case Rollback.PLURAL:
                 self._take_rollback(raw)
             case _:
@@ -60,6 +60,18 @@ class Intake:
                 self.cache.drop_deployment(key)
                 self._want_all(key, 0.0)
 
+    def _take_policy(self, raw: dict[str, Any]) -> None:
+        """Take in a policy; who is younger on a target that it leaves or takes looks as well."""
+        metadata = raw["metadata"]
+        key = metadata["namespace"], metadata["name"]
+        is_known = key in self.cache.policies
+        before = _target(self.cache, key), _rivals(self.cache, key)
+        self.want(self.cache.put_policy(raw), 0.0)
+        after = _target(self.cache, key), _rivals(self.cache, key)
+        if is_known and before[0] != after[0]:
+            for one in dict.fromkeys((*before[1], *after[1])):
+                self.want(one, 0.0)
+
     def _take_rollback(self, raw: dict[str, Any]) -> None:
         key = self.cache.put_rollback(raw)
         known = self.cache.rollbacks.get(key) or self.cache.requests.get(key)
@@ -69,6 +81,12 @@ class Intake:
     def _want_all(self, deployment: Key, delay: float) -> None:
         for policy in self.cache.policies_on(*deployment):
             self.want(policy.key, delay)
+
+
+def _target(cache: Cache, key: Key) -> str:
+    """Name the Deployment that a policy watches; empty: none that is known."""
+    known = cache.policies.get(key)
+    return known.spec.target_ref.name if isinstance(known, RollbackPolicy) else ""
 
 
 def _rivals(cache: Cache, key: Key) -> list[Key]:

@@ -4,17 +4,20 @@ What has begun is carried on, what was raised or suspended is put back, what is 
 and what is too much is deleted. What a policy that stands decides is none of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import FINALIZER, Condition, Outcome, Rollback
+from rollback_operator.api.v1alpha1 import FINALIZER, Condition, Rollback
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core import history, ownership, progress, schedule
+from rollback_operator.core import history, schedule
 from rollback_operator.core.case import is_active
+from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.core.progress import End
-from rollback_operator.core.workload import Deployment
-from rollback_operator.execution import Again, Executor
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.execution import Again, Executor, Sight
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
@@ -34,6 +37,7 @@ class Keeper:
     executor: Executor
     suspender: Suspender
     scaler: Scaler
+    clock: Callable[[], datetime]
 
     async def settle(self, rollbacks: Sequence[Rollback], deployment: Deployment) -> float | None:
         """Look after what the rollbacks of a Deployment have left."""
@@ -61,39 +65,42 @@ class Keeper:
         return await self.suspender.settle([rollback], found if is_same else None)
 
     async def carry_open(self, key: Key, why: Condition) -> float | None:
-        """Carry on what a policy had begun before it was deleted or came to a stand.
-
-        A half-way state has no name. An intent on which nothing was done yet is abandoned.
-        """
-        own = [
-            one
-            for one in self.cache.rollbacks.values()
-            if (one.metadata.namespace, one.spec.policy_ref.name) == key
-        ]
+        """Carry on what a policy had begun before it was deleted or came to a stand."""
+        own = self.cache.rollbacks_by(key)
         waits = [await self.release_ended(own)]
         if why.reason != Reason.SUSPENDED:
             waits.append(await self.scaler.settle(own))
             waits += [await self.settle_owner(one) for one in own]
-        for one in own:
-            if not is_active(one):
-                continue
-            found = await self.workloads.inspect(key[0], one.spec.target_ref.name)
-            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
-                waits.append(RETRY_SECONDS)
-                continue
-            workload = None if isinstance(found, Failure) else found
-            is_asked = one.is_by_hand and why.reason == Reason.SUSPENDED
-            if (
-                (progress.has_acted(one) and ownership.is_named(one))
-                or is_asked
-                or workload is None
-            ):
-                done = await self.executor.carry_on(one, workload, None)
-            else:
-                end = End(Outcome.ABANDONED, Reason(why.reason), why.message)
-                done = await self.executor.end(one, end)
-            waits.append(done.seconds if isinstance(done, Again) else _left_on(done))
+        return schedule.soonest(*waits, await self.carry(own, why))
+
+    async def carry(self, rollbacks: Iterable[Rollback], ready: Condition) -> float | None:
+        """Carry on or end each that is open, by what there is around it; no metrics are read.
+
+        Args:
+            rollbacks: that name one policy.
+            ready: the policy's condition; of one that is gone or unreadable, why nothing is done.
+        """
+        waits = [await self._carried(one, ready) for one in rollbacks if is_active(one)]
         return schedule.soonest(*waits)
+
+    async def _carried(self, rollback: Rollback, ready: Condition) -> float | None:
+        namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
+        found = await self.workloads.inspect(namespace, name)
+        policy = self.cache.policy_of(rollback)
+        scene = scene_of(rollback, policy, ready, _seen(found))
+        deployment = found.deployment if isinstance(found, Workload) else None
+        match course(rollback, scene, self.clock()):
+            case Retry():
+                return RETRY_SECONDS
+            case End() as end:
+                is_same = deployment is not None and deployment.uid == rollback.spec.target_ref.uid
+                left = deployment if is_same else None
+                done = await self.executor.end(rollback, end, left)
+            case Carry():
+                assert isinstance(found, Workload)  # or it would not go on
+                sight = Sight(blind=f"metrics are not read: {scene.told}")
+                done = await self.executor.carry_on(rollback, found, sight)
+        return done.seconds if isinstance(done, Again) else _left_on(done)
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""
@@ -112,6 +119,13 @@ class Keeper:
             elif failure.kind is not FailureKind.REJECTED:
                 waits.append(failure.wait)
         return schedule.soonest(*waits)
+
+
+def _seen(found: Workload | Failure) -> Deployment | Missing | None:
+    if isinstance(found, Workload):
+        return found.deployment
+    is_gone = found.kind is FailureKind.GONE
+    return None if is_gone else Missing(Reason.READ_FAILED, found.message)
 
 
 def _left_on(ended: Rollback | Failure) -> float | None:

@@ -15,7 +15,6 @@ from rollback_operator.api.v1alpha1 import (
     Condition,
     Investigation,
     MatrixSeverity,
-    Outcome,
     Response,
     Rollback,
     RollbackPolicy,
@@ -34,10 +33,12 @@ from rollback_operator.core import (
     schedule,
     status,
 )
-from rollback_operator.core.budget import Budget, load_of
+from rollback_operator.core.budget import Budget
 from rollback_operator.core.case import Case, Refusal, is_active
+from rollback_operator.core.course import NOT_OURS, course, scene_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
+from rollback_operator.core.load import load_of
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.opening import control_hashes
@@ -46,7 +47,7 @@ from rollback_operator.core.readiness import IDLE, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment
-from rollback_operator.execution import Again, Executor
+from rollback_operator.execution import Again, Executor, Sight
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
@@ -106,8 +107,10 @@ class Reconciler:
                 missing = await self.desk.without_policy(self.cache.requests_of(key))
                 return schedule.soonest(missing, await self.keeper.carry_open(key, _POLICY_DELETED))
             case Unreadable():
-                left = [await self.keeper.settle_owner(one) for one in self.cache.rollbacks_by(key)]
-                return schedule.soonest(await self._report_unreadable(policy), *left)
+                self._end_watch(key)
+                why = status.not_ready(Reason.INVALID_SPEC, policy.message)
+                carried = await self.keeper.carry_open(key, why)
+                return schedule.soonest(await self._report_unreadable(policy), carried)
             case RollbackPolicy():
                 return await self._pass(policy)
 
@@ -130,8 +133,10 @@ class Reconciler:
         if deployment is None or ready.reason in IDLE:
             return await self._rest(policy, deployment, ready)
         now = self.clock()
+        left_over = self._left_over(policy, deployment, ready)
+        carried = await self.keeper.carry(left_over, ready)
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        left = await self.keeper.settle(rollbacks, deployment)
+        left = schedule.soonest(carried, await self.keeper.settle(rollbacks, deployment))
         active = next((one for one in rollbacks if is_active(one)), None)
         is_held = holds.is_held(policy, deployment)
         asked = self.cache.requests_of(key)
@@ -149,6 +154,21 @@ class Reconciler:
                 left, await self.reporter.report(policy, seen), free, thaw, anew
             )
         return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
+
+    def _left_over(
+        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
+    ) -> list[Rollback]:
+        """Give the open Rollbacks that are of another Deployment than is judged, or are to end."""
+        now = self.clock()
+        return [
+            one
+            for one in self.cache.rollbacks_by(policy.key)
+            if is_active(one)
+            and (
+                one.spec.target_ref.uid != deployment.uid
+                or isinstance(course(one, scene_of(one, policy, ready, deployment), now), End)
+            )
+        ]
 
     async def _judge(
         self,
@@ -295,14 +315,10 @@ class Reconciler:
         if decision.response is Response.ROLLBACK and approval.is_waiting(active):
             active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
         if ownership.is_ours(active, case.policy):
-            done = await self.executor.carry_on(
-                active,
-                case.workload,
-                watch,
-                meter_of(case.policy, case.workload.deployment, self.address.default),
-            )
+            meter = meter_of(case.policy, case.workload.deployment, self.address.default)
+            done = await self.executor.carry_on(active, case.workload, Sight(watch, meter))
         else:
-            done = await self.executor.end(active, _NOT_OURS)
+            done = await self.executor.end(active, NOT_OURS)
         if isinstance(done, Again):
             return done.seconds
         return 0.05  # what has been changed is looked at anew
@@ -357,9 +373,3 @@ class Reconciler:
 
 
 _POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was deleted")
-_NOT_OURS = End(
-    Outcome.FAILED,
-    Reason.NOT_OF_THIS_POLICY,
-    "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
-    "only",
-)

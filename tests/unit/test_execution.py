@@ -28,8 +28,7 @@ from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.increments import Increment
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
-from rollback_operator.core.workload import Workload
-from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
+from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Sight
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from tests.builders import (
     T0,
@@ -349,15 +348,12 @@ async def test_a_finalizer_that_stays_on_does_not_undo_the_end() -> None:
 # -- the target changes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workload", [None, "another"])
-async def test_a_target_that_is_gone_ends_it(workload: str | None) -> None:
+async def test_a_target_that_is_another_object_by_now_ends_it() -> None:
     world = World()
-    found: Workload | None = None
-    if workload is not None:
-        found = make_workload()
-        found = replace(found, deployment=replace(found.deployment, uid="made-anew"))
+    found = make_workload()
+    found = replace(found, deployment=replace(found.deployment, uid="made-anew"))
 
-    done = await world.executor.carry_on(world.stored, found, None)
+    done = await world.executor.carry_on(world.stored, found, Sight())
 
     assert isinstance(done, Rollback)
     assert (done.status.outcome, why(done)) == (Outcome.ABANDONED, Reason.TARGET_DELETED)

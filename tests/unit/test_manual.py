@@ -28,6 +28,7 @@ from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.history import KEPT
 from rollback_operator.core.manual import make_manual_plan, refused
+from rollback_operator.core.names import name_of
 from tests.builders import (
     PREVIOUS,
     at,
@@ -407,9 +408,8 @@ async def test_past_the_clusters_budget_a_rollback_waits_its_turn() -> None:
     world = World()
     operator = replace(world.operator(), budget=Budget(max_concurrent=1))
     other = make_rollback("other", target_ref=RollbackTarget(name="other", uid="other-uid"))
-    other = other.model_copy(
-        update={"metadata": other.metadata.model_copy(update={"namespace": "elsewhere"})}
-    )
+    known = {"namespace": "elsewhere", "name": name_of(other.spec)}
+    other = other.model_copy(update={"metadata": other.metadata.model_copy(update=known)})
     operator.cache.remember(other)
     await world.run(
         operator,

@@ -161,6 +161,8 @@ class Reason(StrEnum):
     POLICY_DELETED = "PolicyDeleted"
     ROLLBACK_DELETED = "RollbackDeleted"
     REPLICA_SET_GONE = "ReplicaSetGone"
+    MODE_CHANGED = "ModeChanged"
+    ROLLBACK_STALE = "RollbackStale"
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     NOT_OF_THIS_POLICY = "NotOfThisPolicy"
     RECOVERED = "Recovered"

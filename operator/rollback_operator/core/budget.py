@@ -3,13 +3,7 @@
 Many releases that go bad at once are seldom so many bad releases: past some number people look.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
-from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback
-
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +37,3 @@ class Load:
                 f"--max-rollbacks-per-day is {self.budget.max_per_day}"
             )
         return ""
-
-
-def load_of(rollbacks: Iterable[Rollback], budget: Budget, now: datetime) -> Load:
-    """Count what is done or was; what is only recorded, or asked for by a person, costs no budget.
-
-    A rollback that waits for a person holds nobody else up.
-    """
-    active = day = 0
-    if budget == Budget():
-        return Load()
-    for one in rollbacks:
-        if one.spec.mode is not Mode.ENFORCE or one.is_by_hand:
-            continue
-        if one.status.outcome is None and one.status.approval_deadline_time is None:
-            active += 1
-        is_young = now - one.spec.trigger.decided_time < _DAY
-        day += is_young and one.status.outcome not in _NOTHING_DONE
-    return Load(budget, active, day)
-
-
-_NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

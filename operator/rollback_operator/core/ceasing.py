@@ -88,14 +88,18 @@ def _ceiling(rollback: Rollback) -> float:
     return plausible(trigger.control_errors / trigger.control_requests)
 
 
-def without_evidence(rollback: Rollback, now: datetime) -> Next:
-    """Wait for evidence on the restored revision, and not for ever."""
+def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
+    """Wait for evidence on the restored revision, and not for ever.
+
+    Args:
+        rollback: its verification has begun.
+        blind: why nothing is counted; empty: something may be by the next look.
+        now: the time of the look.
+    """
     if is_out_of_time(rollback, StepName.VERIFY, now):
-        return End(
-            Outcome.UNKNOWN,
-            Reason.NOT_YET_READ,
-            "the rollout is complete; whether it helped was not seen in any metric",
-        )
+        said = "the rollout is complete; whether it helped was not seen in any metric"
+        told = f"{said}: {blind}" if blind else said
+        return End(Outcome.UNKNOWN, Reason.NOT_YET_READ, told)
     return Wait()
 
 

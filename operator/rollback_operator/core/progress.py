@@ -5,7 +5,7 @@ true. A step that finds its work done is done: replayed, it does no harm.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
@@ -15,6 +15,8 @@ from rollback_operator.core.steps import steps_of
 from rollback_operator.core.workload import Deployment, Workload
 
 EXPRESS_SURGE = "100%"
+LEAST_BOUND_SECONDS = 900.0
+"""An act that has been held up for longer is not done any more: what it was decided on is old."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 
 
@@ -179,6 +181,45 @@ def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
 def is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
     """Tell whether a step has been going on for longer than the verification may take."""
     return seconds_in(rollback, step, now) > rollback.spec.verification.timeout_seconds
+
+
+def last_time(rollback: Rollback, now: datetime) -> datetime:
+    """Give the newest time on record at which a rollback has come further.
+
+    A deadline counts as one: up to then a person is waited for. Times after `now` are of another
+    clock, and say nothing.
+    """
+    status = rollback.status
+    times = [rollback.spec.trigger.decided_time]
+    times += [one.started_time for one in status.steps]
+    others = (status.approval_deadline_time, status.escalated_time)
+    finished = (one.finished_time for one in status.steps)
+    times += [one for one in (*finished, *others) if one is not None]
+    is_waiting = next_step(rollback) is StepName.AWAITING_APPROVAL
+    deadline = status.approval_deadline_time
+    if is_waiting and deadline is not None and deadline > now:
+        return now
+    return max((one for one in times if one <= now), default=now)
+
+
+def is_stale(rollback: Rollback, now: datetime) -> bool:
+    """Tell whether a rollback has come no further for longer than any of its steps may take.
+
+    The operator was down, the API server refused for so long, or the record was restored from a
+    backup: what was decided then is not done now.
+    """
+    bound = max(LEAST_BOUND_SECONDS, rollback.spec.verification.timeout_seconds)
+    return now - last_time(rollback, now) > timedelta(seconds=bound)
+
+
+def stale(rollback: Rollback, now: datetime) -> End:
+    """End a rollback whose act was not done in time."""
+    since = last_time(rollback, now)
+    said = (
+        f"it has come no further since {since:%Y-%m-%d %H:%M:%S} UTC, and is not carried out so "
+        "much later: the release is judged by what it does now"
+    )
+    return End(Outcome.ABANDONED, Reason.ROLLBACK_STALE, said)
 
 
 def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:

@@ -1,13 +1,46 @@
 """The only makers of a Rollback's steps on record: what has begun, what is done, how it ended."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.core import conditions
 from rollback_operator.core.progress import End
+
+AHEAD = timedelta(seconds=60)
+"""Two clocks may differ by so much."""
+
+
+def by_this_clock(status: RollbackStatus, seconds: int, now: datetime) -> RollbackStatus:
+    """Begin anew what has begun at a time that is yet to come: it would be waited for until then.
+
+    The clock was set back, or the record was restored from a backup of another cluster.
+
+    Args:
+        status: as it is stored.
+        seconds: how long a person may take to decide.
+        now: the time of the look.
+    """
+    latest = now + AHEAD
+    steps = [
+        one.model_copy(
+            update={
+                "started_time": now,
+                "finished_time": None if one.finished_time is None else now,
+            }
+        )
+        if one.started_time > latest or (one.finished_time or latest) > latest
+        else one
+        for one in status.steps
+    ]
+    deadline = status.approval_deadline_time
+    if deadline is not None:
+        deadline = min(deadline, latest + timedelta(seconds=seconds))
+    if steps == status.steps and deadline == status.approval_deadline_time:
+        return status
+    return status.model_copy(update={"steps": steps, "approval_deadline_time": deadline})
 
 
 def begun(

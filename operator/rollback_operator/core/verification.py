@@ -14,6 +14,7 @@ from rollback_operator.api.verification import VerificationCheck, VerificationRe
 from rollback_operator.core import progress
 from rollback_operator.core.progress import End, Next, Wait
 from rollback_operator.core.reading import Missing
+from rollback_operator.core.watch import NOT_YET_READ
 from rollback_operator.core.workload import Deployment
 
 ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
@@ -97,7 +98,7 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
             return Check(ERRORS, VerificationResult.FAILED, message, is_final=True)
         case End(_, _, message):
             return unknown(ERRORS, message)
-    if missing is not None and missing.reason is not Reason.NOT_YET_READ:
+    if missing is not None and missing != NOT_YET_READ:
         return unknown(ERRORS, missing.message)
     return unknown(ERRORS, "too few requests have been counted since the rollback to prove it")
 

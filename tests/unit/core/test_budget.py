@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback
-from rollback_operator.core.budget import Budget, Load, load_of
+from rollback_operator.core.budget import Budget, Load
 from rollback_operator.core.case import Refusal
+from rollback_operator.core.load import load_of
+from rollback_operator.core.names import name_of
 from rollback_operator.core.plan import make_plan
 from tests.builders import (
     at,
@@ -23,15 +26,21 @@ from tests.builders import (
 LIMITS = Budget(max_concurrent=2, max_per_day=3)
 
 
+def planned(**changes: Any) -> Rollback:
+    made = make_rollback(**changes)
+    metadata = made.metadata.model_copy(update={"name": name_of(made.spec)})
+    return made.model_copy(update={"metadata": metadata})
+
+
 def by_hand() -> Rollback:
-    made = make_rollback()
+    made = planned()
     return made.model_copy(
         update={"status": make_ended().model_copy(update={"plan": made.spec.plan})}
     )
 
 
 def waiting() -> Rollback:
-    made = make_rollback()
+    made = planned()
     status = made.status.model_copy(update={"approval_deadline_time": at(3600)})
     return made.model_copy(update={"status": status})
 
@@ -39,19 +48,15 @@ def waiting() -> Rollback:
 @pytest.mark.parametrize(
     ("one", "counted"),
     [
-        pytest.param(make_rollback(), (1, 1), id="runs"),
-        pytest.param(make_rollback(status=make_ended()), (0, 1), id="over"),
+        pytest.param(planned(), (1, 1), id="runs"),
+        pytest.param(planned(status=make_ended()), (0, 1), id="over"),
+        pytest.param(planned(status=make_ended(Outcome.ABANDONED)), (0, 0), id="nothing was done"),
         pytest.param(
-            make_rollback(status=make_ended(Outcome.ABANDONED)), (0, 0), id="nothing was done"
-        ),
-        pytest.param(
-            make_rollback(
-                status=make_ended(), trigger=make_trigger_record(decided_time=at(-86400))
-            ),
+            planned(status=make_ended(), trigger=make_trigger_record(decided_time=at(-86400))),
             (0, 0),
             id="a day ago",
         ),
-        pytest.param(make_rollback(mode=Mode.OBSERVE), (0, 0), id="recorded only"),
+        pytest.param(planned(mode=Mode.OBSERVE), (0, 0), id="recorded only"),
         pytest.param(by_hand(), (0, 0), id="asked for"),
         pytest.param(waiting(), (0, 1), id="waits for a person"),
     ],

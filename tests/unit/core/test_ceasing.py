@@ -160,6 +160,6 @@ def test_verification_has_the_time_that_the_policy_gives() -> None:
     quick = VERIFYING.model_copy(update={"spec": spec})
     assert isinstance(verify(quick, counted(), PODS, at(30)), Wait)
     assert verify(quick, counted(), PODS, at(31)).outcome is UNKNOWN
-    assert isinstance(without_evidence(quick, at(30)), Wait)
-    assert without_evidence(quick, at(31)).outcome is UNKNOWN
-    assert isinstance(without_evidence(UNDOING, at(10_000)), Wait)
+    assert isinstance(without_evidence(quick, "", at(30)), Wait)
+    assert without_evidence(quick, "", at(31)).outcome is UNKNOWN
+    assert isinstance(without_evidence(UNDOING, "", at(10_000)), Wait)

@@ -1,0 +1,238 @@
+"""What becomes of an open Rollback in a pass: it is carried on, looked at again, or ended.
+
+Pure, and total: every state of its policy, of its Deployment and of itself has an answer, so that
+no Rollback stays open because nobody is responsible for it. What has begun is carried on whatever
+has become of the policy, since a half-way state has no name. What has not begun is done only while
+the policy that decided it stands and wants it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Mode,
+    Outcome,
+    Rollback,
+    RollbackPolicy,
+    StepName,
+)
+from rollback_operator.core import ownership, progress
+from rollback_operator.core.progress import End
+from rollback_operator.core.readiness import IDLE
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment
+
+
+class Standing(StrEnum):
+    """How a policy stands to a Rollback that names it."""
+
+    ACTIVE = "Active"
+    SUSPENDED = "Suspended"
+    OBSERVING = "Observing"
+    """Its mode is Observe, and the Rollback was decided to be carried out."""
+    RETARGETED = "Retargeted"
+    AT_REST = "AtRest"
+    """Anything else for which it does nothing; the condition Ready says what."""
+    UNREADABLE = "Unreadable"
+    DELETED = "Deleted"
+    RECREATED = "Recreated"
+    BEING_DELETED = "BeingDeleted"
+
+
+class Target(StrEnum):
+    """How the Deployment stands to a Rollback, as it was read in this pass."""
+
+    SAME = "Same"
+    OTHER_TEMPLATE = "OtherTemplate"
+    REPLACED = "Replaced"
+    GONE = "Gone"
+    PAUSED = "Paused"
+    SCALED_TO_ZERO = "ScaledToZero"
+    UNREADABLE = "Unreadable"
+
+
+class Stage(StrEnum):
+    """How far a Rollback is."""
+
+    INTENT = "Intent"
+    REQUESTED = "Requested"
+    """Asked for by a person and planned; nothing has begun."""
+    AWAITING_APPROVAL = "AwaitingApproval"
+    OWNER_SUSPENDED = "OwnerSuspended"
+    ACTED = "Acted"
+    VERIFYING = "Verifying"
+
+
+BEGUN = frozenset({Stage.OWNER_SUSPENDED, Stage.ACTED, Stage.VERIFYING})
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """It goes on, step by step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Nothing can be said of its Deployment now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is around an open Rollback."""
+
+    standing: Standing
+    target: Target
+    why: str = ""
+    """Why the policy does nothing, in words, or why the Deployment cannot be read."""
+    reason: Reason = Reason.POLICY_DELETED
+    """Why the policy does nothing."""
+
+    @property
+    def told(self) -> str:
+        """Say why the policy does nothing for the Rollback any more."""
+        known = _LEFT.get(self.standing)
+        return known[1] if known is not None else self.why
+
+
+def scene_of(
+    rollback: Rollback,
+    policy: RollbackPolicy | None,
+    ready: Condition,
+    found: Deployment | Missing | None,
+) -> Scene:
+    """Describe what there is around an open Rollback.
+
+    Args:
+        rollback: the Rollback.
+        policy: that it names, as it is stored now; None: it is gone, or cannot be read.
+        ready: the policy's condition; of one that is gone or unreadable, why nothing is done.
+        found: the Deployment that the Rollback names, as it was read in this pass; None: it is
+            gone.
+    """
+    target = _target(rollback, found)
+    why = found.message if isinstance(found, Missing) else ""
+    standing = _standing(rollback, policy, ready)
+    return Scene(standing, target, why or ready.message, Reason(ready.reason))
+
+
+def _standing(rollback: Rollback, policy: RollbackPolicy | None, ready: Condition) -> Standing:
+    if policy is None:
+        is_there = ready.reason == Reason.INVALID_SPEC
+        return Standing.UNREADABLE if is_there else Standing.DELETED
+    is_for_record = policy.spec.mode is Mode.OBSERVE and not rollback.is_by_hand
+    states = (
+        (policy.metadata.uid != rollback.spec.policy_ref.uid, Standing.RECREATED),
+        (policy.metadata.deletion_timestamp is not None, Standing.BEING_DELETED),
+        (policy.spec.target_ref.name != rollback.spec.target_ref.name, Standing.RETARGETED),
+        (ready.reason == Reason.SUSPENDED, Standing.SUSPENDED),
+        (ready.reason in IDLE, Standing.AT_REST),
+        (is_for_record and rollback.spec.mode is Mode.ENFORCE, Standing.OBSERVING),
+    )
+    return next((standing for is_so, standing in states if is_so), Standing.ACTIVE)
+
+
+def _target(rollback: Rollback, deployment: Deployment | Missing | None) -> Target:
+    if deployment is None:
+        return Target.GONE
+    if isinstance(deployment, Missing):
+        return Target.UNREADABLE
+    if deployment.uid != rollback.spec.target_ref.uid:
+        return Target.REPLACED
+    if deployment.paused and not deployment.is_held:
+        return Target.PAUSED
+    if deployment.replicas == 0:
+        return Target.SCALED_TO_ZERO
+    return Target.SAME if _is_known(rollback, deployment) else Target.OTHER_TEMPLATE
+
+
+def _is_known(rollback: Rollback, deployment: Deployment) -> bool:
+    judged, target = rollback.spec.from_revision, rollback.spec.to_revision
+    known = {judged.digest, target.digest if target is not None else judged.digest}
+    return deployment.template.digest in known
+
+
+def stage_of(rollback: Rollback) -> Stage:
+    """Tell how far a Rollback is."""
+    names = {one.name for one in rollback.status.steps}
+    if StepName.VERIFY in names:
+        return Stage.VERIFYING
+    if names - {StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER}:
+        return Stage.ACTED
+    if StepName.SUSPEND_OWNER in names:
+        return Stage.OWNER_SUSPENDED
+    if StepName.AWAITING_APPROVAL in names:
+        return Stage.AWAITING_APPROVAL
+    return Stage.REQUESTED if rollback.is_by_hand else Stage.INTENT
+
+
+def course(rollback: Rollback, scene: Scene, now: datetime) -> Carry | Retry | End:
+    """Decide what becomes of an open Rollback.
+
+    Args:
+        rollback: that has not ended.
+        scene: its policy and its Deployment.
+        now: the time of the look.
+    """
+    if not ownership.is_named(rollback):
+        return NOT_OURS
+    if scene.target in _LOST:
+        return End(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[scene.target])
+    if scene.target is Target.UNREADABLE:
+        return _unread(rollback, scene, now)
+    if stage_of(rollback) in BEGUN:
+        return Carry()  # each step has its own bound, and ends the rollback when that is over
+    unwanted = _unwanted(rollback, scene)
+    if unwanted is not None:
+        return unwanted
+    return progress.stale(rollback, now) if progress.is_stale(rollback, now) else Carry()
+
+
+def _unread(rollback: Rollback, scene: Scene, now: datetime) -> Retry | End:
+    if not progress.is_stale(rollback, now):
+        return Retry()
+    is_begun = stage_of(rollback) in BEGUN
+    outcome = Outcome.UNKNOWN if is_begun else Outcome.ABANDONED
+    said = f"the Deployment cannot be read: {scene.why}"
+    return End(outcome, Reason.READ_FAILED, said)
+
+
+def _unwanted(rollback: Rollback, scene: Scene) -> End | None:
+    """Tell why what has not begun is not wanted any more; None: it is."""
+    if scene.standing is Standing.SUSPENDED and rollback.is_by_hand:
+        return None  # people may ask of a suspended policy
+    if scene.standing in _LEFT:
+        reason, message = _LEFT[scene.standing]
+        return End(Outcome.ABANDONED, reason, message)
+    is_idle = scene.standing in _IDLE
+    return End(Outcome.ABANDONED, scene.reason, scene.why) if is_idle else None
+
+
+NOT_OURS = End(
+    Outcome.FAILED,
+    Reason.NOT_OF_THIS_POLICY,
+    "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
+    "only",
+)
+
+_LEFT: dict[Standing, tuple[Reason, str]] = {
+    Standing.RETARGETED: (
+        Reason.TARGET_CHANGED,
+        "spec.targetRef of the policy names another Deployment now",
+    ),
+    Standing.OBSERVING: (
+        Reason.MODE_CHANGED,
+        "spec.mode of the policy is Observe now",
+    ),
+    Standing.RECREATED: (
+        Reason.POLICY_DELETED,
+        "the policy that decided it was deleted and created anew",
+    ),
+    Standing.BEING_DELETED: (Reason.POLICY_DELETED, "the policy is being deleted"),
+    Standing.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
+}
+REPLACED = "the Deployment was deleted and created anew: this is another object"
+_LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED}
+_IDLE = frozenset({Standing.SUSPENDED, Standing.AT_REST, Standing.UNREADABLE})

@@ -1,0 +1,273 @@
+"""What becomes of an open Rollback: the whole table, so that no cell falls through."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Mode,
+    Outcome,
+    PolicyRef,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+    StepName,
+    TargetRef,
+)
+from rollback_operator.core import status
+from rollback_operator.core.course import (
+    BEGUN,
+    Carry,
+    Retry,
+    Scene,
+    Stage,
+    Standing,
+    Target,
+    course,
+    scene_of,
+    stage_of,
+)
+from rollback_operator.core.names import name_of
+from rollback_operator.core.progress import End, is_stale, last_time
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.workload import Deployment
+from tests.builders import NAME, at, make_deployment, make_policy, make_rollback, make_step
+
+STEPS = {
+    Stage.INTENT: (),
+    Stage.REQUESTED: (),
+    Stage.AWAITING_APPROVAL: (StepName.AWAITING_APPROVAL,),
+    Stage.OWNER_SUSPENDED: (StepName.SUSPEND_OWNER,),
+    Stage.ACTED: (StepName.UNDO,),
+    Stage.VERIFYING: (StepName.UNDO, StepName.ROLLOUT_COMPLETE, StepName.VERIFY),
+}
+READY = status.ready(Reason.WATCHING_TARGET)
+IDLE_REASON = Reason.TARGET_ALREADY_WATCHED
+SOON, LATE = at(60), at(86_400)
+
+
+def named(made: Rollback) -> Rollback:
+    metadata = made.metadata.model_copy(update={"name": name_of(made.spec)})
+    return made.model_copy(update={"metadata": metadata})
+
+
+def open_rollback(stage: Stage, *, by_hand: bool = False, **changes: Any) -> Rollback:
+    """An undo of v2 that has come this far; its newest time on record is 20 s after T0."""
+    *done, last = STEPS[stage] or (None,)
+    steps = [make_step(one, 12, 14) for one in done if one is not None]
+    steps += [make_step(last, 20)] if last is not None else []
+    made = named(make_rollback(status=RollbackStatus(steps=steps), **changes))
+    if by_hand or stage is Stage.REQUESTED:
+        plan = made.spec.plan
+        made = made.model_copy(update={"status": made.status.model_copy(update={"plan": plan})})
+    return made
+
+
+def expected(standing: Standing, target: Target, stage: Stage, by_hand: bool) -> str:
+    """The table, by hand: G goes on, R is read again, E and the reason of an end."""
+    if target in (Target.GONE, Target.REPLACED):
+        return "E TargetDeleted"
+    if target is Target.UNREADABLE:
+        return "R"
+    if stage in (Stage.OWNER_SUSPENDED, Stage.ACTED, Stage.VERIFYING):
+        return "G"
+    return {
+        Standing.ACTIVE: "G",
+        Standing.SUSPENDED: "G" if by_hand else "E Suspended",
+        Standing.OBSERVING: "E ModeChanged",
+        Standing.RETARGETED: "E TargetChanged",
+        Standing.AT_REST: "E TargetAlreadyWatched",
+        Standing.UNREADABLE: "E InvalidSpec",
+        Standing.DELETED: "E PolicyDeleted",
+        Standing.RECREATED: "E PolicyDeleted",
+        Standing.BEING_DELETED: "E PolicyDeleted",
+    }[standing]
+
+
+def found(rollback: Rollback, scene: Scene, late: bool = False) -> str:
+    match course(rollback, scene, LATE if late else SOON):
+        case Carry():
+            return "G"
+        case Retry():
+            return "R"
+        case End(_, reason, message):
+            assert message
+            return f"E {reason}"
+
+
+def scene(standing: Standing, target: Target) -> Scene:
+    reasons = {
+        Standing.SUSPENDED: Reason.SUSPENDED,
+        Standing.AT_REST: IDLE_REASON,
+        Standing.UNREADABLE: Reason.INVALID_SPEC,
+    }
+    reason = reasons.get(standing, Reason.POLICY_DELETED)
+    return Scene(standing, target, "the words of it", reason)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("stage", Stage)
+def test_every_cell_of_the_table_has_an_answer(stage: Stage, by_hand: bool) -> None:
+    is_asked = by_hand or stage is Stage.REQUESTED
+    rollback = open_rollback(stage, by_hand=is_asked)
+    assert stage_of(rollback) is (Stage.REQUESTED if stage is Stage.INTENT and is_asked else stage)
+
+    wrong = {
+        (standing, target): (answer, wanted)
+        for standing, target in product(Standing, Target)
+        if (answer := found(rollback, scene(standing, target)))
+        != (wanted := expected(standing, target, stage, is_asked))
+    }
+
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_day_later_nothing_waits_for_a_read_and_nothing_begins(stage: Stage) -> None:
+    rollback = open_rollback(stage)
+
+    answers = {
+        found(rollback, scene(standing, target), late=True)
+        for standing, target in product(Standing, Target)
+        if target not in (Target.GONE, Target.REPLACED)
+    }
+
+    assert "R" not in answers
+    if stage in BEGUN:
+        assert answers == {"G", "E ReadFailed"}  # each step has a bound of its own
+    else:
+        assert "G" not in answers
+        assert "E RollbackStale" in answers
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_what_the_operator_has_not_planned_is_never_carried_on(stage: Stage) -> None:
+    if stage is Stage.REQUESTED:
+        return  # its plan is in the status, which only the operator writes
+    forged = open_rollback(stage)
+    forged = forged.model_copy(
+        update={"metadata": forged.metadata.model_copy(update={"name": "forged"})}
+    )
+
+    answers = {
+        found(forged, scene(standing, target)) for standing, target in product(Standing, Target)
+    }
+
+    assert answers == {"E NotOfThisPolicy"}
+
+
+# -- what there is around it -----------------------------------------------------------------------
+
+
+def with_metadata(policy: RollbackPolicy, **changes: Any) -> RollbackPolicy:
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update=changes)})
+
+
+def around(
+    policy: RollbackPolicy | None = None,
+    ready: Condition = READY,
+    target: Deployment | Missing | None = None,
+) -> Scene:
+    rollback = open_rollback(Stage.INTENT)
+    return scene_of(rollback, policy, ready, target or make_deployment())
+
+
+def test_how_a_policy_stands_to_a_rollback() -> None:
+    policy = make_policy()
+    deleted = with_metadata(policy, deletion_timestamp=at(5))
+    anew = with_metadata(policy, uid="another-uid")
+
+    assert {
+        "active": around(make_policy()).standing,
+        "suspended": around(make_policy(), status.ready(Reason.SUSPENDED)).standing,
+        "observing": around(make_policy(mode=Mode.OBSERVE)).standing,
+        "retargeted": around(make_policy(target_ref=TargetRef(name="other"))).standing,
+        "rivalled": around(make_policy(), status.not_ready(IDLE_REASON, "older")).standing,
+        "unreadable": around(None, status.not_ready(Reason.INVALID_SPEC, "spec.x")).standing,
+        "deleted": around(None, status.not_ready(Reason.POLICY_DELETED, "deleted")).standing,
+        "anew": around(anew).standing,
+        "being deleted": around(deleted).standing,
+    } == {
+        "active": Standing.ACTIVE,
+        "suspended": Standing.SUSPENDED,
+        "observing": Standing.OBSERVING,
+        "retargeted": Standing.RETARGETED,
+        "rivalled": Standing.AT_REST,
+        "unreadable": Standing.UNREADABLE,
+        "deleted": Standing.DELETED,
+        "anew": Standing.RECREATED,
+        "being deleted": Standing.BEING_DELETED,
+    }
+
+
+def test_how_a_deployment_stands_to_a_rollback() -> None:
+    unread = Missing(Reason.READ_FAILED, "forbidden")
+    rollback = open_rollback(Stage.INTENT)
+
+    assert {
+        "bad": around(target=make_deployment("v2")).target,
+        "restored": around(target=make_deployment("v1")).target,
+        "other": around(target=make_deployment("v3")).target,
+        "replaced": around(target=make_deployment(uid="another")).target,
+        "gone": scene_of(rollback, None, READY, None).target,
+        "paused": around(target=make_deployment(paused=True)).target,
+        "held": around(target=make_deployment(paused=True, is_held=True)).target,
+        "zero": around(target=make_deployment(replicas=0)).target,
+        "unread": around(target=unread).target,
+    } == {
+        "bad": Target.SAME,
+        "restored": Target.SAME,
+        "other": Target.OTHER_TEMPLATE,
+        "replaced": Target.REPLACED,
+        "gone": Target.GONE,
+        "paused": Target.PAUSED,
+        "held": Target.SAME,
+        "zero": Target.SCALED_TO_ZERO,
+        "unread": Target.UNREADABLE,
+    }
+    assert around(target=unread).why == "forbidden"
+
+
+# -- stale -----------------------------------------------------------------------------------------
+
+
+def test_a_rollback_is_stale_once_nothing_was_recorded_for_longer_than_a_step_may_take() -> None:
+    rollback = open_rollback(Stage.ACTED)
+
+    assert last_time(rollback, SOON) == at(20)
+    assert not is_stale(rollback, at(20 + 900))
+    assert is_stale(rollback, at(20 + 901))
+
+
+def test_a_person_who_is_waited_for_is_waited_for_until_the_deadline() -> None:
+    rollback = open_rollback(Stage.AWAITING_APPROVAL)
+    changes = {"approval_deadline_time": at(3600)}
+    changed = rollback.status.model_copy(update=changes)
+    rollback = rollback.model_copy(update={"status": changed})
+
+    assert not is_stale(rollback, at(3599))
+    assert not is_stale(rollback, at(3600 + 900))
+    assert is_stale(rollback, at(3600 + 901))
+
+
+def test_times_of_another_clock_say_nothing() -> None:
+    rollback = open_rollback(Stage.ACTED)
+
+    assert last_time(rollback, at(15)) == at(10)  # the step began at 20
+
+
+def test_the_uid_of_the_policy_is_what_makes_it_the_one_that_decided() -> None:
+    rollback = open_rollback(Stage.INTENT, policy_ref=PolicyRef(name=NAME, uid="of-the-backup"))
+
+    what = scene_of(rollback, make_policy(), READY, make_deployment())
+
+    assert what.standing is Standing.RECREATED
+    match course(rollback, what, SOON):
+        case End(outcome, reason, message):
+            assert (outcome, reason) == (Outcome.ABANDONED, Reason.POLICY_DELETED)
+            assert "created anew" in message
+        case other:
+            raise AssertionError(other)

@@ -1,0 +1,365 @@
+"""Every open Rollback is carried on or ended in every branch of a pass, and blocks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    PolicyRef,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+    StepName,
+    TargetRef,
+)
+from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.core.budget import Budget
+from rollback_operator.core.conditions import find
+from rollback_operator.core.load import load_of
+from rollback_operator.core.names import name_of
+from rollback_operator.core.workload import Workload
+from rollback_operator.intake import Intake
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile import Reconciler
+from tests.builders import (
+    NAME,
+    NAMESPACE,
+    at,
+    make_deployment,
+    make_policy,
+    make_rollback,
+    make_step,
+    make_trigger_record,
+    make_workload,
+)
+from tests.fakes.cluster import FakeWorkloads
+from tests.world import KEY, World, watched
+
+OTHER = "checkout"
+
+
+@dataclass
+class TwoWorkloads(FakeWorkloads):
+    """The Deployment that the tests are about, and another one that does well."""
+
+    other: Workload = field(
+        default_factory=lambda: make_workload(
+            "v1", (), deployment=make_deployment("v1", name=OTHER, uid="other-uid")
+        )
+    )
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        return self.other if name == OTHER else await super().inspect(namespace, name)
+
+
+class TwoTargets(World):
+    """Two Deployments, of which a policy may watch one or the other."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.workloads = TwoWorkloads(calls=self.journal, workload=self.workloads.workload)
+
+    def tell(self, operator: Reconciler) -> None:
+        super().tell(operator)
+        deployment = self.workloads.other.deployment
+        operator.cache.deployments[NAMESPACE, OTHER] = deployment
+
+
+def named(made: Rollback) -> Rollback:
+    metadata = made.metadata.model_copy(update={"name": name_of(made.spec)})
+    return made.model_copy(update={"metadata": metadata})
+
+
+def intent(**changes: Any) -> Rollback:
+    """Decided by the policy, nothing begun."""
+    return named(make_rollback(**changes))
+
+
+def begun(*steps: StepName, **changes: Any) -> Rollback:
+    """Its undo has begun, and is done where further steps are."""
+    names = steps or (StepName.UNDO,)
+    *done, last = names
+    known = [*(make_step(one, 12, 14) for one in done), make_step(last, 14)]
+    return named(make_rollback(status=RollbackStatus(steps=known), **changes))
+
+
+def verifying(**changes: Any) -> Rollback:
+    names = (
+        StepName.UNDO,
+        StepName.ROLLOUT_COMPLETE,
+        StepName.RESTORE_STRATEGY,
+        StepName.VERIFY,
+    )
+    return begun(*names, **changes)
+
+
+def ended(world: World, decided: Rollback | None = None) -> tuple[Outcome | None, str, str]:
+    """How a Rollback ended, and why; None: the only one."""
+    done = world.rollback if decided is None else world.store.rollbacks[decided.metadata.name]
+    complete = find(done.status.conditions, ConditionType.COMPLETE)
+    assert complete is not None, done.status
+    return done.status.outcome, complete.reason, complete.message
+
+
+async def last(world: World, operator: Reconciler, most: int = 900) -> None:
+    """Make passes, each when the last one wants it, until the Rollback has ended."""
+    for _ in range(most):
+        if world.is_over():
+            return
+        world.tell(operator)
+        wait = await operator.reconcile(KEY)
+        assert wait is not None or world.is_over(), "the Rollback is open and nobody looks again"
+        world.seconds += max(0.05, wait or 0.0)
+    raise AssertionError(f"still open after {world.seconds:.0f} s: {world.rollback.status}")
+
+
+# -- the policy is edited --------------------------------------------------------------------------
+
+
+async def test_an_undo_goes_on_to_its_end_though_the_policy_watches_another_target_now() -> None:
+    world = TwoTargets(policy=watched(make_policy(target_ref=TargetRef(name=OTHER))))
+    world.store.hold(begun())
+
+    await last(world, world.operator())
+
+    assert "undo" in world.journal
+    outcome, reason, message = ended(world)
+    assert outcome is Outcome.UNKNOWN
+    assert reason == Reason.NOT_YET_READ
+    assert "another Deployment" in message
+
+
+async def test_an_intent_of_a_policy_that_watches_another_target_now_is_abandoned() -> None:
+    world = TwoTargets(policy=watched(make_policy(target_ref=TargetRef(name=OTHER))))
+    world.store.hold(intent())
+
+    await last(world, world.operator(), most=3)
+
+    assert ended(world)[:2] == (Outcome.ABANDONED, Reason.TARGET_CHANGED)
+    assert "undo" not in world.journal
+
+
+async def test_an_intent_is_abandoned_once_the_mode_is_observe() -> None:
+    world = World(policy=watched(make_policy(mode=Mode.OBSERVE)))
+    decided = intent()
+    world.store.hold(decided)
+
+    await last(world, world.operator(), most=3)
+
+    assert ended(world, decided)[:2] == (Outcome.ABANDONED, Reason.MODE_CHANGED)
+    assert "undo" not in world.journal
+
+
+class Edited(World):
+    """Somebody has made a policy of it that the models refuse."""
+
+    def tell(self, operator: Reconciler) -> None:
+        super().tell(operator)
+        known = self.store.policies[NAME]
+        said = "spec.mode: no such mode"
+        operator.cache.policies[KEY] = Unreadable(known.metadata, said, known.status)
+
+
+async def test_an_undo_goes_on_to_its_end_though_the_policy_cannot_be_read_any_more() -> None:
+    world = Edited()
+    world.store.hold(begun())
+
+    await last(world, world.operator())
+
+    assert "undo" in world.journal
+    assert ended(world)[0] is Outcome.UNKNOWN
+
+
+async def test_an_intent_of_a_policy_that_cannot_be_read_is_abandoned_with_the_field() -> None:
+    world = Edited()
+    world.store.hold(intent())
+
+    await last(world, world.operator(), most=3)
+
+    outcome, reason, message = ended(world)
+    assert (outcome, reason) == (Outcome.ABANDONED, Reason.INVALID_SPEC)
+    assert "spec.mode" in message
+
+
+async def test_an_intent_of_a_policy_that_was_made_anew_is_abandoned_and_the_release_judged() -> (
+    None
+):
+    world = World()
+    old = intent(policy_ref=PolicyRef(name=NAME, uid="uid-of-the-deleted-policy"))
+    world.store.hold(old)
+    operator = world.operator()
+
+    for _ in range(40):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 2
+
+    done = {one.metadata.name: one.status.outcome for one in world.store.rollbacks.values()}
+    assert done.pop(old.metadata.name) is Outcome.ABANDONED
+    assert list(done.values()) == [Outcome.VERIFIED]
+
+
+# -- the Deployment is another object --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [intent, begun, verifying])
+async def test_a_rollback_ends_when_its_deployment_was_deleted_and_created_anew(make: Any) -> None:
+    world = World(bad=frozenset())
+    world.store.hold(make())
+    deployment = make_deployment("v2", uid="uid-of-the-new-one")
+    world.workloads.workload = make_workload(deployment=deployment)
+
+    await last(world, world.operator(), most=3)
+
+    outcome, reason, message = ended(world)
+    assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_DELETED)
+    assert "created anew" in message
+
+
+async def test_a_deployment_that_is_never_readable_again_holds_no_rollback_open_for_ever() -> None:
+    world = World(policy=None)
+    world.store.hold(begun())
+    forbidden = Failure(FailureKind.REJECTED, "deployments.apps is forbidden")
+    world.workloads.fail_next("inspect", *[forbidden] * 2000)
+
+    await last(world, world.operator(), most=2000)
+
+    outcome, reason, message = ended(world)
+    assert (outcome, reason) == (Outcome.UNKNOWN, Reason.READ_FAILED)
+    assert "forbidden" in message
+
+
+# -- restored from a backup ------------------------------------------------------------------------
+
+
+async def test_an_undo_that_was_begun_hours_ago_and_never_done_is_not_done_now() -> None:
+    world = World(seconds=6 * 3600.0)
+    world.store.hold(begun())
+
+    await last(world, world.operator(), most=3)
+
+    assert ended(world)[:2] == (Outcome.ABANDONED, Reason.ROLLBACK_STALE)
+    assert "undo" not in world.journal
+
+
+async def test_an_undo_of_hours_ago_that_is_done_is_carried_to_its_end() -> None:
+    world = World(seconds=6 * 3600.0, bad=frozenset())
+    world.store.hold(begun())
+    world.workloads.workload = make_workload("v1", ("v2",))
+
+    await last(world, world.operator())
+
+    assert "undo" not in world.journal
+    assert ended(world)[0] is Outcome.VERIFIED
+
+
+async def test_an_approval_that_timed_out_hours_ago_lets_nothing_proceed() -> None:
+    world = World(seconds=6 * 3600.0, bad=frozenset())
+    status = RollbackStatus(
+        steps=[make_step(StepName.AWAITING_APPROVAL, 14)], approval_deadline_time=at(134)
+    )
+    proceed = make_rollback(requires_approval=True, approval_policy={"onTimeout": "Proceed"})
+    world.store.hold(named(proceed.model_copy(update={"status": status})))
+
+    await last(world, world.operator(), most=3)
+
+    assert ended(world)[:2] == (Outcome.ABANDONED, Reason.ROLLBACK_STALE)
+    assert "undo" not in world.journal
+
+
+async def test_times_ahead_of_the_clock_hold_nothing_up() -> None:
+    """A backup was restored to a cluster whose clock is a year behind."""
+    world = World(bad=frozenset())
+    ahead = 365 * 86_400.0
+    steps = [
+        make_step(StepName.UNDO, ahead, ahead + 1),
+        make_step(StepName.ROLLOUT_COMPLETE, ahead + 1),
+    ]
+    world.store.hold(named(make_rollback(status=RollbackStatus(steps=steps))))
+    stuck = make_deployment("v1", available=1)
+    world.workloads.workload = make_workload("v1", ("v2",), deployment=stuck)
+
+    await last(world, world.operator(), most=1000)
+
+    assert ended(world)[:2] == (Outcome.NOT_RECOVERED, Reason.ROLLOUT_TIMED_OUT)
+
+
+# -- it says why -----------------------------------------------------------------------------------
+
+
+async def test_a_verification_without_a_policy_says_why_it_sees_nothing() -> None:
+    world = World(policy=None)
+    world.store.hold(verifying())
+    world.workloads.workload = make_workload("v1", ("v2",))
+    operator = world.operator()
+
+    world.tell(operator)
+    await operator.reconcile(KEY)
+
+    said = {one.name: one.message for one in world.rollback.status.verification}
+    assert "the policy was deleted" in said["ErrorRate"]
+
+
+# -- nobody else is held up ------------------------------------------------------------------------
+
+
+def test_orphans_use_up_nothing_of_the_operators_budget() -> None:
+    now = at(2 * 86_400.0)
+    orphans = [
+        named(make_rollback(trigger=make_trigger_record(decided_time=at(number))))
+        for number in range(10)
+    ]
+    forged = [
+        make_rollback(
+            f"forged-{number}",
+            trigger=make_trigger_record(decided_time=now - timedelta(seconds=5)),
+        )
+        for number in range(10)
+    ]
+    live = begun(trigger=make_trigger_record(decided_time=now - timedelta(seconds=30)))
+
+    load = load_of([*orphans, *forged, live], Budget(max_concurrent=10, max_per_day=10), now)
+
+    assert (load.active, load.day) == (1, 1)
+    assert not load.exhausted
+
+
+def test_a_younger_policy_is_looked_at_when_the_older_one_leaves_its_target() -> None:
+    cache, wanted = Cache(), []
+    intake = Intake(cache, lambda key, _: wanted.append(key))
+
+    def raw(name: str, made: str, target: str, version: int) -> dict[str, Any]:
+        return {
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "uid": name,
+                "resourceVersion": str(version),
+                "creationTimestamp": made,
+            },
+            "spec": {"targetRef": {"kind": "Deployment", "name": target}, "mode": "Enforce"},
+        }
+
+    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", NAME, 1))
+    intake.take(RollbackPolicy.PLURAL, raw("younger", "2026-11-30T10:00:00Z", NAME, 2))
+
+    wanted.clear()
+    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", OTHER, 3))
+    retargeted = list(wanted)
+    wanted.clear()
+    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", NAME, 4))
+    back = list(wanted)
+    wanted.clear()
+    broken = raw("older", "2026-11-30T09:00:00Z", NAME, 5)
+    broken["spec"]["mode"] = "Whatever"
+    intake.take(RollbackPolicy.PLURAL, broken)
+
+    both = [(NAMESPACE, "older"), (NAMESPACE, "younger")]
+    assert (retargeted, back, wanted) == (both, both, both)
