@@ -9,6 +9,7 @@ that decide here.)
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -170,7 +171,7 @@ def _with_samples(
     cells: dict[Cell, Increment] = {}
     for key, series in counted:
         pod = known.get(series.pod)
-        zero = _zero(evidence, series, pod, times[series.pod])
+        zero = None if key in heads else _zero(evidence, series, pod, times[series.pod])
         for step in _steps(series, heads.get(key), pod, zero):
             if step.begin is not None:
                 _add(cells, key[0], series, step)
@@ -219,7 +220,8 @@ def _zero(
     """Tell since when a series that has no base yet has counted from zero; None: unknown."""
     first = series.samples[0][0]
     seen = evidence.seen.get(series.pod)
-    known = times if seen is None else [seen, *times]
+    earlier = bisect_left(times, first)
+    known = [*times[max(0, earlier - 1) : earlier], *([seen] if seen is not None else [])]
     if pod is not None:
         # Of a container that has restarted since, only the pod's creation is known.
         for begin in (pod.started, pod.created):
@@ -229,7 +231,7 @@ def _zero(
                 return max(begin, last, _serving_since(pod, first))
     # The pod was being read before this series was there: it appeared with its first event. The
     # first time in a first answer may only lie outside this series' own, slightly later window.
-    before = known[1:] if seen is None else known
+    before = [] if seen is None and earlier <= 1 else known
     return max((time for time in before if time < first), default=None)
 
 

@@ -8,8 +8,9 @@ Prometheus alone is believed.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from rollback_operator.core.reading import CounterSeries
 
@@ -20,7 +21,15 @@ SeriesKey = tuple[str, str, Labels]
 """Kind, pod, and labels with the route first."""
 Shape = tuple[str, Labels]
 """A series on whichever pod."""
+Own = frozenset[tuple[str, str]]
+"""Labels by the names that the pod itself uses."""
+Names = frozenset[str]
+T = TypeVar("T", bound=Hashable)
 _EXPORTED = "exported_"
+MOST_SHAPES = 64
+"""Different sets of labels that the series of one pod and route have: who has more is in no way to
+be paired in bounded time, and Prometheus alone is believed."""
+_EXCESS = f"the series of a pod and route have more than {MOST_SHAPES} different sets of labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +82,31 @@ def named_as_scraped(
         begun: per pod, when its container started.
     """
     own = {key for key, head in book.heads.items() if not head.is_scraped}
-    waiting, conflict = _Unpaired(own), book.conflict
-    heads, pairs, foreign = dict(book.heads), dict(book.pairs), book.foreign
+    waiting, conflict = _unpaired(own), book.conflict
+    heads, pairs = dict(book.heads), dict(book.pairs)
+    foreign = _Related((shape, (shape[0], shape[1][0]), _own(shape[1])) for shape in book.foreign)
     by_name = {name: key for key, name in pairs.items()}
     named = []
     for kind, series in counted:
         key = _key(kind, series)
-        alike = waiting.alike(key) if own and (key in own or key not in heads) else []
-        if len(alike) == 1:
-            waiting.take(alike[0])
-            heads[key] = replace(heads.pop(alike[0]), is_scraped=True)
-            pairs[by_name[alike[0]]] = key
-        elif alike:
-            conflict = f"{_said(key)} may be any of {len(alike)} series of the pod's page"
+        is_sought = own and (key in own or key not in heads)
+        alike = waiting.nearest(_group(key), _own(key[2])) if is_sought else _NONE
+        if alike.only is not None:
+            waiting.remove(alike.only)
+            heads[key] = replace(heads.pop(alike.only), is_scraped=True)
+            pairs[by_name[alike.only]] = key
+        elif alike.count:
+            conflict = f"{_said(key)} may be any of {alike.count} series of the pod's page"
         elif key not in by_name and _is_missing(series, heads.get(key), shown, begun):
             conflict = f"{_said(key)} is not on the pod's own page"
         if key not in heads and foreign:
-            foreign = frozenset(shape for shape in foreign if not _is_alike(shape, key))
+            for shape in foreign.all_alike((key[0], key[2][0]), _own(key[2])):
+                foreign.remove(shape)
         # What the page may show at the next look is not taken for a new series before.
         if key in heads or series.samples[-1][0] > silent.get(key[1], -math.inf):
             named.append((key, series))
-    known = replace(book, heads=heads, pairs=pairs, foreign=foreign)
-    return replace(known, conflict=conflict, named=tuple(named))
+    known = replace(book, heads=heads, pairs=pairs, foreign=frozenset(foreign))
+    return replace(known, conflict=waiting.excess or conflict, named=tuple(named))
 
 
 def named_as_read(
@@ -116,20 +128,21 @@ def named_as_read(
     # What pods that Prometheus knows have beyond it holds for the pods that it does not know yet.
     unknown.sort(key=lambda key: key[1] not in settled)
     taken = set(pairs.values()) if unknown else set()
-    waiting = _Unpaired(
+    waiting = _unpaired(
         key for key, head in book.heads.items() if unknown and head.is_scraped and key not in taken
     )
     for key in unknown:
-        alike = waiting.alike(key)
-        if len(alike) == 1:
-            waiting.take(alike[0])
-            pairs[key] = alike[0]
-        elif alike:
-            conflict = f"{_said(key)} may be any of {len(alike)} series in Prometheus"
+        alike = waiting.nearest(_group(key), _own(key[2]))
+        if alike.only is not None:
+            waiting.remove(alike.only)
+            pairs[key] = alike.only
+        elif alike.count:
+            conflict = f"{_said(key)} may be any of {alike.count} series in Prometheus"
         elif key[1] in settled:
             foreign.add(_shape(key))
         elif _shape(key) not in foreign:
             pairs[key] = key
+    conflict = waiting.excess or conflict
     named = tuple((pairs[key], series) for key, series in keyed if key in pairs)
     return replace(book, pairs=pairs, foreign=frozenset(foreign), conflict=conflict, named=named)
 
@@ -149,29 +162,105 @@ def _is_missing(
     return start is not None and head.is_scraped and start + CLOCK_GRAIN <= head.time < latest
 
 
-class _Unpaired:
-    """Series that are not paired yet, to find one of another reader among them."""
+@dataclass(frozen=True, slots=True)
+class _Alike(Generic[T]):
+    """Which series may be the same as another."""
 
-    def __init__(self, keys: Iterable[SeriesKey]) -> None:
-        self._groups: dict[tuple[str, str, tuple[str, str]], list[SeriesKey]] = {}
-        for key in keys:
-            self._groups.setdefault(_group(key), []).append(key)
+    count: int = 0
+    only: T | None = None
+    """The one that it is, if it can be told."""
 
-    def alike(self, key: SeriesKey) -> list[SeriesKey]:
-        """List those that may be the same series: none, the one, or several alike."""
-        labels = _own(key[2])
-        found: dict[int, list[SeriesKey]] = {}
-        for other in self._groups.get(_group(key), ()):
-            theirs = _own(other[2])
-            if labels <= theirs or theirs <= labels:
-                # Labels that a pod is given are the same on all its series: of several that
-                # contain this one, the one with the fewest more is it.
-                found.setdefault(len(labels ^ theirs), []).append(other)
-        return found[min(found)] if found else []
 
-    def take(self, key: SeriesKey) -> None:
+_NONE: "_Alike[Any]" = _Alike()
+
+
+class _Related(Generic[T]):
+    """Finds among many sets of labels those that contain another one, or are contained in it.
+
+    Sets of the same labels' names are kept together, by their values of the names that were asked
+    for: a question costs a search for each set of names, however many series have it.
+    """
+
+    def __init__(self, items: Iterable[tuple[T, Hashable, Own]]) -> None:
+        """Take items, each with its group, of which alone others are like it, and its labels."""
+        self.excess = ""
+        """Why not all is compared; empty: all is."""
+        self._places: dict[T, tuple[Hashable, Own]] = {}
+        self._groups: dict[Hashable, dict[Names, dict[Names, dict[Own, dict[T, None]]]]] = {}
+        """Group, names of labels, names asked for: by their values, the items."""
+        for item, group, labels in items:
+            self._places[item] = group, labels
+            names = _names(labels)
+            shapes = self._groups.setdefault(group, {})
+            if names not in shapes and len(shapes) >= MOST_SHAPES:
+                self.excess = _EXCESS
+                continue
+            known = shapes.setdefault(names, {}).setdefault(names, {})
+            known.setdefault(labels, {})[item] = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._places)
+
+    def __bool__(self) -> bool:
+        """Tell whether any is left."""
+        return bool(self._places)
+
+    def nearest(self, group: Hashable, labels: Own) -> _Alike[T]:
+        """Find those with the fewest labels more or less.
+
+        Labels that a pod is given are the same on all its series: of several that contain this one,
+        the one with the fewest more is it.
+        """
+        least, found = math.inf, list[dict[T, None]]()
+        for distance, items in self._each(group, labels):
+            if distance < least:
+                least, found = distance, []
+            if distance == least:
+                found.append(items)
+        count = sum(map(len, found))
+        return _Alike(count, next(iter(found[0])) if count == 1 else None)
+
+    def all_alike(self, group: Hashable, labels: Own) -> list[T]:
+        """List all of them."""
+        return [item for _, items in self._each(group, labels) for item in items]
+
+    def remove(self, item: T) -> None:
         """Leave one out from now on."""
-        self._groups[_group(key)].remove(key)
+        group, labels = self._places.pop(item)
+        for asked, known in self._groups[group].get(_names(labels), {}).items():
+            known.get(_of(labels, asked), {}).pop(item, None)
+
+    def _each(self, group: Hashable, labels: Own) -> Iterator[tuple[int, dict[T, None]]]:
+        names = _names(labels)
+        for theirs, asked in self._groups.get(group, {}).items():
+            if names <= theirs:
+                shared = names
+            elif theirs <= names:
+                shared = theirs
+            else:
+                continue
+            if shared not in asked:
+                if len(asked) > MOST_SHAPES:
+                    self.excess = _EXCESS
+                    continue
+                asked[shared] = {}
+                for own, items in asked[theirs].items():
+                    asked[shared].setdefault(_of(own, shared), {}).update(items)
+            alike = asked[shared].get(_of(labels, shared))
+            if alike:
+                yield abs(len(names) - len(theirs)), alike
+
+
+def _unpaired(keys: Iterable[SeriesKey]) -> "_Related[SeriesKey]":
+    return _Related((key, _group(key), _own(key[2])) for key in keys)
+
+
+def _names(labels: Own) -> Names:
+    return frozenset(name for name, _ in labels)
+
+
+def _of(labels: Own, names: Names) -> Own:
+    return frozenset(one for one in labels if one[0] in names)
 
 
 def _key(kind: str, series: CounterSeries) -> SeriesKey:
@@ -186,13 +275,7 @@ def _group(key: SeriesKey) -> tuple[str, str, tuple[str, str]]:
     return key[0], key[1], key[2][0]
 
 
-def _is_alike(shape: Shape, key: SeriesKey) -> bool:
-    labels, theirs = _own(shape[1]), _own(key[2])
-    is_same_route = (shape[0], shape[1][0]) == (key[0], key[2][0])
-    return is_same_route and (labels <= theirs or theirs <= labels)
-
-
-def _own(labels: Labels) -> frozenset[tuple[str, str]]:
+def _own(labels: Labels) -> Own:
     """Give labels by the names that the pod itself uses."""
     found = dict(labels[1:])
     kept = {name: value for name, value in found.items() if not name.startswith(_EXPORTED)}
