@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollback_operator.adapters.prometheus.native import histogram, rows
@@ -30,9 +30,31 @@ def series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Mis
         return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
 
 
-def label_names(answer: Any) -> frozenset[str]:
-    """Name all labels of the series of an answer that could be read."""
-    return frozenset(name for one in answer for name in one["metric"])
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The counters of an answer, and the names of all labels that they have."""
+
+    series: tuple[CounterSeries, ...]
+    labels: frozenset[str]
+
+
+def table(answer: Any, labels: SignalLabels) -> Table | Missing:
+    """Read counters, and by which labels they are told apart."""
+    found = series(answer, labels)
+    if isinstance(found, Missing):
+        return found
+    return Table(found, frozenset(name for one in answer for name in one["metric"]))
+
+
+def clock(answer: Any) -> float | Missing:
+    """Read the answer to `time()`."""
+    try:
+        found = float(answer[1])
+    except UNREADABLE:
+        found = math.nan
+    if not math.isfinite(found):
+        return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")
+    return found
 
 
 def vector(answer: Any) -> Vector | Missing:

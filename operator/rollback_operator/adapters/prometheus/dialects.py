@@ -136,8 +136,7 @@ class Dialects:
         return ""
 
     async def _ask(self, prometheus: Prometheus, expression: str) -> Vector | Missing:
-        answer = await self.session.query(prometheus, expression, self.at)
-        return answer if isinstance(answer, Missing) else vector(answer)
+        return await self.session.query(prometheus, expression, self.at, vector)
 
 
 def _refused(metric: str, types: frozenset[str]) -> Missing | None:

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from rollback_operator.adapters.prometheus import answers
@@ -107,10 +108,10 @@ class PrometheusMetrics:
         if isinstance(selected, Missing):
             return selected
         steps = Steps(start, end, MINUTE_SECONDS)
-        answer = await self._session.query_range(query.prometheus, f"count({selected})", steps)
-        if isinstance(answer, Missing):
-            return answer
-        found = answers.minutes(answer, "")
+        text = f"count({selected})"
+        found = await self._session.query_range(
+            query.prometheus, text, steps, partial(answers.minutes, by="")
+        )
         return found if isinstance(found, Missing) else tuple(sorted(found.get("", {})))
 
     async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
@@ -121,14 +122,12 @@ class PrometheusMetrics:
         by = query.labels.route
         steps = Steps(until - HOUR_SECONDS + MINUTE_SECONDS, until, MINUTE_SECONDS)
         texts = [f"sum by ({quoted(by)}) (increase({one}[{MINUTE_SECONDS}s]))" for one in selected]
-        answered = _whole(
+        read = partial(answers.minutes, by=by)
+        tables = _whole(
             await asyncio.gather(
-                *(self._session.query_range(query.prometheus, one, steps) for one in texts)
+                *(self._session.query_range(query.prometheus, one, steps, read) for one in texts)
             )
         )
-        if isinstance(answered, Missing):
-            return answered
-        tables = _whole([answers.minutes(one, by) for one in answered])
         if isinstance(tables, Missing):
             return tables
         return control_of(
@@ -140,30 +139,19 @@ class PrometheusMetrics:
 
     async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Read the provider's time."""
-        answer = await self._session.query(prometheus, "time()")
-        if isinstance(answer, Missing):
-            return answer
-        try:
-            found = float(answer[1])
-        except answers.UNREADABLE:
-            found = math.nan
-        if not math.isfinite(found):
-            return Missing(Reason.ANSWER_MALFORMED, "the query time() has no number for an answer")
-        return found
+        return await self._session.query(prometheus, "time()", None, answers.clock)
 
     async def read_vector(
         self, prometheus: Prometheus, expression: str, at: float | None = None
     ) -> answers.Vector | Missing:
         """Read the value that an expression has, or had at a time; a scalar has no labels."""
-        answer = await self._session.query(prometheus, expression, at)
-        return answer if isinstance(answer, Missing) else answers.vector(answer)
+        return await self._session.query(prometheus, expression, at, answers.vector)
 
     async def read_vectors(
         self, prometheus: Prometheus, expression: str, steps: Steps
     ) -> Mapping[float, answers.Vector] | Missing:
         """Read what an expression was at each step of a time that is over."""
-        answer = await self._session.query_range(prometheus, expression, steps)
-        return answer if isinstance(answer, Missing) else answers.vectors(answer)
+        return await self._session.query_range(prometheus, expression, steps, answers.vectors)
 
     async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:
         """Select requests and errors, by the names under which they are counted."""
@@ -182,17 +170,19 @@ class PrometheusMetrics:
     async def _raw(
         self, query: CounterQuery, selected: tuple[str, str], span: Span
     ) -> "_Raw | Missing":
-        answered = _whole(
+        read = partial(answers.table, labels=query.labels)
+        found = _whole(
             await asyncio.gather(
-                *(self._session.query_samples(query.prometheus, one, span) for one in selected)
+                *(
+                    self._session.query_samples(query.prometheus, one, span, read)
+                    for one in selected
+                )
             )
         )
-        if isinstance(answered, Missing):
-            return answered
-        found = _whole([answers.series(one, query.labels) for one in answered])
         if isinstance(found, Missing):
             return found
-        return _Raw(Counters(*found), answers.label_names(answered[0]))
+        requested, failed = found
+        return _Raw(Counters(requested.series, failed.series), requested.labels)
 
     def _no_series(self, query: CounterQuery, selected: str) -> Missing:
         self._dialects.forget(Asked(query.prometheus, query.namespace, query.requests))

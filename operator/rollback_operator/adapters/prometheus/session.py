@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from time import monotonic
+from typing import Any, TypeVar
 
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from rollback_operator.adapters.prometheus.answers import UNREADABLE
+from rollback_operator.adapters.prometheus.budget import Budget
 from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
 from rollback_operator.adapters.prometheus.threads import Lane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
@@ -32,6 +35,7 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
 
+T = TypeVar("T")
 OWN_THREADS = 16
 """For the operator's own Prometheus: no other address can take them."""
 OTHER_THREADS = 48
@@ -152,6 +156,10 @@ class Span:
     """None: up to now, by the server's clock."""
 
 
+Read = Callable[[Any], T | Missing]
+"""Makes something of an answer: it has whatever form the server gives it."""
+
+
 class Session:
     """Asks any Prometheus by its address."""
 
@@ -171,6 +179,7 @@ class Session:
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
         self._known = _Known(IDLE_SECONDS)
+        self._budget = Budget()
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
@@ -184,32 +193,45 @@ class Session:
         return found.message if isinstance(found, Missing) else ""
 
     async def query(
-        self, prometheus: Prometheus, text: str, at: float | None = None
-    ) -> Any | Missing:
-        """Ask for the value that an expression has, or had at a time."""
+        self, prometheus: Prometheus, text: str, at: float | None, read: Read[T]
+    ) -> T | Missing:
+        """Ask for the value that an expression has, or had at a time.
+
+        Args:
+            prometheus: whom to ask.
+            text: the expression.
+            at: the time; None: now.
+            read: makes something of the answer, in the thread that has it: that may take long.
+        """
         time = {} if at is None else {"time": f"{at:.3f}"}
-        return await self._evaluate(
-            prometheus, lambda api, params: api.custom_query(text, params={**params, **time})
+        found: T | Missing = await self._evaluate(
+            prometheus, lambda api, params: read(api.custom_query(text, params={**params, **time}))
         )
+        return found
 
     async def query_samples(
-        self, prometheus: Prometheus, selector: str, span: Span
-    ) -> Any | Missing:
+        self, prometheus: Prometheus, selector: str, span: Span, read: Read[T]
+    ) -> T | Missing:
         """Ask for samples as they are stored."""
-        return await self.query(prometheus, f"{selector}[{span.seconds}s]", span.until)
+        return await self.query(prometheus, f"{selector}[{span.seconds}s]", span.until, read)
 
-    async def query_range(self, prometheus: Prometheus, text: str, steps: Steps) -> Any | Missing:
+    async def query_range(
+        self, prometheus: Prometheus, text: str, steps: Steps, read: Read[T]
+    ) -> T | Missing:
         """Ask for the values of an expression over time."""
-        return await self._evaluate(
+        found: T | Missing = await self._evaluate(
             prometheus,
-            lambda api, params: api.custom_query_range(
-                text,
-                start_time=datetime.fromtimestamp(steps.start, UTC),
-                end_time=datetime.fromtimestamp(steps.end, UTC),
-                step=str(steps.seconds),
-                params=params,
+            lambda api, params: read(
+                api.custom_query_range(
+                    text,
+                    start_time=datetime.fromtimestamp(steps.start, UTC),
+                    end_time=datetime.fromtimestamp(steps.end, UTC),
+                    step=str(steps.seconds),
+                    params=params,
+                )
             ),
         )
+        return found
 
     async def _evaluate(
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect, dict[str, str]], Any]
@@ -269,7 +291,8 @@ class Session:
                 api = address.taken(credentials) or self._connect(url, credentials)
                 session: BoundedSession = api._session
                 # Whoever is given up is not used again.
-                found = await turn.run(partial(_call, api, call), session.stop, self._seconds)
+                asking = partial(self._called, prometheus.namespace, api, call)
+                found = await turn.run(asking, session.stop, self._seconds)
         except NoTurnError:
             said = f"{url}: earlier questions have not been answered yet"
             return Missing(Reason.PROVIDER_UNREACHABLE, said)
@@ -280,6 +303,18 @@ class Session:
         else:
             session.close()
         return found
+
+    def _called(
+        self, namespace: str, api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]
+    ) -> Any:
+        """Ask, in a thread, within the budget of all answers."""
+        session: BoundedSession = api._session
+        with self._budget.part(namespace, monotonic() + self._seconds - 1) as part:
+            session.part = part
+            try:
+                return _call(api, call)
+            finally:
+                session.forget()
 
     def _connect(self, url: str, credentials: Credentials) -> PrometheusConnect:
         base = url.rstrip("/")
@@ -300,7 +335,7 @@ def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> A
         return Missing(
             Reason.PROVIDER_UNREACHABLE, f"{api.url}: {type(error).__name__}: {error}"[:500]
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         return Missing(Reason.ANSWER_MALFORMED, f"the answer cannot be read: {error!r}"[:300])
     return _partial(session.envelope) or found
 

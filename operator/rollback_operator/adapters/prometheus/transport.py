@@ -21,18 +21,25 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from rollback_operator.adapters.prometheus.budget import NoRoomError, Part
 from rollback_operator.adapters.prometheus.credentials import (
     NONE,
     TOKEN,
     Credentials,
     trusting,
 )
+from rollback_operator.adapters.prometheus.decoding import (
+    CHUNK_BYTES,
+    VALUE_BYTES,
+    Unpacking,
+    decoded,
+    values_in,
+)
 from rollback_operator.addresses import is_callable
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.reading import Missing
 
-CHUNK_BYTES = 65536
 _OK = 200
 _LISTED = "/targets/metadata"
 """The address whose data is a list."""
@@ -47,7 +54,10 @@ class Limits:
 
     connect_seconds: float = 3.0
     read_seconds: float = 5.0
-    most_bytes: int = 32 * 1024 * 1024
+    most_bytes: int = 16 * 1024 * 1024
+    """Of one answer, unpacked."""
+    most_values: int = 1_500_000
+    """JSON values of one answer: a sample is three of them."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -67,10 +77,12 @@ class Answer:
 
     status_code: int
     content: bytes
+    value: Any = None
+    """The content as JSON, where it is an API's answer."""
 
     def json(self) -> Any:
-        """Parse the body."""
-        return parsed(self.content)
+        """Give the body as JSON."""
+        return self.value if self.value is not None else parsed(self.content)
 
 
 class BoundedSession(requests.Session):
@@ -99,7 +111,17 @@ class BoundedSession(requests.Session):
         self._line = _Line()
         self._connections = _Connections(may_call, credentials.authorities, self._line)
         self.answer = Answer(0, b"")
-        self.envelope: dict[str, Any] = {}
+        self.part: Part | None = None
+        """What the answers to a question may take; None: all that they want."""
+
+    @property
+    def envelope(self) -> Mapping[str, Any]:
+        """What is around the data of the last answer."""
+        return self.answer.value or {}
+
+    def forget(self) -> None:
+        """Hold nothing of the last answer: it may be megabytes, and the session waits idle."""
+        self.answer, self.part = Answer(0, b""), None
 
     def stop(self) -> None:
         """End at once what a thread is waiting for; what cannot be asked any more is closed."""
@@ -121,36 +143,65 @@ class BoundedSession(requests.Session):
             "timeout": (self._limits.connect_seconds, self._limits.read_seconds),
             "stream": True,
             "allow_redirects": False,
-            "headers": sent,
+            "headers": sent | {"Accept-Encoding": "gzip"},
         }
-        until = time.monotonic() + self._limits.read_seconds
         with super().request(method, url, **options) as response:
-            body = bytearray()
-            # What is there, however little: a wait for a full chunk has no end but the server's.
-            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
-                body += chunk
-                if len(body) > self._limits.most_bytes:
-                    raise AnswerError(
-                        Reason.ANSWER_TOO_LARGE,
-                        f"the answer exceeds {self._limits.most_bytes >> 20} MiB: "
-                        "narrow signals.*.matchers",
-                    )
-                if time.monotonic() > until:
-                    raise requests.exceptions.ReadTimeout("the answer did not end in time")
-            self.answer = Answer(response.status_code, _without(bytes(body), sent))
-        self.envelope = _envelope(self.answer, list if url.endswith(_LISTED) else dict)
+            body = _without(self._body(response), sent)
+            self.answer = Answer(response.status_code, body)
+        if self.answer.status_code == _OK:
+            self._hold(len(body) + VALUE_BYTES * self._counted(body))
+            kind = list if url.endswith(_LISTED) else dict
+            self.answer = Answer(_OK, b"", _envelope(body, kind))
         return self.answer
 
+    def _body(self, response: Any) -> bytes:
+        until = time.monotonic() + self._limits.read_seconds
+        body = bytearray()
+        try:
+            unpacking = Unpacking(response.headers.get("Content-Encoding", ""))
+            # What is there, however little: a wait for a full chunk has no end but the server's.
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
+                for piece in unpacking.of(chunk):
+                    body += piece
+                    if len(body) > self._limits.most_bytes:
+                        raise _too_large(f"{self._limits.most_bytes >> 20} MiB")
+                    self._hold(len(body))
+                if time.monotonic() > until:
+                    raise requests.exceptions.ReadTimeout("the answer did not end in time")
+        except ValueError as error:
+            raise AnswerError(Reason.ANSWER_MALFORMED, str(error)) from None
+        return bytes(body)
 
-def _envelope(answer: Answer, kind: type) -> dict[str, Any]:
-    if answer.status_code != _OK:
-        return {}
+    def _counted(self, body: bytes) -> int:
+        found = values_in(body)
+        if found > self._limits.most_values:
+            raise _too_large(f"{self._limits.most_values // 3} samples")
+        return found
+
+    def _hold(self, size: int) -> None:
+        try:
+            if self.part is not None:
+                self.part.grow(size)
+        except NoRoomError:
+            raise AnswerError(
+                Reason.ANSWER_TOO_LARGE,
+                "there is no room for this answer beside those that are being read for other "
+                "policies: it is asked for again; narrow signals.*.matchers if that lasts",
+            ) from None
+
+
+def _too_large(most: str) -> AnswerError:
+    said = f"the answer exceeds {most}: narrow signals.*.matchers"
+    return AnswerError(Reason.ANSWER_TOO_LARGE, said)
+
+
+def _envelope(body: bytes, kind: type) -> dict[str, Any]:
     try:
-        found = answer.json()
+        found = decoded(body)
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("data"), kind):
-        begin = answer.content[:80].decode(errors="replace")
+        begin = body[:80].decode(errors="replace")
         raise AnswerError(
             Reason.ANSWER_MALFORMED,
             f"the answer is no Prometheus API answer, it begins with {begin!r}: "

@@ -1,0 +1,125 @@
+"""One budget of bytes for all answers that are in flight, whoever asks.
+
+An answer takes its part as it grows, and gives all of it back when nothing of it is held any more.
+Who waits for its part is served in the order in which it came; no namespace has more than half, so
+that what one tenant's servers send keeps nobody else from reading. The first bytes of each answer
+are free: there are only so many threads.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+MIB = 1 << 20
+MOST_BYTES = 192 * MIB
+FREE_BYTES = 256 * 1024
+STEP_BYTES = MIB
+"""Parts are taken in whole steps."""
+
+
+class NoRoomError(Exception):
+    """Other answers in flight hold the budget, and did not end in time."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    owner: str
+    amount: int
+
+
+@dataclass
+class Budget:
+    """What is left for answers, for all threads."""
+
+    most: int = MOST_BYTES
+    _held: dict[str, int] = field(default_factory=dict)
+    """By namespace; none that holds nothing."""
+    _line: deque[_Waiting] = field(default_factory=deque)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held now."""
+        with self._changed:
+            return sum(self._held.values())
+
+    @contextmanager
+    def part(self, owner: str, until: float) -> Iterator["Part"]:
+        """Hold a part of it, of no bytes at first.
+
+        Args:
+            owner: for which namespace.
+            until: when waiting for more ends, by the monotonic clock.
+        """
+        found = Part(self, owner, until)
+        try:
+            yield found
+        finally:
+            found.give_back()
+
+    def take(self, owner: str, amount: int, until: float) -> None:
+        """Take bytes, after all who have waited longer and can be served.
+
+        Raises:
+            NoRoomError: there is not enough in time.
+        """
+        waiting = _Waiting(owner, amount)
+        with self._changed:
+            self._line.append(waiting)
+            try:
+                while not self._is_next(waiting):
+                    left = until - time.monotonic()
+                    if left <= 0 or not self._changed.wait(left):
+                        raise NoRoomError
+                self._held[owner] = self._held.get(owner, 0) + amount
+            finally:
+                self._line.remove(waiting)
+                self._changed.notify_all()
+
+    def give_back(self, owner: str, amount: int) -> None:
+        """Let others have them."""
+        with self._changed:
+            self._held[owner] -= amount
+            if not self._held[owner]:
+                del self._held[owner]
+            self._changed.notify_all()
+
+    def _is_next(self, waiting: _Waiting) -> bool:
+        """Tell whether it is this one's turn: others of its namespace, or before it, come first."""
+        for one in self._line:
+            if self._held.get(one.owner, 0) + one.amount > self.most // 2:
+                if one is waiting:
+                    return False
+                continue  # it waits for its own namespace: nobody else need
+            return one is waiting and sum(self._held.values()) + one.amount <= self.most
+        return False
+
+
+@dataclass
+class Part:
+    """What one answer holds."""
+
+    budget: Budget
+    owner: str
+    until: float
+    _held: int = 0
+
+    def grow(self, size: int) -> None:
+        """Hold enough for so many bytes in all.
+
+        Raises:
+            NoRoomError: there is not enough in time.
+        """
+        wanted = -(-max(0, size - FREE_BYTES) // STEP_BYTES) * STEP_BYTES
+        if wanted > self._held:
+            self.budget.take(self.owner, wanted - self._held, self.until)
+            self._held = wanted
+
+    def give_back(self) -> None:
+        """Hold nothing any more."""
+        if self._held:
+            self.budget.give_back(self.owner, self._held)
+            self._held = 0
