@@ -44,7 +44,7 @@ from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.recording import Recorder
-from rollback_operator.verifying import Meter, Subject, Verifier
+from rollback_operator.verifying import Meter, Sight, Subject, Verifier
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -57,18 +57,6 @@ class Again:
 
     rollback: Rollback
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What a rollback is verified by."""
-
-    watch: Watch | None = None
-    """Counts on the revision that runs now; None: it is not under watch."""
-    meter: Meter | None = None
-    """Where durations are read; None: no policy says."""
-    blind: str = ""
-    """Why nothing is counted; empty: it is, or soon will be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.core.progress import End
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.execution import Again, Executor, Sight
+from rollback_operator.execution import Again, Executor
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.recording import Recorder
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
+from rollback_operator.verifying import Sight
 
 
 @dataclass

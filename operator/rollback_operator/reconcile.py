@@ -47,7 +47,7 @@ from rollback_operator.core.readiness import IDLE, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment
-from rollback_operator.execution import Again, Executor, Sight
+from rollback_operator.execution import Again, Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
@@ -63,7 +63,7 @@ from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
 from rollback_operator.standing import Address, around
 from rollback_operator.telling import Teller
-from rollback_operator.verifying import meter_of
+from rollback_operator.verifying import Sight, meter_of
 
 _log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
+from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes
 from rollback_operator.ports.metrics import TrendMetrics
@@ -45,6 +46,18 @@ class Meter:
     quantile: float
     left_out: frozenset[str] = frozenset()
     """Routes whose requests prove nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a rollback is verified by."""
+
+    watch: Watch | None = None
+    """Counts on the revision that runs now; None: it is not under watch."""
+    meter: Meter | None = None
+    """Where durations are read; None: no policy says."""
+    blind: str = ""
+    """Why nothing is counted; empty: it is, or soon will be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.increments import Increment
 from rollback_operator.core.probing import Answer
 from rollback_operator.core.watch import open_watch
-from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again, Sight
+from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.verifying import Sight
 from tests.builders import (
     T0,
     at,

@@ -13,10 +13,10 @@ The judgement
     opening, watch, direct, question, arms, warm_up, scope, affected, alike, blame, doubts, failing,
     proof, availability, traffic, slowness, trials, symptoms, ledger, judge, verdict, explain
 The decision
-    look, case, matrix, guards, freeze, budget, quarantine, way, plan, names, decide, manual,
+    look, case, matrix, guards, freeze, budget, load, quarantine, way, plan, names, decide, manual,
     rollout, holds, lapses, schedule
 The rollback
-    checklist, checks, schema, approval, steps, progress, raising, rollback_status, autoscaling,
+    course, checklist, checks, schema, approval, steps, progress, raising, rollback_status, autoscaling,
     flags, gitops, suspension, claims, ceasing, verification, probing, level, ownership, history
 What people are told
     status, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
