@@ -16,8 +16,8 @@ The decision
     look, case, matrix, guards, freeze, budget, load, quarantine, way, plan, names, decide, manual,
     rollout, holds, lapses, schedule
 The rollback
-    course, checklist, checks, schema, approval, steps, progress, raising, rollback_status, autoscaling,
-    flags, gitops, suspension, claims, ceasing, verification, probing, level, ownership, history
+    course, checklist, checks, schema, approval, steps, progress, raising, rollback_status,
+    autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level, ownership, history
 What people are told
     status, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
     message, wording, renderings
