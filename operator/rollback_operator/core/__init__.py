@@ -17,8 +17,8 @@ The decision
     rollout, holds, lapses, schedule
 The rollback
     course, checklist, checks, schema, approval, steps, progress, raising, rollback_status,
-    autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level, ownership,
-    history
+    autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level,
+    ownership, history
 What people are told
     status, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
     message, wording, renderings
