@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
 from rollback_operator.login import log_in
 from rollback_operator.paths import ApiPath, fault_of
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
 
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
@@ -176,7 +176,7 @@ class ApiServer:
         except ApiException as error:  # raised by some versions instead of an answer
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
         if answer.status >= _ERROR:
-            retry = answer.headers.get("Retry-After")
+            retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             body_text = content.decode(errors="replace")
             return failure_of(call, answer.status, body_text, retry)
         # A refusal may come from whoever stands between, who has another clock.
@@ -200,14 +200,14 @@ def _object(call: str, content: bytes) -> dict[str, Any] | Failure:
     return found
 
 
-def failure_of(call: str, status: int, content: str, retry_after: str | None) -> Failure:
+def failure_of(call: str, status: int, content: str, retry_after: float | None) -> Failure:
     """Tell what a refusal means for the caller.
 
     Args:
         call: method and path.
         status: of HTTP; 0 if there was none.
         content: the body: a Status object, or whatever stands between us and the server.
-        retry_after: the header, if there was one.
+        retry_after: seconds that the server asks for.
     """
     message, reason, has_details = content[:400], "", True
     try:
@@ -228,8 +228,7 @@ def failure_of(call: str, status: int, content: str, retry_after: str | None) ->
         kind = FailureKind.UNAVAILABLE
     else:
         kind = FailureKind.REJECTED
-    after = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-    return Failure(kind, said, after)
+    return Failure(kind, said, retry_after)
 
 
 def _words(error: BaseException) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 
 from rollback_operator.acting import Actor
 from rollback_operator.adapters.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.backends import ServiceBackends
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.database import PostgresSchemas
 from rollback_operator.adapters.flags import ApiFlags
@@ -25,7 +25,7 @@ from rollback_operator.adapters.surroundings import ApiSurroundings, NarrowSurro
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
-from rollback_operator.addresses import Addresses, Rules, is_callable
+from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.checking import Checker, Records
@@ -111,16 +111,19 @@ async def build(settings: Settings) -> Parts:
     clock = ServerClock(utc_now, time.monotonic)
     api = await ApiServer.connect(kubeconfig, telemetry.measure_call, clock)
     is_loopback_allowed = settings.loopback == "allowed"
+    find = ServiceBackends(api).find
+    read = Rules(settings.may_read, is_loopback_allowed, settings.service_read)
+    called = Rules(settings.may_call, is_loopback_allowed, settings.service_called)
     access = Access(
         settings.prometheus_token_file,
         settings.prometheus_ca_file,
         settings.prometheus_url,
-        partial(is_callable, is_loopback_allowed=is_loopback_allowed),
+        pin_url=Addresses(read, find=find).pin_url,
     )
     pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
     metrics = PrometheusMetrics(access, secrets=secrets)
-    addresses = Addresses(Rules(settings.may_call, is_loopback_allowed, settings.is_short))
+    addresses = Addresses(called, find=find)
     outside = Outside(
         api=api,
         metrics=metrics,

@@ -56,7 +56,14 @@ class _PinnedResolver(AbstractResolver):
         if host != self._pinned.host:
             raise OSError(None, "not the host that was checked")
         return [
-            ResolveResult(hostname=host, host=ip, port=port, family=_family(ip), proto=0, flags=0)
+            ResolveResult(
+                hostname=host,
+                host=ip,
+                port=self._pinned.called_port,
+                family=_family(ip),
+                proto=0,
+                flags=0,
+            )
             for ip in self._pinned.ips
         ]
 

@@ -23,6 +23,7 @@ and the client call another. A base address: behind `?` or `#` no path could fol
 
 
 _PREFIX = "ROLLBACK_OPERATOR_"
+_PORTS = {"http": 80, "https": 443}
 
 
 class Settings(BaseSettings):
@@ -105,15 +106,19 @@ class Settings(BaseSettings):
     def allows(self, url: str, namespace: str) -> bool:
         """Tell whether a policy of this namespace may have its metrics read from there.
 
-        Its own namespace's Services, the operator's own Prometheus, and what the operator's owner
-        has listed: else a policy could make the operator call any address.
+        Its own namespace's Services, the operator's own Prometheus, exactly, and what the
+        operator's owner has listed: else a policy could make the operator call any address.
         """
         found = _ADDRESS.fullmatch(url)
-        if found is None:
+        parts = None if found is None else _parts(url)
+        if found is None or parts is None:
             return False
-        host = found[1].strip("[]").lower()
-        own = urlsplit(self.prometheus_url).hostname
-        return host == own or _is_listed(host, namespace, self.allowed_prometheus_hosts)
+        is_own = parts == _parts(self.prometheus_url)
+        return is_own or self.may_read(found[1].strip("[]"), namespace)
+
+    def may_read(self, host: str, namespace: str) -> bool:
+        """Tell whether a policy of this namespace may name that host in spec.prometheus.url."""
+        return _is_listed(host.lower(), namespace, self.allowed_prometheus_hosts)
 
     def may_query(self, policy: RollbackPolicy) -> bool:
         """Tell whether the own queries of a policy, if it has any, may be put to its Prometheus.
@@ -138,14 +143,13 @@ class Settings(BaseSettings):
         """
         return _is_listed(host.strip("[]").lower(), namespace, self.allowed_hosts)
 
-    def is_short(self, host: str, namespace: str) -> bool:
-        """Tell whether a host may be called as a Service that is named without `svc`.
+    def service_called(self, host: str, namespace: str) -> str | None:
+        """Name the Service that a host is, unless the operator's owner vouches for the host."""
+        return _service_of(host.strip("[]").lower(), namespace, self.allowed_hosts)
 
-        Where the namespace is called like a top-level domain, as dev or app, it is a name of the
-        Internet, too.
-        """
-        name = host.lower()
-        return _is_one_below(name, namespace) and not _is_named(name, self.allowed_hosts)
+    def service_read(self, host: str, namespace: str) -> str | None:
+        """Name the Service that a host of spec.prometheus.url is."""
+        return _service_of(host.strip("[]").lower(), namespace, self.allowed_prometheus_hosts)
 
 
 def faults(error: ValidationError, flags: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
@@ -163,15 +167,30 @@ def faults(error: ValidationError, flags: Collection[str] = ()) -> tuple[tuple[s
     return tuple(found)
 
 
+def _parts(url: str) -> tuple[str, str | None, int | None, str] | None:
+    """Take an address apart: behind another port or path of a host there may be somebody else."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return parts.scheme, parts.hostname, port, parts.path.rstrip("/")
+
+
 def _is_listed(host: str, namespace: str, hosts: Names) -> bool:
     """Tell whether a host is a Service of the namespace, or on a list."""
-    local = (namespace, f"{namespace}.svc", f"{namespace}.svc.cluster.local")
-    is_local = any(_is_one_below(host, suffix) for suffix in local)
-    return is_local or _is_named(host, hosts)
+    return _is_named(host, hosts) or _service_of(host, namespace, hosts) is not None
 
 
-def _is_one_below(host: str, suffix: str) -> bool:
-    return host.endswith(f".{suffix}") and "." not in host.removesuffix(f".{suffix}")
+def _service_of(host: str, namespace: str, hosts: Names) -> str | None:
+    """Name the Service of the namespace that a host is; None: it is none, or is listed."""
+    if _is_named(host, hosts):
+        return None
+    for suffix in (f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local"):
+        name = host.removesuffix(suffix)
+        if name and name != host and "." not in name:
+            return name
+    return None
 
 
 def _is_named(host: str, hosts: Names) -> bool:

@@ -10,7 +10,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from rollback_operator import outgoing
-from rollback_operator.addresses import Addresses, Pinned, PinnedUrl, Rules, is_callable
+from rollback_operator.addresses import (
+    Addresses,
+    Backends,
+    Pinned,
+    PinnedUrl,
+    Rules,
+    is_callable,
+)
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.settings import Settings
 
@@ -35,8 +42,29 @@ class Names:
         return found
 
 
+class Services:
+    """What is found behind each Service."""
+
+    def __init__(self, found: Backends | Failure) -> None:
+        self.found = found
+        self.asked: list[tuple[str, str, int]] = []
+
+    async def __call__(self, namespace: str, service: str, port: int) -> Backends | Failure:
+        self.asked.append((namespace, service, port))
+        return self.found
+
+
 def addresses(names: Names, *, loopback: bool = False) -> Addresses:
-    return Addresses(Rules(SETTINGS.may_call, loopback, SETTINGS.is_short), names)
+    return Addresses(Rules(SETTINGS.may_call, loopback, SETTINGS.service_called), names)
+
+
+def behind(*ips: str) -> Services:
+    return Services(Backends(8443, ips))
+
+
+def by_services(services: Services, names: Names | None = None) -> Addresses:
+    rules = Rules(SETTINGS.may_call, service_of=SETTINGS.service_called)
+    return Addresses(rules, names or Names(["192.0.2.1"]), services)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +89,20 @@ def test_an_address_that_may_be_called(ip: str) -> None:
         "fe80::1",
         "fe80::1%eth0",
         "fd00:ec2::254",
+        "FD00:EC2:0::254",
+        "fd20:ce::254",
+        "fd00:42::42",
+        "fd00:c1::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "2001:0:a9fe:a9fe::1",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "fec0::1",
+        "ff02::1",
+        "0.1.2.3",
+        "0177.0.0.1",
+        "2130706433",
+        "0x7f000001",
         "100.100.100.200",
         "168.63.129.16",
         "0.0.0.0",
@@ -90,33 +132,65 @@ def test_only_loopback_is_ever_allowed_beside() -> None:
     ],
 )
 async def test_an_allowed_url_is_pinned(url: str, host: str, port: int, target: str) -> None:
-    names = Names(["10.0.0.9", "fd00::9"])
+    names, services = Names(["10.0.0.9", "fd00::9"]), behind("10.0.0.9", "fd00::9")
 
-    found = await addresses(names).pin_url(url, "shop")
+    found = await by_services(services, names).pin_url(url, "shop")
 
     assert isinstance(found, PinnedUrl)
-    assert (found.at, found.target) == (Pinned(host, port, ("10.0.0.9", "fd00::9")), target)
-    asked = f"{host}.svc" if host == "bridge.shop" else host
-    assert names.asked == [f"{asked}:{port}"]
+    is_service = host.startswith("bridge.")
+    at = Pinned(host, port, ("10.0.0.9", "fd00::9"), 8443 if is_service else None)
+    assert (found.at, found.target) == (at, target)
+    assert found.at.called_port == (8443 if is_service else port)
+    assert names.asked == ([] if is_service else [f"{host}:{port}"])
+    assert services.asked == ([("shop", "bridge", port)] if is_service else [])
 
 
 @pytest.mark.parametrize(
-    ("host", "asked"),
+    ("host", "service"),
     [
-        ("api.dev", "api.dev.svc"),
-        ("API.dev", "api.dev.svc"),
-        ("api.dev.svc", "api.dev.svc"),
-        ("hooks.dev", "hooks.dev"),
-        ("hooks.slack.com", "hooks.slack.com"),
+        ("api.dev", "api"),
+        ("API.dev", "api"),
+        ("api.dev.svc", "api"),
+        ("api.dev.svc.Cluster.Local", "api"),
+        ("hooks.dev", None),
+        ("hooks.slack.com", None),
     ],
 )
-async def test_a_service_s_short_name_is_not_asked_of_the_internet(host: str, asked: str) -> None:
-    names = Names(["10.0.0.9"])
+async def test_a_service_is_not_asked_of_dns(host: str, service: str | None) -> None:
+    names, services = Names(["10.0.0.9"]), behind("10.0.0.9")
 
-    found = await addresses(names).pin(host, 80, "dev")
+    found = await by_services(services, names).pin(host, 80, "dev")
 
     assert isinstance(found, Pinned)
-    assert (found.host, names.asked) == (host.lower(), [f"{asked}:80"])
+    assert found.host == host.lower()
+    assert names.asked == ([] if service else [f"{host.lower()}:80"])
+    assert services.asked == ([("dev", service, 80)] if service else [])
+
+
+@pytest.mark.parametrize("host", ["api.dev.", "api.dev.svc.", "a.b.dev.svc", ".dev", "api", "dev"])
+async def test_what_only_resembles_a_service_is_refused(host: str) -> None:
+    names, services = Names(["10.0.0.9"]), behind("10.0.0.9")
+
+    found = await by_services(services, names).pin(host, 80, "dev")
+
+    assert isinstance(found, Failure)
+    assert (found.kind, names.asked, services.asked) == (FailureKind.REJECTED, [], [])
+
+
+@pytest.mark.parametrize("kind", [FailureKind.REJECTED, FailureKind.UNAVAILABLE])
+async def test_a_service_that_leads_elsewhere_is_told_with_its_name(kind: FailureKind) -> None:
+    services = Services(Failure(kind, "Service api leads elsewhere"))
+
+    found = await by_services(services).pin("api.dev.svc", 80, "dev")
+
+    assert found == Failure(kind, "api.dev.svc: Service api leads elsewhere")
+
+
+async def test_without_a_cluster_no_service_is_found() -> None:
+    found = await addresses(Names(["10.0.0.9"])).pin("api.dev.svc", 80, "dev")
+
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -151,19 +225,21 @@ async def test_a_refused_url_is_not_resolved_and_not_told_whole(url: str) -> Non
     "ips", [["127.0.0.1"], ["10.0.0.9", "169.254.169.254"], ["::ffff:127.0.0.1"]]
 )
 async def test_a_name_that_leads_to_the_machine_itself_is_refused(ips: list[str]) -> None:
-    found = await addresses(Names(ips)).pin("bridge.shop", 80, "shop")
-
-    assert isinstance(found, Failure)
-    assert found.kind is FailureKind.REJECTED
+    for found in (
+        await by_services(behind(*ips)).pin("bridge.shop", 80, "shop"),
+        await addresses(Names(ips)).pin("hooks.slack.com", 80, "shop"),
+    ):
+        assert isinstance(found, Failure)
+        assert found.kind is FailureKind.REJECTED
 
 
 @pytest.mark.parametrize("answer", [OSError(-2, "Name or service not known"), []])
 async def test_a_name_that_is_not_known_may_be_known_later(answer: list[str] | OSError) -> None:
-    found = await addresses(Names(answer)).pin("bridge.shop", 80, "shop")
+    found = await addresses(Names(answer)).pin("hooks.slack.com", 80, "shop")
 
     assert isinstance(found, Failure)
     assert found.kind is FailureKind.UNAVAILABLE
-    assert "bridge.shop" in found.message
+    assert "hooks.slack.com" in found.message
 
 
 async def test_a_host_is_called_at_what_it_was_pinned_to_and_redirects_are_not_followed() -> None:

@@ -142,7 +142,7 @@ async def test_half_a_list_is_none(pages: dict[str, str], said: str) -> None:
 
 
 def test_the_server_says_when_to_try_again() -> None:
-    assert failure_of(f"GET {PATH}", 429, "", "7").wait == 7
+    assert failure_of(f"GET {PATH}", 429, "", 7.0).wait == 7
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,55 @@ async def test_a_certificate_that_is_not_trusted_gets_no_password(
     assert "certificate is not trusted" in done.message
 
 
+# -- credentials that are none ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["Slack", "Webhook", "by url", "PagerDuty", "Alertmanager", "SMTP"]
+)
+@pytest.mark.parametrize("value", ["", " \n\t", "a\r\nX-Injected: b", "a\x00b", "to\u200bken"])
+async def test_a_credential_that_is_none_is_told_by_its_key_and_nothing_is_sent(
+    kind: str, value: str
+) -> None:
+    async with listening() as listener, mailing() as server:
+        url = listener.url
+        spec = mail(server.port, encryption="StartTLS", username="shop")
+        channel = {
+            "Slack": Channel(name="a", type="Slack", secret_ref=REF),
+            "Webhook": Channel(name="a", type="Webhook", url=url, secret_ref=REF),
+            "by url": Channel(name="a", type="Webhook", url_secret_ref=REF),
+            "PagerDuty": Channel(name="a", type="PagerDuty", url=url, secret_ref=REF),
+            "Alertmanager": alertmanager(url),
+            "SMTP": Channel(name="a", type="SMTP", mail=spec, secret_ref=REF),
+        }[kind]
+        is_text = bool(value.strip())
+        # A key that signs is sent nowhere, and a password goes encoded.
+        if is_text and (kind == "Webhook" or (kind == "SMTP" and not {"\r", "\x00"} & set(value))):
+            return
+        prefix = url + "/" if is_text and kind in ("Slack", "by url") else ""
+
+        done = await told(channel, secret=prefix + value)
+
+        assert isinstance(done, Failure)
+        assert done.kind is FailureKind.REJECTED
+        assert f"key {REF.key} of Secret {REF.name} " in done.message
+        assert listener.got == []
+        assert server.mails == []
+        assert not is_text or value not in done.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["ftp://x/y", "file:///etc/passwd", "//x/y", "javascript:alert(1)", "http:x", "data:,x"],
+)
+async def test_an_address_of_another_scheme_is_refused(value: str) -> None:
+    done = await told(Channel(name="a", type="Slack", secret_ref=REF), secret=value)
+
+    assert isinstance(done, Failure)
+    assert done.kind is FailureKind.REJECTED
+    assert value not in done.message
+
+
 # -- failures --------------------------------------------------------------------------------------
 
 ANSWERS = {

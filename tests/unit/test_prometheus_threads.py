@@ -14,7 +14,8 @@ import pytest
 
 from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetrics
 from rollback_operator.adapters.prometheus import session as session_module
-from rollback_operator.adapters.prometheus.session import MOST_ADDRESSES, OTHER_THREADS
+from rollback_operator.adapters.prometheus.known import MOST_ADDRESSES
+from rollback_operator.adapters.prometheus.session import OTHER_THREADS
 from rollback_operator.adapters.prometheus.threads import (
     PER_ADDRESS,
     PER_NAMESPACE,
@@ -204,15 +205,15 @@ async def test_a_thousand_addresses_leave_nothing_behind(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.2)
-    metrics = PrometheusMetrics(ANYWHERE)
+    metrics = PrometheusMetrics(ANYWHERE, Limits(connect_seconds=GENEROUS, read_seconds=GENEROUS))
     before, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
 
     async def asked(number: int) -> None:
         address = Prometheus(f"{provider.url}/{number}", f"tenant-{number % 50}")
         assert await metrics.read_clock(address) == T0
 
-    for first in range(0, 1000, 50):
-        await asyncio.gather(*(asked(number) for number in range(first, first + 50)))
+    for first in range(0, 1000, 10):
+        await asyncio.gather(*(asked(number) for number in range(first, first + 10)))
         assert len(metrics._session._known) <= MOST_ADDRESSES
 
     await eventually(lambda: len(metrics._session._known) == 0)

@@ -136,6 +136,11 @@ ALLOWED = (
     "http://[fd00::9]:9090",
 )
 REFUSED = (
+    "http://prometheus.monitoring",
+    "http://prometheus.monitoring:22",
+    "https://prometheus.monitoring:9090",
+    "http://prometheus.monitoring:9090/another",
+    "http://prometheus.monitoring:99999",
     "http://prometheus.other:9090",
     "http://prometheus.other.svc.cluster.local",
     "http://prometheus",

@@ -107,7 +107,7 @@ def _pinned(parameters: dict[str, Any], pinned: Pinned) -> dict[str, Any]:
     return parameters | {
         "host": ",".join([pinned.host] * count),
         "hostaddr": ",".join(pinned.ips),
-        "port": ",".join([str(pinned.port)] * count),
+        "port": ",".join([str(pinned.called_port)] * count),
         "connect_timeout": CONNECT_SECONDS,
         "passfile": "/dev/null",
         "gssencmode": "disable",

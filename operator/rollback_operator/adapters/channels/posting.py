@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.outgoing import Request, send
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
 
 JSON = "application/json; charset=utf-8"
 _USER_AGENT = "rollback-operator"
@@ -36,8 +36,7 @@ async def post(url: PinnedUrl, body: bytes, headers: Mapping[str, str]) -> Failu
         case 4 if status not in (_TOO_MANY, _TIMEOUT):
             said = f"{url.at} refuses the message with {status}{_HINTS.get(status, '')}"
             return Failure(FailureKind.REJECTED, said)
-    after = answer.headers.get("retry-after", "")
-    wait = float(after) if after.isdecimal() else None
+    wait = asked_wait(answer.headers.get("retry-after"), answer.headers.get("date"))
     return Failure(FailureKind.UNAVAILABLE, f"{url.at} answers {status}", wait)
 
 

@@ -1,5 +1,8 @@
 """The Channels port: reads what a channel's Secret holds, pins its address, and sends."""
 
+import re
+from dataclasses import dataclass
+
 from rollback_operator.adapters.channels import alertmanager, pagerduty, slack, smtp, webhook
 from rollback_operator.addresses import Addresses, PinnedUrl
 from rollback_operator.api.notify import Channel, ChannelType
@@ -18,7 +21,8 @@ class Senders:
 
     async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
         """Send one message by one channel."""
-        secret = await self._value(channel.secret_ref, namespace)
+        form = _FORMS.get(channel.type, _WORD)
+        secret = await self._value(channel.secret_ref, namespace, form)
         if isinstance(secret, Failure):
             return secret
         if channel.type is ChannelType.SMTP:
@@ -44,7 +48,7 @@ class Senders:
         default = {ChannelType.SLACK: secret, ChannelType.PAGER_DUTY: pagerduty.URL}
         url = channel.url or default.get(channel.type)
         if url is None:
-            found = await self._value(channel.url_secret_ref, namespace)
+            found = await self._value(channel.url_secret_ref, namespace, _WORD)
             if isinstance(found, Failure):
                 return found
             url = found
@@ -60,9 +64,33 @@ class Senders:
             return at
         return await smtp.tell(smtp.Mailbox(at, channel.mail, password), message)
 
-    async def _value(self, ref: SecretKeyRef | None, namespace: str) -> str | Failure | None:
+    async def _value(
+        self, ref: SecretKeyRef | None, namespace: str, form: "_Form"
+    ) -> str | Failure | None:
         if ref is None:
             return None
         found = await self._secrets.read(namespace, ref.name, ref.key)
+        if isinstance(found, Failure):
+            return found
         # Files and editors leave a line's end behind that no credential has.
-        return found if isinstance(found, Failure) else found.strip()
+        value = found.strip()
+        if form.pattern.fullmatch(value):
+            return value
+        said = "is empty" if not value else f"holds {form.fault}"
+        return Failure(FailureKind.REJECTED, f"key {ref.key} of Secret {ref.name} {said}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a credential is made of, so that it stays in its place in a message."""
+
+    pattern: re.Pattern[str]
+    fault: str
+
+
+_WORD = _Form(re.compile(r"[!-~]+"), "what is no credential: spaces, line ends or not ASCII")
+"""An address, a token, a key: goes into a header or a field."""
+_LINE = _Form(re.compile(r"[^\x00-\x1f\x7f]+"), "line ends or control characters")
+_TEXT = _Form(re.compile(r".+", re.DOTALL), "nothing")
+"""Signs, and is sent nowhere: with an empty one anybody could sign."""
+_FORMS = {ChannelType.WEBHOOK: _TEXT, ChannelType.SMTP: _LINE}

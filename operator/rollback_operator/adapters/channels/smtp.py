@@ -97,7 +97,7 @@ async def _connected(at: Pinned) -> socket.socket:
     for ip in at.ips:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await _connect(ip, at.port)
+                return await _connect(ip, at.called_port)
         except OSError as error:  # a TimeoutError is one
             last = error
     raise last

@@ -5,10 +5,9 @@ and one around the await. What is known of an address is dropped when nobody has
 while.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -21,17 +20,21 @@ from urllib3.util.retry import Retry
 
 from rollback_operator.adapters.prometheus.answers import UNREADABLE
 from rollback_operator.adapters.prometheus.budget import Budget
+from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
+from rollback_operator.adapters.prometheus.known import IDLE_SECONDS, Known
 from rollback_operator.adapters.prometheus.threads import Lane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
     Answer,
-    AnswerError,
     BoundedSession,
     Limits,
+    Opening,
 )
+from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.reading import Missing
+from rollback_operator.ports.failure import FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
 
@@ -40,12 +43,6 @@ OWN_THREADS = 16
 """For the operator's own Prometheus: no other address can take them."""
 OTHER_THREADS = 48
 """For all other addresses together."""
-MOST_IDLE = 16
-"""Connections to one address that wait for a question: policies' own credentials have their own."""
-MOST_ADDRESSES = 256
-"""Of which something is known: what has not been asked for longest goes first."""
-IDLE_SECONDS = 300.0
-"""After which nothing is kept of an address."""
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -53,89 +50,6 @@ _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source
 """All of the raw data or an error: the first is Thanos' word for it, the second VictoriaMetrics',
 the third keeps Thanos from answering with downsampled blocks. Most others ignore them."""
 _UNTYPED = frozenset({"unknown", "untyped", ""})
-
-
-@dataclass
-class _Address:
-    """What is known of one Prometheus, and connections to it that wait for a question."""
-
-    used: float
-    """When it was last asked."""
-    is_plain: bool = False
-    """It takes no wishes."""
-    idle: list[PrometheusConnect] = field(default_factory=list)
-
-    def taken(self, credentials: Credentials) -> PrometheusConnect | None:
-        """Take a connection that was opened with these credentials; None: there is none."""
-        fitting = [one for one in self.idle if _credentials_of(one) == credentials]
-        if fitting:
-            self.idle.remove(fitting[-1])
-        return fitting[-1] if fitting else None
-
-    def put_back(self, api: PrometheusConnect) -> None:
-        """Keep a connection for the next question, in place of the one that has waited longest."""
-        self.idle.append(api)
-        if len(self.idle) > MOST_IDLE:
-            self.idle.pop(0)._session.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        for one in self.idle:
-            one._session.close()
-        self.idle.clear()
-
-
-class _Known:
-    """Addresses that have been asked lately: so many, and none for long."""
-
-    def __init__(self, idle_seconds: float) -> None:
-        self._idle_seconds = idle_seconds
-        self._found: dict[str, _Address] = {}
-        """The one that has waited longest comes first."""
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def of(self, url: str) -> _Address:
-        """Give what is known of an address that is being asked."""
-        loop = asyncio.get_running_loop()
-        found = self._found.pop(url, None) or _Address(0.0)
-        found.used = loop.time()
-        self._found[url] = found
-        if len(self._found) > MOST_ADDRESSES:
-            self._found.pop(next(iter(self._found))).close()
-        if self._timer is None:
-            self._timer = loop.call_later(self._idle_seconds, self._drop, loop)
-        return found
-
-    def holds(self, url: str, address: _Address) -> bool:
-        """Tell whether it has not been dropped meanwhile."""
-        return self._found.get(url) is address
-
-    def close(self) -> None:
-        """Drop all."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for one in self._found.values():
-            one.close()
-        self._found.clear()
-
-    def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Drop what nobody has asked; come back for the next one, and not at all without any."""
-        self._timer = None
-        while self._found:
-            url, first = next(iter(self._found.items()))
-            due = first.used + self._idle_seconds
-            if due > loop.time():
-                self._timer = loop.call_at(due, self._drop, loop)
-                return
-            self._found.pop(url).close()
-
-
-def _credentials_of(api: PrometheusConnect) -> Credentials:
-    session: BoundedSession = api._session
-    return session.credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +92,7 @@ class Session:
         self._credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
-        self._known = _Known(IDLE_SECONDS)
+        self._known = Known(IDLE_SECONDS)
         self._budget = Budget()
 
     def close(self) -> None:
@@ -282,13 +196,17 @@ class Session:
         credentials: Credentials,
         call: Callable[[PrometheusConnect], Any],
     ) -> Any | Missing:
-        url = prometheus.url
-        is_own = self._access.leads_to_own(url.rstrip("/"))
+        url, base = prometheus.url, prometheus.url.rstrip("/")
+        is_own = self._access.leads_to_own(base)
         threads = self._own_threads if is_own else self._other_threads
+        pinned = None if is_own else await self._pinned(base, prometheus.namespace)
+        if isinstance(pinned, Missing):
+            return pinned
+        opening = Opening(base, credentials, pinned)
         try:
             async with threads.turn(Lane(prometheus.namespace, url), self._seconds) as turn:
                 address = self._known.of(url)
-                api = address.taken(credentials) or self._connect(url, credentials)
+                api = address.taken(opening) or self._connect(opening)
                 session: BoundedSession = api._session
                 # Whoever is given up is not used again.
                 asking = partial(self._called, prometheus.namespace, api, call)
@@ -316,10 +234,20 @@ class Session:
             finally:
                 session.forget()
 
-    def _connect(self, url: str, credentials: Credentials) -> PrometheusConnect:
-        base = url.rstrip("/")
-        session = BoundedSession(self._access, self._limits, base, credentials)
-        return PrometheusConnect(url=base, session=session, retry=Retry(total=0))
+    async def _pinned(self, base: str, namespace: str) -> Pinned | Missing | None:
+        """Find out where an address is called; None: where its name leads."""
+        if self._access.pin_url is None:
+            return None
+        found = await self._access.pin_url(base, namespace)
+        if isinstance(found, PinnedUrl):
+            return found.at
+        is_refused = found.kind is FailureKind.REJECTED
+        reason = Reason.ADDRESS_NOT_ALLOWED if is_refused else Reason.PROVIDER_UNREACHABLE
+        return Missing(reason, f"spec.prometheus.url: {found.message}")
+
+    def _connect(self, opening: Opening) -> PrometheusConnect:
+        session = BoundedSession(self._access, self._limits, opening)
+        return PrometheusConnect(url=opening.base, session=session, retry=Retry(total=0))
 
 
 def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> Any:

@@ -1,32 +1,26 @@
 """One request to Prometheus, bounded in time and size, never redirected, with a token that rotates.
 
 prometheus-api-client asks; the session under it is ours, since the library waits for ever, retries
-for seconds, follows redirects and drops Prometheus' warnings. What an address that a policy names
-leads to is looked at before a word is sent: its name is allowed by its form, and who owns the name
-chooses what it is resolved to.
+for seconds, follows redirects and drops Prometheus' warnings. An address that a policy names is
+called where it was pinned; where nobody has pinned it, what it leads to is looked at before a word
+is sent.
 """
 
-import contextlib
-import socket
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from rollback_operator.adapters.prometheus.budget import NoRoomError, Part
+from rollback_operator.adapters.prometheus.connections import AnswerError, Connections, Line
 from rollback_operator.adapters.prometheus.credentials import (
     NONE,
     TOKEN,
     Credentials,
-    trusting,
 )
 from rollback_operator.adapters.prometheus.decoding import (
     CHUNK_BYTES,
@@ -35,10 +29,10 @@ from rollback_operator.adapters.prometheus.decoding import (
     decoded,
     values_in,
 )
-from rollback_operator.addresses import is_callable
+from rollback_operator.addresses import Pinned, PinnedUrl, is_callable
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.reading import Missing
+from rollback_operator.ports.failure import Failure
 
 _OK = 200
 _LISTED = "/targets/metadata"
@@ -63,12 +57,16 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-class AnswerError(Exception):
-    """An answer that is no use, as a Missing."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a connection is opened with."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.missing = Missing(reason, message)
+    base: str
+    """The address whose API is asked, and no other."""
+    credentials: Credentials = NONE
+    """Of the policy that asks."""
+    pinned: Pinned | None = None
+    """Where it is called; None: where its name leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +86,26 @@ class Answer:
 class BoundedSession(requests.Session):
     """A session whose answers are bounded in time and size and never redirected."""
 
-    def __init__(
-        self, access: "Access", limits: Limits, base: str, credentials: Credentials = NONE
-    ) -> None:
+    def __init__(self, access: "Access", limits: Limits, opening: Opening) -> None:
         """Connect to nothing yet.
 
         Args:
             access: the operator's own.
             limits: of answers.
-            base: the address whose API is asked, and no other.
-            credentials: of the policy that asks.
+            opening: where to, and for whom.
         """
         super().__init__()
         self.trust_env = False
-        self.credentials = credentials
+        self.opening = opening
+        self.credentials = opening.credentials
         self.verify = str(access.ca_file) if access.ca_file else True
         self._access = access
         self._limits = limits
-        self._base = base
-        # To the operator's own Prometheus wherever that is.
-        may_call = None if access.leads_to_own(base) else access.may_call
-        self._line = _Line()
-        self._connections = _Connections(may_call, credentials.authorities, self._line)
+        self._base = opening.base
+        # To the operator's own Prometheus wherever that is; what is pinned has been looked at.
+        is_known = opening.pinned is not None or access.leads_to_own(opening.base)
+        self._line = Line(opening.pinned, None if is_known else access.may_call)
+        self._connections = Connections(opening.credentials.authorities, self._line)
         self.answer = Answer(0, b"")
         self.part: Part | None = None
         """What the answers to a question may take; None: all that they want."""
@@ -216,113 +212,6 @@ def _without(body: bytes, sent: Mapping[str, str]) -> bytes:
     return body.replace(token.encode(), b"***") if len(token) >= _LEAST_TOKEN else body
 
 
-class _Connections(HTTPAdapter):
-    """Looks at what a connection leads to before anything is sent over it.
-
-    At the connection itself: another answer of the resolver a moment later leads nowhere else.
-    """
-
-    def __init__(
-        self, may_call: Callable[[str], bool] | None, authorities: str | None, line: "_Line"
-    ) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            may_call: whether an IP address may be called; None: any may.
-            authorities: whose certificates are taken, in PEM; None: whom the session trusts.
-            line: what is told each connection.
-        """
-        self._may_call = may_call
-        self._line = line
-        self._authorities = authorities
-        super().__init__()
-
-    def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
-        """Make connections that are looked at."""
-        if self._authorities is not None:
-            options["ssl_context"] = trusting(self._authorities)
-        super().init_poolmanager(*sizes, **options)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._may_call, self._line)
-
-    def build_connection_pool_key_attributes(
-        self, request: Any, verify: Any, cert: Any = None
-    ) -> Any:
-        """Choose a pool; a policy's authorities are in the context, beside which none are named."""
-        chosen = verify if self._authorities is None else True
-        return super().build_connection_pool_key_attributes(request, chosen, cert)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Name the authorities, unless the context holds them: both would be taken."""
-        if self._authorities is None:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
-
-
-class _Line:
-    """The connection of one session, to be cut by another thread than the one that waits for it.
-
-    A second descriptor of the same connection: with TLS the first one changes hands.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_cut = False
-        self._held: socket.socket | None = None
-
-    def hold(self, connection: socket.socket) -> None:
-        """Take a new connection in place of the last one."""
-        with self._lock:
-            if self._is_cut:
-                connection.close()
-                raise OSError("nobody waits for the answer any more")
-            last, self._held = self._held, connection.dup()
-        if last is not None:
-            last.close()
-
-    def cut(self) -> None:
-        """End the connection, and let there be no other."""
-        with self._lock:
-            self._is_cut = True
-            last, self._held = self._held, None
-        if last is not None:
-            with contextlib.suppress(OSError):  # the server was quicker
-                last.shutdown(socket.SHUT_RDWR)
-            last.close()
-
-
-def _pools(
-    may_call: Callable[[str], bool] | None, line: _Line
-) -> dict[str, type[HTTPConnectionPool]]:
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _looked_at(super()._new_conn(), may_call, line)
-
-    class Tls(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _looked_at(super()._new_conn(), may_call, line)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    return {"http": PlainPool, "https": TlsPool}
-
-
-def _looked_at(
-    connection: socket.socket, may_call: Callable[[str], bool] | None, line: _Line
-) -> socket.socket:
-    if may_call is None or may_call(str(connection.getpeername()[0])):
-        line.hold(connection)
-        return connection
-    connection.close()
-    raise AnswerError(
-        Reason.ADDRESS_NOT_ALLOWED,
-        "the host of spec.prometheus.url leads to the operator's own machine or network, or to a "
-        "cloud's metadata",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Access:
     """The operator's own: read anew for each query since they rotate, told to one address."""
@@ -332,7 +221,9 @@ class Access:
     url: str = ""
     """Whose token it is: a policy may name an address of its own, which must not be told it."""
     may_call: Callable[[str], bool] = is_callable
-    """Whether such an address may lead to an IP address."""
+    """Whether such an address may lead to an IP address, where it is not pinned."""
+    pin_url: Callable[[str, str], Awaitable[PinnedUrl | Failure]] | None = None
+    """Finds out where such an address is called for a namespace; None: nobody knows."""
 
     def leads_to_own(self, base: str) -> bool:
         """Tell whether an address leads to the host of the operator's own setting."""
