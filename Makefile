@@ -45,9 +45,9 @@ unit: install ## tables over core/ and passes with swapped ports; no server
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage combine --quiet
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage report --fail-under=95
 
-integration: install ## against a real API server, Prometheus and PostgreSQL, without containers
+integration: install ## against a real API server, Prometheus and PostgreSQL, without containers; what hostile tenants try
 	@$(PYTHON) -m lab build
-	@$(BIN)/python -m pytest tests/lab tests/integration -n 2 --dist loadgroup --timeout 300 -m 'not long'
+	@$(BIN)/python -m pytest tests/lab tests/integration tests/hostile -n 2 --dist loadgroup --timeout 300 -m 'not long'
 
 sample: install ## the sample service's and the load generator's own tests
 	@cd lab/loadgen && CGO_ENABLED=0 go test ./...

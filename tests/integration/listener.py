@@ -27,8 +27,9 @@ class Heard:
 class Listener:
     """Answers by path; 404 where a test says nothing."""
 
-    def __init__(self, background: BackgroundLoop) -> None:
+    def __init__(self, background: BackgroundLoop, host: str = "127.0.0.1") -> None:
         self._background = background
+        self.host = host
         self._lock = threading.Lock()
         self._answers: dict[str, Maker] = {}
         self._heard: list[Heard] = []
@@ -42,7 +43,7 @@ class Listener:
             self._background.run(self._runner.cleanup())
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     def answer(self, path: str, make: Maker) -> None:
         """Answer the n-th request to a path, from 1 on; at once or after a while."""
@@ -53,12 +54,16 @@ class Listener:
         with self._lock:
             return [one for one in self._heard if one.path == path]
 
+    def all_heard(self) -> list[Heard]:
+        with self._lock:
+            return list(self._heard)
+
     async def _start(self) -> int:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, self.host, 0).start()
         port: int = self._runner.addresses[0][1]
         return port
 

@@ -1,0 +1,249 @@
+"""Manifests that the API server takes and that have each field of both CRDs at least once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.hostile.fields import Manifest
+
+API_VERSION = "rollback.tickettoken.io/v1alpha1"
+SECRET = {"name": "own", "key": "token"}
+FLAG = {"name": "FEATURE", "value": "false", "configMapRef": {"name": "flags"}}
+PROBE = {
+    "name": "reserve",
+    "url": "http://shop.tenant.svc/reserve",
+    "method": "POST",
+    "headersSecretRef": {"name": "own"},
+    "body": "{}",
+    "expectStatus": [200, 201],
+    "expectJson": {"path": "items[0].state", "value": "ok"},
+    "timeoutSeconds": 1,
+}
+LOGS = {"pattern": "ERROR|FATAL", "sinceSeconds": 60, "atMost": 10, "container": "shop"}
+VERIFICATION = {"timeoutSeconds": 10, "http": [PROBE], "logs": LOGS}
+MATRIX = [
+    {
+        "severity": "P1",
+        "when": [
+            {"signal": "ErrorRate", "atLeast": "0.9", "routes": "Purchase"},
+            {"signal": "ErrorRate", "above": "0.5"},
+            {"signal": "Unavailable"},
+            {"signal": "Probe", "name": "reserve"},
+        ],
+        "response": "Rollback",
+        "withinSeconds": 60,
+    },
+    {
+        "severity": "P3",
+        "when": [
+            {"signal": "LatencyRatio", "above": "2.0"},
+            {
+                "signal": "Query",
+                "name": "queue",
+                "query": "vector(0)",
+                "above": "5",
+                "changeAbove": "1",
+                "times": 2,
+                "looks": 3,
+            },
+            {"signal": "Query", "query": "vector(1)", "below": "0.5"},
+        ],
+        "response": "Investigate",
+        "withinSeconds": 3600,
+        "onTimeout": "Report",
+        "propose": True,
+    },
+]
+REMEDIES: list[dict[str, Any]] = [
+    {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
+    {"type": "Undo", "to": "Revision", "revision": 1},
+    {"type": "PinImage", "container": "shop", "image": "registry.example/shop:v1"},
+    {"type": "Scale", "replicas": 2},
+]
+MATCHERS = {"service": "shop", "code": "=~5.."}
+
+
+def _metric(name: str, **more: str) -> dict[str, Any]:
+    return {"metric": name, "matchers": MATCHERS, **more}
+
+
+def policy(name: str = "carrier", **spec: Any) -> Manifest:
+    """A policy that sets every field that can be set together."""
+    whole = {
+        "targetRef": {"kind": "Deployment", "name": "shop"},
+        "mode": "Enforce",
+        "suspend": False,
+        "prometheus": {
+            "url": "http://prometheus.tenant.svc:9090/prom",
+            "bearerTokenSecretRef": SECRET,
+            "caSecretRef": {"name": "own", "key": "ca.crt"},
+        },
+        "signals": {
+            "requests": {"metric": "requests_total", "matchers": {"service": "shop"}},
+            "errors": _metric("errors_total"),
+            "latency": _metric("duration_seconds", quantile="0.99"),
+            "memory": _metric("memory_bytes"),
+            "labels": {"pod": "pod", "route": "route"},
+            "purchaseRoutes": ["/buy"],
+            "excludeRoutes": ["/health"],
+        },
+        "matrix": MATRIX,
+        "remedies": REMEDIES,
+        "database": {
+            "connectionSecretRef": {"name": "own", "key": "dsn"},
+            "history": {"preset": "SchemaMigrations", "schema": "public"},
+            "onNewerSchema": "RequireApproval",
+            "onUnknownSchema": "Ignore",
+        },
+        "verification": VERIFICATION,
+        "safety": {
+            "watchSeconds": 600,
+            "goodAfterSeconds": 60,
+            "cooldownSeconds": 0,
+            "maxRollbacksPerDay": 3,
+            "stuckAfterSeconds": 60,
+            "suspectOdds": 100,
+            "badOdds": 10000,
+            "express": ["P1"],
+            "pauseOnSuspicion": True,
+            "maxPauseSeconds": 60,
+            "quarantineSeconds": 60,
+            "onQuarantined": "Tell",
+            "freeze": [
+                {
+                    "name": "nightly",
+                    "timeZone": "Europe/Berlin",
+                    "from": "22:00",
+                    "until": "06:00",
+                    "days": ["Mon"],
+                    "exempt": ["P1", "P2", "P3"],
+                }
+            ],
+            "requireVerified": False,
+            "gitOps": "Proceed",
+        },
+        "checklist": [{"name": "DatabaseSchema", "onWarned": "Proceed"}],
+        "approval": {"timeoutSeconds": 10, "onTimeout": "Abandon"},
+        "stage": {"maxSeconds": 10},
+        "podMetrics": {"everyMilliseconds": 500, "port": 8080, "path": "/metrics"},
+        "notify": [
+            {"name": "slack", "type": "Slack", "secretRef": SECRET, "severities": ["P1", "P2"]},
+            {"name": "hook", "type": "Webhook", "url": "http://hooks.tenant.svc/x"},
+            {"name": "hidden", "type": "Webhook", "urlSecretRef": {"name": "own", "key": "url"}},
+            {
+                "name": "mail",
+                "type": "SMTP",
+                "secretRef": SECRET,
+                "mail": {
+                    "host": "mail.tenant.svc",
+                    "port": 25,
+                    "encryption": "StartTLS",
+                    "username": "shop",
+                    "from": "shop@example.com",
+                    "to": ["oncall@example.com"],
+                },
+            },
+        ],
+        "communication": {"service": "Shop", "impact": "No sales", "contact": "on call"},
+    }
+    return _manifest("RollbackPolicy", name, whole | spec)
+
+
+def with_query(name: str = "carrier") -> Manifest:
+    """A policy that has its migrations read by a query of its own."""
+    secret = {"name": "own", "key": "dsn"}
+    query = "SELECT name FROM schema_migrations"
+    database = {"connectionSecretRef": secret, "history": {"query": query}}
+    return policy(name, database=database)
+
+
+def request(name: str = "asked", **spec: Any) -> Manifest:
+    """A Rollback that a person asks for."""
+    asked = {
+        "policyRef": {"name": "carrier"},
+        "remedy": {"type": "Undo", "to": "Previous"},
+        "reason": "customers call",
+    }
+    return _manifest("Rollback", name, asked | spec)
+
+
+REVISION = {
+    "number": 7,
+    "templateHash": "6d5f9c",
+    "digest": "a" * 64,
+    "release": "b" * 64,
+    "images": ["registry.example/shop:v2"],
+    "initImages": ["registry.example/migrate:v2"],
+    "imageDigests": [f"sha256:{'c' * 64}"],
+    "replicaSet": "shop-6d5f9c",
+    "replicaSetUid": "11111111-3333",
+    "health": "Bad",
+}
+
+
+def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
+    """A Rollback with a plan, as the operator makes it."""
+    whole = {
+        "policyRef": {"name": "carrier", "uid": "11111111-1111"},
+        "targetRef": {"kind": "Deployment", "name": "shop", "uid": "11111111-2222"},
+        "mode": "Enforce",
+        "severity": "P1",
+        "remedy": remedy or {"type": "Undo", "to": "LastKnownGood", "severities": ["P1"]},
+        "pace": "Express",
+        "fromRevision": REVISION,
+        "toRevision": {**REVISION, "number": 6, "health": "Good"},
+        "verification": VERIFICATION,
+        "approvalPolicy": {"timeoutSeconds": 60, "onTimeout": "Abandon"},
+        "requiresApproval": True,
+        "owner": {
+            "tool": "Argo CD",
+            "kind": "Application",
+            "namespace": "argocd",
+            "name": "shop",
+            "response": "Proceed",
+        },
+        "updaters": [{"tool": "Flux", "advice": "suspend it"}],
+        "autoscaler": {"name": "shop", "uid": "11111111-4444", "restoreAfterSeconds": 60},
+        "trigger": {
+            "reason": "ErrorRateAboveControl",
+            "message": "240 of 240 requests failed",
+            "firstBadTime": "2030-01-01T00:00:00Z",
+            "decidedTime": "2030-01-01T00:00:01Z",
+            "deadlineTime": "2030-01-01T00:01:00Z",
+            "requests": 240,
+            "errors": 240,
+            "controlRequests": 1000,
+            "controlErrors": 1,
+            "odds": "100000000 : 1",
+            "blameOdds": "9331 : 1",
+            "signal": "ErrorRate",
+        },
+    }
+    return _manifest("Rollback", "carrier-0123456789", whole | spec)
+
+
+def plans() -> list[Manifest]:
+    """Plans of every remedy."""
+    flag = {"configMapUid": "11111111-5555", "oldValue": "true", "takenBy": "Restart"}
+    return [plan(), plan(REMEDIES[0], flag=flag), *(plan(one) for one in REMEDIES[1:])]
+
+
+def requests(person: str) -> list[Manifest]:
+    """What a person may ask for, one of it approved by them at once."""
+    approval = {
+        "decision": "Approve",
+        "by": person,
+        "reason": "seen",
+        "planDigest": "0123456789abcdef",
+    }
+    remedies = [request(remedy=one) for one in REMEDIES[1:]]
+    return [request(requestedBy=person, approval=approval), *remedies]
+
+
+def policies() -> list[Manifest]:
+    """Policies that have every field between them."""
+    return [policy("tried"), with_query("tried")]
+
+
+def _manifest(kind: str, name: str, spec: dict[str, Any]) -> Manifest:
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}

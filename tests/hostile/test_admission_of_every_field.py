@@ -1,0 +1,118 @@
+"""Each attack on each field, sent to the real API server: refused by name, or only then let in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hostile import carriers
+from tests.hostile.attacks import Attack, Must, attacks_on
+from tests.hostile.fields import Field, Manifest, fields_of, has, put
+from tests.hostile.stand import NEIGHBOUR, PERSON, TENANT, HostileStand, refusal
+from tests.integration.api import Api, eventually, policies, rollbacks
+
+pytestmark = pytest.mark.xdist_group("hostile")
+DRY = "?dryRun=All&fieldValidation=Strict"
+PLANNED = carriers.plans()
+REQUESTS = carriers.requests(PERSON)
+DECIDED = [one for one in fields_of("Rollback") if any(has(each, one) for each in PLANNED)]
+ASKED = [one for one in fields_of("Rollback") if any(has(each, one) for each in REQUESTS)]
+
+
+@pytest.fixture(scope="module")
+def ground(hostile: HostileStand) -> HostileStand:
+    """The tenant's policy, to which what people ask for belongs."""
+    hostile.tenant.create(policies(TENANT), carriers.policy(suspend=True))
+    # Requests are held against the policies of their namespace, which are seen a moment later.
+    eventually(
+        lambda: not refusal(hostile.account, rollbacks(TENANT) + DRY, PLANNED[0]),
+        "the API server has seen the policy",
+    )
+    return hostile
+
+
+def faults(api: Api, path: str, bases: list[Manifest], field: Field) -> Iterator[str]:
+    """Try every attack on a field; give those that were not answered as they must be."""
+    base = next(one for one in bases if has(one, field))
+    for attack in attacks_on(field):
+        said = refusal(api, path + DRY, put(base, field, attack.value))
+        fault = _fault(field, attack, said)
+        if fault:
+            yield f"{attack.name} ({json.dumps(attack.value)[:80]}): {fault}"
+
+
+def _fault(field: Field, attack: Attack, said: str) -> str:
+    if attack.must is Must.BE_REFUSED and not said:
+        return "admitted"
+    if said and not said.startswith(("400", "403", "422")):
+        return f"the API server itself failed: {said}"
+    # What is not of a field's type is refused while it is read, by the path as well.
+    return (
+        f"refused without the field's name: {said}" if said and not field.is_named_in(said) else ""
+    )
+
+
+@pytest.mark.parametrize("base", [*carriers.policies()], ids=["whole", "query"])
+def test_the_policies_themselves_are_taken(ground: HostileStand, base: Manifest) -> None:
+    assert refusal(ground.tenant, policies(TENANT) + DRY, base) == ""
+
+
+@pytest.mark.parametrize("place", range(len(PLANNED)))
+def test_the_plans_themselves_are_taken_from_the_operator(ground: HostileStand, place: int) -> None:
+    assert refusal(ground.account, rollbacks(TENANT) + DRY, PLANNED[place]) == ""
+
+
+def test_to_approve_is_not_for_the_operators_account(ground: HostileStand) -> None:
+    decided = carriers.plan(approval=REQUESTS[0]["spec"]["approval"])
+    said = refusal(ground.account, rollbacks(TENANT) + DRY, decided)
+    assert said.startswith("403")
+    assert "approv" in said
+
+
+@pytest.mark.parametrize("place", range(len(PLANNED)))
+def test_no_plan_is_taken_from_a_person(ground: HostileStand, place: int) -> None:
+    said = refusal(ground.tenant, rollbacks(TENANT) + DRY, PLANNED[place])
+    assert "only the operator makes Rollbacks that carry a plan" in said
+
+
+@pytest.mark.parametrize("place", range(len(REQUESTS)))
+def test_what_people_ask_for_is_taken(ground: HostileStand, place: int) -> None:
+    assert refusal(ground.tenant, rollbacks(TENANT) + DRY, REQUESTS[place]) == ""
+
+
+@pytest.mark.parametrize("field", fields_of("RollbackPolicy"), ids=lambda one: one.path)
+def test_policies(ground: HostileStand, field: Field) -> None:
+    found = list(faults(ground.tenant, policies(TENANT), carriers.policies(), field))
+    assert not found, "\n".join([field.key, *found])
+
+
+@pytest.mark.parametrize("field", DECIDED, ids=lambda one: one.path)
+def test_plans(ground: HostileStand, field: Field) -> None:
+    """With the operator's own token, too, no name leads out of a namespace."""
+    found = list(faults(ground.account, rollbacks(TENANT), PLANNED, field))
+    assert not found, "\n".join([field.key, *found])
+
+
+@pytest.mark.parametrize("field", ASKED, ids=lambda one: one.path)
+def test_requests(ground: HostileStand, field: Field) -> None:
+    found = list(faults(ground.tenant, rollbacks(TENANT), REQUESTS, field))
+    assert not found, "\n".join([field.key, *found])
+
+
+@pytest.mark.parametrize("kind", ["rollbackpolicies", "rollbacks"])
+def test_a_status_is_nobodys_but_the_operators(ground: HostileStand, kind: str) -> None:
+    path = f"/apis/rollback.tickettoken.io/v1alpha1/namespaces/{TENANT}/{kind}/carrier/status"
+    said = ""
+    try:
+        ground.tenant.merge(f"{path}?dryRun=All", {"status": {}})
+    except Exception as error:
+        said = str(error)
+    assert said.startswith("403")
+
+
+@pytest.mark.parametrize("place", [policies(NEIGHBOUR), rollbacks(NEIGHBOUR)])
+def test_nothing_is_taken_for_another_namespace(ground: HostileStand, place: str) -> None:
+    made = carriers.policy() if "policies" in place else carriers.request()
+    assert refusal(ground.tenant, place + DRY, made).startswith("403")
