@@ -342,7 +342,10 @@ class Executor:
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
                     # A quota or an admission policy that is being mended takes its seconds.
                     rest = again.seconds * 2.0 ** (known.attempts - 1)
-                    self.rests[rollback.metadata.uid] = self.clock() + timedelta(seconds=rest)
+                    now = self.clock()
+                    # What is over counts no more, and may be of Rollbacks that are gone.
+                    self.rests = {uid: due for uid, due in self.rests.items() if now < due}
+                    self.rests[rollback.metadata.uid] = now + timedelta(seconds=rest)
                     return replace(again, seconds=rest)
                 return await self._conclude(
                     rollback, End(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)

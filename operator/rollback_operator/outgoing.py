@@ -5,6 +5,7 @@ its password.
 """
 
 import asyncio
+import re
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.ports.failure import Failure, FailureKind
 
 MOST_BYTES = 65536
+_TARGET = re.compile(r"/[!-~]*")
+"""It is sent as it is written, and a pod's own probe may have any text for a path."""
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 _ANY_ZLIB = 47
 """zlib's word for gzip or zlib, whichever the header says."""
@@ -77,6 +80,9 @@ async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | 
     Unavailable: nobody answered, in time or at all. Any status, also of an error, is an answer.
     """
     at = request.url.at
+    if not _TARGET.fullmatch(request.url.target):
+        said = f"{at}: the path holds what no path may: spaces, line ends or not ASCII"
+        return Failure(FailureKind.REJECTED, said)
     try:
         async with asyncio.timeout(request.seconds):
             return await _sent(request, tls)

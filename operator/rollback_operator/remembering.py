@@ -39,6 +39,7 @@ class Rememberer:
         )
         if database is None or not wanted or now < self.rests.get(policy.key, now):
             return list(ledger)
+        self.rests = {key: due for key, due in self.rests.items() if now < due}
         self.rests[policy.key] = now + timedelta(seconds=REST_SECONDS)
         try:
             async with asyncio.timeout(LIMIT_SECONDS):

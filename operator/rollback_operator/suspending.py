@@ -78,6 +78,8 @@ class Suspender:
             said = "" if found.is_suspended else found.obstacle
         elif found.kind in _FINAL:
             said = found.message
+        forgotten = now - timedelta(seconds=OWNER_SECONDS)
+        self.known = {key: one for key, one in self.known.items() if one[0] > forgotten}
         self.known[steered] = now + timedelta(seconds=OWNER_SECONDS), said
         return said
 

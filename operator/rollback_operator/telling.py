@@ -204,6 +204,8 @@ class Teller:
             return
         if result is not None and result.failure is not None:
             asked = timedelta(seconds=result.failure.retry_after or 0.0)
+            # What is due counts no more, and may be of records that are gone.
+            self._due = {id_: due for id_, due in self._due.items() if now < due}
             self._due[one.id] = now + max(asked, outbox.backoff(one.attempts))
 
     def _hand_over(

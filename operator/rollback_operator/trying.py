@@ -78,6 +78,8 @@ class Trier:
         now = self.clock()
         if key in self.sent or now < self.due.get(key, now):
             return
+        # What is due counts no more, and may be of policies that are gone.
+        self.due = {one: due for one, due in self.due.items() if now < due}
         task = asyncio.create_task(self._asked(policy.metadata.namespace, probe))
         self.sent[key] = _Sent(digest, who, task)
 

@@ -291,6 +291,26 @@ async def test_nobody_there_is_a_failure_that_tells_no_path() -> None:
     assert "s3cret" not in found.message
 
 
+@pytest.mark.parametrize(
+    "target", ["/ HTTP/1.1\r\nX-Injected: 1\r\n\r\n", "/a b", "/\u00fc", "@evil.example/", ""]
+)
+async def test_a_path_that_would_be_a_second_request_is_not_sent(target: str) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        at = Pinned("127.0.0.1", server.port or 0, ("127.0.0.1",))
+        found = await outgoing.send(outgoing.Request(PinnedUrl("http", at, target)))
+
+    assert isinstance(found, Failure)
+    assert (found.kind, seen) == (FailureKind.REJECTED, [])
+
+
 async def test_a_slow_answer_is_not_waited_for() -> None:
     async def answer(request: web.Request) -> web.Response:
         await request.content.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from threading import Thread
 import pytest
 
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
+from rollback_operator.adapters.prometheus import credentials as credentials_module
 from rollback_operator.adapters.prometheus.credentials import (
     AGAIN_SECONDS,
     KNOWN_SECONDS,
@@ -199,6 +201,17 @@ async def test_they_are_known_for_a_while_and_forgotten_with_the_policy() -> Non
     assert list(credentials._known) == [second]
 
     assert TOKEN not in repr(await credentials.of(second))
+
+
+async def test_they_do_not_outlive_the_policies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials_module, "KNOWN_SECONDS", 0.01)
+    known = PolicyCredentials(Values())
+    for number in range(1000):
+        assert await known.of(with_token(f"http://{number}")) == Credentials(TOKEN)
+
+    async with asyncio.timeout(30):
+        while known._known:  # noqa: ASYNC110 (a timer sets no event)
+            await asyncio.sleep(0.01)
 
 
 async def test_a_token_that_a_server_sends_back_is_told_nobody(provider: Provider) -> None:

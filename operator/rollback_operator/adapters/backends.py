@@ -82,7 +82,7 @@ class ServiceBackends:
         if isinstance(wanted, Failure):
             return wanted
         ends = list(_endpoints(slices.get("items") or (), wanted))
-        candidates = sorted(_candidates(ends, namespace), key=lambda one: (one.port, one.pod))
+        candidates = sorted(_candidates(ends), key=lambda one: (one.port, one.pod))
         if ends and not candidates:
             return _strange(service, namespace)
         return await self._confirmed(candidates[:MOST_ASKED], namespace, service)
@@ -156,13 +156,11 @@ def _port(one: Mapping[str, Any], name: str) -> int:
     return 0
 
 
-def _candidates(
-    ends: Iterable[tuple[Mapping[str, Any], int]], namespace: str
-) -> Iterator[_Candidate]:
+def _candidates(ends: Iterable[tuple[Mapping[str, Any], int]]) -> Iterator[_Candidate]:
     for end, port in ends:
         target = end.get("targetRef") or {}
-        is_pod = target.get("kind") == "Pod" and target.get("name")
-        if is_pod and target.get("namespace", namespace) == namespace:
+        # In whatever namespace it says the Pod is: only this one's is looked at.
+        if target.get("kind") == "Pod" and target.get("name"):
             for ip in end.get("addresses") or ():
                 yield _Candidate(str(target["name"]), str(ip), port)
 

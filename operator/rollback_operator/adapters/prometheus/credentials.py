@@ -4,6 +4,7 @@ Kept for half a minute, since a look asks several times a second; read anew at o
 refuses what is known, since it may have been renewed. No value is logged, stored or told.
 """
 
+import asyncio
 import re
 import ssl
 import time
@@ -86,8 +87,14 @@ class PolicyCredentials:
         self._known = {
             key: one for key, one in self._known.items() if read - one[0] < _lasting(one[1])
         }
-        self._known[prometheus] = read, found
+        self._known[prometheus] = known = read, found
+        # Not kept in memory for a policy that is gone.
+        asyncio.get_running_loop().call_later(_lasting(found), self._forget, prometheus, known)
         return found
+
+    def _forget(self, prometheus: Prometheus, known: tuple[float, Credentials | Missing]) -> None:
+        if self._known.get(prometheus) is known:
+            del self._known[prometheus]
 
     async def _found(self, prometheus: Prometheus) -> Credentials | Missing:
         values: list[str | None] = []

@@ -7,7 +7,6 @@ signals. Where nobody says anything a metric is taken for what its name says.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from rollback_operator.adapters.prometheus.answers import Vector, vector
 from rollback_operator.adapters.prometheus.queries import (
@@ -17,6 +16,7 @@ from rollback_operator.adapters.prometheus.queries import (
     selector,
     telling,
 )
+from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal
@@ -56,15 +56,19 @@ class Dialects:
     at: float | None = None
     """Of which time metrics are looked for; None: now."""
     clock: Callable[[], float] = time.monotonic
-    _names: dict[_Key, tuple[float, str | Missing]] = field(default_factory=dict)
-    _known: dict[_Key, float] = field(default_factory=dict)
-    """Error metrics that have been there, and until when that is believed."""
+    _names: Remembered[_Key, str | Missing] = field(init=False)
+    _known: Remembered[_Key, bool] = field(init=False)
+    """Error metrics that have been there."""
+
+    def __post_init__(self) -> None:
+        self._names = Remembered(MOST_REMEMBERED, self.clock)
+        self._known = Remembered(MOST_REMEMBERED, self.clock)
 
     async def name(self, asked: Asked) -> str | Missing:
         """Tell under which name a signal's counts are found; Missing: it counts nothing."""
-        until, found = self._names.get(asked.key, (0.0, ""))
-        if self.clock() < until:
-            return found
+        known_as = self._names.get(asked.key)
+        if known_as is not None:
+            return known_as
         types = await self.session.types(asked.prometheus, asked.signal.metric)
         if isinstance(types, Missing) and types.reason is Reason.PROVIDER_UNREACHABLE:
             return types
@@ -72,20 +76,19 @@ class Dialects:
         known = frozenset() if isinstance(types, Missing) else types
         found = _refused(asked.signal.metric, known) or await self._find(asked, known)
         if found and (not isinstance(found, Missing) or found.reason is Reason.NOT_A_COUNTER):
-            _bound(self._names)
             seconds = REMEMBERED_SECONDS if is_told else RETRY_SECONDS
-            self._names[asked.key] = self.clock() + seconds, found
+            self._names.put(asked.key, found, seconds)
         # What is not there yet is read under its own name, and asked for again at the next look.
         return found or asked.signal.metric
 
     def forget(self, asked: Asked) -> None:
         """Ask anew: what was found is there no longer."""
-        self._names.pop(asked.key, None)
+        self._names.forget(asked.key)
 
     async def find_errors(self, query: CounterQuery) -> Missing | None:
         """Tell 'no error yet' from 'no such metric': neither has a series."""
         asked = Asked(query.prometheus, query.namespace, query.errors)
-        if self.clock() < self._known.get(asked.key, 0.0):
+        if self._known.get(asked.key):
             return None
         selected = await self.errors_known(query)
         if isinstance(selected, Missing):
@@ -96,8 +99,7 @@ class Dialects:
         if isinstance(found, Missing):
             return found
         if found:
-            _bound(self._known)
-            self._known[asked.key] = self.clock() + REMEMBERED_SECONDS
+            self._known.put(asked.key, True, REMEMBERED_SECONDS)
             return None
         return Missing(
             Reason.ERROR_SERIES_MISSING,
@@ -176,8 +178,3 @@ def untold(query: CounterQuery, names: frozenset[str]) -> Missing | None:
         f"the series of {query.requests.metric} have no label {quoted(lacking[0])}: errors cannot "
         "be told from other requests. Check spec.signals.errors.matchers",
     )
-
-
-def _bound(remembered: dict[_Key, Any]) -> None:
-    if len(remembered) >= MOST_REMEMBERED:
-        remembered.clear()

@@ -5,17 +5,22 @@ does the adding up; raw samples, which tell a restart from a fall, are only need
 """
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rollback_operator.adapters.prometheus.answers import Vector
 from rollback_operator.adapters.prometheus.queries import matchers, quoted, select
 from rollback_operator.adapters.prometheus.queries import text as in_quotes
+from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+
+MOST_REMEMBERED = 10_000
+REMEMBERED_SECONDS = 3600.0
 
 
 class Vectors(Protocol):
@@ -32,7 +37,8 @@ class PrometheusTrends:
 
     def __init__(self, metrics: Vectors) -> None:
         self._metrics = metrics
-        self._native: set[tuple[Prometheus, str, str]] = set()
+        self._native: Remembered[tuple[Prometheus, str, str], bool]
+        self._native = Remembered(MOST_REMEMBERED, time.monotonic)
         """Metrics that were found to be native histograms."""
 
     async def read_latency(
@@ -61,7 +67,7 @@ class PrometheusTrends:
     ) -> dict[str, Histogram] | Missing:
         """Read a classic histogram, or, where there is none, a native one."""
         key = query.prometheus, query.namespace, query.signal.metric
-        suffixes = ("", "_bucket") if key in self._native else ("_bucket", "")
+        suffixes = ("", "_bucket") if self._native.get(key) else ("_bucket", "")
         for suffix in suffixes:
             labels = [quoted(one) for one in (by, "le" if suffix else "") if one]
             grouped = f"sum by ({', '.join(labels)})" if labels else "sum"
@@ -71,7 +77,7 @@ class PrometheusTrends:
                 return answer
             found = _histograms(answer, by)
             if found:
-                (self._native.discard if suffix else self._native.add)(key)
+                self._native.put(key, not suffix, REMEMBERED_SECONDS)
                 return found
         return {}
 

@@ -5,9 +5,11 @@ shows no requests, just as one does whose metrics have been renamed. What its ta
 metric (# TYPE without a sample) tells them apart: declared and empty is zero.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.core.reading import Counters, CounterSeries, Missing
 from rollback_operator.ports.queries import CounterQuery, Prometheus
@@ -15,6 +17,7 @@ from rollback_operator.ports.queries import CounterQuery, Prometheus
 MOST_ASKED = 20
 """Pods for which a read asks: each is asked for once."""
 MOST_REMEMBERED = 10_000
+REMEMBERED_SECONDS = 3600.0
 _SUFFIXES = ("_count", "_total")
 
 
@@ -23,7 +26,9 @@ class Unobserved:
     """Asks targets what they declare, and remembers it."""
 
     session: Session
-    declared: dict[tuple[Prometheus, str, str], bool] = field(default_factory=dict)
+    declared: Remembered[tuple[Prometheus, str, str], bool] = field(
+        default_factory=lambda: Remembered(MOST_REMEMBERED, time.monotonic)
+    )
 
     async def counted(self, query: CounterQuery, counters: Counters) -> Counters:
         """Add a count of zero for each pod that is scraped and declares the requests' metric."""
@@ -36,18 +41,19 @@ class Unobserved:
 
     async def _declares(self, query: CounterQuery, pod: str) -> bool:
         key = query.prometheus, pod, query.requests.metric
-        if key not in self.declared:
-            if len(self.declared) >= MOST_REMEMBERED:
-                self.declared.clear()
+        known = self.declared.get(key)
+        if known is None:
             target = {query.labels.pod: pod, "namespace": query.namespace}
             for name in _names(query.requests.metric):
                 found = await self.session.declares(query.prometheus, target, name)
                 if isinstance(found, Missing):
                     return False  # nobody says: asked again at the next read
-                self.declared[key] = found
+                known = found
                 if found:
                     break
-        return self.declared[key]
+            known = bool(known)
+            self.declared.put(key, known, REMEMBERED_SECONDS)
+        return known
 
 
 def _names(metric: str) -> Iterator[str]:
