@@ -6,6 +6,7 @@ field is another release.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -18,10 +19,15 @@ from rollback_operator.clock import ServerClock
 from rollback_operator.login import log_in
 from rollback_operator.paths import ApiPath, fault_of
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
+from rollback_operator.slices import apart
 
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
 PAGE = 500
+MOST_BYTES = 32 * 1024 * 1024
+"""Of one answer: a tenant may make thousands of objects, each of a megabyte."""
+VALUE_BYTES = 20
+"""Of JSON that make a value, more or less."""
 IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
@@ -143,7 +149,8 @@ class ApiServer:
         accept: str = "application/json",
     ) -> dict[str, Any] | Failure:
         content = await self._content(method, path, body, query, accept)
-        found = content if isinstance(content, Failure) else _object(f"{method} {path}", content)
+        call = f"{method} {path}"
+        found = content if isinstance(content, Failure) else await _parsed(call, content)
         self._measure(method, found.kind if isinstance(found, Failure) else "OK")
         return found
 
@@ -170,11 +177,14 @@ class ApiServer:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
                 answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-                content = await answer.read()
+                content = await _bounded(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {_words(error)}")
         except ApiException as error:  # raised by some versions instead of an answer
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
+        if len(content) > MOST_BYTES:
+            said = f"{call}: the answer exceeds {MOST_BYTES >> 20} MiB"
+            return Failure(FailureKind.UNAVAILABLE, said)
         if answer.status >= _ERROR:
             retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             body_text = content.decode(errors="replace")
@@ -185,9 +195,24 @@ class ApiServer:
         return bytes(content)
 
 
+async def _bounded(answer: Any) -> bytes:
+    """Read an answer; of one that is too large, a little more than it may hold."""
+    content = bytearray()
+    async for chunk in answer.response.content.iter_any():
+        content += chunk
+        if len(content) > MOST_BYTES:
+            answer.response.close()
+            break
+    return bytes(content)
+
+
 def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
     """Leave out what is large: who owns which fields."""
     return {key: metadata[key] for key in IDENTITY if key in metadata}
+
+
+async def _parsed(call: str, content: bytes) -> dict[str, Any] | Failure:
+    return await apart(len(content) // VALUE_BYTES, partial(_object, call, content))
 
 
 def _object(call: str, content: bytes) -> dict[str, Any] | Failure:

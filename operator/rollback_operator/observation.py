@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
@@ -29,6 +30,7 @@ from rollback_operator.pages import page_query, usable_pages, with_use
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
 from rollback_operator.routing import Router
+from rollback_operator.slices import apart
 from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
 
@@ -104,7 +106,7 @@ class Observer:
             self._read(query),
         )
         if pages is not None:
-            watch = with_pages(watch, pages, now)
+            watch = await apart(_size(pages), partial(with_pages, watch, pages, now))
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
         if self.trier is not None:
@@ -143,13 +145,7 @@ class Observer:
             self.metrics.read(query, seconds), self._trends(watch, workload, source, now)
         )
         watch = replace(watch, trends=trends)
-        if isinstance(reading, Counters):
-            if newest is None:
-                # Before the new pods have two samples, those of the pods they replace tell it.
-                interval = _interval(reading, watch.evidence.interval)
-                watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
-            reading = _of_target(reading, watch.pods)
-        return with_reading(watch, reading)
+        return await apart(_size(reading), partial(_with_counters, watch, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
         """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""
@@ -225,6 +221,23 @@ class Observer:
             # Samples that were timed by the clock as it was cannot be put in order with new ones.
             watch = replace(watch, evidence=Evidence(watch.opened), control=None)
         return replace(watch, skew=skew, skew_read=after)
+
+
+def _with_counters(watch: Watch, reading: Reading) -> Watch:
+    if isinstance(reading, Counters):
+        if watch.evidence.newest_scrape is None:
+            # Before the new pods have two samples, those of the pods they replace tell it.
+            interval = _interval(reading, watch.evidence.interval)
+            watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
+        reading = _of_target(reading, watch.pods)
+    return with_reading(watch, reading)
+
+
+def _size(reading: Reading) -> int:
+    """Count the samples."""
+    if isinstance(reading, Missing):
+        return 0
+    return sum(len(one.samples) for side in (reading.requests, reading.errors) for one in side)
 
 
 async def _same(watch: Watch) -> Watch:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -61,6 +62,7 @@ from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.store import Store
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
+from rollback_operator.slices import apart
 from rollback_operator.standing import Address, around
 from rollback_operator.telling import Teller
 from rollback_operator.verifying import Sight, meter_of
@@ -252,7 +254,8 @@ class Reconciler:
     async def _decide(self, case: Case, watch: Watch, ready: Condition) -> float | None:
         now = self.clock()
         policy, workload = case.policy, case.workload
-        found = look(case, watch, now)
+        size = len(watch.evidence.increments)
+        found = await apart(size, partial(look, case, watch, now))
         settled = await self.holder.settle(policy, found.hold, workload.deployment)
         policy = settled.policy
         if settled.deployment != workload.deployment:

@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, Signals
 from rollback_operator.core.control import Control
 from rollback_operator.core.direct import FAILED_ROUNDS, Direct
 from rollback_operator.core.pod import Page
-from rollback_operator.core.reading import Counters, Missing, Reading
+from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.core.workload import Workload
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
@@ -28,6 +28,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.fakes.metrics import FakeMetrics, FakePods
+from tests.loop_time import PROMISED_SECONDS, watched
 
 SOURCE = Source(make_policy(), Prometheus("http://prometheus:9090"))
 
@@ -506,3 +507,21 @@ async def test_pods_that_show_something_else_than_prometheus_are_not_believed() 
     assert watch.direct.missing.reason is Reason.SERIES_DIFFER
     alone = await Observer(metrics, Clock()).observe(watching(), reachable(), SOURCE)
     assert watch.evidence == alone.evidence
+
+
+async def test_many_series_hold_nobody_up() -> None:
+    """Taking 2,000 series with 12 samples each in took the loop 0.3 s at once."""
+
+    class Many(FakeMetrics):
+        async def read(self, query: CounterQuery, seconds: float) -> Reading:
+            samples = tuple((T0 + 15 * n, float(n)) for n in range(12))
+            series = tuple(CounterSeries(NEW, f"/{n}", (), "", samples) for n in range(2000))
+            return Counters(series, ())
+
+    metrics = Many()
+    with watched() as found:
+        watch = await asyncio.create_task(
+            Observer(metrics, Clock()).observe(opened(), make_workload(), SOURCE)
+        )
+    assert len(watch.evidence.increments) >= 2000
+    assert found.longest.seconds < PROMISED_SECONDS, found.slowest

@@ -6,9 +6,10 @@ q +- z sqrt(q (1 - q) / n) (Wilson 1927 is for a rate, this is the same normal a
 """
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 CONFIDENCE = 1.96
 
@@ -81,13 +82,14 @@ def added(histograms: Iterable[Histogram]) -> Histogram:
     """Add histograms up; bounds that only some of them have are filled in from the one below."""
     listed = [one for one in histograms if one.bounds]
     bounds = sorted({bound for one in listed for bound in one.bounds})
-    counts = [sum(_at(one, bound) for one in listed) for bound in bounds]
-    return Histogram(tuple(bounds), _rising(counts))
+    sides = [_filled(one, bounds) for one in listed]
+    return Histogram(tuple(bounds), _rising([sum(each) for each in zip(*sides, strict=True)]))
 
 
-def _at(one: Histogram, bound: float) -> float:
-    known = (count for upper, count in zip(one.bounds, one.counts, strict=True) if upper <= bound)
-    return max(known, default=0.0)
+def _filled(one: Histogram, bounds: Sequence[float]) -> Sequence[float]:
+    """Give the counts at other bounds, its own among them, all in rising order."""
+    highest = [0.0, *accumulate(one.counts, max)]
+    return [highest[bisect_right(one.bounds, bound)] for bound in bounds]
 
 
 def _rising(counts: list[float]) -> tuple[float, ...]:

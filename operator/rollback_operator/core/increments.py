@@ -1,7 +1,7 @@
 """What pods have counted, in time order; the longer ago, the coarser."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 FINE_SECONDS = 10.0
@@ -29,6 +29,14 @@ class Increment:
     end: float
     requests: float
     errors: float
+
+
+def by_route(increments: Iterable[Increment]) -> dict[str, list[Increment]]:
+    """Part counts by their routes, each in the order that they have."""
+    found: dict[str, list[Increment]] = {}
+    for one in increments:
+        found.setdefault(one.route, []).append(one)
+    return found
 
 
 Cell = tuple[str, str, float]

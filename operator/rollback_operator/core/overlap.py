@@ -10,7 +10,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rollback_operator.core.increments import COARSE_AFTER_SECONDS, COARSE_SECONDS, Increment
+from rollback_operator.core.increments import (
+    COARSE_AFTER_SECONDS,
+    COARSE_SECONDS,
+    Increment,
+    by_route,
+)
 from rollback_operator.core.sequential import Cell
 
 _SHORTEST = 1e-9
@@ -39,11 +44,10 @@ def cells(
     until = max(one.end for one in new)
     edges = _edges(new, old, until, interval)
     found: list[Cell] = []
-    for route in sorted({one.route for one in new}):
-        fresh, stale = (
-            _spread((one for one in side if one.route == route), edges) for side in (new, old)
-        )
-        found += _joined(edges, fresh, stale)
+    fresh, stale = by_route(new), by_route(old)
+    for route in sorted(fresh):
+        of_both = _spread(fresh[route], edges), _spread(stale.get(route, ()), edges)
+        found += _joined(edges, *of_both)
     return sorted(found, key=lambda one: one.start)
 
 

@@ -22,6 +22,7 @@ from rollback_operator.core.blame import blame
 from rollback_operator.core.counts import Counts
 from rollback_operator.core.ending import Failing, has_ended
 from rollback_operator.core.increments import Increment
+from rollback_operator.core.increments import by_route as counts_by_route
 from rollback_operator.core.onset import Level
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import Odds, coin_flip, dispersion, wilson_lower
@@ -224,11 +225,12 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
     """Give the control's error rate by route; under "" that of all together."""
     requests, errors = compared.control
     usual = {"": errors / requests if requests else 0.0}
+    old = counts_by_route(arms.old)
     for route in {one.route for one in new}:
         if compared.method is Method.HISTORY and arms.control is not None:
             usual[route] = mean(arms.control, route)
         else:
-            requests, errors = total(on(arms.old, route))
+            requests, errors = total(old.get(route, ()))
             usual[route] = errors / requests if requests else usual[""]
     if compared.method is Method.HISTORY and arms.control is not None:
         usual[""] = mean(arms.control, None)

@@ -1,4 +1,6 @@
 import math
+import time
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -75,3 +77,38 @@ def test_law_adding_loses_nothing(one, other) -> None:
     both = added([made(*one), made(*other)])
     assert both.total == sum(one) + sum(other)
     assert list(both.counts) == sorted(both.counts)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(1, 9), st.integers(0, 9), max_size=6).map(
+            lambda one: Histogram(
+                tuple(map(float, sorted(one))), tuple(float(one[key]) for key in sorted(one))
+            )
+        ),
+        max_size=5,
+    )
+)
+def test_histograms_are_added_as_looking_for_each_bound_in_each_adds_them(histograms) -> None:
+    bounds = sorted({bound for one in histograms for bound in one.bounds})
+    counts = [
+        sum(
+            max(
+                (c for upper, c in zip(one.bounds, one.counts, strict=True) if upper <= bound),
+                default=0.0,
+            )
+            for one in histograms
+        )
+        for bound in bounds
+    ]
+    found = added(histograms)
+    assert found.bounds == tuple(bounds)
+    assert found.counts == tuple(accumulate(counts, max))
+
+
+def test_a_thousand_buckets_of_two_hundred_pods_take_a_moment() -> None:
+    bounds = tuple(map(float, range(1000)))
+    one = Histogram(bounds, bounds)
+    began = time.thread_time()
+    assert added([one] * 200).total == 200 * 999
+    assert time.thread_time() - began < 1.0

@@ -26,6 +26,8 @@ from rollback_operator.ports.queries import CounterQuery, Prometheus
 from rollback_operator.ports.secrets import Secrets
 
 T = TypeVar("T")
+MOST_SERIES = 10_000
+"""Of all pods of a target: judging them takes some seconds of CPU time at each look."""
 
 
 class PrometheusMetrics:
@@ -66,6 +68,13 @@ class PrometheusMetrics:
         raw = await self._raw(query, selected, Span(max(1, math.ceil(seconds))))
         if isinstance(raw, Missing):
             return raw
+        count = len(raw.counters.requests) + len(raw.counters.errors)
+        if count > MOST_SERIES:
+            return Missing(
+                Reason.ANSWER_TOO_LARGE,
+                f"the target has {count} series of requests and errors, {MOST_SERIES} at most are "
+                "judged: narrow signals.*.matchers, or count by fewer labels",
+            )
         found = _whole([usable(raw.counters.requests), usable(raw.counters.errors)])
         if isinstance(found, Missing):
             return found

@@ -21,6 +21,10 @@ from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
 MOST_REMEMBERED = 10_000
 REMEMBERED_SECONDS = 3600.0
+MOST_ROWS = 50_000
+"""Of an answer: pods, or routes, times buckets."""
+MOST_BOUNDS = 512
+"""Different ones; a native histogram is told in 114."""
 
 
 class Vectors(Protocol):
@@ -75,7 +79,12 @@ class PrometheusTrends:
             answer = await self._metrics.read_vector(query.prometheus, text, at)
             if isinstance(answer, Missing):
                 return answer
+            if len(answer) > MOST_ROWS:
+                return _too_many(f"{len(answer)} buckets, {MOST_ROWS} at most are read")
             found = _histograms(answer, by)
+            bounds = {bound for one in found.values() for bound in one.bounds}
+            if len(bounds) > MOST_BOUNDS:
+                return _too_many(f"{len(bounds)} different `le`, {MOST_BOUNDS} at most are read")
             if found:
                 self._native.put(key, not suffix, REMEMBERED_SECONDS)
                 return found
@@ -115,6 +124,13 @@ class PrometheusTrends:
                 f"the query {query[:200]} gives {len(found)} numbers, one is needed: add sum(...)",
             )
         return found[0][1] if found else math.nan
+
+
+def _too_many(said: str) -> Missing:
+    return Missing(
+        Reason.ANSWER_TOO_LARGE,
+        f"the histogram of spec.signals.latency has {said}: narrow its matchers, or the histogram",
+    )
 
 
 def _highest(query: SeriesQuery) -> str:
