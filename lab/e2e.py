@@ -32,6 +32,7 @@ VALUES = {
     # A killed leader keeps its successor waiting for this long.
     "lease": {"seconds": 5},
     "log": {"format": "text"},
+    "rbac": {"podLogs": True, "autoscalers": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
 }
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"

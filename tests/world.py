@@ -24,6 +24,7 @@ from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
+from rollback_operator.permits import Permits
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.recording import Recorder
@@ -50,7 +51,14 @@ from tests.builders import (
 )
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.channels import FakeChannels
-from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.cluster import (
+    FakeAutoscalers,
+    FakeFlags,
+    FakeOwners,
+    FakeRights,
+    FakeTools,
+    FakeWorkloads,
+)
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeCredentialsCheck, FakeMetrics, FakePods, FakeTrends
 from tests.fakes.store import FakeStore
@@ -84,6 +92,7 @@ class World:
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.rights = FakeRights()
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.credentials = FakeCredentialsCheck()
@@ -134,7 +143,7 @@ class World:
             inspector=Inspector(self.workloads, lookout, self.now),
             store=store,
             observer=observer,
-            foresight=Foresight(suspender, switch, observer, OWN),
+            foresight=Foresight(suspender, switch, observer, OWN, Permits(self.rights, self.now)),
             switch=switch,
             executor=executor,
             keeper=Keeper(

@@ -13,6 +13,7 @@ import aiohttp
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
+from rollback_operator import paths
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
@@ -130,6 +131,16 @@ class ApiServer:
         return await self._call(
             "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
         )
+
+    async def may(self, attributes: dict[str, str]) -> bool | Failure:
+        """Ask whether whoever runs this has a right, by a review; nothing is changed."""
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        raw = await self.create(paths.whole_cluster(paths.ACCESS_REVIEWS), body)
+        return raw if isinstance(raw, Failure) else bool(raw.get("status", {}).get("allowed"))
 
     async def delete(self, path: ApiPath, resource_version: str) -> dict[str, Any] | Failure:
         """Delete an object if it is the one that was read."""

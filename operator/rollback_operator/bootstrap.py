@@ -18,6 +18,7 @@ from rollback_operator.adapters.owners import ApiOwners
 from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.rights import ApiRights
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.services import ApiServices
 from rollback_operator.adapters.store import ApiStore
@@ -41,6 +42,7 @@ from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
+from rollback_operator.permits import Permits
 from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
@@ -186,7 +188,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         inspector=Inspector(workloads, lookout, now),
         store=store,
         observer=observer,
-        foresight=Foresight(suspender, switch, observer, settings.prometheus_url),
+        foresight=Foresight(
+            suspender, switch, observer, settings.prometheus_url, Permits(ApiRights(api), now)
+        ),
         switch=switch,
         executor=executor,
         keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now),

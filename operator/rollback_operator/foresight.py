@@ -11,6 +11,7 @@ from rollback_operator.core.readiness import Around
 from rollback_operator.core.workload import Deployment
 from rollback_operator.flagging import Switch
 from rollback_operator.observation import Observer
+from rollback_operator.permits import Permits
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.suspending import OWNER_SECONDS, Suspender
 
@@ -24,6 +25,7 @@ class Foresight:
     observer: Observer
     default: str
     """Where the metrics of policies are read that name no address."""
+    permits: Permits
 
     async def look(
         self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
@@ -39,8 +41,15 @@ class Foresight:
             return around, None
         owner = await self.suspender.obstacle(policy, deployment)
         unusable = await self.switch.obstacles(policy, deployment)
-        acts = schedule.soonest(OWNER_SECONDS if owner else None, self.switch.next_look(policy))
-        around = replace(around, owner_obstacle=owner, unusable_flags=unusable)
+        missing = await self.permits.missing(policy)
+        acts = schedule.soonest(
+            OWNER_SECONDS if owner else None,
+            self.switch.next_look(policy),
+            self.permits.next_look(policy),
+        )
+        around = replace(
+            around, owner_obstacle=owner, unusable_flags=unusable, missing_rights=missing
+        )
         if not around.is_address_allowed:
             return around, acts
         around, reads = await self.observer.foresee(Prometheus.of(policy, self.default), around)

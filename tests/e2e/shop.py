@@ -96,7 +96,7 @@ class Shop:
         """The feature is on for pods that start from now on, and the operator may turn it off."""
         patch = json.dumps({"data": {FLAG: "true"}})
         self.service.kubectl("patch", "configmap", CONFIG_MAP, "--patch", patch)
-        self._operator_may("patch", "configmaps", CONFIG_MAP)
+        self._operator_may("get,patch", "configmaps", CONFIG_MAP)
 
     def _operator_may(self, verb: str, resource: str, name: str) -> None:
         kubectl, role = self.service.kubectl, f"operator-{name}"

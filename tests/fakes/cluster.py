@@ -13,8 +13,9 @@ from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.owner import Claims, OwnerState, Steered
 from rollback_operator.core.progress import EXPRESS_SURGE
+from rollback_operator.core.rights import Right
 from rollback_operator.core.workload import Deployment, Workload
-from rollback_operator.ports.cluster import Autoscalers, Flags, Owners, Tools, Workloads
+from rollback_operator.ports.cluster import Autoscalers, Flags, Owners, Rights, Tools, Workloads
 from rollback_operator.ports.failure import Failure
 from tests.builders import make_workload
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures
@@ -226,6 +227,18 @@ class FakeFlags(Failures):
 
 
 @dataclass
+class FakeRights(Failures):
+    """The operator's rights; all but those that are taken away."""
+
+    missing: set[Right] = field(default_factory=set)
+    asked: list[tuple[str, Right]] = field(default_factory=list)
+
+    async def may(self, namespace: str, right: Right) -> bool | Failure:
+        self.asked.append((namespace, right))
+        return self.take("may") or right not in self.missing
+
+
+@dataclass
 class FakeAutoscalers(Failures):
     """One autoscaler: its bounds are set as it is told to, guarded by what was found."""
 
@@ -259,4 +272,5 @@ if TYPE_CHECKING:
     _owners: Owners = FakeOwners()
     _tools: Tools = FakeTools()
     _flags: Flags = FakeFlags()
+    _rights: Rights = FakeRights()
     _autoscalers: Autoscalers = FakeAutoscalers()

@@ -26,6 +26,9 @@ ACCOUNT = "rollback-operator"
 HOME = "rollback-operator"
 """The namespace that the chart is installed in."""
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+FENCES = ("rollback-operator-fence-", "rollback-operator-records")
+FEATURES = {"podLogs": True, "autoscalers": True}
+"""Rights that a release of the chart has only where they are wanted."""
 PATHS = {
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
@@ -49,6 +52,7 @@ class Stand:
         self._stack = ExitStack()
         self._numbers = itertools.count(1)
         self._narrow: str | None = None
+        self._reading: str | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -79,6 +83,10 @@ class Stand:
         made = f"{name.replace('_', '-')[:40].strip('-')}-{next(self._numbers)}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}
         self.api.create("/api/v1/namespaces", body)
+        if self._reading is None:
+            self._reading = json.dumps(_reading("placeholder"))
+        for one in json.loads(self._reading.replace("placeholder", made)):
+            self.api.create(PATHS[one["kind"]].format(made), one)
         return made
 
     def proxy(self, namespace: str = HOME) -> ApiProxy:
@@ -96,7 +104,7 @@ class Stand:
             self.api.create(PATHS[one["kind"]].format(namespace), one)
 
     def _install(self) -> None:
-        wide = [*chart.crds(), chart.namespace(HOME), *rights(HOME)]
+        wide = [*chart.crds(), chart.namespace(HOME), *rights(HOME), *_fences()]
         self.cluster.kubectl("apply", "-f", "-", input=chart.stream(wide))
         for one in chart.crds():
             name = f"crd/{one['metadata']['name']}"
@@ -110,9 +118,40 @@ def _narrow(namespace: str) -> list[Mapping[str, Any]]:
     )
 
 
+def _reading(namespace: str) -> list[Mapping[str, Any]]:
+    """For the operator of all namespaces: to look whether ConfigMaps of one are there."""
+    made = rights(HOME, readConfigMaps=[{"namespace": namespace}])
+    return [one for one in made if one["metadata"]["name"].endswith("-configmaps")]
+
+
 def rights(namespace: str, **values: Any) -> list[Mapping[str, Any]]:
-    """The chart's own account and roles, without its pods."""
-    values |= {"prometheus": {"url": "http://prometheus"}}
-    values |= {"admission": {"create": "watchNamespaces" not in values}}
-    objects = chart.rendered(values, name=ACCOUNT, namespace=namespace)
+    """The chart's own account and roles, without its pods; every right that a value gives."""
+    given = {
+        "prometheus": {"url": "http://prometheus"},
+        "admission": {"create": "watchNamespaces" not in values},
+        "rbac": FEATURES,
+    }
+    objects = chart.rendered(chart.merged(given, values), name=ACCOUNT, namespace=namespace)
     return [one for one in objects if one["kind"] in RIGHTS]
+
+
+def _fences() -> list[Mapping[str, Any]]:
+    """The admission policies around what operators write; here each namespace may have its own.
+
+    Those on what people write are left out: tests make plans and approvals as they need them.
+    """
+    values = {"prometheus": {"url": "http://prometheus"}}
+    made = [
+        one
+        for one in chart.rendered(values, name=ACCOUNT, namespace=HOME)
+        if one["metadata"]["name"].startswith(FENCES)
+    ]
+    user, text = "request.userInfo.username", json.dumps(made)
+    any_operator = f"({user}.startsWith('system:serviceaccount:') && {user}.endsWith(':{ACCOUNT}'))"
+    named = f"'system:serviceaccount:{HOME}:{ACCOUNT}'"
+    assert f"{user} == {named}" in text
+    text = text.replace(f"{user} == {named}", any_operator)
+    found: list[Mapping[str, Any]] = json.loads(
+        text.replace(f"{user} != {named}", f"!{any_operator}")
+    )
+    return found

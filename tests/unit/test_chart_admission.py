@@ -89,7 +89,7 @@ def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> No
     objects = chart.rendered(
         {
             **URL,
-            "rbac": {"podLogs": True, "otherTools": True},
+            "rbac": {"podLogs": True, "autoscalers": True, "otherTools": True},
             "gitOps": OWNERS,
             "patchConfigMaps": [{"namespace": "a"}],
         },

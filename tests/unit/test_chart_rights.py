@@ -22,12 +22,10 @@ RIGHTS = {
     ("apps", "deployments"): {"get", "list", "watch", "patch"},
     ("apps", "replicasets"): {"get", "list"},
     ("", "pods"): {"list"},
-    ("", "pods/log"): {"get"},
-    ("autoscaling", "horizontalpodautoscalers"): {"get", "list", "patch"},
+    ("autoscaling", "horizontalpodautoscalers"): {"list"},
     ("", "services"): {"list"},
     ("discovery.k8s.io", "endpointslices"): {"list"},
     ("", "events"): {"create"},
-    ("", "configmaps"): {"get"},
     ("", "persistentvolumeclaims"): {"get"},
     ("", "serviceaccounts"): {"get"},
     ("", "resourcequotas"): {"list"},
@@ -79,11 +77,24 @@ def test_rights_of_the_whole_cluster_are_exactly_those_used() -> None:
     ]
 
 
-def test_logs_are_read_only_where_they_may_be() -> None:
-    objects = render({**URL, "rbac": {"podLogs": False}})
+@pytest.mark.parametrize(
+    ("value", "added"),
+    [
+        pytest.param("podLogs", {("", "pods/log"): {"get"}}, id="logs"),
+        pytest.param(
+            "autoscalers",
+            {("autoscaling", "horizontalpodautoscalers"): {"get", "list", "patch"}},
+            id="bounds of autoscalers",
+        ),
+    ],
+)
+def test_what_some_policies_need_is_given_only_where_it_is_wanted(
+    value: str, added: Mapping[tuple[str, str], set[str]]
+) -> None:
+    objects = render({**URL, "rbac": {value: True}})
     (binding,) = of_kind(objects, "ClusterRoleBinding")
 
-    assert ("", "pods/log") not in rights(granted(objects, binding))
+    assert rights(granted(objects, binding)) == {**RIGHTS, **CLUSTER_RIGHTS, **added}
 
 
 def test_other_tools_objects_are_listed_only_where_that_is_wanted() -> None:
@@ -238,7 +249,7 @@ def test_owners_are_suspended_only_where_they_are_listed() -> None:
     assert settings["ROLLBACK_OPERATOR_ARGO_CD_NAMESPACE"] == "argocd"
 
 
-@pytest.mark.parametrize("value", ["readSecrets", "patchConfigMaps"])
+@pytest.mark.parametrize("value", ["readSecrets", "patchConfigMaps", "readConfigMaps"])
 def test_a_namespace_listed_twice_is_refused(value: str) -> None:
     twice = [{"namespace": "qa", "names": ["a"]}, {"namespace": "qa", "names": ["b"]}]
 
@@ -246,20 +257,30 @@ def test_a_namespace_listed_twice_is_refused(value: str) -> None:
         render({**URL, value: twice})
 
 
-def test_config_maps_are_changed_only_where_they_are_listed() -> None:
-    listed = [{"namespace": "production", "names": ["ticket-service-config"]}, {"namespace": "qa"}]
-    objects = render({**URL, "patchConfigMaps": listed})
+def test_config_maps_are_read_and_changed_only_where_they_are_listed() -> None:
+    set_there = [
+        {"namespace": "production", "names": ["ticket-service-config"]},
+        {"namespace": "qa"},
+    ]
+    read = [{"namespace": "production", "names": ["urls"]}, {"namespace": "staging"}]
+    objects = render({**URL, "patchConfigMaps": set_there, "readConfigMaps": read})
     bindings = [
         each
         for each in of_kind(objects, "RoleBinding")
         if each["metadata"]["name"] == "operators-guard-rollback-operator-configmaps"
     ]
     rules = {each["metadata"]["namespace"]: granted(objects, each)["rules"] for each in bindings}
-    config_maps = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}
+    config_maps = {"apiGroups": [""], "resources": ["configmaps"]}
+    looked_for = {**config_maps, "verbs": ["get"]}
+    changed = {**config_maps, "verbs": ["get", "patch"]}
 
     assert rules == {
-        "production": [{**config_maps, "resourceNames": ["ticket-service-config"]}],
-        "qa": [config_maps],
+        "production": [
+            {**changed, "resourceNames": ["ticket-service-config"]},
+            {**looked_for, "resourceNames": ["urls"]},
+        ],
+        "qa": [changed],
+        "staging": [looked_for],
     }
     assert {each["subjects"][0]["namespace"] for each in bindings} == {"operators"}
     (binding,) = of_kind(objects, "ClusterRoleBinding")

@@ -27,11 +27,12 @@ from rollback_operator.core.workload import Workload
 from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.foresight import Foresight
 from rollback_operator.observation import Observer
+from rollback_operator.permits import Permits
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried
-from tests.fakes.cluster import UNTOUCHED
+from tests.fakes.cluster import UNTOUCHED, FakeRights
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.fakes.metrics import FakeMetrics
 
@@ -391,7 +392,9 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
 
     actor = world.executor.actor
     observer = Observer(FakeMetrics(), lambda: world.now().timestamp())
-    foresight = Foresight(actor.suspender, actor.switch, observer, "")
+    foresight = Foresight(
+        actor.suspender, actor.switch, observer, "", Permits(FakeRights(), world.now)
+    )
     for target in (deployment, None):
         found = await foresight.look(make_policy(**fields), target, Around())
         assert found == (Around(), None)

@@ -42,6 +42,10 @@ class ApiAutoscalers:
                 operations.append({"op": "replace", "path": path, "value": after})
         written = await self._api.patch(_path(namespace, found.name), operations)
         if isinstance(written, Failure):
+            if written.kind is FailureKind.REJECTED:
+                # No right, or refused by admission: the server's words say which.
+                said = f"{written.message} (the right: rbac.autoscalers of the operator's chart)"
+                return Failure(written.kind, said)
             is_gone = written.kind is FailureKind.GONE
             # Read again: whoever looks then finds that it is gone.
             return Failure(FailureKind.CONFLICT, written.message) if is_gone else written

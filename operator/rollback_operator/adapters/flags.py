@@ -30,13 +30,7 @@ class ApiFlags:
             "resource": "configmaps",
             "name": flag.config_map_ref.name,
         }
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": right},
-        }
-        raw = await self._api.create(paths.whole_cluster(paths.ACCESS_REVIEWS), body)
-        return raw if isinstance(raw, Failure) else bool(raw.get("status", {}).get("allowed"))
+        return await self._api.may(right)
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
         """Set the flag, guarded by the ConfigMap's uid and the value as it was found."""
@@ -55,9 +49,13 @@ def _path(namespace: str, flag: Flag) -> paths.ApiPath:
 
 
 def _unread(failure: Failure, flag: Flag) -> Failure:
-    if failure.kind is not FailureKind.GONE:
-        return failure
-    return Failure(failure.kind, f"there is no ConfigMap {flag.config_map_ref.name}")
+    match failure.kind:
+        case FailureKind.GONE:
+            return Failure(failure.kind, f"there is no ConfigMap {flag.config_map_ref.name}")
+        case FailureKind.REJECTED:
+            return Failure(failure.kind, flags.no_right(flag))
+        case _:
+            return failure
 
 
 def _told(failure: Failure, flag: Flag) -> Failure:

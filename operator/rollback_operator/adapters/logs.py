@@ -37,7 +37,10 @@ def _silence(failure: Failure) -> Silence:
     match failure.kind:
         case FailureKind.REJECTED:
             # Also said of a container that is about to start: it may be read a moment later.
-            return Silence("its log may not be read, or it has no such container")
+            return Silence(
+                "its log may not be read (rbac.podLogs of the operator's chart), or it has no such "
+                "container"
+            )
         case FailureKind.GONE:
             return Silence("the pod is gone")
         case _:

@@ -22,6 +22,8 @@ KINDS = {
     "ServiceAccount": paths.SERVICE_ACCOUNTS,
     "PersistentVolumeClaim": paths.VOLUME_CLAIMS,
 }
+LISTED = {"ConfigMap": "readConfigMaps", "Secret": "readSecrets"}
+"""The chart's values that give the right to look for one: nobody has it unasked."""
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -43,7 +45,8 @@ class ApiSurroundings:
         if found.kind is FailureKind.GONE:
             return False
         if found.kind is FailureKind.REJECTED:
-            listed = ": list it in the chart's readSecrets" if reference.kind == "Secret" else ""
+            value = LISTED.get(reference.kind)
+            listed = f": list it in the chart's {value}" if value else ""
             return Failure(found.kind, f"the operator may not look for it{listed}")
         return found
 

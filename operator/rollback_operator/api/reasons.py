@@ -43,6 +43,7 @@ class Reason(StrEnum):
     TARGET_ALREADY_WATCHED = "TargetAlreadyWatched"
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     PROBE_NOT_ALLOWED = "ProbeNotAllowed"
+    RIGHT_MISSING = "RightMissing"
     QUERY_NOT_ALLOWED = "QueryNotAllowed"
     READ_FAILED = "ReadFailed"
 

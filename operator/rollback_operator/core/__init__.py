@@ -4,7 +4,8 @@ One maker each: the verdict (judge), the severity (matrix), the plan (plan), the
 Times inside are seconds since the epoch, as samples carry them; the API's times are datetimes.
 
 What is seen
-    workload, pod, pod_names, autoscaler, config_map, owner, services, surroundings, reading
+    workload, pod, pod_names, autoscaler, config_map, owner, services, surroundings, reading,
+    rights
 What is counted
     evidence, pairing, increments, counts, control, overlap, podless, probes, trends, histogram
 The arithmetic of it

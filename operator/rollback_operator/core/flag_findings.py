@@ -54,7 +54,7 @@ def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING,
             facts.path,
-            f"whoever runs this may not patch ConfigMap {name}: with the chart's admission.create "
-            "the policy would be refused",
+            f"whoever runs this may not patch ConfigMap {name}: where the chart's admission "
+            "policies are installed, the policy would be refused",
             "whether the operator may, the policy's condition Ready tells once it is applied",
         )

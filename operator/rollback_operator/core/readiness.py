@@ -41,6 +41,8 @@ class Around:
     """Why who else steers the target could not be suspended; empty: nothing speaks against it."""
     unusable_flags: Mapping[Flag, str] = field(default_factory=dict)
     """Flags of remedies that could not be set, and why."""
+    missing_rights: tuple[str, ...] = ()
+    """What the operator may not do that only some policies take, and what follows."""
     frozen: str = ""
     """The freeze that is on, and until when; empty when there is none."""
 
@@ -99,9 +101,18 @@ def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Con
         )
     if around.unusable_flags and found.status == "True" and found.reason not in IDLE:
         return _without_flags(policy, around.unusable_flags)
-    if around.frozen and found.status == "True" and found.reason != Reason.SUSPENDED:
+    return _noted(found, around)
+
+
+def _noted(found: Condition, around: Around) -> Condition:
+    """Say what keeps a policy from a part of its work only."""
+    if found.status != "True" or found.reason == Reason.SUSPENDED:
+        return found
+    if around.frozen:
         said = f"spec.safety.freeze: {around.frozen}: releases are judged and reported only"
         return status.ready(Reason.FREEZE_ACTIVE, said)
+    if around.missing_rights and found.reason not in IDLE:
+        return status.ready(Reason.RIGHT_MISSING, "; ".join(around.missing_rights))
     return found
 
 

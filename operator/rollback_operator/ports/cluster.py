@@ -8,6 +8,7 @@ from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrateg
 from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.owner import Claims, OwnerState, Steered
+from rollback_operator.core.rights import Right
 from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
 
@@ -90,6 +91,13 @@ class Tools(Protocol):
 
     async def look(self, deployment: Deployment) -> Claims:
         """Read what there is, fresh; what cannot be read is named as unseen, and why."""
+
+
+class Rights(Protocol):
+    """What whoever runs this may do."""
+
+    async def may(self, namespace: str, right: Right) -> bool | Failure:
+        """Ask whether it has the right in a namespace; nothing is changed."""
 
 
 class Autoscalers(Protocol):

@@ -19,10 +19,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
-# Before an act it is looked whether what the pods name is there; only metadata is asked for. Flags
-# are read where a policy names one (DisableFlag); to set one takes a right of its own.
+# Before an act it is looked whether what the pods name is there; only metadata is asked for.
+# ConfigMaps and Secrets are among it where they are listed: rights to them give what is in them.
 - apiGroups: [""]
-  resources: [configmaps, persistentvolumeclaims, serviceaccounts]
+  resources: [persistentvolumeclaims, serviceaccounts]
   verbs: [get]
 - apiGroups: [""]
   resources: [resourcequotas]
@@ -32,10 +32,10 @@
   resources: [pods/log]
   verbs: [get]
 {{- end }}
+# Who sets the replicas. get, patch: its bounds, where the remedy is Scale.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  # patch: its bounds, where the remedy is Scale.
-  verbs: [get, list, patch]
+  verbs: [{{ if .Values.rbac.autoscalers }}get, list, patch{{ else }}list{{ end }}]
 # Whether a release is reached: by which Services, and whether they lead to a ready pod.
 - apiGroups: [""]
   resources: [services]

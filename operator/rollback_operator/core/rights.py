@@ -1,0 +1,41 @@
+"""Rights that only some policies take: the chart gives them where a value asks for them."""
+
+from dataclasses import dataclass
+
+from rollback_operator.api.v1alpha1 import Mode, RemedyType, RollbackPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What is done in a policy's namespace, as RBAC names it, and the chart's value for it."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    value: str
+
+    def lacking(self, field: str, loss: str) -> str:
+        """Say that the right is missing: by which field, what follows, and what helps."""
+        what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        return (
+            f"{field}: the operator may not {self.verb} {what}: set {self.value} in its chart, or "
+            f"{loss}"
+        )
+
+
+LOGS = Right("get", "", "pods", "log", "rbac.podLogs")
+BOUNDS = Right("patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers")
+
+
+def wanted(policy: RollbackPolicy) -> dict[Right, str]:
+    """List the rights that not every policy takes, and what is said where one is missing."""
+    spec = policy.spec
+    found: dict[Right, str] = {}
+    if spec.verification.logs is not None:
+        found[LOGS] = LOGS.lacking("spec.verification.logs", "Logs will be Unknown")
+    # In mode Observe nothing is scaled, and no right is needed.
+    if spec.mode is Mode.ENFORCE and any(one.type is RemedyType.SCALE for one in spec.remedies):
+        loss = "Scale is refused where an autoscaler sets the replicas"
+        found[BOUNDS] = BOUNDS.lacking("spec.remedies", loss)
+    return found

@@ -1,0 +1,54 @@
+"""Asks beforehand for the rights that only some policies take, seldom."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.core import rights
+from rollback_operator.core.rights import Right
+from rollback_operator.ports.cluster import Rights
+from rollback_operator.ports.failure import Failure
+
+GIVEN_SECONDS = 300.0
+"""How long it is known that a right is there."""
+AGAIN_SECONDS = 60.0
+"""How long it is known that it is not: somebody may be giving it."""
+
+Place = tuple[str, Right]
+
+
+@dataclass
+class Permits:
+    """Knows for a while which rights the operator has, by namespace."""
+
+    rights: Rights
+    clock: Callable[[], datetime]
+    known: dict[Place, tuple[datetime, bool]] = field(default_factory=dict)
+    """Until when it is known, and what."""
+
+    async def missing(self, policy: RollbackPolicy) -> tuple[str, ...]:
+        """Say which rights are missing that a policy takes; nothing of what cannot be seen now."""
+        namespace = policy.metadata.namespace
+        wanted = rights.wanted(policy)
+        return tuple(
+            [said for right, said in wanted.items() if not await self._given(namespace, right)]
+        )
+
+    def next_look(self, policy: RollbackPolicy) -> float | None:
+        """Give the seconds until a policy's rights are asked for again; None: it takes none."""
+        places = [(policy.metadata.namespace, one) for one in rights.wanted(policy)]
+        due = [self.known[one][0] for one in places if one in self.known]
+        return max(0.05, (min(due) - self.clock()).total_seconds()) if due else None
+
+    async def _given(self, namespace: str, right: Right) -> bool:
+        now, place = self.clock(), (namespace, right)
+        until, known = self.known.get(place, (now, True))
+        if now < until:
+            return known
+        found = await self.rights.may(namespace, right)
+        is_given = known if isinstance(found, Failure) else found
+        seconds = GIVEN_SECONDS if is_given and not isinstance(found, Failure) else AGAIN_SECONDS
+        self.known = {key: one for key, one in self.known.items() if now < one[0]}
+        self.known[place] = now + timedelta(seconds=seconds), is_given
+        return is_given

@@ -1,0 +1,90 @@
+"""Rights that only some policies take: asked for beforehand, seldom; a missing one is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy
+from rollback_operator.api.verification import LogCheck, VerificationSpec
+from rollback_operator.core.readiness import Around, readiness
+from rollback_operator.core.rights import BOUNDS, LOGS, Right
+from rollback_operator.permits import AGAIN_SECONDS, GIVEN_SECONDS, Permits
+from tests.builders import make_deployment, make_policy
+from tests.fakes.cluster import FakeRights
+from tests.fakes.failures import OUTAGE
+
+COUNTING: dict[str, Any] = {"verification": VerificationSpec(logs=LogCheck(pattern="ERROR"))}
+SCALING: dict[str, Any] = {"remedies": [Remedy(type=RemedyType.SCALE, replicas=6)]}
+
+
+class Office:
+    """Permits at a time that a test sets."""
+
+    def __init__(self, *missing: Right) -> None:
+        self.time = datetime(2030, 1, 1, tzinfo=UTC)
+        self.rights = FakeRights(missing=set(missing))
+        self.permits = Permits(self.rights, lambda: self.time)
+
+    async def missing(self, policy: RollbackPolicy) -> tuple[str, ...]:
+        return await self.permits.missing(policy)
+
+    def later(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+async def test_a_policy_that_takes_none_is_not_asked_for() -> None:
+    office = Office(LOGS, BOUNDS)
+    assert await office.missing(make_policy()) == ()
+    assert await office.missing(make_policy(mode=Mode.OBSERVE, **SCALING)) == ()
+    assert office.rights.asked == []
+    assert office.permits.next_look(make_policy()) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "right", "field", "value"),
+    [
+        pytest.param(COUNTING, LOGS, "spec.verification.logs", "rbac.podLogs", id="logs"),
+        pytest.param(SCALING, BOUNDS, "spec.remedies", "rbac.autoscalers", id="bounds"),
+    ],
+)
+async def test_a_missing_right_is_told_with_the_charts_value(
+    fields: dict[str, Any], right: Right, field: str, value: str
+) -> None:
+    policy = make_policy(**fields)
+    assert await Office().missing(policy) == ()
+
+    (said,) = await Office(right).missing(policy)
+    assert said.startswith(f"{field}: the operator may not ")
+    assert f"set {value} in its chart" in said
+    ready = readiness(policy, make_deployment(), Around(missing_rights=(said,)))
+    assert (ready.status, ready.reason, ready.message) == ("True", Reason.RIGHT_MISSING, said)
+
+
+async def test_it_is_asked_for_seldom_and_sooner_while_it_is_missing() -> None:
+    office, policy = Office(LOGS), make_policy(**COUNTING)
+    assert await office.missing(policy)
+    office.rights.missing.clear()
+    office.later(AGAIN_SECONDS - 1)
+    assert await office.missing(policy)
+    assert office.permits.next_look(policy) == 1
+    office.later(1)
+    assert await office.missing(policy) == ()
+    office.later(GIVEN_SECONDS - 1)
+    assert await office.missing(policy) == ()
+    assert len(office.rights.asked) == 2
+
+
+async def test_nothing_is_said_of_what_cannot_be_seen() -> None:
+    office, policy = Office(LOGS), make_policy(**COUNTING)
+    office.rights.fail_next("may", OUTAGE)
+    assert await office.missing(policy) == ()
+    office.later(AGAIN_SECONDS)
+    assert await office.missing(policy)
+    office.rights.missing.clear()
+    office.rights.fail_next("may", OUTAGE)
+    office.later(AGAIN_SECONDS)
+    assert await office.missing(policy), "what was known stands"
