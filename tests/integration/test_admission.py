@@ -135,6 +135,19 @@ def as_user(cluster: ControlPlane) -> Iterator[Callable[[str], Api]]:
         "the policy on requests bites",
     )
     login("author").create(policies(NAMESPACE), policy("shop"))
+    login("").create(policies(NAMESPACE), policy("others", "other"))
+    # Parameters reach the API server's admission by a watch.
+    eventually(
+        lambda: (
+            "watches other"
+            in refusal(
+                lambda: login("platform").create(
+                    rollbacks(NAMESPACE), by_hand(policyRef={"name": "others"})
+                )
+            )
+        ),
+        "the policy's target is known",
+    )
     yield login
     for one in made.values():
         one.close()
@@ -188,6 +201,7 @@ def by_hand(**spec: Any) -> Object:
             "policyRef": {"name": "shop"},
             "remedy": {"type": "Undo", "to": "Previous"},
             "reason": "customers call",
+            "seen": {"deployment": "shop"},
             **spec,
         },
     }
@@ -205,7 +219,7 @@ def planned(name: str) -> Object:
         toRevision={**revision, "number": 1},
         trigger={"reason": "x", "message": "x", "decidedTime": "2027-01-15T08:00:00Z"},
     )
-    del made["spec"]["reason"]
+    del made["spec"]["reason"], made["spec"]["seen"]
     return {**made, "metadata": {"name": name}}
 
 
@@ -319,6 +333,27 @@ class TestRequests:
         ("user", "made", "said"),
         [
             pytest.param("passerby", by_hand(), "may not patch", id="no right on the target"),
+            pytest.param(
+                "passerby",
+                by_hand(policyRef={"name": "not-there-yet"}),
+                "may not patch Deployment shop",
+                id="a policy that is not there yet",
+            ),
+            pytest.param(
+                "passerby",
+                by_hand(policyRef={"name": "not-there-yet"}, seen={"deployment": "other"}),
+                "may not patch Deployment other",
+                id="a Deployment that nobody watches",
+            ),
+            pytest.param(
+                "oncall", by_hand(seen=None), "name the Deployment", id="no Deployment is named"
+            ),
+            pytest.param(
+                "platform",
+                by_hand(policyRef={"name": "others"}),
+                "RollbackPolicy others watches other",
+                id="another Deployment than the policy's",
+            ),
             pytest.param(
                 "oncall", by_hand(requestedBy="boss"), "in the name of another", id="for another"
             ),

@@ -19,6 +19,7 @@ from rollback_operator.api.crd import (
     structural,
 )
 from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
+from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
@@ -256,6 +257,7 @@ def filled_rollback() -> Rollback:
         approval=approval,
         reason="customers call",
         requested_by="ann",
+        seen=SeenByPerson(deployment="ticket-service"),
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
         autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),

@@ -54,6 +54,21 @@ def asked(world: World, remedy: dict[str, Any] | None = None) -> None:
     world.store.hold(make_request(remedy, requestedBy="ann"))
 
 
+class TestWhatWasSeen:
+    def test_is_what_is_rolled_back(self) -> None:
+        case = make_case(policy=make_policy(), workload=make_workload())
+        name = case.policy.spec.target_ref.name
+        made = make_manual_plan(case, make_request(seen={"deployment": name}), at(0))
+        assert not isinstance(made, Refusal)
+
+    def test_a_policy_that_watches_another_deployment_by_now_is_refused(self) -> None:
+        case = make_case(policy=make_policy(), workload=make_workload())
+        made = make_manual_plan(case, make_request(seen={"deployment": "other"}), at(0))
+        assert isinstance(made, Refusal)
+        assert made.reason == Reason.TARGET_MOVED
+        assert "spec.seen.deployment: it was asked for other" in made.message
+
+
 class TestReading:
     def test_what_names_no_plan_is_a_request(self) -> None:
         assert make_request().spec.remedy == Remedy.model_validate(PREVIOUS)

@@ -41,6 +41,11 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
                 ".reason",
             ),
             cel(
+                f"!has(self.{first}) || !has(self.seen)",
+                "seen belongs to what a person asks for, a plan has targetRef",
+                ".seen",
+            ),
+            cel(
                 f"!has(self.{first}) || has(self.policyRef.uid)",
                 "policyRef.uid belongs to a plan",
             ),

@@ -147,6 +147,14 @@ def _unchangeable(schema: dict[str, Any]) -> None:
     whole_or_by_hand(schema)
 
 
+class SeenByPerson(Model):
+    """What a person looked at when they asked: a request is done for that and for nothing else."""
+
+    deployment: Name
+    """The Deployment that the policy watched. Whoever asks must be allowed to patch it; where the
+    policy watches another one when the request is planned, it is refused."""
+
+
 class RollbackSpec(RollbackPlan):
     """The stored intent. Nothing but its approval ever changes.
 
@@ -159,6 +167,8 @@ class RollbackSpec(RollbackPlan):
     """Why a person asks for this rollback."""
     requested_by: UserName | None = None
     """Who asks; where the chart's admission policies are installed, nobody but themselves."""
+    seen: SeenByPerson | None = None
+    """What the person looked at; the chart's admission policies take no request without it."""
     approval: Approval | None = None
     """A person's decision, where one is asked for."""
 
@@ -181,6 +191,7 @@ class RequestSpec(Model):
     remedy: Remedy
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] | None = None
     requested_by: UserName | None = None
+    seen: SeenByPerson | None = None
 
 
 class StepStatus(Model):

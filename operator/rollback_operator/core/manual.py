@@ -38,7 +38,12 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
     In mode Observe too: that mode keeps the operator from acting by itself.
     """
     remedy = request.spec.remedy
-    refusal = obstacle(case, now) or _own_hands(remedy) or _foreign_image(case, remedy)
+    refusal = (
+        _another_target(case, request)
+        or obstacle(case, now)
+        or _own_hands(remedy)
+        or _foreign_image(case, remedy)
+    )
     if refusal is not None:
         return refusal
     severity = severity_asked(case.policy)
@@ -60,6 +65,18 @@ def said(request: RollbackRequest) -> str:
     """Say who asks for a rollback, and why."""
     who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
     return f"{who} asks for it: {why}"
+
+
+def _another_target(case: Case, request: RollbackRequest) -> Refusal | None:
+    """Refuse what was asked for another Deployment: by that name it was let in."""
+    target, seen = case.policy.spec.target_ref.name, request.spec.seen
+    if seen is None or seen.deployment == target:
+        return None
+    return Refusal(
+        Reason.TARGET_MOVED,
+        f"spec.seen.deployment: it was asked for {seen.deployment}, and the policy watches "
+        f"{target}: look again, then ask again",
+    )
 
 
 def _own_hands(remedy: Remedy) -> Refusal | None:

@@ -71,6 +71,7 @@ def _request(asked: Asked, policy: Record, user: str) -> Record:
                 "remedy": remedy,
                 "reason": asked.reason,
                 "requestedBy": user,
+                "seen": {"deployment": policy.text("spec.targetRef.name")},
             },
         }
     )
