@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults simulate bench-handover bench-scale clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,10 @@ bench-detection: install ## right and wrong verdicts on 12,000 seeded releases -
 bench-scale: install ## what one operator costs with ten thousand policies (about an hour)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.scale
+
+bench-undo: install ## how long an undo by hand takes while Prometheus hangs, is slow, refuses or is well -> bench/results/undo_latency.json (15 minutes; resumes)
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m bench.undo_latency
 
 bench-faults: install ## undos lost and double under faults on real connections -> bench/results/faults.json (an hour; resumes)
 	@$(PYTHON) -m lab build

@@ -11,6 +11,7 @@ from rollback_operator.acting import Actor
 from rollback_operator.api.reasons import ConditionType
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
+from rollback_operator.carrying import Carrier
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.conditions import find
 from rollback_operator.core.reading import CounterSeries
@@ -26,6 +27,7 @@ from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
 from rollback_operator.permits import Permits
 from rollback_operator.ports.metrics import Metrics
+from rollback_operator.readings import Readings
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.recording import Recorder
 from rollback_operator.remembering import Rememberer
@@ -143,9 +145,10 @@ class World:
             inspector=Inspector(self.workloads, lookout, self.now),
             store=store,
             observer=observer,
+            readings=Readings(observer, self.woken.append),
             foresight=Foresight(suspender, switch, observer, OWN, Permits(self.rights, self.now)),
             switch=switch,
-            executor=executor,
+            carrier=Carrier(cache, store, executor, OWN),
             keeper=Keeper(
                 cache, self.workloads, store, recorder, executor, suspender, scaler, self.now
             ),

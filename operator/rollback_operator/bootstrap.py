@@ -29,6 +29,7 @@ from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
+from rollback_operator.carrying import Carrier
 from rollback_operator.checking import Checker, Records
 from rollback_operator.clock import ServerClock
 from rollback_operator.core.budget import Budget
@@ -46,6 +47,7 @@ from rollback_operator.permits import Permits
 from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
+from rollback_operator.readings import Readings
 from rollback_operator.reconcile import Reconciler
 from rollback_operator.recording import Recorder
 from rollback_operator.remembering import Rememberer
@@ -103,6 +105,7 @@ class Parts:
         """Close connections and threads."""
         await self.verifier.close()
         await self.trier.close()
+        await self.reconciler.readings.close()
         await self.connections.aclose()
 
 
@@ -165,7 +168,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
     elector = Elector(api, lease, now, outside.monotonic)
-    queue: WorkQueue[Key] = WorkQueue(outside.monotonic)
+    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, share=lambda key: key[0])
     teller = Teller(outside.channels, store, cache, Runtime(now, elector.is_leading, queue.add))
     observer = Observer(
         outside.metrics,
@@ -176,6 +179,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         router=Router(ApiServices(api), clock),
         credentials=outside.credentials,
     )
+    readings = Readings(observer, queue.add)
     recorder = Recorder(store, cache.remember, teller.announced)
     suspender = Suspender(owners, store, now, recorder.write, cache.take_in)
     switch = Switch(ApiFlags(api), now)
@@ -188,11 +192,12 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         inspector=Inspector(workloads, lookout, now),
         store=store,
         observer=observer,
+        readings=readings,
         foresight=Foresight(
             suspender, switch, observer, settings.prometheus_url, Permits(ApiRights(api), now)
         ),
         switch=switch,
-        executor=executor,
+        carrier=Carrier(cache, store, executor, settings.prometheus_url),
         keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now),
         holder=Holder(workloads, store, cache.renew, now),
         lookout=lookout,

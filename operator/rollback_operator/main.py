@@ -152,7 +152,7 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
 
     async def one_pass(key: Key) -> float | None:
         parts.telemetry.passes.inc()
-        with parts.telemetry.seconds.time():
+        with parts.telemetry.seconds.time(), parts.telemetry.failures.count_exceptions():
             return await parts.reconciler.reconcile(key)
 
     await parts.queue.run(one_pass, settings.workers, parts.elector.is_leading)

@@ -86,10 +86,22 @@ class Observer:
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
-        now = self.clock()
-        watch = with_workload(watch, workload, now)
+        return await self.read(await self.beside(watch, workload, source), workload, source)
+
+    async def beside(self, watch: Watch, workload: Workload, source: Source) -> Watch:
+        """Take in all that needs no metrics; no server of a policy's choice is waited for."""
+        watch = with_workload(watch, workload, self.clock())
         if self.pods is not None:
             watch = with_use(watch, source.policy)
+        if self.trier is not None:
+            watch = await self.trier.look(watch, workload, source.policy)
+        if self.router is not None:
+            watch = await self.router.look(watch, workload, source.policy)
+        return watch
+
+    async def read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
+        """Take in what has been counted since the last look."""
+        now = self.clock()
         is_reading = self.pods is not None and watch.is_reading_pods(now)
         # Pods are read more often than Prometheus has anything new of them.
         is_scraping = not is_reading or now >= watch.scrape_due - EARLY_SECONDS
@@ -109,10 +121,6 @@ class Observer:
             watch = await apart(_size(pages), partial(with_pages, watch, pages, now))
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
-        if self.trier is not None:
-            watch = await self.trier.look(watch, workload, source.policy)
-        if self.router is not None:
-            watch = await self.router.look(watch, workload, source.policy)
         return watch
 
     async def _read(self, query: PageQuery | Missing | None) -> Reading | None:
@@ -169,12 +177,12 @@ class Observer:
         place, now = _place(watch, workload, source), self.clock() + watch.skew
         current = workload.current
         new = _patterns(watch, workload, frozenset({current.pod_hash}) if current else frozenset())
-        return await read_route_latency(
-            source.policy.spec,
-            replace(place, pods=new),
-            self.trends,
-            (now, watch.opened + watch.skew),
-        )
+        spec, times = source.policy.spec, (now, watch.opened + watch.skew)
+        try:
+            async with asyncio.timeout(self.patience):
+                return await read_route_latency(spec, replace(place, pods=new), self.trends, times)
+        except TimeoutError:
+            return RouteLatency()
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         found = await self._past(watch, workload, source, watch.control_hashes)

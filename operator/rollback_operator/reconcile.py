@@ -15,17 +15,14 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Investigation,
-    MatrixSeverity,
     Response,
     Rollback,
     RollbackPolicy,
     RollbackRequest,
-    RollbackSpec,
-    Severity,
 )
 from rollback_operator.cache import Cache, Key, Unreadable
+from rollback_operator.carrying import SOON, Carried, Carrier
 from rollback_operator.core import (
-    approval,
     freeze,
     holds,
     lapses,
@@ -36,19 +33,17 @@ from rollback_operator.core import (
 )
 from rollback_operator.core.budget import Budget
 from rollback_operator.core.case import Case, Refusal, is_active
-from rollback_operator.core.course import NOT_OURS, course, scene_of
+from rollback_operator.core.course import course, scene_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.load import load_of
 from rollback_operator.core.look import case_of, is_due, look, watch_of
-from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import IDLE, not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment
-from rollback_operator.execution import Again, Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
@@ -60,14 +55,22 @@ from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.store import Store
+from rollback_operator.readings import Readings
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
 from rollback_operator.slices import apart
 from rollback_operator.standing import Address, around
 from rollback_operator.telling import Teller
-from rollback_operator.verifying import Sight, meter_of
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What is known of a policy before its release is judged."""
+
+    ready: Condition
+    carried: Carried | None
 
 
 @dataclass
@@ -78,9 +81,10 @@ class Reconciler:
     inspector: Inspector
     store: Store
     observer: Observer
+    readings: Readings
     foresight: Foresight
     switch: Switch
-    executor: Executor
+    carrier: Carrier
     keeper: Keeper
     holder: Holder
     lookout: Lookout
@@ -96,7 +100,12 @@ class Reconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Make one pass; gives the seconds until the next look, None: when something happens."""
         freed = await self.keeper.let_be_deleted(key)
-        wait = schedule.soonest(freed, await self._reconciled(key))
+        try:
+            wait = schedule.soonest(freed, await self._reconciled(key))
+        except Exception:
+            # Whatever a pass cannot make sense of, what has begun is brought to its end.
+            await self.keeper.carry(self.cache.rollbacks_by(key), _PASS_FAILED)
+            raise
         # After all acts: people are told of what is stored, and nothing waits for them.
         told = await self.teller.settle(key)
         return schedule.soonest(wait, told, await self.keeper.prune(key))
@@ -194,12 +203,16 @@ class Reconciler:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
         if asked:
             return await self.desk.answer(case, asked)
+        # Before metrics: what has begun, or is asked for by a person, needs none of them.
+        carried = await self.carrier.before_metrics(case, self.watches.get(key))
+        if carried is not None and carried.is_changed:
+            return SOON  # what has been changed is looked at anew
         source = Source(policy, Prometheus.of(policy, self.address.default))
         watch = watch_of(self.watches.get(key), case, source.prometheus.url, now)
         if any(is_active(one) for one in rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
-        watch = self.watches[key] = await self.observer.observe(watch, workload, source)
-        return await self._decide(case, watch, ready)
+        watch = self.watches[key] = await self.readings.observe(key, watch, workload, source)
+        return await self._decide(case, watch, _Standing(ready, carried))
 
     async def _settled(self, case: Case, now: datetime) -> Case:
         """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
@@ -247,11 +260,12 @@ class Reconciler:
 
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)
+        self.readings.forget(key)
         self.inspector.forget(key)
 
     # -- decide, act, report -----------------------------------------------------------------------
 
-    async def _decide(self, case: Case, watch: Watch, ready: Condition) -> float | None:
+    async def _decide(self, case: Case, watch: Watch, stands: _Standing) -> float | None:
         now = self.clock()
         policy, workload = case.policy, case.workload
         size = len(watch.evidence.increments)
@@ -260,10 +274,12 @@ class Reconciler:
         policy = settled.policy
         if settled.deployment != workload.deployment:
             self.inspector.forget(policy.key)
-        again = await self._act(found.case, found.decision, watch)
+        again = await self.carrier.act(found.case, found.decision, watch)
+        if stands.carried is not None:
+            again = schedule.soonest(again, stands.carried.seconds)
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
         seen = status.Seen(
-            ready,
+            stands.ready,
             workload=workload,
             ledger=await self.rememberer.remember(
                 policy, found.case.ledger, workload.deployment.template.release
@@ -305,56 +321,6 @@ class Reconciler:
         latency = await self.observer.latency_by_route(watch, workload, source)
         return diagnose(decision, workload, watch, latency, self.clock())
 
-    async def _act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
-        active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
-        if decision.plan is not None:
-            stored = await self._store_intent(case, decision.plan)
-            if isinstance(stored, Failure):
-                return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
-            active = stored
-        if active is None or not is_active(active):
-            await self._raise_severity(case, decision)
-            return None
-        if decision.response is Response.ROLLBACK and approval.is_waiting(active):
-            active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
-        if ownership.is_ours(active, case.policy):
-            meter = meter_of(case.policy, case.workload.deployment, self.address.default)
-            done = await self.executor.carry_on(active, case.workload, Sight(watch, meter))
-        else:
-            done = await self.executor.end(active, NOT_OURS)
-        if isinstance(done, Again):
-            return done.seconds
-        return 0.05  # what has been changed is looked at anew
-
-    async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
-        """Store the intent, unless a fresh look shows what the watches have not told yet."""
-        namespace, name = case.policy.metadata.namespace, name_of(spec)
-        fresh = await self.store.list_rollbacks(namespace)
-        if isinstance(fresh, Failure):
-            return fresh
-        for one in fresh:
-            self.cache.remember(one)
-        same = [one for one in fresh if one.spec.target_ref.uid == spec.target_ref.uid]
-        if ownership.records(same) != ownership.records(case.rollbacks):
-            # The guards were asked on an older view: this pass ends, the next one asks anew.
-            return Failure(FailureKind.CONFLICT, f"{name}: the rollbacks on record have changed")
-        made = await self.store.create_rollback(namespace, name, spec)
-        if isinstance(made, Failure):
-            _log.warning("%s: the intent was not stored: %s", name, made.message)
-            return made
-        self.cache.remember(made)
-        _log.info("%s: %s", name, spec.trigger.message)
-        return made
-
-    async def _raise_severity(self, case: Case, decision: Decision) -> None:
-        """Let a recorded severity rise with the evidence; it never falls."""
-        name = rollback_name(case)
-        known = next((one for one in case.rollbacks if one.metadata.name == name), None)
-        if known is None or decision.severity is Severity.NONE:
-            return
-        if decision.severity < (known.status.severity or known.spec.severity):
-            await self.executor.set_severity(known, MatrixSeverity(decision.severity))
-
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
             name = policy.spec.target_ref.name
@@ -375,4 +341,7 @@ class Reconciler:
         return schedule.soonest(settled.retry, told)
 
 
+_PASS_FAILED = status.ready(
+    Reason.PASS_FAILED, "the pass over the policy fails: see the operator's log"
+)
 _POLICY_DELETED = status.not_ready(Reason.POLICY_DELETED, "the policy was deleted")

@@ -11,7 +11,7 @@ from rollback_operator.core.ledger import health_of
 from rollback_operator.core.schema import Applied
 from rollback_operator.ports.application import Schemas
 
-LIMIT_SECONDS = 5.0
+LIMIT_SECONDS = 2.0
 REST_SECONDS = 30.0
 """A database that did not answer is not asked again before this."""
 _TRUSTED = (Health.GOOD, Health.ASSUMED)

@@ -1,16 +1,29 @@
-"""Keys and due times: one worker per key, several keys at once, errors back off per key."""
+"""Keys and due times: one worker per key, several keys at once, errors back off per key.
+
+A pass that lasts long gives its worker up and ends beside the others: what one namespace's servers
+keep waiting holds up no other namespace. Each share has only so many of these, and each pass ends.
+"""
 
 import asyncio
 import heapq
 import itertools
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
 _log = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+SLOW_SECONDS = 1.0
+"""After which a pass gives its worker up."""
+MOST_SLOW = 8
+"""Passes of one share that have: further ones wait for one of them to end."""
+PUT_OFF_SECONDS = 0.25
+PASS_SECONDS = 120.0
+"""After which a pass is broken off, as by a crash: what it has begun is on record."""
 
 K = TypeVar("K", bound=Hashable)
 Work = Callable[[K], Awaitable[float | None]]
@@ -20,8 +33,24 @@ Work = Callable[[K], Awaitable[float | None]]
 class WorkQueue(Generic[K]):
     """Holds each key at most once, with the earliest time at which it is wanted."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        share: Callable[[K], Hashable] = lambda key: key,
+        pass_seconds: float = PASS_SECONDS,
+    ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            clock: seconds, monotonic.
+            share: whose workers a key's slow passes take up.
+            pass_seconds: how long a pass may last.
+        """
         self._clock = clock
+        self._share = share
+        self._pass_seconds = pass_seconds
+        self._slow: Counter[Hashable] = Counter()
+        """Passes that have given their workers up, by share."""
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = itertools.count()
@@ -54,9 +83,11 @@ class WorkQueue(Generic[K]):
         """Work until cancelled. `may_work` is asked before each pass."""
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
-                group.create_task(self._worker(work, may_work))
+                group.create_task(self._worker(group, work, may_work))
 
-    async def _worker(self, work: Work[K], may_work: Callable[[], bool]) -> None:
+    async def _worker(
+        self, group: asyncio.TaskGroup, work: Work[K], may_work: Callable[[], bool]
+    ) -> None:
         while True:
             key = await self._next()
             if not may_work():
@@ -64,17 +95,36 @@ class WorkQueue(Generic[K]):
                 self.add(key, 1.0)
                 await asyncio.sleep(0.2)
                 continue
-            try:
-                delay = await work(key)
-                self._failures.pop(key, None)
-            except Exception:
-                # A bug or a server nobody has thought of: this key backs off, the others go on.
-                _log.exception("the pass for %s failed", key)
-                delay = self._backoff(key)
-            finally:
+            share = self._share(key)
+            if self._slow[share] >= MOST_SLOW:
                 self._release(key)
-            if delay is not None:
-                self.add(key, delay)
+                self.add(key, PUT_OFF_SECONDS)
+                continue
+            running = group.create_task(self._pass(work, key))
+            await asyncio.wait({running}, timeout=SLOW_SECONDS)
+            if not running.done():
+                self._slow[share] += 1
+                running.add_done_callback(partial(self._ended, share))
+
+    def _ended(self, share: Hashable, _: object) -> None:
+        self._slow[share] -= 1
+        if not self._slow[share]:
+            del self._slow[share]
+
+    async def _pass(self, work: Work[K], key: K) -> None:
+        delay: float | None = None
+        try:
+            async with asyncio.timeout(self._pass_seconds):
+                delay = await work(key)
+            self._failures.pop(key, None)
+        except Exception:
+            # A bug or a server nobody has thought of: this key backs off, the others go on.
+            _log.exception("the pass for %s failed", key)
+            delay = self._backoff(key)
+        finally:
+            self._release(key)
+        if delay is not None:
+            self.add(key, delay)
 
     async def _next(self) -> K:
         while True:

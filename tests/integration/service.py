@@ -197,18 +197,23 @@ class Service:
 
     def settle(self) -> None:
         """Put on record that the running revision has been good for long: it is not under watch."""
-        current = self.replica_set()
-        template = template_of(current["spec"]["template"])
-        revision = {
-            "number": 1,
-            "templateHash": current["metadata"]["labels"]["pod-template-hash"],
+        since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        revision = {**self.revision(self.replica_set()), "since": since}
+        known = {"revision": revision, "revisions": [{**revision, "health": "Good"}]}
+        self.stand.api.merge(f"{policies(self.namespace)}/{self.name}/status", {"status": known})
+
+    @staticmethod
+    def revision(replica_set: Object) -> Object:
+        """Name a ReplicaSet's revision, as it is put on record."""
+        template = template_of(replica_set["spec"]["template"])
+        annotations = replica_set["metadata"]["annotations"]
+        return {
+            "number": int(annotations["deployment.kubernetes.io/revision"]),
+            "templateHash": replica_set["metadata"]["labels"]["pod-template-hash"],
             "digest": template.digest,
             "release": template.release,
             "images": list(template.images),
-            "since": (datetime.now(UTC) - timedelta(days=1)).isoformat(),
         }
-        known = {"revision": revision, "revisions": [{**revision, "health": "Good"}]}
-        self.stand.api.merge(f"{policies(self.namespace)}/{self.name}/status", {"status": known})
 
     def prepare(self, **spec: Any) -> None:
         """Have a healthy v1 with a past, known to a policy."""

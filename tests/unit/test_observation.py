@@ -99,7 +99,7 @@ async def test_a_clock_that_stands_in_the_way_is_read_at_each_look() -> None:
 
 
 async def test_a_slow_answer_is_no_difference_of_clocks() -> None:
-    times = iter((T0 + 5, T0 + 5, T0 + 9))
+    times = iter((T0 + 5, T0 + 5, T0 + 5, T0 + 9))
     metrics = FakeMetrics(clock=T0 + 5.5)
 
     watch = await Observer(metrics, lambda: next(times)).observe(opened(), make_workload(), SOURCE)

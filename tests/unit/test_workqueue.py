@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from rollback_operator.workqueue import FIRST_BACKOFF_SECONDS, Work, WorkQueue
+from rollback_operator.workqueue import FIRST_BACKOFF_SECONDS, MOST_SLOW, Work, WorkQueue
 
 
 @pytest.fixture
@@ -217,3 +217,63 @@ async def test_a_queue_without_work_shows_that_it_lives() -> None:
         await eventually(lambda: queue.beat == 200.0)
 
     assert begin == 100.0
+
+
+# -- slow passes -----------------------------------------------------------------------------------
+
+
+async def test_passes_that_wait_for_a_server_hold_up_nobody_else() -> None:
+    """More of one namespace than there are workers, and none of them ends."""
+    queue: WorkQueue[tuple[str, str]] = WorkQueue(monotonic, share=lambda key: key[0])
+    never, begun, done = asyncio.Event(), [], asyncio.Event()
+
+    async def work(key: tuple[str, str]) -> None:
+        if key[0] == "slow":
+            begun.append(key)
+            await never.wait()
+        else:
+            done.set()
+
+    task = asyncio.create_task(queue.run(work, 2, lambda: True))
+    try:
+        for number in range(2 * MOST_SLOW):
+            queue.add(("slow", str(number)))
+        await eventually(lambda: len(begun) >= MOST_SLOW, 60.0)
+        queue.add(("another", "policy"))
+        async with asyncio.timeout(60):
+            await done.wait()
+        assert len(begun) <= MOST_SLOW + 2  # each worker may be finding out about one more
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_pass_that_never_ends_is_broken_off_and_begun_anew() -> None:
+    queue: WorkQueue[str] = WorkQueue(monotonic, pass_seconds=0.05)
+    begun: list[str] = []
+
+    async def work(key: str) -> None:
+        begun.append(key)
+        await asyncio.Event().wait()
+
+    async with running(queue, work):
+        queue.add("a")
+        await eventually(lambda: len(begun) > 1, 30.0)
+
+
+async def test_slow_passes_end_with_the_queue(queue: WorkQueue[str]) -> None:
+    ended, begun = asyncio.Event(), asyncio.Event()
+
+    async def work(key: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with running(queue, work):
+        queue.add("a")
+        await begun.wait()
+        await eventually(lambda: queue._slow["a"] == 1, 30.0)
+
+    assert ended.is_set()

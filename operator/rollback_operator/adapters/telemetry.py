@@ -39,6 +39,11 @@ class Telemetry:
         self.passes = Counter(
             "rollback_operator_passes", "Passes over policies.", registry=registry
         )
+        self.failures = Counter(
+            "rollback_operator_pass_failures",
+            "Passes that ended in an error: a defect, see the log.",
+            registry=registry,
+        )
         self.seconds = Histogram(
             "rollback_operator_pass_seconds", "Duration of a pass.", registry=registry
         )

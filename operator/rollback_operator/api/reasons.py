@@ -46,6 +46,7 @@ class Reason(StrEnum):
     RIGHT_MISSING = "RightMissing"
     QUERY_NOT_ALLOWED = "QueryNotAllowed"
     READ_FAILED = "ReadFailed"
+    PASS_FAILED = "PassFailed"
 
     # MetricsAvailable, and the four kinds of missing data behind a NoVerdict.
     SAMPLES_FRESH = "SamplesFresh"

@@ -168,6 +168,15 @@ def stage_of(rollback: Rollback) -> Stage:
     return Stage.REQUESTED if rollback.is_by_hand else Stage.INTENT
 
 
+def needs_no_metrics(rollback: Rollback) -> bool:
+    """Tell whether a Rollback goes on without metrics: a person's, or one that has begun.
+
+    Not one that waits for a person, whose plan is looked at with what is known, nor one whose
+    success is to be seen.
+    """
+    return stage_of(rollback) in (Stage.REQUESTED, Stage.OWNER_SUSPENDED, Stage.ACTED)
+
+
 def course(rollback: Rollback, scene: Scene, now: datetime) -> Carry | Retry | End:
     """Decide what becomes of an open Rollback.
 

@@ -140,6 +140,22 @@ def _shifted(all_: Iterable[CounterSeries], seconds: float) -> tuple[CounterSeri
     )
 
 
+def with_read(known: Watch, read: Watch) -> Watch:
+    """Take over what has been read of metrics, from a watch that is older in all else."""
+    trends = replace(read.trends, kills=known.trends.kills, trials=known.trends.trials)
+    return replace(
+        known,
+        evidence=read.evidence,
+        control=read.control,
+        skew=read.skew,
+        skew_read=read.skew_read,
+        missing=read.missing,
+        direct=read.direct,
+        read_at=read.read_at,
+        trends=trends,
+    )
+
+
 def without_pages(watch: Watch) -> Watch:
     """Forget what was counted and read no pods in this watch: Prometheus has it all, and alone."""
     evidence = Evidence(watch.opened, interval=watch.evidence.interval)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from prometheus_api_client import PrometheusConnect
 
+from rollback_operator.adapters.prometheus.breaker import Breaker
 from rollback_operator.adapters.prometheus.transport import BoundedSession, Opening
+from rollback_operator.ports.queries import Prometheus
 
 MOST_IDLE = 16
 """Connections to one address that wait for a question: policies' own credentials have their own."""
@@ -24,6 +26,14 @@ class Address:
     is_plain: bool = False
     """It takes no wishes."""
     idle: list[PrometheusConnect] = field(default_factory=list)
+    breakers: dict[Prometheus | None, Breaker] = field(default_factory=dict)
+    """None: that of all who bring no credentials of their own. A gateway may keep one tenant's
+    questions unanswered, and answer everybody else's."""
+
+    def breaker(self, prometheus: Prometheus) -> Breaker:
+        """Give the circuit breaker of whoever asks."""
+        key = prometheus if prometheus.has_own_credentials else None
+        return self.breakers.setdefault(key, Breaker())
 
     def taken(self, opening: Opening) -> PrometheusConnect | None:
         """Take a connection that was opened in this way; None: there is none."""

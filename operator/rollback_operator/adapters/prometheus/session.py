@@ -5,6 +5,7 @@ and one around the await. What is known of an address is dropped when nobody has
 while.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from rollback_operator.adapters.prometheus.answers import UNREADABLE
+from rollback_operator.adapters.prometheus.breaker import (
+    Breaker,
+    left_alone,
+    light,
+    unless_open,
+)
 from rollback_operator.adapters.prometheus.budget import Budget
 from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
@@ -43,6 +50,8 @@ OWN_THREADS = 16
 """For the operator's own Prometheus: no other address can take them."""
 OTHER_THREADS = 48
 """For all other addresses together."""
+TRIAL_SECONDS = 3.0
+"""In which a server that is well has answered a light question."""
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -77,14 +86,23 @@ Read = Callable[[Any], T | Missing]
 class Session:
     """Asks any Prometheus by its address."""
 
-    def __init__(self, access: Access, limits: Limits, secrets: Secrets | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        limits: Limits,
+        secrets: Secrets | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             access: the operator's own credentials.
             limits: of answers.
             secrets: where policies' own are; None: no cluster is known.
+            clock: by which an address that does not answer is left alone; it only grows.
         """
+        self._clock = clock
+        self._trials: set[asyncio.Task[None]] = set()
         self._seconds = limits.connect_seconds + limits.read_seconds + 1
         self._own_threads = Threads(OWN_THREADS)
         self._other_threads = Threads(OTHER_THREADS)
@@ -97,6 +115,8 @@ class Session:
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
+        for one in self._trials:
+            one.cancel()
         self._known.close()
         self._own_threads.close()
         self._other_threads.close()
@@ -196,6 +216,52 @@ class Session:
         credentials: Credentials,
         call: Callable[[PrometheusConnect], Any],
     ) -> Any | Missing:
+        """Ask, unless the circuit is open; see whether it is to be opened, or closed again."""
+        url = prometheus.url
+        breaker = self._known.of(url).breaker(prometheus)
+        if breaker.is_open:
+            self._try(prometheus, credentials, breaker)
+            return left_alone(breaker)
+        lane = Lane(prometheus.namespace, url)
+        found = await self._sent(prometheus, lane, credentials, unless_open(breaker, call))
+        if not isinstance(found, Missing) or found.reason is not Reason.PROVIDER_UNREACHABLE:
+            breaker.close()
+            return found
+        if not breaker.is_open:
+            breaker.why = found.message
+        self._try(prometheus, credentials, breaker)
+        return left_alone(breaker) if breaker.is_open else found
+
+    def _try(self, prometheus: Prometheus, credentials: Credentials, breaker: Breaker) -> None:
+        """Ask a light question, if it is time; nobody waits for it."""
+        if breaker.begins_trial(self._clock()):
+            task = asyncio.create_task(self._tried(prometheus, credentials, breaker))
+            self._trials.add(task)
+            task.add_done_callback(self._trials.discard)
+
+    async def _tried(
+        self, prometheus: Prometheus, credentials: Credentials, breaker: Breaker
+    ) -> None:
+        lane = Lane(f"{prometheus.namespace} trials", prometheus.url)
+        try:
+            async with asyncio.timeout(TRIAL_SECONDS):
+                found = await self._sent(prometheus, lane, credentials, light)
+        except TimeoutError:
+            found = left_alone(breaker)
+        finally:
+            breaker.is_trying = False
+        if isinstance(found, Missing) and found.reason is Reason.PROVIDER_UNREACHABLE:
+            breaker.open(self._clock())
+        else:
+            breaker.close()
+
+    async def _sent(
+        self,
+        prometheus: Prometheus,
+        lane: Lane,
+        credentials: Credentials,
+        call: Callable[[PrometheusConnect], Any],
+    ) -> Any | Missing:
         url, base = prometheus.url, prometheus.url.rstrip("/")
         is_own = self._access.leads_to_own(base)
         threads = self._own_threads if is_own else self._other_threads
@@ -204,7 +270,7 @@ class Session:
             return pinned
         opening = Opening(base, credentials, pinned)
         try:
-            async with threads.turn(Lane(prometheus.namespace, url), self._seconds) as turn:
+            async with threads.turn(lane, self._seconds) as turn:
                 address = self._known.of(url)
                 api = address.taken(opening) or self._connect(opening)
                 session: BoundedSession = api._session

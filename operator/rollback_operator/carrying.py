@@ -1,0 +1,120 @@
+"""Carries on what a policy has decided or was asked for, in its pass; the intent is stored before.
+
+Before metrics are read what needs none of them: an undo does not wait for a Prometheus.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from rollback_operator.api.v1alpha1 import (
+    MatrixSeverity,
+    Response,
+    Rollback,
+    RollbackSpec,
+    Severity,
+)
+from rollback_operator.cache import Cache
+from rollback_operator.core import approval, ownership
+from rollback_operator.core.case import Case, is_active
+from rollback_operator.core.course import NOT_OURS, needs_no_metrics
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.names import name_of, rollback_name
+from rollback_operator.core.watch import Watch
+from rollback_operator.execution import Again, Executor
+from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.ports.store import Store
+from rollback_operator.verifying import Sight, meter_of
+
+_log = logging.getLogger(__name__)
+SOON = 0.05
+"""Until another look, where something has been changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How far a Rollback has been carried before metrics were read."""
+
+    seconds: float
+    is_changed: bool = False
+
+
+@dataclass
+class Carrier:
+    """Stores intents, and carries the Rollback of a policy that stands on its target on."""
+
+    cache: Cache
+    store: Store
+    executor: Executor
+    default: str
+    """Where the metrics of policies are read that name no address."""
+
+    async def before_metrics(self, case: Case, known: Watch | None) -> Carried | None:
+        """Carry on what goes on without metrics; None: nothing does.
+
+        Args:
+            case: the policy and its target, as they were read in this pass.
+            known: what was known of the release at the last look; None: nothing.
+        """
+        active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
+        if active is None or not needs_no_metrics(active):
+            return None
+        is_same = known is not None and known.digest == case.workload.deployment.template.digest
+        done = await self._carry_on(active, case, known if is_same else None)
+        if isinstance(done, Again) and done.rollback == active:
+            return Carried(done.seconds)
+        return Carried(SOON, is_changed=True)
+
+    async def _carry_on(
+        self, active: Rollback, case: Case, watch: Watch | None
+    ) -> Rollback | Again:
+        if not ownership.is_ours(active, case.policy):
+            return await self.executor.end(active, NOT_OURS)
+        meter = meter_of(case.policy, case.workload.deployment, self.default)
+        return await self.executor.carry_on(active, case.workload, Sight(watch, meter))
+
+    async def act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
+        """Do what a look has decided; gives when to look again, None: nothing is under way."""
+        active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
+        if decision.plan is not None:
+            stored = await self._store_intent(case, decision.plan)
+            if isinstance(stored, Failure):
+                return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
+            active = stored
+        if active is None or not is_active(active):
+            await self._raise_severity(case, decision)
+            return None
+        if decision.response is Response.ROLLBACK and approval.is_waiting(active):
+            active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
+        if needs_no_metrics(active) and decision.plan is None:
+            return None  # carried on before metrics were read
+        done = await self._carry_on(active, case, watch)
+        return done.seconds if isinstance(done, Again) else SOON
+
+    async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
+        """Store the intent, unless a fresh look shows what the watches have not told yet."""
+        namespace, name = case.policy.metadata.namespace, name_of(spec)
+        fresh = await self.store.list_rollbacks(namespace)
+        if isinstance(fresh, Failure):
+            return fresh
+        for one in fresh:
+            self.cache.remember(one)
+        same = [one for one in fresh if one.spec.target_ref.uid == spec.target_ref.uid]
+        if ownership.records(same) != ownership.records(case.rollbacks):
+            # The guards were asked on an older view: this pass ends, the next one asks anew.
+            return Failure(FailureKind.CONFLICT, f"{name}: the rollbacks on record have changed")
+        made = await self.store.create_rollback(namespace, name, spec)
+        if isinstance(made, Failure):
+            _log.warning("%s: the intent was not stored: %s", name, made.message)
+            return made
+        self.cache.remember(made)
+        _log.info("%s: %s", name, spec.trigger.message)
+        return made
+
+    async def _raise_severity(self, case: Case, decision: Decision) -> None:
+        """Let a recorded severity rise with the evidence; it never falls."""
+        name = rollback_name(case)
+        known = next((one for one in case.rollbacks if one.metadata.name == name), None)
+        if known is None or decision.severity is Severity.NONE:
+            return
+        if decision.severity < (known.status.severity or known.spec.severity):
+            await self.executor.set_severity(known, MatrixSeverity(decision.severity))

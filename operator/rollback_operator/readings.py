@@ -1,0 +1,105 @@
+"""Reads of metrics that are under way: no pass waits for a server of a policy's choice.
+
+A look waits a moment for what is answered at once. What is not goes on beside it, and the pass goes
+on with what Kubernetes shows; when the answer is there, or the server is given up, the policy is
+looked at anew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.cache import Key
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.watch import Watch, with_read
+from rollback_operator.core.workload import Workload
+from rollback_operator.observation import Observer, Source
+
+_log = logging.getLogger(__name__)
+QUICK_SECONDS = 0.25
+"""So long a look waits for answers that come at once."""
+LIMIT_SECONDS = 60.0
+"""In which all questions of one look are answered or given up, each with its own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    watch: Watch
+    """As it was when the read began."""
+    task: "asyncio.Task[Watch]"
+
+    def is_of(self, watch: Watch) -> bool:
+        """Tell whether what is read is of use to a watch: the same release, compared with the same.
+
+        The signals and where they are read are part of it.
+        """
+        old = self.watch
+        return (old.digest, old.source, old.opened, old.control_hashes, old.good_hashes) == (
+            watch.digest,
+            watch.source,
+            watch.opened,
+            watch.control_hashes,
+            watch.good_hashes,
+        )
+
+
+@dataclass
+class Readings:
+    """Keeps at most one read a policy."""
+
+    observer: Observer
+    wake: Callable[[Key], None]
+    """Has a policy looked at anew."""
+    quick: float = QUICK_SECONDS
+    running: dict[Key, _Running] = field(default_factory=dict)
+
+    async def observe(self, key: Key, watch: Watch, workload: Workload, source: Source) -> Watch:
+        """Take in what Kubernetes shows now, and what has been read of metrics so far."""
+        watch = await self.observer.beside(watch, workload, source)
+        known = self.running.get(key)
+        if known is not None and not known.is_of(watch):
+            self.forget(key)
+            known = None
+        if known is None:
+            known = self._begin(key, watch, workload, source)
+            await asyncio.wait({known.task}, timeout=self.quick)
+            if not known.task.done():
+                known.task.add_done_callback(lambda _: self.wake(key))
+        if not known.task.done():
+            return watch
+        self.running.pop(key, None)
+        return with_read(watch, known.task.result())
+
+    def forget(self, key: Key) -> None:
+        """Give up what is read for a policy: its release is no longer watched."""
+        known = self.running.pop(key, None)
+        if known is not None:
+            known.task.cancel()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = [one.task for one in self.running.values()]
+        self.running.clear()
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, key: Key, watch: Watch, workload: Workload, source: Source) -> _Running:
+        task = asyncio.create_task(self._read(watch, workload, source))
+        made = self.running[key] = _Running(watch, task)
+        return made
+
+    async def _read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                return await self.observer.read(watch, workload, source)
+        except TimeoutError:
+            said = f"{source.prometheus.url}: not all was answered within {LIMIT_SECONDS:.0f} s"
+            return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, said))
+        except Exception as error:
+            # A bug: the release is judged by what Kubernetes shows, and rollbacks still end.
+            _log.exception("the metrics of %s cannot be taken in", workload.deployment.name)
+            said = f"what was answered cannot be taken in: {type(error).__name__}"
+            return replace(watch, missing=Missing(Reason.ANSWER_MALFORMED, said))
