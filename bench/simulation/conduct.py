@@ -75,6 +75,8 @@ class Conduct:
     writes: int = 0
     """Since all is over."""
     is_over: bool = False
+    is_stirred: bool = False
+    """Something has happened since: a rollback was stored, or somebody has changed a spec."""
 
     # -- writes ------------------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class Conduct:
 
     def see(self, change: Change) -> None:
         """Hold a write against the rules."""
+        self.is_stirred |= self.is_over and _stirs(change)
         match change.id[0]:
             case "rollbacks" if change.before is None and change.actor not in OPERATORS:
                 if change.id[2].startswith(BY_HAND) and change.id[2] not in self.asked:
@@ -226,8 +229,16 @@ class Conduct:
 
     def at_rest(self) -> None:
         """Hold the writes since all is over against what rest means."""
-        if self.writes > AT_REST:
+        if self.writes > AT_REST and not self.is_stirred:
             self.broke(f"{self.writes} writes in {REST:.0f} s at rest")
+
+
+def _stirs(change: Change) -> bool:
+    """Tell whether a change is one that operators have to act on."""
+    if change.id[0] not in ("deployments", "rollbacks", "rollbackpolicies"):
+        return False
+    before, after = change.before or {}, change.after or {}
+    return before.get("spec") != after.get("spec")
 
 
 def _version(asked: Asked) -> str:

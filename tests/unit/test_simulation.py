@@ -584,6 +584,9 @@ def test_nothing_is_written_at_rest() -> None:
         world.conduct.sent("operator-a", Request("PATCH", status, {}, []))
     world.conduct.at_rest()
     assert world.broken == ["5 writes in 40 s at rest"]
+    world.write("user", BAD)
+    world.conduct.at_rest()
+    assert len(world.broken) == 1, "a release is no rest"
 
 
 def test_what_was_found_bad_is_no_target() -> None:
