@@ -286,6 +286,20 @@ def _lingerer(dice: random.Random, released: float) -> Team:
     return Team(tuple(deeds), policy={"safety": {"goodAfterSeconds": 60}}, is_alone=True)
 
 
+def _spoiler(dice: random.Random, released: float) -> Team:
+    """Let what is gone back to fail as well: a rollback is not rolled back."""
+    bad = Release(APP, 2, Truth.FAILING, dice.choice((0.6, 1.0)))
+    deeds = [Deed(released, Act.RELEASE, bad)]
+    if dice.random() < 0.6:
+        deeds.append(Deed(released + dice.uniform(60.0, 150.0), Act.RESTART))
+    reflex = Reflex(Cue.SENT, 0.05, Act.SPOIL, bad)
+    return Team(tuple(deeds), reflex=reflex, is_alone=True)
+
+
+def _orphans(dice: random.Random, released: float) -> Team:
+    return Team()
+
+
 ACTORS: Mapping[str, Maker] = {
     "nobody": lambda dice, released: Team(),
     "editor": _editor,
@@ -301,6 +315,8 @@ ACTORS: Mapping[str, Maker] = {
     "absent operator": _absent,
     "restorer": _restorer,
     "lingerer": _lingerer,
+    "spoiler": _spoiler,
+    "orphans": _orphans,
 }
 """By the name of who it is."""
 

@@ -33,6 +33,8 @@ GRACE = 30.0
 _RECORDS = ("rollbackpolicies", "rollbacks")
 """Kinds of objects that tell what was taken back."""
 _UNDONE = ("Verified", "NotRecovered", "Unknown")
+WATCH = 3600.0
+"""Seconds for which what was gone back to is not taken back."""
 CONDEMNED = ("P1", "P2", "P3")
 """Severities of a verdict after which a release is no target any more."""
 _BLIND = ("the policy is suspended", "the policy is unreadable")
@@ -113,6 +115,8 @@ class Audit:
     changed_by_user: float = 0.0
     is_policy_off: str = ""
     policy_off_at: float = 0.0
+    spoiled: set[int] = field(default_factory=set)
+    """Versions that fail by now, whatever they were."""
     policy: str = ""
     """Uid of the policy that is in force: the oldest that names the Deployment."""
     gone: list[str] = field(default_factory=list)
@@ -239,6 +243,8 @@ class Audit:
             return
         if sum(not one.is_by_hand for one in episode.undos) > 1:
             self.broke(f"undone twice: {[one.target.version for one in episode.undos]}")
+        if self._is_restored(undo):
+            self.broke(f"a rollback was rolled back: v{source.version}")
         if not source.is_bad:
             self.broke(f"a healthy release was taken back: v{source.version}")
         if target.is_bad:
@@ -246,6 +252,15 @@ class Audit:
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
         self.taken_back.add(source.unrestarted.digest)
+
+    def _is_restored(self, undo: Undo) -> bool:
+        """Tell whether what an undo takes back was itself gone back to a while ago."""
+        return any(
+            one.target.unrestarted == undo.source.unrestarted and undo.at - one.at < WATCH
+            for episode in self.episodes
+            for one in episode.undos
+            if one is not undo
+        )
 
     def _is_taken_back(self, release: Release) -> bool:
         """Tell whether a release was taken back or found bad, by what is on record."""
@@ -355,7 +370,11 @@ class Audit:
         if change.after is None:
             self.outcomes.pop(change.id[2], None)
             return
-        going_on = [one["metadata"]["name"] for one in self._planned() if not _outcome(one)]
+        going_on = [
+            one["metadata"]["name"]
+            for one in self._planned()
+            if not _outcome(one) and (_plan(one).get("targetRef") or {}).get("name", APP) == APP
+        ]
         if len(going_on) > 1:
             self.broke(f"{' and '.join(sorted(going_on))} go on at the same time")
         name, status = change.id[2], change.after.get("status") or {}
@@ -522,7 +541,8 @@ class Audit:
         if said != digest:
             self.broke(f"the policy's status tells of {said}, what runs is {digest}")
         release = self.release_of(running["spec"]["template"])
-        if status.get("verdict") == "Bad" and not release.is_bad:
+        is_bad = release.is_bad or release.version in self.spoiled
+        if status.get("verdict") == "Bad" and not is_bad:
             self.broke(f"the verdict is Bad, and v{release.version} is healthy")
         last = status.get("lastRollback") or {}
         known = self.outcomes.get(last.get("name", ""))

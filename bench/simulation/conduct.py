@@ -63,6 +63,8 @@ class Conduct:
     release_of: Callable[[Raw], Release]
     restored: set[str] = field(default_factory=set)
     """Rollbacks that a restore has put back as going on."""
+    answers_soon: bool = False
+    """Nothing keeps operators from answering a request."""
     is_reachable: bool = True
     """No fault keeps operators from the API server."""
     idle: float = 0.0
@@ -183,9 +185,11 @@ class Conduct:
         if asked is None or was.get("plan") or "outcome" in was:
             return
         plan = status.get("plan")
+        seconds = self.now() - asked.at
+        if (plan or "outcome" in status) and self.answers_soon and seconds > ANSWERED:
+            self.broke(f"{name} is answered after {seconds:.0f} s, at most {ANSWERED:.0f} s")
         if plan is None:
             return
-        seconds = self.now() - asked.at
         if seconds > EXPIRY + SLACK:
             self.broke(f"{name} is planned {seconds:.0f} s after it was asked for")
         if plan["targetRef"]["uid"] != asked.uid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.simulation.loop import VirtualLoop
@@ -42,6 +42,8 @@ class People:
     """When the latest deed is done of those that were not drawn for a time."""
     healthy: int = 0
     """Healthy releases that they have rolled out."""
+    spoiled: set[int] = field(default_factory=set)
+    """Versions that fail by now, whatever they were."""
     _asked: int = 0
 
     def policy(self, created: str) -> Raw:
@@ -89,6 +91,8 @@ class People:
                 self._restart()
             case Act.ASK:
                 self._ask()
+            case Act.SPOIL:
+                self.spoiled.add(self.first.version)
             case Act.SUSPEND | Act.RESUME:
                 self._set(POLICY, "suspend", deed.act is Act.SUSPEND)
             case Act.PAUSE | Act.LIFT:

@@ -27,7 +27,9 @@ from bench.simulation.server import Raw, Request, Server
 from bench.simulation.tenants import USER, Tenants
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
+from rollback_operator.api.v1alpha1 import API_VERSION, RollbackSpec
 from rollback_operator.core.approval import POLICY_NAME
+from rollback_operator.core.names import name_of
 from rollback_operator.projections.templates import template_of
 
 AGE = 7200.0
@@ -54,6 +56,8 @@ UNREACHABLE = (
     *(Effect.REFUSED, Effect.API_HUNG),
 )
 """Under these a pass waits for the API server."""
+ORPHANS = 12
+"""Rollbacks that go on, and whose policy and Deployment are gone."""
 FORGOTTEN = 300.0
 """Seconds of absence after which what happened meanwhile need not be undone any more."""
 _HEALTH = ("health", "reason")
@@ -114,15 +118,15 @@ class World:
             loop, self.server, dice["nodes"], self.kubelet, self.release_of, self.weather.stall
         )
         self.database = Database(loop, dice["scrapes"], scenario.rps, EPOCH)
-        self.traffic = Traffic(
-            loop, dice["traffic"], scenario.rps, lambda: self._pods().values(), self._is_unseen
-        )
+        self.traffic = Traffic(loop, dice["traffic"], scenario.rps, lambda: self._pods().values())
         self.told: list[tuple[str, str]] = []
         self.conduct = Conduct(
             self.server,
             loop.time,
             self.broke,
             self.release_of,
+            answers_soon=scenario.fault in TOLD_ONCE
+            and not any(one.effect in (Effect.DOWN, Effect.API_HUNG) for one in scenario.spells),
             is_reachable=not any(one.effect in UNREACHABLE for one in scenario.spells),
             idle=sum(
                 one.end - one.start for one in scenario.spells if one.effect is Effect.STOPPED
@@ -169,6 +173,8 @@ class World:
             scenario.first,
             scenario.reflex,
         )
+        self.traffic.is_unseen = self._is_unseen
+        self.traffic.spoiled = self.audit.spoiled = self.people.spoiled
         self.people.tenants = Tenants(
             loop,
             self.server,
@@ -271,6 +277,9 @@ class World:
         self._first_pods(server.make(USER, "deployments", self._deployment(first)))
         if scenario.actor == "retargeter":
             self._make_other()
+        if scenario.actor == "orphans":
+            for number in range(ORPHANS):
+                server.make(USER, "rollbacks", orphan(number, self.stamp(AGE)))
         policy = self.people.policy(self.stamp(AGE))
         if scenario.is_known:
             policy["status"] = self._known(first)
@@ -411,6 +420,25 @@ class World:
             (0.0, self.dice["operators"].uniform(-FURTHEST, FURTHEST), 1.0, -30.0)
         )
         self.trace.note(f"the clock of {operator.name} is {operator.offset:.1f} s ahead")
+
+
+def orphan(number: int, created: str) -> Raw:
+    """Write a Rollback whose policy and Deployment are no more."""
+    revision = {"number": 2, "templateHash": "abc", "digest": f"gone-{number}", "release": "gone"}
+    spec = {
+        "policyRef": {"name": f"gone-{number}", "uid": f"gone-{number}"},
+        "targetRef": {"kind": "Deployment", "name": f"gone-{number}", "uid": f"target-{number}"},
+        "mode": "Enforce",
+        "severity": "P1",
+        "remedy": {"type": "Undo", "to": "LastKnownGood"},
+        "fromRevision": revision,
+        "toRevision": {**revision, "number": 1},
+        "trigger": {"reason": "ErrorRateRaised", "message": "it failed", "decidedTime": created},
+    }
+    name = name_of(RollbackSpec.model_validate(spec))
+    metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": created}
+    head = {"apiVersion": API_VERSION, "kind": "Rollback", "metadata": metadata}
+    return {**head, "spec": spec}
 
 
 def _bound(text: str) -> int | str:

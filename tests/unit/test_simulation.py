@@ -610,3 +610,24 @@ def test_a_restart_of_what_was_taken_back_is_the_same_release() -> None:
     world.audit.release_of = lambda template: replace(GOOD, restart=1)
     world.audit.known[replace(GOOD, restart=1).digest] = GOOD.digest
     assert world.audit._is_taken_back(replace(GOOD, restart=1))
+
+
+def test_a_rollback_is_not_rolled_back() -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    world.write(OPERATORS[0], GOOD)
+    _end(world, BAD, 10.0)
+    world.intend(GOOD, FINE)
+    world.write(OPERATORS[0], FINE)
+    assert "a rollback was rolled back: v1" in world.broken
+
+
+def test_a_request_is_answered_soon() -> None:
+    world = _Conducted()
+    world.write("user", BAD)
+    world.conduct.answers_soon = True
+    world.ask()
+    world.seconds = 31.0
+    world.plan(BAD)
+    assert world.broken == ["by-hand-1 is answered after 31 s, at most 30 s"]
