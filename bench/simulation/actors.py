@@ -16,6 +16,7 @@ from bench.simulation.scenario import (
     APP,
     HASTY,
     KINDS,
+    OPERATORS,
     WITHIN,
     Act,
     Cue,
@@ -47,6 +48,7 @@ class Team:
     """Nothing but what this actor does is done."""
     is_known: bool | None = None
     names_config: bool = False
+    operators: int | None = None
     reflex: Reflex | None = None
     """What is done once an operator acts; None: what was drawn for everybody."""
 
@@ -300,6 +302,16 @@ def _orphans(dice: random.Random, released: float) -> Team:
     return Team()
 
 
+def _successor(dice: random.Random, released: float) -> Team:
+    """Let an operator take over that no watch has told anything since the release."""
+    first, second = OPERATORS
+    blind = Spell(Effect.WATCH_MUTE, max(1.0, released - 15.0), released + 200.0, second)
+    ends = [released + dice.uniform(5.0, 90.0) for _ in range(dice.choice((1, 2)))]
+    spells = [blind, *(Spell(Effect.RESTARTED, at, at + 1.0, first) for at in ends)]
+    deeds = [Deed(at + dice.uniform(-15.0, 5.0), Act.ASK) for at in ends if dice.random() < 0.7]
+    return Team(tuple(deeds), tuple(spells), operators=2)
+
+
 ACTORS: Mapping[str, Maker] = {
     "nobody": lambda dice, released: Team(),
     "editor": _editor,
@@ -317,6 +329,7 @@ ACTORS: Mapping[str, Maker] = {
     "lingerer": _lingerer,
     "spoiler": _spoiler,
     "orphans": _orphans,
+    "blind successor": _successor,
 }
 """By the name of who it is."""
 
@@ -340,6 +353,9 @@ def draw(seed: int) -> Scenario:
         is_known=scenario.is_known if team.is_known is None else team.is_known,
         names_config=team.names_config,
     )
+    if team.operators is not None:
+        offsets = (*scenario.offsets, 0.0)[: team.operators]
+        made = replace(made, operators=team.operators, offsets=offsets)
     if team.is_known is False:
         # Who has not seen what ran before cannot know that it was bad.
         made = replace(made, past=tuple(one for one in made.past if not one.is_bad))

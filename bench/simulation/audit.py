@@ -34,7 +34,7 @@ _RECORDS = ("rollbackpolicies", "rollbacks")
 """Kinds of objects that tell what was taken back."""
 _UNDONE = ("Verified", "NotRecovered", "Unknown")
 WATCH = 3600.0
-"""Seconds for which what was gone back to is not taken back."""
+"""Seconds for which what was gone back to is not taken back, and what was taken back not again."""
 CONDEMNED = ("P1", "P2", "P3")
 """Severities of a verdict after which a release is no target any more."""
 _BLIND = ("the policy is suspended", "the policy is unreadable")
@@ -239,24 +239,42 @@ class Audit:
         episode.undos.append(undo)
         if self._is_taken_back(target):
             self.broke(f"gone back to v{target.version}, which was taken back")
-        if undo.is_by_hand:
-            return
+        if not undo.is_by_hand:
+            self._by_itself(undo, episode)
+        self.taken_back.add(source.unrestarted.digest)
+
+    def _by_itself(self, undo: Undo, episode: Episode) -> None:
+        """Hold an undo that nobody has asked for against what is bad and what was done before."""
+        source, target, intent = undo.source, undo.target, undo.intent
         if sum(not one.is_by_hand for one in episode.undos) > 1:
             self.broke(f"undone twice: {[one.target.version for one in episode.undos]}")
         if self._is_restored(undo):
             self.broke(f"a rollback was rolled back: v{source.version}")
+        if self._was_taken_back(undo):
+            self.broke(f"v{source.version} was taken back twice")
         if not source.is_bad:
             self.broke(f"a healthy release was taken back: v{source.version}")
         if target.is_bad:
             self.broke(f"gone back to v{target.version}, which is bad")
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
-        self.taken_back.add(source.unrestarted.digest)
 
     def _is_restored(self, undo: Undo) -> bool:
         """Tell whether what an undo takes back was itself gone back to a while ago."""
         return any(
             one.target.unrestarted == undo.source.unrestarted and undo.at - one.at < WATCH
+            for episode in self.episodes
+            for one in episode.undos
+            if one is not undo
+        )
+
+    def _was_taken_back(self, undo: Undo) -> bool:
+        """Tell whether the operator took a release back a while ago, and it is on record."""
+        return any(
+            one.source.unrestarted == undo.source.unrestarted
+            and not one.is_by_hand
+            and undo.at - one.at < WATCH
+            and self.server.read(("rollbacks", NAMESPACE, one.intent)) is not None
             for episode in self.episodes
             for one in episode.undos
             if one is not undo
@@ -317,6 +335,8 @@ class Audit:
             self.policy_off_at = self.now()
         elif change.after is not None:
             self._severity(change.after.get("status") or {})
+        if change.actor not in OPERATORS and _target(change.before) != _target(change.after):
+            self._remember_records()  # its status tells of another Deployment from now on
         if self.policy not in ("", known):
             self.excuse("the policy began after the release")
         if self.episodes and change.actor not in OPERATORS:
@@ -399,6 +419,9 @@ class Audit:
         policies = self.server.listed("rollbackpolicies")
         if any((one.get("status") or {}).get("revisions") for one in policies):
             return  # it has read the Rollbacks that were there, and remembers
+        self._remember_records()
+
+    def _remember_records(self) -> None:
         digests = {_plan(one)["fromRevision"]["digest"] for one in self._condemning()}
         self.taken_back &= {self.known.get(one, one) for one in digests}
 
@@ -548,6 +571,10 @@ class Audit:
         known = self.outcomes.get(last.get("name", ""))
         if known is not None and last.get("outcome") != known[0]:
             self.broke(f"lastRollback tells {last.get('outcome')}, it is {known[0]}")
+
+
+def _target(policy: Raw | None) -> str:
+    return str((((policy or {}).get("spec") or {}).get("targetRef") or {}).get("name", APP))
 
 
 def _age(metadata: Raw) -> tuple[str, str]:

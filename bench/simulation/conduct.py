@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from bench.simulation.audit import BY_HAND, EPOCH, SLACK
 from bench.simulation.operators import Pass
@@ -113,11 +114,20 @@ class Conduct:
             case "rollbacks" if change.before is None and change.actor not in OPERATORS:
                 if change.id[2].startswith(BY_HAND) and change.id[2] not in self.asked:
                     self.asked[change.id[2]] = self._seen()
+            case "rollbacks" if change.before is None and change.after is not None:
+                self._decided(change.id[2], change.after["spec"])
             case "rollbacks" if change.after is not None and change.actor in OPERATORS:
                 self._answered(change.id[2], change.before, change.after)
             case "deployments" if change.before is not None and change.after is not None:
                 self._paused(change, change.before, change.after)
                 self._changed(change, change.before, change.after)
+
+    def _decided(self, name: str, spec: Raw) -> None:
+        """Hold an intent against those on record: one decision for one revision."""
+        for one in self.server.listed("rollbacks"):
+            known = one["spec"]
+            if one["metadata"]["name"] != name and _decision(known) == _decision(spec):
+                self.broke(f"{name} and {one['metadata']['name']} decide on one revision")
 
     # -- people's changes --------------------------------------------------------------------------
 
@@ -243,6 +253,13 @@ def _stirs(change: Change) -> bool:
         return False
     before, after = change.before or {}, change.after or {}
     return before.get("spec") != after.get("spec")
+
+
+def _decision(spec: Raw) -> tuple[Any, ...]:
+    """Give what a decision is about; one that is only proposed may be followed by another."""
+    source = spec["fromRevision"]
+    about = source["digest"], source["number"], spec["mode"], spec.get("requiresApproval", False)
+    return (*about, spec["policyRef"]["uid"], spec["targetRef"]["uid"])
 
 
 def _version(asked: Asked) -> str:

@@ -41,7 +41,7 @@ PATIENCE = 480.0
 """... and at most: by then all is to be over, and a bad release taken back."""
 TOLD_ONCE = ("none", "pages", "cluster", "prometheus", "events")
 """Under these faults nobody is told anything twice."""
-UNAWARE = {"watches": 80.0, "mixed": 80.0}
+UNAWARE = 80.0
 """Seconds within which operators need not know what a user has done: what no watch has told, a list
 shows a minute later."""
 EXCUSED = {
@@ -58,6 +58,9 @@ UNREACHABLE = (
 """Under these a pass waits for the API server."""
 ORPHANS = 12
 """Rollbacks that go on, and whose policy and Deployment are gone."""
+BLIND = (Effect.WATCH_GONE, Effect.WATCH_SILENT, Effect.WATCH_MUTE)
+UNANSWERED = (Effect.DOWN, Effect.API_HUNG, *BLIND)
+"""Under these a request may wait."""
 FORGOTTEN = 300.0
 """Seconds of absence after which what happened meanwhile need not be undone any more."""
 _HEALTH = ("health", "reason")
@@ -126,7 +129,7 @@ class World:
             self.broke,
             self.release_of,
             answers_soon=scenario.fault in TOLD_ONCE
-            and not any(one.effect in (Effect.DOWN, Effect.API_HUNG) for one in scenario.spells),
+            and not any(one.effect in UNANSWERED for one in scenario.spells),
             is_reachable=not any(one.effect in UNREACHABLE for one in scenario.spells),
             idle=sum(
                 one.end - one.start for one in scenario.spells if one.effect is Effect.STOPPED
@@ -142,7 +145,7 @@ class World:
             excused=EXCUSED.get(scenario.actor, ""),
             tells_twice=scenario.fault not in TOLD_ONCE,
             longest_pause=scenario.longest_pause,
-            unaware=UNAWARE.get(scenario.fault, SLACK),
+            unaware=_unaware(scenario),
         )
         ground = Ground(
             Air(loop, self.weather, self.trace, self._sent),
@@ -420,6 +423,10 @@ class World:
             (0.0, self.dice["operators"].uniform(-FURTHEST, FURTHEST), 1.0, -30.0)
         )
         self.trace.note(f"the clock of {operator.name} is {operator.offset:.1f} s ahead")
+
+
+def _unaware(scenario: Scenario) -> float:
+    return UNAWARE if any(one.effect in BLIND for one in scenario.spells) else SLACK
 
 
 def orphan(number: int, created: str) -> Raw:

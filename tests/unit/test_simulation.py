@@ -631,3 +631,31 @@ def test_a_request_is_answered_soon() -> None:
     world.seconds = 31.0
     world.plan(BAD)
     assert world.broken == ["by-hand-1 is answered after 31 s, at most 30 s"]
+
+
+def test_one_revision_is_decided_on_once() -> None:
+    world = _Conducted()
+    world.write("user", BAD)
+    ends = {"fromRevision": {"digest": BAD.digest, "number": 2}, "mode": "Observe"}
+    refs = {"policyRef": {"name": APP, "uid": "p"}, "targetRef": {"name": APP, "uid": "t"}}
+    for name in ("intent-1", "intent-2"):
+        metadata = {"namespace": NAMESPACE, "name": name}
+        raw = {"metadata": metadata, "spec": {**ends, **refs, "severity": "P1"}}
+        world.server.make(OPERATORS[0], "rollbacks", {**raw, "status": {"outcome": "Observed"}})
+    assert world.broken == ["intent-2 and intent-1 decide on one revision"]
+
+
+def test_a_release_is_taken_back_once() -> None:
+    world = _Audited()
+    for seconds in (0.0, 600.0):
+        world.seconds = seconds
+        world.write("user", BAD)
+        if not seconds:
+            world.intend(BAD, GOOD)
+        intent = world.server.read(("rollbacks", NAMESPACE, "intent-2"))
+        assert intent is not None
+        intent["status"].pop("outcome", None)
+        world.server.write("user", ("rollbacks", NAMESPACE, "intent-2"), intent)
+        world.write(OPERATORS[0], GOOD)
+        _end(world, BAD, seconds + 1.0)
+    assert "v2 was taken back twice" in world.broken
