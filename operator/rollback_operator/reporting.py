@@ -33,7 +33,7 @@ class Reporter:
         old, now = policy.status, self.clock()
         own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
         asked = self.cache.requests_by(policy.key)
-        seen = replace(seen, notified=outbox.notified(policy, own, asked))
+        seen = replace(seen, own=own, notified=outbox.notified(policy, own, asked))
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)
         told = [*events, *notices.suspicion(new, seen.decision)]
@@ -41,8 +41,9 @@ class Reporter:
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
         """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""
-        generation = policy.metadata.generation
-        new = status.next_status(policy.status, status.Seen(why), generation, self.clock())
+        own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
+        seen, generation = status.Seen(why, own=own), policy.metadata.generation
+        new = status.next_status(policy.status, seen, generation, self.clock())
         return await self._write(policy, new, ())
 
     async def _write(

@@ -10,6 +10,7 @@ import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    LastRollback,
     Mode,
     Outcome,
     PolicyRef,
@@ -221,6 +222,32 @@ async def test_a_rollback_ends_when_its_deployment_was_deleted_and_created_anew(
     outcome, reason, message = ended(world)
     assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_DELETED)
     assert "created anew" in message
+
+
+@pytest.mark.parametrize("name", [NAME, OTHER])
+async def test_the_policy_tells_how_its_last_rollback_of_another_deployment_ended(
+    name: str,
+) -> None:
+    world = TwoTargets(bad=frozenset())
+    made = begun()
+    world.store.hold(made)
+    spec = world.policy.spec.model_copy(update={"target_ref": TargetRef(name=name)})
+    last_one = LastRollback(name=made.metadata.name, outcome=None, time=at(12))
+    known = world.policy.status.model_copy(update={"last_rollback": last_one})
+    world.store.hold(world.policy.model_copy(update={"spec": spec, "status": known}))
+    if name == NAME:
+        deployment = make_deployment("v2", uid="uid-of-the-new-one")
+        world.workloads.workload = make_workload(deployment=deployment)
+
+    operator = world.operator()
+    await last(world, operator, most=1000)
+    for _ in range(3):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+
+    told = world.store.policies[NAME].status.last_rollback
+    assert told is not None
+    assert told.outcome is world.store.rollbacks[made.metadata.name].status.outcome is not None
 
 
 async def test_a_deployment_that_is_never_readable_again_holds_no_rollback_open_for_ever() -> None:

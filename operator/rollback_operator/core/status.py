@@ -46,6 +46,9 @@ class Seen:
     direct: Direct = field(default_factory=Direct)
     """How reading the pods' own pages goes."""
     rollbacks: Sequence[Rollback] = ()
+    """That the policy has decided for its target as it is now."""
+    own: Sequence[Rollback] = ()
+    """All that it has decided, also for a Deployment that is gone or that it no longer names."""
     quarantine_seconds: int | None = None
     """By the policy; None: its rollbacks were not looked at."""
     opened: datetime | None = None
@@ -75,7 +78,7 @@ def next_status(
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, _metrics(seen), _pod_metrics(seen), _slow_signals(seen)]
     made += [_healthy(seen, verdict), _held(old.hold)]
-    revision, last = _revision(old, seen), _last_rollback(seen.rollbacks)
+    revision, last = _revision(old, seen), _last_rollback((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
     made.append(_quarantined(kept, revision, seen.rollbacks, now))
