@@ -10,7 +10,7 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
-from rollback_operator.core import notices, outbox, ownership, status
+from rollback_operator.core import ledger, notices, outbox, ownership, status
 from rollback_operator.core.notices import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
@@ -33,7 +33,10 @@ class Reporter:
         old, now = policy.status, self.clock()
         own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
         asked = self.cache.requests_by(policy.key)
-        seen = replace(seen, own=own, notified=outbox.notified(policy, own, asked))
+        told_to = outbox.notified(policy, own, asked)
+        seen = replace(seen, own=own, notified=told_to, trust=policy.spec.trust)
+        if seen.workload is None:
+            seen = replace(seen, ledger=ledger.at_rest(policy, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)
         told = [*events, *notices.suspicion(new, seen.decision)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
+from tests.integration.api import eventually, policies, rollbacks
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import BAD, GOOD
 
@@ -17,6 +21,76 @@ def health(service: Service, version: str) -> str:
     known = {one["images"][0]: one["health"] for one in service.status().get("revisions", [])}
     found = [health for image, health in known.items() if image.endswith(f":{version}")]
     return found[0] if found else "None"
+
+
+def entry(service: Service, version: str) -> dict[str, Any]:
+    """Give the ledger's entry of a version."""
+    known = service.status().get("revisions", [])
+    return next(one for one in known if one["images"][0].endswith(f":{version}"))
+
+
+def lose_the_status(service: Service) -> None:
+    """Set the ledger back to where v1 was running when the policy began, and v2 became Good."""
+    known = service.status()
+    forged = [
+        {
+            **one,
+            "condemned": None,
+            "health": "Good" if one["images"][0].endswith("v2") else "Assumed",
+        }
+        for one in known["revisions"]
+    ]
+    path = f"{policies(service.namespace)}/{service.name}/status"
+    service.stand.api.merge(path, {"status": {"revisions": forged}})
+
+
+def trust(service: Service, version: str) -> None:
+    known = entry(service, version)
+    word = {
+        "release": known["release"],
+        "revision": known["number"],
+        "reason": "it was the database",
+        "by": "jane@example.com",
+        "time": datetime.now(UTC).isoformat(),
+    }
+    service.amend(trust=[word])
+
+
+def take_back(service: Service, version: str, restored: str) -> None:
+    """Roll a bad version out, and wait until it has been taken back."""
+    before = len(service.rollbacks())
+    service.roll_out(version, BAD)
+    eventually(lambda: len(service.rollbacks()) > before, f"{version} is taken back", 120)
+    assert outcome(service.wait_for_rollback(120)) == ("Verified", "Recovered"), service.told()
+    assert service.image == restored, service.told()
+
+
+def test_what_was_taken_back_is_no_target_until_a_person_trusts_it(service: Service) -> None:
+    service.prepare(safety={"maxRollbacksPerDay": 9})
+    take_back(service, "v2", "v1")
+    lose_the_status(service)
+
+    take_back(service, "v3", "v1")
+
+    assert health(service, "v2") == "Bad", service.told()
+    trust(service, "v2")
+    assert "jane@example.com: it was the database" in service.wait_for_event("ReleaseTrusted")
+    service.wait_for("Trusted", "TrustedByPerson")
+    service.flow("v2", GOOD)
+    take_back(service, "v4", "v2")
+
+
+def test_what_was_found_bad_stays_so_without_its_record(service: Service) -> None:
+    service.prepare(safety={"maxRollbacksPerDay": 9})
+    take_back(service, "v2", "v1")
+    for one in service.rollbacks():
+        service.stand.api.delete(f"{rollbacks(service.namespace)}/{one['metadata']['name']}")
+
+    take_back(service, "v3", "v1")
+
+    assert health(service, "v2") == "Bad", service.told()
+    kept = [one["images"] for one in service.status()["quarantine"]]
+    assert len(kept) == 2, "deleting a record does not end a quarantine"
 
 
 def test_a_restart_of_what_was_restored_does_not_lead_to_an_older_release(

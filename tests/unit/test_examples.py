@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from rollback_operator.api.crd import custom_resource_definition
-from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec
+from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec, Trust
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 FULL = next(path for path in EXAMPLES if path.stem == "policy-ticket-service")
@@ -92,13 +92,21 @@ def test_the_schema_check_sees_a_misspelt_field() -> None:
         jsonschema.validate(example["spec"], _closed(_schema()["properties"]["spec"]))
 
 
+TRUST = {"spec.trust"} | {f"spec.trust.{name}" for name in Trust.model_fields}
+"""`kubectl rollback trust` writes it: no policy begins with it."""
+
+
 def test_the_full_example_has_every_field() -> None:
     known = set(_paths(_schema()["properties"]["spec"]))
     missing = known - set(_used(_load(FULL)["spec"]))
 
-    assert missing == {f"spec.remedies.{name}" for name in OTHER_REMEDIES} | {
-        f"spec.matrix.when.{name}" for name in QUERY_ONLY
-    } | {"spec.database.history.query"}
+    assert (
+        missing
+        == {f"spec.remedies.{name}" for name in OTHER_REMEDIES}
+        | {f"spec.matrix.when.{name}" for name in QUERY_ONLY}
+        | {"spec.database.history.query"}
+        | TRUST
+    )
 
 
 def test_the_full_example_shows_the_defaults() -> None:

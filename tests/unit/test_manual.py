@@ -203,7 +203,7 @@ def test_what_a_person_went_away_from_is_bad(
     status = make_ended(outcome).model_copy(update={"plan": spec.plan})
     done = make_rollback(remedy=spec.remedy, status=status)
     workload = make_workload("v3", older=("v2", "v1"))
-    found = ledger.entries([], workload, [done], at(90))
+    found = ledger.entries(make_policy(), workload, [done], at(90))
     assert ledger.health_of(found, make_template("v2").release) is health
 
 

@@ -10,7 +10,7 @@ from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule
 from rollback_operator.api.notify import Channels, CommunicationSpec, Notifications
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
-from rollback_operator.api.resource import Condition, Resource
+from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
 from rollback_operator.api.shape import (
     Digest,
@@ -37,6 +37,10 @@ from rollback_operator.api.terms import (
 )
 from rollback_operator.api.verification import ProbeRecord, VerificationSpec
 
+MOST_TRUSTED = 10
+MOST_REVISIONS = 20
+"""More than the ReplicaSets that a Deployment keeps by default: what is Bad is not forgotten."""
+
 
 class TargetRef(Model):
     """The workload that is watched, in the policy's own namespace."""
@@ -44,6 +48,21 @@ class TargetRef(Model):
     kind: TargetKind = TargetKind.DEPLOYMENT
     name: Name
     """The Deployment's name; it need not exist yet."""
+
+
+class Trust(Model):
+    """A person's word that a release may be gone back to, whatever it was found to be."""
+
+    release: Annotated[str, Field(min_length=1, max_length=64)]
+    """Which: `release` of the entry in `status.revisions`."""
+    revision: Annotated[int, Field(ge=1)]
+    """Its number when it was trusted, for people."""
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+    """Why it is good after all."""
+    by: Annotated[str, Field(min_length=1, max_length=512)]
+    """Who says so; where the chart's admission policies are installed, nobody but themselves."""
+    time: AwareDatetime
+    """When. What speaks against the release from later on counts again."""
 
 
 class RollbackPolicySpec(Model):
@@ -129,9 +148,24 @@ class RollbackPolicySpec(Model):
     """How long a person is waited for where one is asked."""
     stage: StageSpec = StageSpec()
     pod_metrics: PodMetricsSpec = PodMetricsSpec()
+    trust: Annotated[
+        list[Trust], Field(max_length=MOST_TRUSTED, json_schema_extra=keyed_by("release"))
+    ] = []
+    """Releases that may be gone back to because a person has said so: `kubectl rollback trust`."""
     notify: Channels = []
     """Who is told when a rollback begins, ends or needs somebody; each once, in this order."""
     communication: CommunicationSpec = CommunicationSpec()
+
+
+class Condemnation(Model):
+    """Why a release is no target of a rollback until a person trusts it."""
+
+    time: AwareDatetime
+    message: Annotated[str, Field(max_length=256)]
+    severity: MatrixSeverity | None = None
+    """How bad it was found; absent: a person has left it."""
+    rollback: Annotated[str, Field(max_length=253)] = ""
+    """The Rollback that has left it, if one has."""
 
 
 class Revision(Model):
@@ -157,6 +191,12 @@ class LedgerEntry(Revision):
 
     health: Health = Health.UNKNOWN
     reason: Annotated[str, Field(max_length=256)] = ""
+    condemned: Condemnation | None = None
+    """Why it is Bad."""
+    trusted_time: AwareDatetime | None = None
+    """Since when it is Good because a person has said so."""
+    quarantined_by: Annotated[str, Field(max_length=253)] = ""
+    """The Rollback that took one of its images back: no target while that is in quarantine."""
     migrations: AppliedMigrations | None = None
     """What was applied to the database when it was found good; only with `spec.database`."""
 
@@ -238,7 +278,7 @@ class RollbackPolicyStatus(Model):
     severity: Severity = Severity.NONE
     revisions: Annotated[
         list[LedgerEntry],
-        Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
     """The health ledger: only revisions whose ReplicaSet still exists."""
     last_rollback: LastRollback | None = None

@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     COMPLETE = "Complete"
     APPROVED = "Approved"
     QUARANTINED = "Quarantined"
+    TRUSTED = "Trusted"
     NOTIFIED = "Notified"
     OWNER_SUSPENDED = "OwnerSuspended"
     BOUNDS_RAISED = "BoundsRaised"
@@ -174,6 +175,14 @@ class Reason(StrEnum):
     CHECK_UNKNOWN = "CheckUnknown"
     RECORDED_ONLY = "RecordedOnly"
 
+    # Trusted: a person's word on a release, or why it leads to nothing.
+    NOTHING_TRUSTED = "NothingTrusted"
+    TRUSTED_BY_PERSON = "TrustedByPerson"
+    TRUST_UNUSED = "TrustUnused"
+
+    # Healthy: the running release was found bad, though nothing speaks against it just now.
+    FOUND_BAD = "FoundBad"
+
     # Quarantined: the running release is one that was rolled back.
     RELEASE_IN_QUARANTINE = "ReleaseInQuarantine"
     NOT_IN_QUARANTINE = "NotInQuarantine"
@@ -215,6 +224,7 @@ class EventReason(StrEnum):
     RELEASE_SUSPECT = "ReleaseSuspect"
     RELEASE_BAD = "ReleaseBad"
     RELEASE_GOOD = "ReleaseGood"
+    RELEASE_TRUSTED = "ReleaseTrusted"
     ROLLBACK_STARTED = "RollbackStarted"
     ROLLBACK_FINISHED = "RollbackFinished"
     ROLLBACK_NOT_RECOVERED = "RollbackNotRecovered"

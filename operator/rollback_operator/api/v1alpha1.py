@@ -17,6 +17,9 @@ from rollback_operator.api.group import (
 )
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
 from rollback_operator.api.policy import (
+    MOST_REVISIONS,
+    MOST_TRUSTED,
+    Condemnation,
     Finding,
     Hold,
     Investigation,
@@ -27,6 +30,7 @@ from rollback_operator.api.policy import (
     RollbackPolicySpec,
     RollbackPolicyStatus,
     TargetRef,
+    Trust,
 )
 from rollback_operator.api.resource import Condition, ObjectMeta, Resource
 from rollback_operator.api.rollback import (
@@ -85,9 +89,12 @@ __all__ = [
     "HOLD_FINALIZER",
     "KINDS",
     "LEAST_READ_MILLISECONDS",
+    "MOST_REVISIONS",
+    "MOST_TRUSTED",
     "OWNER_FINALIZER",
     "RUNBOOK_MATRIX",
     "VERSION",
+    "Condemnation",
     "Condition",
     "CounterName",
     "CounterSignal",
@@ -140,6 +147,7 @@ __all__ = [
     "TargetRef",
     "TimeoutResponse",
     "Trigger",
+    "Trust",
     "UndoTo",
     "VerdictValue",
     "rollback_of",

@@ -12,9 +12,11 @@ The arithmetic of it
     sequential, likelihood, onset, ending, fading, growth, reach
 The judgement
     opening, watch, direct, question, arms, warm_up, scope, affected, alike, blame, doubts, failing,
-    proof, availability, traffic, slowness, trials, symptoms, ledger, judge, verdict, explain
+    proof, availability, traffic, slowness, trials, symptoms, judge, verdict, explain
+What is known of releases
+    words, ledger, quarantine
 The decision
-    look, case, matrix, guards, freeze, budget, load, quarantine, way, plan, names, decide, manual,
+    look, case, matrix, guards, freeze, budget, load, way, plan, names, decide, manual,
     rollout, holds, lapses, schedule
 The rollback
     course, checklist, checks, schema, approval, steps, progress, raising, rollback_status,

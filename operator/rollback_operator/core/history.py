@@ -19,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import autoscaling, suspension
 from rollback_operator.core.case import is_active
 from rollback_operator.core.conditions import find
+from rollback_operator.core.words import condemns
 
 KEPT = 20
 """Of a policy: of the rollbacks of one Deployment, and of what was turned down."""
@@ -45,12 +46,26 @@ def superfluous(
     turned_down: list[Record] = [*refused, *filter(_is_not_ours, ended)]
     found = _oldest(turned_down)
     if policy is not None:
-        kept = {one.rollback for one in policy.status.quarantine}
+        kept = {one.rollback for one in policy.status.quarantine} | _against(policy, ended)
         done = [one for one in ended if not _is_not_ours(one)]
         for target in sorted({one.spec.target_ref.name for one in done}):
             old = _oldest([one for one in done if one.spec.target_ref.name == target])
             found += [one for one in old if one.metadata.name not in kept]
     return [one for one in found if not _is_needed(one)]
+
+
+def _against(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
+    """Name, of each release that is there, the newest Rollback that says that it is bad.
+
+    Where the ledger was lost all are: what is there is not known before the next look.
+    """
+    there = {one.release for one in policy.status.revisions}
+    newest = {
+        one.spec.from_revision.release: one.metadata.name
+        for one in sorted(ended, key=_time)
+        if condemns(one)
+    }
+    return {name for release, name in newest.items() if release in there or not there}
 
 
 def _oldest(records: Iterable[Record]) -> list[Record]:

@@ -5,59 +5,62 @@ move when a revision is gone back to, and 'the second highest' is the bad one af
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
+    MOST_REVISIONS,
+    Condemnation,
     Health,
     LedgerEntry,
-    Outcome,
-    RemedyType,
     Revision,
-    RevisionRef,
     Rollback,
+    RollbackPolicy,
+    Severity,
     VerdictValue,
 )
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
+from rollback_operator.core.words import weighed, words
 from rollback_operator.core.workload import ReplicaSet, Workload
 
-LIMIT = 10
-_NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.FAILED, Outcome.REJECTED)
+_LONGEST = 256
+LIMIT = MOST_REVISIONS
 ENOUGH_REQUESTS = 100
 SETTLED_SECONDS = 600.0
 """A release older than this at the first look is no rollout any more, whatever its pods do."""
+_TRUSTED = (Health.GOOD, Health.ASSUMED)
+_AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
+BLAMED = (Severity.P1, Severity.P2, Severity.P3)
+"""Found so, with the blame on it, a release is Bad; P4 only keeps it from being Good."""
 
 
 def entries(
-    known: Sequence[LedgerEntry], workload: Workload, rollbacks: Sequence[Rollback], now: datetime
+    policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
     """Give the ledger of the ReplicaSets that exist, newest revision first.
 
-    A release that a Rollback went away from is Bad, also when the status that said so was lost; one
-    that it went back to, and that was verified, can be gone back to again. Of one that a flag has
-    cured nothing is known.
+    The newest word on a release wins (words.py), also when the status that said so was lost.
     Revisions that were there before anything was known of them have no entry until they run.
     """
+    known = policy.status.revisions
     healths = {one.release: one for one in known}
-    bad = {one.spec.from_revision.release: one.metadata.name for one in rollbacks if _condemns(one)}
-    restored = {one.release: name for name, one in _verified(rollbacks)}
-    cured = dict(_cured(rollbacks))
+    said, left = words(policy, rollbacks, now), _left(workload)
+    gone_back_from = _gone_back_from(policy, workload, now)
     current = workload.current
     found = []
     for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
         release = replica_set.template.release
-        entry = healths.get(release)
-        if release in bad and (entry is None or entry.health not in (Health.GOOD, Health.BAD)):
-            entry = _entry(replica_set, Health.BAD, f"rolled back by {bad[release]}", now)
-        if release in cured and entry is not None and entry.health is Health.BAD:
-            said = f"{cured[release]} has set its flag, and it was verified"
-            entry = entry.model_copy(update={"health": Health.UNKNOWN, "reason": said})
-        if release in restored and (entry is None or entry.health is Health.UNKNOWN):
-            said = f"{restored[release]} went back to it, and it was verified"
-            seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
-            entry = seen.model_copy(update={"health": Health.ASSUMED, "reason": said})
+        entry, word = healths.get(release), said.get(release)
+        if entry is None and (word is not None or release in left):
+            entry = _entry(replica_set, Health.UNKNOWN, "", now)
+        if entry is not None:
+            entry = weighed(entry, word)
+            entry = _unearned(entry) if release in left else entry
+        if entry is not None and gone_back_from is not None and gone_back_from[0] == release:
+            entry = _condemned(entry, gone_back_from[1])
         if current is not None and replica_set.name == current.name:
             seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
             entry = _adopted(seen) if _is_adopted(seen, known, workload) else seen
@@ -66,32 +69,67 @@ def entries(
     return found[:LIMIT]
 
 
-def _verified(rollbacks: Iterable[Rollback]) -> Iterator[tuple[str, RevisionRef]]:
-    """List what was gone back to and found well, by the Rollback's name."""
-    for one in rollbacks:
-        if one.spec.to_revision is not None and one.status.outcome is Outcome.VERIFIED:
-            yield one.metadata.name, one.spec.to_revision
+def at_rest(
+    policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
+) -> list[LedgerEntry]:
+    """Give the ledger while the target is not looked at: what people say counts at once."""
+    said = words(policy, rollbacks, now)
+    return [weighed(one, said.get(one.release)) for one in policy.status.revisions]
 
 
-def _cured(rollbacks: Iterable[Rollback]) -> Iterator[tuple[str, str]]:
-    """List what a flag has cured by the newest word on it: the release, and the Rollback's name."""
-    newest: dict[str, Rollback] = {}
-    for one in sorted(rollbacks, key=lambda one: one.spec.trigger.decided_time):
-        newest[one.spec.from_revision.release] = one
-    for release, one in newest.items():
-        if one.spec.remedy.flag is not None and one.status.outcome is Outcome.VERIFIED:
-            yield release, one.metadata.name
+def _left(workload: Workload) -> frozenset[str]:
+    """Find releases for which an older one has come back: who went back had a reason.
 
-
-def _condemns(rollback: Rollback) -> bool:
-    """Tell whether the revision that was gone away from is bad.
-
-    The operator's own rollbacks follow a verdict. A person's says so only once it was carried out,
-    and more replicas are no verdict on a release.
+    A ReplicaSet is numbered anew whenever its template comes back: one that is older than the one
+    before it has. What has run again since has a newer number, and may earn to be good.
     """
-    is_carried_out = rollback.status.outcome not in _NOTHING_DONE
-    is_undone = rollback.spec.remedy.type is not RemedyType.SCALE
-    return not rollback.is_by_hand or (is_undone and is_carried_out)
+    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
+    return frozenset(
+        before.template.release
+        for before, after in pairwise(in_order)
+        if after.created < before.created and after.template.release != before.template.release
+    )
+
+
+def _unearned(entry: LedgerEntry) -> LedgerEntry:
+    """Take back what a release has earned: but not what a person has said of it since."""
+    if entry.health not in _TRUSTED or entry.trusted_time is not None:
+        return entry
+    said = "an older revision was brought back in its place"
+    return entry.model_copy(update={"health": Health.UNKNOWN, "reason": said})
+
+
+def _gone_back_from(
+    policy: RollbackPolicy, workload: Workload, now: datetime
+) -> tuple[str, Condemnation] | None:
+    """See whether somebody has just gone back from a release that something spoke against."""
+    before, current = policy.status.revision, workload.current
+    if before is None or current is None or before.release == current.template.release:
+        return None
+    there = [one for one in workload.replica_sets if one.template.release == before.release]
+    is_back = any(current.created < one.created for one in there)
+    is_ill = policy.status.verdict in _AGAINST or policy.status.severity in BLAMED
+    if not is_back or not is_ill:
+        return None
+    by = workload.deployment.changed_by or "somebody"
+    said = f"{by} went back from it while it was {policy.status.verdict}"[:_LONGEST]
+    return before.release, Condemnation(time=now, message=said)
+
+
+def condemn(ledger: Sequence[LedgerEntry], release: str, found: Condemnation) -> list[LedgerEntry]:
+    """Record that a release was found bad: the first time, and when it has become worse."""
+    return [_condemned(one, found) if one.release == release else one for one in ledger]
+
+
+def _condemned(entry: LedgerEntry, found: Condemnation) -> LedgerEntry:
+    known = entry.condemned
+    is_known = known is not None and (
+        found.severity is None or (known.severity is not None and known.severity <= found.severity)
+    )
+    if is_known:
+        return entry
+    changes = {"health": Health.BAD, "reason": found.message, "condemned": found}
+    return entry.model_copy(update={**changes, "trusted_time": None})
 
 
 def _is_adopted(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> bool:
@@ -145,10 +183,10 @@ def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
 def with_health(
     ledger: Sequence[LedgerEntry], release: str, health: Health, reason: str
 ) -> list[LedgerEntry]:
-    """Record a release's health."""
+    """Record a release's health; what speaks against it, or its images, is not outweighed by it."""
     return [
-        one.model_copy(update={"health": health, "reason": reason[:256]})
-        if one.release == release and one.health is not health
+        one.model_copy(update={"health": health, "reason": reason[:_LONGEST]})
+        if one.release == release and one.health not in (health, Health.BAD)
         else one
         for one in ledger
     ]
@@ -157,6 +195,23 @@ def with_health(
 def health_of(ledger: Iterable[LedgerEntry], release: str) -> Health | None:
     """Look a release up; None: nothing was ever seen of it."""
     return next((one.health for one in ledger if one.release == release), None)
+
+
+def entry_of(ledger: Iterable[LedgerEntry], release: str) -> LedgerEntry | None:
+    """Look a release up; None: nothing was ever seen of it."""
+    return next((one for one in ledger if one.release == release), None)
+
+
+def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
+    """Say why a release is no target, whoever asks; empty: it may be one."""
+    entry = entry_of(ledger, release)
+    if entry is None:
+        return ""
+    if entry.health is Health.BAD:
+        return f"known to be bad itself ({entry.reason})" if entry.reason else "known to be bad"
+    if entry.quarantined_by:
+        return f"made of an image that {entry.quarantined_by} took back, which is in quarantine"
+    return ""
 
 
 def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> ReplicaSet | None:
@@ -174,9 +229,16 @@ def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> Replic
     )
     for wanted in (Health.GOOD, Health.ASSUMED):
         for one in older:
-            if health_of(ledger, one.template.release) is wanted:
+            found = entry_of(ledger, one.template.release)
+            if found is not None and found.health is wanted and not found.quarantined_by:
                 return one
-    unseen = [one for one in older if health_of(ledger, one.template.release) is None]
+    # Older than the oldest of a ledger that is full: seen, maybe, and forgotten.
+    oldest = min((one.number for one in ledger), default=0) if len(ledger) >= LIMIT else 0
+    unseen = [
+        one
+        for one in older
+        if one.revision > oldest and health_of(ledger, one.template.release) is None
+    ]
     return max(unseen, key=lambda one: (one.ready > 0, one.revision), default=None)
 
 

@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rollback_operator.api.v1alpha1 import Health, Hold, Rollback, RollbackPolicy
-from rollback_operator.core import flags, holds, ledger, proof
+from rollback_operator.api.v1alpha1 import (
+    Condemnation,
+    Health,
+    Hold,
+    LedgerEntry,
+    MatrixSeverity,
+    Rollback,
+    RollbackPolicy,
+)
+from rollback_operator.core import flags, holds, ledger, ownership, proof, quarantine
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
@@ -48,8 +56,11 @@ def case_of(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> Case:
     """Put together what a decision is made from."""
-    entries = ledger.entries(policy.status.revisions, workload, rollbacks, now)
-    return Case(policy, workload, entries, rollbacks)
+    entries = ledger.entries(policy, workload, rollbacks, now)
+    own, stored = ownership.own(policy, rollbacks), policy.status.quarantine
+    seconds = policy.spec.safety.quarantine_seconds
+    kept = quarantine.entries(own, entries, stored, seconds, now)
+    return Case(policy, workload, quarantine.barred(entries, kept, now), rollbacks)
 
 
 def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
@@ -97,19 +108,41 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     verdict = judge(watch, workload, question, now.timestamp())
     release = workload.deployment.template.release
     good_after = policy.spec.safety.good_after_seconds
-    if ledger.is_proved_good(watch, workload, verdict, now.timestamp() - good_after):
+    is_barred = bool(ledger.bar(case.ledger, release))
+    if not is_barred and ledger.is_proved_good(
+        watch, workload, verdict, now.timestamp() - good_after
+    ):
         reason = f"{good_after} s fully rolled out with nothing against it"
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
-    if decision.plan is not None:
-        entries = ledger.with_health(case.ledger, release, Health.BAD, verdict.reason)
-        case = replace(case, ledger=entries)
+    case = replace(case, ledger=_blamed(case, decision, now))
     odds = 0.0
     if holds.needs_proof(policy, decision):
         odds = _proof(case, watch, question, now)
     facts = Facts(case, watch.control_hashes, decision, odds)
     return Look(case, question, verdict, decision, holds.wanted_hold(facts, now))
+
+
+def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEntry]:
+    """Put on record that the release was found bad, whether anything is done about it or not.
+
+    A person who has trusted it has known of what there was until then.
+    """
+    release = case.workload.deployment.template.release
+    entry = ledger.entry_of(case.ledger, release)
+    is_found = decision.severity in ledger.BLAMED or decision.plan is not None
+    first = decision.verdict.first_bad
+    trusted = entry.trusted_time if entry is not None else None
+    is_known = trusted is not None and (first is None or first <= trusted.timestamp())
+    if not is_found or (is_known and decision.plan is None):
+        return case.ledger
+    found = Condemnation(
+        time=now,
+        message=f"{decision.severity}: {decision.verdict.message}"[:256],
+        severity=MatrixSeverity(decision.severity),
+    )
+    return ledger.condemn(case.ledger, release, found)
 
 
 def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float:

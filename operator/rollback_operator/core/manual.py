@@ -9,7 +9,6 @@ from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
-    Health,
     MatrixSeverity,
     Mode,
     Outcome,
@@ -25,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import conditions
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.guards import obstacle
-from rollback_operator.core.ledger import health_of
+from rollback_operator.core.ledger import bar
 from rollback_operator.core.plan import Order, plan_remedy
 
 UNPROVED = MatrixSeverity.P3
@@ -108,9 +107,11 @@ def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:
             f"{remedy.container}: a new image is a release, not a rollback. Known are: "
             f"{', '.join(sorted(known - {''}))}",
         )
-    healths = {health_of(case.ledger, one.template.release) for one in with_it}
-    if healths == {Health.BAD}:
-        return Refusal(Reason.TARGET_KNOWN_BAD, f"{remedy.image} is known to be bad itself")
+    against = [bar(case.ledger, one.template.release) for one in with_it]
+    if all(against):
+        return Refusal(
+            Reason.TARGET_KNOWN_BAD, f"{remedy.image}: each revision of it is {against[0]}"
+        )
     return None
 
 

@@ -1,6 +1,7 @@
 """Which Kubernetes Events tell of a change: transitions between two statuses, each told once."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -18,7 +19,7 @@ from rollback_operator.core import flags
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.ledger import health_of
+from rollback_operator.core.ledger import entry_of, health_of
 from rollback_operator.core.status import QUIET, held_message
 
 
@@ -66,7 +67,13 @@ def policy_notices(
         last = new.last_rollback
         is_told = last is not None and last.outcome is Outcome.FAILED
         notices.append(Notice(EventReason.RELEASE_CAME_BACK, back.message, True, is_told))
-    if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after is not None:
+    notices += [
+        Notice(EventReason.RELEASE_TRUSTED, f"revision {one.number} is {one.reason}")
+        for one in new.revisions
+        if one.trusted_time is not None and one.trusted_time != _trusted(old, one.release)
+    ]
+    is_earned = after is not None and _trusted(new, after.release) is None
+    if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after and is_earned:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
     recovered = find(new.conditions, ConditionType.RECOVERED)
     if recovered is not None and _is_needed(new) and not _is_needed(old):
@@ -76,7 +83,8 @@ def policy_notices(
         healthy.status if healthy else "",
         healthy.reason if healthy else "",
     )
-    if decision is None or healthy is None or told_before:
+    is_known = healthy is not None and healthy.reason == Reason.FOUND_BAD
+    if decision is None or healthy is None or told_before or is_known:
         return notices
     return notices + _verdict_notices(healthy.message, new, decision)
 
@@ -117,6 +125,11 @@ def _is_true(condition: Condition | None) -> bool:
 
 def _health(status: RollbackPolicyStatus) -> Health | None:
     return health_of(status.revisions, status.revision.release) if status.revision else None
+
+
+def _trusted(status: RollbackPolicyStatus, release: str) -> datetime | None:
+    entry = entry_of(status.revisions, release)
+    return entry.trusted_time if entry is not None else None
 
 
 def held(hold: Hold) -> Notice:

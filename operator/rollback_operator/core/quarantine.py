@@ -1,8 +1,8 @@
 """Quarantine: what was rolled back and must not come back for a while, by any name.
 
 Pure. Known by the release, and by the images that what was gone back to does not have, those of
-init containers among them; one that has been found good since is free. Admission (the chart's
-policy) compares the same images.
+init containers among them; one that a person trusts, or a flag has cured, is free. Admission (the
+chart's policy) compares the same images.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,23 +25,33 @@ _LEAVE_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
 
 
 def entries(
-    rollbacks: Iterable[Rollback], ledger: Sequence[LedgerEntry], seconds: int, now: datetime
+    rollbacks: Sequence[Rollback],
+    ledger: Sequence[LedgerEntry],
+    stored: Sequence[QuarantineEntry],
+    seconds: int,
+    now: datetime,
 ) -> list[QuarantineEntry]:
     """List what is in quarantine, the newest first; of a release only the newest rollback.
 
     Args:
         rollbacks: those of one policy.
         ledger: what is known of the revisions by now.
+        stored: what was in quarantine before: a record that is deleted sets nothing free.
         seconds: how long a release stays, from the decision.
         now: the time of the look.
     """
     found: dict[str, QuarantineEntry] = {}
+    known = {one.metadata.name for one in rollbacks}
     for one in sorted(rollbacks, key=lambda one: one.spec.trigger.decided_time, reverse=True):
         until = one.spec.trigger.decided_time + timedelta(seconds=seconds)
         release = one.spec.from_revision.release
         is_free = health_of(ledger, release) is Health.GOOD
         if until > now and not is_free and _went_away(one):
             found.setdefault(release, _entry(one, until))
+    for kept in stored if seconds else ():
+        is_lost = kept.rollback not in known and kept.until_time > now
+        if is_lost and health_of(ledger, kept.release) is not Health.GOOD:
+            found.setdefault(kept.release, kept)
     return list(found.values())[:MOST_ENTRIES]
 
 
@@ -84,6 +94,21 @@ def match(
         if is_it and one.until_time > now:
             return one
     return None
+
+
+def barred(
+    ledger: Iterable[LedgerEntry], known: Sequence[QuarantineEntry], now: datetime
+) -> list[LedgerEntry]:
+    """Mark the releases that have an image in quarantine: no target while it is, nor Good by that.
+
+    One that a person trusts is free; the release that is in quarantine itself is Bad already.
+    """
+    marked = []
+    for one in ledger:
+        found = match(known, one, now) if one.trusted_time is None else None
+        by = found.rollback if found is not None and found.release != one.release else ""
+        marked.append(one.model_copy(update={"quarantined_by": by}))
+    return marked
 
 
 def told(entry: QuarantineEntry, by: str | None) -> str:

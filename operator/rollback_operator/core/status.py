@@ -17,13 +17,14 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicyStatus,
     Severity,
+    Trust,
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.core import conditions, quarantine, recovery, trials
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
-from rollback_operator.core.ledger import health_of, last_known_good, revision_of
+from rollback_operator.core.ledger import entry_of, health_of, last_known_good, revision_of
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.workload import Workload
@@ -57,6 +58,8 @@ class Seen:
     """Begun in this pass."""
     trends: Trends = field(default_factory=Trends)
     """What changes slowly: which signals could not be read, how the matrix' probes fare."""
+    trust: Sequence[Trust] = ()
+    """What people trust, by the policy."""
     notified: Condition | None = None
     """Whether people were told; None: not known in this pass."""
 
@@ -77,11 +80,13 @@ def next_status(
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, _metrics(seen), _pod_metrics(seen), _slow_signals(seen)]
-    made += [_healthy(seen, verdict), _held(old.hold)]
+    made += [_healthy(old, seen, verdict), _held(old.hold)]
     revision, last = _revision(old, seen), _last_rollback((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
     made.append(_quarantined(kept, revision, seen.rollbacks, now))
+    was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
+    made += [_trusted(old, seen)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
     return RollbackPolicyStatus(
         observed_generation=generation,
@@ -90,7 +95,7 @@ def next_status(
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
         severity=severity,
-        revisions=list(seen.ledger) if seen.workload else old.revisions,
+        revisions=list(_revisions(old, seen)),
         quarantine=kept,
         last_rollback=last if last is not None else old.last_rollback,
         hold=old.hold,
@@ -110,8 +115,12 @@ def _probes(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[ProbeR
 def _quarantine(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[QuarantineEntry]:
     if seen.quarantine_seconds is None:
         return [one for one in old.quarantine if one.until_time > now]
-    ledger = seen.ledger if seen.workload else old.revisions
-    return quarantine.entries(seen.rollbacks, ledger, seen.quarantine_seconds, now)
+    ledger, seconds = _revisions(old, seen), seen.quarantine_seconds
+    return quarantine.entries(seen.rollbacks, ledger, old.quarantine, seconds, now)
+
+
+def _revisions(old: RollbackPolicyStatus, seen: Seen) -> Sequence[LedgerEntry]:
+    return seen.ledger if seen.workload is not None or seen.ledger else old.revisions
 
 
 def _quarantined(
@@ -178,25 +187,37 @@ def held_message(hold: Hold) -> str:
 
 
 def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Severity]:
-    health = _health(old, seen)
+    entry, health = _running(old, seen), _health(old, seen)
+    found = entry.condemned if entry is not None else None
+    worst = Severity(found.severity) if found is not None and found.severity else Severity.NONE
     if seen.decision is not None:
         value = seen.decision.verdict.value
         is_clean = seen.decision.verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
         is_trusted = health in (Health.GOOD, Health.ASSUMED)
         if value is VerdictValue.WATCHING and is_clean and is_trusted:
             value = VerdictValue.HEALTHY
-        return value, seen.decision.severity
+        severity = seen.decision.severity
+        if worst is not Severity.NONE and (severity is Severity.NONE or worst < severity):
+            # What was found does not go away by itself: it is cured, trusted or taken back.
+            return VerdictValue.BAD, worst
+        return value, severity
     known = {
         Health.GOOD: VerdictValue.HEALTHY,
         Health.BAD: VerdictValue.BAD,
     }
-    return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), Severity.NONE
+    return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), worst
 
 
 def _health(old: RollbackPolicyStatus, seen: Seen) -> Health | None:
+    entry = _running(old, seen)
+    return entry.health if entry is not None else None
+
+
+def _running(old: RollbackPolicyStatus, seen: Seen) -> LedgerEntry | None:
+    """Look up what is known of the release that runs."""
     if seen.workload is not None:
-        return health_of(seen.ledger, seen.workload.deployment.template.release)
-    return health_of(old.revisions, old.revision.release) if old.revision else None
+        return entry_of(seen.ledger, seen.workload.deployment.template.release)
+    return entry_of(_revisions(old, seen), old.revision.release) if old.revision else None
 
 
 def _metrics(seen: Seen) -> Condition:
@@ -241,9 +262,47 @@ def _slow_signals(seen: Seen) -> Condition:
     return conditions.condition(kind, True, Reason.SLOW_SIGNALS_READ, said)
 
 
-def _healthy(seen: Seen, verdict: VerdictValue) -> Condition:
+def _trusted(old: RollbackPolicyStatus, seen: Seen) -> Condition:
+    """Tell which releases people trust, and which word of theirs leads to nothing, and why."""
+    kind, known = ConditionType.TRUSTED, {one.release: one for one in _revisions(old, seen)}
+    if not seen.trust:
+        return conditions.condition(kind, None, Reason.NOTHING_TRUSTED)
+    idle = []
+    for one in seen.trust:
+        entry = known.get(one.release)
+        if entry is None:
+            idle.append(f"revision {one.revision} ({one.release[:12]}) is not there any more")
+        elif entry.condemned is not None and entry.condemned.time >= one.time:
+            idle.append(f"revision {entry.number} was found bad since: {entry.condemned.message}")
+        elif entry.trusted_time is None and entry.health is not Health.GOOD:
+            idle.append(f"revision {entry.number} is trusted from {one.time:%Y-%m-%d %H:%M} UTC on")
+    if idle:
+        said = "; ".join(idle)
+        return conditions.condition(kind, False, Reason.TRUST_UNUSED, f"spec.trust: {said}")
+    said = "; ".join(f"revision {one.revision} by {one.by}: {one.reason}" for one in seen.trust)
+    return conditions.condition(kind, True, Reason.TRUSTED_BY_PERSON, said)
+
+
+def _found_bad(old: RollbackPolicyStatus, seen: Seen) -> Condition | None:
+    """Say that the running release was found bad, where nothing speaks against it just now."""
+    entry = _running(old, seen)
+    is_told = seen.decision is not None and seen.decision.severity is not Severity.NONE
+    if entry is None or entry.condemned is None or is_told:
+        return None
+    found = entry.condemned
+    said = (
+        f"{found.message} ({found.time:%Y-%m-%d %H:%M:%S} UTC): no rollback leads to it unless "
+        f"somebody says that it is good: kubectl rollback trust --revision {entry.number}"
+    )
+    return conditions.condition(ConditionType.HEALTHY, False, Reason.FOUND_BAD, said)
+
+
+def _healthy(old: RollbackPolicyStatus, seen: Seen, verdict: VerdictValue) -> Condition:
     kind = ConditionType.HEALTHY
     status = {VerdictValue.HEALTHY: True, VerdictValue.BAD: False}.get(verdict)
+    found = _found_bad(old, seen)
+    if found is not None and verdict is VerdictValue.BAD:
+        return found
     if seen.decision is None:
         return conditions.condition(
             kind, status, Reason.NO_RELEASE_WATCHED, "no release is being watched"
@@ -252,8 +311,8 @@ def _healthy(seen: Seen, verdict: VerdictValue) -> Condition:
     if refusal is not None and refusal.reason not in QUIET:
         said = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, said)
-    found = seen.decision.verdict
-    return conditions.condition(kind, status, found.reason, found.message)
+    judged = seen.decision.verdict
+    return conditions.condition(kind, status, judged.reason, judged.message)
 
 
 def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:

@@ -1,10 +1,10 @@
 """Remedy -> what it leads to: a revision to go back to, nothing recorded, or why it cannot be."""
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
+from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
 from rollback_operator.core import autoscaling, flags
 from rollback_operator.core.case import Case, Refusal
-from rollback_operator.core.ledger import health_of, last_known_good
+from rollback_operator.core.ledger import bar, last_known_good
 from rollback_operator.core.workload import ReplicaSet, Workload
 
 
@@ -45,9 +45,12 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
             Reason.SAME_RELEASE,
             f"revision {found.revision} differs in annotations only: it is the same release",
         )
-    if health_of(case.ledger, found.template.release) is Health.BAD:
+    if why := bar(case.ledger, found.template.release):
+        policy, revision = case.policy.metadata.name, found.revision
         return Refusal(
-            Reason.TARGET_KNOWN_BAD, f"revision {found.revision} is known to be bad itself"
+            Reason.TARGET_KNOWN_BAD,
+            f"revision {revision} is {why}; if it is good after all: kubectl rollback trust "
+            f"{policy} --revision {revision} --reason TEXT",
         )
     if (fails := case.failing.get(found.template.release)) is not None:
         return Refusal(

@@ -12,6 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     Mode,
     Outcome,
+    RollbackPolicyStatus,
     RollbackSpec,
     RollbackStatus,
     SafetySpec,
@@ -363,7 +364,9 @@ def test_a_release_that_a_flag_has_cured_is_not_bad_any_more() -> None:
     known = [make_entry("v2", Health.BAD), make_entry("v1")]
 
     def health(*rollbacks) -> Health | None:
-        found = ledger.entries(known, workload, rollbacks, at(100))
+        status = RollbackPolicyStatus(revisions=known)
+        policy = make_policy().model_copy(update={"status": status})
+        found = ledger.entries(policy, workload, rollbacks, at(100))
         return ledger.health_of(found, "release-v2")
 
     assert health(ended(Outcome.VERIFIED, Reason.RECOVERED)) is Health.UNKNOWN
@@ -375,7 +378,7 @@ def test_a_release_that_a_flag_has_cured_is_not_bad_any_more() -> None:
 def test_a_release_that_stays_is_not_in_quarantine() -> None:
     status = SET.status.model_copy(update={"outcome": Outcome.VERIFIED})
     done = SET.model_copy(update={"status": status})
-    assert quarantine.entries([done], [], 3600, at(100)) == []
+    assert quarantine.entries([done], [], [], 3600, at(100)) == []
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,17 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Health, Mode, Outcome, RollbackStatus, VerdictValue
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Mode,
+    Outcome,
+    RollbackPolicyStatus,
+    RollbackStatus,
+    VerdictValue,
+)
+from rollback_operator.core import ledger
 from rollback_operator.core.ledger import (
     LIMIT,
-    entries,
     health_of,
     is_proved_good,
     last_known_good,
@@ -21,6 +28,7 @@ from tests.builders import (
     make_deployment,
     make_entry,
     make_pods,
+    make_policy,
     make_ref,
     make_replica_set,
     make_rollback,
@@ -32,6 +40,13 @@ from tests.builders import (
 )
 
 GOOD, ASSUMED, UNKNOWN, BAD = Health.GOOD, Health.ASSUMED, Health.UNKNOWN, Health.BAD
+
+
+def entries(known, workload, rollbacks, now, **policy):
+    """The ledger of a policy with these entries on record."""
+    status = RollbackPolicyStatus(revisions=known)
+    made = make_policy(**policy).model_copy(update={"status": status})
+    return ledger.entries(made, workload, rollbacks, now)
 
 
 def healths(found) -> dict[str, Health]:
@@ -69,7 +84,7 @@ ROLLED_BACK = make_rollback()
             [ROLLED_BACK],
             {"v2": BAD},
         ),
-        ([make_entry("v2", GOOD)], make_workload(), [ROLLED_BACK], {"v2": GOOD}),
+        ([make_entry("v2", GOOD)], make_workload(), [ROLLED_BACK], {"v2": BAD}),
     ],
     ids=[
         "adoption: it was running",
@@ -85,7 +100,7 @@ ROLLED_BACK = make_rollback()
         "rolled back, and the status was lost",
         "rolled back long ago, and the status was lost",
         "assumed, and rolled back",
-        "rolled back, and found good since",
+        "rolled back, and the status that says so was not written",
     ],
 )
 def test_entries(known, workload, rollbacks, expected) -> None:
@@ -139,11 +154,14 @@ def test_a_restart_inherits_the_health_of_its_release() -> None:
     ]
 
 
-def test_at_most_ten_are_kept_the_newest_first() -> None:
-    versions = [f"v{n}" for n in range(14, 0, -1)]
-    known = [make_entry(one) for one in versions]
-    found = entries(known, make_workload("v14", older=versions[1:]), [], at())
-    assert [one.number for one in found] == list(range(14, 14 - LIMIT, -1))
+def test_a_bounded_number_is_kept_the_newest_first() -> None:
+    versions = [f"v{n}" for n in range(24, 0, -1)]
+    known = [make_entry(one) for one in versions[:LIMIT]]
+    workload = make_workload("v24", older=versions[1:])
+    found = entries(known, workload, [], at())
+    assert [one.number for one in found] == list(range(24, 24 - LIMIT, -1))
+    none_good = [one.model_copy(update={"health": BAD}) for one in found]
+    assert last_known_good(none_good, workload) is None, "it may be forgotten that it was bad"
 
 
 def test_health_is_recorded_and_cut_to_its_bound() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.reasons import EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -24,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import quarantine
 from rollback_operator.core.conditions import condition, find
+from rollback_operator.core.ledger import bar, last_known_good
 from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import (
@@ -58,8 +60,13 @@ def ended(
     return make_rollback(f"{version}-{decided:.0f}", status, **(fields | spec))
 
 
-def entry_of(*rollbacks: Rollback, ledger: tuple[LedgerEntry, ...] = (), now: float = 100.0) -> Any:
-    return quarantine.entries(rollbacks, ledger, WEEK, at(now))
+def entry_of(
+    *rollbacks: Rollback,
+    ledger: tuple[LedgerEntry, ...] = (),
+    stored: tuple[QuarantineEntry, ...] = (),
+    now: float = 100.0,
+) -> Any:
+    return quarantine.entries(rollbacks, ledger, stored, WEEK, at(now))
 
 
 def test_what_was_taken_back_is_kept_for_its_time() -> None:
@@ -89,6 +96,35 @@ def test_what_was_not_taken_back_is_free(rollback: Rollback) -> None:
 def test_what_was_found_good_since_is_free() -> None:
     assert entry_of(ended(), ledger=(make_entry("v2", Health.GOOD),)) == []
     assert len(entry_of(ended(), ledger=(make_entry("v2", Health.BAD),))) == 1
+
+
+def test_a_record_that_is_deleted_sets_nothing_free() -> None:
+    kept = tuple(entry_of(ended()))
+
+    assert entry_of(stored=kept) == list(kept)
+    assert entry_of(stored=kept, now=WEEK) == []
+    assert entry_of(stored=kept, ledger=(make_entry("v2", Health.GOOD),)) == []
+    # What the record itself says wins while it is there.
+    assert entry_of(ended(mode=Mode.OBSERVE), stored=kept) == []
+
+
+def test_a_release_with_an_image_in_quarantine_is_no_target_meanwhile() -> None:
+    kept = entry_of(ended())
+    sharing = make_entry("v1", Health.GOOD, images=["registry.example.com/ticket-service:v2"])
+    trusted = sharing.model_copy(update={"trusted_time": at(90)})
+    workload = make_workload("v3", older=("v1",))
+
+    (barred,) = quarantine.barred([sharing], kept, at(100))
+
+    assert barred.quarantined_by == "v2-0"
+    assert last_known_good([barred], workload) is None
+    assert "in quarantine" in bar([barred], "release-v1")
+    for free in (
+        quarantine.barred([trusted], kept, at(100)),
+        quarantine.barred([barred], kept, at(WEEK)),
+        quarantine.barred([make_entry("v1")], kept, at(100)),
+    ):
+        assert last_known_good(free, workload) is not None
 
 
 def test_an_image_that_the_good_revision_has_too_is_free() -> None:

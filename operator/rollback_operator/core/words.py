@@ -1,0 +1,152 @@
+"""What was said of releases, and when: found bad, left, gone back to, cured, trusted by a person.
+
+Pure. The newest word on a release wins, never a health that was stored: status is a cache, and a
+write of it may be lost. A word against a release stays until a person trusts it or a flag cures it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    Condemnation,
+    Health,
+    LedgerEntry,
+    Outcome,
+    RemedyType,
+    Rollback,
+    RollbackPolicy,
+    StepName,
+)
+from rollback_operator.core.conditions import find
+
+SKEW = timedelta(seconds=60)
+"""A trust that is dated further ahead does not count yet: clocks differ by seconds."""
+_ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE})
+_LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
+_LONGEST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What was said of a release."""
+
+    release: str
+    time: datetime
+    health: Health
+    """Bad: condemned. Good: trusted. Assumed: restored. Unknown: cured."""
+    reason: str
+    condemned: Condemnation | None = None
+
+
+def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) -> dict[str, Word]:
+    """Give the newest word on each release; of two of one time the one against it.
+
+    Args:
+        policy: with its ledger, and what people trust.
+        rollbacks: all of the target.
+        now: the time of the look.
+    """
+    found: dict[str, Word] = {}
+    said = [*_on_record(policy, rollbacks), *_of_rollbacks(rollbacks), *_trusted(policy, now)]
+    for one in sorted(said, key=lambda one: (one.time, one.health is Health.BAD)):
+        found[one.release] = one
+    return found
+
+
+def weighed(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
+    """Give an entry as the newest word on its release leaves it."""
+    if word is None or word.health is not Health.GOOD:
+        entry = _without_word(entry, word)
+    if word is None:
+        return entry
+    changes: dict[str, object] = {"condemned": None, "trusted_time": None}
+    match word.health:
+        case Health.BAD:
+            changes |= {"condemned": word.condemned}
+        case Health.GOOD:
+            changes |= {"trusted_time": word.time}
+        case _ if entry.health is Health.GOOD or entry.health is word.health:
+            return entry.model_copy(update=changes)  # what it has earned since
+        case Health.ASSUMED if entry.health is Health.BAD and entry.condemned is None:
+            return entry  # on record by a version that gave no time
+        case Health.UNKNOWN if entry.health is not Health.BAD:
+            return entry.model_copy(update=changes)
+    return entry.model_copy(update={**changes, "health": word.health, "reason": word.reason})
+
+
+def _without_word(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
+    """Take back what rested on a word that does not stand any more: a trust, a condemnation."""
+    is_withdrawn = entry.trusted_time is not None or (word is None and entry.condemned is not None)
+    if not is_withdrawn:
+        return entry
+    changes = {"health": Health.UNKNOWN, "reason": "", "condemned": None, "trusted_time": None}
+    return entry.model_copy(update=changes)
+
+
+def _of_rollbacks(rollbacks: Iterable[Rollback]) -> Iterator[Word]:
+    for one in rollbacks:
+        left, name = one.spec.from_revision.release, one.metadata.name
+        decided = one.spec.trigger.decided_time
+        if condemns(one):
+            found = _condemnation(one)
+            yield Word(left, decided, Health.BAD, found.message, found)
+        if one.status.outcome is not Outcome.VERIFIED:
+            continue
+        end = one.status.finished_time or decided
+        if one.spec.to_revision is not None:
+            said = f"{name} went back to it, and it was verified"
+            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, said)
+        if one.spec.remedy.flag is not None:
+            said = f"{name} has set its flag, and it was verified"
+            yield Word(left, end, Health.UNKNOWN, said)
+
+
+def condemns(rollback: Rollback) -> bool:
+    """Tell whether a Rollback says that the release that it leaves is bad.
+
+    The operator's own follow a verdict. A person's says so once the act has begun, however it has
+    ended: who ships a fix meanwhile has not taken it back. More replicas are no verdict.
+    """
+    done = find(rollback.status.conditions, ConditionType.COMPLETE)
+    reason, outcome = done.reason if done is not None else "", rollback.status.outcome
+    if reason == Reason.NOT_OF_THIS_POLICY:
+        return False
+    if not rollback.is_by_hand:
+        return True
+    if rollback.spec.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
+        return False
+    steps = {one.name for one in rollback.status.steps}
+    if outcome in _LED_AWAY or StepName.ROLLOUT_COMPLETE in steps:
+        return True
+    is_refused = outcome is Outcome.FAILED and reason != Reason.UNDO_REVERTED
+    return bool(steps & _ACTS) and not is_refused
+
+
+def _condemnation(rollback: Rollback) -> Condemnation:
+    spec, name = rollback.spec, rollback.metadata.name
+    severity = None if rollback.is_by_hand else rollback.status.severity or spec.severity
+    said = f"rolled back by {name}: {spec.trigger.message}"
+    return Condemnation(
+        time=spec.trigger.decided_time,
+        message=said[:_LONGEST],
+        severity=severity,
+        rollback=name,
+    )
+
+
+def _on_record(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> Iterator[Word]:
+    """Take what the ledger has: of records that were pruned or deleted, it alone remembers."""
+    known = {one.metadata.name: condemns(one) for one in rollbacks}
+    for one in policy.status.revisions:
+        found = one.condemned
+        if found is not None and known.get(found.rollback, True):
+            yield Word(one.release, found.time, Health.BAD, found.message, found)
+
+
+def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
+    for one in policy.spec.trust:
+        if one.time <= now + SKEW:
+            said = f"trusted by {one.by}: {one.reason}"[:_LONGEST]
+            yield Word(one.release, min(one.time, now), Health.GOOD, said)
