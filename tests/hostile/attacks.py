@@ -454,6 +454,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "Rollback": {
         "spec.policyRef.name": Form.NAME,
+        "spec.seen.deployment": Form.NAME,
         "spec.policyRef.uid": Form.ID,
         "spec.targetRef.name": Form.NAME,
         "spec.targetRef.uid": Form.ID,

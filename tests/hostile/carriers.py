@@ -163,6 +163,7 @@ def request(name: str = "asked", **spec: Any) -> Manifest:
         "policyRef": {"name": "carrier"},
         "remedy": {"type": "Undo", "to": "Previous"},
         "reason": "customers call",
+        "seen": {"deployment": "shop"},
     }
     return _manifest("Rollback", name, asked | spec)
 

@@ -43,7 +43,8 @@ HOOKS = "hooks.example"
 """A host that the operator's owner allows; the tenant's server answers there."""
 VALUES: Mapping[str, Any] = {
     "prometheus": {"url": "http://prometheus"},
-    "admission": {"create": True},
+    # What only some policies need: the more rights, the more there is to be gained.
+    "rbac": {"podLogs": True, "autoscalers": True},
     # As an owner does who lets these teams use Secrets and flags: the victim is one of them.
     "readSecrets": [{"namespace": one} for one in (TENANT, VICTIM, NEIGHBOUR)],
     "patchConfigMaps": [{"namespace": one} for one in (TENANT, VICTIM, NEIGHBOUR)],

@@ -42,6 +42,12 @@ def _asked(name: str) -> Manifest:
     return found
 
 
+def _seen(name: str) -> Manifest:
+    found = by_hand("asked")
+    found["spec"]["seen"] = {"deployment": name}
+    return found
+
+
 def _probe(name: str) -> Manifest:
     probe = {"name": "a", "url": "http://a.example", "headersSecretRef": {"name": name}}
     return policy(verification={"http": [probe]})
@@ -78,6 +84,7 @@ FIELDS: Mapping[str, Make] = {
         verification={"logs": {"pattern": "a", "container": one}}
     ),
     "spec.policyRef.name": _asked,
+    "spec.seen.deployment": _seen,
     "spec.policyRef.uid": lambda one: rollback(policyRef={"name": "a", "uid": one}),
     "spec.targetRef.uid": lambda one: rollback(targetRef={"name": "a", "uid": one}),
     "spec.autoscaler.name": lambda one: rollback(
