@@ -10,7 +10,7 @@ import asyncio
 import math
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
@@ -75,22 +75,40 @@ class Air:
 
 
 @dataclass(frozen=True, slots=True)
+class _Body:
+    """What an answer holds, as it is read from a connection."""
+
+    text: str
+
+    @property
+    def content(self) -> _Body:
+        return self
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield self.text.encode()
+
+
+@dataclass(frozen=True, slots=True)
 class _Received:
     """An answer as aiohttp gives it."""
 
-    response: Response
+    answer: Response
     date: str
 
     @property
+    def response(self) -> _Body:
+        return _Body(self.answer.text)
+
+    @property
     def status(self) -> int:
-        return self.response.status
+        return self.answer.status
 
     @property
     def headers(self) -> Any:
-        return {"Date": self.date, **self.response.headers}
+        return {"Date": self.date, **self.answer.headers}
 
     async def read(self) -> bytes:
-        return self.response.text.encode()
+        return self.answer.text.encode()
 
 
 @dataclass
