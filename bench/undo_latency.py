@@ -147,6 +147,7 @@ class Ground:
                 "policyRef": {"name": target.name},
                 "remedy": {"type": "Undo", "to": "Previous"},
                 "reason": "bench",
+                "seen": target.seen(),
             },
         }
         begin = time.monotonic()

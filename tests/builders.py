@@ -155,6 +155,7 @@ def request_raw(
             "policyRef": {"name": NAME},
             "remedy": remedy or PREVIOUS,
             "reason": "customers call",
+            "seen": {"deployment": NAME, "revision": 2, "digest": "digest-v2"},
             **spec,
         },
     }

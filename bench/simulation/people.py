@@ -14,7 +14,7 @@ from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Act, Cue, Deed,
 from bench.simulation.server import Change, Id, Raw, Request, Server
 from bench.simulation.tenants import DEPLOYMENT, POLICY, USER, Tenants
 from rollback_operator.api.v1alpha1 import API_VERSION
-from rollback_operator.projections.deployments import is_held
+from rollback_operator.projections.deployments import REVISION_ANNOTATION, is_held
 from rollback_operator.projections.templates import template_of
 
 HELD_SECONDS = 5.0
@@ -121,7 +121,17 @@ class People:
         metadata = {"name": f"by-hand-{self._asked}", "namespace": NAMESPACE}
         spec = {"policyRef": {"name": APP}, "remedy": {"type": "Undo", "to": to}}
         raw = {"apiVersion": API_VERSION, "kind": "Rollback", "metadata": metadata}
-        self.server.make(USER, "rollbacks", {**raw, "spec": {**spec, "reason": "it was drawn"}})
+        spec |= {"reason": "it was drawn", "seen": self._seen()}
+        self.server.make(USER, "rollbacks", {**raw, "spec": spec})
+
+    def _seen(self) -> dict[str, Any]:
+        """Say what runs as this person asks."""
+        raw = self.server.read(DEPLOYMENT)
+        if raw is None:
+            return {"deployment": APP, "revision": 1, "digest": "none"}
+        number = (raw["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION, "1")
+        digest = template_of(raw["spec"]["template"]).digest
+        return {"deployment": APP, "revision": int(number), "digest": digest}
 
     def _remake(self) -> None:
         if self.server.read(POLICY) is not None:

@@ -27,6 +27,7 @@ from rollback_operator.checking import Checker
 from rollback_operator.core import (
     approval,
     ceasing,
+    manual,
     notices,
     progress,
     raising,
@@ -132,6 +133,10 @@ class Executor:
         if isinstance(rebased, Failure):
             return _again(rollback, rebased)
         rollback = rebased
+        late = manual.expired(rollback, self.clock()) if rollback.is_by_hand else None
+        if late is not None and not rollback.status.steps:
+            # An approval binds to the plan; what waits for none is done at once, or not at all.
+            return await self.end(rollback, End(Outcome.ABANDONED, late.reason, late.message))
         if not rollback.status.steps:
             checked = await self._checked(rollback, seen)
             if not isinstance(checked, _Stepped):

@@ -163,7 +163,7 @@ def request(name: str = "asked", **spec: Any) -> Manifest:
         "policyRef": {"name": "carrier"},
         "remedy": {"type": "Undo", "to": "Previous"},
         "reason": "customers call",
-        "seen": {"deployment": "shop"},
+        "seen": {"deployment": "shop", "revision": 1, "digest": "0123456789abcdef"},
     }
     return _manifest("Rollback", name, asked | spec)
 

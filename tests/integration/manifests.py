@@ -42,6 +42,7 @@ def by_hand(name: str) -> Manifest:
         "policyRef": {"name": "ticket-service"},
         "remedy": {"type": "Undo", "to": "Previous"},
         "reason": "customers call",
+        "seen": {"deployment": "ticket-service", "revision": 7, "digest": REVISION["digest"]},
     }
     made = _manifest("Rollback", spec)
     made["metadata"]["name"] = name

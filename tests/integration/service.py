@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import FINALIZER
+from rollback_operator.projections.deployments import REVISION_ANNOTATION
 from rollback_operator.projections.templates import template_of
 from tests.integration.api import Object, deployments, eventually, policies, rollbacks
 from tests.integration.manifests import rollback as manifest
@@ -297,6 +298,36 @@ class Service:
             return False
         known = self.status().get("lastRollback", {})
         return bool(known.get("outcome") == outcome(found[-1])[0])
+
+    def ask(self, name: str = "by-hand", **spec: Any) -> Object:
+        """Ask for an undo to the previous release, as a person does who sees what runs."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "Rollback",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "policyRef": {"name": self.name},
+                "remedy": {"type": "Undo", "to": "Previous"},
+                "reason": "customers call",
+                "seen": self.seen(),
+                **spec,
+            },
+        }
+        return self.stand.api.create(rollbacks(self.namespace), body)
+
+    def seen(self) -> Object:
+        """Say what runs."""
+        found = self.deployment()
+        number = self.replica_set()["metadata"]["annotations"][REVISION_ANNOTATION]
+        return {
+            "deployment": self.name,
+            "revision": int(number),
+            "digest": template_of(found["spec"]["template"]).digest,
+        }
+
+    def request(self, name: str = "by-hand") -> Object:
+        """Read a Rollback made by hand, planned or not."""
+        return self.stand.api.get(f"{rollbacks(self.namespace)}/{name}")
 
     def demand_rollback(self) -> None:
         """Make a Rollback by hand, from the running revision to the last known good one."""

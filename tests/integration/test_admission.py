@@ -201,7 +201,7 @@ def by_hand(**spec: Any) -> Object:
             "policyRef": {"name": "shop"},
             "remedy": {"type": "Undo", "to": "Previous"},
             "reason": "customers call",
-            "seen": {"deployment": "shop"},
+            "seen": {"deployment": "shop", "revision": 1, "digest": "b"},
             **spec,
         },
     }

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration.api import eventually, rollbacks
+from tests.integration.api import eventually
 from tests.integration.conftest import RunningOperator
 from tests.integration.faulty_prometheus import FaultyPrometheus, hanging
 from tests.integration.operator_process import Options, Zygote
-from tests.integration.service import API_VERSION, Service, outcome
+from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import GOOD
 
@@ -50,17 +50,7 @@ def operator(
 
 def ask(service: Service) -> None:
     """Ask for an undo by hand."""
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": "Rollback",
-        "metadata": {"name": "by-hand", "namespace": service.namespace},
-        "spec": {
-            "policyRef": {"name": service.name},
-            "remedy": {"type": "Undo", "to": "Previous"},
-            "reason": "customers call",
-        },
-    }
-    service.stand.api.create(rollbacks(service.namespace), body)
+    service.ask()
 
 
 def is_reading(server: FaultyPrometheus) -> bool:

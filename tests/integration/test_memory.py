@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.integration.api import eventually, policies, rollbacks
+from tests.integration.api import ApiError, eventually, policies, rollbacks
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import BAD, GOOD
 
@@ -91,6 +92,36 @@ def test_what_was_found_bad_stays_so_without_its_record(service: Service) -> Non
     assert health(service, "v2") == "Bad", service.told()
     kept = [one["images"] for one in service.status()["quarantine"]]
     assert len(kept) == 2, "deleting a record does not end a quarantine"
+
+
+def test_a_request_that_is_older_than_what_it_would_undo_is_refused(service: Service) -> None:
+    service.prepare()
+    service.roll_out("v2", GOOD)
+    service.wait_for_watch("v2")
+    service.wait_for_rollout()
+    seen = service.seen()
+    service.roll_out("v3", GOOD)
+    service.wait_for_rollout()
+
+    service.ask("too-old", seen=seen)
+    eventually(lambda: service.request("too-old").get("status"), "it is answered")
+
+    assert outcome(service.request("too-old")) == ("Refused", "RequestOutdated")
+    assert service.image == "v3"
+    service.ask("in-time")
+    eventually(lambda: service.image == "v2", "what was seen is undone")
+
+
+def test_a_request_says_what_was_seen_and_is_younger_than_its_policy(service: Service) -> None:
+    service.deploy()
+    service.remember()
+    with pytest.raises(ApiError, match="needs seen"):
+        service.ask("blind", seen=None)
+    service.ask("before-its-policy")
+    time.sleep(1.1)  # of whole seconds this is the younger one
+    service.adopt()
+    eventually(lambda: service.request("before-its-policy").get("status"), "it is answered")
+    assert outcome(service.request("before-its-policy")) == ("Refused", "RequestBeforePolicy")
 
 
 def test_a_restart_of_what_was_restored_does_not_lead_to_an_older_release(

@@ -257,7 +257,7 @@ def filled_rollback() -> Rollback:
         approval=approval,
         reason="customers call",
         requested_by="ann",
-        seen=SeenByPerson(deployment="ticket-service"),
+        seen=SeenByPerson(deployment="ticket-service", revision=7, digest="d" * 64),
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
         autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),

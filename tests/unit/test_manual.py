@@ -24,12 +24,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import ledger
 from rollback_operator.core.budget import Budget
-from rollback_operator.core.case import Refusal
+from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.history import KEPT
 from rollback_operator.core.manual import make_manual_plan, refused
 from rollback_operator.core.names import name_of
 from tests.builders import (
+    NAME,
     PREVIOUS,
     at,
     make_case,
@@ -52,21 +53,6 @@ CONTAINER = make_template("v1").containers[0]
 
 def asked(world: World, remedy: dict[str, Any] | None = None) -> None:
     world.store.hold(make_request(remedy, requestedBy="ann"))
-
-
-class TestWhatWasSeen:
-    def test_is_what_is_rolled_back(self) -> None:
-        case = make_case(policy=make_policy(), workload=make_workload())
-        name = case.policy.spec.target_ref.name
-        made = make_manual_plan(case, make_request(seen={"deployment": name}), at(0))
-        assert not isinstance(made, Refusal)
-
-    def test_a_policy_that_watches_another_deployment_by_now_is_refused(self) -> None:
-        case = make_case(policy=make_policy(), workload=make_workload())
-        made = make_manual_plan(case, make_request(seen={"deployment": "other"}), at(0))
-        assert isinstance(made, Refusal)
-        assert made.reason == Reason.TARGET_MOVED
-        assert "spec.seen.deployment: it was asked for other" in made.message
 
 
 class TestReading:
@@ -188,6 +174,64 @@ class TestPlanning:
         assert not isinstance(found, Refusal)
 
 
+SEEN = {"deployment": NAME, "revision": 2, "digest": "digest-v2"}
+OLD = {
+    "what was seen still runs": (make_case(), {}, 0, 20, None),
+    "ten minutes, just not over": (make_case(), {}, 0, 600, None),
+    "ten minutes are over": (make_case(), {}, 0, 601, Reason.REQUEST_EXPIRED),
+    "a fix was shipped since": (
+        make_case(workload=make_workload("v3", older=("v2", "v1"))),
+        {},
+        0,
+        20,
+        Reason.REQUEST_OUTDATED,
+    ),
+    "what was seen has come back after something else": (
+        make_case(),
+        {"seen": {**SEEN, "revision": 1}},
+        0,
+        20,
+        Reason.REQUEST_OUTDATED,
+    ),
+    "made by an older command": (make_case(), {"seen": None}, 0, 20, Reason.REQUEST_OUTDATED),
+    "asked for another Deployment": (
+        make_case(),
+        {"seen": {**SEEN, "deployment": "other"}},
+        0,
+        20,
+        Reason.TARGET_MOVED,
+    ),
+    "older than its policy": (
+        make_case(),
+        {},
+        -86401,
+        -86400 + 20,
+        Reason.REQUEST_BEFORE_POLICY,
+    ),
+    "made in one second with its policy": (make_case(), {}, -86400, -86400 + 20, None),
+    "the number lags behind": (
+        make_case(workload=replace(make_workload(), deployment=make_deployment(revision=1))),
+        {},
+        0,
+        20,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "spec", "made", "now", "reason"), OLD.values(), ids=OLD)
+def test_a_request_is_done_for_what_was_seen_and_only_soon(
+    case: Case, spec: dict[str, Any], made: float, now: float, reason: Reason | None
+) -> None:
+    found = make_manual_plan(case, make_request(seconds=made, **spec), at(now))
+    if reason is None:
+        assert not isinstance(found, Refusal), found
+        return
+    assert isinstance(found, Refusal)
+    assert found.reason is reason
+    assert "ask again" in found.message
+
+
 @pytest.mark.parametrize(
     ("remedy", "outcome", "health"),
     [
@@ -224,6 +268,25 @@ async def test_a_person_takes_a_release_back_by_the_same_road() -> None:
         StepName.VERIFY,
     ]
     assert world.workloads.workload.deployment.template == make_template("v1")
+
+
+async def test_a_plan_that_nobody_has_begun_in_time_is_not_begun() -> None:
+    world = World(bad=frozenset())
+    asked(world)
+    await world.run(world.operator(), lambda: bool(world.store.rollbacks))
+    (planned,) = world.store.rollbacks.values()
+    bare = planned.status.model_copy(update={"steps": [], "step": None, "checklist": []})
+    world.store.rollbacks[planned.metadata.name] = planned.model_copy(update={"status": bare})
+    world.workloads.workload = make_workload()
+    world.seconds += 700  # the operator is down
+
+    await world.run(world.operator(), world.is_all_done)
+
+    assert world.rollback.status.outcome is Outcome.ABANDONED
+    done = find(world.rollback.status.conditions, ConditionType.COMPLETE)
+    assert done is not None
+    assert done.reason == Reason.REQUEST_EXPIRED
+    assert world.workloads.workload.deployment.template == make_template("v2")
 
 
 async def test_the_plan_is_stored_before_the_deployment_is_touched() -> None:

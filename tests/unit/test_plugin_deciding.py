@@ -9,7 +9,14 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus, RollbackRequest, rollback_of
 from rollback_operator.plugin.record import Record
-from tests.builders import NAME, NAMESPACE, make_entry, make_policy, make_rollback
+from tests.builders import (
+    NAME,
+    NAMESPACE,
+    make_entry,
+    make_policy,
+    make_rollback,
+    make_workload,
+)
 from tests.fakes.failures import CONFLICT, REFUSAL
 from tests.kubectl import Shell, stored
 
@@ -257,6 +264,13 @@ class TestBounds:
         assert shell.run("explain", raised.name) == 0
         assert "2 to 4 replicas" in shell.out
         assert "not yet" in shell.out
+
+
+def test_undo_says_what_runs_so_that_nothing_else_is_undone(shell: Shell) -> None:
+    shell.cluster.workload = make_workload("v5", older=("v4",))
+    assert shell.run("undo", NAME, "--reason", "customers call", "-o", "json") == 0
+    made = json.loads(shell.out)
+    assert made["spec"]["seen"] == {"deployment": NAME, "revision": 5, "digest": "digest-v5"}
 
 
 @pytest.mark.parametrize("verb", ["undo", "approve", "reject", "suspend", "resume"])

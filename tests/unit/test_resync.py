@@ -34,6 +34,7 @@ def policy(version: int, key: Key = SHOP) -> Raw:
 def request(version: int, name: str = "by-hand") -> Raw:
     remedy = {"type": "Undo", "to": "Previous"}
     spec = {"policyRef": {"name": "shop"}, "remedy": remedy, "reason": "it fails"}
+    spec["seen"] = {"deployment": "shop", "revision": 1, "digest": "d"}
     return thing(version, ("production", name), spec=spec)
 
 

@@ -46,15 +46,7 @@ def test_no_rule_is_broken_under(kind: str) -> None:
     assert (result.lost, result.double) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    "actor",
-    [
-        pytest.param(one, marks=[pytest.mark.xfail(reason="requests do not say what was seen")])
-        if one == "asker"
-        else one
-        for one in ACTORS
-    ],
-)
+@pytest.mark.parametrize("actor", ACTORS)
 def test_no_rule_is_broken_beside(actor: str) -> None:
     result = simulate(draw(BY_ACTOR[actor]))
     assert (result.actor, result.fault) == (actor, "none")

@@ -1,7 +1,8 @@
 """A Rollback made by hand: what a person writes, and what the schema lets them leave out.
 
 The operator's own Rollbacks carry their whole plan in spec. One made by hand names a policy, a
-remedy and why; the operator stores what it makes of that in status.plan before it does anything.
+remedy, why, and what was seen; the operator stores what it makes of that in status.plan before it
+does anything.
 """
 
 from typing import Any
@@ -32,8 +33,8 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
         [
             cel(
                 " && ".join([*together, *within]),
-                "a Rollback made by hand has policyRef.name, remedy and reason: the operator "
-                "plans the rest",
+                "a Rollback made by hand has policyRef.name, remedy, reason and seen: the "
+                "operator plans the rest",
             ),
             cel(
                 f"has(self.{first}) != has(self.reason)",
@@ -41,8 +42,9 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
                 ".reason",
             ),
             cel(
-                f"!has(self.{first}) || !has(self.seen)",
-                "seen belongs to what a person asks for, a plan has targetRef",
+                f"has(self.{first}) != has(self.seen)",
+                "a Rollback made by hand needs seen: Deployment, revision and digest as "
+                "status.revision of the policy shows them; kubectl rollback undo fills it in",
                 ".seen",
             ),
             cel(

@@ -153,12 +153,16 @@ class SeenByPerson(Model):
     deployment: Name
     """The Deployment that the policy watched. Whoever asks must be allowed to patch it; where the
     policy watches another one when the request is planned, it is refused."""
+    revision: Annotated[int, Field(ge=1)]
+    """The number of the revision that ran: `status.revision.number` of the policy."""
+    digest: Annotated[str, Field(min_length=1, max_length=64)]
+    """Of its pod template: `status.revision.digest` of the policy."""
 
 
 class RollbackSpec(RollbackPlan):
     """The stored intent. Nothing but its approval ever changes.
 
-    A person writes policyRef.name, remedy and reason; the rest is the operator's.
+    A person writes policyRef.name, remedy, reason and seen; the rest is the operator's.
     """
 
     model_config = ConfigDict(json_schema_extra=_unchangeable)
@@ -168,7 +172,8 @@ class RollbackSpec(RollbackPlan):
     requested_by: UserName | None = None
     """Who asks; where the chart's admission policies are installed, nobody but themselves."""
     seen: SeenByPerson | None = None
-    """What the person looked at; the chart's admission policies take no request without it."""
+    """What the person looked at. Where something else runs by the time, or ten minutes after the
+    request was made, it is refused."""
     approval: Approval | None = None
     """A person's decision, where one is asked for."""
 

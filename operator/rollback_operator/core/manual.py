@@ -5,7 +5,7 @@ budget, freeze and the rule against rolling back a rollback bind the operator, n
 has looked. Nobody gets further than to what this Deployment has run before.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
     RemedyType,
+    Rollback,
     RollbackPolicy,
     RollbackRequest,
     RollbackSpec,
@@ -27,6 +28,9 @@ from rollback_operator.core.guards import obstacle
 from rollback_operator.core.ledger import bar
 from rollback_operator.core.plan import Order, plan_remedy
 
+LIFE = timedelta(minutes=10)
+"""Of a request: after that nobody has in mind what it would undo."""
+_AGAIN = "look again (kubectl rollback status), then ask again"
 UNPROVED = MatrixSeverity.P3
 """Of what a person wants while nothing is proved: looked into, and not express."""
 
@@ -38,7 +42,10 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
     """
     remedy = request.spec.remedy
     refusal = (
-        _another_target(case, request)
+        expired(request, now)
+        or _before_policy(case, request)
+        or _another_target(case, request)
+        or _another_release(case, request)
         or obstacle(case, now)
         or _own_hands(remedy)
         or _foreign_image(case, remedy)
@@ -64,6 +71,45 @@ def said(request: RollbackRequest) -> str:
     """Say who asks for a rollback, and why."""
     who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
     return f"{who} asks for it: {why}"
+
+
+def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
+    """Refuse what was asked for too long ago: who asked has gone on since."""
+    made = asked.metadata.creation_timestamp
+    if made is None or now - made <= LIFE:
+        return None
+    said = f"it was asked for at {made:%Y-%m-%d %H:%M:%S} UTC, and such a request is good for "
+    return Refusal(Reason.REQUEST_EXPIRED, f"{said}{LIFE.seconds // 60} minutes: {_AGAIN}")
+
+
+def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
+    """Refuse what was asked for before there was the policy, whose author may not have known.
+
+    Times are whole seconds: what is applied together is of one.
+    """
+    made, policy = request.metadata.creation_timestamp, case.policy.metadata.creation_timestamp
+    if made is None or policy is None or made >= policy:
+        return None
+    said = f"it is older than RollbackPolicy {case.policy.metadata.name}, which says what is done"
+    return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{said}: {_AGAIN}")
+
+
+def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
+    """Refuse what was asked for while something else ran: a fix may be what would be undone."""
+    seen, workload = request.spec.seen, case.workload
+    runs = workload.current.revision if workload.current else workload.deployment.revision
+    now = f"revision {runs} runs now"
+    if seen is None:
+        said = f"spec.seen does not say what it is for; {now}: {_AGAIN}"
+        return Refusal(Reason.REQUEST_OUTDATED, said)
+    numbers = {runs, workload.deployment.revision}
+    if seen.digest == workload.deployment.template.digest and seen.revision in numbers:
+        return None
+    said = f"spec.seen: it was asked for while revision {seen.revision} ran ({seen.digest})"
+    return Refusal(
+        Reason.REQUEST_OUTDATED,
+        f"{said}; {now} ({workload.deployment.template.digest}): {_AGAIN}",
+    )
 
 
 def _another_target(case: Case, request: RollbackRequest) -> Refusal | None:

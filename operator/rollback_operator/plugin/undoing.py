@@ -41,7 +41,7 @@ LOOK_SECONDS = 1.0
 async def undo(asked: Asked) -> Answer:
     """Ask for a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    made = _request(asked, policy, needed(await asked.cluster.user()))
+    made = _request(asked, policy, needed(await asked.cluster.user()), await _seen(asked, policy))
     if asked.given["dry_run"]:
         return await _rehearse(asked, policy, made)
     written = needed(await asked.cluster.create(ROLLBACKS, made))
@@ -49,11 +49,25 @@ async def undo(asked: Asked) -> Answer:
         return await _follow(asked, written)
     where = f"{written.name} -n {written.namespace}"
     return asked.said(
-        written, f"{written.name}: asked for. How it goes: kubectl rollback explain {where}"
+        written,
+        f"{written.name}: asked for, while revision {made.text('spec.seen.revision')} runs. How it "
+        f"goes: kubectl rollback explain {where}",
     )
 
 
-def _request(asked: Asked, policy: Record, user: str) -> Record:
+async def _seen(asked: Asked, policy: Record) -> dict[str, object]:
+    """Say what runs now: something else by the time, and the operator refuses."""
+    target = policy.text("spec.targetRef.name")
+    found = needed(await asked.cluster.inspect(policy.namespace, target))
+    runs = found.current.revision if found.current is not None else found.deployment.revision
+    return {
+        "deployment": target,
+        "revision": max(1, runs),
+        "digest": found.deployment.template.digest,
+    }
+
+
+def _request(asked: Asked, policy: Record, user: str, seen: dict[str, object]) -> Record:
     replicas, image = asked.given["replicas"], asked.given["image"]
     remedy = asked.given["to"] if image is None else image
     if replicas is not None:
@@ -71,7 +85,7 @@ def _request(asked: Asked, policy: Record, user: str) -> Record:
                 "remedy": remedy,
                 "reason": asked.reason,
                 "requestedBy": user,
-                "seen": {"deployment": policy.text("spec.targetRef.name")},
+                "seen": seen,
             },
         }
     )
