@@ -119,7 +119,7 @@ class People:
         self._asked += 1
         to = self.dice.choice(("Previous", "LastKnownGood"))
         metadata = {"name": f"by-hand-{self._asked}", "namespace": NAMESPACE}
-        spec = {"policyRef": {"name": APP}, "remedy": {"type": "Undo", "to": to}}
+        spec: Raw = {"policyRef": {"name": APP}, "remedy": {"type": "Undo", "to": to}}
         raw = {"apiVersion": API_VERSION, "kind": "Rollback", "metadata": metadata}
         spec |= {"reason": "it was drawn", "seen": self._seen()}
         self.server.make(USER, "rollbacks", {**raw, "spec": spec})
