@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from rollback_operator.api.v1alpha1 import RollbackPolicyStatus, RollbackRequest, rollback_of
+from rollback_operator.api.v1alpha1 import (
+    MOST_TRUSTED,
+    Condemnation,
+    Health,
+    RollbackPolicyStatus,
+    RollbackRequest,
+    Trust,
+    rollback_of,
+)
 from rollback_operator.plugin.record import Record
 from tests.builders import (
     NAME,
     NAMESPACE,
+    at,
     make_entry,
     make_policy,
     make_rollback,
@@ -273,7 +283,76 @@ def test_undo_says_what_runs_so_that_nothing_else_is_undone(shell: Shell) -> Non
     assert made["spec"]["seen"] == {"deployment": NAME, "revision": 5, "digest": "digest-v5"}
 
 
-@pytest.mark.parametrize("verb", ["undo", "approve", "reject", "suspend", "resume"])
+def trust(shell: Shell, *words: str) -> int:
+    return shell.run("trust", NAME, "--reason", "it was the database", *words)
+
+
+def trusted(shell: Shell) -> list[dict[str, Any]]:
+    found = shell.cluster.objects[POLICIES, NAMESPACE, NAME].part("spec").raw.get("trust")
+    assert isinstance(found, list)
+    return found
+
+
+class TestTrust:
+    def test_puts_a_persons_word_into_the_policy(self, shell: Shell) -> None:
+        shell.cluster.workload = make_workload("v3", older=("v2", "v1"))
+        assert trust(shell, "--revision", "2") == 0
+        (word,) = trusted(shell)
+        assert (word["release"], word["revision"]) == ("release-v2", 2)
+        assert (word["reason"], word["by"]) == ("it was the database", "ann")
+        assert datetime.fromisoformat(word["time"]).tzinfo is not None
+        assert "revision 2" in shell.out
+        assert "trusted by ann" in shell.out
+
+    def test_is_dated_after_what_it_overrules_also_by_a_slow_clock(self, shell: Shell) -> None:
+        later = at(86400)
+        said = Condemnation(time=later, message="rolled back by r")
+        bad = make_entry("v1", Health.BAD, condemned=said)
+        status = RollbackPolicyStatus(revisions=[bad])
+        shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
+        assert trust(shell, "--revision", "1") == 0
+        assert datetime.fromisoformat(trusted(shell)[0]["time"]) == later + timedelta(seconds=1)
+
+    def test_replaces_the_word_on_the_same_release_and_keeps_the_others(self, shell: Shell) -> None:
+        shell.cluster.workload = make_workload("v3", older=("v2", "v1"))
+        for revision in ("2", "1", "2"):
+            assert trust(shell, "--revision", revision) == 0
+        assert [one["revision"] for one in trusted(shell)] == [1, 2]
+
+    def test_drops_what_is_gone_where_there_is_no_room(self, shell: Shell) -> None:
+        word = {"revision": 9, "reason": "x", "by": "x", "time": "2027-01-15T08:00:00Z"}
+        gone = [Trust(release=f"gone-{one}", **word) for one in range(MOST_TRUSTED)]
+        shell.cluster.put(POLICIES, stored(make_policy(trust=gone)))
+        assert trust(shell, "--revision", "1") == 0
+        assert [one["release"] for one in trusted(shell)] == ["release-v1"]
+
+    def test_of_a_revision_that_is_not_there_says_which_are(self, shell: Shell) -> None:
+        assert trust(shell, "--revision", "7") == 1
+        assert "has no revision 7; it has: 1 (Good), 2." in shell.err
+        assert "kubectl rollout history" in shell.err
+
+    def test_shows_what_it_would_overrule(self, shell: Shell) -> None:
+        assert trust(shell, "--revision", "1", "--dry-run") == 0
+        assert "dry run" in shell.out
+        assert "Recorded as  Good" in shell.out
+        assert shell.cluster.objects[POLICIES, NAMESPACE, NAME].rows("spec.trust") == []
+
+    @pytest.mark.parametrize("words", [(), ("--revision", "0"), ("--revision", "x")])
+    def test_takes_the_number_of_a_revision(self, shell: Shell, words: tuple[str, ...]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            trust(shell, *words)
+        assert stopped.value.code == 2
+
+    def test_is_shown_by_history_and_explain(self, shell: Shell) -> None:
+        shell.cluster.put(ROLLBACKS, stored(make_rollback()))
+        assert trust(shell, "--revision", "1") == 0
+        for words in (("history",), ("explain", f"policy/{NAME}")):
+            assert shell.run(*words) == 0
+            assert "ann" in shell.out, words
+            assert "it was the database" in shell.out, words
+
+
+@pytest.mark.parametrize("verb", ["undo", "approve", "reject", "trust", "suspend", "resume"])
 def test_help_teaches_by_examples(
     shell: Shell, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ Completion: `kubectl rollback completion --help`.
 in the night:
   kubectl rollback undo ticket-service --dry-run --reason "customers call"
   kubectl rollback approve ticket-service-1f0c9a2b4d --reason "schema is compatible, asked Jo"
+  kubectl rollback trust ticket-service --revision 6 --reason "it was the database"
 
 exit status: 0 done; 1 refused or not found, the message names the remedy; 2 wrong usage, or no
 cluster to ask; of `undo --wait` also 3 it has not helped, 4 it is not over in time.
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         _add_undo,
         _add_approve,
         _add_reject,
+        _add_trust,
         _add_suspend,
         _add_resume,
         _add_completion,
@@ -231,6 +233,29 @@ def _add_decision(made: argparse.ArgumentParser) -> None:
     _add_cluster(made)
 
 
+def _add_trust(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "trust",
+        "let rollbacks lead to a revision that was found bad or was taken back\n"
+        "Your word is stored in the policy's spec.trust with your name. A finding that is newer "
+        "counts\nagain. Takes the right to update the policy; one that is kept in Git is to be "
+        "changed there too.",
+        '  kubectl rollback trust ticket-service --revision 6 --reason "it was the database"\n'
+        "  kubectl rollback trust ticket-service --revision 6 --dry-run --reason x   what it "
+        "undoes\n",
+    )
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    made.add_argument(
+        "--revision", required=True, type=_number, metavar="N",
+        help="as `kubectl rollout history` has it",
+    )  # fmt: skip
+    made.add_argument("--dry-run", action="store_true", help="show what is trusted, and why not")
+    _add_reason(made)
+    _add_output(made, ("json", "yaml", "name"))
+    _add_cluster(made)
+
+
 def _add_suspend(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     made = _verb(
         verbs,
@@ -274,6 +299,12 @@ def _way(text: str) -> dict[str, object]:
     if text.isdecimal() and int(text) > 0:
         return {"type": "Undo", "to": "Revision", "revision": int(text)}
     raise argparse.ArgumentTypeError(f"{text} is neither last-known-good, previous nor a number")
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text} is no revision's number")
+    return int(text)
 
 
 def _replicas(text: str) -> int:

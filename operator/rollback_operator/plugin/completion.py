@@ -16,6 +16,7 @@ _KINDS = {
     "undo": (POLICIES,),
     "approve": (ROLLBACKS,),
     "reject": (ROLLBACKS,),
+    "trust": (POLICIES,),
     "suspend": (POLICIES,),
     "resume": (POLICIES,),
 }

@@ -247,6 +247,8 @@ def explain_policy(page: Page, policy: Record) -> None:
         policy.rows("status.conditions"),
         ("type", "status", "reason", "message"),
     )
+    words = policy.rows("spec.trust")
+    _rows(page, "Trusted", words, ("revision", "by", "time", "reason"))
     _held(page, status.part("hold"))
     found = status.part("investigation")
     if found.raw:

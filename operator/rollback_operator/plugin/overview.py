@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from rollback_operator.plugin.page import Page, age, span
+from rollback_operator.plugin.page import Page, age, clock, span
 from rollback_operator.plugin.record import Record, decided, decided_time, way
 
 _HEADS = ("POLICY", "TARGET", "MODE", "VERDICT", "SEVERITY", "REVISION", "LAST ROLLBACK", "AGE")
@@ -68,7 +68,7 @@ def _verdict(policy: Record) -> str:
 
 def _concerns(page: Page, name: str, policy: Record) -> None:
     """Say below the table what keeps a policy from its work, with the remedy in its words."""
-    for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified"):
+    for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
         found = policy.condition(kind)
         if found.text("status") == "False":
             said = f"{name}: {kind}={page.paint.word('False')}"
@@ -111,6 +111,17 @@ def history_page(
             row += [by(one), _one_line(spec.text("trigger.message") or spec.text("reason"))]
         rows.append(row)
     page.table(heads, rows)
+
+
+def trust_lines(page: Page, policies: Sequence[Record], *, has_namespaces: bool) -> None:
+    """Tell below the rollbacks which releases people trust in spite of them."""
+    for one in policies:
+        name = f"{one.namespace}/{one.name}" if has_namespaces else one.name
+        for word in one.rows("spec.trust"):
+            who = f"revision {word.text('revision')} is trusted by {word.text('by')}"
+            page.line(
+                f"{name}: {who}, {clock(word.time('time'))}: {_one_line(word.text('reason'))}"
+            )
 
 
 def took(rollback: Record, since: datetime | None) -> str:

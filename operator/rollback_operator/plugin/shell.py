@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
-from rollback_operator.plugin import completion, deciding, finding, incident_report, undoing
+from rollback_operator.plugin import (
+    completion,
+    deciding,
+    finding,
+    incident_report,
+    trusting,
+    undoing,
+)
 from rollback_operator.plugin.arguments import parser
 from rollback_operator.plugin.asked import Answer, Asked, Live
 from rollback_operator.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop, needed
 from rollback_operator.plugin.connection import Connection, Login
 from rollback_operator.plugin.explanation import explain_policy, explain_rollback
-from rollback_operator.plugin.overview import history_page, status_page
-from rollback_operator.plugin.page import Paint
+from rollback_operator.plugin.overview import history_page, status_page, trust_lines
+from rollback_operator.plugin.page import Page, Paint
 from rollback_operator.plugin.record import Record, decided, newest_first
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Connection]]
@@ -90,7 +97,21 @@ async def _history(asked: Asked) -> Answer:
     known = newest_first(needed(await asked.cluster.list(ROLLBACKS, asked.scope)))
     if asked.name:
         known = finding.of_policy(known, finding.split(asked.name)[1])
-    return asked.listed(known, lambda page: history_page(page, known, asked.shape, asked.now))
+    trusted = await _trusted(asked)
+
+    def draw(page: Page) -> None:
+        history_page(page, known, asked.shape, asked.now)
+        trust_lines(page, trusted, has_namespaces=asked.shape[0])
+
+    return asked.listed(known, draw)
+
+
+async def _trusted(asked: Asked) -> list[Record]:
+    """Read what people trust, where that may be read: it stands beside the rollbacks."""
+    found = await asked.cluster.list(POLICIES, asked.scope)
+    bare = finding.split(asked.name)[1]
+    policies = found if isinstance(found, list) else []
+    return [one for one in policies if bare in ("", one.name, one.text("spec.targetRef.name"))]
 
 
 async def _explain(asked: Asked) -> Answer:
@@ -116,6 +137,7 @@ _VERBS = {
     "undo": undoing.undo,
     "approve": deciding.approve,
     "reject": deciding.reject,
+    "trust": trusting.trust,
     "suspend": deciding.suspend,
     "resume": deciding.resume,
 }
