@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from rollback_operator.acting import Actor
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.rollback import stored_strategy
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     Mode,
@@ -21,7 +22,6 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackStatus,
     StepName,
-    StoredStrategy,
 )
 from rollback_operator.checking import Checker
 from rollback_operator.core import (
@@ -318,9 +318,7 @@ class Executor:
             await self.store.post(rollback, notices.started(rollback))
         strategy = None
         if step is StepName.UNDO and (rollback.status.pace or rollback.spec.pace) is Pace.EXPRESS:
-            strategy = StoredStrategy(
-                max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
-            )
+            strategy = stored_strategy(deployment.max_surge, deployment.max_unavailable)
         revision = deployment.revision
         status = rollback_status.begun(rollback.status, step, self.clock(), strategy, revision)
         return await self.recorder.write(rollback, status)

@@ -12,6 +12,7 @@ from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.owner import OwnerState, Steered
 from rollback_operator.core.suspension import SUSPENDED_BY, automation
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.projections.foreign import projected
 from rollback_operator.projections.gitops import application_of, flux_of, generator_of
 
 KINDS = {
@@ -50,14 +51,10 @@ class ApiOwners:
         raw = await self._read(steered)
         if isinstance(raw, Failure):
             return raw
-        mark: Operations = [{"op": "add", "path": _MARK, "value": by}]
-        if not raw["metadata"].get("annotations"):
-            mark = [{"op": "add", "path": _ANNOTATIONS, "value": {SUSPENDED_BY: by}}]
-        if steered.object.kind is OwnerKind.APPLICATION:
-            mark.append({"op": "remove", "path": _AUTOMATED})
-        else:
-            mark.append({"op": "add", "path": _SUSPEND, "value": True})
-        return await self._patch(steered, state, mark)
+        changes = projected(_named(steered), lambda: _suspension(raw, steered, by))
+        if isinstance(changes, Failure):
+            return changes
+        return await self._patch(steered, state, changes)
 
     async def resume(
         self, steered: Steered, state: OwnerState, automated: str
@@ -66,17 +63,9 @@ class ApiOwners:
         raw = await self._read(steered)
         if isinstance(raw, Failure):
             return raw
-        changes: Operations = []
-        if SUSPENDED_BY in (raw["metadata"].get("annotations") or {}):
-            changes.append({"op": "remove", "path": _MARK})
-        if steered.object.kind is not OwnerKind.APPLICATION:
-            changes.append({"op": "remove", "path": _SUSPEND})
-        elif raw["spec"].get("syncPolicy") is None:
-            value = {"automated": automation(automated)}
-            changes.append({"op": "add", "path": _SYNC_POLICY, "value": value})
-        else:
-            value = automation(automated)
-            changes.append({"op": "add", "path": _AUTOMATED, "value": value})
+        changes = projected(_named(steered), lambda: _resumption(raw, steered, automated))
+        if isinstance(changes, Failure):
+            return changes
         return await self._patch(steered, state, changes)
 
     async def _read(self, steered: Steered) -> dict[str, Any] | Failure:
@@ -91,7 +80,9 @@ class ApiOwners:
                 return served
             said = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
             return Failure(FailureKind.UNKNOWN_KIND, said)
-        version = served["preferredVersion"]["version"]
+        version = projected(group, lambda: str(served["preferredVersion"]["version"]))
+        if isinstance(version, Failure):
+            return version
         kind = paths.Kind(group, version, plural)
         return paths.one_in(kind, self._namespace(steered), steered.object.name)
 
@@ -110,12 +101,44 @@ class ApiOwners:
 
     async def _state(self, raw: dict[str, Any], steered: Steered) -> OwnerState | Failure:
         if steered.object.kind is not OwnerKind.APPLICATION:
-            return flux_of(raw, steered)
-        name, generator = generator_of(raw), None
+            return projected(_named(steered), lambda: flux_of(raw, steered))
+        name, generator = projected(_named(steered), lambda: generator_of(raw)), None
+        if isinstance(name, Failure):
+            return name
         if name:
             kind = paths.kind_of(raw["apiVersion"], "applicationsets")
             found = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
             if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
                 return found
             generator = None if isinstance(found, Failure) else found
-        return application_of(raw, generator, steered)
+        return projected(_named(steered), lambda: application_of(raw, generator, steered))
+
+
+def _named(steered: Steered) -> str:
+    return f"{steered.object.kind} {steered.object.name}"
+
+
+def _suspension(raw: dict[str, Any], steered: Steered, by: str) -> Operations:
+    mark: Operations = [{"op": "add", "path": _MARK, "value": by}]
+    if not raw["metadata"].get("annotations"):
+        mark = [{"op": "add", "path": _ANNOTATIONS, "value": {SUSPENDED_BY: by}}]
+    if steered.object.kind is OwnerKind.APPLICATION:
+        mark.append({"op": "remove", "path": _AUTOMATED})
+    else:
+        mark.append({"op": "add", "path": _SUSPEND, "value": True})
+    return mark
+
+
+def _resumption(raw: dict[str, Any], steered: Steered, automated: str) -> Operations:
+    changes: Operations = []
+    if SUSPENDED_BY in (raw["metadata"].get("annotations") or {}):
+        changes.append({"op": "remove", "path": _MARK})
+    if steered.object.kind is not OwnerKind.APPLICATION:
+        changes.append({"op": "remove", "path": _SUSPEND})
+    elif raw["spec"].get("syncPolicy") is None:
+        value = {"automated": automation(automated)}
+        changes.append({"op": "add", "path": _SYNC_POLICY, "value": value})
+    else:
+        value = automation(automated)
+        changes.append({"op": "add", "path": _AUTOMATED, "value": value})
+    return changes

@@ -28,13 +28,13 @@ class ApiServices:
             return services
         if isinstance(slices, Failure):
             return slices
-        ready = [one for one in slices.get("items", []) if _has_ready_endpoint(one)]
+        ready = [one for one in slices.get("items") or () if _has_ready_endpoint(one)]
         # Of a Service with ports, a slice without one leads nowhere.
         ported = frozenset(_service_of(one) for one in ready if one.get("ports"))
         addressed = frozenset(map(_service_of, ready))
         return tuple(
             _service(one, ported if one["spec"].get("ports") else addressed)
-            for one in services.get("items", [])
+            for one in services.get("items") or ()
             if (one.get("spec") or {}).get("selector")
         )
 

@@ -47,7 +47,7 @@ class ApiStore:
         raw = await self._api.get(paths.in_namespace(paths.ROLLBACKS, namespace))
         if isinstance(raw, Failure):
             return raw
-        planned = (one for one in raw.get("items", []) if not _is_request(one))
+        planned = (one for one in raw.get("items") or () if not _is_request(one))
         found = (_parsed(Rollback, one) for one in planned)
         return [one for one in found if isinstance(one, Rollback)]
 

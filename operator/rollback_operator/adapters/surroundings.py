@@ -63,7 +63,7 @@ class ApiSurroundings:
             return Failure(nodes.kind, "the operator may not list nodes") if refused else nodes
         is_counted = not isinstance(pods, Failure) and not _is_cut(pods)
         return Cluster(
-            nodes=tuple(_node(one) for one in nodes.get("items", [])),
+            nodes=tuple(_node(one) for one in nodes.get("items") or ()),
             usage=_usage(pods) if is_counted and not isinstance(pods, Failure) else None,
             is_whole=not _is_cut(nodes),
         )
@@ -75,7 +75,7 @@ class ApiSurroundings:
             return found
         return tuple(
             _quota(one)
-            for one in found.get("items", [])
+            for one in found.get("items") or ()
             # A quota of some pods only (terminating, best effort, a priority) may not be theirs.
             if not (one.get("spec") or {}).get("scopes")
             and not (one.get("spec") or {}).get("scopeSelector")
@@ -145,7 +145,7 @@ def _node(raw: Mapping[str, Any]) -> Node:
 def _usage(pods: Mapping[str, Any]) -> tuple[Usage, ...]:
     return tuple(
         Usage(str(one["spec"].get("nodeName")), requests_of(one["spec"]))
-        for one in pods.get("items", [])
+        for one in pods.get("items") or ()
         if one["spec"].get("nodeName") and (one.get("status") or {}).get("phase") not in _ENDED
     )
 

@@ -8,6 +8,7 @@ missing.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rollback_operator import paths
@@ -28,6 +29,7 @@ from rollback_operator.projections.claims import (
     primary_of,
     rollout_on,
 )
+from rollback_operator.projections.foreign import projected
 
 Kind = tuple[str, str]
 """Group and plural."""
@@ -81,16 +83,18 @@ class ApiTools:
         groups = await self.api.get(paths.api_groups())
         if isinstance(groups, Failure):
             return groups
+        versions = projected("the list of API groups", lambda: _versions(groups))
+        if isinstance(versions, Failure):
+            return versions
         served: dict[Kind, paths.Kind] = {}
-        for one in groups.get("groups") or ():
-            if one.get("name") in _GROUPS:
-                version = one["preferredVersion"]["groupVersion"]
-                found = await self.api.get(paths.kinds_of(version))
-                if isinstance(found, Failure):
-                    return found
-                for resource in found.get("resources") or ():
-                    plural = resource["name"]
-                    served[one["name"], plural] = paths.kind_of(version, plural)
+        for group, version in versions.items():
+            found = await self.api.get(paths.kinds_of(version))
+            if isinstance(found, Failure):
+                return found
+            plurals = projected(version, partial(_plurals, found))
+            if isinstance(plurals, Failure):
+                return plurals
+            served |= {(group, one): paths.kind_of(version, one) for one in plurals}
         self.known = now + SERVED_SECONDS, served
         return served
 
@@ -99,14 +103,14 @@ class ApiTools:
             return Claims(denied=frozenset({FLAGGER}))
         listed = await self._list(served, CANARIES, deployment.namespace)
         if not isinstance(listed, Failure):
-            return canary_on(listed, deployment.name)
+            return _seen("Canaries", lambda: canary_on(listed, deployment.name))
         if listed.kind is not FailureKind.REJECTED:
             return _unseen("Canaries", listed)
         # What Flagger makes of its target may be read without a right of its own.
         namespace, name = deployment.namespace, f"{deployment.name}-primary"
         primary = await self.api.get(paths.one_in(paths.DEPLOYMENTS, namespace, name))
         if not isinstance(primary, Failure):
-            return primary_of(primary, deployment.name)
+            return _seen("Canaries", lambda: primary_of(primary, deployment.name))
         if primary.kind is FailureKind.GONE:
             return Claims(denied=frozenset({FLAGGER}))
         return _unseen("Canaries", listed)
@@ -117,7 +121,7 @@ class ApiTools:
         listed = await self._list(served, ROLLOUT_KIND, deployment.namespace)
         if isinstance(listed, Failure):
             return _unseen("Rollouts", listed)
-        return rollout_on(listed, deployment.name)
+        return _seen("Rollouts", lambda: rollout_on(listed, deployment.name))
 
     async def _flux(self, served: Served, deployment: Deployment) -> Claims:
         """Look where the Deployment is, and where what steers it is."""
@@ -139,8 +143,11 @@ class ApiTools:
             return _unseen("Flux image policies", policies)
         if isinstance(automations, Failure):
             return _unseen("Flux image automations", automations)
-        found = flux_updaters(policies, automations, deployment.template.all_images)
-        return Claims(updaters=tuple(found))
+        images = deployment.template.all_images
+        return _seen(
+            "Flux image policies",
+            lambda: Claims(updaters=tuple(flux_updaters(policies, automations, images))),
+        )
 
     async def _argo_cd(self, served: Served, deployment: Deployment) -> Claims:
         steering = deployment.owner.object if deployment.owner is not None else None
@@ -153,7 +160,10 @@ class ApiTools:
         if isinstance(raw, Failure):
             is_gone = raw.kind is FailureKind.GONE
             return Claims() if is_gone else _unseen("its Application's image updater", raw)
-        return await self._argo_cd_updater(served, application_of(raw), deployment)
+        application = projected(f"Application {steering.name}", lambda: application_of(raw))
+        if isinstance(application, Failure):
+            return _unseen("its Application's image updater", application)
+        return await self._argo_cd_updater(served, application, deployment)
 
     async def _argo_cd_updater(
         self, served: Served, application: Application, deployment: Deployment
@@ -164,11 +174,32 @@ class ApiTools:
         if isinstance(listed, Failure):
             by_annotation = tuple(argo_cd_updater(application, None, images))
             return joined((Claims(updaters=by_annotation), _unseen("ImageUpdaters", listed)))
-        return Claims(updaters=tuple(argo_cd_updater(application, listed, images)))
+        return _seen(
+            "ImageUpdaters",
+            lambda: Claims(updaters=tuple(argo_cd_updater(application, listed, images))),
+        )
 
     async def _list(self, served: Served, kind: Kind, namespace: str) -> Items | Failure:
         found = await self.api.get(paths.in_namespace(served[kind], namespace))
         return found if isinstance(found, Failure) else list(found.get("items") or ())
+
+
+def _versions(groups: dict[str, Any]) -> dict[str, str]:
+    return {
+        str(one["name"]): str(one["preferredVersion"]["groupVersion"])
+        for one in groups.get("groups") or ()
+        if one.get("name") in _GROUPS
+    }
+
+
+def _plurals(found: dict[str, Any]) -> list[str]:
+    return [str(one["name"]) for one in found.get("resources") or ()]
+
+
+def _seen(what: str, look: Callable[[], Claims]) -> Claims:
+    """Look at objects of others; what cannot be read is not seen."""
+    found = projected(what, look)
+    return _unseen(what, found) if isinstance(found, Failure) else found
 
 
 def _unseen(what: str, failure: Failure) -> Claims:

@@ -64,7 +64,7 @@ class ApiWorkloads:
             return scalers
         owned = _owned(sets, raw["metadata"]["uid"])
         hashes = {one.pod_hash for one in owned}
-        found = (pod_of(one) for one in pods.get("items", []))
+        found = (pod_of(one) for one in pods.get("items") or ())
         return Workload(
             deployment_of(raw),
             replica_sets=tuple(owned),
@@ -238,7 +238,7 @@ def _strategy(bounds: StoredStrategy) -> Operations:
 def _owned(sets: dict[str, Any], uid: str) -> list[ReplicaSet]:
     return [
         replica_set_of(one)
-        for one in sets.get("items", [])
+        for one in sets.get("items") or ()
         if any(
             ref.get("controller") and ref.get("uid") == uid
             for ref in one["metadata"].get("ownerReferences") or []

@@ -212,11 +212,24 @@ class StepStatus(Model):
     message: Annotated[str, Field(max_length=1024)] = ""
 
 
+LONGEST_BOUND = 16
+
+
 class StoredStrategy(Model):
     """The Deployment's rolling-update bounds as they were before an express undo."""
 
-    max_surge: Annotated[str, Field(max_length=16)]
-    max_unavailable: Annotated[str, Field(max_length=16)]
+    max_surge: Annotated[str, Field(max_length=LONGEST_BOUND)]
+    max_unavailable: Annotated[str, Field(max_length=LONGEST_BOUND)]
+
+
+def stored_strategy(max_surge: str, max_unavailable: str) -> StoredStrategy | None:
+    """Put bounds on record; None: Kubernetes takes any number of digits, and there are too many.
+
+    What could not be put back is not changed.
+    """
+    if max(len(max_surge), len(max_unavailable)) > LONGEST_BOUND:
+        return None
+    return StoredStrategy(max_surge=max_surge, max_unavailable=max_unavailable)
 
 
 class RollbackStatus(Model):

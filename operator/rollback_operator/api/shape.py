@@ -3,10 +3,12 @@
 No field of the API itself: those are in the modules whose names v1alpha1.py gathers.
 """
 
+import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 METRIC_FORM = r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$"
@@ -86,8 +88,46 @@ MetricName = Annotated[str, Field(min_length=1, max_length=256, pattern=METRIC_F
 LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=LABEL_FORM)]
 Route = Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
 MOST_IMAGES = 32
+LONGEST_IMAGE = 512
+"""Characters; no reference that can be pulled is as long."""
+_MORE = "... and "
+
+
+def fitted(images: Any) -> Any:
+    """Fit images of the cluster, of any number and length, into a status or a plan.
+
+    A long one is cut and ends with its digest: the same image is the same text. In place of those
+    that are too many stands how many they are (`is_whole`).
+    """
+    if not isinstance(images, list | tuple) or not all(isinstance(one, str) for one in images):
+        return images  # not for here to refuse
+    kept = [_short(one) for one in images]
+    if len(kept) <= MOST_IMAGES:
+        return kept
+    shown = kept[: MOST_IMAGES - 1]
+    return [*shown, f"{_MORE}{len(kept) - len(shown)} more"]
+
+
+def is_whole(images: Sequence[str]) -> bool:
+    """Tell whether all images are listed: only then what is not there is known not to be."""
+    return not images or not images[-1].startswith(_MORE)
+
+
+def is_among(image: str, images: Iterable[str]) -> bool:
+    """Tell whether an image is in a list of a status or a plan."""
+    return _short(image) in images
+
+
+def _short(image: str) -> str:
+    if len(image) <= LONGEST_IMAGE:
+        return image
+    mark = f"...sha256:{hashlib.sha256(image.encode(errors='replace')).hexdigest()}"
+    return image[: LONGEST_IMAGE - len(mark)] + mark
+
+
 Images = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
+    BeforeValidator(fitted),
     Field(max_length=MOST_IMAGES, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
 ADDRESS_WANTED = "must be a base address as http://prometheus.monitoring:9090"
@@ -119,6 +159,11 @@ BaseAddress = Annotated[
 """Of an HTTP API, such as Prometheus'."""
 Decimal = Annotated[str, Field(max_length=24, pattern=DECIMAL_FORM)]
 """A decimal string of any size: the API has no floats."""
+
+
+def is_object_name(text: str) -> bool:
+    """Tell whether an object of Kubernetes can have this name."""
+    return len(text) <= LONGEST_NAME and re.fullmatch(OBJECT_FORM, text) is not None
 
 
 def cel(rule: str, message: str, field_path: str | None = None) -> Any:

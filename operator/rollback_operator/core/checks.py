@@ -15,6 +15,7 @@ from rollback_operator.api.database import AppliedMigrations
 from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.safety import MOST_REPLICAS
+from rollback_operator.api.shape import is_among
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -319,7 +320,7 @@ def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | N
     """Find what was applied when the target was good; a pinned image is known by its name."""
     target, image = rollback.spec.to_revision, rollback.spec.remedy.image
     for one in policy.status.revisions:
-        is_it = one.release == target.release if target else image in one.images
+        is_it = one.release == target.release if target else is_among(image or "", one.images)
         if is_it and one.migrations is not None:
             return one.migrations
     return None

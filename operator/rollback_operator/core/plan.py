@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import MOST_IMAGES
 from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
@@ -29,7 +30,7 @@ from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.way import way
-from rollback_operator.core.workload import ReplicaSet, Workload
+from rollback_operator.core.workload import ReplicaSet, Template, Workload
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -106,7 +107,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         severity=order.severity,
         remedy=order.remedy,
         pace=_pace(case, order),
-        from_revision=_from(case.workload, found),
+        from_revision=_from(case.workload, found, order.remedy.container),
         to_revision=_ref(found, case.ledger) if isinstance(found, ReplicaSet) else None,
         flag=flags.planned(case, order.remedy.flag) if order.remedy.flag is not None else None,
         verification=case.policy.spec.verification,
@@ -171,7 +172,7 @@ def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
     )
 
 
-def _from(workload: Workload, target: ReplicaSet | None) -> RevisionRef:
+def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> RevisionRef:
     deployment, current = workload.deployment, workload.current
     kept = set(target.template.all_images) if target is not None else set()
     named = deployment.template.image_by_name
@@ -179,17 +180,23 @@ def _from(workload: Workload, target: ReplicaSet | None) -> RevisionRef:
         digest
         for pod in workload.current_of(workload.pods)
         for container, digest in pod.image_digests
-        if named.get(container) not in {None, *kept}
+        if named.get(container) not in {None, *kept} and pinned in (None, container)
     }
     return RevisionRef(
         number=deployment.revision,
         template_hash=current.pod_hash if current else "",
         digest=deployment.template.digest,
         release=deployment.template.release,
-        images=list(deployment.template.images),
+        images=_images(deployment.template, pinned),
         init_images=list(deployment.template.init_images),
-        image_digests=sorted(digests)[:32],
+        image_digests=sorted(digests)[:MOST_IMAGES],
         replica_set=current.name if current else "",
         replica_set_uid=current.uid if current else "",
         health=Health.BAD,
     )
+
+
+def _images(template: Template, pinned: str | None) -> list[str]:
+    """List a template's images; that of a container which another is pinned in comes first."""
+    named = zip(template.containers, template.images, strict=True)
+    return [image for _, image in sorted(named, key=lambda one: one[0] != (pinned or one[0]))]

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
-from rollback_operator.api.shape import MOST_IMAGES
+from rollback_operator.api.shape import MOST_IMAGES, fitted, is_among, is_whole
 from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
     Mode,
     RemedyType,
     Revision,
+    RevisionRef,
     Rollback,
 )
 from rollback_operator.core.ledger import health_of
@@ -63,32 +64,58 @@ def _went_away(rollback: Rollback) -> bool:
 def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
     spec = rollback.spec
     target, bad = spec.to_revision, spec.from_revision
-    kept = {*target.images, *target.init_images} if target else {spec.remedy.image}
+    kept = {*target.images, *target.init_images} if target else set(fitted([spec.remedy.image]))
     if target is None:
-        # An image was pinned in one container: those of the others were not what was wrong.
+        # An image was pinned in one container, which is listed first: those of the others were not
+        # what was wrong.
         kept |= {*bad.images[1:], *bad.init_images}
     brought = dict.fromkeys((*bad.images, *bad.init_images))
     images = [image for image in brought if image not in kept][:MOST_IMAGES]
+    known = (bad.images[:1],) if target is None else _lists(bad, target)
+    if not all(map(is_whole, known)):
+        # What was not listed may be in both: the release is known by its digest alone, and by what
+        # its pods ran, which was told from all of the images.
+        return _known_by(rollback, [], bad.image_digests, until)
+    return _known_by(rollback, images, bad.image_digests if images else [], until)
+
+
+def _lists(*revisions: RevisionRef) -> list[list[str]]:
+    return [listed for one in revisions for listed in (one.images, one.init_images)]
+
+
+def _known_by(
+    rollback: Rollback, images: list[str], digests: list[str], until: datetime
+) -> QuarantineEntry:
+    spec = rollback.spec
     return QuarantineEntry(
         rollback=rollback.metadata.name,
         release=spec.from_revision.release,
         template_hash=spec.from_revision.template_hash,
         images=images,
-        image_digests=spec.from_revision.image_digests if images else [],
+        image_digests=digests,
         until_time=until,
     )
 
 
 def match(
-    known: Iterable[QuarantineEntry], revision: Revision, now: datetime
+    known: Iterable[QuarantineEntry],
+    revision: Revision,
+    images: Sequence[str],
+    now: datetime,
 ) -> QuarantineEntry | None:
-    """Find out whether a revision is one that must not come back: itself, or by an image."""
-    images = {*revision.images, *revision.init_images}
+    """Find out whether a revision is one that must not come back: itself, or by an image.
+
+    Args:
+        known: what is in quarantine.
+        revision: that runs.
+        images: all of its images; the revision may list some of them only.
+        now: the time of the look.
+    """
     digests = {image.rpartition("@")[2] for image in images if "@" in image}
     for one in known:
         is_it = (
             one.release == revision.release
-            or images & set(one.images)
+            or any(is_among(image, one.images) for image in images)
             or digests & set(one.image_digests)
         )
         if is_it and one.until_time > now:
@@ -105,7 +132,8 @@ def barred(
     """
     marked = []
     for one in ledger:
-        found = match(known, one, now) if one.trusted_time is None else None
+        images = (*one.images, *one.init_images)
+        found = match(known, one, images, now) if one.trusted_time is None else None
         by = found.rollback if found is not None and found.release != one.release else ""
         marked.append(one.model_copy(update={"quarantined_by": by}))
     return marked

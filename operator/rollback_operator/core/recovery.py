@@ -6,6 +6,7 @@ False is for people: the rollback did not help, and nothing rolls a rollback bac
 from collections.abc import Sequence
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import is_among, is_whole
 from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, Rollback
 from rollback_operator.core import conditions
 
@@ -66,4 +67,6 @@ def _led_to(rollback: Rollback, running: Revision | None) -> bool:
     if spec.to_revision is not None:
         # A refused undo leaves the bad release running: that is not recovered either.
         return running.release == spec.to_revision.release or is_unchanged
-    return is_unchanged or spec.remedy.image in running.images
+    # Of more images than are listed it is not known; the act itself was seen to be done.
+    is_pinned = is_among(spec.remedy.image or "", running.images)
+    return is_unchanged or is_pinned or not is_whole(running.images)

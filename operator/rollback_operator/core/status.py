@@ -84,7 +84,7 @@ def next_status(
     revision, last = _revision(old, seen), _last_rollback((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
-    made.append(_quarantined(kept, revision, seen.rollbacks, now))
+    made.append(_quarantined(kept, revision, _images(seen, revision), seen.rollbacks, now))
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
     made += [_trusted(old, seen)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
@@ -123,9 +123,18 @@ def _revisions(old: RollbackPolicyStatus, seen: Seen) -> Sequence[LedgerEntry]:
     return seen.ledger if seen.workload is not None or seen.ledger else old.revisions
 
 
+def _images(seen: Seen, revision: Revision | None) -> Sequence[str]:
+    """List all images that run, also those that a status has no room for."""
+    current = seen.workload.current if seen.workload else None
+    if current is not None:
+        return current.template.all_images
+    return [*revision.images, *revision.init_images] if revision is not None else []
+
+
 def _quarantined(
     kept: Sequence[QuarantineEntry],
     revision: Revision | None,
+    images: Sequence[str],
     rollbacks: Sequence[Rollback],
     now: datetime,
 ) -> Condition:
@@ -140,7 +149,7 @@ def _quarantined(
         if revision is not None
         and (one.release != revision.release or revision.number != left.get(one.rollback))
     ]
-    found = quarantine.match(back, revision, now) if revision is not None else None
+    found = quarantine.match(back, revision, images, now) if revision is not None else None
     kind = ConditionType.QUARANTINED
     if found is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)

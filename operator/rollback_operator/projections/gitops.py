@@ -45,7 +45,7 @@ def application_of(
         # A field that is taken away has no owner: the mark has to do, and what has been synced.
         # An ApplicationSet takes marks off what it generates.
         is_ours=automated is None and (bool(by) or generator is not None),
-        automated=stored,
+        automated="" if _too_long(stored) else stored,
         auto_synced=_auto_synced(status),
         in_sync_at=_in_sync_at(status, steered),
     )

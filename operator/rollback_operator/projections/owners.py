@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.shape import is_object_name
 from rollback_operator.core.claims import NEW_RELEASE
 from rollback_operator.core.owner import Owner, OwnerObject
 
@@ -83,7 +84,7 @@ def _argo_cd(metadata: Mapping[str, Any]) -> Owner | None:
         if found:
             # namespace_name where Applications are allowed beside Argo CD's own namespace.
             namespace, _, name = str(found).partition(":")[0].rpartition("_")
-            known = OwnerObject(OwnerKind.APPLICATION, namespace, name)
+            known = _object(OwnerKind.APPLICATION, namespace, name)
             return Owner(_ARGO_CD, f"{place} {key}={found}", remedy, object=known)
     return None
 
@@ -96,9 +97,15 @@ def _flux(metadata: Mapping[str, Any]) -> Owner | None:
             remedy = f"roll back in Git, or `flux suspend {kind.lower()}`"
             namespace = str(labels.get(f"{group}/namespace") or "")
             # Without its namespace it could be any object of that name.
-            known = OwnerObject(kind, namespace, str(name)) if namespace else None
+            known = _object(kind, namespace, str(name)) if namespace else None
             return Owner(tool, f"label {group}/name={name}", remedy, object=known)
     return None
+
+
+def _object(kind: OwnerKind, namespace: str, name: str) -> OwnerObject | None:
+    """Name an object by what a label or an annotation says: anything may stand there."""
+    is_one = is_object_name(name) and (not namespace or is_object_name(namespace))
+    return OwnerObject(kind, namespace, name) if is_one else None
 
 
 def _helm(metadata: Mapping[str, Any]) -> Owner | None:

@@ -153,7 +153,7 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
         port=whole(port, MOST_PORTS - 1) or 0,
         path=path if path.startswith("/") else "/metrics",
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
-        serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0)),
+        serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0) or 0),
     )
 
 

@@ -176,7 +176,9 @@ def test_an_image_that_was_pinned_says_nothing_of_init_containers() -> None:
 def test_it_is_known_by_itself_and_by_its_images(changes: dict[str, Any], is_kept: bool) -> None:
     revision = make_entry("v2", **changes)
 
-    found = quarantine.match(entry_of(ended()), revision, at(100))
+    found = quarantine.match(
+        entry_of(ended()), revision, [*revision.images, *revision.init_images], at(100)
+    )
 
     assert (found is not None) is is_kept
 
