@@ -168,7 +168,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
     elector = Elector(api, lease, now, outside.monotonic)
-    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, share=lambda key: key[0])
+    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
     teller = Teller(outside.channels, store, cache, Runtime(now, elector.is_leading, queue.add))
     observer = Observer(
         outside.metrics,

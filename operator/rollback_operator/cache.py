@@ -207,6 +207,12 @@ class Cache:
         """Give all Rollbacks that name a policy."""
         return [self.rollbacks[key] for key in sorted(self._decided.get(policy, set()))]
 
+    def is_waited_for(self, policy: Key) -> bool:
+        """Tell whether a person has asked something of a policy, or a Rollback of it is open."""
+        asked = (self.requests[key].status for key in self._asked.get(policy, ()))
+        decided = (self.rollbacks[key].status for key in self._decided.get(policy, ()))
+        return any(one.outcome is None for one in (*asked, *decided))
+
     def policy_at(self, key: Key) -> RollbackPolicy | None:
         """Give a policy that can be read."""
         found = self.policies.get(key)

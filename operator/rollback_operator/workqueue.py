@@ -22,6 +22,8 @@ SLOW_SECONDS = 1.0
 MOST_SLOW = 8
 """Passes of one share that have: further ones wait for one of them to end."""
 PUT_OFF_SECONDS = 0.25
+MOST_IN_A_ROW = 4
+"""Urgent keys, while others are due: nobody is starved by them either."""
 PASS_SECONDS = 120.0
 """After which a pass is broken off, as by a crash: what it has begun is on record."""
 
@@ -37,6 +39,7 @@ class WorkQueue(Generic[K]):
         self,
         clock: Callable[[], float],
         share: Callable[[K], Hashable] = lambda key: key,
+        is_urgent: Callable[[K], bool] = lambda _: False,
         pass_seconds: float = PASS_SECONDS,
     ) -> None:
         """Hold nothing yet.
@@ -44,15 +47,20 @@ class WorkQueue(Generic[K]):
         Args:
             clock: seconds, monotonic.
             share: whose workers a key's slow passes take up.
+            is_urgent: whether a key goes before others that are due: somebody waits for it.
             pass_seconds: how long a pass may last.
         """
         self._clock = clock
         self._share = share
+        self._is_urgent = is_urgent
         self._pass_seconds = pass_seconds
         self._slow: Counter[Hashable] = Counter()
         """Passes that have given their workers up, by share."""
         self._due: dict[K, float] = {}
-        self._heap: list[tuple[float, int, K]] = []
+        self._heaps: tuple[list[tuple[float, int, K]], ...] = ([], [])
+        """What is urgent, and what is not."""
+        self._streak = 0
+        """Urgent keys that were taken in a row."""
         self._order = itertools.count()
         self._busy: set[K] = set()
         self._again: set[K] = set()
@@ -68,10 +76,12 @@ class WorkQueue(Generic[K]):
     def add(self, key: K, delay: float = 0.0) -> None:
         """Want a pass for a key after `delay` seconds, or earlier if one is due earlier."""
         due = self._clock() + delay
-        if key in self._due and self._due[key] <= due:
+        if key in self._due and self._due[key] <= due and not self._is_urgent(key):
             return
+        due = min(due, self._due.get(key, due))
         self._due[key] = due
-        heapq.heappush(self._heap, (due, next(self._order), key))
+        heap = self._heaps[0 if self._is_urgent(key) else 1]
+        heapq.heappush(heap, (due, next(self._order), key))
         self._changed.set()
 
     def forget(self, key: K) -> None:
@@ -132,7 +142,8 @@ class WorkQueue(Generic[K]):
             key = self._take()
             if key is not None:
                 return key
-            wait = max(0.0, self._heap[0][0] - self._clock()) if self._heap else 5.0
+            first = min((heap[0][0] for heap in self._heaps if heap), default=None)
+            wait = 5.0 if first is None else max(0.0, first - self._clock())
             self._changed.clear()
             try:
                 async with asyncio.timeout(min(wait, 5.0) or 0.001):
@@ -141,8 +152,19 @@ class WorkQueue(Generic[K]):
                 continue
 
     def _take(self) -> K | None:
-        while self._heap and self._heap[0][0] <= self._clock():
-            due, _, key = heapq.heappop(self._heap)
+        """Take a key that is due: an urgent one first, though not without end."""
+        urgent, others = self._heaps
+        order = (urgent, others) if self._streak < MOST_IN_A_ROW else (others, urgent)
+        for heap in order:
+            key = self._taken(heap)
+            if key is not None:
+                self._streak = self._streak + 1 if heap is urgent else 0
+                return key
+        return None
+
+    def _taken(self, heap: list[tuple[float, int, K]]) -> K | None:
+        while heap and heap[0][0] <= self._clock():
+            due, _, key = heapq.heappop(heap)
             if self._due.get(key) != due:
                 continue  # an earlier time has replaced this one, or the key was forgotten
             del self._due[key]

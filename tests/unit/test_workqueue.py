@@ -10,7 +10,13 @@ from time import monotonic
 
 import pytest
 
-from rollback_operator.workqueue import FIRST_BACKOFF_SECONDS, MOST_SLOW, Work, WorkQueue
+from rollback_operator.workqueue import (
+    FIRST_BACKOFF_SECONDS,
+    MOST_IN_A_ROW,
+    MOST_SLOW,
+    Work,
+    WorkQueue,
+)
 
 
 @pytest.fixture
@@ -277,3 +283,39 @@ async def test_slow_passes_end_with_the_queue(queue: WorkQueue[str]) -> None:
         await eventually(lambda: queue._slow["a"] == 1, 30.0)
 
     assert ended.is_set()
+
+
+async def taken(queue: WorkQueue[str], count: int) -> list[str]:
+    """Give the order in which one worker takes what is due."""
+    order: list[str] = []
+
+    async def work(key: str) -> None:
+        order.append(key)
+
+    task = asyncio.create_task(queue.run(work, 1, lambda: True))
+    await eventually(lambda: len(order) == count)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return order
+
+
+async def test_what_somebody_waits_for_goes_before_others_that_are_due() -> None:
+    urgent: set[str] = set()
+    queue: WorkQueue[str] = WorkQueue(monotonic, is_urgent=urgent.__contains__)
+    for key in ("a", "b", "c"):
+        queue.add(key)
+    urgent.add("c")  # asked for after it was put on the queue
+    queue.add("c")
+
+    assert await taken(queue, 3) == ["c", "a", "b"]
+
+
+async def test_what_is_urgent_starves_nobody() -> None:
+    now = [0.0]
+    queue: WorkQueue[str] = WorkQueue(lambda: now[0], is_urgent=lambda key: key.startswith("u"))
+    for key in ("a", *(f"u{number}" for number in range(2 * MOST_IN_A_ROW))):
+        queue.add(key)
+
+    order = await taken(queue, 1 + 2 * MOST_IN_A_ROW)
+
+    assert order.index("a") == MOST_IN_A_ROW
