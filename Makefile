@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ lint: install ## ruff, mypy strict, import contracts, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(BIN)/python tools/generate.py --check
+
+rights: install ## what the operator's account uses on a real API server, against what the chart gives it
+	@$(BIN)/python -m tools.rights
 
 types: install ## mypy strict
 	@$(BIN)/mypy

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +36,15 @@ PATHS = {
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
 }
 TOKEN_SECONDS = 7200
+AUDIT_VARIABLE = "ROLLBACK_OPERATOR_AUDIT_LOG"
+"""Where the audit log is to be, for whoever reads it after the run (tools/rights.py)."""
+AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata", "users": [f"system:serviceaccount:{HOME}:{ACCOUNT}"]}],
+}
+"""Of what the operator of all namespaces asks, and of nothing else."""
 SCRAPE = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
@@ -49,6 +59,7 @@ class Stand:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.audit_log = Path(os.environ.get(AUDIT_VARIABLE) or directory / "audit.log")
         self._stack = ExitStack()
         self._numbers = itertools.count(1)
         self._narrow: str | None = None
@@ -56,7 +67,10 @@ class Stand:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.cluster = stack.enter_context(ControlPlane())
+            rules = self.directory / "audit.json"
+            rules.write_text(json.dumps(AUDIT))
+            flags = (f"--audit-policy-file={rules}", f"--audit-log-path={self.audit_log}")
+            self.cluster = stack.enter_context(ControlPlane(apiserver_flags=flags))
             self.cluster.start_kwok(nodes=4)
             self.api = Api(self.cluster.kubeconfig)
             stack.callback(self.api.close)
