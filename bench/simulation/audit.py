@@ -438,9 +438,9 @@ class Audit:
         ended = datetime.fromisoformat(finished).timestamp() - EPOCH if finished else math.inf
         since = min(ended, self.now()) - SETTLED
         name = rollback["metadata"]["name"]
-        target = (_plan(rollback).get("toRevision") or {}).get("digest")
+        target = (_plan(rollback).get("toRevision") or {}).get("digest", "")
         undos = [undo for one in self.episodes for undo in one.undos if undo.intent == name]
-        if outcome in _UNDONE and target not in self._ran(since):
+        if outcome in _UNDONE and self.known.get(target, target) not in self._ran(since):
             self.broke(f"{name} is {outcome}, and its target does not run")
         if outcome == "Verified" and not self._is_served(since):
             self.broke(f"{name} is Verified, and the pods of its target do not all serve")
@@ -449,14 +449,15 @@ class Audit:
             self.broke(f"{name} is {outcome}, and the release was taken back")
 
     def _ran(self, since: float) -> set[str]:
-        """Give the templates that the Deployment has had since a time.
+        """Give the releases that the Deployment has had since a time, as they were at first.
 
         With the one that it had by then: a look at slow metrics finds a rollback well by what it
         has read at its beginning, and whoever rolls out something else meanwhile does not make
         that untrue.
         """
         before = [digest for at, digest in self.templates if at <= since]
-        return {*before[-1:], *(digest for at, digest in self.templates if at > since)}
+        ran = {*before[-1:], *(digest for at, digest in self.templates if at > since)}
+        return {self.known.get(digest, digest) for digest in ran}
 
     def _is_served(self, since: float) -> bool:
         for raw in self._deployments():

@@ -106,11 +106,12 @@ def _leads_while_set(_: Any) -> Any:
     return lambda self: self.leading.is_set()
 
 
-def _always_elected(_: Any) -> Any:
-    async def elected(self: Any) -> bool:
-        return True
+def _leads_always(_: Any) -> Any:
+    def noted(self: Any, held: Any, started: float) -> None:
+        self._renewed = started
+        self.leading.set()
 
-    return elected
+    return noted
 
 
 def _tests_the_name(_: Any) -> Any:
@@ -134,9 +135,9 @@ def _begins_unstored(_: Any) -> Any:
     return begun
 
 
-def _ends_at_once(_: Any) -> Any:
+def _ends_at_once(known: Any) -> Any:
     async def concluded(self: Any, rollback: Any, end: Any, deployment: Any = None) -> Any:
-        return await self.end(rollback, end)
+        return await known(self, rollback, end, None)
 
     return concluded
 
@@ -153,7 +154,7 @@ def _keeps_holding(_: Any) -> Any:
 
 
 def _carries_nothing(_: Any) -> Any:
-    async def carried(self: Any, key: Any, why: Any) -> None:
+    async def carried(*args: Any) -> None:
         return None
 
     return carried
@@ -187,7 +188,15 @@ def _sees_no_pause(_: Any) -> Any:
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant("whether it is on record: _recorded", (_guard("_recorded"),)),
+    Mutant(
+        "whether it is on record: _recorded",
+        (_guard("_recorded"),),
+        masked_by="the name of the Rollback, which follows from what is done",
+    ),
+    Mutant(
+        "whether it is on record, and the name that follows from what is done",
+        (_guard("_recorded"), Removal("core.names:name_of", _named_anew)),
+    ),
     Mutant("whether one goes on: _active", (_guard("_active"),)),
     Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),)),
     Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),)),
@@ -230,7 +239,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the lease is fresh: is_leading",
         (Removal("adapters.lease:Elector.is_leading", _leads_while_set),),
     ),
-    Mutant("one leader: the lease", (Removal("adapters.lease:Elector._try", _always_elected),)),
+    Mutant("one leader: the lease", (Removal("adapters.lease:Elector._note", _leads_always),)),
     Mutant(
         "a status is written by who has seen the last one",
         (Removal("adapters.store:_unchanged", _tests_the_name),),
@@ -255,7 +264,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what was gone away from is bad",
-        (Removal("core.ledger:_condemns", _always(False)),),
+        (Removal("core.words:condemns", _always(False)),),
     ),
     Mutant(
         "an undo that others were faster than",
