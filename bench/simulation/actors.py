@@ -284,6 +284,8 @@ def _lingerer(dice: random.Random, released: float) -> Team:
     if dice.random() < 0.5:
         deeds.append(Deed(now, dice.choice((Act.ASK, Act.UNDO_ALONE, Act.RESTART))))
         now += dice.uniform(20.0, 150.0)
+    if dice.random() < 0.3:
+        deeds.append(Deed(now - 10.0, Act.TRUST))
     deeds.append(Deed(now, Act.RELEASE, Release(APP, SHIPPED, Truth.FAILING, 1.0)))
     return Team(tuple(deeds), policy={"safety": {"goodAfterSeconds": 60}}, is_alone=True)
 

@@ -120,6 +120,8 @@ class Audit:
     policy: str = ""
     """Uid of the policy that is in force: the oldest that names the Deployment."""
     gone: list[str] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    """Digests of releases as they were rolled out first, by the name that the operator gives."""
     known: dict[str, str] = field(default_factory=dict)
     """Digests of releases as they were rolled out first, by the digests of their restarts."""
 
@@ -211,7 +213,9 @@ class Audit:
             self.paused_at = self.now()
 
     def _begin(self, release: Release) -> None:
-        self.known[release.digest] = release.unrestarted.digest
+        first = release.unrestarted.digest
+        self.known[release.digest] = first
+        self.hashes[template_of(release.template).release] = first
         episode = Episode(self.now(), release, is_excused=self.is_policy_off or self.excused)
         if release.truth is Truth.RESTARTING:
             episode.is_excused = "its fault is one that people look into"
@@ -335,6 +339,9 @@ class Audit:
             self.policy_off_at = self.now()
         elif change.after is not None:
             self._severity(change.after.get("status") or {})
+        if change.actor not in OPERATORS and change.after is not None:
+            given = change.after["spec"].get("trust") or []
+            self.taken_back -= {self.hashes.get(one["release"], "") for one in given}
         if change.actor not in OPERATORS and _target(change.before) != _target(change.after):
             self._remember_records()  # its status tells of another Deployment from now on
         if self.policy not in ("", known):

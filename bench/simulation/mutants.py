@@ -18,6 +18,8 @@ from typing import Any
 from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
 from rollback_operator.core import rollback_status
+from rollback_operator.core.budget import Load
+from rollback_operator.core.case import is_active
 from rollback_operator.core.progress import Act
 from rollback_operator.holding import Settled
 
@@ -33,12 +35,21 @@ class Removal:
 
     def apply(self) -> None:
         """Take the guard away, in this process."""
+        owner, name = self._where()
+        setattr(owner, name, self.made(getattr(owner, name)))
+
+    def stands(self) -> Any:
+        """Give what stands there."""
+        owner, name = self._where()
+        return getattr(owner, name)
+
+    def _where(self) -> tuple[Any, str]:
         module, _, path = self.place.partition(":")
         *above, name = path.split(".")
         owner: Any = importlib.import_module(f"rollback_operator.{module}")
         for one in above:
             owner = getattr(owner, one)
-        setattr(owner, name, self.made(getattr(owner, name)))
+        return owner, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +151,14 @@ def _ends_at_once(known: Any) -> Any:
         return await known(self, rollback, end, None)
 
     return concluded
+
+
+def _counts_orphans(_: Any) -> Any:
+    def load(rollbacks: Any, budget: Any, now: Any) -> Any:
+        known = list(rollbacks)
+        return Load(budget, sum(is_active(one) for one in known))
+
+    return load
 
 
 def _never_over(_: Any) -> Any:
@@ -267,8 +286,43 @@ MUTANTS: tuple[Mutant, ...] = (
         (Removal("core.words:condemns", _always(False)),),
     ),
     Mutant(
+        "what was found bad is no target",
+        (
+            Removal("core.words:condemns", _always(False)),
+            Removal("core.ledger:condemn", lambda _: lambda ledger, release, found: list(ledger)),
+        ),
+    ),
+    Mutant(
+        "a request acts on what its author saw",
+        (Removal("core.manual:_another_release", _always(None)),),
+    ),
+    Mutant("a request expires", (Removal("core.manual:expired", _always(None)),)),
+    Mutant(
+        "a request is no older than its policy",
+        (Removal("core.manual:_before_policy", _always(None)),),
+    ),
+    Mutant(
+        "a request: what was seen, expiry, and the age of its policy",
+        (
+            Removal("core.manual:_another_release", _always(None)),
+            Removal("core.manual:expired", _always(None)),
+            Removal("core.manual:_before_policy", _always(None)),
+        ),
+    ),
+    Mutant(
+        "every open Rollback is carried on", (Removal("keeping:Keeper.carry", _carries_nothing),)
+    ),
+    Mutant(
+        "orphans use up no budget",
+        (Removal("reconcile:load_of", _counts_orphans),),
+    ),
+    Mutant(
         "an undo that others were faster than",
         (Removal("core.progress:overtaken", _always(None)),),
+    ),
+    Mutant(
+        "what is from a backup is stale",
+        (Removal("core.progress:is_stale", _always(False)),),
     ),
     Mutant("all is listed once a minute", (Removal("resync:Resync.look", _never_compares),)),
     Mutant("the first lists are complete", (Removal("main:settle", _is_ready_at_once),)),

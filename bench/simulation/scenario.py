@@ -74,6 +74,8 @@ class Act(StrEnum):
     """Puts policies and Rollbacks back as they were when they were backed up."""
     RESTORE_ANEW = "restore-anew"
     """The same, under new uids."""
+    TRUST = "trust"
+    """Says that the releases which were found bad may be gone back to."""
     SPOIL = "spoil"
     """From now on the first release fails too: what it calls has changed."""
 

@@ -59,6 +59,8 @@ class Tenants:
                 self._spec(merged(self.spec, {"targetRef": {"name": name}}))
             case Act.SECOND_POLICY:
                 self._second()
+            case Act.TRUST:
+                self._trust()
             case Act.UNDO_ALONE:
                 self._undo()
             case Act.SCALE:
@@ -107,6 +109,24 @@ class Tenants:
             self._spec(merged(raw["spec"], deed.value))
         elif raw is not None:
             self._spec(self.spec)
+
+    def _trust(self) -> None:
+        """Trust what the policy's status says was found bad, as kubectl rollback trust does."""
+        raw = self.server.read(POLICY)
+        if raw is None:
+            return
+        given = [
+            {
+                "release": one["release"],
+                "revision": one["number"],
+                "reason": "it was the weather",
+                "by": "on-call",
+                "time": self.server.now(),
+            }
+            for one in (raw.get("status") or {}).get("revisions") or []
+            if one.get("condemned")
+        ]
+        self._spec({**raw["spec"], "trust": given})
 
     def _second(self) -> None:
         if self.server.read(SECOND) is not None:

@@ -56,6 +56,8 @@ UNREACHABLE = (
     *(Effect.REFUSED, Effect.API_HUNG),
 )
 """Under these a pass waits for the API server."""
+MOST = 10
+"""Rollbacks that may go on at a time in the cluster, where there are orphans."""
 ORPHANS = 12
 """Rollbacks that go on, and whose policy and Deployment are gone."""
 BLIND = (Effect.WATCH_GONE, Effect.WATCH_SILENT, Effect.WATCH_MUTE)
@@ -163,6 +165,7 @@ class World:
                 offset=offset,
                 renames=scenario.renames,
                 passed=self.conduct.passed,
+                settings={"max_concurrent": MOST} if scenario.actor == "orphans" else {},
             )
             for name, offset in zip(OPERATORS, scenario.offsets, strict=False)
         ]

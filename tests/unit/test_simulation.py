@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.simulation import campaign
+from bench.simulation import campaign, mutants
 from bench.simulation.actors import ACTORS, draw
 from bench.simulation.audit import Audit
 from bench.simulation.conduct import Conduct
@@ -651,3 +651,36 @@ def test_a_release_is_taken_back_once() -> None:
         world.write(OPERATORS[0], GOOD)
         _end(world, BAD, seconds + 1.0)
     assert "v2 was taken back twice" in world.broken
+
+
+def test_what_a_person_trusts_may_be_gone_back_to() -> None:
+    world = _Audited()
+    world.write("user", FINE)
+    world.audit.taken_back.add(FINE.digest)
+    id_ = "rollbackpolicies", NAMESPACE, APP
+    policy = world.server.read(id_)
+    assert policy is not None
+    policy["spec"]["trust"] = [{"release": template_of(FINE.template).release}]
+    world.server.write("user", id_, policy)
+    world.write("user", BAD)
+    world.intend(BAD, FINE)
+    world.write(OPERATORS[0], FINE)
+    assert "gone back to v3, which was taken back" not in world.broken
+
+
+@pytest.mark.parametrize("one", mutants.MUTANTS, ids=lambda one: one.guard)
+def test_a_guard_that_is_taken_away_is_there(one: mutants.Mutant) -> None:
+    for removal in one.removals:
+        there = removal.stands()
+        assert callable(there) or isinstance(there, tuple)
+        assert callable(removal.made(there)) or isinstance(removal.made(there), tuple)
+
+
+def test_a_removal_is_caught_where_nothing_was_broken_before() -> None:
+    found = mutants.Found(mutants.Mutant("a", (), masked_by="b"), 3)
+    caught = mutants.Found(mutants.Mutant("c", ()), 2, 7, "undone twice")
+    unseen = mutants.Found(mutants.Mutant("d", ()), 4)
+    assert [one.is_as_said for one in (found, caught, unseen)] == [True, True, False]
+    assert mutants.table((found, caught, unseen)).splitlines()[0] == (
+        "3 removals: 1 caught, 1 masked as said, 1 not seen."
+    )
