@@ -43,6 +43,7 @@ from rollback_operator.projections.autoscalers import autoscaler_of
 from rollback_operator.projections.config_maps import flag_of
 from tests.builders import at, make_case, make_policy, make_rollback, make_trigger_record
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 Raw = dict[str, Any]
 NOW = "2030-01-01T00:00:00Z"
 LONG = "x" * 3000
