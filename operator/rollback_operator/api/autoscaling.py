@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.shape import Model, Name, Uid
+from rollback_operator.api.shape import Identifier, Model, Name
 
 Replicas = Annotated[int, Field(ge=0, le=2147483647)]
 """As an autoscaler's bounds: a 32-bit integer."""
@@ -17,7 +17,7 @@ class AutoscalerPlan(Model):
     """Who sets the Deployment's replicas: its bounds are raised, the replicas left to it."""
 
     name: Name
-    uid: Uid
+    uid: Identifier
     restore_after_seconds: Annotated[int, Field(ge=0, le=86400)]
     """How long after a Verified end its bounds are put back: the policy's safety.watchSeconds."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rollback_operator.api.shape import DataKey, Model, Name, Uid
+from rollback_operator.api.shape import DataKey, Identifier, Model, Name
 
 LONGEST_VALUE = 1024
 
@@ -46,7 +46,7 @@ class FlagTaking(StrEnum):
 class FlagPlan(Model):
     """The ConfigMap as it was found when the flag was decided on."""
 
-    config_map_uid: Uid
+    config_map_uid: Identifier
     old_value: Annotated[str, Field(max_length=LONGEST_VALUE)]
     """What the flag was: by this value it can be set back, and the change is guarded."""
     taken_by: FlagTaking

@@ -13,12 +13,14 @@ from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
 from rollback_operator.api.shape import (
+    LINE_FORM,
     Digest,
+    Identifier,
     Images,
     Model,
     Name,
+    NameOrNone,
     PodHash,
-    Uid,
     cel,
     keyed_by,
 )
@@ -53,13 +55,13 @@ class TargetRef(Model):
 class Trust(Model):
     """A person's word that a release may be gone back to, whatever it was found to be."""
 
-    release: Annotated[str, Field(min_length=1, max_length=64)]
+    release: Identifier
     """Which: `release` of the entry in `status.revisions`."""
     revision: Annotated[int, Field(ge=1)]
     """Its number when it was trusted, for people."""
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
     """Why it is good after all."""
-    by: Annotated[str, Field(min_length=1, max_length=512)]
+    by: Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
     """Who says so; where the chart's admission policies are installed, nobody but themselves."""
     time: AwareDatetime
     """When. What speaks against the release from later on counts again."""
@@ -164,7 +166,7 @@ class Condemnation(Model):
     message: Annotated[str, Field(max_length=256)]
     severity: MatrixSeverity | None = None
     """How bad it was found; absent: a person has left it."""
-    rollback: Annotated[str, Field(max_length=253)] = ""
+    rollback: NameOrNone = ""
     """The Rollback that has left it, if one has."""
 
 
@@ -195,7 +197,7 @@ class LedgerEntry(Revision):
     """Why it is Bad."""
     trusted_time: AwareDatetime | None = None
     """Since when it is Good because a person has said so."""
-    quarantined_by: Annotated[str, Field(max_length=253)] = ""
+    quarantined_by: NameOrNone = ""
     """The Rollback that took one of its images back: no target while that is in quarantine."""
     migrations: AppliedMigrations | None = None
     """What was applied to the database when it was found good; only with `spec.database`."""
@@ -219,7 +221,7 @@ class Hold(Model):
     message: Annotated[str, Field(max_length=1024)]
     """Why, in words."""
     deployment: Name
-    deployment_uid: Uid
+    deployment_uid: Identifier
     digest: Digest
     """Of the pod template that is being rolled out."""
     since_time: AwareDatetime

@@ -16,13 +16,13 @@ from rollback_operator.api.safety import Remedy
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Digest,
+    Identifier,
     Images,
     Model,
     Name,
     NameOrNone,
     PodHash,
     Text,
-    Uid,
     UserName,
     cel,
     keyed_by,
@@ -68,7 +68,7 @@ class RollbackTarget(Model):
 
     kind: TargetKind = TargetKind.DEPLOYMENT
     name: Name
-    uid: Uid
+    uid: Identifier
 
 
 class RevisionRef(Model):
@@ -94,7 +94,7 @@ class PolicyRef(Model):
     model_config = ConfigDict(json_schema_extra=name_suffices)
 
     name: Name
-    uid: Uid
+    uid: Identifier
     """Left out where a person asks; the operator looks it up."""
 
 
@@ -155,7 +155,7 @@ class SeenByPerson(Model):
     policy watches another one when the request is planned, it is refused."""
     revision: Annotated[int, Field(ge=1)]
     """The number of the revision that ran: `status.revision.number` of the policy."""
-    digest: Annotated[str, Field(min_length=1, max_length=64)]
+    digest: Identifier
     """Of its pod template: `status.revision.digest` of the policy."""
 
 

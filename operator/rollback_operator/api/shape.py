@@ -74,7 +74,7 @@ DnsLabel = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL, pattern=
 """Of a container, a namespace (RFC 1123)."""
 DataKey = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=KEY_FORM)]
 """Of a ConfigMap or Secret."""
-Uid = Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
 Digest = Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)]
 """Made by the operator; hexadecimal."""
 PodHash = Annotated[str, Field(max_length=LONGEST_LABEL, pattern=LABEL_VALUE_FORM)]
