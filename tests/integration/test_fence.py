@@ -30,8 +30,13 @@ NAMESPACE, HOME, ACCOUNT = "production", "operators", "rollback-operator"
 GROUP = "rollback.tickettoken.io"
 GITOPS = chart.CHART.parents[2] / "tests" / "gitops" / "crds.yaml"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+POWERS = {
+    "powerful": ("list", "secrets"),
+    "maker": ("create", "pods"),
+    "binder": ("create", "clusterrolebindings"),
+}
+"""ServiceAccounts, and what each may do in the whole cluster."""
 POWERFUL = "powerful"
-"""A ServiceAccount that may read all Secrets."""
 CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 SCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
@@ -60,16 +65,12 @@ def cluster() -> Iterator[ControlPlane]:
             "--clusterrole=cluster-admin",
             f"--serviceaccount={HOME}:{ACCOUNT}",
         )
-        found.kubectl("create", "serviceaccount", POWERFUL, "-n", NAMESPACE)
         found.kubectl("create", "serviceaccount", "plain", "-n", NAMESPACE)
-        found.kubectl("create", "clusterrole", POWERFUL, "--verb=list", "--resource=secrets")
-        found.kubectl(
-            "create",
-            "clusterrolebinding",
-            POWERFUL,
-            f"--clusterrole={POWERFUL}",
-            f"--serviceaccount={NAMESPACE}:{POWERFUL}",
-        )
+        for name, (verb, resource) in POWERS.items():
+            found.kubectl("create", "serviceaccount", name, "-n", NAMESPACE)
+            account = f"--serviceaccount={NAMESPACE}:{name}"
+            found.kubectl("create", "clusterrole", name, f"--verb={verb}", f"--resource={resource}")
+            found.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", account)
         role = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
@@ -266,6 +267,7 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     ),
     "host network": (SHOP, put(f"{POD}/hostNetwork", True), "hostNetwork"),
     "host processes": (SHOP, put(f"{POD}/hostPID", True), "hostPID"),
+    "host IPC": (SHOP, put(f"{POD}/hostIPC", True), "hostIPC"),
     "host path": (
         SHOP,
         put(f"{POD}/volumes", [{"name": "root", "hostPath": {"path": "/"}}]),
@@ -284,11 +286,14 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         ),
         "makes no container privileged",
     ),
-    "powerful account": (
-        SHOP,
-        put(f"{POD}/serviceAccountName", POWERFUL),
-        "no account that may list secrets",
-    ),
+    **{
+        f"an account that may {verb} {resource}": (
+            SHOP,
+            put(f"{POD}/serviceAccountName", name),
+            f"no account that may {verb} {resource}",
+        )
+        for name, (verb, resource) in POWERS.items()
+    },
     "closed namespace": (
         f"{deployments('kube-system')}/shop",
         put("/spec/replicas", 3),
@@ -312,6 +317,11 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         put("/metadata/finalizers", ["a.example/b"]),
         "changes only its own",
     ),
+    "foreign finalizer of a Rollback": (
+        STORED,
+        put("/metadata/finalizers", ["a.example/b"]),
+        "changes only its own",
+    ),
     "approval": (
         STORED,
         put(
@@ -329,6 +339,13 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         STORED,
         put(ANNOTATION, {f"{GROUP}/restore-bounds": "requested"}),
         "nothing of it but finalizers",
+    ),
+    "a ConfigMap's label": (FLAGS, put("/metadata/labels", {"a": "b"}), "metadata: "),
+    "an autoscaler's label": (SCALER, put("/metadata/labels", {"a": "b"}), "metadata: "),
+    "an autoscaler's status": (
+        f"{SCALER}/status",
+        put("/status/desiredReplicas", 9),
+        "no subresource",
     ),
     "new key": (FLAGS, put("/data/ANOTHER", "x"), "one key that is there already"),
     "lost key": (FLAGS, [{"op": "remove", "path": "/data/OLD"}], "one key that is there already"),
@@ -363,6 +380,19 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         APPLICATION,
         put("/spec/syncPolicy/syncOptions", []),
         "changes only automated",
+    ),
+    **{
+        f"{what} of {kind}": (path, put(place, value), said)
+        for kind, path in (("an Application", APPLICATION), ("a Kustomization", KUSTOMIZATION))
+        for what, place, value, said in (
+            ("the labels", "/metadata/labels", {"a": "b"}, "nothing of it but annotations"),
+            ("a foreign annotation", ANNOTATION, {"a": "b"}, "changes only its own"),
+        )
+    },
+    "a Kustomization's status": (
+        f"{KUSTOMIZATION}/status",
+        put("/status", {"conditions": []}),
+        "no subresource",
     ),
     "a Kustomization's source": (
         KUSTOMIZATION,

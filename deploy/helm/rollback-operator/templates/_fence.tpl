@@ -62,9 +62,11 @@ spec:
   {{- $changed := list "managedFields" "generation" "resourceVersion" }}
   {{- if .annotations }}{{ $changed = append $changed "annotations" }}{{ end }}
   {{- if .finalizers }}{{ $changed = append $changed "finalizers" }}{{ end }}
+  {{- if hasSuffix "/*" (last .resources) }}
   - expression: "!has(request.subResource) || request.subResource == ''"
     message: "the operator changes no subresource of this kind"
     reason: Forbidden
+  {{- end }}
   - expression: >-
       {{- include "rollback-operator.sameBut" (dict "new" "object.metadata" "old" "oldObject.metadata" "keys" $changed) | nindent 6 }}
     message: "metadata: the operator changes nothing of it but {{ if .annotations }}annotations{{ else if .finalizers }}finalizers{{ else }}what the API server keeps{{ end }}"
@@ -187,10 +189,6 @@ spec:
 
 {{- define "rollback-operator.fenceOfAutoscalers" -}}
 - expression: >-
-    {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "spec")) | nindent 4 }}
-  message: "the operator changes nothing of a HorizontalPodAutoscaler but spec"
-  reason: Forbidden
-- expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "minReplicas" "maxReplicas")) | nindent 4 }}
   message: "spec: the operator changes only minReplicas and maxReplicas"
   reason: Forbidden
@@ -214,10 +212,6 @@ spec:
 {{- end -}}
 
 {{- define "rollback-operator.fenceOfFlux" -}}
-- expression: >-
-    {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "spec")) | nindent 4 }}
-  message: "the operator changes nothing of it but spec.suspend"
-  reason: Forbidden
 - expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "suspend")) | nindent 4 }}
   message: "spec: the operator changes only suspend"
