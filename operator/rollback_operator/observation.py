@@ -158,7 +158,9 @@ class Observer:
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
         """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""
         at = now + watch.skew
-        if self.trends is None or watch.missing is not None or not watch.trends.is_due(at):
+        if self.trends is None:
+            return replace(watch.trends, read=at)  # nothing slow is looked at here, nor waited for
+        if watch.missing is not None or not watch.trends.is_due(at):
             return watch.trends
         place = _place(watch, workload, source)
         try:

@@ -299,7 +299,7 @@ class Reconciler:
         scrape = schedule.next_look(watch, workload, found.verdict, stamp)
         is_calm = again is None
         read = schedule.next_read(watch, found.verdict, every, stamp) if is_calm else math.inf
-        self.watches[policy.key] = replace(watch, scrape_due=scrape, read_due=read)
+        self.watches[policy.key] = replace(found.watch, scrape_due=scrape, read_due=read)
         times = found.decision.deadline, holds.limit(policy)
         limit = schedule.next_limit(watch, found.question, times, stamp)
         return max(

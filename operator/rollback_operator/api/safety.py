@@ -96,7 +96,9 @@ class SafetySpec(Model):
     watch_seconds: Annotated[int, Field(ge=60, le=86400)] = 3600
     """How long a release is judged after its template appeared."""
     good_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
-    """A release is Good after this time fully rolled out, with enough traffic and nothing bad."""
+    """A release is Good after this time fully rolled out, with enough traffic, and with nothing
+    against it for as long by any signal of the matrix. It is the least: a leak shows after 15
+    minutes."""
     cooldown_seconds: Annotated[int, Field(ge=0, le=604800)] = 3600
     """After a rollback, how long the same release is not rolled back again by itself."""
     max_rollbacks_per_day: Annotated[int, Field(ge=1, le=100)] = 3

@@ -174,7 +174,7 @@ class Replay:
             watch, workload, Source(self.policy, Prometheus(self.url))
         )
         found = look(case, watch, now)
-        self._watch = watch
+        watch = self._watch = found.watch
         self._keep(
             status.Seen(
                 ready,

@@ -14,7 +14,7 @@ The judgement
     opening, watch, direct, question, arms, warm_up, scope, affected, alike, blame, doubts, failing,
     proof, availability, traffic, slowness, trials, symptoms, judge, verdict, explain
 What is known of releases
-    words, ledger, quarantine
+    words, ledger, earning, quarantine
 The decision
     look, case, matrix, guards, freeze, budget, load, way, plan, names, decide, manual,
     rollout, holds, lapses, schedule

@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
 )
-from rollback_operator.core import flags, holds, ledger, ownership, proof, quarantine
+from rollback_operator.core import earning, flags, holds, ledger, ownership, proof, quarantine
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
@@ -42,6 +42,8 @@ class Look:
     decision: Decision
     hold: Hold | None
     """The hold of the rollout as it is to be on record."""
+    watch: Watch
+    """With what this look adds to it."""
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
@@ -106,22 +108,26 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     policy, workload = case.policy, case.workload
     question = _question(policy, workload.deployment)
     verdict = judge(watch, workload, question, now.timestamp())
-    release = workload.deployment.template.release
-    good_after = policy.spec.safety.good_after_seconds
-    is_barred = bool(ledger.bar(case.ledger, release))
-    if not is_barred and ledger.is_proved_good(
-        watch, workload, verdict, now.timestamp() - good_after
-    ):
-        reason = f"{good_after} s fully rolled out with nothing against it"
-        case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
+    watch = earning.looked(watch, decision, now.timestamp())
+    good_after = policy.spec.safety.good_after_seconds
+    since = now.timestamp() - good_after
+    release = workload.deployment.template.release
+    is_earned = (
+        earning.is_ripe(watch, workload, question.conditions, since)
+        and ledger.is_proved_good(watch, workload, verdict, since)
+        and not ledger.bar(case.ledger, release)
+    )
+    if is_earned:
+        reason = f"at least {good_after} s fully rolled out with nothing against it"
+        case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
     case = replace(case, ledger=_blamed(case, decision, now))
     odds = 0.0
     if holds.needs_proof(policy, decision):
         odds = _proof(case, watch, question, now)
     facts = Facts(case, watch.control_hashes, decision, odds)
-    return Look(case, question, verdict, decision, holds.wanted_hold(facts, now))
+    return Look(case, question, verdict, decision, holds.wanted_hold(facts, now), watch)
 
 
 def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEntry]:

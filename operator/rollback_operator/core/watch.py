@@ -57,6 +57,8 @@ class Watch:
     """How reading the pods' own pages goes."""
     routing: Routing = field(default_factory=Routing)
     """Whether Services lead to the release."""
+    clean_since: float | None = None
+    """Since when nothing has been seen that speaks against the release; None: something does."""
     scrape_due: float = 0.0
     """When Prometheus has something new, as far as its rhythm is known."""
     read_at: float = 0.0

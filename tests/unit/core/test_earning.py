@@ -1,0 +1,206 @@
+"""Good is what was clean for its time by every signal of the matrix; and what keeps it waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import (
+    RUNBOOK_MATRIX,
+    Health,
+    Severity,
+    SignalName,
+    VerdictValue,
+)
+from rollback_operator.core.decide import Decision
+from rollback_operator.core.earning import is_ripe, looked
+from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.ledger import health_of
+from rollback_operator.core.look import look
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.trends import LatencyLook, PastGrowth, Point, Trends, Trial
+from rollback_operator.core.verdict import Symptom, Verdict
+from rollback_operator.core.watch import Watch, open_watch, with_reading, with_workload
+from rollback_operator.core.workload import Workload
+from tests.builders import (
+    T0,
+    at,
+    make_case,
+    make_control,
+    make_counters,
+    make_deployment,
+    make_entry,
+    make_pods,
+    make_series,
+    make_template,
+    make_verdict,
+    make_watching,
+    make_workload,
+)
+
+GIB = 2.0**30
+CONDITIONS = [one for rule in RUNBOOK_MATRIX for one in rule.when]
+PODS = [one.name for one in make_pods(4)]
+READ = Trends(read=T0 + 600)
+
+
+def limited() -> Workload:
+    """The release whose containers have a limit of memory."""
+    template = make_template("v2", memory_limit=GIB)
+    return make_workload(deployment=make_deployment("v2", template=template))
+
+
+def watched(trends: Trends = READ, clean: float | None = 0.0) -> Watch:
+    made = open_watch("digest-v2", T0, frozenset({"hashv1"}))
+    since = None if clean is None else T0 + clean
+    return replace(made, missing=None, control=make_control(), trends=trends, clean_since=since)
+
+
+def remembering(seconds: float, names: Iterable[str] = PODS, **changes: object) -> Trends:
+    """Memory was read for so long after the pods' first minute."""
+    points = tuple(Point(T0 + 61 + one, GIB / 4) for one in range(0, int(seconds) + 1, 15))
+    return replace(READ, memory=dict.fromkeys(names, points), **changes)
+
+
+def timing(seconds: float) -> Trends:
+    """Durations were read for so long after the pods' warm-up."""
+    bases = {name: LatencyLook(T0 + 32, {}) for name in PODS}
+    newest = LatencyLook(T0 + 32 + seconds, dict.fromkeys(PODS, Histogram()))
+    return replace(READ, latency=(newest,), bases=bases)
+
+
+def missing(reason: Reason) -> Trends:
+    return replace(READ, missing={"latency": Missing(reason, "it is so")})
+
+
+KNOWN, UNKNOWN = PastGrowth(600, 0.0), PastGrowth(600, None)
+WAITS: dict[str, tuple[Watch, Workload, bool]] = {
+    "all was read, nothing was said": (watched(), limited(), True),
+    "clean for less than its time": (watched(clean=1), limited(), False),
+    "something speaks against it": (watched(clean=None), limited(), False),
+    "nothing slow was read yet": (watched(Trends()), limited(), False),
+    "a leak would show by now": (watched(remembering(900)), limited(), True),
+    "a leak would not show yet": (watched(remembering(600)), limited(), False),
+    "... but what the old pods did is known": (
+        watched(remembering(300, past_growth=KNOWN)),
+        limited(),
+        True,
+    ),
+    "... and what the old pods did is not known": (
+        watched(remembering(600, past_growth=UNKNOWN)),
+        limited(),
+        False,
+    ),
+    "no limit, so no leak": (watched(remembering(600)), make_workload(), True),
+    "one pod's memory is not told": (watched(remembering(900, PODS[:3])), limited(), True),
+    "it would be slow by now": (watched(timing(60)), limited(), True),
+    "it may be slow yet": (watched(timing(45)), limited(), False),
+    "there are no durations": (watched(missing(Reason.NO_SERIES)), limited(), True),
+    "durations cannot be read for now": (
+        watched(missing(Reason.PROVIDER_UNREACHABLE)),
+        limited(),
+        False,
+    ),
+    "a probe fails": (
+        watched(replace(READ, trials={"buy": Trial(failures=1)})),
+        limited(),
+        False,
+    ),
+    "a probe passes": (
+        watched(replace(READ, trials={"buy": Trial(has_passed=True)})),
+        limited(),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("watch", "workload", "expected"), WAITS.values(), ids=WAITS)
+def test_good_waits_for_every_signal_of_the_matrix(
+    watch: Watch, workload: Workload, expected: bool
+) -> None:
+    assert is_ripe(watch, workload, CONDITIONS, T0) is expected
+
+
+def test_a_signal_that_the_matrix_does_not_name_is_not_waited_for() -> None:
+    rates = [one for one in CONDITIONS if one.signal is SignalName.ERROR_RATE]
+    assert is_ripe(watched(Trends()), limited(), rates, T0)
+    assert is_ripe(watched(remembering(600)), limited(), rates, T0)
+
+
+SLOW = Symptom(SignalName.LATENCY_RATIO, "p99 is ten times")
+NOT_ITS = replace(SLOW, veto=Reason.ENVIRONMENT_SUSPECTED)
+UNCLEAN: dict[str, tuple[Verdict, Severity, Severity]] = {
+    "P4": (make_watching(), Severity.P4, Severity.NONE),
+    "a doubt that people are told of": (make_watching(), Severity.NONE, Severity.P2),
+    "bad": (make_verdict(), Severity.P1, Severity.NONE),
+    "suspect, and the environment's doing": (
+        make_watching(value=VerdictValue.SUSPECT, reason=Reason.ENVIRONMENT_SUSPECTED),
+        Severity.NONE,
+        Severity.NONE,
+    ),
+    "a slow signal that is not its doing": (
+        make_watching(symptoms=(NOT_ITS,)),
+        Severity.NONE,
+        Severity.NONE,
+    ),
+    "odds, and too few counts": (
+        make_watching(reason=Reason.EVIDENCE_GATHERING),
+        Severity.NONE,
+        Severity.NONE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("verdict", "severity", "doubted"), UNCLEAN.values(), ids=UNCLEAN)
+def test_what_speaks_against_it_makes_it_wait_anew(
+    verdict: Verdict, severity: Severity, doubted: Severity
+) -> None:
+    found = Decision(verdict, severity, doubted=doubted)
+    unclean = looked(watched(), found, T0 + 300)
+    assert unclean.clean_since is None
+    clean = looked(unclean, Decision(make_watching()), T0 + 310)
+    assert clean.clean_since == T0 + 310
+    assert looked(clean, Decision(make_watching()), T0 + 400) == clean
+    # Missing data speaks neither for it nor against it.
+    blind = make_watching(value=VerdictValue.NO_VERDICT, reason=Reason.SAMPLES_STALE)
+    assert looked(clean, Decision(blind), T0 + 400) == clean
+
+
+def served(trends: Trends) -> Watch:
+    """The release has served 2,000 requests, and failed none."""
+    samples = [(float(one), 10.0 * one) for one in range(5, 701, 5)]
+    counted = make_counters([make_series(samples, pod=one) for one in PODS])
+    made = with_workload(watched(trends, clean=-900), limited(), T0 + 700)
+    return with_reading(made, counted)
+
+
+@pytest.mark.parametrize(
+    ("trends", "expected"),
+    [
+        pytest.param(remembering(900), Health.GOOD, id="a leak would show"),
+        pytest.param(remembering(600), Health.UNKNOWN, id="a leak would not show yet"),
+    ],
+)
+def test_a_look_records_it(trends: Trends, expected: Health) -> None:
+    case = make_case(
+        workload=limited(), ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1"))
+    )
+    found = look(case, served(trends), at(702))
+    assert health_of(found.case.ledger, "release-v2") is expected, found.verdict
+
+
+def test_a_release_found_bad_at_p3_is_recorded_so_and_does_not_become_good() -> None:
+    case = make_case(
+        workload=make_workload(pods=make_pods(4, restarts=3)),
+        ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1")),
+    )
+    found = look(case, watched(clean=-900), at(700))
+    assert found.decision.severity is Severity.P3
+    assert health_of(found.case.ledger, "release-v2") is Health.BAD
+    again = look(
+        make_case(ledger=found.case.ledger), replace(found.watch, clean_since=T0 - 900), at(1400)
+    )
+    assert health_of(again.case.ledger, "release-v2") is Health.BAD
