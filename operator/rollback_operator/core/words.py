@@ -51,6 +51,9 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
     found: dict[str, Word] = {}
     said = [*_on_record(policy, rollbacks), *_of_rollbacks(rollbacks), *_trusted(policy, now)]
     for one in sorted(said, key=lambda one: (one.time, one.health is Health.BAD)):
+        known = found.get(one.release)
+        if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
+            continue  # gone back to since a person has trusted it: nothing speaks against it
         found[one.release] = one
     return found
 

@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     VerdictValue,
 )
-from rollback_operator.core import history, ledger
+from rollback_operator.core import history, ledger, quarantine
 from rollback_operator.core.conditions import condition, find
 from rollback_operator.core.look import case_of
 from rollback_operator.core.notices import policy_notices
@@ -193,6 +193,19 @@ def test_a_trust_that_is_withdrawn_counts_no_more() -> None:
     trusted = make_entry("v2", GOOD, trusted_time=at(100), reason="trusted by jane")
     assert target(policy_of((trusted, KNOWN[1]), trust(100))) == "v2"
     assert target(policy_of((trusted, KNOWN[1]))) == "v1"
+
+
+def test_a_trust_outlives_a_rollback_that_goes_back_to_what_is_trusted() -> None:
+    there = (by_hand(left()), back_to("v2", 300)), at(1000)
+    policy = policy_of((make_entry("v2", UNKNOWN), KNOWN[1]), trust(100))
+    found = ledger.entries(policy, THIRD, *there)
+    trusted = ledger.entry_of(found, "release-v2")
+    assert trusted is not None
+    assert (trusted.health, trusted.trusted_time) == (GOOD, at(100))
+    kept = quarantine.entries(there[0], found, [], 3600, there[1])
+    assert [one.release for one in kept] == ["release-v9"]
+    again = ledger.entries(policy, THIRD, [*there[0], left(500)], at(1000))
+    assert ledger.health_of(again, "release-v2") is BAD
 
 
 def test_a_condemnation_goes_with_a_record_that_shows_that_nothing_was_done() -> None:
