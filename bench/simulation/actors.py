@@ -16,6 +16,7 @@ from bench.simulation.scenario import (
     APP,
     HASTY,
     KINDS,
+    OLDEST,
     OPERATORS,
     WITHIN,
     Act,
@@ -49,6 +50,7 @@ class Team:
     is_known: bool | None = None
     names_config: bool = False
     operators: int | None = None
+    past: tuple[Release, ...] | None = None
     reflex: Reflex | None = None
     """What is done once an operator acts; None: what was drawn for everybody."""
 
@@ -291,13 +293,14 @@ def _lingerer(dice: random.Random, released: float) -> Team:
 
 
 def _spoiler(dice: random.Random, released: float) -> Team:
-    """Let what is gone back to fail as well: a rollback is not rolled back."""
-    bad = Release(APP, 2, Truth.FAILING, dice.choice((0.6, 1.0)))
+    """Let what is gone back to fail as well, and worse: a rollback is not rolled back."""
+    bad = Release(APP, 2, Truth.FAILING, dice.choice((0.1, 0.3)))
     deeds = [Deed(released, Act.RELEASE, bad)]
     if dice.random() < 0.6:
         deeds.append(Deed(released + dice.uniform(60.0, 150.0), Act.RESTART))
     reflex = Reflex(Cue.SENT, 0.05, Act.SPOIL, bad)
-    return Team(tuple(deeds), reflex=reflex, is_alone=True)
+    older = (Release(APP, OLDEST),)
+    return Team(tuple(deeds), reflex=reflex, is_alone=True, is_known=True, past=older)
 
 
 def _orphans(dice: random.Random, released: float) -> Team:
@@ -355,6 +358,8 @@ def draw(seed: int) -> Scenario:
         is_known=scenario.is_known if team.is_known is None else team.is_known,
         names_config=team.names_config,
     )
+    if team.past is not None:
+        made = replace(made, past=team.past)
     if team.operators is not None:
         offsets = (*scenario.offsets, 0.0)[: team.operators]
         made = replace(made, operators=team.operators, offsets=offsets)

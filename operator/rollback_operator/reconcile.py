@@ -191,7 +191,10 @@ class Reconciler:
         """Read the target and its metrics, and go on from there."""
         key, now = policy.key, self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        workload = await self.inspector.inspect(key, deployment, self.watches.get(key))
+        is_open = bool(asked) or any(is_active(one) for one in rollbacks)
+        # What is carried on writes to the target: a look of before would show its own write undone.
+        known = None if is_open else self.watches.get(key)
+        workload = await self.inspector.inspect(key, deployment, known)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
         load = load_of(self.cache.rollbacks.values(), self.budget, now)

@@ -8,7 +8,7 @@ import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.core.pod import Page
-from tests.builders import T0, make_counters, make_series
+from tests.builders import T0, make_counters, make_request, make_series
 from tests.world import KEY, World
 
 
@@ -103,3 +103,21 @@ async def test_whether_a_rollback_has_helped_is_for_scrapes_to_show() -> None:
 
     assert world.rollback.status.outcome is None
     assert len(world.pods.queries) == asked
+
+
+async def test_what_was_just_undone_is_not_looked_at_as_it_was_read_before() -> None:
+    world = reachable(World(seconds=3))
+    operator = world.operator()
+    expose(world, failing=False)
+    await operator.reconcile(KEY)
+    asked = make_request()
+    world.store.hold(asked)
+    operator.cache.remember(asked)
+
+    # All within a second, and before a watch has told anything.
+    for _ in range(6):
+        await operator.reconcile(KEY)
+        world.seconds += 0.05
+
+    assert "undo" in world.journal
+    assert world.rollback.status.outcome is None
