@@ -218,7 +218,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("whether one goes on: _active", (_guard("_active"),)),
     Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),)),
-    Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),)),
+    Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),), (1227,)),
     Mutant(
         "a fresh look before the intent",
         (Removal("core.ownership:records", _always(set())),),
@@ -267,12 +267,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a step's start is stored before it",
         (Removal("execution:Executor._begin", _begins_unstored),),
+        (306,),
     ),
     Mutant(
         "an end leaves no surge behind",
         (Removal("execution:Executor._conclude", _ends_at_once),),
     ),
-    Mutant("a hold has a limit", (Removal("core.holds:latest_end", _never_over),)),
+    Mutant("a hold has a limit", (Removal("core.holds:latest_end", _never_over),), (18,)),
     Mutant(
         "a policy at a stand lets go",
         (Removal("holding:Holder.end", _keeps_holding),),
@@ -308,6 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Removal("core.manual:expired", _always(None)),
             Removal("core.manual:_before_policy", _always(None)),
         ),
+        (108,),
     ),
     Mutant(
         "every open Rollback is carried on", (Removal("keeping:Keeper.carry", _carries_nothing),)
