@@ -121,7 +121,9 @@ class Reconciler:
                 self._end_watch(key)
                 why = status.not_ready(Reason.INVALID_SPEC, policy.message)
                 carried = await self.keeper.carry_open(key, why)
-                return schedule.soonest(await self._report_unreadable(policy), carried)
+                answered = await self._refuse(self.cache.requests_of(key), why)
+                told = await self._report_unreadable(policy)
+                return schedule.soonest(told, carried, answered)
             case RollbackPolicy():
                 return await self._pass(policy)
 
@@ -252,14 +254,17 @@ class Reconciler:
         if not asked:
             return None
         if why.reason != Reason.SUSPENDED or deployment is None:
-            refusal = Refusal(Reason(why.reason), why.message)
-            return max([await self.desk.refuse(one, refusal) for one in asked]) or None
+            return await self._refuse(asked, why)
         workload = await self.inspector.read(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, deployment.uid)
         case = case_of(policy, workload, rollbacks, self.clock())
         return await self.desk.answer(case, asked)
+
+    async def _refuse(self, asked: Sequence[RollbackRequest], why: Condition) -> float | None:
+        refusal = Refusal(Reason(why.reason), why.message)
+        return max([await self.desk.refuse(one, refusal) for one in asked], default=0.0) or None
 
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)

@@ -33,6 +33,7 @@ from tests.builders import (
     at,
     make_ended,
     make_policy,
+    make_request,
     make_rollback,
     make_step,
     make_trigger_record,
@@ -489,6 +490,23 @@ async def test_what_cannot_be_told_of_an_unreadable_policy_is_told_later(failure
     assert await operator.reconcile(KEY) is None
 
     assert world.condition(ConditionType.READY) == ("False", Reason.INVALID_SPEC)
+
+
+async def test_who_asks_by_a_policy_that_cannot_be_read_is_told_the_field() -> None:
+    world = World()
+    world.store.hold(make_request())
+    operator = world.operator()
+    metadata = world.store.policies[NAME].metadata
+    said = "spec.safety.freeze.0.timeZone: Europe is no time zone that is known here"
+    operator.cache.policies[KEY] = Unreadable(metadata, said, RollbackPolicyStatus())
+
+    await operator.reconcile(KEY)
+
+    (request,) = world.store.requests.values()
+    assert request.status.outcome is Outcome.REFUSED
+    found = find(request.status.conditions, ConditionType.COMPLETE)
+    assert found is not None
+    assert (found.reason, found.message) == (Reason.INVALID_SPEC, said)
 
 
 async def test_a_missing_target_is_told_with_the_field_at_fault() -> None:
