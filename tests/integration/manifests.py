@@ -99,6 +99,10 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         policy(matrix=when(errors(above="1"))),
         r"spec\.matrix\[0\]\.when\[0\]\.above: .*could not match",
     ),
+    "a body without a method, which is GET": (
+        policy(verification={"http": [{"name": "a", "url": "http://a.b/", "body": "{}"}]}),
+        r"spec\.verification\.http\[0\]\.body: .*carry no body: set method",
+    ),
     "at least 0": (
         policy(matrix=when(errors(atLeast="0.000"))),
         r"spec\.matrix\[0\]\.when\[0\]\.atLeast: .*every release",

@@ -68,7 +68,7 @@ class HttpProbe(Model):
                     ".name",
                 ),
                 cel(
-                    "!has(self.body) || !has(self.method) || !(self.method in ['GET', 'HEAD'])",
+                    "!has(self.body) || has(self.method) && !(self.method in ['GET', 'HEAD'])",
                     "GET and HEAD carry no body: set method",
                     ".body",
                 ),
