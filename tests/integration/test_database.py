@@ -296,6 +296,18 @@ async def test_nobody_listening_is_said(database: Database) -> None:
     assert "refused" in message(found)
 
 
+async def test_a_dsn_without_a_password_leaves_no_line_in_the_log(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What libpq prints is no line of the operator's log, and nobody can turn it off."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+
+    await read(f"host=127.0.0.1 port={port} user=a dbname=b")
+
+    assert capfd.readouterr().err == ""
+
+
 async def test_a_table_that_is_locked_does_not_hold_up(database: Database) -> None:
     database.has("001")
     url = database.server.url.rpartition("/")[0] + f"/{database.name}"

@@ -101,6 +101,10 @@ def parameters_of(dsn: str) -> dict[str, Any] | None:
     return found
 
 
+NO_FILE = "/dev/null/none"
+"""There can be none of this name; of /dev/null itself libpq prints that it is no plain file."""
+
+
 def _pinned(parameters: dict[str, Any], pinned: Pinned) -> dict[str, Any]:
     """Call the addresses that were checked, under the name that the certificate has."""
     count = len(pinned.ips)
@@ -109,7 +113,7 @@ def _pinned(parameters: dict[str, Any], pinned: Pinned) -> dict[str, Any]:
         "hostaddr": ",".join(pinned.ips),
         "port": ",".join([str(pinned.called_port)] * count),
         "connect_timeout": CONNECT_SECONDS,
-        "passfile": "/dev/null",
+        "passfile": NO_FILE,
         "gssencmode": "disable",
         "application_name": "rollback-operator",
     }
