@@ -114,6 +114,10 @@ bench-faults: install ## undos lost and double under faults on real connections 
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.faults
 
+fuzz: install ## manifests drawn from the CRDs, admitted by a real API server, and passes over them -> bench/results/fuzz.json (half an hour)
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m tests.hostile.fuzz
+
 simulate: install ## whole operators on virtual time, faults drawn from seeds: a million steps -> bench/results/simulation.json (half an hour; resumes)
 	@$(BIN)/python -m bench.simulation run --steps 1000000
 

@@ -89,7 +89,7 @@ class _Body:
 
 
 @dataclass(frozen=True, slots=True)
-class _Received:
+class Received:
     """An answer as aiohttp gives it."""
 
     answer: Response
@@ -134,14 +134,14 @@ class Client:
         """Put a request together."""
         return (Request(method, path, dict(query_params), body),)
 
-    async def call_api(self, request: Request, _request_timeout: float) -> _Received:
+    async def call_api(self, request: Request, _request_timeout: float) -> Received:
         """Send a request and wait for its answer."""
         if request.path == DISCOVERY:
             # Which kinds there are besides is a side question: no fault is drawn for it.
             return self._received(Response(200, '{"groups": []}'))
         self.air.sent(self.name, request)
         fate = self.air.weather.fate(self.name, request)
-        answer: asyncio.Future[_Received] = self.air.loop.create_future()
+        answer: asyncio.Future[Received] = self.air.loop.create_future()
         said = f"{self.name} {request.method} {request.path}"
         self.air.trace.step(said)
         if math.isfinite(fate.out):
@@ -158,7 +158,7 @@ class Client:
     async def close(self) -> None:
         """Close nothing."""
 
-    def _arrive(self, request: Request, fate: Fate, answer: asyncio.Future[_Received]) -> None:
+    def _arrive(self, request: Request, fate: Fate, answer: asyncio.Future[Received]) -> None:
         response = self.server.handle(self.name, request)
         said = f"{self.name} {request.method} {request.path}"
         if request.method != "GET" or fate.kills or fate.is_reset:
@@ -172,11 +172,11 @@ class Client:
         else:
             self.air.trace.note(f"{said}: its answer is lost")
 
-    def _received(self, response: Response) -> _Received:
+    def _received(self, response: Response) -> Received:
         moment = datetime.fromisoformat(self.server.now())
-        return _Received(response, format_datetime(moment, usegmt=True))
+        return Received(response, format_datetime(moment, usegmt=True))
 
-    def _refuse(self, fate: Fate, answer: asyncio.Future[_Received]) -> None:
+    def _refuse(self, fate: Fate, answer: asyncio.Future[Received]) -> None:
         if fate.refusal is not None:
             self.air.trace.note(f"{self.name} is answered {fate.refusal.status}")
             _settle(answer, self._received(fate.refusal))
@@ -190,7 +190,7 @@ class Client:
             self.died()
 
 
-def _settle(answer: asyncio.Future[_Received], received: _Received) -> None:
+def _settle(answer: asyncio.Future[Received], received: Received) -> None:
     if not answer.done():
         answer.set_result(received)
 

@@ -7,6 +7,8 @@ from typing import Any
 from tests.hostile.fields import Manifest
 
 API_VERSION = "rollback.tickettoken.io/v1alpha1"
+PERSON = "tess"
+"""Who writes policies, and says so where a policy holds a name."""
 SECRET = {"name": "own", "key": "token"}
 FLAG = {"name": "FEATURE", "value": "false", "configMapRef": {"name": "flags"}}
 PROBE = {
@@ -144,17 +146,26 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
                 },
             },
         ],
+        "trust": [
+            {
+                "release": "b" * 64,
+                "revision": 6,
+                "reason": "the fault was elsewhere",
+                "by": PERSON,
+                "time": "2026-01-01T00:00:00Z",
+            }
+        ],
         "communication": {"service": "Shop", "impact": "No sales", "contact": "on call"},
     }
     return _manifest("RollbackPolicy", name, whole | spec)
 
 
-def with_query(name: str = "carrier") -> Manifest:
+def with_query(name: str = "carrier", **spec: Any) -> Manifest:
     """A policy that has its migrations read by a query of its own."""
     secret = {"name": "own", "key": "dsn"}
     query = "SELECT name FROM schema_migrations"
     database = {"connectionSecretRef": secret, "history": {"query": query}}
-    return policy(name, database=database)
+    return policy(name, **spec | {"database": database})
 
 
 def request(name: str = "asked", **spec: Any) -> Manifest:

@@ -26,6 +26,7 @@ from lab import chart
 from lab.control_plane import ControlPlane
 from lab.ports import free_ports
 from lab.prometheus_server import Prometheus
+from tests.hostile import carriers
 from tests.integration.api import Api, Object, eventually, policies
 from tests.integration.background import BackgroundLoop
 from tests.integration.listener import Listener
@@ -34,7 +35,7 @@ from tests.integration.operator_process import ROOT, OperatorProcess, Options
 HOME, RELEASE = "operators", "rollback-operator"
 ACCOUNT = f"system:serviceaccount:{HOME}:{RELEASE}"
 TENANT, VICTIM, NEIGHBOUR = "tenant", "victim", "neighbour"
-PERSON = "tess"
+PERSON = carriers.PERSON
 """Who has `admin` in the tenant's namespace, and nothing else."""
 SECRET_CANARY, MAP_CANARY = "canary-of-a-secret-7d1f", "canary-of-a-config-map-93ab"
 OWN = "own-token-5c2e"
