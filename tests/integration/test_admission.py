@@ -31,6 +31,14 @@ OWNERS = {
 }
 SUSPENDING = {"gitOps": "Suspend"}
 SCALE = {"type": "Scale", "replicas": 6}
+TRUST = {
+    "release": "b" * 64,
+    "revision": 2,
+    "reason": "the fault was the database's",
+    "by": "boss",
+    "time": "2030-01-01T00:00:00Z",
+}
+SEEN = {"deployment": "shop", "revision": 1, "digest": "b"}
 OPERATOR = "system:serviceaccount:operators:rollback-operator"
 DIGEST = "0123456789abcdef"
 GROUP = "rollback.tickettoken.io"
@@ -201,7 +209,7 @@ def by_hand(**spec: Any) -> Object:
             "policyRef": {"name": "shop"},
             "remedy": {"type": "Undo", "to": "Previous"},
             "reason": "customers call",
-            "seen": {"deployment": "shop", "revision": 1, "digest": "b"},
+            "seen": SEEN,
             **spec,
         },
     }
@@ -244,6 +252,9 @@ class TestAuthors:
                 policy("l", verification={"logs": {"pattern": "ERROR"}}),
                 "get logs of pods",
                 id="logs",
+            ),
+            pytest.param(
+                "author", policy("t", trust=[TRUST]), "by must be author", id="another's trust"
             ),
             pytest.param(
                 "author",
@@ -300,6 +311,18 @@ class TestAuthors:
         said = refusal(lambda: as_user("stranger").merge(path, {"spec": {"mode": "Enforce"}}))
         assert "patch Deployment shop" in said
 
+    def test_trust_in_their_own_name_and_leave_what_others_have_trusted(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        own = {**TRUST, "by": "author"}
+        as_user("author").create(policies(NAMESPACE), policy("trusting", trust=[own]))
+        path = f"{policies(NAMESPACE)}/trusting"
+        changed = {"spec": {"trust": [{**own, "by": "platform"}]}}
+        said = refusal(lambda: as_user("author").merge(path, changed))
+        assert "by must be author" in said
+        # Whoever else changes the policy leaves the entry as it is.
+        as_user("").merge(path, {"spec": {"mode": "Enforce"}})
+
     def test_what_lends_no_right_is_free(self, as_user: Callable[[str], Api]) -> None:
         path = f"{policies(NAMESPACE)}/shop"
         as_user("stranger").merge(path, {"metadata": {"labels": {"team": "shop"}}})
@@ -341,13 +364,11 @@ class TestRequests:
             ),
             pytest.param(
                 "passerby",
-                by_hand(policyRef={"name": "not-there-yet"}, seen={"deployment": "other"}),
+                by_hand(policyRef={"name": "not-there-yet"}, seen={**SEEN, "deployment": "other"}),
                 "may not patch Deployment other",
                 id="a Deployment that nobody watches",
             ),
-            pytest.param(
-                "oncall", by_hand(seen=None), "name the Deployment", id="no Deployment is named"
-            ),
+            pytest.param("oncall", by_hand(seen=None), "spec.seen", id="no Deployment is named"),
             pytest.param(
                 "platform",
                 by_hand(policyRef={"name": "others"}),
