@@ -4,17 +4,20 @@ Before metrics are read what needs none of them: an undo does not wait for a Pro
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
+    ObjectMeta,
     Response,
     Rollback,
     RollbackSpec,
     Severity,
 )
 from rollback_operator.cache import Cache
-from rollback_operator.core import approval, ownership
+from rollback_operator.core import approval, attempts, ownership
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.course import NOT_OURS, needs_no_metrics
 from rollback_operator.core.decide import Decision
@@ -47,6 +50,8 @@ class Carrier:
     executor: Executor
     default: str
     """Where the metrics of policies are read that name no address."""
+    rests: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Until when it is not looked again whether what has blocked a try is mended."""
 
     async def before_metrics(self, case: Case, known: Watch | None) -> Carried | None:
         """Carry on what goes on without metrics; None: nothing does.
@@ -75,6 +80,8 @@ class Carrier:
     async def act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
         """Do what a look has decided; gives when to look again, None: nothing is under way."""
         active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
+        if decision.plan is not None and await self._is_blocked_still(case, decision.plan, watch):
+            return None
         if decision.plan is not None:
             stored = await self._store_intent(case, decision.plan)
             if isinstance(stored, Failure):
@@ -89,6 +96,23 @@ class Carrier:
             return None  # carried on before metrics were read
         done = await self._carry_on(active, case, watch)
         return done.seconds if isinstance(done, Again) else SOON
+
+    async def _is_blocked_still(self, case: Case, spec: RollbackSpec, watch: Watch) -> bool:
+        """Look whether what has blocked the try before this one is mended: else nobody is told."""
+        if spec.attempt == 1:
+            return False
+        now, key = self.executor.clock(), (case.policy.metadata.namespace, name_of(spec))
+        self.rests = {one: until for one, until in self.rests.items() if now < until}
+        if key in self.rests:
+            return True
+        made = ObjectMeta(namespace=key[0], name=key[1], uid="/".join(key))
+        preview = Rollback(metadata=made, spec=spec)
+        checklist = await self.executor.checker.check(preview, case.workload, watch)
+        self.executor.checker.forget(preview)
+        if checklist.consequence is not Consequence.BLOCK:
+            return False
+        self.rests[key] = now + timedelta(seconds=attempts.LOOK_SECONDS)
+        return True
 
     async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
         """Store the intent, unless a fresh look shows what the watches have not told yet."""

@@ -89,6 +89,14 @@ class Service:
         source = {"configMapKeyRef": {"name": FLAGS, "key": FLAG}}
         self.environment = ({"name": FLAG, "valueFrom": source},)
 
+    def forget_flags(self) -> Object:
+        """Delete the ConfigMap; what it was like, to be made again."""
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps"
+        known = self.stand.api.get(f"{path}/{FLAGS}")
+        self.stand.api.delete(f"{path}/{FLAGS}")
+        kept = {one: known[one] for one in ("apiVersion", "kind", "data") if one in known}
+        return {"apiVersion": "v1", "kind": "ConfigMap", **kept, "metadata": {"name": FLAGS}}
+
     def flag(self) -> str:
         path = f"/api/v1/namespaces/{self.namespace}/configmaps/{FLAGS}"
         return str(self.stand.api.get(path)["data"][FLAG])

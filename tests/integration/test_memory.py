@@ -90,8 +90,28 @@ def test_what_was_found_bad_stays_so_without_its_record(service: Service) -> Non
     take_back(service, "v3", "v1")
 
     assert health(service, "v2") == "Bad", service.told()
-    kept = [one["images"] for one in service.status()["quarantine"]]
-    assert len(kept) == 2, "deleting a record does not end a quarantine"
+    both = "deleting a record does not end a quarantine"
+    eventually(lambda: len(service.status()["quarantine"]) == 2, both)
+
+
+def test_what_was_blocked_is_done_once_its_cause_is_mended(service: Service) -> None:
+    service.has_flag("true")
+    service.prepare()
+    body = service.forget_flags()
+
+    service.roll_out("v2", BAD)
+    assert outcome(service.wait_for_rollback()) == ("Blocked", "ReferenceGone"), service.told()
+    time.sleep(45)  # longer than until the next try: nobody is told again of what stands still
+    assert len(service.rollbacks()) == 1, service.told()
+    assert service.image == "v2"
+    service.stand.api.create(f"/api/v1/namespaces/{service.namespace}/configmaps", body)
+
+    eventually(lambda: service.image == "v1", "it is undone after all", 120)
+    eventually(service.is_over, "it has ended", 120)
+    first, second = service.rollbacks()
+    assert outcome(first) == ("Blocked", "ReferenceGone")
+    assert (outcome(second)[0], second["spec"]["attempt"]) == ("Verified", 2), service.told()
+    assert len(service.events("RollbackBlocked")) == 1
 
 
 def test_a_request_that_is_older_than_what_it_would_undo_is_refused(service: Service) -> None:

@@ -17,6 +17,7 @@ _WITH_PLAN = (
     "verification",
     "approvalPolicy",
     "requiresApproval",
+    "attempt",
     "owner",
     "autoscaler",
 )

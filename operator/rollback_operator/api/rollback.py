@@ -98,6 +98,9 @@ class PolicyRef(Model):
     """Left out where a person asks; the operator looks it up."""
 
 
+MOST_ATTEMPTS = 5
+
+
 class RollbackPlan(Model):
     """What is to be done, and why: stored before anything is touched."""
 
@@ -115,6 +118,9 @@ class RollbackPlan(Model):
     verification: VerificationSpec = VerificationSpec()
     approval_policy: ApprovalSpec = ApprovalSpec()
     """The policy's `approval` at the time of the decision."""
+    attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 1
+    """Which try it is: one that the checklist has blocked is tried again, as another Rollback, once
+    what has blocked it is mended."""
     requires_approval: bool = False
     """A person is asked, whatever the checklist says: the matrix only proposes it."""
     owner: OwnerPlan | None = None

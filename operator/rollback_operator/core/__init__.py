@@ -16,7 +16,7 @@ The judgement
 What is known of releases
     words, ledger, earning, quarantine
 The decision
-    look, case, matrix, guards, freeze, budget, load, way, plan, names, decide, manual,
+    look, case, matrix, guards, freeze, budget, load, way, plan, names, attempts, decide, manual,
     rollout, holds, lapses, schedule
 The rollback
     course, checklist, checks, schema, approval, steps, progress, raising, rollback_status,

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.approval import LEAST_SECONDS, ApprovalSpec, ApprovalTimeout
-from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Response,
     RollbackSpec,
@@ -14,8 +13,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import matrix
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.names import name_of
-from rollback_operator.core.plan import make_plan, make_trigger
+from rollback_operator.core.plan import make_plan, make_trigger, tried
 from rollback_operator.core.verdict import Thresholds, Verdict
 
 
@@ -79,11 +77,9 @@ def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decis
         left = max(LEAST_SECONDS, round(due - now.timestamp()))
         approval = ApprovalSpec(timeout_seconds=left, on_timeout=then)
     asks = {"requires_approval": True, "approval_policy": approval}
-    proposed = planned.model_copy(update=asks)
-    name = name_of(proposed)
-    if any(one.metadata.name == name for one in case.rollbacks):
-        known = Refusal(Reason.ALREADY_ROLLED_BACK, f"{name} proposes it already")
-        return replace(decision, refusal=known)
+    proposed = tried(case, planned.model_copy(update=asks), now)
+    if isinstance(proposed, Refusal):
+        return replace(decision, refusal=proposed)
     return replace(decision, plan=proposed)
 
 

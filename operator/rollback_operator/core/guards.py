@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback
-from rollback_operator.core import flags, gitops
+from rollback_operator.core import attempts, flags, gitops
 from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.freeze import frozen
-from rollback_operator.core.names import rollback_name
 
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 
@@ -42,15 +41,14 @@ def is_restored(case: Case, now: datetime) -> bool:
     return _restored(case, now) is not None
 
 
-def _recorded(case: Case, _: datetime) -> Refusal | None:
-    """The name only arbitrates: once-only comes from looking whether it is there."""
-    name = rollback_name(case)
-    if any(one.metadata.name == name for one in case.rollbacks):
-        return Refusal(Reason.ALREADY_ROLLED_BACK, f"{name} deals with this revision")
-    flag = flags.standing(case)
-    if flag is not None:
-        said = f"{flag.metadata.name} deals with this revision"
-        return Refusal(Reason.ALREADY_ROLLED_BACK, said)
+def _recorded(case: Case, now: datetime) -> Refusal | None:
+    """The name only arbitrates: once-only comes from looking whether it is there.
+
+    What the checklist has blocked is tried again after a while, a bounded number of times.
+    """
+    for last in (attempts.of_revision(case), flags.standing(case)):
+        if last is not None and attempts.following(last, now) is None:
+            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.told(last))
     return None
 
 

@@ -8,12 +8,18 @@ from rollback_operator.core.case import Case
 NAME_PART = 40
 
 
-def rollback_name(case: Case) -> str:
-    """Make the name under which this policy's rollback of this revision is stored."""
+def rollback_name(case: Case, attempt: int = 1) -> str:
+    """Make the name under which this policy's rollback of this revision is stored.
+
+    Args:
+        case: the policy and its target.
+        attempt: which try it is.
+    """
     policy = PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid)
     deployment = case.workload.deployment
     revision = deployment.template.digest, deployment.revision
-    return _name(policy, deployment.uid, revision, case.policy.spec.mode)
+    kind = f"{case.policy.spec.mode}{_tried(attempt)}"
+    return _name(policy, deployment.uid, revision, kind)
 
 
 def name_of(spec: RollbackSpec) -> str:
@@ -24,7 +30,11 @@ def name_of(spec: RollbackSpec) -> str:
     if spec.remedy.flag is not None:
         # Where the flag is no cure, another remedy follows for the same revision.
         kind += "/".join(("", *spec.remedy.flag.key, spec.remedy.flag.value))
-    return _name(spec.policy_ref, spec.target_ref.uid, revision, kind)
+    return _name(spec.policy_ref, spec.target_ref.uid, revision, kind + _tried(spec.attempt))
+
+
+def _tried(attempt: int) -> str:
+    return f"/attempt-{attempt}" if attempt > 1 else ""
 
 
 def _name(policy: PolicyRef, target_uid: str, revision: tuple[str, int], kind: str) -> str:

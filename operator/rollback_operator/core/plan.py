@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackTarget,
     Trigger,
 )
-from rollback_operator.core import autoscaling, claims, explain, flags, gitops, guards
+from rollback_operator.core import attempts, autoscaling, claims, explain, flags, gitops, guards
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
@@ -65,7 +65,8 @@ def make_plan(
         if remedy.flag is not None and (why := flags.unfit(case, remedy.flag, now)):
             passed.append(f"{flags.named(remedy.flag)}: {why}")
             continue
-        return _after(passed, case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
+        made = _after(passed, case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
+        return made if isinstance(made, Refusal) else tried(case, made, now)
     if passed:
         said = f"no remedy is left for {rule.severity}: {'; '.join(passed)}"
         return Refusal(Reason.NO_REMEDY_LEFT, said)
@@ -74,6 +75,15 @@ def make_plan(
         f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
         "severities out",
     )
+
+
+def tried(case: Case, spec: RollbackSpec, now: datetime) -> RollbackSpec | Refusal:
+    """Say which try a plan is, or that none may be made now."""
+    last = attempts.of_plan(case.rollbacks, spec)
+    attempt = attempts.following(last, now)
+    if last is not None and attempt is None:
+        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.told(last))
+    return attempts.numbered(spec, attempt or 1)
 
 
 def _remedies(case: Case, rule: MatrixRule) -> Iterator[Remedy]:

@@ -235,10 +235,17 @@ def test_what_somebody_else_steers_is_set_where_the_policy_deals_with_them(case,
     ids=["blocked", "rejected", "not answered"],
 )
 def test_what_was_kept_from_being_done_is_not_got_round_by_the_next_remedy(left) -> None:
-    refused = planned(case_with(rollbacks=[left]))
+    refused = planned(case_with(rollbacks=[left]), now=80.0)
 
     assert isinstance(refused, Refusal)
     assert refused.reason is Reason.ALREADY_ROLLED_BACK
+
+
+def test_what_was_blocked_is_tried_again_with_the_same_remedy() -> None:
+    again = planned(case_with(rollbacks=[ended(Outcome.BLOCKED, Reason.CHECKLIST_BLOCKED)]))
+
+    assert isinstance(again, RollbackSpec)
+    assert again.remedy == DISABLE
 
 
 def test_what_was_observed_is_recorded_once() -> None:

@@ -102,9 +102,39 @@ def restarted(version: str):
 CASE = make_case()
 OWN_NAME = rollback_name(CASE)
 
+
+def blocked_tries(count: int, finished: float):
+    """So many tries were blocked, the last one at this time."""
+    return [
+        ended(rollback_name(CASE, one), finished, Outcome.BLOCKED, attempt=one)
+        for one in range(1, count + 1)
+    ]
+
+
 REFUSALS = {
     "this revision has its rollback": (
         make_case(rollbacks=[ended(OWN_NAME, outcome=Outcome.ABANDONED)]),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "it was blocked just now": (
+        make_case(rollbacks=[ended(OWN_NAME, finished=71, outcome=Outcome.BLOCKED)]),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "it was blocked again, and twice as long is waited": (
+        make_case(rollbacks=blocked_tries(2, finished=41)),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "it was blocked as often as it may be tried": (
+        make_case(rollbacks=blocked_tries(5, finished=-3000)),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "the try after the blocked one is over": (
+        make_case(
+            rollbacks=[
+                *blocked_tries(1, finished=0),
+                ended(rollback_name(CASE, 2), outcome=Outcome.REJECTED, attempt=2),
+            ]
+        ),
         Reason.ALREADY_ROLLED_BACK,
     ),
     "Argo CD owns it": (make_case(workload=owned("Argo CD")), Reason.GITOPS_OWNER),
@@ -345,6 +375,18 @@ PLANS = {
         "v1",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("tries", "finished", "attempt"),
+    [(0, 0, 1), (1, 70, 2), (2, 40, 3), (4, -140, 5)],
+)
+def test_what_was_blocked_is_tried_again_under_a_name_of_its_own(tries, finished, attempt) -> None:
+    found = planned(make_case(rollbacks=blocked_tries(tries, finished)))
+    assert isinstance(found, RollbackSpec), found
+    assert found.attempt == attempt
+    assert name_of(found) == rollback_name(CASE, attempt)
+    assert len({rollback_name(CASE, one) for one in range(1, 6)}) == 5
 
 
 @pytest.mark.parametrize(("case", "target"), PLANS.values(), ids=PLANS)
