@@ -293,8 +293,8 @@ def _lingerer(dice: random.Random, released: float) -> Team:
 
 
 def _spoiler(dice: random.Random, released: float) -> Team:
-    """Let what is gone back to fail as well, and worse: a rollback is not rolled back."""
-    bad = Release(APP, 2, Truth.FAILING, dice.choice((0.1, 0.3)))
+    """Let what is gone back to not come up any more: a rollback is not rolled back."""
+    bad = Release(APP, 2, Truth.FAILING, dice.choice((0.3, 1.0)))
     deeds = [Deed(released, Act.RELEASE, bad)]
     if dice.random() < 0.6:
         deeds.append(Deed(released + dice.uniform(60.0, 150.0), Act.RESTART))

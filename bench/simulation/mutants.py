@@ -217,7 +217,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (_guard("_recorded"), Removal("core.names:name_of", _named_anew)),
     ),
     Mutant("whether one goes on: _active", (_guard("_active"),)),
-    Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),)),
+    Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),), (252,)),
     Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),), (1227,)),
     Mutant(
         "a fresh look before the intent",
@@ -312,7 +312,9 @@ MUTANTS: tuple[Mutant, ...] = (
         (108,),
     ),
     Mutant(
-        "every open Rollback is carried on", (Removal("keeping:Keeper.carry", _carries_nothing),)
+        "every open Rollback is carried on",
+        (Removal("keeping:Keeper.carry", _carries_nothing),),
+        (972,),
     ),
     Mutant(
         "orphans use up no budget",

@@ -110,6 +110,8 @@ class Kubelet:
     slowness: Callable[[], float] = lambda: 1.0
     """Factor on what takes time."""
     pods: dict[str, Pod] = field(default_factory=dict)
+    spoiled: set[int] = field(default_factory=set)
+    """Versions whose containers end a moment after their start by now, whatever they were."""
     _addresses: int = 0
 
     def address(self) -> str:
@@ -140,6 +142,8 @@ class Kubelet:
         pod.started, pod.started_at = self.server.now(), self.loop.time()
         self._show(pod)
         match pod.release.truth:
+            case _ if pod.release.version in self.spoiled:
+                self._later((0.3, 1.5), self._crash, pod)
             case Truth.CRASHING:
                 self._later((0.3, 1.5), self._crash, pod)
             case Truth.UNREADY:

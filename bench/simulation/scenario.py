@@ -77,7 +77,7 @@ class Act(StrEnum):
     TRUST = "trust"
     """Says that the releases which were found bad may be gone back to."""
     SPOIL = "spoil"
-    """From now on the first release fails too: what it calls has changed."""
+    """From now on the first release's containers end too: what they call has changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.simulation.loop import VirtualLoop
 from bench.simulation.pods import Pod
@@ -25,8 +25,6 @@ class Traffic:
     dice: random.Random
     rps: float
     pods: Callable[[], Iterable[Pod]]
-    spoiled: set[int] = field(default_factory=set)
-    """Versions that fail whatever they are."""
     is_unseen: Callable[[], bool] = lambda: False
     """Nobody reads the counters: they rise in greater steps."""
 
@@ -39,7 +37,6 @@ class Traffic:
         serving = [pod for pod in self.pods() if pod.serves]
         for pod in serving:
             fails = pod.release.fails if pod.release.truth is Truth.FAILING else 0.0
-            fails = 1.0 if pod.release.version in self.spoiled else fails
             rate = 1 - (1 - BASE_ERRORS) * (1 - fails)
             for route, share in ROUTES.items():
                 count = self._poisson(self.rps * tick * share / len(serving))

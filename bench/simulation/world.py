@@ -180,7 +180,7 @@ class World:
             scenario.reflex,
         )
         self.traffic.is_unseen = self._is_unseen
-        self.traffic.spoiled = self.audit.spoiled = self.people.spoiled
+        self.kubelet.spoiled = self.audit.spoiled = self.people.spoiled
         self.people.tenants = Tenants(
             loop,
             self.server,
