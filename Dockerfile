@@ -3,7 +3,8 @@
 #   pip wheel --wheel-dir wheels .        # with Python 3.11, on the image's own platform
 #   docker build -t rollback-operator .   # or: buildah bud -t rollback-operator .
 #
-# BASE_IMAGE is any image with Python 3.11 and its venv module; both stages must use the same.
+# BASE_IMAGE is any image with Python 3.11, its venv module and libstdc++ (google-re2 is C++); both stages must use
+# the same.
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -24,6 +25,8 @@ RUN library="$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))
         --invalidation-mode unchecked-hash -x '/(test|tests|idlelib|lib2to3|site-packages)/' \
         "$library"; }
 COPY --from=build /opt/venv /opt/venv
+# An image whose program cannot be loaded is no image.
+RUN /opt/venv/bin/rollback-operator --help > /dev/null
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 LABEL org.opencontainers.image.title=rollback-operator \
       org.opencontainers.image.description="Takes bad releases of Kubernetes Deployments back" \

@@ -92,7 +92,7 @@ def _base_image(name: str) -> str:
 
 
 def _base_python() -> Recipe:
-    return _base("base-python", ("python3", "python3-venv"), extra=None)
+    return _base("base-python", ("python3", "python3-venv", "libstdc++6"), extra=None)
 
 
 def _base_node() -> Recipe:
