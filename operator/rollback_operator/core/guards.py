@@ -4,10 +4,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback
+from rollback_operator.api.shape import fitted
+from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback, StepName
 from rollback_operator.core import attempts, flags, gitops
 from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.freeze import frozen
+from rollback_operator.core.progress import step_status
+from rollback_operator.core.workload import Template
 
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 
@@ -66,13 +69,43 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
     release = case.workload.deployment.template.release
     span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
     for one in case.rollbacks:
-        restored = one.spec.to_revision is not None and one.spec.to_revision.release == release
+        target = one.spec.to_revision
+        restored = target.release == release if target is not None else _is_pinned(one, case)
         if restored and one.spec.mode is Mode.ENFORCE and now - _end(one, now) < span:
             return Refusal(
                 Reason.IS_A_ROLLBACK,
                 f"this revision was restored by {one.metadata.name}; it is not rolled back again",
             )
     return None
+
+
+def _is_pinned(rollback: Rollback, case: Case) -> bool:
+    """Tell whether the running release is what a PinImage has made of the one that it left.
+
+    By the images, and of those that have them the first since the act: what people have changed
+    besides is a release of theirs.
+    """
+    if rollback.spec.remedy.image is None or rollback.status.outcome in _NOTHING_DONE:
+        return False
+    running = case.workload.deployment.template
+    if not _has_images(rollback, running):
+        return False
+    act = step_status(rollback, StepName.PIN_IMAGE)
+    began = act.revision if act is not None else None
+    made = [
+        one
+        for one in case.workload.replica_sets
+        if began is not None and one.revision > began and _has_images(rollback, one.template)
+    ]
+    first = min(made, key=lambda one: one.revision, default=None)
+    return first is None or first.template.release == running.release
+
+
+def _has_images(rollback: Rollback, template: Template) -> bool:
+    bad, remedy = rollback.spec.from_revision, rollback.spec.remedy
+    images = fitted(template.images_from(remedy.container))
+    same = images == fitted([remedy.image, *bad.images[1:]])
+    return same and fitted(list(template.init_images)) == bad.init_images
 
 
 def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:

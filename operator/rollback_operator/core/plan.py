@@ -30,7 +30,7 @@ from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.way import way
-from rollback_operator.core.workload import ReplicaSet, Template, Workload
+from rollback_operator.core.workload import ReplicaSet, Workload
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -197,16 +197,10 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
         template_hash=current.pod_hash if current else "",
         digest=deployment.template.digest,
         release=deployment.template.release,
-        images=_images(deployment.template, pinned),
+        images=deployment.template.images_from(pinned),
         init_images=list(deployment.template.init_images),
         image_digests=sorted(digests)[:MOST_IMAGES],
         replica_set=current.name if current else "",
         replica_set_uid=current.uid if current else "",
         health=Health.BAD,
     )
-
-
-def _images(template: Template, pinned: str | None) -> list[str]:
-    """List a template's images; that of a container which another is pinned in comes first."""
-    named = zip(template.containers, template.images, strict=True)
-    return [image for _, image in sorted(named, key=lambda one: one[0] != (pinned or one[0]))]

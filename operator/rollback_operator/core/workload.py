@@ -36,6 +36,13 @@ class Template:
         """Give the image that a container is to run; None: there is no such container."""
         return dict(zip(self.containers, self.images, strict=True)).get(container or "")
 
+    def images_from(self, container: str | None) -> list[str]:
+        """List the images of the containers, that of one of them first."""
+        named = zip(self.containers, self.images, strict=True)
+        return [
+            image for _, image in sorted(named, key=lambda one: one[0] != (container or one[0]))
+        ]
+
     @property
     def image_by_name(self) -> Mapping[str, str]:
         """Give the image of each container, init containers among them: no two share a name."""

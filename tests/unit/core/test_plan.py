@@ -39,6 +39,7 @@ from tests.builders import (
     make_replica_set,
     make_rollback,
     make_scope,
+    make_step,
     make_template,
     make_trigger_record,
     make_verdict,
@@ -111,7 +112,41 @@ def blocked_tries(count: int, finished: float):
     ]
 
 
+def pinned(version: str = "v3", revision: int = 4, **changes):
+    """The Deployment runs what a pin of v1's image into a release has made of it."""
+    image = {"images": (PIN.image,), "release": "release-pinned"}
+    template = make_template(version, digest="digest-pinned", **(image | changes))
+    there = make_workload(version)
+    made = replace(there.replica_sets[0], name="pinned", revision=revision, template=template)
+    deployment = make_deployment(version, template=template, revision=revision)
+    return replace(there, deployment=deployment, replica_sets=(made, *there.replica_sets))
+
+
+def by_pin(**changes):
+    step = make_step(StepName.PIN_IMAGE, 20, 21).model_copy(update={"revision": 3})
+    status = make_ended(Outcome.VERIFIED).model_copy(update={"steps": [step]})
+    fields = {"remedy": PIN, "from_revision": make_ref("v3"), "to_revision": None}
+    return make_rollback("pin", status, **(fields | changes))
+
+
+def changed_since(workload):
+    """Somebody has changed more than images since the pin."""
+    template = replace(workload.deployment.template, release="theirs", digest="theirs")
+    made = replace(workload.replica_sets[0], name="theirs", revision=5, template=template)
+    deployment = replace(workload.deployment, template=template, revision=5)
+    sets = (made, *workload.replica_sets)
+    return replace(workload, deployment=deployment, replica_sets=sets)
+
+
 REFUSALS = {
+    "this release is what a pin has led to": (
+        make_case(workload=pinned(), rollbacks=[by_pin()]),
+        Reason.IS_A_ROLLBACK,
+    ),
+    "this release is what a pin has led to, by a person": (
+        make_case(workload=pinned(), rollbacks=[by_pin(reason="it is bad", requested_by="anna")]),
+        Reason.IS_A_ROLLBACK,
+    ),
     "this revision has its rollback": (
         make_case(rollbacks=[ended(OWN_NAME, outcome=Outcome.ABANDONED)]),
         Reason.ALREADY_ROLLED_BACK,
@@ -328,6 +363,14 @@ PLANS = {
         "v1",
     ),
     "an image": (make_case(policy=with_remedies(PIN)), None),
+    "a release that people have made of what a pin has led to": (
+        make_case(workload=changed_since(pinned()), rollbacks=[by_pin()]),
+        "v1",
+    ),
+    "a release with another image than the pinned one": (
+        make_case(workload=pinned(images=("registry.example.com/x:v4",)), rollbacks=[by_pin()]),
+        "v1",
+    ),
     "more replicas": (make_case(policy=with_remedies(SCALE)), None),
     "the cool-down is over": (
         make_case(
