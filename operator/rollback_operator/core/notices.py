@@ -73,7 +73,9 @@ def policy_notices(
         if one.trusted_time is not None and one.trusted_time != _trusted(old, one.release)
     ]
     is_earned = after is not None and _trusted(new, after.release) is None
-    if _health(old) is not Health.GOOD and _health(new) is Health.GOOD and after and is_earned:
+    is_same = before is None or (after is not None and before.release == after.release)
+    is_new = is_same and _health(old) is not Health.GOOD and _health(new) is Health.GOOD
+    if after is not None and is_new and is_earned:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
     recovered = find(new.conditions, ConditionType.RECOVERED)
     if recovered is not None and _is_needed(new) and not _is_needed(old):

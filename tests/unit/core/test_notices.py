@@ -137,3 +137,11 @@ def test_a_suspicion_is_for_people_once_it_waits_for_nothing() -> None:
     assert found.message.startswith("P2 if the release is to blame: ")
     (event,) = policy_notices(WATCHING, status, over)
     assert not event.is_for_people
+
+
+def test_a_release_that_was_good_before_is_not_told_as_good_when_it_is_gone_back_to() -> None:
+    good, bad = make_entry("v1"), make_entry("v2", Health.BAD)
+    before = RollbackPolicyStatus(revision=bad, revisions=[bad, good])
+    after = RollbackPolicyStatus(revision=good, revisions=[good, bad])
+    told = [one.reason for one in policy_notices(before, after, None)]
+    assert told == [EventReason.RELEASE_WATCHED]
