@@ -104,8 +104,8 @@ def _is_pinned(rollback: Rollback, case: Case) -> bool:
 def _has_images(rollback: Rollback, template: Template) -> bool:
     bad, remedy = rollback.spec.from_revision, rollback.spec.remedy
     images = fitted(template.images_from(remedy.container))
-    same = images == fitted([remedy.image, *bad.images[1:]])
-    return same and fitted(list(template.init_images)) == bad.init_images
+    wanted = fitted([remedy.image, *bad.images[1:]]), bad.init_images
+    return bool((images, fitted(list(template.init_images))) == wanted)
 
 
 def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
