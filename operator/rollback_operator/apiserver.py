@@ -25,6 +25,8 @@ from rollback_operator.slices import apart
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
 PAGE = 500
+SMALLER = 8
+"""By how much a page is made smaller that holds too many bytes."""
 MOST_BYTES = 32 * 1024 * 1024
 """Of one answer: a tenant may make thousands of objects, each of a megabyte."""
 VALUE_BYTES = 20
@@ -34,6 +36,10 @@ _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
 _SERVER_ERROR = 500
 _REQUEST_TIMEOUT = 408
+
+
+class TooLarge(Failure):
+    """An answer holds more bytes than are taken: less has to be asked for at once."""
 
 
 class ApiServer:
@@ -87,16 +93,34 @@ class ApiServer:
         Of each: namespace, name, uid and resourceVersion.
         """
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        return await self._list(path, lambda one: _identity(one["metadata"]), accept)
+
+    async def list_objects(self, path: ApiPath) -> list[dict[str, Any]] | Failure:
+        """List whole objects, page by page: no number or size of them makes an answer too large."""
+        return await self._list(path, lambda one: one)
+
+    async def _list(
+        self,
+        path: ApiPath,
+        taken: Callable[[dict[str, Any]], dict[str, Any]],
+        accept: str = "application/json",
+    ) -> list[dict[str, Any]] | Failure:
         found: list[dict[str, Any]] = []
-        query = {"limit": str(PAGE)}
+        size = PAGE
+        query = {"limit": str(size)}
         while True:
             page = await self._call("GET", path, query=query, accept=accept)
+            if isinstance(page, TooLarge) and size > 1:
+                # Some hundred annotations of 256 KiB fill a page: ask for fewer objects at once.
+                size = max(1, size // SMALLER)
+                query["limit"] = str(size)
+                continue
             if isinstance(page, Failure):
                 return page
             if "items" not in page:
                 return Failure(FailureKind.UNAVAILABLE, f"GET {path}: the answer is no list")
             # Where there is nothing, the server says null.
-            found += [_identity(one["metadata"]) for one in page["items"] or ()]
+            found += [taken(one) for one in page["items"] or ()]
             following = (page.get("metadata") or {}).get("continue")
             if not following:
                 return found
@@ -195,7 +219,7 @@ class ApiServer:
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
         if len(content) > MOST_BYTES:
             said = f"{call}: the answer exceeds {MOST_BYTES >> 20} MiB"
-            return Failure(FailureKind.UNAVAILABLE, said)
+            return TooLarge(FailureKind.UNAVAILABLE, said)
         if answer.status >= _ERROR:
             retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             body_text = content.decode(errors="replace")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -31,6 +32,11 @@ WATCHES_SECONDS = 5.0
 """How long the watches may take to end by themselves."""
 LEAVING_SECONDS = 2.0
 """How long what is left at the end may take to end."""
+MOST_NESTED = 25_000
+"""Python's limit of recursion. The API server admits objects that are nested 10,000 deep (its JSON
+decoder's own limit), and a copy of one takes two calls a level. kopf parses every line of a watch:
+with Python's default of 1,000 a single such object ended the operator at each start. A stack of
+8 MiB holds json's recursion to this depth, in the main thread and in others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Life:
 
 def serve(settings: Settings) -> int:
     """Run until the end; gives the exit status. Whoever does not end then is left behind."""
+    sys.setrecursionlimit(max(MOST_NESTED, sys.getrecursionlimit()))
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(run(settings))
@@ -240,6 +247,7 @@ async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bo
         for namespace in settings.namespaces or ("",):
             listed = await parts.api.list_metadata(path_of(kind.PLURAL, namespace))
             if isinstance(listed, Failure):
+                _log.warning("not ready: %s cannot be listed: %s", kind.PLURAL, listed.message)
                 return False
             wanted = {str(one["uid"]) for one in listed}
             if not wanted <= (delivered.uids or set()):

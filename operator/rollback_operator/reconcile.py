@@ -199,7 +199,7 @@ class Reconciler:
         workload = await self.inspector.inspect(key, deployment, known)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
-        load = load_of(self.cache.rollbacks.values(), self.budget, now)
+        load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
         flags = await self.switch.states(policy)
         made = replace(case_of(policy, workload, rollbacks, now), load=load, flags=flags)
         case = await self._settled(made, now)

@@ -9,7 +9,6 @@ import heapq
 import itertools
 import logging
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Generic, TypeVar
@@ -20,8 +19,7 @@ LONGEST_BACKOFF_SECONDS = 60.0
 SLOW_SECONDS = 1.0
 """After which a pass gives its worker up."""
 MOST_SLOW = 8
-"""Passes of one share that have: further ones wait for one of them to end."""
-PUT_OFF_SECONDS = 0.25
+"""Passes of one share that have: further keys of it are parked until one of them ends."""
 MOST_IN_A_ROW = 4
 """Urgent keys, while others are due: nobody is starved by them either."""
 PASS_SECONDS = 120.0
@@ -54,8 +52,10 @@ class WorkQueue(Generic[K]):
         self._share = share
         self._is_urgent = is_urgent
         self._pass_seconds = pass_seconds
-        self._slow: Counter[Hashable] = Counter()
-        """Passes that have given their workers up, by share."""
+        self._slow: dict[Hashable, set[K]] = {}
+        """Keys whose passes have given their workers up, by share."""
+        self._parked: dict[Hashable, dict[K, None]] = {}
+        """Keys that wait for a pass of their share to end, in order."""
         self._due: dict[K, float] = {}
         self._heaps: tuple[list[tuple[float, int, K]], ...] = ([], [])
         """What is urgent, and what is not."""
@@ -71,7 +71,7 @@ class WorkQueue(Generic[K]):
         """When a worker last took a key or found none: the liveness of the queue."""
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._due) + sum(map(len, self._parked.values()))
 
     def add(self, key: K, delay: float = 0.0) -> None:
         """Want a pass for a key after `delay` seconds, or earlier if one is due earlier."""
@@ -88,6 +88,9 @@ class WorkQueue(Generic[K]):
         """Drop a key's due time; a pass that is running ends by itself."""
         self._due.pop(key, None)
         self._failures.pop(key, None)
+        self._unpark(key)
+        # It may have been the one whose end the next was to follow.
+        self._call_next(self._share(key))
 
     async def run(self, work: Work[K], workers: int, may_work: Callable[[], bool]) -> None:
         """Work until cancelled. `may_work` is asked before each pass."""
@@ -106,20 +109,40 @@ class WorkQueue(Generic[K]):
                 await asyncio.sleep(0.2)
                 continue
             share = self._share(key)
-            if self._slow[share] >= MOST_SLOW:
+            if len(self._slow.get(share, ())) >= MOST_SLOW:
                 self._release(key)
-                self.add(key, PUT_OFF_SECONDS)
+                self._parked.setdefault(share, {})[key] = None
+                await asyncio.sleep(0)  # a share of 20,000 keys must not keep the loop meanwhile
                 continue
             running = group.create_task(self._pass(work, key))
+            running.add_done_callback(partial(self._ended, share, key))
             await asyncio.wait({running}, timeout=SLOW_SECONDS)
             if not running.done():
-                self._slow[share] += 1
-                running.add_done_callback(partial(self._ended, share))
+                self._slow.setdefault(share, set()).add(key)
 
-    def _ended(self, share: Hashable, _: object) -> None:
-        self._slow[share] -= 1
-        if not self._slow[share]:
-            del self._slow[share]
+    def _ended(self, share: Hashable, key: K, _: object) -> None:
+        slow = self._slow.get(share)
+        if slow is not None:
+            slow.discard(key)
+            if not slow:
+                del self._slow[share]
+        self._call_next(share)
+
+    def _call_next(self, share: Hashable) -> None:
+        """Want a pass for the key that has been parked longest: one for each pass that ends."""
+        parked = self._parked.get(share)
+        if parked:
+            key = next(iter(parked))
+            self._unpark(key)
+            self.add(key)
+
+    def _unpark(self, key: K) -> None:
+        share = self._share(key)
+        parked = self._parked.get(share)
+        if parked is not None:
+            parked.pop(key, None)
+            if not parked:
+                del self._parked[share]
 
     async def _pass(self, work: Work[K], key: K) -> None:
         delay: float | None = None
@@ -168,6 +191,7 @@ class WorkQueue(Generic[K]):
             if self._due.get(key) != due:
                 continue  # an earlier time has replaced this one, or the key was forgotten
             del self._due[key]
+            self._unpark(key)
             if key in self._busy:
                 self._again.add(key)
                 continue

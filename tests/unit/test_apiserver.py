@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
-from rollback_operator.apiserver import ApiServer, failure_of
+from rollback_operator.apiserver import MOST_BYTES, ApiServer, failure_of
 from rollback_operator.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -119,6 +119,37 @@ async def test_a_list_without_objects_is_empty() -> None:
 
     async with answered_by(serve, []) as api:
         assert await api.list_metadata(PATH) == []
+
+
+async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects() -> None:
+    """A hundred objects with annotations of 256 KiB each fill a page of 32 MiB."""
+    asked: list[tuple[int, str]] = []
+    names = [str(number) for number in range(150)]
+
+    async def serve(request: web.Request) -> web.Response:
+        limit, start = int(request.query["limit"]), int(request.query.get("continue", "0"))
+        asked.append((limit, request.query.get("continue", "")))
+        items = names[start : start + limit]
+        padding = " " * (len(items) * 256 * 1024)
+        following = str(start + limit) if start + limit < len(names) else ""
+        return web.Response(text=page(*items, following=following) + padding)
+
+    async with answered_by(serve, []) as api:
+        listed = await api.list_metadata(PATH)
+
+    assert listed == [{"uid": one} for one in names]
+    assert asked[:2] == [(500, ""), (62, "")]
+
+
+async def test_one_object_that_is_too_large_is_a_failure() -> None:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text=page("a") + " " * (MOST_BYTES + 1))
+
+    async with answered_by(serve, []) as api:
+        listed = await api.list_metadata(PATH)
+
+    assert isinstance(listed, Failure)
+    assert "exceeds 32 MiB" in listed.message
 
 
 EXPIRED = answer("Expired", "The provided continue parameter is too old")

@@ -352,7 +352,8 @@ def test_orphans_use_up_nothing_of_the_operators_budget() -> None:
     ]
     live = begun(trigger=make_trigger_record(decided_time=now - timedelta(seconds=30)))
 
-    load = load_of([*orphans, *forged, live], Budget(max_concurrent=10, max_per_day=10), now)
+    records, budget = [*orphans, *forged, live], Budget(max_concurrent=10, max_per_day=10)
+    load = load_of(records, live.metadata.namespace, budget, now)
 
     assert (load.active, load.day) == (1, 1)
     assert not load.exhausted

@@ -17,6 +17,7 @@ from rollback_operator.workqueue import (
     Work,
     WorkQueue,
 )
+from tests.loop_time import watched
 
 
 @pytest.fixture
@@ -254,6 +255,56 @@ async def test_passes_that_wait_for_a_server_hold_up_nobody_else() -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_share_of_twenty_thousand_keys_keeps_nobody_from_the_loop() -> None:
+    """Each key that waits for a slow pass of its share is looked at once, not again and again."""
+    queue = WorkQueue[str](monotonic, share=lambda key: key.partition("/")[0])
+    release, served = asyncio.Event(), list[str]()
+
+    async def work(key: str) -> None:
+        if key.startswith("tenant"):
+            await release.wait()
+        served.append(key)
+
+    with watched() as found:
+        async with running(queue, work):
+            for number in range(20_000):
+                queue.add(f"tenant/{number}")
+            queue.add("victim/a")
+            await eventually(lambda: "victim/a" in served, 60.0)
+            count = found.count
+            await asyncio.sleep(1.0)
+            busy = found.count - count
+            release.set()
+            await eventually(lambda: len(served) == 20_001, 120.0)
+
+    assert busy < 1_000  # nothing goes round while all wait
+    assert len(queue) == 0
+
+
+async def test_a_key_that_is_forgotten_while_it_waits_keeps_no_other_waiting() -> None:
+    queue = WorkQueue[str](monotonic, share=lambda _: "tenant")
+    release, served = asyncio.Event(), list[str]()
+
+    async def work(key: str) -> None:
+        if key.startswith("slow"):
+            await release.wait()
+        served.append(key)
+
+    async with running(queue, work):
+        for number in range(MOST_SLOW):
+            queue.add(f"slow-{number}")
+        await eventually(lambda: not queue._due, 60.0)
+        await asyncio.sleep(1.5)
+        for name in ("a", "b", "c"):
+            queue.add(name)
+        await eventually(lambda: not queue._due, 60.0)
+        queue.forget("a")
+        release.set()
+        await eventually(lambda: {"b", "c"} <= set(served), 60.0)
+
+    assert "a" not in served
+
+
 async def test_a_pass_that_never_ends_is_broken_off_and_begun_anew() -> None:
     queue: WorkQueue[str] = WorkQueue(monotonic, pass_seconds=0.05)
     begun: list[str] = []
@@ -280,7 +331,7 @@ async def test_slow_passes_end_with_the_queue(queue: WorkQueue[str]) -> None:
     async with running(queue, work):
         queue.add("a")
         await begun.wait()
-        await eventually(lambda: queue._slow["a"] == 1, 30.0)
+        await eventually(lambda: len(queue._slow.get("a", ())) == 1, 30.0)
 
     assert ended.is_set()
 

@@ -44,10 +44,10 @@ class ApiStore:
 
     async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
         """Read all Rollbacks of a namespace."""
-        raw = await self._api.get(paths.in_namespace(paths.ROLLBACKS, namespace))
-        if isinstance(raw, Failure):
-            return raw
-        planned = (one for one in raw.get("items") or () if not _is_request(one))
+        listed = await self._api.list_objects(paths.in_namespace(paths.ROLLBACKS, namespace))
+        if isinstance(listed, Failure):
+            return listed
+        planned = (one for one in listed if not _is_request(one))
         found = (_parsed(Rollback, one) for one in planned)
         return [one for one in found if isinstance(one, Rollback)]
 

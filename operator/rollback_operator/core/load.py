@@ -1,5 +1,6 @@
 """What of the operator's own limits is used up by the Rollbacks on record."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -8,15 +9,26 @@ from rollback_operator.core import ownership, progress
 from rollback_operator.core.budget import Budget, Load
 
 _DAY = timedelta(days=1)
+LONGEST_RUN = timedelta(minutes=15)
+"""As the default verification takes, and a rollout before it."""
 
 
-def load_of(rollbacks: Iterable[Rollback], budget: Budget, now: datetime) -> Load:
+def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: datetime) -> Load:
     """Count what is done or was; what is only recorded, or asked for by a person, costs no budget.
 
     A rollback that waits for a person holds nobody else up, nor does one that nobody has planned,
-    or that nobody carries on any more.
+    or that nobody carries on any more. One counts as running for so long only: how long it is
+    verified is for its policy's author to say, who may want to hold all others up. For the same
+    reason another namespace's count up to half of each limit.
+
+    Args:
+        rollbacks: all on record.
+        namespace: for which it is asked.
+        budget: the operator's limits.
+        now: the time of the look.
     """
-    active = day = 0
+    active: Counter[str] = Counter()
+    day: Counter[str] = Counter()
     if budget == Budget():
         return Load()
     for one in rollbacks:
@@ -24,11 +36,24 @@ def load_of(rollbacks: Iterable[Rollback], budget: Budget, now: datetime) -> Loa
             continue
         if one.status.outcome is None and progress.is_stale(one, now):
             continue
-        if one.status.outcome is None and one.status.approval_deadline_time is None:
-            active += 1
-        is_young = now - one.spec.trigger.decided_time < _DAY
-        day += is_young and one.status.outcome not in _NOTHING_DONE
-    return Load(budget, active, day)
+        where, age = one.metadata.namespace, now - one.spec.trigger.decided_time
+        is_waiting = one.status.approval_deadline_time is not None
+        if one.status.outcome is None and not is_waiting and age < LONGEST_RUN:
+            active[where] += 1
+        day[where] += age < _DAY and one.status.outcome not in _NOTHING_DONE
+    return Load(
+        budget,
+        _felt(active, namespace, budget.max_concurrent),
+        _felt(day, namespace, budget.max_per_day),
+    )
+
+
+def _felt(counts: Counter[str], namespace: str, most: int) -> int:
+    """Count what one namespace feels of all."""
+    share = max(1, most // 2)
+    return sum(
+        count if where == namespace else min(count, share) for where, count in counts.items()
+    )
 
 
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

@@ -62,8 +62,34 @@ def waiting() -> Rollback:
     ],
 )
 def test_what_is_done_by_itself_counts(one: Rollback, counted: tuple[int, int]) -> None:
-    load = load_of([one], LIMITS, at(20))
+    load = load_of([one], one.metadata.namespace, LIMITS, at(20))
     assert (load.active, load.day) == counted
+
+
+def elsewhere(number: int, decided: float = 0.0) -> Rollback:
+    made = planned(trigger=make_trigger_record(decided_time=at(decided)))
+    metadata = made.metadata.model_copy(update={"namespace": "tenant", "uid": f"uid-{number}"})
+    return made.model_copy(update={"metadata": metadata})
+
+
+def test_another_namespace_uses_up_half_of_each_limit_at_most() -> None:
+    budget = Budget(max_concurrent=10, max_per_day=10)
+    theirs = [elsewhere(number) for number in range(30)]
+
+    ours = load_of(theirs, "production", budget, at(20))
+
+    assert (ours.active, ours.day) == (5, 5)
+    assert not ours.exhausted
+    assert load_of(theirs, "tenant", budget, at(20)).exhausted
+
+
+def test_a_verification_that_lasts_for_hours_holds_others_up_for_a_quarter_of_an_hour() -> None:
+    budget = Budget(max_concurrent=2)
+    long = planned(trigger=make_trigger_record(decided_time=at(0)))
+    namespace = long.metadata.namespace
+
+    assert load_of([long], namespace, budget, at(14 * 60.0)).active == 1
+    assert load_of([long], namespace, budget, at(16 * 60.0)).active == 0
 
 
 @pytest.mark.parametrize(
