@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from rollback_operator.core.arms import LEAST_REQUESTS, in_order, total
 from rollback_operator.core.case import Case
 from rollback_operator.core.increments import Increment
-from rollback_operator.core.ledger import health_of
+from rollback_operator.core.ledger import USELESS, health_of
 from rollback_operator.core.sequential import against_ceiling, wilson_lower
 from rollback_operator.core.verdict import SUSPECT_ODDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import ReplicaSet
 
 RECENT_SECONDS = 60.0
-USELESS = 0.5
-"""Share of requests from which on going back to a revision helps nobody."""
 
 
 def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str]:

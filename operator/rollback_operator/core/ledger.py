@@ -31,6 +31,12 @@ LIMIT = MOST_REVISIONS
 ENOUGH_REQUESTS = 100
 SETTLED_SECONDS = 600.0
 """A release older than this at the first look is no rollout any more, whatever its pods do."""
+USELESS = 0.5
+"""Share of requests from which on going back to a revision helps nobody.
+
+Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
+90 % of purchases: one that fails four of five is nothing to go back to.
+"""
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
 _AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
@@ -242,6 +248,28 @@ def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> Replic
     return max(unseen, key=lambda one: (one.ready > 0, one.revision), default=None)
 
 
+def useless(verdict: Verdict) -> str:
+    """Say on what a release fails half of its requests, whatever the control failed; empty: none.
+
+    Without numbers: they would change with each look.
+    """
+    found = next((one for one in verdict.scopes if one.rate_lower_bound >= USELESS), None)
+    if found is None:
+        return ""
+    where = f" on {found.route}" if found.route is not None else ""
+    return f"not good by itself: at least half of its requests{where} have failed"
+
+
+def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
+    """Record why a release has not become Good; what is Good or Bad already has its reason."""
+    return [
+        one.model_copy(update={"reason": reason[:_LONGEST]})
+        if one.release == release and one.health in (Health.UNKNOWN, Health.ASSUMED)
+        else one
+        for one in ledger
+    ]
+
+
 def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:
     """Tell whether the running revision has earned to be gone back to.
 
@@ -256,7 +284,7 @@ def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: fl
     if not workload.deployment.is_rolled_out or max(newest, watch.opened) > since:
         return False
     pooled = verdict.scopes[0] if verdict.scopes else None
-    if pooled is None or watch.missing is not None:
+    if pooled is None or watch.missing is not None or useless(verdict):
         return False
     if verdict.value is VerdictValue.WATCHING:
         # Also with nothing to compare with, as at adoption: then it is clean by itself.

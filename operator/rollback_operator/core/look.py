@@ -114,14 +114,18 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
     release = workload.deployment.template.release
+    is_ripe = earning.is_ripe(watch, workload, question.conditions, since)
     is_earned = (
-        earning.is_ripe(watch, workload, question.conditions, since)
+        is_ripe
         and ledger.is_proved_good(watch, workload, verdict, since)
         and not ledger.bar(case.ledger, release)
     )
     if is_earned:
         reason = f"at least {good_after} s fully rolled out with nothing against it"
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
+    elif is_ripe and ledger.useless(verdict):
+        said = ledger.useless(verdict)
+        case = replace(case, ledger=ledger.with_reason(case.ledger, release, said))
     case = replace(case, ledger=_blamed(case, decision, now))
     odds = 0.0
     if holds.needs_proof(policy, decision):

@@ -1,5 +1,6 @@
 """How a watch begins: since when the release is there, and what it is compared with."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
@@ -10,6 +11,7 @@ from rollback_operator.core.workload import ReplicaSet
 
 LEAST_RUN_SECONDS = 60.0
 """A release that fails from its first request on is known to by then."""
+_WELL = (Health.GOOD, Health.ASSUMED)
 
 
 def opened(case: Case, now: datetime) -> float:
@@ -40,6 +42,8 @@ def control_hashes(case: Case) -> frozenset[str]:
 
     Where there is none, or where it went so long ago that nothing is known of its last hour, the
     one before: a release can be told to be worse than what ran before it, whatever is gone back to.
+    What is Good by a person's word alone may have failed: its past is no measure where it is not
+    what ran before and another one has done well.
     """
     current = case.workload.deployment.template.release
     others = [one for one in case.workload.replica_sets if one.template.release != current]
@@ -48,19 +52,22 @@ def control_hashes(case: Case) -> frozenset[str]:
     control = before if good is None or _is_forgotten(good, before, case) else good
     if control is None:
         return frozenset()
+    if control is not before and _is_trusted(control, case):
+        control = _witness(others, before, case) or control
     return frozenset(
         one.pod_hash for one in others if one.template.release == control.template.release
     )
 
 
 def good_hashes(case: Case) -> frozenset[str]:
-    """Name all other revisions that have done well."""
+    """Name all other revisions that have done well, not those that a person's word alone covers."""
     current = case.workload.deployment.template.release
     return frozenset(
         one.pod_hash
         for one in case.workload.replica_sets
         if one.template.release != current
-        and ledger.health_of(case.ledger, one.template.release) in (Health.GOOD, Health.ASSUMED)
+        and ledger.health_of(case.ledger, one.template.release) in _WELL
+        and not _is_trusted(one, case)
     )
 
 
@@ -81,6 +88,26 @@ def replaced_hashes(case: Case) -> frozenset[str]:
     if ledger.health_of(case.ledger, before.template.release) is Health.BAD:
         return frozenset()
     return frozenset({before.pod_hash}) - control_hashes(case)
+
+
+def _is_trusted(one: ReplicaSet, case: Case) -> bool:
+    entry = ledger.entry_of(case.ledger, one.template.release)
+    return entry is not None and entry.trusted_time is not None
+
+
+def _witness(
+    others: Sequence[ReplicaSet], before: ReplicaSet | None, case: Case
+) -> ReplicaSet | None:
+    """Find the newest revision that has done well by what was seen of it in the last hour."""
+    found = (
+        one
+        for one in others
+        if ledger.health_of(case.ledger, one.template.release) in _WELL
+        and not ledger.bar(case.ledger, one.template.release)
+        and not _is_trusted(one, case)
+        and not _is_forgotten(one, before, case)
+    )
+    return max(found, key=lambda one: one.revision, default=None)
 
 
 def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: Case) -> bool:

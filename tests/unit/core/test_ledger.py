@@ -20,6 +20,7 @@ from rollback_operator.core.ledger import (
     with_health,
 )
 from rollback_operator.core.reading import Missing
+from rollback_operator.core.sequential import wilson_lower
 from rollback_operator.core.watch import open_watch
 from tests.builders import (
     T0,
@@ -301,3 +302,54 @@ def test_scopes_are_read_from_the_pooled_one() -> None:
     verdict = replace(CLEAN, scopes=(pooled, make_scope("/x", requests=1e6)))
     workload = make_workload(pods=make_pods(4, ready_since=T0 - 5))
     assert not is_proved_good(WATCH, workload, verdict, T0)
+
+
+@pytest.mark.parametrize(
+    ("everything", "purchases", "expected"),
+    [
+        ((1000, 1000), None, False),
+        ((1000, 550), None, False),
+        ((1000, 510), None, True),
+        ((1000, 100), None, True),
+        ((1000, 250), (250, 250), False),
+        ((1000, 100), (250, 25), True),
+        ((1000, 3), (3, 3), True),
+    ],
+    ids=[
+        "fails all",
+        "fails more than half",
+        "may fail less than half",
+        "fails a tenth, as ever",
+        "fails all purchases",
+        "fails a tenth of the purchases, as ever",
+        "three purchases prove nothing",
+    ],
+)
+def test_what_fails_half_of_its_requests_is_not_good_whatever_the_control_failed(
+    everything, purchases, expected
+) -> None:
+    counted = [(None, everything), *([("/buy", purchases)] if purchases else [])]
+    scopes = tuple(
+        replace(
+            CLEAN.scopes[0],
+            route=route,
+            requests=requests,
+            errors=errors,
+            rate_lower_bound=wilson_lower(requests, errors),
+        )
+        for route, (requests, errors) in counted
+    )
+    watch = replace(WATCH, control=make_control(36_000, 36_000))
+    workload = make_workload(pods=make_pods(4, ready_since=T0 - 5))
+    assert is_proved_good(watch, workload, replace(CLEAN, scopes=scopes), T0) is expected
+
+
+def test_why_a_release_has_not_become_good_is_on_record() -> None:
+    said = ledger.useless(replace(CLEAN, scopes=(make_scope("/buy"),)))
+    known = [make_entry(f"v{number}", one) for number, one in enumerate((GOOD, ASSUMED, BAD))]
+    found = known
+    for one in known:
+        found = ledger.with_reason(found, one.release, said)
+    assert [one.reason == said for one in found] == [False, True, False]
+    assert healths(found) == healths(known)
+    assert said == "not good by itself: at least half of its requests on /buy have failed"

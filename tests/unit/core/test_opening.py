@@ -156,3 +156,63 @@ def test_what_did_well_before_is_named_beside_the_control() -> None:
 
     assert control_hashes(case) == {"hashv3"}
     assert good_hashes(case) == {"hashv0", "hashv2", "hashv3"}
+
+
+def _gone_back(*before):
+    """v1 ran; v2 failed and was left; v1 came back; then `before`, if any; then the current v5."""
+    sets = (
+        make_replica_set("v5", created=T0),
+        *before,
+        make_replica_set("v1", revision=3, created=T0 - 3000),
+        make_replica_set("v2", created=T0 - 2900, replicas=0),
+    )
+    workload = make_workload("v5", deployment=make_deployment(template=make_template("v5")))
+    return replace(workload, replica_sets=sets)
+
+
+TRUSTED = make_entry("v2", trusted_time=at(-60))
+BETWEEN_THEM = make_replica_set("v4", created=T0 - 300, replicas=0)
+
+
+@pytest.mark.parametrize(
+    ("workload", "ledger", "expected"),
+    [
+        (_gone_back(), [TRUSTED, make_entry("v1", Health.ASSUMED)], {"hashv1"}),
+        (
+            _gone_back(BETWEEN_THEM),
+            [TRUSTED, make_entry("v1", Health.ASSUMED), make_entry("v4", Health.BAD)],
+            {"hashv1"},
+        ),
+        (_gone_back(), [TRUSTED, make_entry("v1", Health.BAD)], {"hashv2"}),
+        (_gone_back(), [TRUSTED, make_entry("v1", Health.UNKNOWN)], {"hashv2"}),
+        (
+            _gone_back(),
+            [TRUSTED, make_entry("v1", Health.ASSUMED, quarantined_by="v0")],
+            {"hashv2"},
+        ),
+        (_gone_back(), [make_entry("v2"), make_entry("v1", Health.ASSUMED)], {"hashv2"}),
+        (
+            _gone_back(replace(BETWEEN_THEM, replicas=4)),
+            [make_entry("v4", trusted_time=at(-60)), make_entry("v1", Health.ASSUMED)],
+            {"hashv4"},
+        ),
+    ],
+    ids=[
+        "what ran before it does well",
+        "what ran before it is bad, another witness is there",
+        "what ran before it is bad",
+        "of what ran before it nothing is known",
+        "what ran before it is in quarantine",
+        "what it would go back to has earned it",
+        "what is trusted ran before it",
+    ],
+)
+def test_a_release_that_a_person_trusts_is_no_control_where_another_did_well(
+    workload, ledger, expected
+) -> None:
+    assert control_hashes(make_case(workload=workload, ledger=ledger)) == expected
+
+
+def test_the_past_of_a_release_that_a_person_trusts_stands_in_for_no_other() -> None:
+    case = make_case(workload=_gone_back(), ledger=[TRUSTED, make_entry("v1", Health.ASSUMED)])
+    assert good_hashes(case) == {"hashv1"}
