@@ -225,6 +225,8 @@ class Audit:
             episode.is_excused = "it was taken back before: people are told"
         elif any(_is_done(one) for one in self._planned() if _source(one) == release.digest):
             episode.is_excused = "people took it back before the operator could: they are told"
+        elif self.episodes and self._is_taken_back(self.episodes[-1].release):
+            episode.is_excused = episode.is_excused or "what it replaces was known to fail as well"
         self.episodes.append(episode)
 
     def excuse(self, why: str) -> None:

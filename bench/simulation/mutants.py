@@ -237,6 +237,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
             Removal("adapters.workloads:_guard", _always([])),
         ),
+        (2759,),
     ),
     Mutant(
         "a person's pause, at the look",
@@ -258,10 +259,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "the lease is fresh: is_leading",
         (Removal("adapters.lease:Elector.is_leading", _leads_while_set),),
     ),
-    Mutant("one leader: the lease", (Removal("adapters.lease:Elector._note", _leads_always),)),
+    Mutant(
+        "one leader: the lease", (Removal("adapters.lease:Elector._note", _leads_always),), (10,)
+    ),
     Mutant(
         "a status is written by who has seen the last one",
         (Removal("adapters.store:_unchanged", _tests_the_name),),
+        (603,),
     ),
     Mutant("a name that follows from what is done", (Removal("core.names:name_of", _named_anew),)),
     Mutant(
@@ -301,6 +305,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a request is no older than its policy",
         (Removal("core.manual:_before_policy", _always(None)),),
+        masked_by="the refusal of a request that finds no policy for ten seconds",
     ),
     Mutant(
         "a request: what was seen, expiry, and the age of its policy",
@@ -331,7 +336,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("all is listed once a minute", (Removal("resync:Resync.look", _never_compares),)),
     Mutant("the first lists are complete", (Removal("main:settle", _is_ready_at_once),)),
     Mutant("an older version is no news", (Removal("cache:_is_newer", _old_news),)),
-    Mutant("a message is on record once", (Removal("core.outbox:added", _told_again),)),
+    Mutant("a message is on record once", (Removal("core.outbox:added", _told_again),), (306,)),
 )
 BY_NAME = {one.guard: one for one in MUTANTS}
 

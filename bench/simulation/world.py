@@ -145,7 +145,7 @@ class World:
             self._pods,
             self.told,
             excused=EXCUSED.get(scenario.actor, ""),
-            tells_twice=scenario.fault not in TOLD_ONCE,
+            tells_twice=scenario.fault not in TOLD_ONCE or scenario.actor == "restorer",
             longest_pause=scenario.longest_pause,
             unaware=_unaware(scenario),
         )
