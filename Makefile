@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
+.PHONY: help install demo demo-down demo-shell test unit sample integration hostile e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ sample: install ## the sample service's and the load generator's own tests
 	@cd lab/loadgen && CGO_ENABLED=0 go test ./...
 	@$(PYTHON) -c 'from lab import packages; packages.ensure(packages.POSTGRES)'
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
+
+hostile: install ## every attack that admission lets through, used by the real operator (many minutes)
+	@$(BIN)/python -m pytest tests/hostile -n 0 -m long
 
 e2e: install ## the whole operator on a real node with real pods
 	@$(BIN)/python -m lab.e2e

@@ -202,6 +202,7 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         "severity": "P1",
         "remedy": remedy or {"type": "Undo", "to": "LastKnownGood", "severities": ["P1"]},
         "pace": "Express",
+        "attempt": 2,
         "fromRevision": REVISION,
         "toRevision": {**REVISION, "number": 6, "health": "Good"},
         "verification": VERIFICATION,

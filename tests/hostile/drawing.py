@@ -285,6 +285,7 @@ ASKED, PLANNED_ONLY = (
         "owner",
         "updaters",
         "autoscaler",
+        "attempt",
     ),
 )
 PLANNED = ("policyRef", "targetRef", "mode", "severity", "remedy", "fromRevision", "trigger")
