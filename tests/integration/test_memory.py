@@ -86,6 +86,7 @@ def test_what_was_found_bad_stays_so_without_its_record(service: Service) -> Non
     take_back(service, "v2", "v1")
     for one in service.rollbacks():
         service.stand.api.delete(f"{rollbacks(service.namespace)}/{one['metadata']['name']}")
+    eventually(lambda: not service.rollbacks(), "nothing is on record")
 
     take_back(service, "v3", "v1")
 
