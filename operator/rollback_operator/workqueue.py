@@ -2,6 +2,7 @@
 
 A pass that lasts long gives its worker up and ends beside the others: what one namespace's servers
 keep waiting holds up no other namespace. Each share has only so many of these, and each pass ends.
+Shares take turns: more keys of a share that are due, or waited for, get it no more of the workers.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Generic, TypeVar
 
+from rollback_operator.turns import Turns
+
 _log = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
@@ -20,8 +23,8 @@ SLOW_SECONDS = 1.0
 """After which a pass gives its worker up."""
 MOST_SLOW = 8
 """Passes of one share that have: further keys of it are parked until one of them ends."""
-MOST_IN_A_ROW = 4
-"""Urgent keys, while others are due: nobody is starved by them either."""
+MOST_MOVED = 1_000
+"""Keys that become due are lined up at once: the loop waits for no more of them."""
 PASS_SECONDS = 120.0
 """After which a pass is broken off, as by a crash: what it has begun is on record."""
 
@@ -44,8 +47,9 @@ class WorkQueue(Generic[K]):
 
         Args:
             clock: seconds, monotonic.
-            share: whose workers a key's slow passes take up.
-            is_urgent: whether a key goes before others that are due: somebody waits for it.
+            share: whose turns a key takes, and whose workers its slow passes take up.
+            is_urgent: whether a key goes before others that are due: somebody waits for it. Its
+                share gets no more turns by that, only earlier ones.
             pass_seconds: how long a pass may last.
         """
         self._clock = clock
@@ -57,10 +61,12 @@ class WorkQueue(Generic[K]):
         self._parked: dict[Hashable, dict[K, None]] = {}
         """Keys that wait for a pass of their share to end, in order."""
         self._due: dict[K, float] = {}
-        self._heaps: tuple[list[tuple[float, int, K]], ...] = ([], [])
-        """What is urgent, and what is not."""
-        self._streak = 0
-        """Urgent keys that were taken in a row."""
+        self._timers: list[tuple[float, int, K]] = []
+        """A heap of what is wanted when; entries that an earlier time has replaced, too."""
+        self._turns: Turns[tuple[float, K]] = Turns()
+        """What is due, with the time at which it was wanted."""
+        self._urged: set[K] = set()
+        """Keys that are due and have been put before others."""
         self._order = itertools.count()
         self._busy: set[K] = set()
         self._again: set[K] = set()
@@ -75,18 +81,26 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, delay: float = 0.0) -> None:
         """Want a pass for a key after `delay` seconds, or earlier if one is due earlier."""
-        due = self._clock() + delay
-        if key in self._due and self._due[key] <= due and not self._is_urgent(key):
-            return
-        due = min(due, self._due.get(key, due))
-        self._due[key] = due
-        heap = self._heaps[0 if self._is_urgent(key) else 1]
-        heapq.heappush(heap, (due, next(self._order), key))
-        self._changed.set()
+        now = self._clock()
+        due, known = now + delay, self._due.get(key)
+        if known is None or due < known:
+            self._due[key] = due
+            self._urged.discard(key)
+            heapq.heappush(self._timers, (due, next(self._order), key))
+            self._changed.set()
+        elif known <= now:
+            self._urge(key, known)
+
+    def _urge(self, key: K, due: float) -> None:
+        """Put a key that is due before others, if it has become urgent since it was wanted."""
+        if key not in self._urged and self._is_urgent(key):
+            self._urged.add(key)
+            self._turns.add_urgent(self._share(key), (due, key))
 
     def forget(self, key: K) -> None:
         """Drop a key's due time; a pass that is running ends by itself."""
         self._due.pop(key, None)
+        self._urged.discard(key)
         self._failures.pop(key, None)
         self._unpark(key)
         # It may have been the one whose end the next was to follow.
@@ -165,7 +179,7 @@ class WorkQueue(Generic[K]):
             key = self._take()
             if key is not None:
                 return key
-            first = min((heap[0][0] for heap in self._heaps if heap), default=None)
+            first = self._timers[0][0] if self._timers else None
             wait = 5.0 if first is None else max(0.0, first - self._clock())
             self._changed.clear()
             try:
@@ -175,29 +189,32 @@ class WorkQueue(Generic[K]):
                 continue
 
     def _take(self) -> K | None:
-        """Take a key that is due: an urgent one first, though not without end."""
-        urgent, others = self._heaps
-        order = (urgent, others) if self._streak < MOST_IN_A_ROW else (others, urgent)
-        for heap in order:
-            key = self._taken(heap)
-            if key is not None:
-                self._streak = self._streak + 1 if heap is urgent else 0
-                return key
-        return None
+        """Take a key that is due: what is urgent first, and no share more often than another."""
+        now = self._clock()
+        for _ in range(MOST_MOVED):
+            if not self._timers or self._timers[0][0] > now:
+                break
+            due, _, key = heapq.heappop(self._timers)
+            if self._due.get(key) == due:
+                self._urge(key, due)
+                if key not in self._urged:
+                    self._turns.add(self._share(key), (due, key))
+        taken = self._turns.take(self._begins)
+        return taken[1] if taken is not None else None
 
-    def _taken(self, heap: list[tuple[float, int, K]]) -> K | None:
-        while heap and heap[0][0] <= self._clock():
-            due, _, key = heapq.heappop(heap)
-            if self._due.get(key) != due:
-                continue  # an earlier time has replaced this one, or the key was forgotten
-            del self._due[key]
-            self._unpark(key)
-            if key in self._busy:
-                self._again.add(key)
-                continue
-            self._busy.add(key)
-            return key
-        return None
+    def _begins(self, item: tuple[float, K]) -> bool:
+        """Begin with a key, unless a pass for it is running: it is wanted anew after that."""
+        due, key = item
+        if self._due.get(key) != due:
+            return False  # an earlier time has replaced this one, or the key was forgotten
+        del self._due[key]
+        self._urged.discard(key)
+        self._unpark(key)
+        if key in self._busy:
+            self._again.add(key)
+            return False
+        self._busy.add(key)
+        return True
 
     def _release(self, key: K) -> None:
         self._busy.discard(key)

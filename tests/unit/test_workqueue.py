@@ -10,9 +10,9 @@ from time import monotonic
 
 import pytest
 
+from rollback_operator.turns import MOST_IN_A_ROW
 from rollback_operator.workqueue import (
     FIRST_BACKOFF_SECONDS,
-    MOST_IN_A_ROW,
     MOST_SLOW,
     Work,
     WorkQueue,
@@ -270,7 +270,7 @@ async def test_a_share_of_twenty_thousand_keys_keeps_nobody_from_the_loop() -> N
             for number in range(20_000):
                 queue.add(f"tenant/{number}")
             queue.add("victim/a")
-            await eventually(lambda: "victim/a" in served, 60.0)
+            await eventually(lambda: "victim/a" in served and not queue._due, 60.0)
             count = found.count
             await asyncio.sleep(1.0)
             busy = found.count - count
@@ -370,3 +370,68 @@ async def test_what_is_urgent_starves_nobody() -> None:
     order = await taken(queue, 1 + 2 * MOST_IN_A_ROW)
 
     assert order.index("a") == MOST_IN_A_ROW
+
+
+# -- turns of a share ------------------------------------------------------------------------------
+
+
+async def turns_of(
+    tenants: int, is_urgent: Callable[[tuple[str, str]], bool], count: int
+) -> list[str]:
+    """Give whose turns one worker takes while every pass wants the next at once.
+
+    One share has fifty keys, each of the others has one.
+    """
+    queue: WorkQueue[tuple[str, str]] = WorkQueue(
+        monotonic, share=lambda key: key[0], is_urgent=is_urgent
+    )
+    for number in range(50):
+        queue.add(("crowd", str(number)))
+    for number in range(tenants):
+        queue.add((f"tenant-{number}", "shop"))
+    order: list[str] = []
+
+    async def work(key: tuple[str, str]) -> float:
+        order.append(key[0])
+        return 0.0
+
+    task = asyncio.create_task(queue.run(work, 1, lambda: True))
+    await eventually(lambda: len(order) >= count, 60.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return order[:count]
+
+
+@pytest.mark.parametrize("is_crowd_urgent", [True, False])
+async def test_a_share_with_many_keys_takes_no_more_turns_than_another(
+    is_crowd_urgent: bool,
+) -> None:
+    order = await turns_of(4, lambda key: is_crowd_urgent and key[0] == "crowd", 200)
+
+    for tenant in ("tenant-0", "tenant-1", "tenant-2", "tenant-3"):
+        assert order.count("crowd") - order.count(tenant) <= MOST_IN_A_ROW + 1
+        assert order.index(tenant) <= 2 * MOST_IN_A_ROW
+
+
+async def test_a_person_who_waits_once_goes_before_a_share_of_which_many_are_waited_for() -> None:
+    queue: WorkQueue[tuple[str, str]] = WorkQueue(
+        monotonic, share=lambda key: key[0], is_urgent=lambda key: key[0] in ("crowd", "person")
+    )
+    order: list[str] = []
+
+    async def work(key: tuple[str, str]) -> float:
+        order.append(key[0])
+        if len(order) == 60:
+            queue.add(("person", "shop"))
+        return 0.0
+
+    for number in range(50):
+        queue.add(("crowd", str(number)))
+    for number in range(20):
+        queue.add((f"tenant-{number}", "shop"))
+    task = asyncio.create_task(queue.run(work, 1, lambda: True))
+    await eventually(lambda: len(order) >= 80, 60.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert "person" in order[60:63]

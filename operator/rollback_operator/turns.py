@@ -1,0 +1,105 @@
+"""Whose turn is next among what is due: each share gets as many turns as another.
+
+What somebody waits for goes before the rest, and puts its share at most a few turns ahead of the
+others: no share gets more turns by having more keys, or more for which somebody waits.
+"""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+MOST_IN_A_ROW = 4
+"""Urgent turns while others are due, and turns that a share may be ahead of others by them."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Lane(Generic[T]):
+    """What is due and equally urgent, by share."""
+
+    items: dict[Hashable, deque[T]] = field(default_factory=dict)
+    """None that is empty."""
+    order: list[tuple[int, int, Hashable]] = field(default_factory=list)
+    """A heap of how many turns a share has had; of those that are no longer so, too."""
+
+
+class Turns(Generic[T]):
+    """Holds what is due, and gives one after the other."""
+
+    def __init__(self) -> None:
+        self._urgent, self._others = _Lane[T](), _Lane[T]()
+        self._had: dict[Hashable, int] = {}
+        """Turns of each share; one that comes anew counts as having had those of the others."""
+        self._least = 0
+        """Turns that each share which waits has had."""
+        self._streak = 0
+        """Urgent turns that were taken in a row."""
+        self._count = itertools.count()
+
+    def add(self, share: Hashable, item: T) -> None:
+        """Have it wait for its turn, behind what its share has waiting."""
+        self._add(self._others, share, item)
+
+    def add_urgent(self, share: Hashable, item: T) -> None:
+        """Have it wait for its turn, behind what is urgent too of its share."""
+        self._add(self._urgent, share, item)
+
+    def _add(self, lane: _Lane[T], share: Hashable, item: T) -> None:
+        if share not in self._urgent.items and share not in self._others.items:
+            self._had[share] = max(self._had.get(share, 0), self._least)
+        if share not in lane.items:
+            lane.items[share] = deque()
+            self._line_up(lane, share)
+        lane.items[share].append(item)
+
+    def take(self, is_wanted: Callable[[T], bool]) -> T | None:
+        """Give what is next; None: nothing is due.
+
+        Args:
+            is_wanted: whether it still is. What is not is dropped, and costs its share no turn.
+        """
+        while (lane := self._next_lane()) is not None:
+            had, _, share = lane.order[0]
+            item = lane.items[share].popleft()
+            if not lane.items[share]:
+                del lane.items[share]
+            if is_wanted(item):
+                self._count_turn(lane, share, had)
+                return item
+        self._had.clear()  # nobody waits: who comes next is as good as another
+        self._least = 0
+        return None
+
+    def _count_turn(self, lane: _Lane[T], share: Hashable, had: int) -> None:
+        self._streak = self._streak + 1 if lane is self._urgent else 0
+        self._had[share] = had + 1
+        for one in (self._urgent, self._others):
+            if share in one.items:
+                self._line_up(one, share)
+
+    def _line_up(self, lane: _Lane[T], share: Hashable) -> None:
+        heapq.heappush(lane.order, (self._had[share], next(self._count), share))
+
+    def _next_lane(self) -> _Lane[T] | None:
+        urgent, others = self._first(self._urgent), self._first(self._others)
+        known = [one for one in (urgent, others) if one is not None]
+        if not known:
+            return None
+        self._least = max(self._least, min(known))
+        if urgent is None or others is None:
+            return self._others if urgent is None else self._urgent
+        is_ahead = urgent - others >= MOST_IN_A_ROW or self._streak >= MOST_IN_A_ROW
+        return self._others if is_ahead else self._urgent
+
+    def _first(self, lane: _Lane[T]) -> int | None:
+        """Tell how many turns the next share of a lane has had; None: none waits there."""
+        while lane.order:
+            had, _, share = lane.order[0]
+            if share in lane.items and self._had[share] == had:
+                return had
+            heapq.heappop(lane.order)
+        return None
