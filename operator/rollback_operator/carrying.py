@@ -11,6 +11,7 @@ from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     ObjectMeta,
+    Outcome,
     Response,
     Rollback,
     RollbackSpec,
@@ -99,8 +100,9 @@ class Carrier:
 
     async def _is_blocked_still(self, case: Case, spec: RollbackSpec, watch: Watch) -> bool:
         """Look whether what has blocked the try before this one is mended: else nobody is told."""
-        if spec.attempt == 1:
-            return False
+        last = attempts.of_plan(case.rollbacks, spec)
+        if last is None or last.status.outcome is not Outcome.BLOCKED:
+            return False  # nobody has been told yet what blocks it
         now, key = self.executor.clock(), (case.policy.metadata.namespace, name_of(spec))
         self.rests = {one: until for one, until in self.rests.items() if now < until}
         if key in self.rests:

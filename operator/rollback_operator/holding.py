@@ -1,7 +1,8 @@
 """Hold: pause a rollout and let it go, so that no crash leaves a Deployment paused.
 
-In this order: the finalizer, the record in the policy's status, the pause; then the pause off, the
-record closed, the finalizer off. Whoever finds any part of it knows what is left to do.
+In this order: the finalizer, the record in the policy's status, the pause; then the record closed,
+the pause off, the finalizer off. Whoever finds any part of it knows what is left to do. The record
+is closed first: a pause that is off while the record is open was lifted by a person.
 """
 
 import logging
@@ -85,24 +86,33 @@ class Holder:
         return await self._record(replace(stands, deployment=paused), noted)
 
     async def _let_go(self, stands: Settled, wanted: Hold | None) -> Settled:
-        policy, deployment = stands.policy, stands.deployment
-        known = policy.status.hold
-        names = {deployment.name} if deployment is not None and deployment.is_held else set()
-        if known is not None and known.is_open:
-            names.add(known.deployment)  # the policy may have got another target since
+        known, names = stands.policy.status.hold, _held_names(stands)
+        if wanted is not None and wanted != known:
+            _log.info("%s: let go: %s", stands.policy.metadata.name, wanted.release_message)
+            stands = await self._record(stands, wanted)
+            if stands.failure is not None and not self._cannot_wait(wanted, stands.failure):
+                return stands
+        stands = await self._resume(stands, names)
+        if stands.failure is not None or HOLD_FINALIZER not in stands.policy.metadata.finalizers:
+            return stands
+        if wanted is not None and wanted.paused_time is not None:
+            # Told before the finalizer is off: who finds it tells it again.
+            await self.store.post(stands.policy, notices.let_go(wanted))
+        return self._stored(stands, await self.store.release(stands.policy, HOLD_FINALIZER))
+
+    def _cannot_wait(self, hold: Hold, failure: Failure) -> bool:
+        """Tell whether a rollout is let go although that cannot be put on record."""
+        return failure.kind is FailureKind.GONE or self.clock() >= hold.until_time
+
+    async def _resume(self, stands: Settled, names: frozenset[str]) -> Settled:
+        namespace = stands.policy.metadata.namespace
         for name in sorted(names):
-            done = await self.workloads.resume(policy.metadata.namespace, name)
+            done = await self.workloads.resume(namespace, name)
             if isinstance(done, Failure) and done.kind is not FailureKind.GONE:
                 return _again(stands, done)
-            if isinstance(done, Deployment) and deployment is not None and name == deployment.name:
+            known = stands.deployment
+            if isinstance(done, Deployment) and known is not None and name == known.name:
                 stands = replace(stands, deployment=done)
-        if wanted is not None and wanted != known:
-            _log.info("%s: let go: %s", policy.metadata.name, wanted.release_message)
-            if wanted.paused_time is not None:
-                await self.store.post(policy, notices.let_go(wanted))
-            stands = await self._record(stands, wanted)
-        if stands.failure is None and HOLD_FINALIZER in stands.policy.metadata.finalizers:
-            stands = self._stored(stands, await self.store.release(stands.policy, HOLD_FINALIZER))
         return stands
 
     async def _record(self, stands: Settled, hold: Hold) -> Settled:
@@ -115,6 +125,16 @@ class Holder:
             return _again(stands, written)
         self.remember(written)
         return replace(stands, policy=written)
+
+
+def _held_names(stands: Settled) -> frozenset[str]:
+    """Name the Deployments that may be paused: the target, and what it was when it was held."""
+    deployment, known = stands.deployment, stands.policy.status.hold
+    names = {deployment.name} if deployment is not None and deployment.is_held else set()
+    is_guarded = HOLD_FINALIZER in stands.policy.metadata.finalizers
+    if known is not None and (known.is_open or is_guarded):
+        names.add(known.deployment)
+    return frozenset(names)
 
 
 def _again(stands: Settled, failure: Failure) -> Settled:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Investigation,
@@ -40,7 +40,7 @@ from rollback_operator.core.load import load_of
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
-from rollback_operator.core.readiness import IDLE, not_found, readiness
+from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment
@@ -243,7 +243,10 @@ class Reconciler:
         carried = schedule.soonest(answered, await self.keeper.carry_open(policy.key, why))
         if policy.metadata.deletion_timestamp is not None:
             return schedule.soonest(settled.retry, carried)
-        told = await self.reporter.report(settled.policy, status.Seen(why))
+        uid = deployment.uid if deployment is not None else ""
+        known = self.cache.rollbacks_of(policy.metadata.namespace, uid)
+        seen = status.Seen(why, rollbacks=ownership.own(policy, known))
+        told = await self.reporter.report(settled.policy, seen)
         return schedule.soonest(settled.retry, carried, told)
 
     async def _answer_at_rest(

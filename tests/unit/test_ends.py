@@ -158,6 +158,58 @@ async def test_an_intent_is_abandoned_once_the_mode_is_observe() -> None:
     assert "undo" not in world.journal
 
 
+STOPPED = {
+    "suspended": {"suspend": True},
+    "mode Observe": {"mode": Mode.OBSERVE},
+    "another target": {"target_ref": TargetRef(name=OTHER)},
+}
+
+
+@pytest.mark.parametrize("edit", STOPPED.values(), ids=STOPPED)
+async def test_what_was_abandoned_before_it_began_is_done_once_the_policy_wants_it_again(
+    edit: dict[str, Any],
+) -> None:
+    world = TwoTargets(policy=watched(make_policy(**edit)))
+    decided = intent()
+    world.store.hold(decided)
+    operator = world.operator()
+    await last(world, operator, most=3)
+    assert ended(world, decided)[0] is Outcome.ABANDONED
+
+    known, wanted = world.store.policies[NAME], make_policy()
+    world.store.hold(known.model_copy(update={"spec": wanted.spec}))
+    operator.cache.remember(world.store.policies[NAME])
+
+    def is_done() -> bool:
+        made = world.store.rollbacks.values()
+        return any(one.spec.attempt == 2 and one.status.outcome for one in made)
+
+    await world.run(operator, is_done)
+
+    (again,) = [one for one in world.store.rollbacks.values() if one.spec.attempt == 2]
+    assert again.status.outcome is Outcome.VERIFIED
+    assert world.workloads.workload.deployment.template.digest == "digest-v1"
+
+
+async def test_a_suspended_policy_does_not_say_that_its_rollback_is_still_running() -> None:
+    world = World(policy=watched(make_policy()))
+    operator = world.operator()
+    await operator.reconcile(KEY)
+    assert world.condition(ConditionType.RECOVERED) == ("Unknown", Reason.IN_PROGRESS)
+    decided, known = world.rollback, world.store.policies[NAME]
+    unbegun = decided.status.model_copy(update={"steps": []})
+    world.store.hold(decided.model_copy(update={"status": unbegun}))
+    suspended = known.spec.model_copy(update={"suspend": True})
+    world.store.hold(known.model_copy(update={"spec": suspended}))
+    world.workloads.workload = make_workload()
+
+    await world.run(world.operator(), world.is_over)
+    await world.operator().reconcile(KEY)
+
+    assert ended(world)[:2] == (Outcome.ABANDONED, Reason.SUSPENDED)
+    assert world.condition(ConditionType.RECOVERED) == ("Unknown", Reason.SUSPENDED)
+
+
 class Edited(World):
     """Somebody has made a policy of it that the models refuse."""
 

@@ -22,6 +22,8 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Unreadable
+from rollback_operator.core.holds import let_go
+from rollback_operator.core.lapses import End
 from rollback_operator.core.reading import CounterSeries
 from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
@@ -416,6 +418,63 @@ FAILURES: list[tuple[str, Failure]] = [
     for call in ("guard_policy", "write_policy", "pause", "resume", "release_policy")
     for failure in (CONFLICT, OUTAGE)
 ]
+
+
+@pytest.mark.parametrize("failure", [CONFLICT, OUTAGE])
+async def test_our_own_pause_lifted_is_never_taken_for_a_persons(failure: Failure) -> None:
+    """The pause was off and the record was not written: the release was never held again."""
+    world = await held()
+    world.failing = ""
+    operator = world.operator()
+    for _ in range(40):
+        # Whatever is written next: only that which lets the rollout go comes with a resume.
+        world.tell(operator)
+        world.store.fail_next("write_policy", failure)
+        await operator.reconcile(KEY)
+        assert world.deployment.paused or not world.hold.is_open
+        world.store.take("write_policy")
+        world.seconds += 2
+        await operator.reconcile(KEY)
+        if world.is_let_go():
+            break
+    assert world.hold.release_reason == Reason.SUSPICION_FADED
+    assert world.store.told().count("RolloutLetGo") == 1
+
+
+async def test_what_cannot_be_put_on_record_holds_no_longer_than_the_limit() -> None:
+    world = await held(safety=SafetySpec(max_pause_seconds=20))
+    operator = world.operator()
+    world.store.fail_next("write_policy", *[OUTAGE] * 100)
+
+    await world.run(operator, lambda: not world.deployment.paused)
+
+    assert world.seconds >= 40
+    assert world.hold.is_open
+
+    while world.store.take("write_policy"):
+        pass
+    await world.run(world.operator(), world.is_at_rest)
+
+
+async def test_a_target_that_was_held_is_let_go_after_the_record_and_a_crash() -> None:
+    """The policy watches another Deployment by then: the one that was held is the record's."""
+    world = await held()
+    world.store.hold(
+        world.store.policies[NAME].model_copy(
+            update={
+                "status": world.status.model_copy(
+                    update={"hold": let_go(world.hold, End(Reason.TARGET_CHANGED, "other"), at(30))}
+                )
+            }
+        )
+    )
+    operator = world.operator()
+    world.workloads.fail_next("inspect", GONE)
+    amend(world, operator, target_ref=TargetRef(name="another"))
+
+    await operator.reconcile(KEY)
+
+    assert world.is_at_rest()
 
 
 @pytest.mark.parametrize(("call", "failure"), FAILURES)

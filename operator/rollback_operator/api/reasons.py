@@ -220,6 +220,22 @@ class Reason(StrEnum):
     NOT_NEEDED_ANY_MORE = "NotNeededAnyMore"
 
 
+IDLE = frozenset(
+    {
+        Reason.SUSPENDED,
+        Reason.INVALID_MATRIX,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_PAUSED,
+        Reason.TARGET_SCALED_TO_ZERO,
+        Reason.TARGET_ALREADY_WATCHED,
+        Reason.ADDRESS_NOT_ALLOWED,
+        Reason.QUERY_NOT_ALLOWED,
+        Reason.POLICY_DELETED,
+    }
+)
+"""Reasons for which a policy does nothing at all."""
+
+
 class EventReason(StrEnum):
     """Reasons of the Kubernetes Events that the operator posts on transitions."""
 

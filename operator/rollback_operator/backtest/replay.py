@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,
@@ -32,7 +32,7 @@ from rollback_operator.core.judge import SETTLING_SECONDS
 from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
 from rollback_operator.core.names import rollback_name
 from rollback_operator.core.question import STALE_INTERVALS
-from rollback_operator.core.readiness import IDLE, Around, readiness
+from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Workload

@@ -1,21 +1,37 @@
-"""Which try a rollback is: what was blocked is tried again once its cause is mended.
+"""Which try a rollback is: what was not begun is tried again once its cause is mended.
 
-Pure. Each try is a Rollback of its own under a name that follows from its number: how the one
-before ended stays on record, and a replay or a second leader finds the try that is there.
+Pure. That is what the checklist has blocked, and what was abandoned before anything was done as the
+policy or its target did not stand ready. Each try is a Rollback of its own under a name that
+follows from its number: how the one before ended stays on record, and a replay or a second leader
+finds the try that is there.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from rollback_operator.api.reasons import IDLE, ConditionType, Reason
 from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackSpec
 from rollback_operator.core.case import Case
+from rollback_operator.core.conditions import find
 from rollback_operator.core.names import name_of, rollback_name
+from rollback_operator.core.progress import has_acted
 
 FIRST_WAIT = timedelta(seconds=30)
 """Between a blocked try and the next one; twice as long each time."""
 LOOK_SECONDS = 10.0
 """How often it is looked whether the cause is mended."""
+_PASSING = IDLE | {
+    Reason.MODE_CHANGED,
+    Reason.INVALID_SPEC,
+    Reason.TARGET_CHANGED,
+    Reason.ROLLBACK_STALE,
+    Reason.READ_FAILED,
+}
+"""Why a rollback is abandoned that says nothing of the release, nor of what people want for it.
+
+Not among them: who was asked has not answered, or somebody has changed the template or the flag.
+"""
 _NUMBERS = range(MOST_ATTEMPTS, 0, -1)
 
 
@@ -44,16 +60,28 @@ def following(last: Rollback | None, now: datetime) -> int | None:
     if last is None:
         return 1
     end, attempt = last.status.finished_time, last.spec.attempt
-    if last.status.outcome is not Outcome.BLOCKED or end is None or attempt >= MOST_ATTEMPTS:
+    if not is_unbegun(last) or end is None or attempt >= MOST_ATTEMPTS:
         return None
     return attempt + 1 if now - end >= FIRST_WAIT * 2 ** (attempt - 1) else None
 
 
+def is_unbegun(last: Rollback) -> bool:
+    """Tell whether a rollback has ended for a passing cause before it changed anything."""
+    if last.status.outcome is Outcome.BLOCKED:
+        return True
+    done = find(last.status.conditions, ConditionType.COMPLETE)
+    if last.status.outcome is not Outcome.ABANDONED or done is None or done.reason not in _PASSING:
+        return False
+    # Paused by a person for the whole time of a step that had begun: nothing was changed either.
+    return done.reason == Reason.TARGET_PAUSED or not has_acted(last)
+
+
 def told(last: Rollback) -> str:
     """Say why no other try is made now."""
-    name = last.metadata.name
-    if last.status.outcome is not Outcome.BLOCKED:
+    name, outcome = last.metadata.name, last.status.outcome
+    if not is_unbegun(last) or outcome is None:
         return f"{name} deals with this revision"
+    said = f"{name} was {outcome.lower()}"
     if last.spec.attempt >= MOST_ATTEMPTS:
-        return f"{name} was blocked, the last of {MOST_ATTEMPTS} tries: kubectl rollback undo"
-    return f"{name} was blocked: it is tried again once that is mended"
+        return f"{said}, the last of {MOST_ATTEMPTS} tries: kubectl rollback undo"
+    return f"{said}: it is tried again once that is mended"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Mode,
@@ -21,7 +21,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import ownership, progress
 from rollback_operator.core.progress import End
-from rollback_operator.core.readiness import IDLE
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment
 

@@ -72,10 +72,11 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
         target = one.spec.to_revision
         restored = target.release == release if target is not None else _is_pinned(one, case)
         if restored and one.spec.mode is Mode.ENFORCE and now - _end(one, now) < span:
-            return Refusal(
-                Reason.IS_A_ROLLBACK,
-                f"this revision was restored by {one.metadata.name}; it is not rolled back again",
-            )
+            # Others may have gone back to it where the operator was kept from it: the same holds.
+            how = "is what" if one.status.outcome in _NOTHING_DONE else "was restored by"
+            what = " was to restore" if one.status.outcome in _NOTHING_DONE else ""
+            said = f"this revision {how} {one.metadata.name}{what}; it is not rolled back again"
+            return Refusal(Reason.IS_A_ROLLBACK, said)
     return None
 
 

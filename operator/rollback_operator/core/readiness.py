@@ -4,25 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rollback_operator.api.flags import Flag
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.core import claims, flags, gitops, matrix, status
 from rollback_operator.core.workload import Deployment
-
-IDLE = frozenset(
-    {
-        Reason.SUSPENDED,
-        Reason.INVALID_MATRIX,
-        Reason.TARGET_NOT_FOUND,
-        Reason.TARGET_PAUSED,
-        Reason.TARGET_SCALED_TO_ZERO,
-        Reason.TARGET_ALREADY_WATCHED,
-        Reason.ADDRESS_NOT_ALLOWED,
-        Reason.QUERY_NOT_ALLOWED,
-        Reason.POLICY_DELETED,
-    }
-)
-"""Reasons for which a policy does nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,14 @@ False is for people: the rollback did not help, and nothing rolls a rollback bac
 from collections.abc import Sequence
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.api.shape import is_among, is_whole
 from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, Rollback
-from rollback_operator.core import conditions
+from rollback_operator.core import attempts, conditions
 
 NEEDED = "people are needed: a rollback is not rolled back"
+AGAIN = "nothing was changed, and it is tried again once that is mended"
+STAYS = "people are needed: nothing was changed, and the release that was found bad runs on"
 REMOVE = "people are needed: remove it at its source"
 FOLLOWS = "what spec.remedies names next follows if the release is still bad; if nothing, people"
 _STATUS = {Outcome.VERIFIED: True, Outcome.NOT_RECOVERED: False, Outcome.FAILED: False}
@@ -41,8 +44,18 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     # A record of another version may tell a reason that is not known here.
     reason = next((one for one in Reason if one == done.reason), Reason.STILL_FAILING)
     said = f"{name}: {done.message}"
-    then = NEEDED if newest.spec.remedy.flag is None else FOLLOWS
-    return conditions.condition(kind, status, reason, said if status else f"{said}; {then}")
+    return conditions.condition(
+        kind, status, reason, said if status else f"{said}; {_then(newest)}"
+    )
+
+
+def _then(rollback: Rollback) -> str:
+    """Say what follows on a rollback that did not help, or was not done."""
+    if rollback.spec.remedy.flag is not None:
+        return FOLLOWS
+    if not attempts.is_unbegun(rollback):
+        return NEEDED
+    return AGAIN if rollback.spec.attempt < MOST_ATTEMPTS else STAYS
 
 
 def _is_back(rollback: Rollback, running: Revision | None) -> bool:

@@ -130,7 +130,7 @@ def condemns(rollback: Rollback) -> bool:
 def _condemnation(rollback: Rollback) -> Condemnation:
     spec, name = rollback.spec, rollback.metadata.name
     severity = None if rollback.is_by_hand else rollback.status.severity or spec.severity
-    said = f"rolled back by {name}: {spec.trigger.message}"
+    said = f"{name}: {spec.trigger.message}"
     return Condemnation(
         time=spec.trigger.decided_time,
         message=said[:_LONGEST],

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     RUNBOOK_MATRIX,
     Health,
@@ -20,6 +20,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.autoscaler import Autoscaler
 from rollback_operator.core.case import Refusal, is_active
+from rollback_operator.core.conditions import condition
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.names import name_of, rollback_name
 from rollback_operator.core.owner import Owner
@@ -110,6 +111,61 @@ def blocked_tries(count: int, finished: float):
         ended(rollback_name(CASE, one), finished, Outcome.BLOCKED, attempt=one)
         for one in range(1, count + 1)
     ]
+
+
+def abandoned(reason: Reason, *steps: StepName, finished: float = 0.0, **changes):
+    """A try that has ended without having changed anything."""
+    done = condition(ConditionType.COMPLETE, True, reason, "over")
+    known = [make_step(one, -40, -30) for one in steps]
+    status = make_ended(Outcome.ABANDONED, finished)
+    made = status.model_copy(update={"conditions": [done], "steps": known})
+    return make_rollback(OWN_NAME, made, **changes)
+
+
+PASSING = [
+    Reason.SUSPENDED,
+    Reason.MODE_CHANGED,
+    Reason.INVALID_SPEC,
+    Reason.INVALID_MATRIX,
+    Reason.ADDRESS_NOT_ALLOWED,
+    Reason.QUERY_NOT_ALLOWED,
+    Reason.POLICY_DELETED,
+    Reason.TARGET_CHANGED,
+    Reason.TARGET_NOT_FOUND,
+    Reason.TARGET_ALREADY_WATCHED,
+    Reason.TARGET_PAUSED,
+    Reason.TARGET_SCALED_TO_ZERO,
+    Reason.ROLLBACK_STALE,
+    Reason.READ_FAILED,
+]
+FINAL = [
+    (abandoned(Reason.APPROVAL_TIMED_OUT, StepName.AWAITING_APPROVAL), "nobody has answered"),
+    (abandoned(Reason.TARGET_MOVED), "somebody has changed the template"),
+    (abandoned(Reason.SUSPENDED, StepName.UNDO), "something was begun"),
+    (abandoned(Reason.SUSPENDED, finished=71), "it has only just ended"),
+]
+
+
+@pytest.mark.parametrize("reason", PASSING)
+def test_what_was_abandoned_before_it_began_is_tried_again(reason: Reason) -> None:
+    """It kept its revision from ever being decided on again, and the bad release stayed."""
+    made = planned(make_case(rollbacks=[abandoned(reason)]))
+    assert isinstance(made, RollbackSpec), made
+    assert made.attempt == 2
+    asked = abandoned(reason, StepName.AWAITING_APPROVAL)
+    assert planned(make_case(rollbacks=[asked])).attempt == 2
+
+
+def test_a_pause_that_outlasted_a_step_is_tried_again() -> None:
+    made = planned(make_case(rollbacks=[abandoned(Reason.TARGET_PAUSED, StepName.UNDO)]))
+    assert made.attempt == 2
+
+
+@pytest.mark.parametrize("last", [one for one, _ in FINAL], ids=[why for _, why in FINAL])
+def test_what_people_or_an_act_have_decided_is_not_tried_again(last) -> None:
+    found = planned(make_case(rollbacks=[last]))
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.ALREADY_ROLLED_BACK
 
 
 def pinned(version: str = "v3", revision: int = 4, **changes):

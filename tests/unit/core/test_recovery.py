@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -20,11 +21,12 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.conditions import condition, find
 from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.progress import End
-from rollback_operator.core.recovery import NEEDED, REMOVE, recovered
+from rollback_operator.core.recovery import AGAIN, NEEDED, REMOVE, STAYS, recovered
 from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, ready
 from tests.builders import at, make_entry, make_rollback, make_workload
 
+BLOCKED = Outcome.BLOCKED, Reason.CHECKLIST_BLOCKED
 SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
 PIN = Remedy(type=RemedyType.PIN_IMAGE, container="ticket-service", image="shop:v1")
 
@@ -130,3 +132,17 @@ def test_a_policy_at_a_stand_keeps_what_it_knew() -> None:
     found = find(next_status(known, stand, 2, at(99)).conditions, ConditionType.RECOVERED)
     assert found is not None
     assert (found.status, found.last_transition_time) == ("False", at(10))
+
+
+THEN = {
+    "blocked": (over(*BLOCKED), AGAIN),
+    "blocked for the last time": (over(*BLOCKED, attempt=MOST_ATTEMPTS), STAYS),
+    "suspended meanwhile": (over(Outcome.ABANDONED, Reason.SUSPENDED), AGAIN),
+    "nobody answered": (over(Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT), NEEDED),
+    "it did not help": (USELESS, NEEDED),
+}
+
+
+@pytest.mark.parametrize(("last", "then"), THEN.values(), ids=THEN)
+def test_what_follows_is_said(last: Rollback, then: str) -> None:
+    assert recovered([last], V2).message.endswith(then)
