@@ -119,8 +119,8 @@ class RollbackPlan(Model):
     approval_policy: ApprovalSpec = ApprovalSpec()
     """The policy's `approval` at the time of the decision."""
     attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 1
-    """Which try it is: one that the checklist has blocked, or that was abandoned before it began, is
-    tried again as another Rollback once its cause is mended."""
+    """Which try it is: what the checklist has blocked, or was abandoned before it began, is tried
+    again as another Rollback once its cause is mended."""
     requires_approval: bool = False
     """A person is asked, whatever the checklist says: the matrix only proposes it."""
     owner: OwnerPlan | None = None
