@@ -33,6 +33,10 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 POWERS = {
     "powerful": ("list", "secrets"),
     "maker": ("create", "pods"),
+    "entrant": ("create", "pods/exec"),
+    "lender": ("create", "serviceaccounts/token"),
+    "impostor": ("impersonate", "users"),
+    "spreader": ("create", "daemonsets"),
     "binder": ("create", "clusterrolebindings"),
 }
 """ServiceAccounts, and what each may do in the whole cluster."""
@@ -287,6 +291,123 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         "makes no container privileged",
     ),
     **{
+        what: (SHOP, put(f"{POD}/{where}", value), said)
+        for what, where, value, said in (
+            ("node", "nodeName", "control-plane", "nodeName"),
+            ("priority", "priorityClassName", "system-cluster-critical", "priorityClassName"),
+            (
+                "sysctl",
+                "securityContext",
+                {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]},
+                "securityContext.sysctls",
+            ),
+            *(
+                (f"{kind} volume", "volumes", [{"name": "a", kind: source}], "a hostPath, or")
+                for kind, source in (
+                    ("nfs", {"server": "a.example", "path": "/"}),
+                    ("iscsi", {"targetPortal": "192.0.2.1", "iqn": "iqn.2001-04.a:b", "lun": 0}),
+                    ("flexVolume", {"driver": "a.example/b"}),
+                    ("gitRepo", {"repository": "https://a.example"}),
+                    ("rbd", {"monitors": ["192.0.2.1"], "image": "a"}),
+                )
+            ),
+        )
+    },
+    **{
+        f"{what} of {where}": (SHOP, change, said)
+        for where, start in (
+            ("a container", {}),
+            ("an init container", {"name": "a", "image": "b"}),
+        )
+        for what, value, said in (
+            *(
+                (
+                    f"capability {right}",
+                    {"securityContext": {"capabilities": {"add": ["CHOWN", right]}}},
+                    "securityContext.capabilities",
+                )
+                for right in ("SYS_ADMIN", "NET_RAW", "ALL", "sys_admin")
+            ),
+            *(
+                (
+                    f"unconfined {field}",
+                    {"securityContext": {field: {"type": "Unconfined"}}},
+                    f"securityContext.{field}",
+                )
+                for field in ("seccompProfile", "appArmorProfile")
+            ),
+            *(
+                (
+                    f"SELinux {field}",
+                    {"securityContext": {"seLinuxOptions": {field: "spc_t"}}},
+                    "securityContext.seLinuxOptions",
+                )
+                for field in ("type", "user", "role")
+            ),
+            ("node's port", {"ports": [{"containerPort": 80, "hostPort": 80}]}, "hostPort"),
+        )
+        for change in (
+            put(f"{POD}/initContainers", [{**start, **value}])
+            if start
+            else [*(put(f"{POD}/containers/0/{key}", one)[0] for key, one in value.items())],
+        )
+    },
+    **{
+        f"unconfined {field} of a pod": (
+            SHOP,
+            put(f"{POD}/securityContext", {field: {"type": "Unconfined"}}),
+            f"securityContext.{field}",
+        )
+        for field in ("seccompProfile", "appArmorProfile")
+    },
+    "unconfined by annotation": (
+        SHOP,
+        put(
+            "/spec/template/metadata/annotations",
+            {"container.apparmor.security.beta.kubernetes.io/shop": "unconfined"},
+        ),
+        "AppArmor",
+    ),
+    "SELinux type of a pod": (
+        SHOP,
+        put(f"{POD}/securityContext", {"seLinuxOptions": {"type": "spc_t"}}),
+        "securityContext.seLinuxOptions",
+    ),
+    "unmasked /proc": (
+        SHOP,
+        [
+            *put(f"{POD}/hostUsers", False),
+            *put(f"{POD}/containers/0/securityContext", {"procMount": "Unmasked"}),
+        ],
+        "procMount",
+    ),
+    **{
+        f"{name} by {how} of another host": (
+            SHOP,
+            put(f"{POD}/containers/0/{name}", {how: {"host": "192.0.2.1", "port": 80}}),
+            f"containers.{name}",
+        )
+        for name in ("livenessProbe", "readinessProbe", "startupProbe")
+        for how in ("httpGet", "tcpSocket")
+    },
+    **{
+        f"{name} by {how} of another host": (
+            SHOP,
+            put(
+                f"{POD}/containers/0/lifecycle",
+                {name: {how: {"host": "192.0.2.1", "port": 80}}},
+            ),
+            f"containers.lifecycle.{name}",
+        )
+        for name in ("postStart", "preStop")
+        for how in ("httpGet", "tcpSocket")
+    },
+    "an account by its old field": (
+        SHOP,
+        put(f"{POD}/serviceAccount", POWERFUL),
+        "no account that may list secrets",
+    ),
+    **{
         f"an account that may {verb} {resource}": (
             SHOP,
             put(f"{POD}/serviceAccountName", name),
@@ -403,6 +524,44 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
 ALLOWED: dict[str, tuple[str, list[Object]]] = {
     "template": (SHOP, put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")),
     "another account": (SHOP, put(f"{POD}/serviceAccountName", "plain")),
+    "no node": (SHOP, put(f"{POD}/nodeName", "")),
+    "weaker in itself": (
+        SHOP,
+        put(
+            f"{POD}/containers/0/securityContext",
+            {
+                "runAsUser": 0,
+                "runAsNonRoot": False,
+                "allowPrivilegeEscalation": True,
+                "readOnlyRootFilesystem": False,
+                "capabilities": {"add": ["NET_BIND_SERVICE"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        ),
+    ),
+    "volumes of its own": (
+        SHOP,
+        put(
+            f"{POD}/volumes",
+            [
+                {"name": "a", "emptyDir": {}},
+                {"name": "b", "configMap": {"name": "a"}},
+                {"name": "c", "secret": {"secretName": "a"}},
+                {"name": "d", "persistentVolumeClaim": {"claimName": "a"}},
+                {"name": "e", "projected": {"sources": []}},
+                {"name": "f", "csi": {"driver": "a.example"}},
+            ],
+        ),
+    ),
+    "a sandbox": (SHOP, put(f"{POD}/runtimeClassName", "sandbox")),
+    "out of it": (SHOP, [{"op": "remove", "path": f"{POD}/runtimeClassName"}]),
+    "a safe sysctl": (
+        SHOP,
+        put(
+            f"{POD}/securityContext",
+            {"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}]},
+        ),
+    ),
     "pause": (SHOP, put("/spec/paused", True)),
     "go on": (SHOP, [{"op": "remove", "path": "/spec/paused"}]),
     "replicas": (SHOP, put("/spec/replicas", 3)),
@@ -436,6 +595,212 @@ ALLOWED: dict[str, tuple[str, list[Object]]] = {
     "suspend a Kustomization": (KUSTOMIZATION, put("/spec/suspend", True)),
     "let the Kustomization go on": (KUSTOMIZATION, [{"op": "remove", "path": "/spec/suspend"}]),
 }
+ACCOUNT_FIELDS = ("serviceAccountName", "serviceAccount")
+STRONG: Object = {
+    "hostNetwork": True,
+    "hostPID": True,
+    "hostIPC": True,
+    "nodeName": "one",
+    "securityContext": {
+        "seccompProfile": {"type": "Unconfined"},
+        "appArmorProfile": {"type": "Unconfined"},
+        "seLinuxOptions": {"type": "spc_t"},
+    },
+    "containers": [
+        {
+            "name": "shop",
+            "image": "example.com/shop:v1",
+            "securityContext": {"privileged": True, "capabilities": {"add": ["SYS_ADMIN"]}},
+            "ports": [{"containerPort": 80, "hostPort": 80}],
+            "volumeMounts": [{"name": "root", "mountPath": "/host"}],
+            "livenessProbe": {"httpGet": {"host": "192.0.2.1", "port": 80}},
+            "lifecycle": {"preStop": {"tcpSocket": {"host": "192.0.2.1", "port": 80}}},
+        }
+    ],
+    "volumes": [
+        {"name": "root", "hostPath": {"path": "/"}},
+        {"name": "files", "nfs": {"server": "a.example", "path": "/"}},
+    ],
+}
+_READER = {
+    "containers": [
+        {
+            "name": "shop",
+            "image": "example.com/shop:v1",
+            "volumeMounts": [
+                {"name": "root", "mountPath": "/host", "readOnly": True},
+                {"name": "root", "mountPath": "/logs", "subPath": "var/log"},
+            ],
+        }
+    ],
+    "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
+}
+_ADDS = {"capabilities": {"add": ["SYS_ADMIN"]}}
+_SHOP = {"name": "shop", "image": "example.com/shop:v1"}
+_TUNED = {
+    "securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]},
+    "containers": [_SHOP],
+}
+_WINDOWS = {
+    "hostNetwork": True,
+    "securityContext": {"windowsOptions": {"hostProcess": True}},
+    "containers": [_SHOP],
+}
+KEPT: dict[str, tuple[Object, list[Object]]] = {
+    "another image": (STRONG, put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")),
+    "by other names": (
+        STRONG,
+        [
+            *put(f"{POD}/volumes/0/name", "all", "replace"),
+            *put(f"{POD}/volumes/1/name", "some", "replace"),
+            *put(f"{POD}/containers/0/volumeMounts/0/name", "all", "replace"),
+        ],
+    ),
+    "less of the node": (
+        STRONG,
+        put(
+            f"{POD}/containers/0/volumeMounts/0",
+            {"name": "root", "mountPath": "/host", "subPath": "var", "readOnly": True},
+            "replace",
+        ),
+    ),
+    "at the container instead of the pod": (
+        STRONG,
+        put(f"{POD}/containers/0/securityContext/seccompProfile", {"type": "Unconfined"}),
+    ),
+    "a pause": (STRONG, put("/spec/paused", True)),
+    "a sysctl": (_TUNED, put(f"{POD}/securityContext/sysctls/0/value", "2", "replace")),
+    "host processes": (
+        _WINDOWS,
+        put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace"),
+    ),
+}
+MORE: dict[str, tuple[Object, list[Object], str]] = {
+    "another sysctl": (
+        _TUNED,
+        put(f"{POD}/securityContext/sysctls/0/name", "kernel.sem", "replace"),
+        "securityContext.sysctls",
+    ),
+    "host processes": (
+        {"hostNetwork": True, "containers": [_SHOP]},
+        put(f"{POD}/securityContext", {"windowsOptions": {"hostProcess": True}}),
+        "process of the node",
+    ),
+    "a container's host processes": (
+        {"hostNetwork": True, "containers": [_SHOP]},
+        put(f"{POD}/containers/0/securityContext", {"windowsOptions": {"hostProcess": True}}),
+        "process of the node",
+    ),
+    "to be written": (
+        _READER,
+        put(f"{POD}/containers/0/volumeMounts/0/readOnly", False),
+        "containers.volumeMounts",
+    ),
+    "all of it": (
+        _READER,
+        [{"op": "remove", "path": f"{POD}/containers/0/volumeMounts/1/subPath"}],
+        "containers.volumeMounts",
+    ),
+    "another part": (
+        _READER,
+        put(f"{POD}/containers/0/volumeMounts/1/subPath", "etc", "replace"),
+        "containers.volumeMounts",
+    ),
+    "by an init container": (
+        _READER,
+        put(
+            f"{POD}/initContainers",
+            [{**_SHOP, "name": "a", "volumeMounts": [{"name": "root", "mountPath": "/"}]}],
+        ),
+        "containers.volumeMounts",
+    ),
+    "another capability": (
+        {"containers": [{**_SHOP, "securityContext": _ADDS}]},
+        put(f"{POD}/containers/0/securityContext/capabilities/add/-", "SYS_MODULE"),
+        "securityContext.capabilities",
+    ),
+    "another container's capability": (
+        {"containers": [{**_SHOP, "securityContext": _ADDS}, {**_SHOP, "name": "other"}]},
+        put(f"{POD}/containers/1/securityContext", _ADDS),
+        "securityContext.capabilities",
+    ),
+    "the pod's profile where the container had its own": (
+        {
+            "securityContext": {"seccompProfile": {"type": "Unconfined"}},
+            "containers": [
+                {**_SHOP, "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}
+            ],
+        },
+        [{"op": "remove", "path": f"{POD}/containers/0/securityContext"}],
+        "securityContext.seccompProfile",
+    ),
+    "out of a user namespace": (
+        {"hostUsers": False, "containers": [{**_SHOP, "securityContext": _ADDS}]},
+        [{"op": "remove", "path": f"{POD}/hostUsers"}],
+        "securityContext.capabilities",
+    ),
+    "out of a sandbox": (
+        {
+            "runtimeClassName": "sandbox",
+            "containers": [{**_SHOP, "securityContext": {"privileged": True}}],
+        },
+        [{"op": "remove", "path": f"{POD}/runtimeClassName"}],
+        "makes no container privileged",
+    ),
+    "of every address": (
+        {
+            "containers": [
+                {
+                    **_SHOP,
+                    "ports": [{"containerPort": 80, "hostPort": 80, "hostIP": "127.0.0.1"}],
+                }
+            ]
+        },
+        [{"op": "remove", "path": f"{POD}/containers/0/ports/0/hostIP"}],
+        "hostPort",
+    ),
+    "another server's volume": (
+        {
+            "containers": [_SHOP],
+            "volumes": [{"name": "a", "nfs": {"server": "a.example", "path": "/"}}],
+        },
+        put(f"{POD}/volumes/0/nfs/server", "b.example", "replace"),
+        "a hostPath, or",
+    ),
+    "a token": (
+        {
+            "serviceAccountName": POWERFUL,
+            "automountServiceAccountToken": False,
+            "containers": [_SHOP],
+        },
+        [{"op": "remove", "path": f"{POD}/automountServiceAccountToken"}],
+        "no account that may list secrets",
+    ),
+    "a token by a volume": (
+        {
+            "serviceAccountName": POWERFUL,
+            "automountServiceAccountToken": False,
+            "containers": [_SHOP],
+        },
+        put(
+            f"{POD}/volumes",
+            [{"name": "a", "projected": {"sources": [{"serviceAccountToken": {"path": "a"}}]}}],
+        ),
+        "no account that may list secrets",
+    ),
+}
+
+
+def made(admin: Api, name: str, pods: Object) -> str:
+    """Make a Deployment anew, with such pods."""
+    path = f"{deployments(NAMESPACE)}/{name}"
+    if admin.find(path) is not None:
+        admin.delete(path)
+        eventually(lambda: admin.find(path) is None, "it is gone")
+    body = deployment(name)
+    body["spec"]["template"]["spec"] = pods
+    admin.create(deployments(NAMESPACE), body)
+    return path
 
 
 class TestOperator:
@@ -459,6 +824,55 @@ class TestOperator:
         admin.create(deployments(NAMESPACE), body)
         image = put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")
         assert not refusal(lambda: operator.patch(f"{deployments(NAMESPACE)}/strong", image))
+
+    @pytest.mark.parametrize(("running", "change"), KEPT.values(), ids=KEPT)
+    def test_keeps_what_runs_already(
+        self, admin: Api, operator: Api, running: Object, change: list[Object]
+    ) -> None:
+        path = made(admin, "strong", running)
+        assert not refusal(lambda: operator.patch(path, change))
+
+    @pytest.mark.parametrize(("running", "change", "said"), MORE.values(), ids=MORE)
+    def test_gives_no_more_than_what_runs(
+        self, admin: Api, operator: Api, running: Object, change: list[Object], said: str
+    ) -> None:
+        path = made(admin, "stronger", running)
+        assert said in refusal(lambda: operator.patch(path, change))
+
+    def test_goes_to_no_default_account_that_rules_over_the_cluster(
+        self, cluster: ControlPlane, admin: Api, operator: Api
+    ) -> None:
+        """A template that names no account has the default one."""
+        cluster.kubectl("create", "namespace", "ruled")
+        account = "--serviceaccount=ruled:default"
+        cluster.kubectl("create", "clusterrolebinding", "ruled", "--clusterrole=maker", account)
+        body = deployment("shop")
+        body["spec"]["template"]["spec"]["serviceAccountName"] = "plain"
+        admin.create(deployments("ruled"), body)
+        remove = [{"op": "remove", "path": f"{POD}/{one}"} for one in ACCOUNT_FIELDS]
+        said = eventually(
+            lambda: refusal(lambda: operator.patch(f"{deployments('ruled')}/shop", remove)),
+            "the account's rights are known",
+        )
+        assert "no account that may create pods" in said
+
+    def test_a_large_template_is_no_reason_to_refuse(self, admin: Api, operator: Api) -> None:
+        """What the API server lets an expression cost is enough for 100 containers."""
+        strong = STRONG["containers"][0]
+        many = [
+            {
+                **strong,
+                "name": f"c{number}",
+                "ports": [{"containerPort": 1000 + port, "name": f"p{port}"} for port in range(3)],
+            }
+            for number in range(100)
+        ]
+        volumes = [{"name": f"v{number}", "emptyDir": {}} for number in range(100)]
+        running = {**STRONG, "containers": many, "volumes": [*STRONG["volumes"], *volumes]}
+        path = made(admin, "large", running)
+        changed = [{**one, "image": "example.com/shop:v0"} for one in many]
+        assert not refusal(lambda: operator.patch(path, put(f"{POD}/containers", changed)))
+        assert not refusal(lambda: operator.patch(path, put("/spec/paused", True)))
 
     def test_makes_no_request_and_approves_nothing(self, operator: Api) -> None:
         asked = manifests.by_hand("asked")

@@ -57,6 +57,10 @@ spec:
   matchConditions:
   - name: by-the-operator
     expression: "request.userInfo.username == '{{ include "rollback-operator.account" .root }}'"
+  {{- if .variables }}
+  variables:
+  {{- .variables | nindent 2 }}
+  {{- end }}
   validations:
   {{- if eq (first .operations) "UPDATE" }}
   {{- $changed := list "managedFields" "generation" "resourceVersion" }}
@@ -101,7 +105,83 @@ spec:
 {{ end -}}
 
 {{/* An undo puts an earlier template in place of the running one, and no policy can see which
-     earlier ones there were. What would give pods more than they have is fenced by itself. */}}
+     earlier ones there were. What would give pods power over nodes or the cluster that they do not
+     have is fenced by itself: what the baseline of the Pod Security Standards forbids, and what lies
+     beside it. What only makes a container weaker in itself (its user, escalation within it, a
+     file system that can be written) is not: the release that brought such a bound may be the bad one. */}}
+
+{{/* Both templates by short names; nothing is looked at where they are the same, as in a pause. What the running pods have in a user namespace or a sandbox they do not
+     have outside of it. A field of a pod's securityContext holds where a container has none of its own. */}}
+{{- define "rollback-operator.variablesOfDeployments" -}}
+- name: pods
+  expression: "object.spec.template.spec"
+- name: ran
+  expression: "oldObject.spec.template.spec"
+- name: isSame
+  expression: "object.spec.template == oldObject.spec.template"
+- name: containers
+  expression: >-
+    variables.isSame ? []
+    : variables.pods.containers + (has(variables.pods.initContainers) ? variables.pods.initContainers : [])
+- name: leavesSandbox
+  expression: >-
+    (has(variables.ran.hostUsers) && !variables.ran.hostUsers
+    && (!has(variables.pods.hostUsers) || variables.pods.hostUsers))
+    || (has(variables.ran.runtimeClassName)
+    && (!has(variables.pods.runtimeClassName) || variables.pods.runtimeClassName != variables.ran.runtimeClassName))
+- name: running
+  expression: >-
+    variables.leavesSandbox ? []
+    : variables.ran.containers + (has(variables.ran.initContainers) ? variables.ran.initContainers : [])
+- name: volumes
+  expression: "!variables.isSame && has(variables.pods.volumes) ? variables.pods.volumes : []"
+- name: mounted
+  expression: "!variables.leavesSandbox && has(variables.ran.volumes) ? variables.ran.volumes : []"
+- name: hostPaths
+  expression: "variables.volumes.filter(one, has(one.hostPath)).map(one, one.name)"
+- name: account
+  expression: >-
+    has(variables.pods.serviceAccountName) && variables.pods.serviceAccountName != ''
+    ? variables.pods.serviceAccountName : 'default'
+- name: hadAccount
+  expression: >-
+    variables.account == (has(variables.ran.serviceAccountName) && variables.ran.serviceAccountName != ''
+    ? variables.ran.serviceAccountName : 'default')
+    && ({{ include "rollback-operator.hasToken" "variables.ran" }} || !{{ include "rollback-operator.hasToken" "variables.pods" }})
+{{- end -}}
+
+{{/* CEL: pods of this template come with a token of their account. */}}
+{{- define "rollback-operator.hasToken" -}}
+(!has({{ . }}.automountServiceAccountToken) || {{ . }}.automountServiceAccountToken || (has({{ . }}.volumes)
+    && {{ . }}.volumes.exists(one, has(one.projected) && has(one.projected.sources)
+    && one.projected.sources.exists(source, has(source.serviceAccountToken)))))
+{{- end -}}
+
+{{/* CEL: a field of a container's securityContext, or else of its pod's; {} where there is none. */}}
+{{- define "rollback-operator.effective" -}}
+(has({{ .one }}.securityContext) && has({{ .one }}.securityContext.{{ .field }}) ? {{ .one }}.securityContext.{{ .field }}
+    : (has({{ .pods }}.securityContext) && has({{ .pods }}.securityContext.{{ .field }})
+    ? {{ .pods }}.securityContext.{{ .field }} : dyn({})))
+{{- end -}}
+
+{{/* Fields by which a container, or all of a pod, gets power over its node. `harmless` says in CEL that
+     what `found` stands for gives none, `same` that what `known` stands for gives as much. */}}
+{{- define "rollback-operator.powersOfContainers" -}}
+{{- $profile := dict "harmless" "!has(found.type) || found.type != 'Unconfined'" "same" "has(known.type) && known.type == 'Unconfined'" -}}
+- field: seccompProfile
+  {{- toYaml $profile | nindent 2 }}
+- field: appArmorProfile
+  {{- toYaml $profile | nindent 2 }}
+- field: seLinuxOptions
+  harmless: >-
+    (!has(found.type) || found.type in ['', 'container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t'])
+    && (!has(found.user) || found.user == '') && (!has(found.role) || found.role == '')
+  same: >-
+    (has(found.type) ? found.type : '') == (has(known.type) ? known.type : '')
+    && (has(found.user) ? found.user : '') == (has(known.user) ? known.user : '')
+    && (has(found.role) ? found.role : '') == (has(known.role) ? known.role : '')
+{{- end -}}
+
 {{- define "rollback-operator.fenceOfDeployments" -}}
 - expression: "!(request.namespace in {{ append .Values.admission.closedNamespaces .Release.Namespace | toJson | replace "\"" "'" }})"
   message: "the operator changes no Deployment of this namespace: see admission.closedNamespaces of its chart"
@@ -116,39 +196,140 @@ spec:
 - expression: "object.spec.replicas == oldObject.spec.replicas || object.spec.replicas > 0"
   message: "spec.replicas: the operator does not scale to none"
   reason: Forbidden
+{{- $back := ": go back by hand" }}
 {{- range list "hostNetwork" "hostPID" "hostIPC" }}
 - expression: >-
-    !has(object.spec.template.spec.{{ . }}) || !object.spec.template.spec.{{ . }}
-    || (has(oldObject.spec.template.spec.{{ . }}) && oldObject.spec.template.spec.{{ . }})
-  message: "spec.template.spec.{{ . }}: the operator gives no pods what the running ones do not have: go back by hand"
+    !has(variables.pods.{{ . }}) || !variables.pods.{{ . }} || (!variables.leavesSandbox && has(variables.ran.{{ . }}) && variables.ran.{{ . }})
+  message: "spec.template.spec.{{ . }}: the operator gives no pods what the running ones do not have{{ $back }}"
+  reason: Forbidden
+{{- end }}
+{{- range list "nodeName" "priorityClassName" }}
+- expression: >-
+    !has(variables.pods.{{ . }}) || variables.pods.{{ . }} == ''
+    || (has(variables.ran.{{ . }}) && variables.ran.{{ . }} == variables.pods.{{ . }})
+  message: "spec.template.spec.{{ . }}: the operator gives no pods another than the running ones have{{ $back }}"
   reason: Forbidden
 {{- end }}
 - expression: >-
-    !has(object.spec.template.spec.volumes) || object.spec.template.spec.volumes.all(one, !has(one.hostPath)
-    || (has(oldObject.spec.template.spec.volumes) && oldObject.spec.template.spec.volumes.exists(known,
-    has(known.hostPath) && known.hostPath.path == one.hostPath.path)))
-  message: "spec.template.spec.volumes: the operator gives no pods a hostPath that the running ones do not have: go back by hand"
+    !has(variables.pods.securityContext) || !has(variables.pods.securityContext.sysctls)
+    || variables.pods.securityContext.sysctls.all(one, one.name in ['kernel.shm_rmid_forced',
+    'net.ipv4.ip_local_port_range', 'net.ipv4.ip_local_reserved_ports', 'net.ipv4.ip_unprivileged_port_start',
+    'net.ipv4.ping_group_range', 'net.ipv4.tcp_fin_timeout', 'net.ipv4.tcp_keepalive_intvl',
+    'net.ipv4.tcp_keepalive_probes', 'net.ipv4.tcp_keepalive_time', 'net.ipv4.tcp_rmem', 'net.ipv4.tcp_syncookies',
+    'net.ipv4.tcp_wmem'] || (!variables.leavesSandbox && has(variables.ran.securityContext)
+    && has(variables.ran.securityContext.sysctls) && variables.ran.securityContext.sysctls.exists(known, known.name == one.name)))
+  message: "spec.template.spec.securityContext.sysctls: the operator sets none beyond the safe ones that the running pods do not have{{ $back }}"
   reason: Forbidden
-{{- range list "containers" "initContainers" }}
+{{- /* Untyped: a type of a later Kubernetes is fenced too. */}}
 - expression: >-
-    !has(object.spec.template.spec.{{ . }}) || object.spec.template.spec.{{ . }}.all(one,
-    !has(one.securityContext) || !has(one.securityContext.privileged) || !one.securityContext.privileged
-    || (has(oldObject.spec.template.spec.{{ . }}) && oldObject.spec.template.spec.{{ . }}.exists(known, known.name == one.name
-    && has(known.securityContext) && has(known.securityContext.privileged) && known.securityContext.privileged)))
-  message: "spec.template.spec.{{ . }}: the operator makes no container privileged that does not run so: go back by hand"
+    variables.volumes.all(one, dyn(one).all(key, key in ['name', 'configMap', 'csi', 'downwardAPI', 'emptyDir',
+    'ephemeral', 'image', 'persistentVolumeClaim', 'projected', 'secret']
+    || variables.mounted.exists(known, key == 'hostPath' ? has(known.hostPath) && known.hostPath.path == one.hostPath.path
+    : key in dyn(known) && dyn(known)[key] == dyn(one)[key])))
+  message: "spec.template.spec.volumes: the operator gives no pods a hostPath, or a volume of a server or driver, that the running ones do not have{{ $back }}"
+  reason: Forbidden
+- expression: >-
+    variables.containers.all(one, size(variables.hostPaths) == 0 || !has(one.volumeMounts)
+    || one.volumeMounts.all(mount, !(mount.name in variables.hostPaths)
+    || variables.running.exists(known, has(known.volumeMounts) && known.volumeMounts.exists(old,
+    (!has(old.readOnly) || !old.readOnly || (has(mount.readOnly) && mount.readOnly))
+    && (!has(old.subPath) || (has(mount.subPath) && mount.subPath == old.subPath))
+    && (!has(old.subPathExpr) || (has(mount.subPathExpr) && mount.subPathExpr == old.subPathExpr))
+    && variables.mounted.exists(there, there.name == old.name && has(there.hostPath)
+    && variables.volumes.exists(here, here.name == mount.name && here.hostPath.path == there.hostPath.path))))))
+  message: "spec.template.spec.containers.volumeMounts: the operator mounts no more of a hostPath than the running pods do, nor to be written where they only read{{ $back }}"
+  reason: Forbidden
+- expression: >-
+    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.privileged)
+    || !one.securityContext.privileged || variables.running.exists(known, known.name == one.name
+    && has(known.securityContext) && has(known.securityContext.privileged) && known.securityContext.privileged))
+  message: "spec.template.spec.containers: the operator makes no container privileged that does not run so{{ $back }}"
+  reason: Forbidden
+- expression: >-
+    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.capabilities)
+    || !has(one.securityContext.capabilities.add) || one.securityContext.capabilities.add.all(right,
+    right in ['AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE',
+    'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'] || variables.running.exists(known, known.name == one.name
+    && has(known.securityContext) && ((has(known.securityContext.privileged) && known.securityContext.privileged)
+    || (has(known.securityContext.capabilities) && has(known.securityContext.capabilities.add)
+    && (right in known.securityContext.capabilities.add || 'ALL' in known.securityContext.capabilities.add))))))
+  message: "spec.template.spec.containers.securityContext.capabilities: the operator adds none beyond the default ones that the running container does not have{{ $back }}"
+  reason: Forbidden
+- expression: >-
+    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.procMount)
+    || one.securityContext.procMount == 'Default' || variables.running.exists(known, known.name == one.name
+    && has(known.securityContext) && has(known.securityContext.procMount)
+    && known.securityContext.procMount == one.securityContext.procMount))
+  message: "spec.template.spec.containers.securityContext.procMount: the operator unmasks no /proc that is masked{{ $back }}"
+  reason: Forbidden
+{{- range include "rollback-operator.powersOfContainers" . | fromYamlArray }}
+- expression: >-
+    variables.containers.all(one, [{{ include "rollback-operator.effective" (dict "one" "one" "pods" "variables.pods" "field" .field) }}]
+    .all(found, ({{ .harmless }}) || variables.running.exists(container, container.name == one.name
+    && [{{ include "rollback-operator.effective" (dict "one" "container" "pods" "variables.ran" "field" .field) }}]
+    .exists(known, {{ .same }}))))
+  message: "spec.template.spec.securityContext.{{ .field }}, of the pod or a container: the operator frees no container from what bounds the running one{{ $back }}"
+  reason: Forbidden
+{{- end }}
+{{- $hostProcess := "has(%[1]s.securityContext) && has(%[1]s.securityContext.windowsOptions) && has(%[1]s.securityContext.windowsOptions.hostProcess) && %[1]s.securityContext.windowsOptions.hostProcess" }}
+- expression: >-
+    (!({{ printf $hostProcess "variables.pods" }})
+    && variables.containers.all(one, !({{ printf $hostProcess "one" }}) || variables.running.exists(known,
+    known.name == one.name && {{ printf $hostProcess "known" }})))
+    || (!variables.leavesSandbox && {{ printf $hostProcess "variables.ran" }})
+  message: "spec.template.spec.securityContext.windowsOptions.hostProcess, of the pod or a container: the operator makes nothing a process of the node that does not run so{{ $back }}"
+  reason: Forbidden
+- expression: >-
+    variables.isSame || !has(object.spec.template.metadata) || !has(object.spec.template.metadata.annotations)
+    || dyn(object.spec.template.metadata.annotations).all(key,
+    !key.startsWith('container.apparmor.security.beta.kubernetes.io/')
+    || object.spec.template.metadata.annotations[key] != 'unconfined'
+    || (!variables.leavesSandbox && has(oldObject.spec.template.metadata)
+    && has(oldObject.spec.template.metadata.annotations) && key in oldObject.spec.template.metadata.annotations
+    && oldObject.spec.template.metadata.annotations[key] == 'unconfined'))
+  message: "spec.template.metadata.annotations: the operator frees no container from AppArmor{{ $back }}"
+  reason: Forbidden
+- expression: >-
+    (has(variables.pods.hostNetwork) && variables.pods.hostNetwork) || variables.containers.all(one, !has(one.ports)
+    || one.ports.all(port, !has(port.hostPort) || port.hostPort == 0 || variables.running.exists(known,
+    known.name == one.name && has(known.ports) && known.ports.exists(old, has(old.hostPort)
+    && old.hostPort == port.hostPort && (has(old.protocol) ? old.protocol : 'TCP') == (has(port.protocol) ? port.protocol : 'TCP')
+    && (has(old.hostIP) ? old.hostIP : '') == (has(port.hostIP) ? port.hostIP : '')))))
+  message: "spec.template.spec.containers.ports.hostPort: the operator opens no port of a node that the running container does not{{ $back }}"
+  reason: Forbidden
+{{- /* The kubelet asks from its node's network. */}}
+{{- range list "livenessProbe" "readinessProbe" "startupProbe" "lifecycle.postStart" "lifecycle.preStop" }}
+{{- $asked := . }}
+{{- $has := list }}
+{{- $known := list }}
+{{- $path := "" }}
+{{- range splitList "." . }}
+{{- $path = printf "%s.%s" $path . }}
+{{- $has = append $has (printf "has(one%s)" $path) }}
+{{- $known = append $known (printf "has(known%s)" $path) }}
+{{- end }}
+- expression: >-
+    variables.containers.all(one, !({{ join " && " $has }}) || (
+    {{- range $place, $how := list "httpGet" "tcpSocket" }}
+    {{- if $place }} && {{ end -}}
+    (!has(one.{{ $asked }}.{{ $how }}) || !has(one.{{ $asked }}.{{ $how }}.host) || one.{{ $asked }}.{{ $how }}.host == ''
+    || variables.running.exists(known, known.name == one.name && {{ join " && " $known }}
+    && has(known.{{ $asked }}.{{ $how }}) && has(known.{{ $asked }}.{{ $how }}.host)
+    && known.{{ $asked }}.{{ $how }}.host == one.{{ $asked }}.{{ $how }}.host))
+    {{- end }}))
+  message: "spec.template.spec.containers.{{ . }}: the operator has the kubelet ask no host that it does not ask for the running container{{ $back }}"
   reason: Forbidden
 {{- end }}
 {{- /* One expression each: the API server bounds what one may cost, and a question of rights is dear. */}}
-{{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
+{{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "" "pods/exec" "create") (list "" "serviceaccounts/token" "create") (list "" "users" "impersonate") (list "apps" "daemonsets" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
+{{- $parts := splitList "/" (index . 1) }}
 - expression: >-
-    !has(object.spec.template.spec.serviceAccountName) || object.spec.template.spec.serviceAccountName == ''
-    || (has(oldObject.spec.template.spec.serviceAccountName)
-    && oldObject.spec.template.spec.serviceAccountName == object.spec.template.spec.serviceAccountName)
-    || !authorizer.serviceAccount(request.namespace, object.spec.template.spec.serviceAccountName)
-    .group('{{ index . 0 }}').resource('{{ index . 1 }}').check('{{ index . 2 }}').allowed()
+    variables.hadAccount || !authorizer.serviceAccount(request.namespace, variables.account)
+    .group('{{ index . 0 }}').resource('{{ first $parts }}')
+    {{- if gt (len $parts) 1 }}.subresource('{{ last $parts }}'){{ end }}.check('{{ index . 2 }}').allowed()
   message: >-
     spec.template.spec.serviceAccountName: the operator gives pods no account that may {{ index . 2 }} {{ index . 1 }}
-    of the whole cluster where the running ones have another: go back by hand
+    of the whole cluster where the running ones have another, or no token{{ $back }}
   reason: Forbidden
 {{- end }}
 {{- end -}}
