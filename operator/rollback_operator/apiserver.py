@@ -5,9 +5,11 @@ field is another release.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from math import inf
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 from kubernetes.aio import client
@@ -18,19 +20,22 @@ from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.clock import ServerClock
 from rollback_operator.login import log_in
-from rollback_operator.paths import ApiPath, fault_of
+from rollback_operator.paths import ApiPath, fault_of, namespace_of
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
+from rollback_operator.room import ANSWER_BYTES, MIB, NoRoomError, Part, Room, bounded
 from rollback_operator.slices import apart
 
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
-PAGE = 500
+PAGE, IDENTITIES = 100, 500
+"""Objects of a page: whole, or their metadata alone."""
+KEPT_BYTES = 192 * 1024
+LIST_BYTES = 48 * MIB
 SMALLER = 8
-"""By how much a page is made smaller that holds too many bytes."""
-MOST_BYTES = 32 * 1024 * 1024
-"""Of one answer: a tenant may make thousands of objects, each of a megabyte."""
+"""By how much a page is made smaller that takes too much memory."""
 VALUE_BYTES = 20
 """Of JSON that make a value, more or less."""
+_MOST = f"{ANSWER_BYTES // MIB} MiB"
 IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
@@ -38,8 +43,41 @@ _SERVER_ERROR = 500
 _REQUEST_TIMEOUT = 408
 
 
+T = TypeVar("T")
+
+
 class TooLarge(Failure):
-    """An answer holds more bytes than are taken: less has to be asked for at once."""
+    """An answer would take more memory than it may: less has to be asked for at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """A list that is asked for page by page, and what is made of each object of it."""
+
+    path: ApiPath
+    taken: Callable[[dict[str, Any]], T]
+    """Makes what is kept; the object itself is not."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    free: float = KEPT_BYTES
+    """How much an object may take before it counts. What counts is bounded for all objects of the
+    list together: more or less of it is kept. Infinite: what is kept of an object is small,
+    whatever the object holds."""
+    most: float = inf
+    """Objects after which no further page is asked for."""
+
+
+@dataclass(slots=True)
+class _Pages:
+    """How far a list has been read."""
+
+    size: int
+    following: str = ""
+    weight: float = 0.0
+
+    @property
+    def query(self) -> dict[str, str]:
+        following = {"continue": self.following} if self.following else {}
+        return {"limit": str(self.size), **following}
 
 
 class ApiServer:
@@ -54,6 +92,7 @@ class ApiServer:
         self._api: Any = api  # its own signatures are wider than what it takes
         self._measure = measure
         self._clock = clock
+        self.room = Room()
 
     @classmethod
     async def connect(
@@ -93,45 +132,50 @@ class ApiServer:
         Of each: namespace, name, uid and resourceVersion.
         """
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        return await self._list(path, lambda one: _identity(one["metadata"]), accept)
+        listing = Listing(path, lambda one: _identity(one["metadata"]), free=inf)
+        return await self._list(listing, _Pages(IDENTITIES), accept)
 
-    async def list_objects(self, path: ApiPath) -> list[dict[str, Any]] | Failure:
-        """List whole objects, page by page: no number or size of them makes an answer too large."""
-        return await self._list(path, lambda one: one)
+    async def list_of(self, listing: Listing[T]) -> list[T] | Failure:
+        """List what is made of objects, page by page: no number or size of them fills the memory.
 
-    async def _list(
-        self,
-        path: ApiPath,
-        taken: Callable[[dict[str, Any]], dict[str, Any]],
-        accept: str = "application/json",
-    ) -> list[dict[str, Any]] | Failure:
-        found: list[dict[str, Any]] = []
-        size = PAGE
-        query = {"limit": str(size)}
+        One object that takes more than an answer may is a failure.
+        """
+        return await self._list(listing, _Pages(PAGE), "application/json")
+
+    async def _list(self, listing: Listing[T], pages: _Pages, accept: str) -> list[T] | Failure:
+        found: list[T] = []
         while True:
-            page = await self._call("GET", path, query=query, accept=accept)
-            if isinstance(page, TooLarge) and size > 1:
-                # Some hundred annotations of 256 KiB fill a page: ask for fewer objects at once.
-                size = max(1, size // SMALLER)
-                query["limit"] = str(size)
-                continue
-            if isinstance(page, Failure):
-                return page
-            if "items" not in page:
-                return Failure(FailureKind.UNAVAILABLE, f"GET {path}: the answer is no list")
-            # Where there is nothing, the server says null.
-            found += [taken(one) for one in page["items"] or ()]
-            following = (page.get("metadata") or {}).get("continue")
-            if not following:
+            query = {**listing.query, **pages.query}
+            with self.room.part(namespace_of(listing.path)) as part:
+                page = await self._read("GET", listing.path, _Asked(part, query, accept))
+                if isinstance(page, TooLarge) and pages.size > 1:
+                    # A hundred objects of a megabyte: ask for fewer at once.
+                    pages.size = max(1, pages.size // SMALLER)
+                    continue
+                if isinstance(page, Failure):
+                    return page
+                if "items" not in page:
+                    said = f"GET {listing.path}: the answer is no list"
+                    return Failure(FailureKind.UNAVAILABLE, said)
+                items = page["items"] or ()  # where there is nothing, the server says null
+                pages.weight += max(0.0, part.size - listing.free * len(items)) if items else 0.0
+                if pages.weight > LIST_BYTES:
+                    said = f"GET {listing.path}: its objects take more than {LIST_BYTES // MIB} MiB"
+                    return TooLarge(FailureKind.UNAVAILABLE, said)
+                found += [listing.taken(one) for one in items]
+                pages.following = (page.get("metadata") or {}).get("continue") or ""
+                del page, items
+            if not pages.following or len(found) >= listing.most:
                 return found
-            query["continue"] = following
 
     async def get_text(self, path: ApiPath, **query: str) -> bytes | Failure:
         """Read a log. How much comes back is for the query to bound."""
         # A refusal is a Status object, whatever is asked for; a log is of no type that has a name.
-        found = await self._content("GET", path, None, query, "application/json, */*;q=0.5")
+        with self.room.part(namespace_of(path)) as part:
+            asked = _Asked(part, query, "application/json, */*;q=0.5")
+            found = await self._content("GET", path, asked)
         self._measure("GET", found.kind if isinstance(found, Failure) else "OK")
-        return found
+        return found if isinstance(found, Failure) else bytes(found)
 
     async def create(
         self, path: ApiPath, body: dict[str, Any], **query: str
@@ -183,42 +227,47 @@ class ApiServer:
         query: dict[str, str] | None = None,
         accept: str = "application/json",
     ) -> dict[str, Any] | Failure:
-        content = await self._content(method, path, body, query, accept)
+        with self.room.part(namespace_of(path)) as part:
+            return await self._read(method, path, _Asked(part, query or {}, accept, body))
+
+    async def _read(self, method: str, path: ApiPath, asked: "_Asked") -> dict[str, Any] | Failure:
+        content = await self._content(method, path, asked)
         call = f"{method} {path}"
         found = content if isinstance(content, Failure) else await _parsed(call, content)
         self._measure(method, found.kind if isinstance(found, Failure) else "OK")
         return found
 
-    async def _content(
-        self, method: str, path: ApiPath, body: Any, query: dict[str, str] | None, accept: str
-    ) -> bytes | Failure:
+    async def _content(self, method: str, path: ApiPath, asked: "_Asked") -> bytearray | Failure:
         if fault := fault_of(path):
             return Failure(FailureKind.REJECTED, fault)
-        headers = {"Accept": accept}
-        if body is not None:
+        headers = {"Accept": asked.accept}
+        if asked.body is not None:
             headers["Content-Type"] = JSON_PATCH if method == "PATCH" else "application/json"
         request = await self._api.param_serialize(
             method,
             path,
-            query_params=list((query or {}).items()),
+            query_params=list(asked.query.items()),
             header_params=headers,
-            body=body,
+            body=asked.body,
             auth_settings=["BearerToken"],
         )
-        return await self._answer(f"{method} {path}", request)
+        return await self._answer(f"{method} {path}", request, asked.part)
 
-    async def _answer(self, call: str, request: Any) -> bytes | Failure:
+    async def _answer(self, call: str, request: Any, part: Part) -> bytearray | Failure:
         asked = None if self._clock is None else self._clock.own()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
                 answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-                content = await _bounded(answer)
+                content = await bounded(answer.response, part)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {_words(error)}")
+        except NoRoomError:
+            said = "other answers hold the memory that there is for answers"
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: {said}")
         except ApiException as error:  # raised by some versions instead of an answer
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
-        if len(content) > MOST_BYTES:
-            said = f"{call}: the answer exceeds {MOST_BYTES >> 20} MiB"
+        if content is None:
+            said = f"{call}: the answer takes more than {_MOST} of memory"
             return TooLarge(FailureKind.UNAVAILABLE, said)
         if answer.status >= _ERROR:
             retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
@@ -227,18 +276,17 @@ class ApiServer:
         # A refusal may come from whoever stands between, who has another clock.
         if self._clock is not None and asked is not None and (date := answer.headers.get("Date")):
             self._clock.hear(date, asked)
-        return bytes(content)
+        return content
 
 
-async def _bounded(answer: Any) -> bytes:
-    """Read an answer; of one that is too large, a little more than it may hold."""
-    content = bytearray()
-    async for chunk in answer.response.content.iter_any():
-        content += chunk
-        if len(content) > MOST_BYTES:
-            answer.response.close()
-            break
-    return bytes(content)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a call asks for, and the part of the memory that its answer takes."""
+
+    part: Part
+    query: Mapping[str, str]
+    accept: str
+    body: Any = None
 
 
 def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -246,11 +294,11 @@ def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata[key] for key in IDENTITY if key in metadata}
 
 
-async def _parsed(call: str, content: bytes) -> dict[str, Any] | Failure:
+async def _parsed(call: str, content: bytearray) -> dict[str, Any] | Failure:
     return await apart(len(content) // VALUE_BYTES, partial(_object, call, content))
 
 
-def _object(call: str, content: bytes) -> dict[str, Any] | Failure:
+def _object(call: str, content: bytearray) -> dict[str, Any] | Failure:
     try:
         found = parsed(content)
     except ValueError:

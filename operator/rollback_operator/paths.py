@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPol
 from rollback_operator.ports.failure import Failure, FailureKind
 
 _SHOWN = 100
+_IN_NAMESPACE = re.compile(r"/apis?/[^?]*?/namespaces/([^/?]+)")
 _PLAIN = re.compile(r"/(api|apis)(/[A-Za-z0-9][-A-Za-z0-9._]*)*")
 
 
@@ -119,6 +120,12 @@ def kind_of(api_version: str, plural: str) -> Kind:
     """Give a kind by the apiVersion that its objects carry."""
     group, _, version = api_version.rpartition("/")
     return Kind(group, version, plural)
+
+
+def namespace_of(path: str) -> str:
+    """Tell which namespace a path leads into; empty: none."""
+    found = _IN_NAMESPACE.match(path)
+    return found[1] if found else ""
 
 
 def fault_of(path: str) -> str:

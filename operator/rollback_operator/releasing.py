@@ -6,8 +6,9 @@ record of what they were could never be deleted. Nor could a Rollback that is un
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from rollback_operator import paths
@@ -22,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackStatus,
 )
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
 from rollback_operator.core import autoscaling, suspension
@@ -115,14 +116,19 @@ class Sweep:
                 await self._policy(raw)
             for raw in await self._listed(paths.in_namespace_or_all(paths.ROLLBACKS, namespace)):
                 await self._rollback(raw)
-            for raw in await self._listed(paths.in_namespace_or_all(paths.DEPLOYMENTS, namespace)):
+            path = paths.in_namespace_or_all(paths.DEPLOYMENTS, namespace)
+            for raw in await self._listed(path, is_held):
                 await self._deployment(raw)
         return self._results
 
-    async def _listed(self, path: paths.ApiPath) -> list[dict[str, Any]]:
-        listed = await self._api.get(path)
+    async def _listed(
+        self, path: paths.ApiPath, is_meant: Callable[[dict[str, Any]], bool] = bool
+    ) -> list[dict[str, Any]]:
+        listed = await self._api.list_of(
+            Listing(path, lambda one: one if is_meant(one) else None, free=inf)
+        )
         if not isinstance(listed, Failure):
-            return list(listed.get("items") or [])
+            return [one for one in listed if one is not None]
         if listed.kind is not FailureKind.GONE:  # without the CRD there are no policies
             self._results[path] = listed.message
         return []
@@ -185,8 +191,7 @@ class Sweep:
 
     async def _deployment(self, raw: dict[str, Any]) -> None:
         """Lift a pause of ours that no policy has on record."""
-        if is_held(raw):
-            namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
-            done = await self._workloads.resume(namespace, name)
-            fault = done.message if isinstance(done, Failure) else ""
-            self._results[f"Deployment {namespace}/{name}"] = fault
+        namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+        done = await self._workloads.resume(namespace, name)
+        fault = done.message if isinstance(done, Failure) else ""
+        self._results[f"Deployment {namespace}/{name}"] = fault

@@ -31,7 +31,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     UndoTo,
 )
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core import ledger
 from rollback_operator.core.owner import Claims, OwnerObject, Steered
 from rollback_operator.core.plan import Order, plan_remedy
@@ -293,6 +293,12 @@ class Server:
     """An API server by what its paths end with: lists, or single objects."""
 
     answers: dict[str, Any]
+
+    async def list_of(self, listing: Listing[Any]) -> list[Any] | Failure:
+        found = await self.get(listing.path)
+        if isinstance(found, Failure):
+            return found
+        return [listing.taken(one) for one in found.get("items") or ()]
 
     async def get(self, path: str, **_: str) -> Raw | Failure:
         for end, found in self.answers.items():

@@ -1,17 +1,22 @@
 """What the API server's refusals mean: its own answers, as a 1.34 server gave them."""
 
+import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
-from rollback_operator.apiserver import MOST_BYTES, ApiServer, failure_of
+from rollback_operator.apiserver import LIST_BYTES, ApiServer, Listing, TooLarge, failure_of
+from rollback_operator.paths import ApiPath
 from rollback_operator.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.room import ANSWER_BYTES
 
 PATH = "/apis/apps/v1/namespaces/production/deployments/shop"
 
@@ -122,7 +127,7 @@ async def test_a_list_without_objects_is_empty() -> None:
 
 
 async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects() -> None:
-    """A hundred objects with annotations of 256 KiB each fill a page of 32 MiB."""
+    """A hundred objects with annotations of 256 KiB each take more than an answer may."""
     asked: list[tuple[int, str]] = []
     names = [str(number) for number in range(150)]
 
@@ -143,13 +148,94 @@ async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects() 
 
 async def test_one_object_that_is_too_large_is_a_failure() -> None:
     async def serve(_: web.Request) -> web.Response:
-        return web.Response(text=page("a") + " " * (MOST_BYTES + 1))
+        return web.Response(text=page("a") + " " * (ANSWER_BYTES // 3 + 1))
 
     async with answered_by(serve, []) as api:
         listed = await api.list_metadata(PATH)
 
     assert isinstance(listed, Failure)
-    assert "exceeds 32 MiB" in listed.message
+    assert "takes more than 24 MiB of memory" in listed.message
+
+
+DENSE = {
+    "a page of small values": "[" + ",".join(["[]"] * 150_000) + "]",
+    "a page of one wide character": '"' + "x" * 3_000_000 + "\U0001f600" + '"',
+    "deeply nested": '{"f:a":' * 90_000 + "1" + "}" * 90_000,
+}
+
+
+@pytest.mark.parametrize("value", DENSE.values(), ids=DENSE)
+async def test_what_becomes_large_is_counted_before_it_is_made(value: str) -> None:
+    """Less than 3 MB of text: parsed it would take ten times that, of any number at once."""
+    body = f'{{"metadata": {{}}, "items": [{{"metadata": {{"uid": "a"}}, "spec": {value}}}]}}'
+    content = body.encode()
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(body=content, content_type="application/json")
+
+    tracemalloc.start()
+    try:
+        async with answered_by(serve, []) as api:
+            listed = await api.list_of(Listing(ApiPath(PATH), lambda one: one))
+            read = await api.get(ApiPath(PATH))
+            assert api.room.held == 0
+        assert tracemalloc.get_traced_memory()[1] < ANSWER_BYTES
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(listed, TooLarge)
+    assert isinstance(read, TooLarge)
+
+
+async def test_objects_that_are_kept_are_bounded_together() -> None:
+    """Each page is small enough; whoever keeps what is in all of them is not."""
+    item = '{"metadata": {"uid": "a"}, "spec": "' + "x" * 1_000_000 + '"}'
+    pages = 0
+
+    async def serve(_: web.Request) -> web.Response:
+        nonlocal pages
+        pages += 1
+        following = "next" if pages < 40 else ""
+        return web.Response(
+            text='{"metadata": {"continue": "' + following + '"}, "items": [' + item + "]}"
+        )
+
+    async with answered_by(serve, []) as api:
+        kept = await api.list_of(Listing(ApiPath(PATH), lambda one: one))
+        until = pages
+        pages = 0
+        small = await api.list_of(Listing(ApiPath(PATH), lambda one: 1, free=inf))
+
+    assert isinstance(kept, TooLarge)
+    assert until < LIST_BYTES // 3_000_000 + 3
+    assert small == [1] * 40
+
+
+async def test_answers_in_flight_share_one_budget() -> None:
+    """However many are asked for at once, no more are read than there is room for."""
+    item = '{"metadata": {"uid": "a"}, "spec": "' + "x" * 4_000_000 + '"}'
+    most = 0
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text='{"metadata": {}, "items": [' + item + "]}")
+
+    async with answered_by(serve, []) as api:
+
+        def seen(_: object) -> int:
+            nonlocal most
+            most = max(most, api.room.held)
+            return 1
+
+        paths = [
+            ApiPath(f"/api/v1/namespaces/{namespace}/pods")
+            for namespace in ("shop", "bank", "cinema")
+            for _ in range(6)
+        ]
+        found = await asyncio.gather(*(api.list_of(Listing(one, seen, free=inf)) for one in paths))
+        assert api.room.held == 0
+
+    assert found == [[1]] * 18
+    assert 0 < most <= api.room.most
 
 
 EXPIRED = answer("Expired", "The provided continue parameter is too old")

@@ -9,7 +9,7 @@ import pytest
 
 from rollback_operator.adapters.tools import SERVED_SECONDS, ApiTools
 from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.owner import Claims, Owner, OwnerObject
 from rollback_operator.core.workload import Deployment
 from rollback_operator.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
@@ -46,6 +46,12 @@ class Cluster:
     """By what a path ends with."""
     asked: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    async def list_of(self, listing: Listing[Any]) -> list[Any] | Failure:
+        found = await self.get(listing.path)
+        if isinstance(found, Failure):
+            return found
+        return [listing.taken(one) for one in found.get("items") or ()]
 
     async def get(self, path: str) -> dict[str, Any] | Failure:
         self.asked.append(path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.addresses import Backends
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.ports.failure import Failure, FailureKind
 
 KNOWN_SECONDS = 5.0
@@ -65,9 +65,10 @@ class ServiceBackends:
         of = paths.label_query({"matchLabels": {_SERVICE_LABEL: service}})
         if isinstance(of, Failure):
             return Failure(FailureKind.REJECTED, f"{service!r} is no name of a Service")
+        path = paths.in_namespace(paths.ENDPOINT_SLICES, namespace)
         services, slices = await asyncio.gather(
             self._api.get(paths.in_namespace(paths.SERVICES, namespace), **paths.only_one(service)),
-            self._api.get(paths.in_namespace(paths.ENDPOINT_SLICES, namespace), labelSelector=of),
+            self._api.list_of(Listing(path, lambda one: one, {"labelSelector": of}, free=0)),
         )
         for kind, listed in (("services", services), ("endpointslices", slices)):
             if isinstance(listed, Failure):
@@ -81,7 +82,7 @@ class ServiceBackends:
         wanted = _wanted(said.get("spec") or {}, service, port)
         if isinstance(wanted, Failure):
             return wanted
-        ends = list(_endpoints(slices.get("items") or (), wanted))
+        ends = list(_endpoints(slices, wanted))
         candidates = sorted(_candidates(ends), key=lambda one: (one.port, one.pod))
         if ends and not candidates:
             return _strange(service, namespace)

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollback_operator import paths
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.services import Service
 from rollback_operator.ports.failure import Failure
 
@@ -20,23 +21,37 @@ class ApiServices:
 
     async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
         """Read the Services of a namespace that choose pods, and whether they lead to any."""
+        at = paths.in_namespace
         services, slices = await asyncio.gather(
-            self._api.get(paths.in_namespace(paths.SERVICES, namespace)),
-            self._api.get(paths.in_namespace(paths.ENDPOINT_SLICES, namespace)),
+            self._api.list_of(Listing(at(paths.SERVICES, namespace), _service)),
+            self._api.list_of(Listing(at(paths.ENDPOINT_SLICES, namespace), _slice)),
         )
         if isinstance(services, Failure):
             return services
         if isinstance(slices, Failure):
             return slices
-        ready = [one for one in slices.get("items") or () if _has_ready_endpoint(one)]
+        ready = [one for one in slices if one.has_ready_endpoint]
         # Of a Service with ports, a slice without one leads nowhere.
-        ported = frozenset(_service_of(one) for one in ready if one.get("ports"))
-        addressed = frozenset(map(_service_of, ready))
+        ported = frozenset(one.service for one in ready if one.has_ports)
+        addressed = frozenset(one.service for one in ready)
         return tuple(
-            _service(one, ported if one["spec"].get("ports") else addressed)
-            for one in services.get("items") or ()
-            if (one.get("spec") or {}).get("selector")
+            replace(one, has_ready_endpoint=one.name in (ported if one.target_ports else addressed))
+            for one in services
+            if one is not None
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """What is kept of an EndpointSlice."""
+
+    service: str
+    has_ready_endpoint: bool
+    has_ports: bool
+
+
+def _slice(raw: Mapping[str, Any]) -> _Slice:
+    return _Slice(_service_of(raw), _has_ready_endpoint(raw), bool(raw.get("ports")))
 
 
 def _service_of(raw: Mapping[str, Any]) -> str:
@@ -51,13 +66,16 @@ def _has_ready_endpoint(raw: Mapping[str, Any]) -> bool:
     )
 
 
-def _service(raw: Mapping[str, Any], serving: frozenset[str]) -> Service:
-    spec = raw["spec"]
+def _service(raw: Mapping[str, Any]) -> Service | None:
+    """Project a Service; None: it chooses no pods."""
+    spec = raw.get("spec") or {}
+    if not spec.get("selector"):
+        return None
     return Service(
         name=raw["metadata"]["name"],
         selector=tuple(sorted((str(k), str(v)) for k, v in spec["selector"].items())),
         target_ports=tuple(
             str(one.get("targetPort") or one.get("port")) for one in spec.get("ports") or []
         ),
-        has_ready_endpoint=raw["metadata"]["name"] in serving,
+        has_ready_endpoint=False,  # its slices say so
     )

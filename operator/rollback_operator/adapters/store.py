@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     rollback_of,
 )
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.notices import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -44,12 +44,11 @@ class ApiStore:
 
     async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
         """Read all Rollbacks of a namespace."""
-        listed = await self._api.list_objects(paths.in_namespace(paths.ROLLBACKS, namespace))
+        path = paths.in_namespace(paths.ROLLBACKS, namespace)
+        listed = await self._api.list_of(Listing(path, _planned))
         if isinstance(listed, Failure):
             return listed
-        planned = (one for one in listed if not _is_request(one))
-        found = (_parsed(Rollback, one) for one in planned)
-        return [one for one in found if isinstance(one, Rollback)]
+        return [one for one in listed if isinstance(one, Rollback)]
 
     async def create_rollback(
         self, namespace: str, name: str, spec: RollbackSpec
@@ -177,6 +176,10 @@ def _dump(model: BaseModel) -> dict[str, Any]:
 
 def _written(kind: type[R], raw: dict[str, Any] | Failure) -> R | Failure:
     return raw if isinstance(raw, Failure) else _parsed(kind, raw)
+
+
+def _planned(raw: dict[str, Any]) -> Rollback | Failure | None:
+    return None if _is_request(raw) else _parsed(Rollback, raw)
 
 
 def _is_request(raw: dict[str, Any]) -> bool:

@@ -5,10 +5,11 @@ Of ConfigMaps and Secrets only metadata is asked for: what is in them is nobody'
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from rollback_operator import paths
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -52,34 +53,32 @@ class ApiSurroundings:
 
     async def cluster(self) -> Cluster | Failure:
         """Read the nodes, and the pods if they are not too many."""
+        everywhere = paths.whole_cluster
         nodes, pods = await asyncio.gather(
-            self._api.get(
-                paths.whole_cluster(paths.NODES), limit=str(MOST_NODES), resourceVersion="0"
+            self._api.list_of(Listing(everywhere(paths.NODES), _node, most=MOST_NODES + 1)),
+            self._api.list_of(
+                Listing(everywhere(paths.PODS), _usage, free=inf, most=MOST_PODS + 1)
             ),
-            self._api.get(paths.whole_cluster(paths.PODS), limit=str(MOST_PODS)),
         )
         if isinstance(nodes, Failure):
             refused = nodes.kind is FailureKind.REJECTED
             return Failure(nodes.kind, "the operator may not list nodes") if refused else nodes
-        is_counted = not isinstance(pods, Failure) and not _is_cut(pods)
+        is_counted = not isinstance(pods, Failure) and len(pods) <= MOST_PODS
+        counted = pods if is_counted and not isinstance(pods, Failure) else None
         return Cluster(
-            nodes=tuple(_node(one) for one in nodes.get("items") or ()),
-            usage=_usage(pods) if is_counted and not isinstance(pods, Failure) else None,
-            is_whole=not _is_cut(nodes),
+            nodes=tuple(nodes[:MOST_NODES]),
+            usage=None if counted is None else tuple(one for one in counted if one is not None),
+            is_whole=len(nodes) <= MOST_NODES,
         )
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
         """Read what the quotas of a namespace leave."""
-        found = await self._api.get(paths.in_namespace(paths.QUOTAS, namespace))
+        found = await self._api.list_of(
+            Listing(paths.in_namespace(paths.QUOTAS, namespace), _quota)
+        )
         if isinstance(found, Failure):
             return found
-        return tuple(
-            _quota(one)
-            for one in found.get("items") or ()
-            # A quota of some pods only (terminating, best effort, a priority) may not be theirs.
-            if not (one.get("spec") or {}).get("scopes")
-            and not (one.get("spec") or {}).get("scopeSelector")
-        )
+        return tuple(one for one in found if one is not None)
 
     async def approvals_unprotected(self) -> str | Failure:
         """Look whether the chart's admission policy on approvals is there and bites."""
@@ -120,10 +119,6 @@ def _bites(policy: Any, binding: Any) -> bool:
     )
 
 
-def _is_cut(listed: Mapping[str, Any]) -> bool:
-    return bool((listed.get("metadata") or {}).get("continue"))
-
-
 def _node(raw: Mapping[str, Any]) -> Node:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
     conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or []}
@@ -142,15 +137,19 @@ def _node(raw: Mapping[str, Any]) -> Node:
     )
 
 
-def _usage(pods: Mapping[str, Any]) -> tuple[Usage, ...]:
-    return tuple(
-        Usage(str(one["spec"].get("nodeName")), requests_of(one["spec"]))
-        for one in pods.get("items") or ()
-        if one["spec"].get("nodeName") and (one.get("status") or {}).get("phase") not in _ENDED
-    )
+def _usage(pod: Mapping[str, Any]) -> Usage | None:
+    """Tell what a pod takes of its node; None: nothing."""
+    spec = pod["spec"]
+    if not spec.get("nodeName") or (pod.get("status") or {}).get("phase") in _ENDED:
+        return None
+    return Usage(str(spec["nodeName"]), requests_of(spec))
 
 
-def _quota(raw: Mapping[str, Any]) -> Quota:
+def _quota(raw: Mapping[str, Any]) -> Quota | None:
+    """Project a quota; None: one of some pods only (best effort, a priority) may not be theirs."""
+    spec = raw.get("spec") or {}
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        return None
     status = raw.get("status") or {}
     used = status.get("used") or {}
     left = {

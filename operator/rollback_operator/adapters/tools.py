@@ -13,7 +13,7 @@ from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.claims import joined
 from rollback_operator.core.owner import Claims
 from rollback_operator.core.workload import Deployment
@@ -180,8 +180,8 @@ class ApiTools:
         )
 
     async def _list(self, served: Served, kind: Kind, namespace: str) -> Items | Failure:
-        found = await self.api.get(paths.in_namespace(served[kind], namespace))
-        return found if isinstance(found, Failure) else list(found.get("items") or ())
+        path = paths.in_namespace(served[kind], namespace)
+        return await self.api.list_of(Listing(path, lambda one: one, free=0))
 
 
 def _versions(groups: dict[str, Any]) -> dict[str, str]:

@@ -9,17 +9,18 @@ it.
 
 import asyncio
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.safety import MOST_REPLICAS
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections.autoscalers import autoscaler_on
+from rollback_operator.projections.autoscalers import autoscaler_on, scales
 from rollback_operator.projections.deployments import (
     REVISION_ANNOTATION,
     deployment_of,
@@ -49,12 +50,17 @@ class ApiWorkloads:
         selector = paths.label_query(raw["spec"].get("selector") or {})
         if isinstance(selector, Failure):
             return selector
+        at, uid, chosen = paths.in_namespace, raw["metadata"]["uid"], {"labelSelector": selector}
         sets, pods, scalers = await asyncio.gather(
-            self._api.get(
-                paths.in_namespace(paths.REPLICA_SETS, namespace), labelSelector=selector
+            self._api.list_of(
+                Listing(at(paths.REPLICA_SETS, namespace), lambda one: _owned(one, uid), chosen)
             ),
-            self._api.get(paths.in_namespace(paths.PODS, namespace), labelSelector=selector),
-            self._api.get(paths.in_namespace(paths.AUTOSCALERS, namespace)),
+            self._api.list_of(Listing(at(paths.PODS, namespace), pod_of, chosen, free=inf)),
+            self._api.list_of(
+                Listing(
+                    at(paths.AUTOSCALERS, namespace), lambda one: one if scales(one, name) else None
+                )
+            ),
         )
         if isinstance(sets, Failure):
             return sets
@@ -62,14 +68,13 @@ class ApiWorkloads:
             return pods
         if isinstance(scalers, Failure):
             return scalers
-        owned = _owned(sets, raw["metadata"]["uid"])
+        owned = [one for one in sets if one is not None]
         hashes = {one.pod_hash for one in owned}
-        found = (pod_of(one) for one in pods.get("items") or ())
         return Workload(
             deployment_of(raw),
             replica_sets=tuple(owned),
-            pods=tuple(pod for pod in found if pod.pod_hash in hashes),
-            autoscaler=autoscaler_on(scalers.get("items") or (), name),
+            pods=tuple(pod for pod in pods if pod.pod_hash in hashes),
+            autoscaler=autoscaler_on((one for one in scalers if one is not None), name),
         )
 
     async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
@@ -235,15 +240,10 @@ def _strategy(bounds: StoredStrategy) -> Operations:
     ]
 
 
-def _owned(sets: dict[str, Any], uid: str) -> list[ReplicaSet]:
-    return [
-        replica_set_of(one)
-        for one in sets.get("items") or ()
-        if any(
-            ref.get("controller") and ref.get("uid") == uid
-            for ref in one["metadata"].get("ownerReferences") or []
-        )
-    ]
+def _owned(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
+    owners = raw["metadata"].get("ownerReferences") or []
+    is_owned = any(ref.get("controller") and ref.get("uid") == uid for ref in owners)
+    return replica_set_of(raw) if is_owned else None
 
 
 def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback) -> bool:
@@ -253,5 +253,5 @@ def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback
         target is not None
         and source["metadata"]["uid"] == target.replica_set_uid
         and template_of(source["spec"]["template"]).digest == target.digest
-        and bool(_owned({"items": [source]}, raw["metadata"]["uid"]))
+        and _owned(source, raw["metadata"]["uid"]) is not None
     )

@@ -3,24 +3,26 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from kubernetes.aio import config
 
 from rollback_operator import paths
 from rollback_operator.adapters.workloads import ApiWorkloads
-from rollback_operator.api.v1alpha1 import GROUP, VERSION
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.workload import Workload
 from rollback_operator.login import log_in, usual_kubeconfig
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.failure import Failure
 
 _KINDS = {
     one.plural: one
     for one in (paths.POLICIES, paths.ROLLBACKS, paths.DEPLOYMENTS, paths.REPLICA_SETS)
 }
+_OURS = {one.PLURAL: one.KIND for one in KINDS}
 _STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}
 
 
@@ -82,15 +84,10 @@ class ApiCluster:
 
     async def list(self, plural: str, namespace: str) -> list[Record] | Failure:
         """Read all of a kind."""
-        found = await self._api.get(_path(plural, namespace))
-        if isinstance(found, Failure):
-            return found
-        if "items" not in found:
-            # Whoever answers so is no API server: "nothing found" would be a lie.
-            return Failure(FailureKind.UNAVAILABLE, f"{plural}: no list came back")
-        kind = str(found.get("kind", "")).removesuffix("List")
-        head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind}
-        return [Record({**head, **one}) for one in found["items"] or ()]
+        head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": _OURS.get(plural, "")}
+        return await self._api.list_of(
+            Listing(_path(plural, namespace), lambda one: Record({**head, **one}), free=inf)
+        )
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""

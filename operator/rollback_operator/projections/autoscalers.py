@@ -26,13 +26,14 @@ def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
 
 def autoscaler_on(listed: Iterable[Mapping[str, Any]], name: str) -> Autoscaler | None:
     """Find who scales a Deployment; None: nobody does."""
-    found = [autoscaler_of(one) for one in listed if _scales(one, name)]
+    found = [autoscaler_of(one) for one in listed if scales(one, name)]
     if not found:
         return None
     return replace(found[0], rivals=tuple(one.name for one in found[1:]))
 
 
-def _scales(raw: Mapping[str, Any], name: str) -> bool:
+def scales(raw: Mapping[str, Any], name: str) -> bool:
+    """Tell whether an autoscaler is a Deployment's."""
     target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
     return target.get("kind") == "Deployment" and target.get("name") == name
 

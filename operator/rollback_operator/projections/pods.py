@@ -1,6 +1,7 @@
 """Pods: how they do, whose doing that is, and where they answer."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from rollback_operator.api.json_text import whole
@@ -9,6 +10,8 @@ from rollback_operator.projections.templates import POD_HASH_LABEL
 from rollback_operator.projections.times import seconds_of
 
 MOST_PORTS = 65536
+MOST_ENDPOINTS, LONGEST_PROBE, LONGEST_NAMES = 64, 4096, 400
+"""Thousands of pods are kept at once: what a template says at any length is not kept at any."""
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
 _SERVING_PORTS = ("http", "web", "https")
@@ -54,7 +57,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
             for one in containers
             if (digest := str(one.get("imageID") or "").rpartition("@")[2]).startswith("sha256:")
         ),
-        endpoints=tuple(dict.fromkeys(_endpoints(spec))),
+        endpoints=tuple(islice(dict.fromkeys(_endpoints(spec)), MOST_ENDPOINTS)),
     )
 
 
@@ -70,6 +73,8 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
             if not found or found.get("host") or number is None:
                 continue
             path = str(found.get("path") or "/")
+            if len(path) + len(str(found.get("httpHeaders"))) > LONGEST_PROBE:
+                continue
             yield Endpoint(
                 path=path if path.startswith("/") else f"/{path}",
                 port=number,
@@ -99,7 +104,7 @@ def _own_failure(
         if (one.get("state") or {}).get("running") and not one.get("ready")
     ]
     if unready and not is_ready:
-        return f"container {', '.join(unready)}: running but not ready"
+        return f"container {', '.join(unready)}"[:LONGEST_NAMES] + ": running but not ready"
     return ""
 
 
@@ -151,7 +156,7 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
     path = str(annotations.get("prometheus.io/path") or "")
     return Page(
         port=whole(port, MOST_PORTS - 1) or 0,
-        path=path if path.startswith("/") else "/metrics",
+        path=path if path.startswith("/") and len(path) <= LONGEST_PROBE else "/metrics",
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
         serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0) or 0),
     )

@@ -48,11 +48,6 @@ class Unpacking:
             raise ValueError("the answer cannot be unpacked") from None
 
 
-def values_in(body: bytes) -> int:
-    """Count how many values a JSON text makes at most, without making any."""
-    return 1 + sum(map(body.count, (b",", b"[", b"{", b":")))
-
-
 def decoded(body: bytes) -> Any:
     """Parse an answer, series by series where it has any: other threads go on in between.
 

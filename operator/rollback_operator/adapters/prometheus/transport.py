@@ -27,10 +27,9 @@ from rollback_operator.adapters.prometheus.decoding import (
     VALUE_BYTES,
     Unpacking,
     decoded,
-    values_in,
 )
 from rollback_operator.addresses import Pinned, PinnedUrl, is_callable
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
 from rollback_operator.ports.failure import Failure
 

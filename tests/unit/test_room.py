@@ -1,0 +1,123 @@
+"""One budget of memory for answers in flight: who waits, and for whom nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tracemalloc
+
+import pytest
+
+from rollback_operator import room
+from rollback_operator.room import ANSWER_BYTES, MIB, NoRoomError, Room
+from rollback_operator.weighing import weight_of
+
+
+async def test_small_answers_wait_for_nobody() -> None:
+    found = Room(8 * MIB)
+    with found.part("shop") as part:
+        await found.take("bank", 4 * MIB)
+        await found.take("shop", 4 * MIB)
+        await part.grow(room.STEPS[0])
+        assert found.held == 8 * MIB
+
+
+async def test_one_namespace_has_no_more_than_half() -> None:
+    found = Room(8 * MIB)
+    await found.take("shop", 4 * MIB)
+    second = asyncio.create_task(found.take("shop", 4 * MIB))
+    await asyncio.sleep(0)
+
+    await found.take("bank", 4 * MIB)
+
+    assert not second.done()
+    found.give_back("shop", 4 * MIB)
+    await second
+    assert found.held == 8 * MIB
+
+
+async def test_who_waits_is_served_in_the_order_of_coming() -> None:
+    found = Room(4 * MIB)
+    await found.take("a", 2 * MIB)
+    await found.take("b", 2 * MIB)
+    served: list[str] = []
+
+    async def take(owner: str, amount: int) -> None:
+        await found.take(owner, amount)
+        served.append(owner)
+
+    waiting = [asyncio.create_task(take("c", 2 * MIB)), asyncio.create_task(take("d", MIB))]
+    await asyncio.sleep(0)
+    found.give_back("a", MIB)
+    await asyncio.sleep(0)
+    assert served == []  # a smaller one does not pass a larger one by
+    found.give_back("a", MIB)
+    found.give_back("b", 2 * MIB)
+    await asyncio.gather(*waiting)
+    assert served == ["c", "d"]
+
+
+async def test_who_leaves_the_line_holds_nothing_and_keeps_nobody_waiting() -> None:
+    found = Room(4 * MIB)
+    await found.take("a", 2 * MIB)
+    await found.take("b", 2 * MIB)
+    first, second = (asyncio.create_task(found.take(one, 2 * MIB)) for one in "cd")
+    await asyncio.sleep(0)
+    found.give_back("a", 2 * MIB)
+    first.cancel()  # in the moment in which its turn came
+    await asyncio.gather(first, return_exceptions=True)
+    await second
+    assert found.held == 4 * MIB
+
+
+async def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "WAIT_SECONDS", 0.05)
+    found = Room(2 * ANSWER_BYTES)
+    await found.take("shop", ANSWER_BYTES)
+    with pytest.raises(NoRoomError), found.part("shop") as part:
+        await part.grow(5 * MIB)
+    found.give_back("shop", ANSWER_BYTES)
+    assert found.held == 0
+
+
+async def test_an_answer_that_grows_holds_nothing_while_it_waits() -> None:
+    found = Room(2 * ANSWER_BYTES)
+    with found.part("shop") as first, found.part("shop") as second:
+        await first.grow(MIB)
+        await second.grow(MIB)
+        both = [asyncio.create_task(one.grow(ANSWER_BYTES)) for one in (first, second)]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        assert found.held == ANSWER_BYTES
+        (first if both[0].done() else second).give_back()
+        await asyncio.gather(*both)
+    assert found.held == 0
+
+
+TEXTS = {
+    "lists": ",".join(["[]"] * 50_000),
+    "objects": ",".join(["{}"] * 50_000),
+    "nested lists": ",".join(["[" * 50 + "]" * 50] * 1000),
+    "nested objects": ",".join(['{"a":' * 50 + "1" + "}" * 50] * 1000),
+    "one field each": ",".join(f'{{"name":"{one:x}"}}' for one in range(1000, 30_000)),
+    "many keys": "{" + ",".join(f'"{one:x}":1' for one in range(50_000)) + "}",
+    "owned fields": "{" + ",".join(f'"f:{one:x}":{{}}' for one in range(50_000)) + "}",
+    "numbers": ",".join(f"{one}" for one in range(1000, 60_000)),
+    "texts": ",".join(f'"{one:x}"' for one in range(1000, 60_000)),
+    "umlauts": '"' + "ä" * 500_000 + '"',
+    "a wide character": '"' + "x" * 1_000_000 + "\U0001f600" + '"',
+    "an escaped one": '"' + "x" * 1_000_000 + "\\ud83d\\ude00" + '"',
+    "wide ones": ",".join(['"\u20ac\u20ac' + f'{one:x}"' for one in range(50_000)]),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_nothing_takes_more_than_it_weighs(text: str) -> None:
+    content = f"[{text}]".encode()
+    tracemalloc.start()
+    try:
+        json.loads(content)
+        peak = tracemalloc.get_traced_memory()[1] + len(content)
+    finally:
+        tracemalloc.stop()
+
+    assert peak <= weight_of(content) * 1.05
