@@ -4,13 +4,10 @@ A small text can become large: `[[],[],...]` takes twenty times its bytes, and o
 of the Basic Multilingual Plane makes four bytes of every character of its text.
 """
 
-import re
-
 from rollback_operator.api.json_text import values_in
 
 VALUE_BYTES = 96
 """What a value takes beside its characters, on average; the densest text stays below it."""
-_WIDE_ESCAPE = re.compile(rb"\\u[^0]")
 _NARROW = bytes(range(0xF0))
 """Bytes of characters that take two bytes at most, or one."""
 _ASCII_BYTES, _PLANE_BYTES, _WIDE_BYTES = 1, 2, 4
@@ -23,7 +20,7 @@ def weight_of(text: bytes | bytearray) -> int:
 
 def _width(text: bytes | bytearray) -> int:
     """Tell how many bytes a character takes in memory, in the text's widest string."""
-    if _WIDE_ESCAPE.search(text):
+    if text.count(b"\\u") > text.count(b"\\u0"):  # an escape of more than U+0FFF
         return _WIDE_BYTES
     if text.isascii():
         return _ASCII_BYTES
