@@ -20,7 +20,7 @@ def weight_of(text: bytes | bytearray) -> int:
 
 def _width(text: bytes | bytearray) -> int:
     """Tell how many bytes a character takes in memory, in the text's widest string."""
-    if text.count(b"\\u") > text.count(b"\\u0"):  # an escape of more than U+0FFF
+    if text.count(b"\\u") > text.count(b"\\u00"):  # an escape of more than U+00FF
         return _WIDE_BYTES
     if text.isascii():
         return _ASCII_BYTES
