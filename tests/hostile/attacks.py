@@ -394,6 +394,7 @@ _REVISION = {
     "images[]": Form.TEXT,
     "initImages[]": Form.TEXT,
     "imageDigests[]": Form.TEXT,
+    "broughtImages[]": Form.TEXT,
     "replicaSet": Form.NAME_OR_NONE,
     "replicaSetUid": Form.ID,
 }

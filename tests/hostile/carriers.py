@@ -187,6 +187,7 @@ REVISION = {
     "images": ["registry.example/shop:v2"],
     "initImages": ["registry.example/migrate:v2"],
     "imageDigests": [f"sha256:{'c' * 64}"],
+    "broughtImages": ["registry.example/shop:v2"],
     "replicaSet": "shop-6d5f9c",
     "replicaSetUid": "11111111-3333",
     "health": "Bad",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from rollback_operator.projections.owners import owner_of
 from tests.builders import (
     at,
     make_case,
+    make_entry,
     make_pod,
     make_ref,
     make_replica_set,
@@ -132,6 +134,46 @@ def test_of_a_pinned_container_the_image_that_was_there_is_in_quarantine(place: 
 
     assert found.images == [images[place]]
     assert found.image_digests == [f"sha256:c{place}"]
+
+
+@pytest.mark.parametrize("place", [0, 35, 99])
+def test_of_any_number_of_images_those_that_were_new_are_in_quarantine(place: int) -> None:
+    names = tuple(f"c{number}" for number in range(100))
+    bad = (*MANY[:place], "shop:v2", *MANY[place + 1 :])
+    workload = make_workload("v2")
+    templates = {
+        "release-v1": make_template("v1", containers=names, images=tuple(MANY)),
+        "release-v2": make_template("v2", containers=names, images=bad),
+    }
+    sets = tuple(
+        replace(one, template=templates[one.template.release]) for one in workload.replica_sets
+    )
+    deployment = replace(workload.deployment, template=templates["release-v2"])
+    order = Order(
+        Remedy.model_validate({"type": "Undo", "to": "LastKnownGood"}),
+        "P1",
+        Mode.ENFORCE,
+        make_trigger_record(decided_time=at(0)),
+    )
+    case = make_case(workload=replace(workload, deployment=deployment, replica_sets=sets))
+    planned = plan_remedy(case, order)
+
+    found = entry(**dict(planned))  # type: ignore[arg-type]
+
+    assert found.images == ["shop:v2"]
+    again = make_template("v3", containers=names, images=bad)
+    running = revision_of(make_replica_set("v3", template=again), None)
+    assert quarantine.match([found], running, again.all_images, at(100)) is found
+    (barred,) = quarantine.barred([make_entry("v3")], [found], [again], at(100))
+    assert barred.quarantined_by == found.rollback
+
+
+def test_more_new_images_than_there_is_room_for_are_in_quarantine_as_far_as_there_is() -> None:
+    bad = [f"registry.example.com/new-{number}:v2" for number in range(100)]
+
+    found = entry(**refs(bad, MANY) | {"from_revision": make_ref("v2", brought_images=bad)})
+
+    assert found.images == bad[: MOST_IMAGES - 1]
 
 
 def test_bounds_of_many_digits_are_not_put_on_record() -> None:

@@ -22,7 +22,15 @@ LONGEST = ".".join(["a" * 63] * 3 + ["a" * 61])
 FREE = frozenset(
     {
         *("advice", "automated", "blameOdds", "body", "changedBy", "channel", "id"),
-        *("imageDigests[]", "images[]", "impact", "initImages[]", "matchers.*", "maxSurge"),
+        *(
+            "broughtImages[]",
+            "imageDigests[]",
+            "images[]",
+            "impact",
+            "initImages[]",
+            "matchers.*",
+            "maxSurge",
+        ),
         *("maxUnavailable", "message", "names[]", "odds", "oldValue", "query", "reason"),
         *("releaseMessage", "releaseReason", "restoreMessage", "severity", "text", "tool"),
         *("transition", "type", "value"),

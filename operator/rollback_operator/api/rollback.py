@@ -83,6 +83,8 @@ class RevisionRef(Model):
     """Those of its init containers, sidecars among them."""
     image_digests: Images = []
     """Of the bad revision: what its images were when they ran, without those that stay."""
+    brought_images: Images | None = None
+    """Of the bad revision: those of all its images that what is gone back to does not have."""
     replica_set: NameOrNone = ""
     replica_set_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
     health: Health = Health.UNKNOWN

@@ -113,6 +113,11 @@ def is_whole(images: Sequence[str]) -> bool:
     return not images or not images[-1].startswith(_MORE)
 
 
+def listed(images: Iterable[str]) -> list[str]:
+    """Give the images of a list, without what says how many are left out."""
+    return [one for one in images if not one.startswith(_MORE)]
+
+
 def is_among(image: str, images: Iterable[str]) -> bool:
     """Tell whether an image is in a list of a status or a plan."""
     return _short(image) in images

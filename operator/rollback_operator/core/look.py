@@ -62,7 +62,8 @@ def case_of(
     own, stored = ownership.own(policy, rollbacks), policy.status.quarantine
     seconds = policy.spec.safety.quarantine_seconds
     kept = quarantine.entries(own, entries, stored, seconds, now)
-    return Case(policy, workload, quarantine.barred(entries, kept, now), rollbacks)
+    templates = [one.template for one in workload.replica_sets]
+    return Case(policy, workload, quarantine.barred(entries, kept, templates, now), rollbacks)
 
 
 def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:

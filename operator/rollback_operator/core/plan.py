@@ -3,7 +3,7 @@
 A plan is a Rollback's spec: the intent that is stored before anything is touched.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -30,7 +30,7 @@ from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.way import way
-from rollback_operator.core.workload import ReplicaSet, Workload
+from rollback_operator.core.workload import ReplicaSet, Template, Workload
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -192,6 +192,7 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
         for container, digest in pod.image_digests
         if named.get(container) not in {None, *kept} and pinned in (None, container)
     }
+    brought = [one for one in _at_fault(deployment.template, pinned) if one not in kept]
     return RevisionRef(
         number=deployment.revision,
         template_hash=current.pod_hash if current else "",
@@ -200,7 +201,20 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
         images=deployment.template.images_from(pinned),
         init_images=list(deployment.template.init_images),
         image_digests=sorted(digests)[:MOST_IMAGES],
+        brought_images=list(dict.fromkeys(brought)) if target or pinned else None,
         replica_set=current.name if current else "",
         replica_set_uid=current.uid if current else "",
         health=Health.BAD,
     )
+
+
+def _at_fault(template: Template, pinned: str | None) -> Iterable[str]:
+    """Give the images that are gone back from: all, or that of the container that gets another.
+
+    Not what other containers have too: those stay, and were not what was wrong.
+    """
+    if pinned is None:
+        return template.all_images
+    named = template.image_by_name
+    staying = {image for name, image in named.items() if name != pinned}
+    return {named[pinned]} - staying if pinned in named else ()

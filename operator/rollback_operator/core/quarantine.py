@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
-from rollback_operator.api.shape import MOST_IMAGES, fitted, is_among, is_whole
+from rollback_operator.api.shape import MOST_IMAGES, fitted, is_among, is_whole, listed
 from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.progress import has_acted
+from rollback_operator.core.workload import Template
 
 _LEAVE_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
 
@@ -64,13 +65,18 @@ def _went_away(rollback: Rollback) -> bool:
 def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
     spec = rollback.spec
     target, bad = spec.to_revision, spec.from_revision
+    if bad.brought_images is not None:
+        pinned = fitted([spec.remedy.image]) if spec.remedy.image is not None else []
+        brought = [one for one in listed(bad.brought_images) if one not in pinned]
+        return _known_by(rollback, brought, bad.image_digests if brought else [], until)
+    # Planned before that was told from all of the images.
     kept = {*target.images, *target.init_images} if target else set(fitted([spec.remedy.image]))
     if target is None:
         # An image was pinned in one container, which is listed first: those of the others were not
         # what was wrong.
         kept |= {*bad.images[1:], *bad.init_images}
-    brought = dict.fromkeys((*bad.images, *bad.init_images))
-    images = [image for image in brought if image not in kept][:MOST_IMAGES]
+    every = dict.fromkeys((*bad.images, *bad.init_images))
+    images = [image for image in every if image not in kept][:MOST_IMAGES]
     known = (bad.images[:1],) if target is None else _lists(bad, target)
     if not all(map(is_whole, known)):
         # What was not listed may be in both: the release is known by its digest alone, and by what
@@ -124,15 +130,25 @@ def match(
 
 
 def barred(
-    ledger: Iterable[LedgerEntry], known: Sequence[QuarantineEntry], now: datetime
+    ledger: Iterable[LedgerEntry],
+    known: Sequence[QuarantineEntry],
+    templates: Iterable[Template],
+    now: datetime,
 ) -> list[LedgerEntry]:
     """Mark the releases that have an image in quarantine: no target while it is, nor Good by that.
 
     One that a person trusts is free; the release that is in quarantine itself is Bad already.
+
+    Args:
+        ledger: what is known of the revisions.
+        known: what is in quarantine.
+        templates: those that there are: an entry may list some of its images only.
+        now: the time of the look.
     """
+    of_release = {one.release: one.all_images for one in templates}
     marked = []
     for one in ledger:
-        images = (*one.images, *one.init_images)
+        images = of_release.get(one.release, (*one.images, *one.init_images))
         found = match(known, one, images, now) if one.trusted_time is None else None
         by = found.rollback if found is not None and found.release != one.release else ""
         marked.append(one.model_copy(update={"quarantined_by": by}))

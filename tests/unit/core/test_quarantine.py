@@ -114,15 +114,15 @@ def test_a_release_with_an_image_in_quarantine_is_no_target_meanwhile() -> None:
     trusted = sharing.model_copy(update={"trusted_time": at(90)})
     workload = make_workload("v3", older=("v1",))
 
-    (barred,) = quarantine.barred([sharing], kept, at(100))
+    (barred,) = quarantine.barred([sharing], kept, [], at(100))
 
     assert barred.quarantined_by == "v2-0"
     assert last_known_good([barred], workload) is None
     assert "in quarantine" in bar([barred], "release-v1")
     for free in (
-        quarantine.barred([trusted], kept, at(100)),
-        quarantine.barred([barred], kept, at(WEEK)),
-        quarantine.barred([make_entry("v1")], kept, at(100)),
+        quarantine.barred([trusted], kept, [], at(100)),
+        quarantine.barred([barred], kept, [], at(WEEK)),
+        quarantine.barred([make_entry("v1")], kept, [], at(100)),
     ):
         assert last_known_good(free, workload) is not None
 
