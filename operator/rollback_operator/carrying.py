@@ -22,7 +22,7 @@ from rollback_operator.core import approval, attempts, ownership
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.course import NOT_OURS, needs_no_metrics
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.names import name_of, rollback_name
+from rollback_operator.core.names import name_of
 from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
@@ -88,9 +88,12 @@ class Carrier:
             if isinstance(stored, Failure):
                 return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
             active = stored
+        known = attempts.of_revision(case)
+        raised = None if known is None else await self._raise_severity(known, decision)
         if active is None or not is_active(active):
-            await self._raise_severity(case, decision)
             return None
+        if raised is not None and raised.metadata.uid == active.metadata.uid:
+            active = raised
         if decision.response is Response.ROLLBACK and approval.is_waiting(active):
             active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
         if needs_no_metrics(active) and decision.plan is None:
@@ -136,11 +139,10 @@ class Carrier:
         _log.info("%s: %s", name, spec.trigger.message)
         return made
 
-    async def _raise_severity(self, case: Case, decision: Decision) -> None:
+    async def _raise_severity(self, known: Rollback, decision: Decision) -> Rollback:
         """Let a recorded severity rise with the evidence; it never falls."""
-        name = rollback_name(case)
-        known = next((one for one in case.rollbacks if one.metadata.name == name), None)
-        if known is None or decision.severity is Severity.NONE:
-            return
+        if decision.severity is Severity.NONE:
+            return known
         if decision.severity < (known.status.severity or known.spec.severity):
-            await self.executor.set_severity(known, MatrixSeverity(decision.severity))
+            return await self.executor.set_severity(known, MatrixSeverity(decision.severity))
+        return known

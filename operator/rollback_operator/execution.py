@@ -97,15 +97,15 @@ class Executor:
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
     own writes and of the rollout would else use all attempts up within a second."""
 
-    async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> None:
+    async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
         """Store a severity; one that is not stored now is seen again at the next look."""
-        await self.recorder.write(
-            rollback, rollback.status.model_copy(update={"severity": severity})
-        )
+        return await self._store(rollback, {"severity": severity})
 
     async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
         """Store that what was only proposed is now done without asking; if not now, then soon."""
-        changes = {"severity": severity, "escalated_time": self.clock()}
+        return await self._store(rollback, {"severity": severity, "escalated_time": self.clock()})
+
+    async def _store(self, rollback: Rollback, changes: dict[str, object]) -> Rollback:
         written = await self.recorder.write(rollback, rollback.status.model_copy(update=changes))
         return rollback if isinstance(written, Failure) else written
 

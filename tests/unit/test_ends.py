@@ -11,6 +11,7 @@ import pytest
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     LastRollback,
+    MatrixSeverity,
     Mode,
     Outcome,
     PolicyRef,
@@ -189,6 +190,18 @@ async def test_what_was_abandoned_before_it_began_is_done_once_the_policy_wants_
     (again,) = [one for one in world.store.rollbacks.values() if one.spec.attempt == 2]
     assert again.status.outcome is Outcome.VERIFIED
     assert world.workloads.workload.deployment.template.digest == "digest-v1"
+
+
+async def test_an_intent_whose_answer_was_lost_gets_the_severity_that_is_seen_by_then() -> None:
+    """The policy's status told P1, and the record of the rollback P2, for ever."""
+    world = World()
+    decided = intent(severity=MatrixSeverity.P2)
+    world.store.hold(decided)
+
+    await last(world, world.operator())
+
+    assert world.rollback.status.outcome is Outcome.VERIFIED
+    assert world.rollback.status.severity is MatrixSeverity.P1
 
 
 async def test_a_suspended_policy_does_not_say_that_its_rollback_is_still_running() -> None:
