@@ -26,6 +26,8 @@ from rollback_operator.sharing import Sharing
 
 Key = tuple[str, str]
 DEPLOYMENTS = "deployments"
+MOST_NAMES = 8192
+"""Characters of images, containers and probes of a Deployment that no policy watches."""
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
 
 
@@ -113,6 +115,9 @@ class Cache:
         if known is not None and last is not None and last.is_newer(shown):
             return key, False
         found = deployment_of(raw)
+        if _is_long(found) and not self._watching.get(key):
+            self.drop_deployment(key)  # nobody asks for it; for a policy it is read by itself
+            return key, False
         self.deployments[key], self._shown[key] = found, shown
         return key, known is None or _turns(known) != _turns(found)
 
@@ -237,6 +242,13 @@ class Cache:
         keys = self._watching.get((namespace, deployment), set())
         found = [one for one in map(self.policies.get, keys) if isinstance(one, RollbackPolicy)]
         return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+
+
+def _is_long(deployment: Deployment) -> bool:
+    """Tell whether a Deployment's names take more than those of any number of them may."""
+    known = deployment.template
+    names = (*known.images, *known.containers, *known.init_images, *known.init_containers)
+    return sum(map(len, (*names, *deployment.probe_paths))) > MOST_NAMES
 
 
 def _turns(deployment: Deployment) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import aiohttp
 import kopf
 
 from rollback_operator import handlers
@@ -22,7 +23,9 @@ from rollback_operator.bootstrap import Parts, build, utc_now
 from rollback_operator.cache import Key
 from rollback_operator.intake import path_of
 from rollback_operator.ports.failure import Failure
+from rollback_operator.room import Room
 from rollback_operator.settings import Settings
+from rollback_operator.watches import Bounded, Bounds
 
 _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
@@ -172,8 +175,9 @@ async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
 
     @kopf.on.login(registry=registry)
-    async def login(**options: Any) -> kopf.ConnectionInfo | None:
-        return _login(kubeconfig, **options)
+    async def login(**options: Any) -> kopf.AiohttpSession | None:
+        found = _login(kubeconfig, **options)
+        return None if found is None else _bounded(found, parts.api.room)
 
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
@@ -263,6 +267,25 @@ def _login(kubeconfig: str | None, **options: Any) -> kopf.ConnectionInfo | None
     # A service account's token is rotated: log in anew well before it expires.
     expiration = utc_now() + timedelta(minutes=LOGIN_MINUTES)
     return None if found is None else _expiring(found, expiration)
+
+
+def _bounded(found: kopf.ConnectionInfo, room: Room) -> kopf.AiohttpSession:
+    """Have kopf read the API server within the memory that there is for answers."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+        headers=found.as_http_headers(),
+        proxy=found.proxy_url,
+        trust_env=found.trust_env,
+        response_class=Bounded,
+        middlewares=(Bounds(room),),
+    )
+    return kopf.AiohttpSession(
+        server=found.server,
+        priority=found.priority,
+        default_namespace=found.default_namespace,
+        expiration=found.expiration,
+        aiohttp_session=session,
+    )
 
 
 def _expiring(found: kopf.ConnectionInfo, expiration: Any) -> kopf.ConnectionInfo:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import secrets
 import socket
 from collections.abc import Iterator
@@ -115,6 +117,11 @@ async def read(dsn: str | Failure, **spec: Any) -> Applied | Missing:
 def names(found: Applied | Missing) -> list[str]:
     assert isinstance(found, Applied), found
     return [one.name for one in found.migrations]
+
+
+def peak() -> int:
+    """Give the most memory that this process has held, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def message(found: Applied | Missing) -> str:
@@ -283,6 +290,39 @@ async def test_a_server_that_falls_silent_is_given_up(database: Database) -> Non
             found = await read(database.dsn_with(database.password, host="127.0.0.1", port=port))
 
     assert "did not answer" in message(found)
+
+
+async def test_a_row_of_any_size_is_not_taken_into_memory(database: Database) -> None:
+    query = {"query": "SELECT repeat('x', 8000000) AS name"}
+
+    found = message(await read(database.dsn, history=query))
+
+    assert "sends more than 4 MiB" in found
+
+
+async def test_a_server_that_sends_without_an_end_is_given_up() -> None:
+    """Not even a database: it says that a row of a gigabyte follows, and goes on and on."""
+    sent = 0
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            writer.write(b"R" + (8).to_bytes(4, "big") + bytes(4))  # nobody needs a password
+            writer.write(b"D" + (1 << 30).to_bytes(4, "big"))
+            while True:
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+                sent += 1 << 20
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    before = peak()
+    found = message(await read(f"host=127.0.0.1 port={port} user=a dbname=b sslmode=disable"))
+    server.close()
+
+    assert "sends more than 4 MiB" in found or "failed" in found
+    assert sent < 64 << 20
+    assert peak() - before < 100 * 1024
 
 
 async def test_nobody_listening_is_said(database: Database) -> None:

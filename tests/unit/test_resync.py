@@ -10,7 +10,7 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.cache import DEPLOYMENTS, Cache, Key
+from rollback_operator.cache import DEPLOYMENTS, MOST_NAMES, Cache, Key
 from rollback_operator.intake import Intake
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.resync import Resync
@@ -117,6 +117,21 @@ async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
 
     assert world.image() == "shop:v2"
     assert world.wanted == [(SHOP, 0.0)]
+
+
+async def test_long_names_are_kept_only_where_a_policy_watches(world: World) -> None:
+    """Of Deployments that nobody watches there may be any number, of a megabyte each."""
+    long, other = "x" * MOST_NAMES, ("production", "other")
+    world.know(DEPLOYMENTS, deployment(3, long, other), deployment(4, f"shop:{long}"))
+    assert list(world.cache.deployments) == [SHOP]
+    assert world.image() == f"shop:{long}"
+
+    raw = policy(5, other)
+    raw["spec"]["targetRef"]["name"] = "other"
+    world.know(POLICIES, raw)
+    await world.resync.look()
+
+    assert other in world.cache.deployments
 
 
 async def test_what_was_made_and_not_told_is_found(world: World) -> None:

@@ -23,10 +23,14 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration, ordered
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.secrets import Secrets
+from rollback_operator.relay import HOST, Relay
 
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500
 MOST_ROWS = 5000
+MOST_BYTES = 4 * 1024 * 1024
+"""That the server may send, for all that is asked of it."""
+LONGEST_COLUMNS = 300
 TABLE = "schema_migrations"
 DEFAULT_PORT = 5432
 KEYS = frozenset(
@@ -79,10 +83,12 @@ class PostgresSchemas:
         pinned = await self._pin(parameters["host"], port, namespace)
         if isinstance(pinned, Failure):
             return _unknown(pinned.message)
+        relay = Relay(MOST_BYTES, CONNECT_SECONDS)
         try:
-            return await _read(_pinned(parameters, pinned), database.history)
+            async with relay.open(pinned.ips, pinned.called_port):
+                return await _read(_pinned(parameters, pinned, relay), database.history)
         except psycopg.Error as error:
-            return _unknown(f"{pinned}: {_words(error, parameters)}")
+            return _unknown(f"{pinned}: {_fault_of(relay) or _words(error, parameters)}")
         except OSError as error:
             return _unknown(f"{pinned}: {type(error).__name__}")
 
@@ -105,13 +111,13 @@ NO_FILE = "/dev/null/none"
 """There can be none of this name; of /dev/null itself libpq prints that it is no plain file."""
 
 
-def _pinned(parameters: dict[str, Any], pinned: Pinned) -> dict[str, Any]:
-    """Call the addresses that were checked, under the name that the certificate has."""
+def _pinned(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[str, Any]:
+    """Call the addresses that were checked, by their relay, under the certificate's name."""
     count = len(pinned.ips)
     return parameters | {
         "host": ",".join([pinned.host] * count),
-        "hostaddr": ",".join(pinned.ips),
-        "port": ",".join([str(pinned.called_port)] * count),
+        "hostaddr": ",".join([HOST] * count),
+        "port": ",".join(map(str, relay.ports)),
         "connect_timeout": CONNECT_SECONDS,
         "passfile": NO_FILE,
         "gssencmode": "disable",
@@ -149,7 +155,7 @@ async def _query(
     is_exact = history.preset is HistoryPreset.SCHEMA_MIGRATIONS
     key = next((one for one in _NAMES[: 1 if is_exact else None] if one in columns.names), None)
     if key is None or (is_exact and "applied_at" not in columns.names):
-        has = ", ".join(sorted(columns.names))
+        has = ", ".join(sorted(columns.names))[:LONGEST_COLUMNS]
         wants = "name and applied_at" if is_exact else f"one of {', '.join(_NAMES)}"
         return _unknown(f"{TABLE} has the columns {has}, and not {wants}: give history.query")
     table = sql.Identifier(columns.schema, TABLE)
@@ -188,9 +194,10 @@ async def _rows(
     whole = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_ROWS + 1)
     cursor = await connection.execute(whole, binary=True)
     columns = [one.name for one in cursor.description or ()]
-    rows = await cursor.fetchall()
+    rows = await cursor.fetchmany(MOST_ROWS + 1)
     if "name" not in columns:
-        return _unknown(f"history.query gives the columns {', '.join(columns)}, and not name")
+        has = ", ".join(columns)[:LONGEST_COLUMNS]
+        return _unknown(f"history.query gives the columns {has}, and not name")
     if not rows:
         return _unknown("the history is empty: no migration is applied")
     if len(rows) > MOST_ROWS:
@@ -219,6 +226,22 @@ _KNOWN = (
     ("pg_hba.conf", "the server takes no connection of this role from here"),
     ("does not exist", "the role or the database of the DSN does not exist"),
 )
+
+
+def _fault_of(relay: Relay) -> str:
+    """Say why nothing came of a connection, as far as the relay knows; empty: it is not that."""
+    if relay.is_over:
+        most = MOST_BYTES >> 20
+        return f"it sends more than {most} MiB: have history.query give names and times only"
+    match relay.error:
+        case None:
+            return ""
+        case TimeoutError():
+            return f"it did not answer within {CONNECT_SECONDS} s"
+        case ConnectionRefusedError():
+            return "nobody listens there: the connection was refused"
+        case error:
+            return type(error).__name__
 
 
 def _words(error: psycopg.Error, parameters: dict[str, Any]) -> str:
