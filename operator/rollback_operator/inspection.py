@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from rollback_operator.apiserver import TooLarge
 from rollback_operator.cache import Key
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment, Workload
@@ -25,6 +26,9 @@ class _Inspected:
         """Tell whether it is not worth another read: young, and nobody tells of a change."""
         age = (now - self.time).total_seconds()
         return self.workload.deployment == deployment and age < INSPECT_SECONDS
+
+
+_FINAL = (FailureKind.GONE, FailureKind.REJECTED)
 
 
 @dataclass
@@ -62,10 +66,13 @@ class Inspector:
             return found
         return replace(found, deployment=await self.lookout.claimed(found.deployment))
 
-    async def may_be_there(self, namespace: str, name: str) -> bool:
-        """Tell whether there is such a Deployment, or that cannot be read now."""
+    async def absence(self, namespace: str, name: str) -> Failure | None:
+        """Say why a Deployment cannot be had: gone, or unreadable; None: it may be there."""
         found = await self.workloads.inspect(namespace, name)
-        return not isinstance(found, Failure) or found.kind is not FailureKind.GONE
+        if not isinstance(found, Failure):
+            return None
+        is_final = isinstance(found, TooLarge) or found.kind in _FINAL
+        return found if is_final else None
 
     def forget(self, key: Key) -> None:
         """Have the target of a policy read anew: it has been changed, or is no longer judged."""

@@ -139,8 +139,13 @@ class Reconciler:
         found, anew = await self.foresight.look(policy, deployment, found)
         ready = readiness(policy, deployment, found)
         is_missing = ready.reason == Reason.TARGET_NOT_FOUND
-        if is_missing and await self.inspector.may_be_there(*target):
-            return RETRY_SECONDS / 4  # the watch has not delivered it yet
+        if is_missing:
+            absence = await self.inspector.absence(*target)
+            if absence is None:
+                return RETRY_SECONDS / 4  # the watch has not delivered it yet
+            if absence.kind is not FailureKind.GONE:
+                said = f"the Deployment {target[1]} cannot be read: {absence.message}"
+                ready = status.not_ready(Reason.TARGET_NOT_FOUND, said)
         if policy.metadata.deletion_timestamp is not None:
             ready = _POLICY_DELETED
         if deployment is None or ready.reason in IDLE:

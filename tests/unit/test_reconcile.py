@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
+from rollback_operator.apiserver import TooLarge
 from rollback_operator.cache import Unreadable
 from rollback_operator.core.conditions import find
 from rollback_operator.core.history import KEPT
@@ -287,6 +288,20 @@ async def test_a_deleted_target_ends_the_rollback() -> None:
     assert world.rollback.status.outcome is Outcome.ABANDONED
     assert complete(world.rollback) == Reason.TARGET_DELETED
     assert world.condition(ConditionType.READY) == ("False", Reason.TARGET_NOT_FOUND)
+
+
+async def test_a_target_that_cannot_be_read_is_said_to_be_so() -> None:
+    """It is there, and too large to be taken in: to wait for it in silence would be for ever."""
+    world = World()
+    operator = world.operator()
+    del operator.cache.deployments[KEY]
+    large = TooLarge(FailureKind.UNAVAILABLE, "the answer takes more than 24 MiB of memory")
+    world.workloads.fail_next("inspect", large, large)
+
+    await operator.reconcile(KEY)
+
+    assert world.condition(ConditionType.READY) == ("False", Reason.TARGET_NOT_FOUND)
+    assert "24 MiB" in str(world.status)
 
 
 async def test_a_policy_deleted_half_way_leaves_nothing_half_done() -> None:
