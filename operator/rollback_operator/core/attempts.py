@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackSpec
 from rollback_operator.core.case import Case
 from rollback_operator.core.conditions import find
 from rollback_operator.core.names import name_of, rollback_name
-from rollback_operator.core.progress import has_acted
+from rollback_operator.core.progress import ended_time, has_acted
 
 FIRST_WAIT = timedelta(seconds=30)
 """Between a blocked try and the next one; twice as long each time."""
@@ -59,10 +59,10 @@ def following(last: Rollback | None, now: datetime) -> int | None:
     """Give the number of the try that may be made now; None: none may."""
     if last is None:
         return 1
-    end, attempt = last.status.finished_time, last.spec.attempt
-    if not is_unbegun(last) or end is None or attempt >= MOST_ATTEMPTS:
+    attempt = last.spec.attempt
+    if not is_unbegun(last) or last.status.finished_time is None or attempt >= MOST_ATTEMPTS:
         return None
-    return attempt + 1 if now - end >= FIRST_WAIT * 2 ** (attempt - 1) else None
+    return attempt + 1 if now - ended_time(last, now) >= FIRST_WAIT * 2 ** (attempt - 1) else None
 
 
 def is_unbegun(last: Rollback) -> bool:

@@ -22,7 +22,7 @@ from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.conditions import find
 from rollback_operator.core.config_map import ConfigRead, FlagState
 from rollback_operator.core.owner import Owner
-from rollback_operator.core.progress import Act, Done, End
+from rollback_operator.core.progress import Act, Done, End, ended_time
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment, Workload
 
@@ -139,7 +139,7 @@ def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
             and one.spec.mode is policy.spec.mode
             and one.spec.from_revision.release == release
             and _counts(one)
-            and now - (one.status.finished_time or now) < span
+            and now - ended_time(one, now) < span
         ),
         None,
     )

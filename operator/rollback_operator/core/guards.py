@@ -9,7 +9,7 @@ from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollba
 from rollback_operator.core import attempts, flags, gitops
 from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.freeze import frozen
-from rollback_operator.core.progress import step_status
+from rollback_operator.core.progress import decided_time, ended_time, step_status
 from rollback_operator.core.workload import Template
 
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
@@ -71,7 +71,7 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
     for one in case.rollbacks:
         target = one.spec.to_revision
         restored = target.release == release if target is not None else _is_pinned(one, case)
-        if restored and one.spec.mode is Mode.ENFORCE and now - _end(one, now) < span:
+        if restored and one.spec.mode is Mode.ENFORCE and now - ended_time(one, now) < span:
             # Others may have gone back to it where the operator was kept from it: the same holds.
             how = "is what" if one.status.outcome in _NOTHING_DONE else "was restored by"
             what = " was to restore" if one.status.outcome in _NOTHING_DONE else ""
@@ -116,7 +116,7 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
     for one in case.rollbacks:
         is_it = one.status.outcome is Outcome.REJECTED and one.spec.from_revision.release == release
         is_worse = severity < (one.status.severity or one.spec.severity)
-        if is_it and not is_worse and not one.is_by_hand and now - _end(one, now) < span:
+        if is_it and not is_worse and not one.is_by_hand and now - ended_time(one, now) < span:
             said = f"a person has rejected {one.metadata.name} for this release"
             return Refusal(Reason.ALREADY_ROLLED_BACK, said)
     return None
@@ -138,12 +138,12 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     for one in _done(case):
         if flags.is_flag(one):
             continue  # the release was left as it was: what follows is the next remedy
-        if one.spec.from_revision.release == release and now - _end(one, now) < span:
+        if one.spec.from_revision.release == release and now - ended_time(one, now) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,
                 f"{one.metadata.name} has rolled this release back already and it has come back"
                 f"{by}: remove it at its source; it is not rolled back by itself again before "
-                f"{(_end(one, now) + span):%Y-%m-%d %H:%M:%S} UTC",
+                f"{(ended_time(one, now) + span):%Y-%m-%d %H:%M:%S} UTC",
             )
     return None
 
@@ -152,7 +152,7 @@ def _budget(case: Case, now: datetime) -> Refusal | None:
     # By the name: a policy that is made anew has the same one, and no new budget.
     name = case.policy.metadata.name
     own = [one for one in _done(case) if one.spec.policy_ref.name == name and not one.is_by_hand]
-    day = [one for one in own if now - one.spec.trigger.decided_time < timedelta(days=1)]
+    day = [one for one in own if now - decided_time(one, now) < timedelta(days=1)]
     most = case.policy.spec.safety.max_rollbacks_per_day
     if len(day) < most:
         return None
@@ -185,7 +185,3 @@ def _done(case: Case) -> list[Rollback]:
         for one in case.rollbacks
         if one.spec.mode is mode and one.status.outcome not in _NOTHING_DONE
     ]
-
-
-def _end(rollback: Rollback, now: datetime) -> datetime:
-    return rollback.status.finished_time or now

@@ -22,7 +22,7 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.freeze import frozen
 from rollback_operator.core.guards import is_restored
-from rollback_operator.core.lapses import End, lapse, latest_end, outcome, timed_out
+from rollback_operator.core.lapses import End, is_over, lapse, latest_end, outcome, timed_out
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, speaks_against
 from rollback_operator.core.workload import Deployment
@@ -94,7 +94,7 @@ def _continued(hold: Hold, facts: Facts, now: datetime) -> Hold:
     policy, decision = facts.case.policy, facts.decision
     if decision is None:
         return hold
-    if now >= latest_end(hold, policy):
+    if is_over(hold, policy, now):
         if hold.reason is HoldReason.STAGE and _is_to_be_paused(hold, facts):
             # What the proof was to rule out is what is suspected now.
             return _suspected(hold, facts, now, paused=hold.paused_time)
@@ -195,7 +195,8 @@ def _spent(known: Hold | None) -> int:
         return 0
     if known.reason is not HoldReason.SUSPICION or known.released_time is None:
         return known.earlier_seconds
-    return known.earlier_seconds + round((known.released_time - known.since_time).total_seconds())
+    seconds = (known.released_time - known.since_time).total_seconds()
+    return known.earlier_seconds + max(0, round(seconds))
 
 
 def _hold(

@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.explain import ratio
+from rollback_operator.core.progress import is_believed
 from rollback_operator.core.proof import margin_of
 from rollback_operator.core.rollout import Facts, odds, old_pods, speaks_against
 
@@ -78,7 +79,7 @@ def _replaced(hold: Hold, case: Case) -> End:
 
 def timed_out(hold: Hold, now: datetime) -> End:
     """Say that a hold has reached its limit."""
-    seconds = (now - hold.since_time).total_seconds()
+    seconds = max(0.0, (now - hold.since_time).total_seconds())
     said = {
         HoldReason.STAGE: "it was not proved no worse, and nothing speaks against it",
         HoldReason.SUSPICION: "the suspicion stands, and a rollout is held no longer than this",
@@ -109,6 +110,11 @@ def outcome(hold: Hold, facts: Facts, decision: Decision) -> End | None:
     # Without scopes there is no data: no reason to go on, nor one to hold longer than the limit.
     has_faded = bool(verdict.scopes) and odds(decision) < FADED_SHARE * facts.suspect_odds
     return End(Reason.SUSPICION_FADED, verdict.message) if has_faded else None
+
+
+def is_over(hold: Hold, policy: RollbackPolicy, now: datetime) -> bool:
+    """Tell whether the time of a hold is up, or cannot be told: it began far ahead of the clock."""
+    return now >= latest_end(hold, policy) or not is_believed(hold.since_time, now)
 
 
 def latest_end(hold: Hold, policy: RollbackPolicy) -> datetime:

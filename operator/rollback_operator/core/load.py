@@ -36,7 +36,7 @@ def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: 
             continue
         if one.status.outcome is None and progress.is_stale(one, now):
             continue
-        where, age = one.metadata.namespace, now - one.spec.trigger.decided_time
+        where, age = one.metadata.namespace, now - progress.decided_time(one, now)
         is_waiting = one.status.approval_deadline_time is not None
         if one.status.outcome is None and not is_waiting and age < LONGEST_RUN:
             active[where] += 1

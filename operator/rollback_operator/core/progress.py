@@ -4,8 +4,9 @@ Pure. The stored Rollback says what has begun and what is done; the live Deploym
 true. A step that finds its work done is done: replayed, it does no harm.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
@@ -17,6 +18,10 @@ from rollback_operator.core.workload import Deployment, Workload
 EXPRESS_SURGE = "100%"
 LEAST_BOUND_SECONDS = 900.0
 """An act that has been held up for longer is not done any more: what it was decided on is old."""
+FURTHEST_AHEAD = timedelta(hours=1)
+"""A time on record that is further ahead of the clock is another clock's, and says nothing: what
+lasts from it on would last for ever."""
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 
 
@@ -197,9 +202,35 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
     times += [one for one in (*finished, *others) if one is not None]
     is_waiting = next_step(rollback) is StepName.AWAITING_APPROVAL
     deadline = status.approval_deadline_time
-    if is_waiting and deadline is not None and deadline > now:
+    longest = now + timedelta(seconds=rollback.spec.approval_policy.timeout_seconds)
+    if is_waiting and deadline is not None and deadline > now and is_believed(deadline, longest):
         return now
     return max((one for one in times if one <= now), default=now)
+
+
+def is_believed(time: datetime, now: datetime) -> bool:
+    """Tell whether a time on record may be that of an event: it is not far ahead."""
+    return time - now <= FURTHEST_AHEAD
+
+
+def decided_time(rollback: Rollback, now: datetime) -> datetime:
+    """Give the time of the decision, as far as what is on record is believed."""
+    return _believed((rollback.spec.trigger.decided_time,), rollback, now)
+
+
+def ended_time(rollback: Rollback, now: datetime) -> datetime:
+    """Give the time at which a rollback has ended, as far as it is believed; now: it goes on."""
+    finished = rollback.status.finished_time
+    if finished is None:
+        return now
+    steps = [one.finished_time or one.started_time for one in reversed(rollback.status.steps)]
+    return _believed((finished, *steps, rollback.spec.trigger.decided_time), rollback, now)
+
+
+def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
+    """Give the first time that is; else that of the object, which the API server has set."""
+    known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
+    return next((one for one in known if is_believed(one, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:

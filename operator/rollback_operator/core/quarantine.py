@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
 )
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.progress import has_acted
+from rollback_operator.core.progress import decided_time, has_acted, is_believed
 from rollback_operator.core.workload import Template
 
 _LEAVE_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
@@ -45,16 +45,27 @@ def entries(
     found: dict[str, QuarantineEntry] = {}
     known = {one.metadata.name for one in rollbacks}
     for one in sorted(rollbacks, key=lambda one: one.spec.trigger.decided_time, reverse=True):
-        until = one.spec.trigger.decided_time + timedelta(seconds=seconds)
+        until = decided_time(one, now) + timedelta(seconds=seconds)
         release = one.spec.from_revision.release
         is_free = health_of(ledger, release) is Health.GOOD
         if until > now and not is_free and _went_away(one):
             found.setdefault(release, _entry(one, until))
-    for kept in stored if seconds else ():
+    for kept in (_bounded(one, seconds, now) for one in stored if seconds):
         is_lost = kept.rollback not in known and kept.until_time > now
         if is_lost and health_of(ledger, kept.release) is not Health.GOOD:
             found.setdefault(kept.release, kept)
     return list(found.values())[:MOST_ENTRIES]
+
+
+def _bounded(entry: QuarantineEntry, seconds: int, now: datetime) -> QuarantineEntry:
+    """Have an entry last no longer from now on than one of today, where its time is not believed.
+
+    Put on record so, it runs down.
+    """
+    longest = now + timedelta(seconds=seconds)
+    if is_believed(entry.until_time, longest):
+        return entry
+    return entry.model_copy(update={"until_time": longest})
 
 
 def _went_away(rollback: Rollback) -> bool:

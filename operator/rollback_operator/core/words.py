@@ -20,6 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.core.conditions import find
+from rollback_operator.core.progress import LONG_AGO, decided_time, ended_time, is_believed
 
 SKEW = timedelta(seconds=60)
 """A trust that is dated further ahead does not count yet: clocks differ by seconds."""
@@ -49,7 +50,11 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
         now: the time of the look.
     """
     found: dict[str, Word] = {}
-    said = [*_on_record(policy, rollbacks), *_of_rollbacks(rollbacks), *_trusted(policy, now)]
+    said = [
+        *_on_record(policy, rollbacks, now),
+        *_of_rollbacks(rollbacks, now),
+        *_trusted(policy, now),
+    ]
     for one in sorted(said, key=lambda one: (one.time, one.health is Health.BAD)):
         known = found.get(one.release)
         if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
@@ -88,16 +93,16 @@ def _without_word(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
     return entry.model_copy(update=changes)
 
 
-def _of_rollbacks(rollbacks: Iterable[Rollback]) -> Iterator[Word]:
+def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word]:
     for one in rollbacks:
         left, name = one.spec.from_revision.release, one.metadata.name
-        decided = one.spec.trigger.decided_time
+        decided = decided_time(one, now)
         if condemns(one):
             found = _condemnation(one)
             yield Word(left, decided, Health.BAD, found.message, found)
         if one.status.outcome is not Outcome.VERIFIED:
             continue
-        end = one.status.finished_time or decided
+        end = ended_time(one, now) if one.status.finished_time is not None else decided
         if one.spec.to_revision is not None:
             said = f"{name} went back to it, and it was verified"
             yield Word(one.spec.to_revision.release, end, Health.ASSUMED, said)
@@ -139,13 +144,16 @@ def _condemnation(rollback: Rollback) -> Condemnation:
     )
 
 
-def _on_record(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> Iterator[Word]:
+def _on_record(
+    policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
+) -> Iterator[Word]:
     """Take what the ledger has: of records that were pruned or deleted, it alone remembers."""
     known = {one.metadata.name: condemns(one) for one in rollbacks}
     for one in policy.status.revisions:
         found = one.condemned
         if found is not None and known.get(found.rollback, True):
-            yield Word(one.release, found.time, Health.BAD, found.message, found)
+            time = found.time if is_believed(found.time, now) else LONG_AGO
+            yield Word(one.release, time, Health.BAD, found.message, found)
 
 
 def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
