@@ -48,6 +48,17 @@ class Keeper:
             await self.scaler.settle(rollbacks),
         )
 
+    async def settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
+        """Look after what Rollbacks of a policy have left that were of another Deployment.
+
+        It was deleted and created anew, or the policy names another one now.
+        """
+        known = self.cache.rollbacks_by(key)
+        earlier = [one for one in known if one.spec.target_ref.uid != deployment.uid]
+        owners = [await self.settle_owner(one) for one in earlier]
+        ended = await self.release_ended(earlier)
+        return schedule.soonest(ended, await self.scaler.settle(earlier), *owners)
+
     async def let_be_deleted(self, key: Key) -> float | None:
         """Put back what Rollbacks that are deleted have raised or suspended: a person waits for it.
 
@@ -60,10 +71,9 @@ class Keeper:
 
     async def settle_owner(self, rollback: Rollback) -> float | None:
         """Look after who is suspended for a rollback, whatever has become of its policy."""
-        target = rollback.spec.target_ref
-        found = self.cache.deployments.get((rollback.metadata.namespace, target.name))
-        is_same = found is not None and found.uid == target.uid
-        return await self.suspender.settle([rollback], found if is_same else None)
+        name = rollback.spec.target_ref.name
+        found = self.cache.deployments.get((rollback.metadata.namespace, name))
+        return await self.suspender.settle([rollback], found)
 
     async def carry_open(self, key: Key, why: Condition) -> float | None:
         """Carry on what a policy had begun before it was deleted or came to a stand."""

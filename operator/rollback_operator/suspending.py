@@ -132,7 +132,7 @@ class Suspender:
 
         Args:
             rollbacks: of one Deployment. While one goes on its own steps come first.
-            deployment: as it is now; None: it is gone.
+            deployment: of that name, as it is now; None: it is gone.
         """
         left = [one for one in rollbacks if suspension.is_left(one)]
         waits = [await self._settled(one, deployment) for one in left]
@@ -199,6 +199,7 @@ class Suspender:
         if deployment is None:
             return rollback  # to let it go on could bring the bad release back
         why = suspension.release(rollback, found, deployment)
+        why = why or suspension.replaced(rollback, deployment)
         return await self._resume(rollback, found, why) if why else rollback
 
     async def _resume(self, rollback: Rollback, found: OwnerState, why: str) -> Rollback | Failure:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from rollback_operator.api.gitops import GitOps, OwnerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    OWNER_FINALIZER,
     LastRollback,
     MatrixSeverity,
     Mode,
@@ -22,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.core import gitops
 from rollback_operator.core.budget import Budget
 from rollback_operator.core.conditions import find
 from rollback_operator.core.load import load_of
@@ -30,6 +34,7 @@ from rollback_operator.core.workload import Workload
 from rollback_operator.intake import Intake
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile import Reconciler
+from rollback_operator.suspending import LOOK_SECONDS
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -41,7 +46,8 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.fakes.cluster import FakeWorkloads
+from tests.fakes.cluster import UNTOUCHED, FakeWorkloads
+from tests.unit.test_suspending import ARGO
 from tests.world import KEY, World, watched
 
 OTHER = "checkout"
@@ -287,6 +293,32 @@ async def test_a_rollback_ends_when_its_deployment_was_deleted_and_created_anew(
     outcome, reason, message = ended(world)
     assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_DELETED)
     assert "created anew" in message
+
+
+async def test_who_was_suspended_for_a_deployment_that_was_created_anew_goes_on() -> None:
+    world = World(bad=frozenset())
+    made = begun(StepName.SUSPEND_OWNER, StepName.UNDO, owner=gitops.planned(ARGO, GitOps.SUSPEND))
+    record = OwnerRecord(namespace="argocd", automated="{}", suspended_time=at(13))
+    metadata = made.metadata.model_copy(update={"finalizers": [FINALIZER, OWNER_FINALIZER]})
+    status = made.status.model_copy(update={"owner": record})
+    made = made.model_copy(update={"metadata": metadata, "status": status})
+    world.store.hold(made)
+    world.owners.state = replace(
+        UNTOUCHED, is_suspended=True, suspended_for="/".join(made.key), is_ours=True, automated=""
+    )
+    deployment = make_deployment("v2", uid="uid-of-the-new-one")
+    world.workloads.workload = make_workload(deployment=deployment)
+
+    operator = world.operator()
+    await last(world, operator, most=3)
+    for _ in range(3):
+        world.seconds += LOOK_SECONDS
+        world.tell(operator)
+        await operator.reconcile(KEY)
+
+    assert ended(world, made)[1] == Reason.TARGET_DELETED
+    assert not world.owners.state.is_suspended
+    assert world.store.rollbacks[made.metadata.name].metadata.finalizers == []
 
 
 @pytest.mark.parametrize("name", [NAME, OTHER])

@@ -286,6 +286,26 @@ async def test_an_owner_goes_on_once_git_wants_what_runs() -> None:
     assert world.store.told()[-1] == "OwnerReleased"
 
 
+async def test_an_owner_goes_on_once_the_deployment_is_another_object() -> None:
+    """Git is not known to want what runs: that is of no concern for what is no more."""
+    world = World()
+    await world.last()
+    assert await world.settle() is not None
+    suspender, anew = world.executor.actor.suspender, make_deployment(uid="made-anew", owner=ARGO)
+
+    world.seconds += LOOK_SECONDS
+    assert await suspender.settle([world.stored], None) is not None  # gone: it may come back
+    world.seconds += LOOK_SECONDS
+    assert await suspender.settle([world.stored], anew) is None
+
+    record = world.stored.status.owner
+    assert record is not None
+    assert not record.is_open
+    assert "created anew" in record.release_message
+    assert "resume_owner" in world.journal
+    assert world.stored.metadata.finalizers == []
+
+
 async def test_while_a_rollback_goes_on_its_owner_is_left_suspended() -> None:
     world = World()
     await world.carry_on()

@@ -149,6 +149,17 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     return "Git wants what runs"
 
 
+def replaced(rollback: Rollback, deployment: Deployment) -> str:
+    """Say that the Deployment for whose sake an owner is suspended is no more; empty: it is.
+
+    Nothing of the rollback is left that the owner could revert. What it makes of the new one is
+    judged as any release.
+    """
+    if deployment.uid == rollback.spec.target_ref.uid:
+        return ""
+    return "the Deployment was deleted and created anew"
+
+
 def taken_over(rollback: Rollback, found: OwnerState) -> str:
     """Say that an owner is no longer suspended for a rollback; empty: it is."""
     record = rollback.status.owner
