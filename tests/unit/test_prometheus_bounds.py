@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any
 
@@ -224,12 +225,12 @@ def test_the_budget_is_shared_in_the_order_of_coming() -> None:
 
     with budget.part("a", until) as first, budget.part("b", until) as second:
         first.grow(4 * MIB + FREE_BYTES)
-        second.grow(3 * MIB + FREE_BYTES)
+        second.grow(2 * MIB + FREE_BYTES)
         threads = []
         for name, owner, size in [
             ("of a, who has its half", "a", 2 * MIB),
-            ("large", "c", 3 * MIB),
-            ("small, later", "d", MIB + FREE_BYTES),
+            ("large", "c", 2 * MIB),
+            ("small, later", "b", MIB + FREE_BYTES),
         ]:
             thread = threading.Thread(target=wait, args=(name, owner, size))
             thread.start()
@@ -244,6 +245,21 @@ def test_the_budget_is_shared_in_the_order_of_coming() -> None:
     for thread in threads:
         thread.join(30)
     assert order[-1] == "of a, who has its half"
+    assert budget.held == 0
+
+
+def test_who_holds_nothing_finds_room_whatever_others_hold_and_never_give_back() -> None:
+    """Answers that trickle, of several namespaces of one tenant."""
+    budget = Budget(64 * MIB)
+    with ExitStack() as held:
+        for owner in ("a", "b", "c"):
+            part = held.enter_context(budget.part(owner, monotonic()))
+            with suppress(NoRoomError):
+                for size in range(1, 100):
+                    part.grow(size * MIB)
+        assert budget.held > 48 * MIB
+        with budget.part("victim", monotonic()) as part:
+            part.grow(4 * MIB)
     assert budget.held == 0
 
 

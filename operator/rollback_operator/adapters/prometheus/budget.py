@@ -1,9 +1,10 @@
 """One budget of bytes for all answers that are in flight, whoever asks.
 
 An answer takes its part as it grows, and gives all of it back when nothing of it is held any more.
-Who waits for its part is served in the order in which it came; no namespace has more than half, so
-that what one tenant's servers send keeps nobody else from reading. The first bytes of each answer
-are free: there are only so many threads.
+No namespace gets more than it leaves free: the first has half at most, the next a half of the rest,
+and so on. However slowly what some hold goes on, others find room at once, without waiting for an
+end. Who waits for its part is served in the order in which it came, past those who have enough. The
+first bytes of each answer are free: there are only so many threads.
 """
 
 import threading
@@ -88,13 +89,13 @@ class Budget:
             self._changed.notify_all()
 
     def _is_next(self, waiting: _Waiting) -> bool:
-        """Tell whether it is this one's turn: others of its namespace, or before it, come first."""
+        """Tell whether it is this one's turn: those before it come first, if they can be served."""
+        free = self.most - sum(self._held.values())
         for one in self._line:
-            if self._held.get(one.owner, 0) + one.amount > self.most // 2:
-                if one is waiting:
-                    return False
-                continue  # it waits for its own namespace: nobody else need
-            return one is waiting and sum(self._held.values()) + one.amount <= self.most
+            if self._held.get(one.owner, 0) + one.amount <= free - one.amount:
+                return one is waiting
+            if one is waiting:
+                return False
         return False
 
 
