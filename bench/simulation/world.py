@@ -66,7 +66,8 @@ UNANSWERED = (Effect.DOWN, Effect.API_HUNG, *BLIND)
 FORGOTTEN = 300.0
 """Seconds of absence after which what happened meanwhile need not be undone any more."""
 _HEALTH = ("health", "reason")
-_BARE_NOISE = ("asyncio", "rollback_operator")
+BARE_NOISE = ("asyncio", "rollback_operator")
+"""Loggers that say nothing of use in a run: what is done to operators makes them complain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,7 +488,7 @@ def sweep(tasks: Iterable[asyncio.Task[Any]]) -> None:
             work.close()
 
 
-def quiet(names: Sequence[str] = _BARE_NOISE) -> None:
+def quiet(names: Sequence[str] = BARE_NOISE) -> None:
     """Keep the operators' logs out of the way."""
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)

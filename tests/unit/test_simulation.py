@@ -4,6 +4,7 @@ The campaign is `make simulate`; what fails here is replayed by `python -m bench
 """
 
 import asyncio
+import logging
 import os
 import re
 import subprocess
@@ -23,7 +24,7 @@ from bench.simulation.patching import PatchError, apply
 from bench.simulation.releases import Release, Truth
 from bench.simulation.scenario import APP, KINDS, NAMESPACE, OPERATORS, plain
 from bench.simulation.server import Raw, Request, Server
-from bench.simulation.world import quiet, simulate
+from bench.simulation.world import BARE_NOISE, simulate
 from rollback_operator.projections.templates import template_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +34,10 @@ BY_ACTOR = {name: number * len(KINDS) for number, name in enumerate(ACTORS)}
 
 
 @pytest.fixture(autouse=True)
-def _no_logs() -> None:
-    quiet()
+def _no_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep the operators' logs out of the way, and no other test's: caplog puts the levels back."""
+    for name in BARE_NOISE:
+        caplog.set_level(logging.CRITICAL, logger=name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
