@@ -55,7 +55,7 @@ sample: install ## the sample service's and the load generator's own tests
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
 
 hostile: install ## every attack that admission lets through, used by the real operator (many minutes)
-	@$(BIN)/python -m pytest tests/hostile -n 0 -m long
+	@$(BIN)/python -m pytest tests/hostile tests/integration/test_large_objects.py -n 0 -m long
 
 e2e: install ## the whole operator on a real node with real pods
 	@$(BIN)/python -m lab.e2e

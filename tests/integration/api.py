@@ -15,6 +15,8 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 TIMEOUT_SECONDS = 30.0
+PATIENCE = 4
+"""How many times as long is waited as an idle machine may take: none of it says how fast it is."""
 ERROR = 400
 TOO_EARLY = 429
 """Said while the server has not read its storage yet, too."""
@@ -125,7 +127,7 @@ def eventually(
     probe: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.15
 ) -> T:
     """Ask until the answer is truthy; what it was last is in the error."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE * seconds
     while True:
         found = probe()
         if found:

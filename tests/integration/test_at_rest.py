@@ -24,13 +24,13 @@ from tests.integration.service import API_VERSION, Service, outcome
 from tests.integration.stand import Stand, rights
 from tests.integration.traffic import BAD
 
-pytestmark = [pytest.mark.xdist_group("at-rest"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("at-rest"), pytest.mark.timeout(1200)]
 
 POLICIES = 100
 QUIET_SECONDS = 20.0
 KEPT = 20
-DISCOVERY = ("", "api", "apis", "version")
-"""What everybody may ask: which resources there are."""
+DISCOVERY = ("", "api", "apis", "version", "selfsubjectaccessreviews")
+"""What everybody may ask: which resources there are, and what they may do themselves."""
 
 
 @contextmanager
@@ -110,7 +110,8 @@ def all_are_ready(stand: Stand, namespace: str) -> bool:
 
 def granted(namespace: str) -> set[tuple[str, str, str]]:
     """List each (verb, group, resource) that the chart allows an operator for one namespace."""
-    objects = rights(namespace, watchNamespaces=[namespace])
+    listed = [{"namespace": namespace}]
+    objects = rights(namespace, watchNamespaces=[namespace], readConfigMaps=listed)
     return {
         (verb, group, resource)
         for one in objects

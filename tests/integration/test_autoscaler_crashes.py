@@ -20,7 +20,7 @@ from tests.integration.test_autoscaler import ask_to_put_back, autoscale, bounds
 from tests.integration.test_crash_walk import SCALE, Walk, is_act, side_by_side
 from tests.integration.writes import kind
 
-pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
 
 CUTS = (
     ("rollbacks/status: Scale begun", 1),

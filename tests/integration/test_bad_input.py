@@ -26,10 +26,10 @@ from tests.integration.traffic import BAD, ERRORS, REQUESTS, Flow
 pytestmark = [
     pytest.mark.xdist_group("bad-input"),
     pytest.mark.usefixtures("operator"),
-    pytest.mark.timeout(280),
+    pytest.mark.timeout(1200),
 ]
 
-AT_ONCE = 8
+AT_ONCE = 5
 LONGEST_SECONDS = 90.0
 MakeService = Callable[..., Service]
 

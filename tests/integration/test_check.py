@@ -14,7 +14,7 @@ import yaml
 from tests.integration.api import eventually
 from tests.integration.service import FLAG, FLAGS, Service
 
-pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.timeout(1200)]
 
 
 def check(service: Service, directory: Path, *options: str, **spec: Any) -> tuple[int, str]:

@@ -20,7 +20,7 @@ from tests.integration.service import Service, outcome, steps
 from tests.integration.stand import ACCOUNT, HOME, PATHS, Stand, rights
 from tests.integration.traffic import BAD
 
-pytestmark = [pytest.mark.xdist_group("checklist"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("checklist"), pytest.mark.timeout(1200)]
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 APPROVALS = "rollback-operator-approvals"

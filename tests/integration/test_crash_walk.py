@@ -24,9 +24,9 @@ from tests.integration.traffic import BAD, GOOD
 from tests.integration.writes import UNDO as UNDO_WRITES
 from tests.integration.writes import kind, points
 
-pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
 
-AT_ONCE = 8
+AT_ONCE = 5
 """Walks that go on side by side: each has a namespace, a proxy and an operator of its own."""
 LONGEST_SECONDS = 120.0
 UNDO = {"type": "Undo", "to": "LastKnownGood"}

@@ -34,7 +34,7 @@ from rollback_operator.ports.queries import CounterQuery
 from tests.integration.api import eventually
 from tests.provider import ANYWHERE
 
-pytestmark = [pytest.mark.xdist_group("dialects"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("dialects"), pytest.mark.timeout(1200)]
 
 T = TypeVar("T")
 POD = "shop-5d9c-abcde"

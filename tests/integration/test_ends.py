@@ -11,7 +11,7 @@ from tests.integration.conftest import RunningOperator
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import BAD, SILENT
 
-pytestmark = [pytest.mark.xdist_group("ends"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("ends"), pytest.mark.timeout(1200)]
 
 
 def undone(service: Service, seconds: int = 30) -> None:

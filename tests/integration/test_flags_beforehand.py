@@ -11,7 +11,7 @@ from tests.integration.stand import ACCOUNT, HOME
 pytestmark = [
     pytest.mark.xdist_group("flags-beforehand"),
     pytest.mark.usefixtures("operator"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(1200),
 ]
 
 UNDO = {"type": "Undo", "to": "LastKnownGood"}

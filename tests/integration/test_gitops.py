@@ -23,7 +23,7 @@ from tests.integration.traffic import BAD, GOOD
 pytestmark = [
     pytest.mark.xdist_group("gitops"),
     pytest.mark.usefixtures("installed", "operator"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1200),
 ]
 
 CRDS = Path(__file__).parents[1] / "gitops" / "crds.yaml"

@@ -24,7 +24,7 @@ from tests.integration.test_gitops import SUSPENDED_BY, condition, install, stee
 from tests.integration.traffic import BAD
 from tests.integration.writes import kind
 
-pytestmark = [pytest.mark.xdist_group("gitops"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("gitops"), pytest.mark.timeout(1200)]
 
 CUTS = (
     ("rollbacks/status: SuspendOwner begun", 1),

@@ -14,7 +14,7 @@ from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import GOOD
 
-pytestmark = [pytest.mark.xdist_group("hanging"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("hanging"), pytest.mark.timeout(1200)]
 POLICIES = 12
 """More than the operator has workers."""
 

@@ -33,9 +33,9 @@ from tests.integration.traffic import BAD, GOOD, SILENT, Flow
 from tests.integration.writes import HOLD as HOLD_WRITES
 from tests.integration.writes import kind, points
 
-pytestmark = [pytest.mark.xdist_group("hold-crashes"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("hold-crashes"), pytest.mark.timeout(1200)]
 
-AT_ONCE = 8
+AT_ONCE = 5
 LONGEST_SECONDS = 120.0
 
 

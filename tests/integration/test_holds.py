@@ -25,7 +25,7 @@ from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD, LIST, PURCHASE, SILENT, Flow
 
-pytestmark = [pytest.mark.xdist_group("holds"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("holds"), pytest.mark.timeout(1200)]
 
 ON_STAGE_ONLY = {**STAGED, "safety": {"pauseOnSuspicion": False}}
 FEW = Flow(rate=5.0)

@@ -13,7 +13,7 @@ from tests.integration.api import eventually, policies
 from tests.integration.operator_process import InstalledOperator, Options
 from tests.integration.stand import Stand
 
-pytestmark = [pytest.mark.xdist_group("large"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("large"), pytest.mark.timeout(1200)]
 
 TERMS = 12_000
 """Of a megabyte of JSON, and eight of Python's objects."""

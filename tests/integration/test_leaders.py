@@ -19,7 +19,7 @@ from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD
 
-pytestmark = [pytest.mark.xdist_group("leaders"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.xdist_group("leaders"), pytest.mark.timeout(1200)]
 
 LEASE_SECONDS = 6
 MARGIN_SECONDS = 4.0

@@ -10,7 +10,7 @@ from tests.integration.api import eventually, policies
 from tests.integration.operator_process import InstalledOperator, Options
 from tests.integration.stand import Stand
 
-pytestmark = [pytest.mark.xdist_group("nested"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("nested"), pytest.mark.timeout(1200)]
 
 DEEP = 5_000
 

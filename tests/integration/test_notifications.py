@@ -24,7 +24,7 @@ from tests.integration.service import Service, outcome
 from tests.integration.stand import PATHS, Stand, rights
 from tests.integration.traffic import BAD
 
-pytestmark = [pytest.mark.xdist_group("notifications"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("notifications"), pytest.mark.timeout(1200)]
 
 LEASE_SECONDS = 6
 TOKEN = "s3cret-T0KEN"

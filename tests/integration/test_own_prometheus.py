@@ -26,7 +26,7 @@ from tests.integration.api import eventually
 from tests.integration.background import BackgroundLoop
 from tests.integration.faulty_prometheus import FaultyPrometheus, wanting
 
-pytestmark = [pytest.mark.xdist_group("dialects"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("dialects"), pytest.mark.timeout(1200)]
 
 OWN = "operators-own-s3cret"
 FIRST, SECOND = "first-s3cret-token", "second-s3cret-token"

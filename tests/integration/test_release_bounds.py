@@ -15,7 +15,7 @@ from tests.integration.service import Service
 from tests.integration.stand import Stand
 from tests.integration.test_autoscaler import autoscale, autoscalers, bounds, condition
 
-pytestmark = [pytest.mark.xdist_group("release-bounds"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.xdist_group("release-bounds"), pytest.mark.timeout(1200)]
 
 RAISED = {"minReplicas": 6, "maxReplicas": 6}
 THEN = "2030-01-01T00:00:00Z"

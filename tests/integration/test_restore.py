@@ -15,7 +15,7 @@ from tests.integration.manifests import rollback as manifest
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import GOOD
 
-pytestmark = [pytest.mark.xdist_group("ends"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("ends"), pytest.mark.timeout(1200)]
 AGO = timedelta(hours=6)
 
 

@@ -21,7 +21,7 @@ from tests.integration.traffic import BAD
 pytestmark = [
     pytest.mark.xdist_group("rights"),
     pytest.mark.usefixtures("operator"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1200),
 ]
 
 

@@ -35,7 +35,7 @@ from tests.builders import at, make_rollback
 from tests.integration.api import Object, eventually
 from tests.integration.stand import Stand
 
-pytestmark = [pytest.mark.xdist_group("services"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("services"), pytest.mark.timeout(1200)]
 
 MESSAGE = incident.of_rollback(make_rollback(), None, transition_named("Started", at(11)))
 REF = SecretKeyRef(name="secret", key="value")

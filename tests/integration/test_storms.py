@@ -18,8 +18,8 @@ from tests.integration.storm import Storm
 from tests.integration.storms import NAMES, ground
 from tests.integration.watch_faults import QUICK
 
-pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(900)]
-AT_ONCE = 7
+pytestmark = [pytest.mark.xdist_group("storms"), pytest.mark.timeout(1200)]
+AT_ONCE = 5
 SLOW = tuple(one for one in NAMES["watch"] if one not in QUICK)
 
 

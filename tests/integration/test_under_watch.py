@@ -8,7 +8,7 @@ from tests.integration.api import Object, eventually, throughout
 from tests.integration.service import Service
 from tests.integration.traffic import GOOD
 
-pytestmark = [pytest.mark.xdist_group("under-watch"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("under-watch"), pytest.mark.timeout(1200)]
 
 QUIET_SECONDS = 20.0
 

@@ -17,7 +17,7 @@ from tests.integration.service import Service, outcome
 from tests.integration.stand import HOME, PATHS, Stand, rights
 from tests.integration.traffic import BAD
 
-pytestmark = [pytest.mark.xdist_group("verification"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("verification"), pytest.mark.timeout(1200)]
 
 TOKEN = "s3cret-bearer-token"
 ORDER = {"eventId": "test-event-id"}
