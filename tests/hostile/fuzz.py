@@ -220,7 +220,7 @@ def faults(profile: Profile, admitted: Admitted, found: Found) -> Iterator[str]:
     """Say what is wrong with a run."""
     yield from sorted(found.faults)
     for one in found.unreadable:
-        if not all(_UNSAYABLE.search(each) for each in one.split("; ")):
+        if not all(_UNSAYABLE.search(each) for each in re.split(r"; (?=spec\.)", one)):
             yield f"admitted, and the operator cannot read it: {one}"
     wanted = profile.policies + profile.plans + profile.requests
     if admitted.count < wanted:

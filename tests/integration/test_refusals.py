@@ -53,9 +53,10 @@ def test_who_else_steers_a_deployment_is_not_overruled(
         assert operator.proxy.changes_of_deployments(service.namespace) == []
 
 
-def test_a_restart_is_not_undone_to_the_same_release(
+def test_a_restarted_release_is_undone_to_the_one_before(
     service: Service, operator: RunningOperator
 ) -> None:
+    """The revision before it is the same release."""
     service.prepare(remedies=PREVIOUS)
     service.roll_out("v2", GOOD)
     service.wait_for_rollout()
@@ -64,8 +65,9 @@ def test_a_restart_is_not_undone_to_the_same_release(
     service.flow("v2", BAD)
     service.restart()
 
-    assert "the same release" in refused(service, "SameRelease")
-    assert operator.proxy.acts_on_deployments(service.namespace) == []
+    assert outcome(service.wait_for_rollback()) == ("Verified", "Recovered"), service.told()
+    assert service.image == "v1"
+    assert len(service.rollbacks()) == 1
 
 
 def test_a_release_that_comes_back_is_told_and_the_days_budget_holds(service: Service) -> None:
