@@ -25,8 +25,8 @@ from lab.node import Node
 from lab.tickets import Operator, install_operator
 
 ROOT = Path(__file__).parents[1]
-# Mostly they wait: for a past to compare with, for scrapes, for what must not happen. More of them on
-# two cores, and pods fail their own probes.
+# Mostly they wait: for a past to compare with, for scrapes, for what must not happen. With more of
+# them on two cores, pods fail their own probes.
 WORKERS = 4
 LIMIT_SECONDS = 900
 VALUES = {
