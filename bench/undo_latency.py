@@ -28,6 +28,7 @@ from aiohttp import web
 
 from bench.node import ROOT, Results
 from lab.ports import free_ports
+from rollback_operator import paths
 from tests.integration.api import deployments, rollbacks
 from tests.integration.faulty_prometheus import FaultyPrometheus, hanging, passed_on
 from tests.integration.operator_process import Options, Zygote
@@ -133,7 +134,7 @@ class Ground:
             process.wait_for_end()
             proxy.stop()
             self.server.mend(name)
-            lease = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/rollback-operator"
+            lease = paths.one_in(paths.LEASES, HOME, "rollback-operator")
             if self.stand.api.find(lease) is not None:
                 self.stand.api.delete(lease)
 

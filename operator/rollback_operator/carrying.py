@@ -89,13 +89,14 @@ class Carrier:
                 return 0.1 if stored.kind is FailureKind.CONFLICT else RETRY_SECONDS
             active = stored
         known = attempts.of_revision(case)
-        raised = None if known is None else await self._raise_severity(known, decision)
         if active is None or not is_active(active):
+            if known is not None:
+                await self._raise_severity(known, decision)
             return None
-        if raised is not None and raised.metadata.uid == active.metadata.uid:
-            active = raised
         if decision.response is Response.ROLLBACK and approval.is_waiting(active):
             active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
+        elif known is not None and known.metadata.uid == active.metadata.uid:
+            active = await self._raise_severity(active, decision)
         if needs_no_metrics(active) and decision.plan is None:
             return None  # carried on before metrics were read
         done = await self._carry_on(active, case, watch)

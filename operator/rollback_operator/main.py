@@ -25,7 +25,7 @@ from rollback_operator.intake import path_of
 from rollback_operator.ports.failure import Failure
 from rollback_operator.room import Room
 from rollback_operator.settings import Settings
-from rollback_operator.watches import Bounded, Bounds
+from rollback_operator.watches import Bounded, ReadLimits
 
 _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
@@ -277,7 +277,7 @@ def _bounded(found: kopf.ConnectionInfo, room: Room) -> kopf.AiohttpSession:
         proxy=found.proxy_url,
         trust_env=found.trust_env,
         response_class=Bounded,
-        middlewares=(Bounds(room),),
+        middlewares=(ReadLimits(room),),
     )
     return kopf.AiohttpSession(
         server=found.server,

@@ -42,6 +42,8 @@ class Room:
     """What is left for answers."""
 
     most: int = MOST_BYTES
+    wait: float = WAIT_SECONDS
+    """Seconds after which who waits for a part is refused."""
     _held: dict[str, int] = field(default_factory=dict)
     """By namespace; none that holds nothing."""
     _line: deque[_Waiting] = field(default_factory=deque)
@@ -74,7 +76,7 @@ class Room:
         self._line.append(waiting)
         self._serve()
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self.wait):
                 await waiting.turn
         except BaseException as error:
             if waiting in self._line:

@@ -46,11 +46,12 @@ class Bounded(ClientResponse):
         return await apart(len(content) // VALUE_BYTES, lambda: parsed(content))
 
 
-class Bounds:
-    """Bounds what a session reads; to be given to it as a middleware."""
+class ReadLimits:
+    """ReadLimits what a session reads; to be given to it as a middleware."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, held: float = HELD_SECONDS) -> None:
         self._room = room
+        self._held = held
         self._sizes: dict[str, int] = {}
         """Of the pages of a list, by its path, where they had to be smaller."""
 
@@ -62,7 +63,7 @@ class Bounds:
         if "watch" in query:
             answer = await send(request)
             if answer.status < _ERROR:
-                answer.content = Lines(answer.content, self._room)  # type: ignore[assignment]
+                answer.content = Lines(answer.content, self._room, self._held)  # type: ignore[assignment]
             return answer
         return await self._page(request, send)
 
@@ -107,15 +108,16 @@ class Bounds:
         except NoRoomError:
             raise aiohttp.ClientPayloadError("there is no room for more answers") from None
         finally:
-            asyncio.get_running_loop().call_later(HELD_SECONDS, part.give_back)
+            asyncio.get_running_loop().call_later(self._held, part.give_back)
 
 
 class Lines:
     """The content of a watch, given on line by line."""
 
-    def __init__(self, content: aiohttp.StreamReader, room: Room) -> None:
+    def __init__(self, content: aiohttp.StreamReader, room: Room, held: float) -> None:
         self._content = content
         self._room = room
+        self._held = held
 
     def __getattr__(self, name: str) -> Any:
         """Be the content in all else."""
@@ -150,5 +152,5 @@ class Lines:
                 break
             except NoRoomError:
                 _log.warning("a watch waits: other answers hold the memory for them")
-        asyncio.get_running_loop().call_later(HELD_SECONDS, part.give_back)
+        asyncio.get_running_loop().call_later(self._held, part.give_back)
         return True

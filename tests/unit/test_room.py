@@ -70,9 +70,8 @@ async def test_who_leaves_the_line_holds_nothing_and_keeps_nobody_waiting() -> N
     assert found.held == 4 * MIB
 
 
-async def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "WAIT_SECONDS", 0.05)
-    found = Room(2 * ANSWER_BYTES)
+async def test_waiting_ends() -> None:
+    found = Room(2 * ANSWER_BYTES, wait=0.05)
     await found.take("shop", ANSWER_BYTES)
     with pytest.raises(NoRoomError), found.part("shop") as part:
         await part.grow(5 * MIB)

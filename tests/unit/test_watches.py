@@ -11,9 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rollback_operator import watches
 from rollback_operator.room import ANSWER_BYTES, Room
-from rollback_operator.watches import Bounded, Bounds
+from rollback_operator.watches import HELD_SECONDS, Bounded, ReadLimits
 
 PATH = "/apis/apps/v1/deployments"
 LARGE = "x" * (ANSWER_BYTES // 3)
@@ -21,7 +20,9 @@ LARGE = "x" * (ANSWER_BYTES // 3)
 
 @asynccontextmanager
 async def session(
-    serve: Callable[[web.Request], Awaitable[web.StreamResponse]], room: Room | None = None
+    serve: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    room: Room | None = None,
+    held: float = HELD_SECONDS,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     app = web.Application()
     app.router.add_get(PATH, serve)
@@ -31,7 +32,7 @@ async def session(
     made = aiohttp.ClientSession(
         f"http://127.0.0.1:{runner.addresses[0][1]}",
         response_class=Bounded,
-        middlewares=(Bounds(room or Room()),),
+        middlewares=(ReadLimits(room or Room(), held),),
     )
     try:
         yield made
@@ -134,10 +135,7 @@ async def test_a_line_of_a_watch_that_is_too_large_is_left_out() -> None:
     assert [json.loads(one) for one in lines] == [{"a": 1}, {"b": 2}, {"c": 3}, {"d": 4}]
 
 
-async def test_what_kopf_has_read_holds_its_part_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watches, "HELD_SECONDS", 60.0)
+async def test_what_kopf_has_read_holds_its_part_for_a_while() -> None:
     room = Room()
 
     async def serve(request: web.Request) -> web.StreamResponse:
@@ -145,7 +143,7 @@ async def test_what_kopf_has_read_holds_its_part_for_a_while(
             return page(["a"], text="x" * 1_000_000)
         return web.Response(text='"' + "x" * 1_000_000 + '"\n')
 
-    async with session(serve, room) as made:
+    async with session(serve, room, held=60.0) as made:
         assert await listed(made) == ["a"]
         of_a_page = room.held
         async with await made.request("get", PATH, params={"watch": "true"}) as answer:
