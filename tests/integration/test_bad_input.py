@@ -37,7 +37,7 @@ MakeService = Callable[..., Service]
 @pytest.fixture(scope="module")
 def flags() -> Sequence[str]:
     """What policies name as their Prometheus may be on this machine."""
-    return ("--loopback=allowed",)
+    return ("--loopback=allowed", "--allowed-prometheus-hosts=127.0.0.1")
 
 
 def side_by_side(works: Iterable[Callable[[], object]]) -> None:

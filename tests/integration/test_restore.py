@@ -37,7 +37,11 @@ def restored(service: Service, status: Object, **references: Any) -> str:
         "policyRef": {"name": service.name, "uid": policy["metadata"]["uid"]},
         "targetRef": {"name": service.name, "uid": service.deployment()["metadata"]["uid"]},
         "fromRevision": service.revision(by_image["v2"]),
-        "toRevision": service.revision(by_image["v1"]),
+        "toRevision": {
+            **service.revision(by_image["v1"]),
+            "replicaSet": by_image["v1"]["metadata"]["name"],
+            "replicaSetUid": by_image["v1"]["metadata"]["uid"],
+        },
     }
     body = manifest(**{**live, **references})
     body["spec"]["trigger"]["decidedTime"] = at()

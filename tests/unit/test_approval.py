@@ -387,6 +387,71 @@ async def test_what_follows_at_the_deadline(
     assert approved(world)[1] == "ApprovalTimedOut"
 
 
+LONG = 5 * 3600
+"""For how many seconds nobody looks, since the operator is down: longer than any step may take."""
+
+
+async def test_after_a_long_time_nothing_is_done_for_a_question_without_an_answer() -> None:
+    proceed = ApprovalSpec(timeout_seconds=60, on_timeout=ApprovalTimeout.PROCEED)
+    world = asking(approval_policy=proceed)
+    await world.carry_on()
+    world.seconds += LONG
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.ABANDONED
+    assert why(done) == Reason.ROLLBACK_STALE
+    assert "undo" not in world.journal
+
+
+async def test_after_a_long_time_nothing_is_done_for_a_question_that_answers_itself() -> None:
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=60))
+    await world.carry_on()
+    world.policy = make_policy()
+    world.executor = world.operator()
+    world.seconds += LONG
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert why(done) == Reason.ROLLBACK_STALE
+    assert "undo" not in world.journal
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (ApprovalDecision.APPROVE, Reason.ROLLBACK_STALE),
+        (ApprovalDecision.REJECT, Reason.REJECTED_BY_PERSON),
+    ],
+)
+async def test_after_a_long_time_only_a_rejection_counts(
+    given: ApprovalDecision, reason: Reason
+) -> None:
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=60))
+    await world.carry_on()
+    world.store.decide(world.stored, decision(world, decision=given))
+    world.seconds += LONG
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert why(done) == reason
+    assert "undo" not in world.journal
+
+
+async def test_nobody_is_asked_about_what_was_decided_long_ago() -> None:
+    world = asking()
+    world.seconds += LONG
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert why(done) == Reason.ROLLBACK_STALE
+    assert world.store.told() == ["RollbackFinished"]
+
+
 async def test_what_is_found_gone_while_a_person_is_asked_blocks_it() -> None:
     world = asking()
     await world.carry_on()

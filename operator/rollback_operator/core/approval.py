@@ -56,12 +56,13 @@ def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, Rollbac
 
 def look(rollback: Rollback, looked: Looked) -> Answer:
     """Look whether a person has decided, whether it still has to be asked, whether time is up."""
-    end = _over(rollback, looked)
+    refused = _refused(rollback, looked)
+    given = rollback.spec.approval if refused is None else None
+    is_rejected = given is not None and given.decision is ApprovalDecision.REJECT
+    end = None if is_rejected else _over(rollback, looked)
     if end is not None:
         return _answer(end, False, end.reason, end.message)
-    given = rollback.spec.approval
-    refused = _refused(rollback, looked)
-    if given is not None and refused is None:
+    if given is not None:
         return _decided(given)
     if not is_asked(rollback, looked.checklist):
         said = "what was asked about is in order by now"
@@ -91,6 +92,9 @@ def _over(rollback: Rollback, looked: Looked) -> End | None:
     """See whether there is anything left to decide."""
     if looked.deployment.template.digest != rollback.spec.from_revision.digest:
         return progress.moved(rollback, looked.deployment)
+    if progress.is_stale(rollback, looked.now):
+        # Not even what a person approves: nobody has looked since, or the record is a backup's.
+        return progress.stale(rollback, looked.now)
     if looked.checklist.consequence is Consequence.BLOCK:
         return looked.checklist.blocked
     return None
