@@ -1,9 +1,13 @@
 """Applications, Kustomizations and HelmReleases through the API server: looked at, suspended.
 
 Which version of a group is served is asked of the API server, so that an absent CRD is told from an
-absent object. Every write is guarded by the resourceVersion that was looked at.
+absent object. Every write is guarded by the resourceVersion of an object that stands as it was
+looked at.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rollback_operator import paths
@@ -26,7 +30,11 @@ _SUSPEND = "/spec/suspend"
 _ANNOTATIONS = "/metadata/annotations"
 _MARK = f"{_ANNOTATIONS}/{SUSPENDED_BY.replace('/', '~1')}"
 
+MOST_TRIES = 5
+"""How often a write is tried whose object is written by its controller in the same moment."""
+
 Operations = list[dict[str, Any]]
+Changes = Callable[[dict[str, Any]], Operations]
 
 
 class ApiOwners:
@@ -48,25 +56,36 @@ class ApiOwners:
 
     async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
         """Suspend it, and mark for which Rollback."""
-        raw = await self._read(steered)
-        if isinstance(raw, Failure):
-            return raw
-        changes = projected(_named(steered), lambda: _suspension(raw, steered, by))
-        if isinstance(changes, Failure):
-            return changes
-        return await self._patch(steered, state, changes)
+        return await self._change(steered, state, lambda raw: _suspension(raw, steered, by))
 
     async def resume(
         self, steered: Steered, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
         """Let it go on, and take the mark off."""
-        raw = await self._read(steered)
-        if isinstance(raw, Failure):
-            return raw
-        changes = projected(_named(steered), lambda: _resumption(raw, steered, automated))
-        if isinstance(changes, Failure):
-            return changes
-        return await self._patch(steered, state, changes)
+        return await self._change(steered, state, lambda raw: _resumption(raw, steered, automated))
+
+    async def _change(
+        self, steered: Steered, state: OwnerState, changes_of: Changes
+    ) -> OwnerState | Failure:
+        """Change what stands as it was looked at.
+
+        Its controller writes its status all the time: that alone is no reason to wait.
+        """
+        for _ in range(MOST_TRIES):
+            raw = await self._read(steered)
+            seen = raw if isinstance(raw, Failure) else await self._state(raw, steered)
+            if isinstance(raw, Failure) or isinstance(seen, Failure):
+                return seen
+            if _without_status(seen) != _without_status(state):
+                said = f"{_named(steered)} is not as it was looked at"
+                return Failure(FailureKind.CONFLICT, said)
+            changes = projected(_named(steered), partial(changes_of, raw))
+            if isinstance(changes, Failure):
+                return changes
+            written = await self._patch(steered, seen, changes)
+            if not isinstance(written, Failure) or written.kind is not FailureKind.CONFLICT:
+                return written
+        return written
 
     async def _read(self, steered: Steered) -> dict[str, Any] | Failure:
         path = await self._path(steered)
@@ -90,12 +109,12 @@ class ApiOwners:
         return steered.object.namespace or self._argo_cd
 
     async def _patch(
-        self, steered: Steered, state: OwnerState, changes: Operations
+        self, steered: Steered, seen: OwnerState, changes: Operations
     ) -> OwnerState | Failure:
         path = await self._path(steered)
         if isinstance(path, Failure):
             return path
-        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": state.version}
+        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": seen.version}
         written = await self._api.patch(path, [guard, *changes])
         return written if isinstance(written, Failure) else await self._state(written, steered)
 
@@ -112,6 +131,11 @@ class ApiOwners:
                 return found
             generator = None if isinstance(found, Failure) else found
         return projected(_named(steered), lambda: application_of(raw, generator, steered))
+
+
+def _without_status(state: OwnerState) -> OwnerState:
+    """Leave out what changes by its controller's writes alone."""
+    return replace(state, version="", in_sync_at=None)
 
 
 def _named(steered: Steered) -> str:
