@@ -134,7 +134,7 @@ class Executor:
             return _again(rollback, rebased)
         rollback = rebased
         if not rollback.status.steps:
-            late = self._too_late_to_begin(rollback)
+            late = manual.too_late_to_begin(rollback, self.clock())
             if late is not None:
                 return await self.end(rollback, late)
             checked = await self._checked(rollback, seen)
@@ -151,15 +151,6 @@ class Executor:
         return await self._conclude(
             rollback, End(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
-
-    def _too_late_to_begin(self, rollback: Rollback) -> End | None:
-        """End what nobody has begun in time, before a person is asked about it."""
-        # An approval binds to the plan; what waits for none is done at once, or not at all.
-        late = manual.expired(rollback, self.clock()) if rollback.is_by_hand else None
-        if late is not None:
-            return End(Outcome.ABANDONED, late.reason, late.message)
-        is_stale = progress.is_stale(rollback, self.clock())
-        return progress.stale(rollback, self.clock()) if is_stale else None
 
     async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
         """Store what has begun at a time that is yet to come as begun now."""

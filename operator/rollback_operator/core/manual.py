@@ -22,11 +22,12 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     Trigger,
 )
-from rollback_operator.core import conditions
+from rollback_operator.core import conditions, progress
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.guards import obstacle
 from rollback_operator.core.ledger import bar
 from rollback_operator.core.plan import Order, plan_remedy
+from rollback_operator.core.progress import End
 
 LIFE = timedelta(minutes=10)
 """Of a request: after that nobody has in mind what it would undo."""
@@ -80,6 +81,17 @@ def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
         return None
     said = f"it was asked for at {made:%Y-%m-%d %H:%M:%S} UTC, and such a request is good for "
     return Refusal(Reason.REQUEST_EXPIRED, f"{said}{LIFE.seconds // 60} minutes: {_AGAIN}")
+
+
+def too_late_to_begin(rollback: Rollback, now: datetime) -> End | None:
+    """End what nobody has begun in time, before a person is asked about it.
+
+    An approval binds to the plan; what waits for none is done at once, or not at all.
+    """
+    late = expired(rollback, now) if rollback.is_by_hand else None
+    if late is not None:
+        return End(Outcome.ABANDONED, late.reason, late.message)
+    return progress.stale(rollback, now) if progress.is_stale(rollback, now) else None
 
 
 def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
