@@ -85,18 +85,19 @@ class Checker:
             made = await self.check(rollback, workload, watch)
         else:
             made = known.checklist
-        unprotected = ""
-        if rollback.spec.approval is not None:
-            unprotected = await self._unprotected()
+        found = await self._unprotected()
+        unprotected = found.message if isinstance(found, Missing) else found
+        if isinstance(found, Missing) and rollback.spec.approval is None:
+            unprotected = ""  # said once it is known, or once there is a decision to refuse
         return Looked(made, workload.deployment, unprotected, self.clock())
 
     def forget(self, rollback: Rollback) -> None:
         """Drop what is kept of a Rollback that is over."""
         self.kept.pop(rollback.metadata.uid, None)
 
-    async def _unprotected(self) -> str:
+    async def _unprotected(self) -> str | Missing:
         (found,) = await _within([self.surroundings.approvals_unprotected()], self.seconds)
-        return found.message if isinstance(found, Missing) else found
+        return found
 
     async def _facts(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Facts:
         policy = self.records.policy_of(rollback)

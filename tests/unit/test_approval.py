@@ -356,11 +356,39 @@ async def test_where_anybody_could_decide_for_another_nobody_does(kind: Approval
     assert approved(world) == ("False", "ApprovalUnprotected")
 
 
-async def test_whether_decisions_are_protected_is_asked_until_it_is_known() -> None:
+async def test_that_no_decision_would_count_is_said_beforehand_with_the_way_out() -> None:
+    world = asking()
+    world.surroundings.unprotected = "the admission policy is not installed"
+
+    await world.carry_on()
+
+    assert approved(world) == ("False", "ApprovalUnprotected")
+    found = find(world.stored.status.conditions, ConditionType.APPROVED)
+    assert found is not None
+    assert "no decision counts here: the admission policy is not installed" in found.message
+    undo = "kubectl rollout undo deployment/ticket-service -n production --to-revision=1"
+    assert undo in found.message
+    assert world.store.told() == ["ApprovalNeeded", "ApprovalRefused"]
+
+
+async def test_that_it_is_not_known_whether_decisions_count_is_no_news_before_there_is_one() -> (
+    None
+):
     world = asking()
     world.surroundings.fail_next("approvals_unprotected", OUTAGE)
 
-    await decided(world)
+    await world.carry_on()
+
+    assert approved(world) == ("Unknown", "ApprovalNeeded")
+
+
+async def test_whether_decisions_are_protected_is_asked_until_it_is_known() -> None:
+    world = asking()
+    await world.carry_on()
+    world.store.decide(world.stored, decision(world))
+    world.surroundings.fail_next("approvals_unprotected", OUTAGE)
+
+    await world.carry_on()
     assert "undo" not in world.journal
 
     await world.carry_on()

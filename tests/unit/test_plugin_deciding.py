@@ -33,6 +33,7 @@ from tests.kubectl import Shell, stored
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
 GOOD = RollbackPolicyStatus(revisions=[make_entry("v1")])
 BY_HAND = f"{NAME}-by-hand-x7k2p"
+OLD_IMAGE = "registry.example.com/ticket-service:v1"
 DIGEST = "0123456789abcdef"
 
 
@@ -67,11 +68,11 @@ class TestUndo:
             pytest.param([], {"type": "Undo", "to": "LastKnownGood"}, id="default"),
             pytest.param(["--to", "previous"], {"type": "Undo", "to": "Previous"}, id="previous"),
             pytest.param(
-                ["--to", "5"], {"type": "Undo", "to": "Revision", "revision": 5}, id="number"
+                ["--to", "1"], {"type": "Undo", "to": "Revision", "revision": 1}, id="number"
             ),
             pytest.param(
-                ["--image", "app=a/b:v1"],
-                {"type": "PinImage", "container": "app", "image": "a/b:v1"},
+                ["--image", f"{NAME}={OLD_IMAGE}"],
+                {"type": "PinImage", "container": NAME, "image": OLD_IMAGE},
                 id="image",
             ),
             pytest.param(["--replicas", "8"], {"type": "Scale", "replicas": 8}, id="replicas"),
@@ -130,6 +131,20 @@ class TestUndo:
         image = f"{container}=evil.example.com/x:1"
         assert undo(shell, "--dry-run", "--image", image) == 1
         assert "ForeignImage" in shell.err
+
+    def test_what_the_operator_would_refuse_is_refused_at_once(self, shell: Shell) -> None:
+        assert undo(shell, "--to", "99") == 1
+        assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
+        assert "99" in shell.err.splitlines()[0]
+        assert shell.err.splitlines()[1:] == [
+            f"Deployment {NAME} has:",
+            "     2  registry.example.com/ticket-service:v2  (runs now)",
+            "     1  registry.example.com/ticket-service:v1  (Good)",
+        ]
+
+    def test_a_rehearsal_needs_no_reason(self, shell: Shell) -> None:
+        assert shell.run("undo", NAME, "--dry-run") == 0
+        assert "Undo, RolloutComplete, Verify" in shell.out
 
     def test_a_rehearsal_asks_the_admission_policies_too(self, shell: Shell) -> None:
         shell.cluster.fail_next("rehearse", REFUSAL)
@@ -201,6 +216,23 @@ class TestDecision:
         shell.cluster.put(ROLLBACKS, Record({**waiting.raw, "status": status}))
         assert shell.run("approve", waiting.name, "--reason", "x") == 1
         assert said in shell.err
+
+    @pytest.mark.parametrize("verb", ["approve", "reject"])
+    def test_where_no_decision_counts_none_is_taken(
+        self, shell: Shell, waiting: Record, verb: str
+    ) -> None:
+        told = {
+            "type": "Approved",
+            "status": "False",
+            "reason": "ApprovalUnprotected",
+            "message": "no decision counts here: admission.create installs it",
+        }
+        raw = dict(waiting.raw)
+        shell.cluster.put(
+            ROLLBACKS, Record({**raw, "status": {**raw["status"], "conditions": [told]}})
+        )
+        assert shell.run(verb, waiting.name, "--reason", "x") == 1
+        assert "no decision counts here: admission.create installs it" in shell.err
 
     def test_another_plan_is_not_approved(self, shell: Shell, waiting: Record) -> None:
         assert shell.run("approve", waiting.name, "--reason", "x", "--plan", "fedc") == 1
@@ -328,7 +360,8 @@ class TestTrust:
 
     def test_of_a_revision_that_is_not_there_says_which_are(self, shell: Shell) -> None:
         assert trust(shell, "--revision", "7") == 1
-        assert "has no revision 7; it has: 1 (Good), 2." in shell.err
+        assert "has no revision 7; it has:\n     2  " in shell.err
+        assert "ticket-service:v1  (Good)" in shell.err
         assert "kubectl rollout history" in shell.err
 
     def test_shows_what_it_would_overrule(self, shell: Shell) -> None:

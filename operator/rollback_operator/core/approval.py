@@ -73,7 +73,8 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
         return _timed_out(rollback)
     if refused is not None:
         return Answer(Wait(), refused)
-    return Answer(Wait(), needed(rollback, looked.checklist))
+    asked = needed(rollback, looked.checklist)
+    return Answer(Wait(), _vain(rollback, asked, looked) if looked.unprotected else asked)
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
@@ -141,6 +142,26 @@ def _refused(rollback: Rollback, looked: Looked) -> Condition | None:
         )
         return conditions.condition(kind, False, Reason.PLAN_CHANGED, said)
     return None
+
+
+def _vain(rollback: Rollback, asked: Condition, looked: Looked) -> Condition:
+    """Say beforehand that no decision would count, and what can be done all the same."""
+    target = rollback.spec.to_revision
+    said = (
+        f"no decision counts here: {looked.unprotected}; the chart's admission.create installs it"
+    )
+    if target is not None:
+        name, namespace = rollback.spec.target_ref.name, rollback.metadata.namespace
+        said += (
+            f". To go back without the operator: kubectl rollout undo deployment/{name} "
+            f"-n {namespace} --to-revision={target.number}"
+        )
+    return conditions.condition(
+        ConditionType.APPROVED,
+        False,
+        Reason.APPROVAL_UNPROTECTED,
+        f"{said}. Asked: {asked.message}",
+    )
 
 
 def needed(rollback: Rollback, checklist: Checklist) -> Condition:

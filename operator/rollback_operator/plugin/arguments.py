@@ -1,6 +1,8 @@
 """The command line of `kubectl rollback`: verbs, options, and help that teaches."""
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from rollback_operator.api.resource import LONGEST_REASON
 from rollback_operator.api.safety import MOST_REPLICAS
@@ -20,7 +22,7 @@ Cluster and namespace are chosen as with kubectl: --kubeconfig, --context, -n.
 Completion: `kubectl rollback completion --help`.
 
 in the night:
-  kubectl rollback undo ticket-service --dry-run --reason "customers call"
+  kubectl rollback undo ticket-service --dry-run                            what would be done?
   kubectl rollback approve ticket-service-1f0c9a2b4d --reason "schema is compatible, asked Jo"
   kubectl rollback trust ticket-service --revision 6 --reason "it was the database"
 
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=_Formatter,
     )
-    verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = made.add_subparsers(dest="verb", metavar="VERB")
     for add in (
         _add_status,
         _add_history,
@@ -58,6 +60,19 @@ def parser() -> argparse.ArgumentParser:
     ):
         add(verbs)
     return made
+
+
+def parse(arguments: Sequence[str]) -> dict[str, Any]:
+    """Parse a command line; ends the process with status 2 where it is wrong.
+
+    Returns:
+        What was given; `verb` is None where none was.
+    """
+    made = parser()
+    given = vars(made.parse_args(arguments))
+    if given.get("reason", "") is None and not given.get("dry_run"):
+        made.error(f"{given['verb']}: --reason TEXT is required: why, for the record")
+    return given
 
 
 def _verb(
@@ -174,7 +189,7 @@ def _add_undo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "Makes a Rollback by hand: checked, carried out and verified as the operator's own. Images "
         "that\nthis Deployment has never run and revisions known bad are refused.",
         '  kubectl rollback undo ticket-service --reason "customers call"\n'
-        "  kubectl rollback undo ticket-service --to previous --dry-run --reason x\n"
+        "  kubectl rollback undo ticket-service --to previous --dry-run\n"
         "  kubectl rollback undo ticket-service --to 5 --wait --reason x\n"
         "  kubectl rollback undo ticket-service --image app=example.com/app:v1 --reason x\n"
         "  kubectl rollback undo ticket-service --replicas 8 --reason x\n",
@@ -242,8 +257,7 @@ def _add_trust(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "counts\nagain. Takes the right to update the policy; one that is kept in Git is to be "
         "changed there too.",
         '  kubectl rollback trust ticket-service --revision 6 --reason "it was the database"\n'
-        "  kubectl rollback trust ticket-service --revision 6 --dry-run --reason x   what it "
-        "undoes\n",
+        "  kubectl rollback trust ticket-service --revision 6 --dry-run   what it overrules\n",
     )
     made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
     made.add_argument(
@@ -288,7 +302,7 @@ def _add_switch(made: argparse.ArgumentParser) -> None:
 
 def _add_reason(made: argparse.ArgumentParser) -> None:
     made.add_argument(
-        "--reason", required=True, type=_reason, metavar="TEXT", help="why, for the record"
+        "--reason", default=None, type=_reason, metavar="TEXT", help="why, for the record"
     )
 
 

@@ -48,7 +48,7 @@ class Asked:
     @property
     def reason(self) -> str:
         """Why, for the record."""
-        return str(self.given.get("reason", ""))
+        return str(self.given.get("reason") or "")
 
     @property
     def shape(self) -> tuple[bool, bool]:

@@ -21,6 +21,9 @@ async def _decide(asked: Asked, decision: str, done: str) -> Answer:
     found = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
     digest = found.text("status.planDigest")
     _expect_question(found, digest, str(asked.given["plan"]))
+    known = found.condition("Approved")
+    if known.text("reason") == "ApprovalUnprotected":
+        raise Stop(f"{found.name}: {known.text('message')}")
     user = needed(await asked.cluster.user())
     approval = {"decision": decision, "by": user, "reason": asked.reason, "planDigest": digest}
     written = needed(await asked.cluster.patch(ROLLBACKS, found, "/spec/approval", approval))

@@ -1,5 +1,9 @@
 """Which object is meant: a name, `rollback/NAME`, `policy/NAME`, or the newest there is."""
 
+import difflib
+from collections.abc import Iterable
+
+from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Cluster, Stop, needed
 from rollback_operator.plugin.record import Record, decided, newest_first
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -30,7 +34,8 @@ async def read_policy(cluster: Cluster, namespace: str, name: str) -> Record:
         if bare
         else ("say which policy is meant" if known else "there is no policy")
     )
-    raise Stop(f"{wanted}; namespace {namespace} has: {names}.\nAnother one: -n NAMESPACE.")
+    meant = near(bare, (name for one in known for name in _names(one)))
+    raise Stop(f"{wanted}{meant}; namespace {namespace} has: {names}.\nAnother one: -n NAMESPACE.")
 
 
 def called(policies: list[Record], name: str) -> list[Record]:
@@ -38,12 +43,42 @@ def called(policies: list[Record], name: str) -> list[Record]:
     kind, bare = split(name)
     if kind == ROLLBACKS:
         raise Stop(f"{name} is a Rollback; a policy is asked for")
-    found = [one for one in policies if bare in (one.name, one.text("spec.targetRef.name"))]
+    found = [one for one in policies if bare in _names(one)]
     if not found:
+        meant = near(bare, (name for one in policies for name in _names(one)))
         raise Stop(
-            f"no policy of the cluster is called {bare} or watches a Deployment of that name"
+            f"no policy of the cluster is called {bare} or watches a Deployment of that name{meant}"
         )
     return found
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Ask whether a name much like it was meant; empty: there is none."""
+    close = difflib.get_close_matches(name, sorted({one for one in known if one}), n=1)
+    return f" (did you mean {close[0]}?)" if name and close else ""
+
+
+def _names(policy: Record) -> tuple[str, str]:
+    return policy.name, policy.text("spec.targetRef.name")
+
+
+def revisions(policy: Record, workload: Workload) -> list[str]:
+    """Tell which revisions there are, a line each, the newest first: images, and what is known."""
+    sets = sorted(workload.replica_sets, key=lambda one: one.revision, reverse=True)
+    lines = []
+    for one in sets:
+        known = [entry(policy, one.template.release).text("health")]
+        known += ["runs now"] if one is workload.current else []
+        said = ", ".join(word for word in known if word)
+        images = ", ".join(one.template.images)
+        lines.append(f"  {one.revision:>4}  {images}" + (f"  ({said})" if said else ""))
+    return lines
+
+
+def entry(policy: Record, release: str) -> Record:
+    """Give what a policy has on record of a release; empty: nothing."""
+    rows = policy.rows("status.revisions")
+    return next((one for one in rows if one.text("release") == release), Record())
 
 
 async def read_rollback(cluster: Cluster, namespace: str, name: str) -> Record:
@@ -53,13 +88,15 @@ async def read_rollback(cluster: Cluster, namespace: str, name: str) -> Record:
         found = await cluster.read(ROLLBACKS, namespace, bare)
         if not _is_missing(found):
             return needed(found)
-    known = newest_first(needed(await cluster.list(ROLLBACKS, namespace)))
-    if bare:
-        known = [one for one in known if bare in _belongs(one)]
+    there = newest_first(needed(await cluster.list(ROLLBACKS, namespace)))
+    known = [one for one in there if not bare or bare in _belongs(one)]
     if known:
         return known[0]
+    meant = near(bare, (name for one in there for name in (one.name, *_belongs(one))))
     whose = (
-        f"is called {bare}, nor belongs to a policy or Deployment {bare}" if bare else "is there"
+        f"is called {bare}, nor belongs to a policy or Deployment {bare}{meant}"
+        if bare
+        else "is there"
     )
     raise Stop(
         f"no Rollback {whose} in namespace {namespace}.\n"

@@ -16,7 +16,7 @@ from rollback_operator.plugin import (
     trusting,
     undoing,
 )
-from rollback_operator.plugin.arguments import parser
+from rollback_operator.plugin.arguments import parse, parser
 from rollback_operator.plugin.asked import Answer, Asked, Live
 from rollback_operator.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop, needed
 from rollback_operator.plugin.connection import Connection, Login
@@ -44,7 +44,10 @@ def main(arguments: Sequence[str], terminal: Terminal) -> int:
     """Run one verb; gives the exit status."""
     if list(arguments[:1]) == ["__complete"]:
         return asyncio.run(_complete(arguments[1:], terminal))
-    given = vars(parser().parse_args(arguments))
+    given = parse(arguments)
+    if given["verb"] is None:
+        print(parser().format_help(), end="", file=terminal.out, flush=True)
+        return DONE
     try:
         if given["verb"] == "completion":
             text, status = completion.script(given["shell"]), DONE

@@ -21,7 +21,7 @@ async def trust(asked: Asked) -> Answer:
     target = policy.text("spec.targetRef.name")
     workload = needed(await asked.cluster.inspect(policy.namespace, target))
     found = _revision(policy, workload, int(asked.given["revision"]))
-    known = _entry(policy, found.template.release)
+    known = finding.entry(policy, found.template.release)
     against = known.part("condemned")
     word = {
         "release": found.template.release,
@@ -46,21 +46,12 @@ def _revision(policy: Record, workload: Workload, number: int) -> ReplicaSet:
     for one in workload.replica_sets:
         if one.revision == number:
             return one
-    there = ", ".join(
-        f"{one.revision} ({health})" if health else str(one.revision)
-        for one in sorted(workload.replica_sets, key=lambda one: one.revision)
-        for health in [_entry(policy, one.template.release).text("health")]
-    )
+    there = "\n".join(finding.revisions(policy, workload))
     raise Stop(
-        f"Deployment {workload.deployment.name} has no revision {number}; it has: {there}.\n"
+        f"Deployment {workload.deployment.name} has no revision {number}; it has:\n{there}\n"
         "A revision that comes back gets a new number: kubectl rollout history "
         f"deployment/{workload.deployment.name}"
     )
-
-
-def _entry(policy: Record, release: str) -> Record:
-    rows = policy.rows("status.revisions")
-    return next((one for one in rows if one.text("release") == release), Record())
 
 
 def _later(now: datetime, against: datetime | None) -> datetime:

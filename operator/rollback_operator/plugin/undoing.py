@@ -42,8 +42,10 @@ async def undo(asked: Asked) -> Answer:
     """Ask for a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     made = _request(asked, policy, needed(await asked.cluster.user()), await _seen(asked, policy))
+    # What is known here is said at once; the operator looks again, and has the last word.
+    plan = await _plan(asked, policy, made)
     if asked.given["dry_run"]:
-        return await _rehearse(asked, policy, made)
+        return await _rehearse(asked, policy, made, plan)
     written = needed(await asked.cluster.create(ROLLBACKS, made))
     if asked.given["wait"]:
         return await _follow(asked, written)
@@ -83,7 +85,7 @@ def _request(asked: Asked, policy: Record, user: str, seen: dict[str, object]) -
             "spec": {
                 "policyRef": {"name": policy.name},
                 "remedy": remedy,
-                "reason": asked.reason,
+                "reason": asked.reason or "rehearsed",
                 "requestedBy": user,
                 "seen": seen,
             },
@@ -94,11 +96,8 @@ def _request(asked: Asked, policy: Record, user: str, seen: dict[str, object]) -
 # -- rehearsed -------------------------------------------------------------------------------------
 
 
-async def _rehearse(asked: Asked, policy: Record, made: Record) -> Answer:
-    """Plan as the operator would, and show what would become of the pod template."""
-    plan = await _plan(asked, policy, made)
-    if isinstance(plan, Refusal):
-        raise Stop(f"it would be refused: {plan.reason}: {plan.message}")
+async def _rehearse(asked: Asked, policy: Record, made: Record, plan: RollbackSpec) -> Answer:
+    """Show what would become of the pod template."""
     needed(await asked.cluster.rehearse(ROLLBACKS, made))
     old = needed(
         await asked.cluster.template("deployments", policy.namespace, plan.target_ref.name)
@@ -111,7 +110,8 @@ async def _rehearse(asked: Asked, policy: Record, made: Record) -> Answer:
     )
 
 
-async def _plan(asked: Asked, policy: Record, made: Record) -> RollbackSpec | Refusal:
+async def _plan(asked: Asked, policy: Record, made: Record) -> RollbackSpec:
+    """Plan as the operator would; ends the command where it would refuse."""
     try:
         known = RollbackPolicy.model_validate(policy.raw)
     except ValidationError as error:
@@ -125,7 +125,12 @@ async def _plan(asked: Asked, policy: Record, made: Record) -> RollbackSpec | Re
     case = case_of(known, workload, same, asked.now)
     named = {**made.part("metadata").raw, "name": "rehearsed"}
     request = RollbackRequest.model_validate({**made.raw, "metadata": named})
-    return make_manual_plan(case, request, asked.now)
+    plan = make_manual_plan(case, request, asked.now)
+    if not isinstance(plan, Refusal):
+        return plan
+    there = finding.revisions(policy, workload) if request.spec.remedy.to is not None else []
+    listed = "\n".join(["", f"Deployment {target} has:", *there]) if there else ""
+    raise Stop(f"it would be refused: {plan.reason}: {plan.message}{listed}")
 
 
 def _parsed(one: Record) -> Rollback | RollbackRequest | None:
