@@ -299,11 +299,12 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
         "NAME": "ticket-service",
         "TARGET": "ticket-service",
         "MODE": "Enforce",
-        "VERDICT": "Bad",
+        "READY": "True",
+        "STATUS": "RollingBack",
         "SEVERITY": "P1",
         "REVISION": "7",
         "LAST-ROLLBACK": "Verified",
-        "READY": "WatchingTarget",
+        "VERDICT": "Bad",
     }
     found = _table(cluster, "rbk")
     # The one column with spaces in it comes last but for the age.

@@ -78,8 +78,8 @@ class TestStatus:
     def test_tells_each_policy_in_a_line(self, shell: Shell) -> None:
         assert shell.run("status") == 0
         head, line, *_ = shell.out.splitlines()
-        assert head.split()[:5] == ["POLICY", "TARGET", "MODE", "VERDICT", "SEVERITY"]
-        assert line.split()[:5] == [NAME, NAME, "Enforce", "Bad", "P1"]
+        assert head.split()[:5] == ["POLICY", "TARGET", "MODE", "READY", "STATUS"]
+        assert line.split()[:6] == [NAME, NAME, "Enforce", "-", "Bad", "P1"]
         assert "Verified 2m" in line
 
     def test_is_plain_in_a_pipe_and_coloured_on_a_terminal(self, shell: Shell) -> None:
@@ -118,6 +118,26 @@ class TestStatus:
         shell.run("status")
         assert "other: Ready=False TargetPaused: kubectl rollout resume" in shell.out
 
+    def test_says_below_why_a_bad_release_is_not_rolled_back(self, shell: Shell) -> None:
+        healthy = {
+            "type": "Healthy",
+            "status": "False",
+            "reason": "CooldownActive",
+            "message": "81 of 90 failed. Not rolled back: the last one ended 4 min ago",
+        }
+        shell.cluster.put(POLICIES, stored(make_policy("other"), conditions=[healthy]))
+        shell.run("status")
+        assert "other: Bad CooldownActive: 81 of 90 failed. Not rolled back: the last" in shell.out
+
+    def test_says_below_whom_a_rollback_waits_for(self, shell: Shell) -> None:
+        last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z"}
+        shell.cluster.put(
+            POLICIES,
+            stored(make_policy("other"), summary="AwaitingApproval", lastRollback=last),
+        )
+        shell.run("status")
+        assert f"kubectl rollback approve other-1f0c -n {NAMESPACE} --reason TEXT" in shell.out
+
     def test_a_suspended_policy_is_told_as_such(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy(suspend=True)))
         shell.run("status")
@@ -155,6 +175,13 @@ class TestStatus:
         shell.run("status")
         assert "\\x1b]0;a\\x07b" in shell.out
         assert "\x1b" not in shell.out
+
+    @pytest.mark.parametrize("words", [("status", "-A"), ("status",), ("explain",), ("report",)])
+    def test_a_name_that_is_nearly_right_is_suggested(
+        self, shell: Shell, words: tuple[str, ...]
+    ) -> None:
+        assert shell.run(*words, NAME.replace("t-s", "ts")) == 1
+        assert f"did you mean {NAME}?" in shell.err
 
     def test_a_wrong_name_is_answered_with_the_right_ones(self, shell: Shell) -> None:
         assert shell.run("status", "nope") == 1
@@ -254,6 +281,13 @@ def test_a_refusal_names_the_remedy(
     shell.cluster.fail_next("list", failure)
     assert shell.run("status") == status
     assert remedy in shell.err
+
+
+def test_without_a_verb_the_verbs_are_listed() -> None:
+    found = Shell()
+    assert found.run() == 0
+    assert "explain a decision" in found.out
+    assert found.logins == []
 
 
 @pytest.mark.parametrize("verb", ["status", "history", "explain", "report", "completion"])

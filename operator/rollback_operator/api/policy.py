@@ -14,6 +14,7 @@ from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
 from rollback_operator.api.shape import (
     LINE_FORM,
+    TOKEN_OR_NONE_FORM,
     Digest,
     Identifier,
     Images,
@@ -267,6 +268,9 @@ class RollbackPolicyStatus(Model):
     """What the operator sees and thinks. It can be rebuilt by looking again."""
 
     observed_generation: Annotated[int, Field(ge=0)] = 0
+    summary: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """All of it in a word, for a column: RollingBack, AwaitingApproval, Held, Suspended, Degraded
+    (no metrics to judge by), why the policy is not Ready, or else the verdict."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -309,15 +313,21 @@ class RollbackPolicy(Resource):
     COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Target", "type": "string", "jsonPath": ".spec.targetRef.name"},
         {"name": "Mode", "type": "string", "jsonPath": ".spec.mode"},
-        {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
-        {"name": "Severity", "type": "string", "jsonPath": ".status.severity"},
-        {"name": "Revision", "type": "integer", "jsonPath": ".status.revision.number"},
-        {"name": "Last-Rollback", "type": "string", "jsonPath": ".status.lastRollback.outcome"},
         {
             "name": "Ready",
             "type": "string",
+            "jsonPath": ".status.conditions[?(@.type=='Ready')].status",
+        },
+        {"name": "Status", "type": "string", "jsonPath": ".status.summary"},
+        {"name": "Severity", "type": "string", "jsonPath": ".status.severity"},
+        {"name": "Revision", "type": "integer", "jsonPath": ".status.revision.number"},
+        {"name": "Last-Rollback", "type": "string", "jsonPath": ".status.lastRollback.outcome"},
+        {"name": "Verdict", "type": "string", "priority": 1, "jsonPath": ".status.verdict"},
+        {
+            "name": "Why",
+            "type": "string",
             "priority": 1,
-            "jsonPath": ".status.conditions[?(@.type=='Ready')].reason",
+            "jsonPath": ".status.conditions[?(@.type=='Healthy')].message",
         },
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )

@@ -23,7 +23,7 @@ The rollback
     autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level,
     ownership, history
 What people are told
-    status, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
+    status, summary, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
     message, wording, renderings
 What a policy could judge by
     survey, sight, lost, outlook, finding, findings, flag_findings

@@ -26,6 +26,7 @@ from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import entry_of, health_of, last_known_good, revision_of
 from rollback_operator.core.reading import Missing
+from rollback_operator.core.summary import HELD, summary
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.workload import Workload
 
@@ -88,9 +89,12 @@ def next_status(
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
     made += [_trusted(old, seen)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
+    told = conditions.upsert(old.conditions, made, generation, now)
+    rollbacks = (*seen.rollbacks, *seen.own)
     return RollbackPolicyStatus(
         observed_generation=generation,
-        conditions=conditions.upsert(old.conditions, made, generation, now),
+        summary=summary(told, (verdict, severity), old.hold, rollbacks),
+        conditions=told,
         revision=revision,
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
@@ -176,7 +180,8 @@ def with_hold(
 ) -> RollbackPolicyStatus:
     """Put a hold on record, or its end, and nothing else: it must not wait for a judgement."""
     held = conditions.upsert(old.conditions, [_held(hold)], generation, now)
-    return old.model_copy(update={"hold": hold, "conditions": held})
+    word = HELD if hold.is_open else old.summary
+    return old.model_copy(update={"hold": hold, "conditions": held, "summary": word})
 
 
 def _held(hold: Hold | None) -> Condition:

@@ -6,8 +6,11 @@ from datetime import datetime
 from rollback_operator.plugin.page import Page, age, clock, span
 from rollback_operator.plugin.record import Record, decided, decided_time, way
 
-_HEADS = ("POLICY", "TARGET", "MODE", "VERDICT", "SEVERITY", "REVISION", "LAST ROLLBACK", "AGE")
-_WIDE_HEADS = ("GOOD", "READY", "WHY")
+_HEADS = (
+    *("POLICY", "TARGET", "MODE", "READY", "STATUS"),
+    *("SEVERITY", "REVISION", "LAST ROLLBACK", "AGE"),
+)
+_WIDE_HEADS = ("VERDICT", "GOOD", "WHY")
 _HISTORY = ("ROLLBACK", "POLICY", "SEVERITY", "FROM", "TO", "STEP", "OUTCOME", "TOOK", "AGE")
 _HISTORY_WIDE = ("BY", "WHY")
 
@@ -39,7 +42,8 @@ def status_page(
             one.name,
             one.text("spec.targetRef.name"),
             one.text("spec.mode"),
-            _verdict(one),
+            one.condition("Ready").text("status") or "-",
+            _word(one),
             one.text("status.severity") or "-",
             one.text("status.revision.number") or "-",
             f"{told} {since}" if told else "-",
@@ -48,8 +52,8 @@ def status_page(
         if is_wide:
             healthy, ready = one.condition("Healthy"), one.condition("Ready")
             row += [
+                one.text("status.verdict") or "-",
                 one.text("status.lastKnownGood.number") or "-",
-                ready.text("reason") or "-",
                 _one_line(healthy.text("message") or ready.text("message")),
             ]
         rows.append(row)
@@ -58,16 +62,21 @@ def status_page(
         _concerns(page, f"{one.namespace}/{one.name}" if has_namespaces else one.name, one)
 
 
-def _verdict(policy: Record) -> str:
-    if policy.text("spec.suspend") == "true":
+def _word(policy: Record) -> str:
+    if policy.text("spec.suspend") == "true":  # before the operator has seen it
         return "Suspended"
-    if policy.part("status.hold").raw and not policy.text("status.hold.releasedTime"):
-        return f"{policy.text('status.verdict')}, held"
-    return policy.text("status.verdict") or "-"
+    return policy.text("status.summary") or policy.text("status.verdict") or "-"
 
 
 def _concerns(page: Page, name: str, policy: Record) -> None:
     """Say below the table what keeps a policy from its work, with the remedy in its words."""
+    if policy.text("status.summary") == "AwaitingApproval":
+        waiting = f"{policy.text('status.lastRollback.name')} -n {policy.namespace} --reason TEXT"
+        page.line(f"{name}: a person is asked: kubectl rollback approve {waiting} (or reject)")
+    healthy = policy.condition("Healthy")
+    if "Not rolled back: " in healthy.text("message"):
+        said = _one_line(healthy.text("message"))
+        page.line(f"{name}: {page.paint.word('Bad')} {healthy.text('reason')}: {said}")
     for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
         found = policy.condition(kind)
         if found.text("status") == "False":

@@ -9,7 +9,9 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Response,
     RollbackPolicyStatus,
+    RollbackStatus,
     Severity,
+    StepName,
     VerdictValue,
 )
 from rollback_operator.core.case import Refusal
@@ -316,12 +318,13 @@ def test_a_hold_is_recorded_without_a_judgement() -> None:
     assert found.hold == make_hold()
     assert word(found, ConditionType.ROLLOUT_HELD) == ("True", "Suspicion")
     assert status_of(SEEN, found, 30).conditions == found.conditions
+    assert found.summary == "Held"
     assert without_hold(found) == without_hold(before)
 
 
 def without_hold(status: RollbackPolicyStatus) -> RollbackPolicyStatus:
     kept = [one for one in status.conditions if one.type != ConditionType.ROLLOUT_HELD]
-    return status.model_copy(update={"hold": None, "conditions": kept})
+    return status.model_copy(update={"summary": "", "hold": None, "conditions": kept})
 
 
 def test_ready_comes_first_and_conditions_keep_what_is_not_theirs() -> None:
@@ -341,3 +344,40 @@ def test_long_messages_are_cut_to_their_bound() -> None:
 def test_scopes_do_not_reach_the_status() -> None:
     many = make_watching(scopes=tuple(make_scope(str(n)) for n in range(3)))
     assert status_of(replace(SEEN, decision=Decision(many))) == status_of()
+
+
+OPEN = make_rollback()
+ASKED = make_rollback(status=RollbackStatus(step=StepName.AWAITING_APPROVAL))
+MISSING = Missing(Reason.PROVIDER_UNREACHABLE, "refused")
+WORDS = {
+    "a clean release": (replace(SEEN, ledger=(make_entry("v2"), make_entry("v1"))), "Healthy"),
+    "a release that is watched": (SEEN, "Watching"),
+    "a bad one": (replace(SEEN, decision=BAD), "Bad"),
+    "no metrics": (replace(SEEN, missing=MISSING), "Degraded"),
+    "a bad one without metrics": (replace(SEEN, decision=BAD, missing=MISSING), "Bad"),
+    "no target": (Seen(not_ready(Reason.TARGET_NOT_FOUND, "gone")), "TargetNotFound"),
+    "paused": (Seen(not_ready(Reason.TARGET_PAUSED, "by a person")), "Paused"),
+    "no replicas": (Seen(not_ready(Reason.TARGET_SCALED_TO_ZERO, "0")), "ScaledToZero"),
+    "suspended": (Seen(ready(Reason.SUSPENDED, "spec.suspend"), rollbacks=(OPEN,)), "Suspended"),
+    "rolled back": (replace(SEEN, decision=BAD, rollbacks=(OPEN,)), "RollingBack"),
+    "asked": (replace(SEEN, decision=BAD, rollbacks=(ASKED,)), "AwaitingApproval"),
+    "one asked, one going": (replace(SEEN, rollbacks=(ASKED, OPEN)), "RollingBack"),
+    "rolled back though not ready": (
+        Seen(not_ready(Reason.TARGET_PAUSED, "by us"), own=(OPEN,)),
+        "RollingBack",
+    ),
+    "over": (replace(SEEN, rollbacks=(make_rollback(status=make_ended()),)), "Watching"),
+}
+
+
+@pytest.mark.parametrize(("seen", "expected"), WORDS.values(), ids=WORDS)
+def test_the_status_in_a_word(seen: Seen, expected: str) -> None:
+    assert status_of(seen).summary == expected
+
+
+def test_a_held_rollout_is_told_at_once_and_until_it_is_let_go() -> None:
+    held = with_hold(status_of(), make_hold(), 1, at(20))
+    assert held.summary == "Held"
+    assert status_of(old=held, now=21).summary == "Held"
+    over = with_hold(held, make_hold(released_time=at(30)), 1, at(30))
+    assert status_of(old=over, now=31).summary == "Watching"
