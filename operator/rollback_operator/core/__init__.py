@@ -23,8 +23,8 @@ The rollback
     autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level,
     ownership, history
 What people are told
-    status, summary, conditions, readiness, recovery, diagnosis, notices, transitions, outbox, incident,
-    message, wording, renderings
+    status, summary, conditions, readiness, recovery, diagnosis, notices, transitions, outbox,
+    incident, message, wording, renderings
 What a policy could judge by
     survey, sight, lost, outlook, finding, findings, flag_findings
 """
