@@ -18,6 +18,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from rollback_operator import paths
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.causes import cause
 from rollback_operator.clock import ServerClock
 from rollback_operator.login import log_in
 from rollback_operator.paths import ApiPath, fault_of, namespace_of
@@ -260,7 +261,7 @@ class ApiServer:
                 answer = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
                 content = await bounded(answer.response, part)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Failure(FailureKind.UNAVAILABLE, f"{call}: {_words(error)}")
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: {cause(error)}")
         except NoRoomError:
             said = "other answers hold the memory that there is for answers"
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {said}")
@@ -337,7 +338,3 @@ def failure_of(call: str, status: int, content: str, retry_after: float | None) 
     else:
         kind = FailureKind.REJECTED
     return Failure(kind, said, retry_after)
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__} {error}".strip()

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from rollback_operator.addresses import Pinned, PinnedUrl
+from rollback_operator.causes import cause
 from rollback_operator.ports.failure import Failure, FailureKind
 
 MOST_BYTES = 65536
@@ -88,13 +89,9 @@ async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | 
             return await _sent(request, tls)
     except TimeoutError:
         said = f"{at} did not answer within {request.seconds:.0f} s"
-    except aiohttp.ClientConnectorCertificateError as error:
-        # Its text names host and certificate only.
-        said = f"{at}: {error.certificate_error}"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        cause = getattr(error, "os_error", error)
-        words = getattr(cause, "strerror", None)
-        said = f"{at}: {type(error).__name__}" + (f": {words}" if words else "")
+        # The text of an error may quote the address, and with it a credential.
+        said = f"{at}: {cause(error)}"
     return Failure(FailureKind.UNAVAILABLE, said[:300])
 
 

@@ -5,7 +5,7 @@ What people are told by channels is put on record in the same write; Events foll
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
@@ -27,6 +27,7 @@ class Reporter:
     cache: Cache
     store: Store
     clock: Callable[[], datetime]
+    told: notices.Told = field(default_factory=notices.Told)
 
     async def report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""
@@ -40,6 +41,7 @@ class Reporter:
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)
         told = [*events, *notices.suspicion(new, seen.decision)]
+        # After the write: what is not put on record is told by the next pass.
         return await self._write(policy, outbox.told_of_policy(policy, new, told, now), events)
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
@@ -58,7 +60,7 @@ class Reporter:
         if isinstance(written, Failure):
             return self._unwritten(policy, written)
         self.cache.renew(written)
-        for one in events:
+        for one in self.told.news(policy.metadata.uid, new, events, self.clock()):
             await self.store.post(written, one)
         return None
 

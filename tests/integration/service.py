@@ -368,7 +368,8 @@ class Service:
 
     def events(self, reason: str = "") -> list[str]:
         """List what the operator has told, in the order of the telling."""
-        listed = self.stand.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        found = self.stand.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        listed = [one for one in found if one["involvedObject"]["kind"] != "Deployment"]
         ours = [
             one
             for one in listed

@@ -334,7 +334,7 @@ async def test_a_policy_s_authority_is_trusted_for_it_alone(
     assert trusted == by_default == T0
     for one in refused:
         assert isinstance(one, Missing)
-        assert (one.reason, "CERTIFICATE_VERIFY_FAILED" in one.message) == (
+        assert (one.reason, "TLS certificate is not accepted" in one.message) == (
             Reason.PROVIDER_UNREACHABLE,
             True,
         )

@@ -18,6 +18,7 @@ from rollback_operator.addresses import is_callable
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
+from rollback_operator.causes import cause
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import PageQuery, PodPage
 from rollback_operator.slices import Slices
@@ -166,8 +167,10 @@ class PodPages:
                 return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} takes no connection")
             except TimeoutError:
                 return Missing(Reason.PODS_SLOW, f"{_said(pod)} did not answer in time")
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                said = f"{_said(pod)}: {type(error).__name__}: {error}"[:300]
+            except ValueError as error:
+                return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)}: {error}"[:300])
+            except (aiohttp.ClientError, OSError) as error:
+                said = f"{_said(pod)}: {cause(error)}"[:300]
                 return Missing(Reason.PODS_UNREACHABLE, said)
 
     async def _get(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:

@@ -1,6 +1,8 @@
 """Our own resources through the API server. Every status is written whole and guarded."""
 
+import asyncio
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -8,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rollback_operator import paths
+from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     FINALIZER,
@@ -110,26 +113,28 @@ class ApiStore:
         return done if isinstance(done, Failure) else None
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
-        """Post an Event."""
+        """Post an Event, and of what is done to a Deployment one on that too."""
+        objects = [_reference(regarding), *_touched(regarding, notice)]
+        await asyncio.gather(*(self._post(regarding, one, notice) for one in objects))
+
+    async def _post(self, regarding: Resource, involved: dict[str, str], notice: Notice) -> None:
         namespace = regarding.metadata.namespace
         moment: datetime = self._now()
+        message = notice.message[:_EVENT_LIMIT]
+        if involved["kind"] != regarding.KIND:
+            where = f"{regarding.KIND} {regarding.metadata.name}"
+            message = f"{where}: {notice.message}"[:_EVENT_LIMIT]
         stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "generateName": f"{regarding.metadata.name[:200]}.",
+                "generateName": f"{involved['name'][:200]}.",
                 "namespace": namespace,
             },
-            "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": regarding.KIND,
-                "name": regarding.metadata.name,
-                "namespace": namespace,
-                "uid": regarding.metadata.uid,
-            },
+            "involvedObject": {**involved, "namespace": namespace},
             "reason": notice.reason,
-            "message": notice.message[:_EVENT_LIMIT],
+            "message": message,
             "type": "Warning" if notice.is_warning else "Normal",
             "source": {"component": "rollback-operator"},
             "reportingComponent": f"{GROUP}/rollback-operator",
@@ -196,3 +201,25 @@ def _parsed(kind: type[R], raw: dict[str, Any]) -> R | Failure:
         name = raw.get("metadata", {}).get("name")
         _log.warning("%s %s cannot be read: %s", kind.KIND, name, error)
         return Failure(FailureKind.REJECTED, f"{kind.KIND} {name} cannot be read: {error}")
+
+
+def _reference(regarding: Resource) -> dict[str, str]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": regarding.KIND,
+        "name": regarding.metadata.name,
+        "uid": regarding.metadata.uid,
+    }
+
+
+def _touched(regarding: Resource, notice: Notice) -> Iterator[dict[str, str]]:
+    """Name the Deployment that an Event tells of, where something is done to it or is to be."""
+    name = uid = ""
+    if isinstance(regarding, Rollback):
+        name, uid = regarding.spec.target_ref.name, regarding.spec.target_ref.uid
+    elif isinstance(regarding, RollbackPolicy) and regarding.status.hold is not None:
+        is_of_hold = notice.reason in (EventReason.ROLLOUT_HELD, EventReason.ROLLOUT_LET_GO)
+        hold = regarding.status.hold
+        name, uid = (hold.deployment, hold.deployment_uid) if is_of_hold else ("", "")
+    if name and uid:
+        yield {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid}

@@ -239,6 +239,8 @@ IDLE = frozenset(
 class EventReason(StrEnum):
     """Reasons of the Kubernetes Events that the operator posts on transitions."""
 
+    POLICY_NOT_READY = "PolicyNotReady"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
     RELEASE_WATCHED = "ReleaseWatched"
     RELEASE_SUSPECT = "ReleaseSuspect"
     RELEASE_BAD = "ReleaseBad"

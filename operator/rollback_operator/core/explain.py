@@ -14,11 +14,17 @@ _WORDS = {
 }
 
 
+_MOST = 1e9
+"""Beyond this nobody weighs odds any more."""
+
+
 def ratio(odds: float) -> str:
     """Write odds for people: '9300 : 1', capped where a figure says no more."""
-    if odds >= 1e9:  # noqa: PLR2004 (beyond this nobody weighs it any more)
+    if odds >= _MOST:
         return "over a billion : 1"
-    return f"{odds:.0f} : 1" if odds >= 1 else f"1 : {1 / max(odds, 1e-9):.0f}"
+    if odds <= 1 / _MOST:
+        return "1 : over a billion"
+    return f"{odds:.0f} : 1" if odds >= 1 else f"1 : {1 / odds:.0f}"
 
 
 def scope(one: ScopeVerdict, reason: Reason) -> str:
@@ -26,10 +32,15 @@ def scope(one: ScopeVerdict, reason: Reason) -> str:
     where = "all routes" if one.route is None else one.route
     said = (
         f"the new pods served {one.requests:.0f} requests on {where} and failed "
-        f"{one.errors:.0f} ({_percent(one.requests, one.errors)}); the old revision failed "
-        f"{one.control_errors:.0f} of {one.control_requests:.0f} "
-        + ("in the same seconds" if one.method is Method.CONTROL else "before the release")
+        f"{one.errors:.0f} ({_percent(one.requests, one.errors)})"
     )
+    if one.requests == 0:
+        said = f"the new pods have served no request on {where} yet"
+    if one.control_requests > 0:
+        said += (
+            f"; the old revision failed {one.control_errors:.0f} of {one.control_requests:.0f} "
+            + ("in the same seconds" if one.method is Method.CONTROL else "before the release")
+        )
     if one.errors > 0 and one.odds > 0:  # zero: nothing there is to weigh them against
         said += f"; odds {ratio(one.odds)} that the new one is worse"
     if one.blame is not None:

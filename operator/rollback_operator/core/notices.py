@@ -1,7 +1,8 @@
 """Which Kubernetes Events tell of a change: transitions between two statuses, each told once."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -34,6 +35,8 @@ class Notice:
     """By the end of a Rollback."""
     severity: Severity | None = None
     """None: that of the policy's status."""
+    cause: str = ""
+    """Of what is told while it lasts: it is told again for another cause, or much later."""
 
     @property
     def is_for_people(self) -> bool:
@@ -80,6 +83,7 @@ def policy_notices(
     recovered = find(new.conditions, ConditionType.RECOVERED)
     if recovered is not None and _is_needed(new) and not _is_needed(old):
         notices.append(Notice(EventReason.ROLLBACK_NOT_RECOVERED, recovered.message, True))
+    notices += _lost(old, new)
     healthy, was = (find(one.conditions, ConditionType.HEALTHY) for one in (new, old))
     told_before = was is not None and (was.status, was.reason) == (
         healthy.status if healthy else "",
@@ -88,7 +92,53 @@ def policy_notices(
     is_known = healthy is not None and healthy.reason == Reason.FOUND_BAD
     if decision is None or healthy is None or told_before or is_known:
         return notices
-    return notices + _verdict_notices(healthy.message, new, decision)
+    found = _verdict_notices(healthy.message, new, decision)
+    return notices + [replace(one, cause=healthy.reason) for one in found]
+
+
+REPEAT_AFTER = timedelta(minutes=10)
+"""What comes and goes is told again after so long: Events are read by people."""
+
+
+@dataclass
+class Told:
+    """Which of the things that last were told of late, by policy and release. Bounded by time."""
+
+    times: dict[tuple[str, str, EventReason, str], datetime] = field(default_factory=dict)
+
+    def news(
+        self, uid: str, status: RollbackPolicyStatus, events: Sequence[Notice], now: datetime
+    ) -> list[Notice]:
+        """Leave out what was told of this release for this cause a moment ago."""
+        self.times = {key: at for key, at in self.times.items() if now - at < REPEAT_AFTER}
+        digest = status.revision.digest if status.revision is not None else ""
+        found = []
+        for one in events:
+            key = (uid, digest, one.reason, one.cause)
+            if one.cause and key in self.times:
+                continue
+            if one.cause:
+                self.times[key] = now
+            found.append(one)
+        return found
+
+
+_SIGHT = (
+    (ConditionType.READY, EventReason.POLICY_NOT_READY),
+    (ConditionType.METRICS_AVAILABLE, EventReason.METRICS_UNAVAILABLE),
+)
+
+
+def _lost(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:
+    """List what keeps a policy from its work from now on: its target, or the metrics."""
+    notices = []
+    for kind, reason in _SIGHT:
+        found, was = (find(one.conditions, kind) for one in (new, old))
+        if found is None or found.status != "False" or (was is not None and was.status == "False"):
+            continue
+        said = f"{found.reason}: {found.message}"
+        notices.append(Notice(reason, said, True, cause=found.reason))
+    return notices
 
 
 def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision) -> list[Notice]:
@@ -100,7 +150,8 @@ def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision
     if decision.response is Response.REPORT:
         return [Notice(EventReason.FIX_FORWARD_ADVISED, f"{decision.severity}: {message}", True)]
     if new.verdict is VerdictValue.BAD:
-        return [Notice(EventReason.RELEASE_BAD, f"{decision.severity}: {message}", True)]
+        how = f"{new.severity}: " if new.severity is not Severity.NONE else ""
+        return [Notice(EventReason.RELEASE_BAD, f"{how}{message}", True)]
     if new.verdict is VerdictValue.SUSPECT:
         return [Notice(EventReason.RELEASE_SUSPECT, message, True)]
     return []

@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import conditions, quarantine, recovery, trials
+from rollback_operator.core import conditions, explain, quarantine, recovery, trials
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import entry_of, health_of, last_known_good, revision_of
@@ -326,6 +326,10 @@ def _healthy(old: RollbackPolicyStatus, seen: Seen, verdict: VerdictValue) -> Co
         said = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, said)
     judged = seen.decision.verdict
+    if status and judged.reason is Reason.NO_CONTROL and judged.scopes:
+        # What runs well and is trusted needs nothing to be compared with.
+        reason = Reason.NO_EVIDENCE_AGAINST
+        return conditions.condition(kind, status, reason, explain.scope(judged.scopes[0], reason))
     return conditions.condition(kind, status, judged.reason, judged.message)
 
 

@@ -14,6 +14,9 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.notices import (
+    REPEAT_AFTER,
+    Notice,
+    Told,
     finished,
     held,
     let_go,
@@ -22,8 +25,9 @@ from rollback_operator.core.notices import (
     suspicion,
 )
 from rollback_operator.core.progress import End
+from rollback_operator.core.reading import Missing
 from rollback_operator.core.rollback_status import ended
-from rollback_operator.core.status import Seen, next_status, ready
+from rollback_operator.core.status import Seen, next_status, not_ready, ready
 from tests.builders import (
     at,
     make_ended,
@@ -145,3 +149,79 @@ def test_a_release_that_was_good_before_is_not_told_as_good_when_it_is_gone_back
     after = RollbackPolicyStatus(revision=good, revisions=[good, bad])
     told = [one.reason for one in policy_notices(before, after, None)]
     assert told == [EventReason.RELEASE_WATCHED]
+
+
+GONE = Seen(not_ready(Reason.TARGET_NOT_FOUND, "there is no Deployment shop"))
+BLIND = Missing(Reason.PROVIDER_UNREACHABLE, "http://prometheus: connection refused")
+
+
+def test_a_target_that_is_not_there_is_told_once() -> None:
+    new = next_status(WATCHING, GONE, 1, at(20))
+
+    found = policy_notices(WATCHING, new, None)
+
+    assert [(one.reason, one.message) for one in found] == [
+        (EventReason.POLICY_NOT_READY, "TargetNotFound: there is no Deployment shop")
+    ]
+    assert policy_notices(new, next_status(new, GONE, 1, at(30)), None) == []
+
+
+def test_a_new_policy_without_its_target_tells_that() -> None:
+    new = next_status(RollbackPolicyStatus(), GONE, 1, at(20))
+    assert [one.reason for one in policy_notices(RollbackPolicyStatus(), new, None)] == [
+        EventReason.POLICY_NOT_READY
+    ]
+
+
+def test_metrics_that_are_missing_are_told() -> None:
+    seen = Seen(
+        ready(Reason.WATCHING_TARGET),
+        workload=make_workload(),
+        ledger=LEDGER,
+        decision=CLEAN,
+        missing=BLIND,
+    )
+    new = next_status(WATCHING, seen, 1, at(20))
+
+    found = [one for one in policy_notices(WATCHING, new, CLEAN) if one.is_warning]
+
+    assert [(one.reason, one.message) for one in found] == [
+        (
+            EventReason.METRICS_UNAVAILABLE,
+            "ProviderUnreachable: http://prometheus: connection refused",
+        )
+    ]
+
+
+def test_bad_without_a_severity_is_told_without_one() -> None:
+    plain = replace(ROLLBACK, severity=Severity.NONE, response=Response.ROLLBACK)
+    new = status_of(plain, WATCHING)
+    (one,) = policy_notices(WATCHING, new, plain)
+    assert one.reason is EventReason.RELEASE_BAD
+    assert "None" not in one.message
+
+
+def test_what_comes_and_goes_is_told_once_in_a_while() -> None:
+    told, started_ = Told(), Notice(EventReason.RELEASE_WATCHED, "revision 2")
+    bad = Notice(EventReason.RELEASE_BAD, "P1: 81 of 90", True, cause="ErrorRateAboveControl")
+    refused_ = Notice(EventReason.ROLLBACK_REFUSED, "81 of 90", True, cause="CooldownActive")
+    first = [bad, refused_, started_]
+
+    assert told.news("uid", WATCHING, first, at(0)) == first
+    assert told.news("uid", WATCHING, first, at(30)) == [started_]
+    other = replace(refused_, cause="BudgetExhausted")
+    assert told.news("uid", WATCHING, [other], at(31)) == [other]
+    assert told.news("another", WATCHING, [bad], at(32)) == [bad]
+    next_release = status_of(CLEAN, WATCHING, workload=make_workload("v3", older=("v2",)))
+    assert told.news("uid", next_release, [bad], at(33)) == [bad]
+    later = REPEAT_AFTER.total_seconds() + 1
+    assert told.news("uid", WATCHING, [bad], at(later)) == [bad]
+    assert len(told.times) == 4
+
+
+def test_what_is_kept_of_what_was_told_is_dropped() -> None:
+    told = Told()
+    bad = Notice(EventReason.RELEASE_BAD, "P1", True, cause="x")
+    told.news("uid", WATCHING, [bad], at(0))
+    told.news("uid", WATCHING, [], at(REPEAT_AFTER.total_seconds() + 1))
+    assert told.times == {}

@@ -381,3 +381,17 @@ def test_a_held_rollout_is_told_at_once_and_until_it_is_let_go() -> None:
     assert status_of(old=held, now=21).summary == "Held"
     over = with_hold(held, make_hold(released_time=at(30)), 1, at(30))
     assert status_of(old=over, now=31).summary == "Watching"
+
+
+def test_a_healthy_release_says_what_it_did_and_not_what_it_lacks() -> None:
+    one = make_scope(requests=812, errors=0, control_requests=0, odds=0.0, blame=None)
+    alone = replace(make_watching(reason=Reason.NO_CONTROL), scopes=(one,))
+    seen = replace(SEEN, decision=Decision(alone), ledger=(make_entry("v2"), make_entry("v1")))
+
+    status = status_of(seen)
+
+    found = find(status.conditions, ConditionType.HEALTHY)
+    assert (found.status, found.reason) == ("True", "NoEvidenceAgainst")
+    assert found.message.startswith("the new pods served 812 requests on all routes and failed 0")
+    assert "0 of 0" not in found.message
+    assert "nothing speaks against it" in found.message

@@ -40,6 +40,7 @@ from rollback_operator.adapters.prometheus.transport import (
 )
 from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.api.reasons import Reason
+from rollback_operator.causes import cause
 from rollback_operator.core.reading import Missing
 from rollback_operator.ports.failure import FailureKind
 from rollback_operator.ports.queries import Prometheus
@@ -326,9 +327,7 @@ def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> A
     except PrometheusApiClientException:
         return _refused(session.answer, session.credentials)
     except (OSError, HTTPError) as error:  # requests' own and unreadable token files are OSErrors
-        return Missing(
-            Reason.PROVIDER_UNREACHABLE, f"{api.url}: {type(error).__name__}: {error}"[:500]
-        )
+        return Missing(Reason.PROVIDER_UNREACHABLE, f"{api.url}: {cause(error)}"[:500])
     except UNREADABLE as error:
         return Missing(Reason.ANSWER_MALFORMED, f"the answer cannot be read: {error!r}"[:300])
     return _partial(session.envelope) or found
