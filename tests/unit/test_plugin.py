@@ -218,6 +218,17 @@ class TestExplain:
         ):
             assert wanted in shell.out
 
+    def test_begins_with_outcome_cause_and_what_to_do(self, shell: Shell) -> None:
+        shell.run("explain")
+        lines = [one.split() for one in shell.out.splitlines()[:5]]
+        assert [one[0] for one in lines if one][:4] == ["Rollback", "Outcome", "Cause", "Next"]
+        assert lines[1][1] == "Verified"
+        assert shell.out.count("all purchases fail") == 1
+        shell.run("explain", f"policy/{NAME}")
+        lines = [one.split() for one in shell.out.splitlines()[:5]]
+        assert [one[0] for one in lines if one][:3] == ["RollbackPolicy", "Status", "Next"]
+        assert f"kubectl rollback undo {NAME} -n {NAMESPACE} --dry-run" in shell.out
+
     def test_shows_fields_of_operators_to_come(self, shell: Shell) -> None:
         shell.run("explain")
         assert "somethingNew\n  of: tomorrow" in shell.out

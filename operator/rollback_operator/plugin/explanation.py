@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from rollback_operator.plugin import headline
 from rollback_operator.plugin.overview import by, took
 from rollback_operator.plugin.page import Page, clock, span
 from rollback_operator.plugin.record import Record, decided, decided_time, way
@@ -18,7 +19,7 @@ _ROLLBACK_KNOWN = frozenset(
 _POLICY_KNOWN = frozenset(
     {
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
-        "revisions", "lastRollback", "hold", "investigation", "quarantine",
+        "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
     }
 )  # fmt: skip
 
@@ -44,10 +45,11 @@ def explain_rollback(page: Page, rollback: Record) -> None:
 def _summary(page: Page, rollback: Record) -> None:
     spec = decided(rollback)
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
+    headline.of_rollback(page, rollback)
+    page.head("What")
     severity = rollback.text("status.severity") or spec.text("severity")
     page.pairs(
         [
-            ("Outcome", rollback.text("status.outcome") or "running"),
             ("Severity", severity),
             ("Policy", spec.text("policyRef.name")),
             ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
@@ -94,8 +96,7 @@ def _why(page: Page, rollback: Record) -> None:
     page.pairs(
         [
             ("Reason", trigger.text("reason")),
-            ("In words", trigger.text("message")),
-            ("Asked", rollback.text("spec.reason")),
+            ("Asked", rollback.text("spec.reason") if trigger.text("message") else ""),
             ("New revision", _counts(trigger, "errors", "requests")),
             ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
             ("Odds that the new one is worse", trigger.text("odds")),
@@ -149,10 +150,6 @@ def _approval(page: Page, rollback: Record) -> None:
             ("Deadline", clock(rollback.time("status.approvalDeadlineTime"))),
         ]
     )
-    if waits and not given.raw:
-        name = f"{rollback.name} -n {rollback.namespace} --reason TEXT"
-        page.line(f"  kubectl rollback approve {name}")
-        page.line(f"  kubectl rollback reject {name}")
 
 
 def _steps(page: Page, rollback: Record) -> None:
@@ -202,12 +199,12 @@ def _end(page: Page, rollback: Record) -> None:
     done = rollback.condition("Complete")
     if not done.raw:
         return
-    page.head("End" if rollback.text("status.outcome") else "Now")
+    is_over = bool(rollback.text("status.outcome"))
+    page.head("End" if is_over else "Now")
     page.pairs(
         [
-            ("Outcome", rollback.text("status.outcome")),
             ("Reason", done.text("reason")),
-            ("In words", done.text("message")),
+            ("In words", "" if is_over else done.text("message")),
             ("Time", clock(rollback.time("status.finishedTime"))),
         ]
     )
@@ -224,6 +221,8 @@ def _others(page: Page, status: Record, known: frozenset[str]) -> None:
 def explain_policy(page: Page, policy: Record) -> None:
     """Tell what is thought of the running release, and why."""
     page.head(f"RollbackPolicy {policy.name} (namespace {policy.namespace})")
+    headline.of_policy(page, policy)
+    page.head("What")
     status = policy.part("status")
     suspended = "true: nothing is judged or done by itself"
     page.pairs(

@@ -1,0 +1,82 @@
+"""The first lines of `explain`: how it stands, why, and what a person does next."""
+
+from rollback_operator.plugin.page import Page, clock
+from rollback_operator.plugin.record import Record, decided
+
+_NEXT = {
+    "Verified": "nothing for the service. Mend the release, and ship it as a new one",
+    "NotRecovered": "look at the service now: going back has not helped, so the fault is likely "
+    "not the release's",
+    "Unknown": "see for yourself whether the service is well: nothing could be measured",
+    "Failed": "take it back by hand, or mend what stands in the way: nothing tries again",
+    "Blocked": "mend what the checklist found; while the release is watched it is tried again",
+    "Rejected": "nothing is done to this release any more; mend it forward",
+    "Observed": "nothing was done: mode Observe. With mode Enforce it would have been",
+    "Abandoned": "nothing, unless the release still fails: then it is decided anew",
+    "Refused": "do what the reason says, then ask again",
+}
+"""By outcome."""
+_SUMMARIES = {
+    "Healthy": "nothing",
+    "Watching": "nothing: the release is young, and nothing speaks against it so far",
+    "Suspect": "look at the release: something fails, and it is not proved that the release is why",
+    "NoVerdict": "see which condition says what is missing to judge by",
+    "Degraded": "mend the metrics: a bad release is not seen without them",
+    "Held": "nothing: the rollout goes on by itself, or is taken back",
+    "Suspended": "kubectl rollback resume {name} -n {namespace}, once it may act again",
+    "RollingBack": "nothing: kubectl rollback explain -n {namespace} tells how it goes",
+    "Bad": "go back by hand, if nothing else does: kubectl rollback undo {name} -n {namespace} "
+    "--dry-run",
+}
+"""By a policy's status in a word."""
+
+
+def of_rollback(page: Page, rollback: Record) -> None:
+    """Say how a rollback stands, why it was decided, and what follows."""
+    outcome, done = rollback.text("status.outcome"), rollback.condition("Complete")
+    step = rollback.text("status.step")
+    how = f"running, at step {step}" if step else "running"
+    told = [outcome or how, done.text("message") if outcome else ""]
+    cause = decided(rollback).text("trigger.message") or rollback.text("spec.reason")
+    page.pairs(
+        [
+            ("Outcome", ": ".join(one for one in told if one)),
+            ("Cause", cause),
+            ("Next", _following(rollback, outcome)),
+        ]
+    )
+
+
+def _following(rollback: Record, outcome: str) -> str:
+    if outcome:
+        return _NEXT.get(outcome, "")
+    if rollback.text("status.step") != "AwaitingApproval":
+        return "nothing: it goes on by itself"
+    approved = rollback.condition("Approved")
+    if approved.text("reason") == "ApprovalUnprotected":
+        return approved.text("message")
+    until = clock(rollback.time("status.approvalDeadlineTime"))
+    name = f"{rollback.name} -n {rollback.namespace} --reason TEXT"
+    asked = approved.text("message") or "a person is asked"
+    return f"decide, until {until}: kubectl rollback approve {name}\n(or reject): {asked}"
+
+
+def of_policy(page: Page, policy: Record) -> None:
+    """Say how the running release does, why that is thought, and what a person may do."""
+    word = policy.text("status.summary") or policy.text("status.verdict") or "not looked at yet"
+    if policy.text("spec.suspend") == "true":
+        word = "Suspended"
+    ready = policy.condition("Ready")
+    kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(word, "Healthy")
+    cause = ready if ready.text("status") == "False" else policy.condition(kind)
+    following = _SUMMARIES.get(word, "").format(name=policy.name, namespace=policy.namespace)
+    if word == "AwaitingApproval":
+        name = policy.text("status.lastRollback.name")
+        following = f"decide: kubectl rollback explain {name} -n {policy.namespace}"
+    page.pairs(
+        [
+            ("Status", word),
+            ("Cause", cause.text("message") or cause.text("reason")),
+            ("Next", following),
+        ]
+    )
