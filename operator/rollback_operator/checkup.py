@@ -33,9 +33,9 @@ class Checkup:
         """What follows, the worst first; keys that nobody knows are among it."""
         unknown = tuple(
             Finding(
-                Level.WARNING,
+                Level.PROBLEM,
                 one,
-                "this version knows no such field: the API server would drop it",
+                "this version knows no such field: kubectl apply would refuse it",
                 "see docs/api.md for the fields there are",
             )
             for one in self.document.unknown

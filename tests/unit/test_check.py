@@ -272,3 +272,37 @@ def test_the_worst_of_several_policies_gives_the_status(
     said = capsys.readouterr().out
     assert "production/shop: usable" in said
     assert "production/cart: cannot be judged yet" in said
+
+
+def test_a_field_that_nobody_knows_is_refused_as_kubectl_does(
+    provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(provider, write(tmp_path, bogus=1)) == 1
+    assert "spec.bogus: this version knows no such field" in capsys.readouterr().out
+
+
+def test_a_second_policy_of_the_file_on_the_same_target_is_refused(
+    provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path)
+    second = {**POLICY, "metadata": {"name": "second", "namespace": "production"}}
+    elsewhere = {**POLICY, "metadata": {"name": "third", "namespace": "other"}}
+    Path(path).write_text(yaml.safe_dump_all([POLICY, second, elsewhere]))
+
+    assert check(provider, path, "--output", "json") == 1
+
+    found = json.loads(capsys.readouterr().out)
+    told = [
+        [one["message"] for one in each["findings"] if "watches Deployment shop" in one["message"]]
+        for each in found
+    ]
+    assert [len(one) for one in told] == [0, 1, 0]
+    assert told[1][0].startswith("policy shop watches Deployment shop already")
+
+
+def test_an_address_that_the_operator_refuses_is_told_with_prometheus_given_too(
+    provider: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, prometheus={"url": "http://elsewhere.example:9090"})
+    assert check(provider, path) == 1
+    assert "http://elsewhere.example:9090 is neither the operator's" in capsys.readouterr().out

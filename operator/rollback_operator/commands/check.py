@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from rollback_operator import checkup
+from rollback_operator import checkup, paths
 from rollback_operator.adapters.flags import ApiFlags
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.shape import base_address
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.commands import refused
 from rollback_operator.documents import Document, read
 from rollback_operator.login import usual_kubeconfig
@@ -154,8 +155,8 @@ def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:
-    found = []
-    async with _surveyor(options) as make:
+    found: list[checkup.Checkup] = []
+    async with _surveyor(options) as (api, make):
         for one in documents:
             if one.policy is None:
                 found.append(checkup.Checkup(str(options.file), one))
@@ -166,8 +167,41 @@ async def _check_all(documents: tuple[Document, ...], options: Options) -> list[
             if surveyor.workloads is None or options.brings_credentials:
                 asked = replace(asked, token=None, authorities=None)
             survey = await surveyor.survey(one.policy, asked)
+            earlier = [same.document.policy for same in found if same.document.policy is not None]
+            survey = replace(
+                survey,
+                is_address_allowed=_is_allowed(one.policy, options.settings),
+                rival=await _rival(api, one.policy, earlier),
+            )
             found.append(checkup.Checkup(str(options.file), one, survey))
     return found
+
+
+def _is_allowed(policy: RollbackPolicy, settings: Settings) -> bool:
+    url = policy.spec.prometheus.url
+    return url is None or settings.allows(url, policy.metadata.namespace)
+
+
+async def _rival(
+    api: ApiServer | None, policy: RollbackPolicy, earlier: Sequence[RollbackPolicy]
+) -> str:
+    """Find another policy on the same target; what may not be listed is taken as absent."""
+    namespace, target = policy.metadata.namespace, policy.spec.target_ref.name
+    known = [
+        (one.metadata.name, one.spec.target_ref.name)
+        for one in earlier
+        if one.metadata.namespace == namespace
+    ]
+    if api is not None:
+        listing = Listing(paths.in_namespace(paths.POLICIES, namespace), _named)
+        listed = await api.list_of(listing)
+        known += [] if isinstance(listed, Failure) else listed
+    mine = policy.metadata.name
+    return next((name for name, of in known if of == target and name != mine), "")
+
+
+def _named(raw: dict[str, Any]) -> tuple[str, str]:
+    return raw["metadata"]["name"], raw["spec"]["targetRef"]["name"]
 
 
 @asynccontextmanager
@@ -198,7 +232,7 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
         )
 
     try:
-        yield make
+        yield api, make
     finally:
         for one in opened:
             one.close()

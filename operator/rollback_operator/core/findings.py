@@ -13,6 +13,7 @@ from rollback_operator.core.flag_findings import of_flags
 from rollback_operator.core.lost import where_instead
 from rollback_operator.core.matrix import faults
 from rollback_operator.core.outlook import outlook
+from rollback_operator.core.policy_findings import of_policy
 from rollback_operator.core.readiness import Around, not_found, readiness
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.sight import SLOW_SCRAPE_SECONDS, of_errors, of_requests
@@ -22,6 +23,7 @@ from rollback_operator.core.survey import SignalFacts, Survey
 def find(survey: Survey) -> tuple[Finding, ...]:
     """Say what follows, the worst first."""
     found = [
+        *of_policy(survey),
         *_target(survey),
         *of_flags(survey),
         *_credentials(survey),
@@ -40,8 +42,6 @@ def find(survey: Survey) -> tuple[Finding, ...]:
 
 def _target(survey: Survey) -> Iterator[Finding]:
     spec = survey.policy.spec
-    for one in faults(spec.matrix):
-        yield Finding(Level.PROBLEM, "spec.matrix", one)
     if survey.is_gone:
         yield Finding(Level.PROBLEM, "spec.targetRef.name", not_found(spec.target_ref.name))
         return

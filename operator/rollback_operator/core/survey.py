@@ -105,6 +105,11 @@ class Survey:
     flags: tuple[FlagFacts, ...] = ()
     """Of the policy's remedies; none where no cluster can be seen."""
 
+    is_address_allowed: bool = True
+    """Whether the operator reads from spec.prometheus.url, by the settings that are known."""
+    rival: str = ""
+    """Another policy on the same target, of the file or of the cluster; empty: there is none."""
+
     @property
     def pods(self) -> frozenset[str]:
         """Pods whose requests are counted."""

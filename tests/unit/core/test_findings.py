@@ -103,7 +103,42 @@ OWN = [
         response="Rollback",
     ),
 ]
+ALWAYS = [
+    MatrixRule(
+        severity="P2",
+        when=[
+            MatrixCondition(signal="ErrorRate", above="0.05"),
+            MatrixCondition(signal="LatencyRatio", above="1.0"),
+        ],
+        response="Rollback",
+        within_seconds=900,
+    )
+]
 FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
+    "one label for pod and route": (
+        {"policy": with_signals(labels=SignalLabels(pod="instance", route="instance"))},
+        Level.PROBLEM,
+        "spec.signals.labels",
+        ("both told by the label instance", "name the label that holds the route"),
+    ),
+    "an address that the operator refuses": (
+        {"is_address_allowed": False},
+        Level.PROBLEM,
+        "spec.prometheus.url",
+        ("the operator refuses it", "prometheus.allowedHosts"),
+    ),
+    "two policies on one target": (
+        {"rival": "first"},
+        Level.PROBLEM,
+        "spec.targetRef",
+        ("policy first watches Deployment", "TargetAlreadyWatched"),
+    ),
+    "a threshold that everything meets": (
+        {"policy": make_policy(matrix=ALWAYS)},
+        Level.PROBLEM,
+        "spec.matrix[0].when[1].above",
+        ("LatencyRatio above 1.0 meets a release that is no slower", "above 1, with room"),
+    ),
     "no requests, no trace": (
         {"requests": requests(missing=NONE)},
         Level.PROBLEM,
