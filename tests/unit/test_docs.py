@@ -11,7 +11,14 @@ import pytest
 import yaml
 
 from lab import chart
-from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec, RollbackRequest
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.v1alpha1 import (
+    RollbackPolicy,
+    RollbackPolicySpec,
+    RollbackRequest,
+    VerdictValue,
+)
+from rollback_operator.core.summary import WORDS
 from rollback_operator.parsing import load_all, model_as_stored, unknown_keys
 
 ROOT = Path(__file__).parents[2]
@@ -53,3 +60,28 @@ def test_what_is_shown_can_be_applied(one: dict[str, Any]) -> None:
 def test_fields_and_values_are_told_apart() -> None:
     """A block with a bare `database:` is a policy's, one with `gitOps:` the chart's."""
     assert FIELDS.isdisjoint(VALUES - {"prometheus"})
+
+
+# -- troubleshooting.md: each reason is explained --------------------------------------------------
+
+ENUMS = (ConditionType, Reason, EventReason)
+DEFINED = {one.value for kind in ENUMS for one in kind}
+
+
+def explained() -> set[str]:
+    """List what stands in the first column of a table."""
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.M)
+    return {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)}
+
+
+def test_every_condition_reason_and_event_is_explained() -> None:
+    assert sorted(DEFINED - explained()) == []
+
+
+def test_nothing_is_explained_that_there_is_not() -> None:
+    words = {one.value for one in VerdictValue} | set(WORDS)
+    assert sorted(explained() - DEFINED - words) == []
+
+
+def test_every_word_of_a_status_is_explained() -> None:
+    assert sorted(set(WORDS) - explained()) == []

@@ -36,7 +36,7 @@ def of_policy(survey: Survey) -> Iterator[Finding]:
             "spec.prometheus.url",
             f"{spec.prometheus.url} is neither the operator's Prometheus nor a Service of this "
             "namespace: by its settings as they are known here the operator refuses it",
-            "have its owner list the host (prometheus.allowedHosts of the chart); here it is "
+            "have its owner list the host (allowedPrometheusHosts of the chart); here it is "
             "ROLLBACK_OPERATOR_ALLOWED_PROMETHEUS_HOSTS",
         )
     if survey.rival:

@@ -44,14 +44,15 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
         return status.not_ready(
             Reason.ADDRESS_NOT_ALLOWED,
             f"spec.prometheus.url: {spec.prometheus.url} is neither the operator's Prometheus nor "
-            "a Service of this namespace: list its host in --allowed-prometheus-hosts",
+            "a Service of this namespace: have its host listed, in allowedPrometheusHosts of the "
+            "chart (--allowed-prometheus-hosts)",
         )
     if not around.are_queries_allowed:
         return status.not_ready(
             Reason.QUERY_NOT_ALLOWED,
             "spec.matrix: own queries (signal Query) are put to a shared Prometheus only with the "
             "policy's own token: set spec.prometheus.bearerTokenSecretRef, read a Prometheus of "
-            "this namespace, or take the condition out (the operator's --own-queries)",
+            "this namespace, or take the condition out (ownQueries of the chart, --own-queries)",
         )
     if around.older_policy:
         return status.not_ready(

@@ -27,6 +27,9 @@ _SHORT = {
     Reason.TARGET_SCALED_TO_ZERO: "ScaledToZero",
 }
 
+WORDS = frozenset({ROLLING_BACK, AWAITING_APPROVAL, HELD, DEGRADED, *_SHORT.values()})
+"""Those that are neither a verdict nor a reason."""
+
 
 def summary(
     conditions: Sequence[Condition],

@@ -125,7 +125,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         {"is_address_allowed": False},
         Level.PROBLEM,
         "spec.prometheus.url",
-        ("the operator refuses it", "prometheus.allowedHosts"),
+        ("the operator refuses it", "allowedPrometheusHosts"),
     ),
     "two policies on one target": (
         {"rival": "first"},
