@@ -30,6 +30,7 @@ from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.carrying import Carrier
+from rollback_operator.census import Census
 from rollback_operator.checking import Checker, Records
 from rollback_operator.clock import ServerClock
 from rollback_operator.core.budget import Budget
@@ -180,7 +181,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         credentials=outside.credentials,
     )
     readings = Readings(observer, queue.add)
-    recorder = Recorder(store, cache.remember, teller.announced)
+    recorder = Recorder(store, cache.remember, teller.announced, telemetry.measure_end)
+    telemetry.registry.register(Census(cache, elector.is_leading))
     suspender = Suspender(owners, store, now, recorder.write, cache.take_in)
     switch = Switch(ApiFlags(api), now)
     scaler = Scaler(ApiAutoscalers(api), store, now, recorder.write, cache.take_in)

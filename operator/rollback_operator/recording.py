@@ -17,6 +17,10 @@ def silent(_: Rollback, status: RollbackStatus) -> RollbackStatus:
     return status
 
 
+def uncounted(_: Rollback) -> None:
+    """Count nothing."""
+
+
 @dataclass(frozen=True)
 class Recorder:
     """Writes Rollbacks' statuses, and knows at once what it has written."""
@@ -25,6 +29,8 @@ class Recorder:
     remember: Callable[[Rollback], None]
     announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
     """Adds to a status what it has to tell people, so that both are one write."""
+    measured: Callable[[Rollback], None] = uncounted
+    """Counts a Rollback that has just ended."""
 
     async def write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
         """Store a status, with the severity that was decided if it has none of its own."""
@@ -33,6 +39,8 @@ class Recorder:
         written = await self.store.write_rollback(rollback, self.announced(rollback, severe))
         if isinstance(written, Rollback):
             self.remember(written)
+            if rollback.status.outcome is None and written.status.outcome is not None:
+                self.measured(written)
         return written
 
     async def release(self, rollback: Rollback) -> Rollback | Failure:

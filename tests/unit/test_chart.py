@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from lab import chart
+from lab.errors import LabError
 from rollback_operator.api.v1alpha1 import GROUP
 from rollback_operator.settings import Settings
 
@@ -117,8 +119,9 @@ def test_before_its_removal_held_rollouts_are_let_go(values: Mapping[str, Any]) 
         assert found[name] == operator["containers"][0][name]
     for name in ("serviceAccountName", "securityContext"):
         assert spec[name] == operator[name]
-    for name in ("tolerations", "nodeSelector", "affinity", "imagePullSecrets"):
+    for name in ("tolerations", "nodeSelector", "imagePullSecrets"):
         assert spec.get(name) == operator.get(name)
+    assert spec.get("affinity") == values.get("affinity")  # one Job has nobody to be apart from
     for name in ("NAMESPACES", "LEASE_NAME"):
         full = f"ROLLBACK_OPERATOR_{name}"
         assert settings[full] == own[full]
@@ -263,3 +266,70 @@ class TestPod:
 
         assert found["spec"]["selector"]["matchLabels"].items() <= labels.items()
         assert labels["team"] == "a"
+
+
+AROUND = {
+    **URL,
+    "replicas": 2,
+    "extraArgs": ["--workers=8"],
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ssl/own.pem"}],
+    "podDisruptionBudget": {"create": True},
+    "networkPolicy": {
+        "create": True,
+        "scrapeFrom": [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}],
+    },
+    "monitoring": {
+        "serviceMonitor": {"create": True, "labels": {"release": "kube-prometheus"}},
+        "rules": {"create": True, "labels": {"release": "kube-prometheus"}},
+        "dashboard": {"create": True},
+    },
+}
+FOREIGN = {"ServiceMonitor", "PrometheusRule"}
+
+
+def test_what_stands_around_it_is_made_where_asked_for() -> None:
+    assert {each["kind"] for each in render(URL)}.isdisjoint(
+        {*FOREIGN, "PodDisruptionBudget", "NetworkPolicy", "ConfigMap"}
+    )
+    objects = render(AROUND)
+    for found in objects:
+        if found["kind"] not in FOREIGN:
+            kubernetes_validate.validate(found, KUBERNETES, strict=True)
+    (operator,) = of_kind(objects, "Deployment")
+    labels = operator["spec"]["template"]["metadata"]["labels"].items()
+    (budget,), (policy,) = (
+        of_kind(objects, kind) for kind in ("PodDisruptionBudget", "NetworkPolicy")
+    )
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["from"] == AROUND["networkPolicy"]["scrapeFrom"]
+    assert rule["ports"] == [{"port": 8080, "protocol": "TCP"}]
+    (monitor,), (service,) = (of_kind(objects, kind) for kind in ("ServiceMonitor", "Service"))
+    assert monitor["metadata"]["labels"]["release"] == "kube-prometheus"
+    selected = monitor["spec"]["selector"]["matchLabels"].items()
+    assert selected <= service["metadata"]["labels"].items()
+    (rules,) = of_kind(objects, "PrometheusRule")
+    assert rules["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    (dashboard,) = of_kind(objects, "ConfigMap")
+    shown = json.loads(dashboard["data"]["rollback-operator.json"])
+    assert shown == json.loads((CHART / "files" / "dashboard.json").read_text())
+
+
+def test_its_arguments_and_variables_can_be_added_to() -> None:
+    found = container(AROUND)
+    assert found["args"] == ["run", "--workers=8"]
+    assert AROUND["extraEnv"][0] in found["env"]
+    assert "args" not in container(URL)
+
+
+def test_replicas_prefer_nodes_of_their_own() -> None:
+    spec = deployment(URL)["spec"]["template"]["spec"]
+    (term,) = spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    labels = deployment(URL)["spec"]["template"]["metadata"]["labels"].items()
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= labels
+
+
+def test_a_budget_that_would_keep_nodes_from_being_drained_is_refused() -> None:
+    with pytest.raises(LabError, match="set replicas to 2 or more"):
+        render({**URL, "podDisruptionBudget": {"create": True}})

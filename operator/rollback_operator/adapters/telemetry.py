@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from aiohttp import web
 from prometheus_client import (
@@ -9,12 +10,19 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from rollback_operator.api.v1alpha1 import MatrixSeverity, Outcome, Rollback, StepName
+
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
+
+
+DELAYS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 900)
+"""Buckets: seconds after the first bad sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Telemetry:
             registry=registry,
         )
         self.seconds = Histogram(
-            "rollback_operator_pass_seconds", "Duration of a pass.", registry=registry
+            "rollback_operator_pass_duration_seconds", "Duration of a pass.", registry=registry
         )
         self.api_calls = Counter(
             "rollback_operator_api_calls",
@@ -54,11 +62,49 @@ class Telemetry:
             registry=registry,
         )
         self.leading = Gauge(
-            "rollback_operator_leading", "1 while this replica acts.", registry=registry
+            "rollback_operator_leader", "1 while this replica acts.", registry=registry
+        )
+        self.rollbacks = Counter(
+            "rollback_operator_rollbacks",
+            "Rollbacks that have ended since this replica started, by outcome and severity.",
+            ("outcome", "severity"),
+            registry=registry,
+        )
+        for outcome in Outcome:
+            for severity in MatrixSeverity:
+                # From zero on: of a series that begins with its first event nothing increases.
+                self.rollbacks.labels(outcome.value, severity.value)
+        self.decision = Histogram(
+            "rollback_operator_decision_delay_seconds",
+            "From the first bad sample to the decision, of rollbacks that have ended.",
+            buckets=DELAYS,
+            registry=registry,
+        )
+        self.undo = Histogram(
+            "rollback_operator_undo_delay_seconds",
+            "From the first bad sample to the undo, of rollbacks that have ended.",
+            buckets=DELAYS,
+            registry=registry,
+        )
+        Info("rollback_operator_build", "Of this replica.", registry=registry).info(
+            {"version": version("rollback-operator")}
         )
         self.depth = Gauge(
             "rollback_operator_queue_depth", "Keys that have a due time.", registry=registry
         )
+
+    def measure_end(self, rollback: Rollback) -> None:
+        """Count a Rollback that has just ended, and how soon it was decided and undone."""
+        severity = rollback.status.severity or rollback.spec.severity
+        self.rollbacks.labels(str(rollback.status.outcome), str(severity)).inc()
+        trigger = rollback.spec.trigger
+        if trigger.first_bad_time is None:
+            return
+        since = trigger.first_bad_time
+        self.decision.observe(max(0.0, (trigger.decided_time - since).total_seconds()))
+        undone = next((one for one in rollback.status.steps if one.name is StepName.UNDO), None)
+        if undone is not None and undone.finished_time is not None:
+            self.undo.observe(max(0.0, (undone.finished_time - since).total_seconds()))
 
     def measure_call(self, verb: str, result: str) -> None:
         """Count one call to the API server."""
