@@ -27,6 +27,7 @@ from rollback_operator.core.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.tags import tagged
 from rollback_operator.verifying import Sight, meter_of
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ class Carrier:
         if not ownership.is_ours(active, case.policy):
             return await self.executor.end(active, NOT_OURS)
         meter = meter_of(case.policy, case.workload.deployment, self.default)
-        return await self.executor.carry_on(active, case.workload, Sight(watch, meter))
+        with tagged(rollback=active.metadata.name):
+            return await self.executor.carry_on(active, case.workload, Sight(watch, meter))
 
     async def act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
         """Do what a look has decided; gives when to look again, None: nothing is under way."""

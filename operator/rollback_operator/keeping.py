@@ -24,6 +24,7 @@ from rollback_operator.ports.store import Store
 from rollback_operator.recording import Recorder
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
+from rollback_operator.tags import tagged
 from rollback_operator.verifying import Sight
 
 
@@ -110,7 +111,8 @@ class Keeper:
             case Carry():
                 assert isinstance(found, Workload)  # or it would not go on
                 sight = Sight(blind=f"metrics are not read: {scene.told}")
-                done = await self.executor.carry_on(rollback, found, sight)
+                with tagged(rollback=rollback.metadata.name):
+                    done = await self.executor.carry_on(rollback, found, sight)
         return done.seconds if isinstance(done, Again) else _left_on(done)
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:

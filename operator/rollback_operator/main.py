@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from rollback_operator import handlers
+from rollback_operator import handlers, tags
 from rollback_operator.adapters import telemetry
 from rollback_operator.api.v1alpha1 import KINDS
 from rollback_operator.bootstrap import Parts, build, utc_now
@@ -162,7 +162,13 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
 
     async def one_pass(key: Key) -> float | None:
         parts.telemetry.passes.inc()
-        with parts.telemetry.seconds.time(), parts.telemetry.failures.count_exceptions():
+        policy = parts.intake.cache.policy_at(key)
+        target = policy.spec.target_ref.name if policy is not None else ""
+        with (
+            tags.tagged(namespace=key[0], policy=key[1], deployment=target),
+            parts.telemetry.seconds.time(),
+            parts.telemetry.failures.count_exceptions(),
+        ):
             return await parts.reconciler.reconcile(key)
 
     await parts.queue.run(one_pass, settings.workers, parts.elector.is_leading)
@@ -296,5 +302,6 @@ def configure_logging(settings: Settings) -> None:
     """Set the form and level of log lines; kopf's own chatter stays out unless asked for."""
     form = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
     kopf.configure(debug=settings.log_level == "debug", log_format=form)
+    tags.put_on(logging.getLogger())
     logging.getLogger().setLevel(settings.log_level.upper())
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,52 @@
+"""Fields of log lines: of which policy, Deployment and Rollback a line tells.
+
+Whoever works on one says so once; each line that is written meanwhile, in whatever module, carries
+it. Without it a line could be told from another policy's of the same name only by its words.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+NAMES = ("namespace", "policy", "deployment", "rollback")
+_tags: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("tags", default=())
+
+
+@contextmanager
+def tagged(**tags: str) -> Iterator[None]:
+    """Have the lines of this task carry these fields beside those that they carry already.
+
+    Args:
+        tags: by the names in NAMES; one that is empty is left out.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    unknown = [name for name in tags if name not in NAMES]
+    if unknown:
+        raise ValueError(f"no field of log lines is called {', '.join(unknown)}")
+    given = {name: value for name, value in tags.items() if value}
+    token = _tags.set(tuple({**dict(_tags.get()), **given}.items()))
+    try:
+        yield
+    finally:
+        _tags.reset(token)
+
+
+class Tagging(logging.Filter):
+    """Puts the fields on each line; lets every line through."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add to a record what it has no field of its own for."""
+        for name, value in _tags.get():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+def put_on(logger: logging.Logger) -> None:
+    """Have all handlers of a logger tag what they write."""
+    for handler in logger.handlers:
+        if not any(isinstance(one, Tagging) for one in handler.filters):
+            handler.addFilter(Tagging())
