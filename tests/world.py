@@ -91,6 +91,7 @@ class World:
     seconds: float = 20.0
     journal: Journal = field(default_factory=Journal)
     quick: float = AT_ONCE_SECONDS
+    stopped: str = ""
 
     def __post_init__(self) -> None:
         self.workloads = FakeWorkloads(calls=self.journal, workload=make_workload())
@@ -143,8 +144,9 @@ class World:
         scaler = Scaler(self.autoscalers, store, self.now, recorder.write, cache.take_in)
         actor = Actor(self.workloads, suspender, switch, scaler, self.now)
         executor = Executor(
-            self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor
-        )
+            self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
+            lambda: self.stopped,
+        )  # fmt: skip
         lookout = Lookout(self.tools, self.now)
         made = Reconciler(
             cache=cache,
@@ -169,6 +171,7 @@ class World:
                 lambda url, namespace: url == OWN,
                 lambda host, namespace: host.endswith(f".{namespace}.svc"),
                 lambda policy: True,
+                lambda: self.stopped,
             ),
             clock=self.now,
         )

@@ -187,7 +187,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     switch = Switch(ApiFlags(api), now)
     scaler = Scaler(ApiAutoscalers(api), store, now, recorder.write, cache.take_in)
     actor = Actor(workloads, suspender, switch, scaler, now)
-    executor = Executor(workloads, store, recorder, now, checker, verifier, actor)
+    executor = Executor(
+        workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
+    )
     lookout = Lookout(tools, now)
     reconciler = Reconciler(
         cache=cache,
@@ -208,12 +210,17 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         teller=teller,
         reporter=Reporter(cache, store, now),
         address=Address(
-            settings.prometheus_url, settings.allows, settings.may_call, settings.may_query
+            settings.prometheus_url,
+            settings.allows,
+            settings.may_call,
+            settings.may_query,
+            lambda: elector.stopped,
         ),
         clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
     intake = Intake(cache, queue.add)
+    elector.told = intake.look_at_all
     return Parts(
         api=api,
         intake=intake,

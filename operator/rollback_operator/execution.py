@@ -93,6 +93,8 @@ class Executor:
     checker: Checker
     verifier: Verifier
     actor: Actor
+    stopped: Callable[[], str] = str
+    """Why nothing may be done now; empty: it may."""
     rests: dict[str, datetime] = field(default_factory=dict)
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our
     own writes and of the rollout would else use all attempts up within a second."""
@@ -219,6 +221,8 @@ class Executor:
     ) -> "_Stepped | Rollback | Again":
         """Do what follows from a look."""
         match found:
+            case Act() if self.stopped() and step is not StepName.RESTORE_STRATEGY:
+                return Again(rollback, LOOK_SECONDS)
             case Act():
                 return await self._act(rollback, step, seen)
             case Wait() if step is StepName.VERIFY:

@@ -33,6 +33,11 @@ class Intake:
     want: Callable[[Key, float], None]
     """Puts a policy's key on the queue, due after some seconds."""
 
+    def look_at_all(self) -> None:
+        """Have every policy looked at: something that bears on all of them has changed."""
+        for key in self.cache.policies:
+            self.want(key, 0.0)
+
     def take(self, plural: str, raw: dict[str, Any]) -> None:
         """Take in an object that is there."""
         match plural:

@@ -80,7 +80,7 @@ class Keeper:
         """Carry on what a policy had begun before it was deleted or came to a stand."""
         own = self.cache.rollbacks_by(key)
         waits = [await self.release_ended(own)]
-        if why.reason != Reason.SUSPENDED:
+        if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
             waits.append(await self.scaler.settle(own))
             waits += [await self.settle_owner(one) for one in own]
         return schedule.soonest(*waits, await self.carry(own, why))

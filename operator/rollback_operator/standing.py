@@ -10,6 +10,11 @@ from rollback_operator.core import freeze
 from rollback_operator.core.readiness import Around
 
 
+def going() -> str:
+    """Say that nothing is stopped."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where metrics are read by default, and what else a policy may name."""
@@ -20,6 +25,8 @@ class Address:
     """Whether probes may be sent to a host: host, namespace."""
     may_query: Callable[[RollbackPolicy], bool]
     """Whether a policy's own queries may be put to its Prometheus."""
+    stopped: Callable[[], str] = going
+    """Who has stopped everything, when and why; empty: nobody has."""
 
 
 def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime) -> Around:
@@ -28,6 +35,7 @@ def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime
     oldest = cache.policies_on(namespace, policy.spec.target_ref.name)[:1]
     rivals = [one.metadata.name for one in oldest if one.key != policy.key]
     return Around(
+        stopped=address.stopped(),
         is_address_allowed=url is None or address.allows(url, namespace),
         are_queries_allowed=address.may_query(policy),
         older_policy=rivals[0] if rivals else "",

@@ -13,6 +13,7 @@ import pytest
 
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.apiserver import ApiServer
+from rollback_operator.core import stop
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Failures
@@ -325,3 +326,85 @@ async def test_only_the_holder_gives_a_lease_up(server: LeaseServer) -> None:
     await one.release()
 
     assert server.spec["holderIdentity"] == "two"
+
+
+# -- a stop for everything -------------------------------------------------------------------------
+
+WORD = stop.word("ann", "network maintenance", at(0))
+SAID = (
+    f"everything is suspended by ann since {at(0):%Y-%m-%dT%H:%M:%SZ}: network maintenance "
+    "(kubectl rollback resume --all-namespaces)"
+)
+
+
+def annotate(server: LeaseServer, value: str | None) -> None:
+    """Set the annotation as a person does: the rest of the Lease stays."""
+    assert server.lease is not None
+    metadata = {**server.lease["metadata"]}
+    kept = {"other": "theirs", **(metadata.get("annotations") or {})}
+    kept.pop(stop.ANNOTATION, None)
+    metadata["annotations"] = kept if value is None else {**kept, stop.ANNOTATION: value}
+    server.store({**server.lease, "metadata": metadata})
+
+
+async def test_a_stop_is_heard_kept_by_renewals_and_lifted(server: LeaseServer) -> None:
+    one, heard = elector(server), []
+    one.told = lambda: heard.append(one.stopped)
+    assert await one._try()
+    assert one.stopped == ""
+
+    annotate(server, WORD)
+    for _ in range(3):
+        assert await one._try()
+    assert heard == [SAID]
+    assert server.lease is not None
+    assert server.lease["metadata"]["annotations"] == {"other": "theirs", stop.ANNOTATION: WORD}
+    assert server.lease["metadata"]["labels"] == {stop.LABEL: "true"}
+
+    annotate(server, None)
+    assert await one._try()
+    assert heard == [SAID, ""]
+
+
+async def test_who_takes_over_knows_of_a_stop_before_it_leads(server: LeaseServer) -> None:
+    server.give_to("")
+    annotate(server, WORD)
+    one = elector(server)
+    was_leading: list[bool] = []
+    one.told = lambda: was_leading.append(one.leading.is_set())
+
+    one._note(await one._try(), 0.0)
+
+    assert was_leading == [False]
+    assert one.stopped == SAID
+
+
+async def test_a_stop_is_known_while_the_server_does_not_answer(server: LeaseServer) -> None:
+    one = elector(server)
+    await one._try()
+    annotate(server, WORD)
+    await one._try()
+    server.fail_next("get", OUTAGE)
+    await one._try()
+    assert one.stopped == SAID
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "no reason is given"),
+        ("now!", "everything is suspended: now!"),
+        ("[1]", "everything is suspended: [1]"),
+        ('{"reason": 7}', "everything is suspended: 7"),
+        ("x" * 5000, "x" * 100),
+    ],
+)
+def test_whatever_stands_there_stops(value: str, said: str) -> None:
+    found = stop.told({stop.ANNOTATION: value})
+    assert said in found
+    assert len(found) < 400
+    assert found.endswith("(kubectl rollback resume --all-namespaces)")
+
+
+def test_however_long_the_lease_is_it_is_looked_at_in_time() -> None:
+    assert LeaseName("n", "a", "i", 600).renew_every <= 4

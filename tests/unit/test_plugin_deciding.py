@@ -17,6 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     rollback_of,
 )
+from rollback_operator.core import stop
 from rollback_operator.plugin.record import Record
 from tests.builders import (
     NAME,
@@ -30,7 +31,7 @@ from tests.builders import (
 from tests.fakes.failures import CONFLICT, REFUSAL
 from tests.kubectl import Shell, stored
 
-POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
+POLICIES, ROLLBACKS, LEASES = "rollbackpolicies", "rollbacks", "leases"
 GOOD = RollbackPolicyStatus(revisions=[make_entry("v1")])
 BY_HAND = f"{NAME}-by-hand-x7k2p"
 OLD_IMAGE = "registry.example.com/ticket-service:v1"
@@ -393,3 +394,41 @@ def test_help_teaches_by_examples(
         shell.run(verb, "--help")
     assert end.value.code == 0
     assert f"kubectl rollback {verb}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+class TestStopForEverything:
+    @pytest.fixture
+    def leases(self, shell: Shell) -> Shell:
+        for namespace, name, labels in (
+            ("rollback-operator", "rollback-operator", {stop.LABEL: "true"}),
+            ("kube-system", "scheduler", {}),
+        ):
+            metadata = {"namespace": namespace, "name": name, "labels": labels}
+            shell.cluster.put(LEASES, Record({"metadata": {**metadata, "annotations": {"a": "b"}}}))
+        return shell
+
+    def lease(self, shell: Shell, namespace: str, name: str) -> dict[str, Any]:
+        return dict(shell.cluster.objects[LEASES, namespace, name].part("metadata.annotations").raw)
+
+    def test_is_put_on_the_operators_lease_and_taken_off(self, leases: Shell) -> None:
+        assert leases.run("suspend", "-A", "--reason", "maintenance") == 0
+        assert "operator rollback-operator/rollback-operator: stopped" in leases.out
+        found = self.lease(leases, "rollback-operator", "rollback-operator")
+        assert "by ann" in stop.told(found)
+        assert "maintenance" in stop.told(found)
+        assert self.lease(leases, "kube-system", "scheduler") == {"a": "b"}
+
+        assert leases.run("resume", "--all-namespaces") == 0
+        assert self.lease(leases, "rollback-operator", "rollback-operator") == {"a": "b"}
+
+    def test_says_why(self, leases: Shell) -> None:
+        assert leases.run("suspend", "-A") == 2
+        assert "say why" in leases.err
+
+    def test_without_an_operator_the_way_by_hand_is_told(self, shell: Shell) -> None:
+        assert shell.run("suspend", "-A", "--reason", "x") == 1
+        assert f"kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=" in shell.err
+
+    def test_who_may_not_is_told(self, leases: Shell) -> None:
+        leases.cluster.fail_next("patch", REFUSAL)
+        assert leases.run("suspend", "-A", "--reason", "x") == 1

@@ -14,9 +14,12 @@ from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
+from rollback_operator.core import stop
 from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
+MOST_SECONDS = 4.0
+"""Between two looks at the Lease, however long it is: it may hold a stop for everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class LeaseName:
 
     @property
     def renew_every(self) -> float:
-        """A third of the lease: two renewals may be lost."""
-        return self.seconds / 3
+        """A third of the lease: two renewals may be lost. A stop is seen as soon."""
+        return min(self.seconds / 3, MOST_SECONDS)
 
     @property
     def give_up_after(self) -> float:
@@ -57,6 +60,10 @@ class Elector:
         self._seen: tuple[str, float] | None = None
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
+        self.stopped = ""
+        """Who has stopped everything, when and why; empty: nobody has."""
+        self.told: Callable[[], None] = _nobody
+        """Called when that changes."""
 
     def is_leading(self) -> bool:
         """Tell whether the lease is ours at this very moment, also after a long sleep."""
@@ -143,7 +150,9 @@ class Elector:
             if isinstance(made, Failure):
                 # Only one that somebody else has made is lost; an outage tells nothing yet.
                 return False if made.kind is FailureKind.EXISTS else None
+            self._hear({})
             return True
+        self._hear((raw.get("metadata") or {}).get("annotations") or {})
         holder = self._holder(raw)
         if holder and holder != self._lease.identity and not self._has_expired(raw):
             return False
@@ -152,6 +161,15 @@ class Elector:
         )
         # A conflict tells nothing yet: it may be our own write, whose answer was lost.
         return None if isinstance(done, Failure) else True
+
+    def _hear(self, annotations: dict[str, Any]) -> None:
+        """Take note of a stop, or of its end, before it is known who leads."""
+        said = stop.told(annotations)
+        if said == self.stopped:
+            return
+        _log.warning("%s", said or "nothing is suspended any more")
+        self.stopped = said
+        self.told()
 
     def _holder(self, raw: dict[str, Any]) -> str:
         return str((raw.get("spec") or {}).get("holderIdentity") or "")
@@ -167,9 +185,11 @@ class Elector:
         # MicroTime needs exactly six digits of fraction.
         stamp = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         is_ours = spec.get("holderIdentity") == self._lease.identity
-        kept = {"name": self._lease.name, "namespace": self._lease.namespace}
-        if "resourceVersion" in metadata:
-            kept["resourceVersion"] = metadata["resourceVersion"]
+        kept: dict[str, Any] = {"name": self._lease.name, "namespace": self._lease.namespace}
+        kept["labels"] = {**(metadata.get("labels") or {}), stop.LABEL: "true"}
+        for name in ("resourceVersion", "annotations"):
+            if name in metadata:
+                kept[name] = metadata[name]
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -182,3 +202,7 @@ class Elector:
                 "leaseTransitions": int(spec.get("leaseTransitions") or 0) + (not is_ours),
             },
         }
+
+
+def _nobody() -> None:
+    """Tell nobody."""

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SINGLE_REPLICA = "SingleReplica"
     IMAGE_UPDATER = "ImageUpdater"
     SUSPENDED = "Suspended"
+    EVERYTHING_SUSPENDED = "EverythingSuspended"
     # ... or it cannot, and why.
     INVALID_SPEC = "InvalidSpec"
     INVALID_MATRIX = "InvalidMatrix"
@@ -223,6 +224,7 @@ class Reason(StrEnum):
 IDLE = frozenset(
     {
         Reason.SUSPENDED,
+        Reason.EVERYTHING_SUSPENDED,
         Reason.INVALID_MATRIX,
         Reason.TARGET_NOT_FOUND,
         Reason.TARGET_PAUSED,

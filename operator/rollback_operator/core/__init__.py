@@ -17,7 +17,7 @@ What is known of releases
     words, ledger, earning, quarantine
 The decision
     look, case, matrix, guards, freeze, budget, load, way, plan, names, attempts, decide, manual,
-    rollout, holds, lapses, schedule
+    rollout, holds, lapses, schedule, stop
 The rollback
     course, checklist, checks, schema, approval, steps, progress, raising, rollback_status,
     autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level,

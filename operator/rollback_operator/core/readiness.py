@@ -14,6 +14,8 @@ from rollback_operator.core.workload import Deployment
 class Around:
     """What else there is that bears on a policy."""
 
+    stopped: str = ""
+    """Who has stopped everything, when and why; empty: nobody has."""
     is_address_allowed: bool = True
     are_queries_allowed: bool = True
     older_policy: str = ""
@@ -34,8 +36,19 @@ class Around:
 
 def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Around) -> Condition:
     """Tell whether a policy can do its work, and what to do where it cannot."""
+    if around.stopped:
+        return status.not_ready(Reason.EVERYTHING_SUSPENDED, around.stopped)
+    refused = _refused(policy, around)
+    if refused is not None:
+        return refused
+    if deployment is None:
+        return status.not_ready(Reason.TARGET_NOT_FOUND, not_found(policy.spec.target_ref.name))
+    return _surrounded(policy, _target_readiness(policy, deployment), around)
+
+
+def _refused(policy: RollbackPolicy, around: Around) -> Condition | None:
+    """Say what is wrong with a policy, whatever its target is like."""
     spec = policy.spec
-    name = spec.target_ref.name
     faults = matrix.faults(spec.matrix)
     faults += matrix.unknown_probes(spec.matrix, (one.name for one in spec.verification.http))
     if faults:
@@ -57,11 +70,10 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
     if around.older_policy:
         return status.not_ready(
             Reason.TARGET_ALREADY_WATCHED,
-            f"spec.targetRef: the older policy {around.older_policy} watches Deployment {name}",
+            f"spec.targetRef: the older policy {around.older_policy} watches Deployment "
+            f"{spec.target_ref.name}",
         )
-    if deployment is None:
-        return status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
-    return _surrounded(policy, _target_readiness(policy, deployment), around)
+    return None
 
 
 def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Condition:

@@ -277,7 +277,15 @@ def _add_suspend(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "keep the operator from judging and acting by itself\n"
         "What has begun is finished; what a person asks for with undo is still done. A policy that "
         "is kept\nin Git is to be changed there too, or comes back.",
-        "  kubectl rollback suspend ticket-service\n",
+        "  kubectl rollback suspend ticket-service\n"
+        '  kubectl rollback suspend --all-namespaces --reason "network maintenance"\n',
+    )
+    made.add_argument(
+        "-A", "--all-namespaces", action="store_true",
+        help="stop everything: within 5 s no operator of the cluster acts, for anybody",
+    )  # fmt: skip
+    made.add_argument(
+        "--reason", default="", type=_reason_or_none, metavar="TEXT", help="why; with -A required"
     )
     _add_switch(made)
 
@@ -289,8 +297,10 @@ def _add_resume(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "let the operator judge and act again\n"
         "The bounds of a HorizontalPodAutoscaler that a Scale has raised are put back, unless "
         "somebody\nelse has set them since.",
-        "  kubectl rollback resume ticket-service\n",
+        "  kubectl rollback resume ticket-service\n"
+        "  kubectl rollback resume --all-namespaces         lifts a stop for everything\n",
     )
+    made.add_argument("-A", "--all-namespaces", action="store_true", help="lift a stop of all")
     _add_switch(made)
 
 
@@ -335,6 +345,10 @@ def _seconds(text: str) -> float:
     if not 0 <= found < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
     return found
+
+
+def _reason_or_none(text: str) -> str:
+    return text if not text else _reason(text)
 
 
 def _reason(text: str) -> str:

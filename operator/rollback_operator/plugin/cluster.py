@@ -7,7 +7,7 @@ from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
 
 T = TypeVar("T")
-POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
+POLICIES, ROLLBACKS, LEASES = "rollbackpolicies", "rollbacks", "leases"
 DONE, REFUSED, USAGE, NOT_VERIFIED, NOT_OVER = range(5)
 """Exit statuses; the last two of `undo --wait` only."""
 

@@ -20,7 +20,10 @@ from rollback_operator.ports.failure import Failure
 
 _KINDS = {
     one.plural: one
-    for one in (paths.POLICIES, paths.ROLLBACKS, paths.DEPLOYMENTS, paths.REPLICA_SETS)
+    for one in (
+        *(paths.POLICIES, paths.ROLLBACKS, paths.LEASES),
+        *(paths.DEPLOYMENTS, paths.REPLICA_SETS),
+    )
 }
 _OURS = {one.PLURAL: one.KIND for one in KINDS}
 _STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}

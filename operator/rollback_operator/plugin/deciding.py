@@ -1,9 +1,10 @@
 """`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
 
+from rollback_operator.core import stop
 from rollback_operator.core.autoscaling import RESTORE
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
-from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Stop, needed
+from rollback_operator.plugin.cluster import DONE, LEASES, POLICIES, ROLLBACKS, USAGE, Stop, needed
 from rollback_operator.plugin.record import Record
 
 
@@ -52,13 +53,20 @@ def _expect_question(found: Record, digest: str, wanted: str) -> None:
 
 
 async def suspend(asked: Asked) -> Answer:
-    """Keep the operator from acting by itself."""
+    """Keep the operator from acting by itself, or from acting at all."""
+    if asked.given["all_namespaces"]:
+        if not asked.reason:
+            raise Stop("-A stops everything: say why, for all who look (--reason)", USAGE)
+        user = needed(await asked.cluster.user())
+        return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
     said = "suspended: nothing is judged or done by itself. Again: kubectl rollback resume"
     return await _switch(asked, True, said)
 
 
 async def resume(asked: Asked) -> Answer:
     """Let the operator act again, and have it put back what it has raised."""
+    if asked.given["all_namespaces"]:
+        return await _on_leases(asked, None)
     found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     known = needed(await asked.cluster.list(ROLLBACKS, found.namespace))
     raised = [one for one in finding.of_policy(known, found.name) if _is_raised(one)]
@@ -68,6 +76,30 @@ async def resume(asked: Asked) -> Answer:
     names = ", ".join(one.name for one in raised)
     more = f"; the autoscaler's bounds that {names} has raised are put back" if raised else ""
     return await _switch(asked, False, f"resumed{more}")
+
+
+async def _on_leases(asked: Asked, word: str | None) -> Answer:
+    """Put a stop on the Lease of each operator of the cluster, or take it off."""
+    listed = needed(await asked.cluster.list(LEASES, ""))
+    ours = [one for one in listed if stop.LABEL in one.part("metadata.labels").raw]
+    if not ours:
+        raise Stop(
+            "no Lease of an operator is found: is it installed, and has it run since its upgrade?\n"
+            f"By hand: kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=REASON"
+        )
+    lines = []
+    for one in ours:
+        kept = dict(one.part("metadata.annotations").raw)
+        kept.pop(stop.ANNOTATION, None)
+        wanted = kept if word is None else {**kept, stop.ANNOTATION: word}
+        needed(await asked.cluster.patch(LEASES, one, "/metadata/annotations", wanted))
+        where = f"operator {one.namespace}/{one.name}"
+        lines.append(
+            f"{where}: goes on" if word is None else f"{where}: stopped; within 5 s nobody acts"
+        )
+    if word is not None:
+        lines.append("Again: kubectl rollback resume --all-namespaces")
+    return "\n".join(lines), DONE
 
 
 def _is_raised(rollback: Record) -> bool:
