@@ -277,6 +277,7 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
         "lastTransitionTime": "2030-01-01T00:00:00Z",
     }
     status = {
+        "summary": "RollingBack",
         "verdict": "Bad",
         "severity": "P1",
         "revision": REVISION,
@@ -305,6 +306,7 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
         "REVISION": "7",
         "LAST-ROLLBACK": "Verified",
         "VERDICT": "Bad",
+        "WHY": "",
     }
     found = _table(cluster, "rbk")
     # The one column with spaces in it comes last but for the age.
