@@ -6,8 +6,9 @@ What people are told by channels is put on record in the same write; Events foll
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
 from rollback_operator.core import ledger, notices, outbox, ownership, status
@@ -20,6 +21,35 @@ GONE_SECONDS = 0.05
 """What a policy that is gone leaves behind is looked at as soon."""
 
 
+REPEAT_AFTER = timedelta(minutes=10)
+"""What comes and goes is told again after so long: Events are read by people."""
+
+
+@dataclass
+class Told:
+    """Which of the things that last were told of late, by policy and release. Bounded by time."""
+
+    times: dict[tuple[str, str, EventReason, str], datetime] = field(default_factory=dict)
+    """The oldest first."""
+
+    def news(
+        self, uid: str, status: RollbackPolicyStatus, events: Sequence[Notice], now: datetime
+    ) -> list[Notice]:
+        """Leave out what was told of this release for this cause a moment ago."""
+        while self.times and now - next(iter(self.times.values())) >= REPEAT_AFTER:
+            del self.times[next(iter(self.times))]
+        digest = status.revision.digest if status.revision is not None else ""
+        found = []
+        for one in events:
+            key = (uid, digest, one.reason, one.cause)
+            if one.cause and key in self.times:
+                continue
+            if one.cause:
+                self.times[key] = now
+            found.append(one)
+        return found
+
+
 @dataclass
 class Reporter:
     """Writes statuses through the port."""
@@ -27,7 +57,7 @@ class Reporter:
     cache: Cache
     store: Store
     clock: Callable[[], datetime]
-    told: notices.Told = field(default_factory=notices.Told)
+    told: Told = field(default_factory=Told)
 
     async def report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""

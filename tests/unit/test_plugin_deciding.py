@@ -424,6 +424,8 @@ class TestStopForEverything:
     def test_says_why(self, leases: Shell) -> None:
         assert leases.run("suspend", "-A") == 2
         assert "say why" in leases.err
+        assert leases.run("suspend", NAME, "--reason", "x") == 2
+        assert "--reason goes with --all-namespaces" in leases.err
 
     def test_without_an_operator_the_way_by_hand_is_told(self, shell: Shell) -> None:
         assert shell.run("suspend", "-A", "--reason", "x") == 1

@@ -1,8 +1,7 @@
 """Which Kubernetes Events tell of a change: transitions between two statuses, each told once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -94,33 +93,6 @@ def policy_notices(
         return notices
     found = _verdict_notices(healthy.message, new, decision)
     return notices + [replace(one, cause=healthy.reason) for one in found]
-
-
-REPEAT_AFTER = timedelta(minutes=10)
-"""What comes and goes is told again after so long: Events are read by people."""
-
-
-@dataclass
-class Told:
-    """Which of the things that last were told of late, by policy and release. Bounded by time."""
-
-    times: dict[tuple[str, str, EventReason, str], datetime] = field(default_factory=dict)
-
-    def news(
-        self, uid: str, status: RollbackPolicyStatus, events: Sequence[Notice], now: datetime
-    ) -> list[Notice]:
-        """Leave out what was told of this release for this cause a moment ago."""
-        self.times = {key: at for key, at in self.times.items() if now - at < REPEAT_AFTER}
-        digest = status.revision.digest if status.revision is not None else ""
-        found = []
-        for one in events:
-            key = (uid, digest, one.reason, one.cause)
-            if one.cause and key in self.times:
-                continue
-            if one.cause:
-                self.times[key] = now
-            found.append(one)
-        return found
 
 
 _SIGHT = (

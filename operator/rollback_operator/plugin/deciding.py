@@ -59,6 +59,8 @@ async def suspend(asked: Asked) -> Answer:
             raise Stop("-A stops everything: say why, for all who look (--reason)", USAGE)
         user = needed(await asked.cluster.user())
         return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
+    if asked.reason:
+        raise Stop("--reason goes with --all-namespaces: a policy has no place for it", USAGE)
     said = "suspended: nothing is judged or done by itself. Again: kubectl rollback resume"
     return await _switch(asked, True, said)
 

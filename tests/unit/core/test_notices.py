@@ -14,9 +14,6 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.notices import (
-    REPEAT_AFTER,
-    Notice,
-    Told,
     finished,
     held,
     let_go,
@@ -199,29 +196,3 @@ def test_bad_without_a_severity_is_told_without_one() -> None:
     (one,) = policy_notices(WATCHING, new, plain)
     assert one.reason is EventReason.RELEASE_BAD
     assert "None" not in one.message
-
-
-def test_what_comes_and_goes_is_told_once_in_a_while() -> None:
-    told, started_ = Told(), Notice(EventReason.RELEASE_WATCHED, "revision 2")
-    bad = Notice(EventReason.RELEASE_BAD, "P1: 81 of 90", True, cause="ErrorRateAboveControl")
-    refused_ = Notice(EventReason.ROLLBACK_REFUSED, "81 of 90", True, cause="CooldownActive")
-    first = [bad, refused_, started_]
-
-    assert told.news("uid", WATCHING, first, at(0)) == first
-    assert told.news("uid", WATCHING, first, at(30)) == [started_]
-    other = replace(refused_, cause="BudgetExhausted")
-    assert told.news("uid", WATCHING, [other], at(31)) == [other]
-    assert told.news("another", WATCHING, [bad], at(32)) == [bad]
-    next_release = status_of(CLEAN, WATCHING, workload=make_workload("v3", older=("v2",)))
-    assert told.news("uid", next_release, [bad], at(33)) == [bad]
-    later = REPEAT_AFTER.total_seconds() + 1
-    assert told.news("uid", WATCHING, [bad], at(later)) == [bad]
-    assert len(told.times) == 4
-
-
-def test_what_is_kept_of_what_was_told_is_dropped() -> None:
-    told = Told()
-    bad = Notice(EventReason.RELEASE_BAD, "P1", True, cause="x")
-    told.news("uid", WATCHING, [bad], at(0))
-    told.news("uid", WATCHING, [], at(REPEAT_AFTER.total_seconds() + 1))
-    assert told.times == {}
