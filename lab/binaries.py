@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,12 @@ def programs(name: str) -> Path:
         if not target.is_dir():
             _build(recipe, target)
     return target
+
+
+def missing(names: Iterable[str]) -> list[Recipe]:
+    """What is yet to be built of these, in their order."""
+    recipes = [RECIPES[name] for name in names]
+    return [one for one in recipes if not (cache_folder() / f"{one.name}-{_key(one)}").is_dir()]
 
 
 def control_plane_program(name: str) -> Path:
