@@ -6,7 +6,7 @@ it. Without it a line could be told from another policy's of the same name only 
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 NAMES = ("namespace", "policy", "deployment", "rollback")
@@ -31,7 +31,9 @@ def tagged(**tags: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _tags.reset(token)
+        # An abandoned coroutine is finalised from elsewhere: nothing is to be reset there.
+        with suppress(ValueError):
+            _tags.reset(token)
 
 
 class Tagging(logging.Filter):

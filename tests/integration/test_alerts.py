@@ -152,7 +152,7 @@ def filled(text: str, words: dict[str, str]) -> str:
 def test_the_dashboards_queries_are_understood(stand: Stand) -> None:
     panels = json.loads((FILES / "dashboard.json").read_text())["panels"]
     asked = [target["expr"] for panel in panels for target in panel["targets"]]
-    assert len(asked) >= 20
+    assert len(asked) >= len(panels) > 0
     for query in asked:
         words = urllib.parse.urlencode({"query": query})
         with urllib.request.urlopen(f"{stand.prometheus.url}/api/v1/query?{words}") as answer:

@@ -908,6 +908,14 @@ class TestOperator:
             "source": {"component": "rollback-operator"},
         }
         operator.create(path, ours)
+        deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}
+        on_it = {**ours, "involvedObject": {**deployment, "namespace": NAMESPACE}}
+        operator.create(path, on_it)
+        in_anothers_name = {**on_it, "source": {"component": "deployment-controller"}}
+        assert "in its own name" in refusal(lambda: operator.create(path, in_anothers_name))
+        of_a_set = {**deployment, "kind": "ReplicaSet", "namespace": NAMESPACE}
+        other = {**ours, "involvedObject": of_a_set}
+        assert "in its own name" in refusal(lambda: operator.create(path, other))
 
 
 class TestTenant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import io
 import json
 import logging
@@ -66,6 +67,20 @@ async def test_tasks_do_not_mix(lines: io.StringIO) -> None:
     assert [(one["message"], one["policy"]) for one in written(lines)] == [
         (name, name) for name in "abc"
     ]
+
+
+def test_a_coroutine_that_is_abandoned_ends_without_an_error() -> None:
+    async def work() -> None:
+        with tagged(policy="shop"):
+            await asyncio.sleep(3600)
+
+    abandoned = work()
+
+    async def begin() -> None:
+        abandoned.send(None)
+
+    contextvars.Context().run(asyncio.run, begin())
+    abandoned.close()
 
 
 def test_a_field_that_nobody_knows_is_refused() -> None:

@@ -401,8 +401,9 @@ spec:
 
 {{- define "rollback-operator.fenceOfEvents" -}}
 - expression: >-
-    object.involvedObject.apiVersion.startsWith('rollback.tickettoken.io/')
+    (object.involvedObject.apiVersion.startsWith('rollback.tickettoken.io/')
+    || (object.involvedObject.apiVersion == 'apps/v1' && object.involvedObject.kind == 'Deployment'))
     && object.source.component == 'rollback-operator'
-  message: "the operator posts Events of policies and Rollbacks, in its own name"
+  message: "the operator posts Events of policies, Rollbacks and Deployments, in its own name"
   reason: Forbidden
 {{- end -}}
