@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+import requests
 import urllib3
 
 _LOST = "the connection was closed without an answer"
@@ -15,7 +16,7 @@ _LATE = "no answer in time"
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (socket.gaierror, "its host name cannot be resolved"),
     (ConnectionRefusedError, "connection refused"),
-    ((TimeoutError, urllib3.exceptions.TimeoutError), _LATE),
+    ((TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError), _LATE),
     ((ConnectionResetError, ConnectionAbortedError, BrokenPipeError, EOFError), _LOST),
     (http.client.HTTPException, _LOST),
 )

@@ -66,6 +66,8 @@ def test_no_such_host(ask: Callable[[str], str]) -> None:
     [
         (ssl.SSLError(1, "x"), "TLS could not be agreed on: no reason was given"),
         (OSError("the file holds no token"), "the file holds no token"),
+        (requests.ReadTimeout("no end within 8 s"), "no answer in time"),
+        (requests.ConnectTimeout(), "no answer in time"),
         (OSError(113, "No route to host"), "no route to host"),
         (ConnectionResetError(104, "x"), "the connection was closed without an answer"),
         (aiohttp.ServerDisconnectedError(), "the connection was closed without an answer"),
