@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import session
+from lab.e2e import namespace_of
 from lab.session import Session
 from lab.tickets import Operator
 from tests.e2e.shop import Shop
@@ -51,10 +51,9 @@ def operator(lab: Session) -> Operator:
 def make_shop(lab: Session, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeShop]:
     """Make a shop; its customers stay away and its namespace goes when the test is over."""
     made = request.node.stash.setdefault(SHOPS, [])
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
 
     def make(replicas: int = 2, **environment: str) -> Shop:
-        shop = Shop(lab, f"e2e-{name[:50].strip('-')}", tmp_path, replicas, environment)
+        shop = Shop(lab, namespace_of(request.node.name), tmp_path, replicas, environment)
         made.append(shop)
         return shop
 
