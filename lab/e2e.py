@@ -28,7 +28,7 @@ from lab.tickets import Operator, install_operator
 ROOT = Path(__file__).parents[1]
 # Mostly they wait: for a past to compare with, for scrapes, for what must not happen. With more of
 # them on two cores, pods fail their own probes.
-WORKERS = 4
+WORKERS = 3
 LIMIT_SECONDS = 900
 VALUES = {
     # A killed leader keeps its successor waiting for this long.
