@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -122,4 +123,7 @@ class LabStage:
         if cli.main(["up", NAME]) != 0:
             raise LabError("the cluster did not start; the reason stands above")
         # Who looks around in it means the shop.
-        self._lab.kubectl("config", "set-context", "--current", f"--namespace={NAMESPACE}")
+        file = self._lab.kubeconfig
+        known = json.loads(file.read_text())  # kubectl itself would write YAML
+        known["contexts"][0]["context"]["namespace"] = NAMESPACE
+        file.write_text(json.dumps(known))
