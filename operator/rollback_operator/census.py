@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from rollback_operator.api.reasons import ConditionType
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy, StepName
 from rollback_operator.cache import Cache, Unreadable
 from rollback_operator.core.case import is_active
 from rollback_operator.core.conditions import find
-
-INVALID = "InvalidSpec"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ class Census(Collector):
         words = Counter(one.status.summary for one in policies if one.status.summary)
         not_ready = Counter(_lacking(policies, ConditionType.READY))
         for counts in (words, not_ready):
-            counts.update({INVALID: unreadable} if unreadable else {})
+            counts.update({Reason.INVALID_SPEC.value: unreadable} if unreadable else {})
         yield _counted("policies", "Policies by their status in a word.", "status", words)
         yield _counted("policies_not_ready", "Policies that cannot work.", "reason", not_ready)
         without = Counter(_lacking(policies, ConditionType.METRICS_AVAILABLE))

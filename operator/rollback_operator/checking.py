@@ -49,6 +49,8 @@ class _Kept:
     checklist: Checklist
     time: datetime
     approval: Approval | None
+    unprotected: str | None = None
+    """Why decisions do not count; None: not known yet."""
 
 
 @dataclass
@@ -85,18 +87,22 @@ class Checker:
             made = await self.check(rollback, workload, watch)
         else:
             made = known.checklist
-        found = await self._unprotected()
-        unprotected = found.message if isinstance(found, Missing) else found
-        if isinstance(found, Missing) and rollback.spec.approval is None:
-            unprotected = ""  # said once it is known, or once there is a decision to refuse
+        unprotected = await self._unprotected(rollback)
         return Looked(made, workload.deployment, unprotected, self.clock())
 
     def forget(self, rollback: Rollback) -> None:
         """Drop what is kept of a Rollback that is over."""
         self.kept.pop(rollback.metadata.uid, None)
 
-    async def _unprotected(self) -> str | Missing:
+    async def _unprotected(self, rollback: Rollback) -> str:
+        """Say why decisions do not count; before there is one, as it was with the checklist."""
+        kept, is_decided = self.kept[rollback.metadata.uid], rollback.spec.approval is not None
+        if kept.unprotected is not None and not is_decided:
+            return kept.unprotected
         (found,) = await _within([self.surroundings.approvals_unprotected()], self.seconds)
+        if isinstance(found, Missing):
+            return found.message if is_decided else ""  # said once it is known
+        self.kept[rollback.metadata.uid] = replace(kept, unprotected=found)
         return found
 
     async def _facts(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Facts:

@@ -32,6 +32,7 @@ from rollback_operator.core import (
     progress,
     raising,
     rollback_status,
+    stop,
     verification,
 )
 from rollback_operator.core.checklist import with_checklist
@@ -93,7 +94,7 @@ class Executor:
     checker: Checker
     verifier: Verifier
     actor: Actor
-    stopped: Callable[[], str] = str
+    stopped: Callable[[], str] = stop.nobody
     """Why nothing may be done now; empty: it may."""
     rests: dict[str, datetime] = field(default_factory=dict)
     """Until when an act that was refused is not tried again, by the Rollback's uid: events of our

@@ -71,7 +71,6 @@ class Reporter:
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)
         told = [*events, *notices.suspicion(new, seen.decision)]
-        # After the write: what is not put on record is told by the next pass.
         return await self._write(policy, outbox.told_of_policy(policy, new, told, now), events)
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
@@ -90,6 +89,7 @@ class Reporter:
         if isinstance(written, Failure):
             return self._unwritten(policy, written)
         self.cache.renew(written)
+        # After the write: what is not on record is news again in the next pass.
         for one in self.told.news(policy.metadata.uid, new, events, self.clock()):
             await self.store.post(written, one)
         return None

@@ -6,13 +6,8 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.cache import Cache
-from rollback_operator.core import freeze
+from rollback_operator.core import freeze, stop
 from rollback_operator.core.readiness import Around
-
-
-def going() -> str:
-    """Say that nothing is stopped."""
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +20,7 @@ class Address:
     """Whether probes may be sent to a host: host, namespace."""
     may_query: Callable[[RollbackPolicy], bool]
     """Whether a policy's own queries may be put to its Prometheus."""
-    stopped: Callable[[], str] = going
+    stopped: Callable[[], str] = stop.nobody
     """Who has stopped everything, when and why; empty: nobody has."""
 
 

@@ -47,7 +47,7 @@ class Bounded(ClientResponse):
 
 
 class ReadLimits:
-    """ReadLimits what a session reads; to be given to it as a middleware."""
+    """Limits what a session reads; to be given to it as a middleware."""
 
     def __init__(self, room: Room, held: float = HELD_SECONDS) -> None:
         self._room = room

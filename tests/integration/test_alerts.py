@@ -92,17 +92,17 @@ def rules() -> list[dict[str, Any]]:
     return list(group["rules"])
 
 
+def promtool(stand: Stand, verb: str, file: Path) -> subprocess.CompletedProcess[str]:
+    argv = [stand.prometheus.promtool, verb, "rules", file]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
 def test_each_alert_has_its_case() -> None:
     assert [one["alert"] for one in rules()] == list(CASES)
 
 
 def test_promtool_takes_the_rules(stand: Stand) -> None:
-    done = subprocess.run(
-        [stand.prometheus.promtool, "check", "rules", ALERTS],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = promtool(stand, "check", ALERTS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(rules())} rules found" in done.stdout
 
@@ -112,12 +112,7 @@ def test_each_alert_fires_when_it_should_and_not_before(stand: Stand, tmp_path: 
     path = tmp_path / "alerts_test.yaml"
     path.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": tests}))
 
-    done = subprocess.run(
-        [stand.prometheus.promtool, "test", "rules", path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = promtool(stand, "test", path)
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -74,17 +74,14 @@ class Telemetry:
             for severity in MatrixSeverity:
                 # From zero on: of a series that begins with its first event nothing increases.
                 self.rollbacks.labels(outcome.value, severity.value)
-        self.decision = Histogram(
-            "rollback_operator_decision_delay_seconds",
-            "From the first bad sample to the decision, of rollbacks that have ended.",
-            buckets=DELAYS,
-            registry=registry,
-        )
-        self.undo = Histogram(
-            "rollback_operator_undo_delay_seconds",
-            "From the first bad sample to the undo, of rollbacks that have ended.",
-            buckets=DELAYS,
-            registry=registry,
+        self.decision, self.undo = (
+            Histogram(
+                f"rollback_operator_{what}_delay_seconds",
+                f"From the first bad sample to the {what}, of rollbacks that have ended.",
+                buckets=DELAYS,
+                registry=registry,
+            )
+            for what in ("decision", "undo")
         )
         Info("rollback_operator_build", "Of this replica.", registry=registry).info(
             {"version": version("rollback-operator")}

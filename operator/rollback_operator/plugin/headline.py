@@ -1,5 +1,6 @@
 """The first lines of `explain`: how it stands, why, and what a person does next."""
 
+from rollback_operator.plugin.overview import word
 from rollback_operator.plugin.page import Page, clock
 from rollback_operator.plugin.record import Record, decided
 
@@ -63,19 +64,17 @@ def _following(rollback: Record, outcome: str) -> str:
 
 def of_policy(page: Page, policy: Record) -> None:
     """Say how the running release does, why that is thought, and what a person may do."""
-    word = policy.text("status.summary") or policy.text("status.verdict") or "not looked at yet"
-    if policy.text("spec.suspend") == "true":
-        word = "Suspended"
+    known = word(policy)
     ready = policy.condition("Ready")
-    kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(word, "Healthy")
+    kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(known, "Healthy")
     cause = ready if ready.text("status") == "False" else policy.condition(kind)
-    following = _SUMMARIES.get(word, "").format(name=policy.name, namespace=policy.namespace)
-    if word == "AwaitingApproval":
+    following = _SUMMARIES.get(known, "").format(name=policy.name, namespace=policy.namespace)
+    if known == "AwaitingApproval":
         name = policy.text("status.lastRollback.name")
         following = f"decide: kubectl rollback explain {name} -n {policy.namespace}"
     page.pairs(
         [
-            ("Status", word),
+            ("Status", known or "not looked at yet"),
             ("Cause", cause.text("message") or cause.text("reason")),
             ("Next", following),
         ]

@@ -43,7 +43,7 @@ def status_page(
             one.text("spec.targetRef.name"),
             one.text("spec.mode"),
             one.condition("Ready").text("status") or "-",
-            _word(one),
+            word(one) or "-",
             one.text("status.severity") or "-",
             one.text("status.revision.number") or "-",
             f"{told} {since}" if told else "-",
@@ -62,10 +62,11 @@ def status_page(
         _concerns(page, f"{one.namespace}/{one.name}" if has_namespaces else one.name, one)
 
 
-def _word(policy: Record) -> str:
+def word(policy: Record) -> str:
+    """Tell how a policy stands in a word; empty: the operator has not looked at it yet."""
     if policy.text("spec.suspend") == "true":  # before the operator has seen it
         return "Suspended"
-    return policy.text("status.summary") or policy.text("status.verdict") or "-"
+    return policy.text("status.summary") or policy.text("status.verdict")
 
 
 def _concerns(page: Page, name: str, policy: Record) -> None:

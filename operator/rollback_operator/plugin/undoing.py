@@ -20,6 +20,7 @@ from rollback_operator.core.case import Refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
 from rollback_operator.core.steps import steps_of
+from rollback_operator.core.workload import Workload
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import (
@@ -41,9 +42,12 @@ LOOK_SECONDS = 1.0
 async def undo(asked: Asked) -> Answer:
     """Ask for a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    made = _request(asked, policy, needed(await asked.cluster.user()), await _seen(asked, policy))
+    target = policy.text("spec.targetRef.name")
+    workload = needed(await asked.cluster.inspect(policy.namespace, target))
+    user = needed(await asked.cluster.user())
+    made = _request(asked, policy, user, _seen(workload))
     # What is known here is said at once; the operator looks again, and has the last word.
-    plan = await _plan(asked, policy, made)
+    plan = await _plan(asked, policy, made, workload)
     if asked.given["dry_run"]:
         return await _rehearse(asked, policy, made, plan)
     written = needed(await asked.cluster.create(ROLLBACKS, made))
@@ -57,15 +61,14 @@ async def undo(asked: Asked) -> Answer:
     )
 
 
-async def _seen(asked: Asked, policy: Record) -> dict[str, object]:
+def _seen(workload: Workload) -> dict[str, object]:
     """Say what runs now: something else by the time, and the operator refuses."""
-    target = policy.text("spec.targetRef.name")
-    found = needed(await asked.cluster.inspect(policy.namespace, target))
-    runs = found.current.revision if found.current is not None else found.deployment.revision
+    deployment, current = workload.deployment, workload.current
+    runs = current.revision if current is not None else deployment.revision
     return {
-        "deployment": target,
+        "deployment": deployment.name,
         "revision": max(1, runs),
-        "digest": found.deployment.template.digest,
+        "digest": deployment.template.digest,
     }
 
 
@@ -110,14 +113,12 @@ async def _rehearse(asked: Asked, policy: Record, made: Record, plan: RollbackSp
     )
 
 
-async def _plan(asked: Asked, policy: Record, made: Record) -> RollbackSpec:
+async def _plan(asked: Asked, policy: Record, made: Record, workload: Workload) -> RollbackSpec:
     """Plan as the operator would; ends the command where it would refuse."""
     try:
         known = RollbackPolicy.model_validate(policy.raw)
     except ValidationError as error:
         raise Stop(f"policy {policy.name} cannot be read: {error}") from None
-    target = known.spec.target_ref.name
-    workload = needed(await asked.cluster.inspect(policy.namespace, target))
     uid = workload.deployment.uid
     stored = needed(await asked.cluster.list(ROLLBACKS, policy.namespace))
     rollbacks = [one for one in map(_parsed, stored) if isinstance(one, Rollback)]
@@ -129,7 +130,7 @@ async def _plan(asked: Asked, policy: Record, made: Record) -> RollbackSpec:
     if not isinstance(plan, Refusal):
         return plan
     there = finding.revisions(policy, workload) if request.spec.remedy.to is not None else []
-    listed = "\n".join(["", f"Deployment {target} has:", *there]) if there else ""
+    listed = "\n".join(["", f"Deployment {workload.deployment.name} has:", *there]) if there else ""
     raise Stop(f"it would be refused: {plan.reason}: {plan.message}{listed}")
 
 
