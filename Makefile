@@ -6,13 +6,21 @@ STAMP := $(VENV)/.installed
 CLUSTER ?= lab
 # With CLUSTER=current: a registry and prefix that the demo may push its images to.
 IMAGES ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What `make image` makes, and by what; BUILD_FLAGS are more of the builder's own.
+IMAGE ?= rollback-operator:$(VERSION)
+BASE_IMAGE ?=
+BUILD_FLAGS ?=
+BUILDER ?= $(shell if docker info > /dev/null 2>&1; then echo docker; else command -v buildah; fi)
+# Both builders can give all that they make the time of the commit.
+COMMITTED = $(shell git log -1 --format=%ct)
 # What core/ is covered by: its own tables, and whole passes where only they lead through it.
 OF_CORE := tests/unit/core $(addprefix tests/unit/test_,approval.py manual.py telling.py)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-down demo-shell test unit sample integration hostile e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-down demo-shell test unit sample integration hostile e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +34,19 @@ $(STAMP): pyproject.toml
 		|| { apt-get install --yes --quiet python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/pip install --quiet --editable '.[cli,dev]'
 	@touch $(STAMP)
+
+image: ## build the operator's image with Docker or buildah (IMAGE=registry/name:tag, BASE_IMAGE= with Python 3.11)
+	@test -n "$(BUILDER)" || { echo "make image needs Docker, running, or buildah, and finds neither: install one"; exit 1; }
+	@echo "== building $(IMAGE) with $(notdir $(BUILDER))"
+	@SOURCE_DATE_EPOCH=$(COMMITTED) $(BUILDER) build $(BUILD_FLAGS) --tag $(IMAGE) \
+		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+		$(if $(filter buildah podman,$(notdir $(BUILDER))),--timestamp $(COMMITTED)) .
+	@echo "== built $(IMAGE); next: $(notdir $(BUILDER)) push $(IMAGE)"
+
+chart: install ## package the chart -> dist/rollback-operator-VERSION.tgz
+	@$(BIN)/python tools/generate.py --check
+	@mkdir -p dist
+	@$(BIN)/python -c 'import helm_python; print(helm_python.package("deploy/helm/rollback-operator", destination="dist"))'
 
 demo: install ## watch a bad release being taken back, on a cluster made for it or one of yours (CLUSTER=lab|kind|current)
 	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
@@ -125,4 +146,4 @@ simulate: install ## whole operators on virtual time, faults drawn from seeds: a
 	@$(BIN)/python -m bench.simulation run --steps 1000000
 
 clean: demo-down ## remove what make has made here; the lab's builds in ~/.cache stay
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist wheels
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist

@@ -22,12 +22,16 @@ KEY = "lab.key"
 
 @dataclass(frozen=True)
 class Job:
-    """One image to build: from which folder, under which name and key."""
+    """One image to build: from which folder, under which name and key.
+
+    `volumes` maps folders of the machine to where the build finds them, beside what is copied.
+    """
 
     context: Path
     image: str
     key: str
     arguments: Mapping[str, str]
+    volumes: Mapping[Path, str]
 
 
 def key_of(image: str) -> str | None:
@@ -44,6 +48,8 @@ def build(job: Job) -> None:
     argv += ["--layers=false", "--label", f"{KEY}={job.key}"]
     for name, value in job.arguments.items():
         argv += ["--build-arg", f"{name}={value}"]
+    for folder, place in job.volumes.items():
+        argv += ["--volume", f"{folder}:{place}:ro"]
     _buildah([*argv, "-t", job.image, "-f", str(job.context / "Containerfile"), str(job.context)])
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import packages
@@ -22,18 +22,26 @@ ROOT = Path(__file__).parents[2]
 BASE_CONTAINERFILE = Path(__file__).with_name("base.Containerfile")
 SERVERS_CONTAINERFILE = Path(__file__).with_name("servers.Containerfile")
 SERVICE = ROOT / "lab" / "ticket-service"
+OPERATOR = ("pyproject.toml", "README.md", "operator")
+"""What the operator's Dockerfile copies."""
+WHEELS = "/collected"
 PROGRAMS = {**packages.IMAGES, "runc": packages.NODE["runc"]}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one archive comes about; `variants` maps each image in it to its own environment."""
+    """How one archive comes about; `variants` maps each image in it to its own environment.
+
+    `volumes` maps folders that are prepared to where the build finds them.
+    """
 
     what: str
     key: str
     variants: Mapping[str, Mapping[str, str]]
     prepare: Callable[[Path], None]
     base: str | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def built(self) -> str:
@@ -76,10 +84,12 @@ def _recipe(name: str) -> Recipe:
 
 
 def _make_image(recipe: Recipe) -> None:
-    arguments = {"BASE_IMAGE": _base_image(recipe.base)} if recipe.base else {}
+    base = {"BASE_IMAGE": _base_image(recipe.base)} if recipe.base else {}
     with cache.scratch() as scratch:
         recipe.prepare(scratch)
-        buildah.build(buildah.Job(scratch, recipe.built, recipe.key, arguments))
+        arguments = {**base, **recipe.arguments}
+        volumes = {scratch / name: place for name, place in recipe.volumes.items()}
+        buildah.build(buildah.Job(scratch, recipe.built, recipe.key, arguments, volumes))
 
 
 def _base_image(name: str) -> str:
@@ -153,14 +163,17 @@ def _rollback_operator() -> Recipe:
 
     def prepare(context: Path) -> None:
         shutil.copy(containerfile, context / "Containerfile")
-        wheels.collect(ROOT, context / "wheels")
+        _copy(ROOT, context, OPERATOR)
+        shutil.copytree(wheels.collect(ROOT), context / "wheels")
 
     return Recipe(
         what="the operator's image",
-        key=cache.key(_base_python().key, wheels.key(ROOT), containerfile),
+        key=cache.key(_base_python().key, containerfile, *(ROOT / name for name in OPERATOR)),
         variants={"localhost/rollback-operator:dev": {}},
         prepare=prepare,
         base="base-python",
+        arguments={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS},
+        volumes={"wheels": WHEELS},
     )
 
 
@@ -190,7 +203,8 @@ def _demo_servers() -> Recipe:
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
     for name in names:
         if (source / name).is_dir():
-            shutil.copytree(source / name, target / name)
+            ignored = shutil.ignore_patterns(*cache.IGNORED)
+            shutil.copytree(source / name, target / name, ignore=ignored)
         else:
             shutil.copy(source / name, target / name)
 
