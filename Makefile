@@ -105,7 +105,7 @@ generate: install ## write the CRDs and docs/api.md from the models
 	@$(BIN)/python tools/generate.py
 
 verify: generate ## fail if a generated file was not committed
-	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/crds docs/api.md
+	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/files/crds docs/api.md
 
 bench: bench-race bench-standing bench-detection ## all benchmarks
 

@@ -18,6 +18,7 @@ import yaml
 from lab.errors import LabError
 
 CHART = Path(__file__).parents[1] / "deploy" / "helm" / "rollback-operator"
+DEFINITION = "CustomResourceDefinition"
 ORDER = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
@@ -40,8 +41,8 @@ def main() -> int:
 
 
 def crds() -> Iterator[dict[str, Any]]:
-    """The definitions of the chart, which helm applies before the rest and only once."""
-    for path in sorted((CHART / "crds").glob("*.yaml")):
+    """The definitions of the chart, as `kubectl apply -f deploy/crds` has them: of no release."""
+    for path in sorted((CHART / "files" / "crds").glob("*.yaml")):
         yield from yaml.safe_load_all(path.read_text())
 
 
@@ -51,13 +52,13 @@ def namespace(name: str) -> dict[str, Any]:
 
 
 def rendered(values: Mapping[str, Any], *, name: str, namespace: str) -> list[dict[str, Any]]:
-    """The chart's objects for these values, without its hooks: what an installation applies.
+    """The chart's objects for these values, without its hooks and CRDs: what follows `crds`.
 
     Raises:
         LabError: the values do not fit the chart's schema; says which.
     """
     found = _everything(values, name=name, namespace=namespace)
-    return [each for each in found if not _hook(each)]
+    return [each for each in found if not _hook(each) and each["kind"] != DEFINITION]
 
 
 def hooks(

@@ -48,7 +48,7 @@ def outputs() -> Iterator[tuple[Path, str]]:
             custom_resource_definition(kind), sort_keys=False, width=100, allow_unicode=True
         )
         yield ROOT / "deploy" / "crds" / f"{kind.PLURAL}.yaml", text
-        yield ROOT / "deploy/helm/rollback-operator/crds" / f"{kind.PLURAL}.yaml", text
+        yield ROOT / "deploy/helm/rollback-operator/files/crds" / f"{kind.PLURAL}.yaml", text
     yield ROOT / "docs" / "api.md", "".join(_document())
 
 

@@ -138,10 +138,35 @@ def test_helm_lints_it_clean(values: dict[str, Any]) -> None:
 
 def test_its_crds_are_the_projects() -> None:
     ours = {path.name: path.read_text() for path in (ROOT / "deploy" / "crds").iterdir()}
-    charts = {path.name: path.read_text() for path in (CHART / "crds").iterdir()}
+    charts = {path.name: path.read_text() for path in (CHART / "files" / "crds").iterdir()}
 
     assert ours == charts
     assert {each["spec"]["group"] for each in chart.crds()} == {GROUP}
+
+
+def definitions(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    with helm_python.Chart.load(CHART) as loaded:
+        files = loaded.render(dict(values), name="guard", namespace="operators", is_install=True)
+    texts = [text for path, text in files.items() if not path.endswith("NOTES.txt")]
+    found = [one for text in texts for one in yaml.safe_load_all(text) if one]
+    return [one for one in found if one["kind"] == chart.DEFINITION]
+
+
+def test_its_crds_are_part_of_the_release_and_outlive_it() -> None:
+    found = definitions(URL)
+
+    assert [one["spec"] for one in found] == [one["spec"] for one in chart.crds()]
+    for one, ours in zip(found, chart.crds(), strict=True):
+        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        assert one["metadata"]["name"] == ours["metadata"]["name"]
+        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == "guard"
+        assert one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert one["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false"
+
+
+def test_its_crds_can_be_left_to_others() -> None:
+    assert definitions({**URL, "crds": {"install": False}}) == []
+    assert not list(CHART.glob("crds/*"))  # what Helm installs, and never upgrades
 
 
 @pytest.mark.parametrize("values", CASES.values(), ids=CASES)

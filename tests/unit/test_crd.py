@@ -65,7 +65,7 @@ from tests.builders import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("deploy/crds", "deploy/helm/rollback-operator/crds")
+FOLDERS = ("deploy/crds", "deploy/helm/rollback-operator/files/crds")
 Node = Mapping[str, Any]
 KEYS = {
     "type",
