@@ -8,10 +8,10 @@ ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
 # Where pip finds packages, if not in its usual place: a mirror, the mirror's authority, or a mounted folder of wheels.
-ARG PIP_INDEX_URL
-ARG PIP_CERT
-ARG PIP_NO_INDEX
-ARG PIP_FIND_LINKS
+ARG PIP_INDEX_URL=""
+ARG PIP_CERT=""
+ARG PIP_NO_INDEX=""
+ARG PIP_FIND_LINKS=""
 # Sets end up in bytecode, in an order that each process draws for itself otherwise.
 ENV PYTHONHASHSEED=0
 # pip stays in an environment of its own: the one that is shipped holds only what runs.
