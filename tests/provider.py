@@ -36,6 +36,9 @@ class Provider:
     queries: list[str] = field(default_factory=list)
     parameters: list[dict[str, str]] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
+    """What stood in the header Authorization."""
+    tenants: list[str | None] = field(default_factory=list)
+    """What stood in the header X-Scope-OrgID."""
     types: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What the metrics' own targets call them."""
     declared: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -78,6 +81,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 provider.queries.append(asked["query"])
                 provider.parameters.append(asked)
                 provider.tokens.append(self.headers.get("Authorization"))
+                provider.tenants.append(self.headers.get("X-Scope-OrgID"))
             if provider.hangs:
                 provider.ended.wait(20)
                 self.close_connection = True

@@ -60,7 +60,7 @@ PURPOSES = {
     "rbac.otherTools": "tell who else takes releases out, or pushes images",
     "readConfigMaps": "the checklist looks whether ConfigMaps are there that pods name",
     "patchConfigMaps": "a remedy `DisableFlag`",
-    "readSecrets": "webhooks, mail, probe headers, a database, a token for Prometheus",
+    "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }

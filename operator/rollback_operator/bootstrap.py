@@ -125,6 +125,9 @@ async def build(settings: Settings) -> Parts:
         settings.prometheus_ca_file,
         settings.prometheus_url,
         pin_url=Addresses(read, find=find).pin_url,
+        login_folder=settings.prometheus_basic_auth_folder,
+        tenant=settings.prometheus_tenant or "",
+        may_read_as=settings.may_read_as,
     )
     pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
@@ -215,6 +218,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             settings.may_call,
             settings.may_query,
             lambda: elector.stopped,
+            settings.may_read_as,
         ),
         clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),

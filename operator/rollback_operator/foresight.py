@@ -50,7 +50,7 @@ class Foresight:
         around = replace(
             around, owner_obstacle=owner, unusable_flags=unusable, missing_rights=missing
         )
-        if not around.is_address_allowed:
+        if not (around.is_address_allowed and around.is_tenant_allowed):
             return around, acts
         around, reads = await self.observer.foresee(Prometheus.of(policy, self.default), around)
         return around, schedule.soonest(acts, reads)

@@ -220,7 +220,7 @@ class Reconciler:
         if carried is not None and carried.is_changed:
             return SOON  # what has been changed is looked at anew
         source = Source(policy, Prometheus.of(policy, self.address.default))
-        watch = watch_of(self.watches.get(key), case, source.prometheus.url, now)
+        watch = watch_of(self.watches.get(key), case, source.prometheus.identity, now)
         if any(is_active(one) for one in rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = self.watches[key] = await self.readings.observe(key, watch, workload, source)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rollback_operator.api.shape import DNS_LABEL, BaseAddress
+from rollback_operator.api.shape import DNS_LABEL, BaseAddress, Tenant, is_tenant
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -37,10 +37,17 @@ class Settings(BaseSettings):
     """Prometheus for policies that name none."""
     prometheus_token_file: Path | None = None
     """File with a bearer token for that Prometheus, and no other; read anew for each query."""
+    prometheus_basic_auth_folder: Path | None = None
+    """Folder with the files username and password for that Prometheus, in place of a token."""
+    prometheus_tenant: Tenant | None = None
+    """Tenant whose metrics policies read there that name none: the header X-Scope-OrgID."""
     prometheus_ca_file: Path | None = None
     """File with the certificate authority of Prometheus."""
     allowed_prometheus_hosts: Names = ()
     """Further hosts that policies may name in spec.prometheus.url, comma separated."""
+    allowed_tenants: Names = ()
+    """Tenants that policies may name in spec.prometheus.tenant, each as NAMESPACE/TENANT, comma
+    separated; at Services of their own namespace they may name any."""
     own_queries: Literal["allowed", "own-credentials"] = "allowed"
     """Whose conditions with signal Query are taken: own PromQL reads what any namespace counts.
     allowed: every policy's; own-credentials: those of policies that read a Prometheus of their
@@ -91,7 +98,29 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("allowed_prometheus_hosts", "allowed_hosts", "namespaces", mode="before")
+    @field_validator("prometheus_basic_auth_folder")
+    @classmethod
+    def _is_one_login(cls, value: Path | None, known: ValidationInfo) -> Path | None:
+        if value is not None and known.data.get("prometheus_token_file") is not None:
+            raise ValueError("a request has one login: give this or the token file, not both")
+        return value
+
+    @field_validator("allowed_tenants")
+    @classmethod
+    def _are_tenants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            namespace, _, tenant = one.partition("/")
+            if not (DNS_LABEL.fullmatch(namespace) and is_tenant(tenant)):
+                raise ValueError(f"{one!r} is not of the form NAMESPACE/TENANT")
+        return value
+
+    @field_validator(
+        "allowed_prometheus_hosts",
+        "allowed_hosts",
+        "allowed_tenants",
+        "namespaces",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -120,6 +149,18 @@ class Settings(BaseSettings):
         """Tell whether a policy of this namespace may name that host in spec.prometheus.url."""
         return _is_listed(host.lower(), namespace, self.allowed_prometheus_hosts)
 
+    def may_read_as(self, tenant: str, url: str, namespace: str) -> bool:
+        """Tell whether a policy of this namespace may have that tenant's metrics read.
+
+        A server takes the header for granted, and its owner often lets nobody but the operator ask:
+        whoever may choose the tenant reads all of them. Of several, each must be allowed.
+        """
+        if _is_listed(urlsplit(url).hostname or "", namespace, ()):
+            return True
+        if tenant == self.prometheus_tenant and _parts(url) == _parts(self.prometheus_url):
+            return True
+        return all(f"{namespace}/{one}" in self.allowed_tenants for one in tenant.split("|"))
+
     def may_query(self, policy: RollbackPolicy) -> bool:
         """Tell whether the own queries of a policy, if it has any, may be put to its Prometheus.
 
@@ -127,7 +168,7 @@ class Settings(BaseSettings):
         would tell them what they may not read themselves.
         """
         source, namespace = policy.spec.prometheus, policy.metadata.namespace
-        if self.own_queries == "allowed" or source.bearer_token_secret_ref is not None:
+        if self.own_queries == "allowed" or source.has_login:
             return True
         host = urlsplit(source.url or self.prometheus_url).hostname or ""
         has_queries = any(

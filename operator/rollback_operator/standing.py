@@ -22,16 +22,21 @@ class Address:
     """Whether a policy's own queries may be put to its Prometheus."""
     stopped: Callable[[], str] = stop.nobody
     """Who has stopped everything, when and why; empty: nobody has."""
+    may_read_as: Callable[[str, str, str], bool] = lambda tenant, url, namespace: True
+    """Whether the metrics of a tenant may be read: tenant, address, the policy's namespace."""
 
 
 def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime) -> Around:
     """Look around a policy; who else steers its target is looked at elsewhere."""
-    namespace, url = policy.metadata.namespace, policy.spec.prometheus.url
+    namespace, source = policy.metadata.namespace, policy.spec.prometheus
+    url, tenant = source.url, source.tenant
     oldest = cache.policies_on(namespace, policy.spec.target_ref.name)[:1]
     rivals = [one.metadata.name for one in oldest if one.key != policy.key]
     return Around(
         stopped=address.stopped(),
         is_address_allowed=url is None or address.allows(url, namespace),
+        is_tenant_allowed=tenant is None
+        or address.may_read_as(tenant, url or address.default, namespace),
         are_queries_allowed=address.may_query(policy),
         older_policy=rivals[0] if rivals else "",
         refused_probes=tuple(

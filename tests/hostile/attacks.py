@@ -46,6 +46,7 @@ class Form(Enum):
     MAIL = "a mail address"
     IMAGE = "a reference of an image"
     METRIC = "the name of a metric or a label"
+    TENANT = "a tenant of a metrics server, which is sent in a header"
     MATCHER = "a pattern that series are matched by"
     TEXTS = "texts that lines of logs are searched for"
     ROUTE = "a route, which ends up in PromQL"
@@ -230,6 +231,19 @@ ATTACKS: Mapping[Form, tuple[Attack, ...]] = {
         Attack("a newline", "up\nor up"),
         Attack("NUL", f"up{NUL}"),
         Attack("257 characters", "x" * 257),
+    ),
+    Form.TENANT: (
+        Attack("a header", "shop\r\nAuthorization: Bearer x"),
+        Attack("a newline at the end", "shop\n"),
+        Attack("the parent", ".."),
+        Attack("a path", f"../{VICTIM}"),
+        Attack("an empty one beside it", f"|{VICTIM}"),
+        Attack("a space", "a b"),
+        Attack("a comma", f"shop,{VICTIM}"),
+        Attack("a look-alike", "sh\u043ep"),
+        Attack("151 characters", "x" * 151),
+        Attack("nothing", ""),
+        *_CONTROLS,
     ),
     Form.MATCHER: (
         *_harmless(
@@ -419,6 +433,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "spec.prometheus.url": Form.URL,
         **_secret("spec.prometheus.bearerTokenSecretRef"),
         **_secret("spec.prometheus.caSecretRef"),
+        "spec.prometheus.basicAuthSecretRef.name": Form.NAME,
+        "spec.prometheus.tenant": Form.TENANT,
         **_SIGNALS,
         "spec.signals.latency.quantile": Form.DECIMAL,
         "spec.signals.labels.pod": Form.METRIC,

@@ -79,6 +79,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "url": "http://prometheus.tenant.svc:9090/prom",
             "bearerTokenSecretRef": SECRET,
             "caSecretRef": {"name": "own", "key": "ca.crt"},
+            "tenant": "shop",
         },
         "signals": {
             "requests": {"metric": "requests_total", "matchers": {"service": "shop"}},
@@ -166,6 +167,12 @@ def with_query(name: str = "carrier", **spec: Any) -> Manifest:
     query = "SELECT name FROM schema_migrations"
     database = {"connectionSecretRef": secret, "history": {"query": query}}
     return policy(name, **spec | {"database": database})
+
+
+def with_password(name: str = "carrier", **spec: Any) -> Manifest:
+    """A policy that reads its Prometheus with a user's name and password."""
+    source = {"url": "http://prometheus.tenant.svc:9090", "basicAuthSecretRef": {"name": "own"}}
+    return policy(name, **spec | {"prometheus": source})
 
 
 def request(name: str = "asked", **spec: Any) -> Manifest:
@@ -256,7 +263,7 @@ def requests(person: str) -> list[Manifest]:
 
 def policies() -> list[Manifest]:
     """Policies that have every field between them."""
-    return [policy("tried"), with_query("tried")]
+    return [policy("tried"), with_query("tried"), with_password("tried")]
 
 
 def _manifest(kind: str, name: str, spec: dict[str, Any]) -> Manifest:

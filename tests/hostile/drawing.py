@@ -108,6 +108,10 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
             ("propose",),
         ),
     ),
+    "spec.prometheus": (
+        Variant({}, (), ("url", "bearerTokenSecretRef", "caSecretRef")),
+        Variant({}, ("url",), ("basicAuthSecretRef", "caSecretRef", "tenant")),
+    ),
     "spec.remedies[]": _REMEDIES,
     "spec.remedy": _REMEDIES[:4],
     "spec.database.history": (Variant({}, (), ("preset", "schema")), Variant({}, ("query",))),

@@ -119,6 +119,18 @@ def wanting(token: Callable[[], str], heard: list[str]) -> Fault:
     return answer
 
 
+def wanting_headers(wanted: Mapping[str, str], heard: list[dict[str, str]]) -> Fault:
+    """Let only those through who bring these headers; note what each brings of them."""
+
+    async def answer(request: web.Request, server: FaultyPrometheus) -> web.StreamResponse:
+        heard.append({name: request.headers.get(name, "") for name in wanted})
+        if heard[-1] != dict(wanted):
+            return web.Response(status=401, text=f"not with {heard[-1]}")
+        return await passed_on(request, server)
+
+    return answer
+
+
 async def hanging(_: web.Request, __: FaultyPrometheus) -> web.StreamResponse:
     await asyncio.Event().wait()
     raise AssertionError("nobody sets it")

@@ -103,6 +103,19 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         policy(verification={"http": [{"name": "a", "url": "http://a.b/", "body": "{}"}]}),
         r"spec\.verification\.http\[0\]\.body: .*carry no body: set method",
     ),
+    "two logins": (
+        policy(
+            prometheus={
+                "bearerTokenSecretRef": {"name": "a", "key": "token"},
+                "basicAuthSecretRef": {"name": "a"},
+            }
+        ),
+        r"spec\.prometheus\.basicAuthSecretRef: .*a request has one login",
+    ),
+    "a tenant that is a path": (
+        policy(prometheus={"tenant": "../all"}),
+        r"spec\.prometheus\.tenant: Invalid value",
+    ),
     "at least 0": (
         policy(matrix=when(errors(atLeast="0.000"))),
         r"spec\.matrix\[0\]\.when\[0\]\.atLeast: .*every release",

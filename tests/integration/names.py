@@ -65,6 +65,9 @@ FIELDS: Mapping[str, Make] = {
     "spec.prometheus.bearerTokenSecretRef.key": lambda one: policy(
         prometheus={"bearerTokenSecretRef": {"name": "a", "key": one}}
     ),
+    "spec.prometheus.basicAuthSecretRef.name": lambda one: policy(
+        prometheus={"basicAuthSecretRef": {"name": one}}
+    ),
     "spec.prometheus.caSecretRef.name": lambda one: policy(
         prometheus={"caSecretRef": {"name": one, "key": "a"}}
     ),

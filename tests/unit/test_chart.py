@@ -30,8 +30,12 @@ WITH_SECRETS = {
         "caSecret": {"name": "authority"},
     }
 }
+WITH_LOGIN = {
+    "prometheus": {**URL["prometheus"], "basicAuthSecret": {"name": "login"}, "tenant": "all"},
+}
 EVERYTHING = {
     **WITH_SECRETS,
+    "allowedTenants": ["shop/team-shop", "shop/team-cart"],
     "allowedPrometheusHosts": ["metrics.example.com", "thanos", "2001:db8::1"],
     "ownQueries": "own-credentials",
     "replicas": 3,
@@ -223,6 +227,7 @@ class TestPod:
             "PROMETHEUS_URL": "http://prometheus.monitoring:9090",
             "OWN_QUERIES": "allowed",
             "ALLOWED_PROMETHEUS_HOSTS": "",
+            "ALLOWED_TENANTS": "",
             "ALLOWED_HOSTS": "",
             "MAX_CONCURRENT": "10",
             "MAX_ROLLBACKS_PER_DAY": "0",
@@ -258,6 +263,7 @@ class TestPod:
         assert settings.prometheus_url == URL["prometheus"]["url"]
         assert settings.namespaces == tuple(values.get("watchNamespaces", ()))
         assert settings.allowed_prometheus_hosts == tuple(values.get("allowedPrometheusHosts", ()))
+        assert settings.allowed_tenants == tuple(values.get("allowedTenants", ()))
         assert settings.own_queries == values.get("ownQueries", "allowed")
         assert settings.identity == "from-identity"
         assert settings.http_port == container(values)["ports"][0]["containerPort"]
@@ -276,6 +282,20 @@ class TestPod:
             found["PROMETHEUS_TOKEN_FILE"]: ("prometheus", "bearer"),
             found["PROMETHEUS_CA_FILE"]: ("authority", "ca.crt"),
         }
+
+    def test_finds_its_login_where_it_is_told(self) -> None:
+        spec = deployment(WITH_LOGIN)["spec"]["template"]["spec"]
+        found = environment(WITH_LOGIN)
+        (volume,) = spec["volumes"]
+        (mount,) = spec["containers"][0]["volumeMounts"]
+
+        assert mount["name"] == volume["name"]
+        assert mount["mountPath"] == found["PROMETHEUS_BASIC_AUTH_FOLDER"]
+        assert volume["secret"]["secretName"] == "login"
+        items = {one["key"]: one["path"] for one in volume["secret"]["items"]}
+        assert items == {"username": "username", "password": "password"}
+        assert found["PROMETHEUS_TENANT"] == "all"
+        assert "PROMETHEUS_TOKEN_FILE" not in found
 
     def test_image_is_the_charts_version_unless_told_otherwise(self) -> None:
         metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())

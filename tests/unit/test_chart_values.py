@@ -23,6 +23,12 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "misspelt within": ({"prometheus": {"tokenSecret": {"nmae": "x"}}}, "'nmae' not allowed"),
     "number as text": ({"replicas": "2"}, "/replicas"),
     "text as a list": ({"watchNamespaces": "production"}, "/watchNamespaces"),
+    "two logins": (
+        {"prometheus": {"tokenSecret": {"name": "a"}, "basicAuthSecret": {"name": "b"}}},
+        "a request has one login",
+    ),
+    "no tenant's name": ({"prometheus": {"tenant": "a/b"}}, "/prometheus/tenant"),
+    "tenants of any namespace": ({"allowedTenants": ["team-shop"]}, "/allowedTenants/0"),
     "no namespace's name": ({"watchNamespaces": ["Production"]}, "/watchNamespaces/0"),
     "address without scheme": ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
     "address with a password": ({"prometheus": {"url": "http://a:b@c"}}, "/prometheus/url"),

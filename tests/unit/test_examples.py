@@ -96,6 +96,13 @@ TRUST = {"spec.trust"} | {f"spec.trust.{name}" for name in Trust.model_fields}
 """`kubectl rollback trust` writes it: no policy begins with it."""
 
 
+OTHER_SERVERS = {
+    f"spec.prometheus.{name}"
+    for name in ("basicAuthSecretRef", "basicAuthSecretRef.name", "tenant")
+}
+"""A request has one login, and the example's server no tenants."""
+
+
 def test_the_full_example_has_every_field() -> None:
     known = set(_paths(_schema()["properties"]["spec"]))
     missing = known - set(_used(_load(FULL)["spec"]))
@@ -106,6 +113,7 @@ def test_the_full_example_has_every_field() -> None:
         | {f"spec.matrix.when.{name}" for name in QUERY_ONLY}
         | {"spec.database.history.query"}
         | TRUST
+        | OTHER_SERVERS
     )
 
 

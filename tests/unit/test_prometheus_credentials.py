@@ -192,12 +192,12 @@ async def test_they_are_known_for_a_while_and_forgotten_with_the_policy() -> Non
     credentials = PolicyCredentials(secrets, lambda: now)
     first, second = with_token("http://a"), with_token("http://b")
 
-    assert await credentials.of(first) == Credentials(TOKEN)
+    assert await credentials.of(first) == Credentials(f"Bearer {TOKEN}")
     now = KNOWN_SECONDS - 1
-    assert await credentials.of(first) == Credentials(TOKEN)
+    assert await credentials.of(first) == Credentials(f"Bearer {TOKEN}")
     assert secrets.reads == 1
     now = KNOWN_SECONDS + 1
-    assert await credentials.of(second) == Credentials(TOKEN)
+    assert await credentials.of(second) == Credentials(f"Bearer {TOKEN}")
     assert list(credentials._known) == [second]
 
     assert TOKEN not in repr(await credentials.of(second))
@@ -207,7 +207,7 @@ async def test_they_do_not_outlive_the_policies_in_memory(monkeypatch: pytest.Mo
     monkeypatch.setattr(credentials_module, "KNOWN_SECONDS", 0.01)
     known = PolicyCredentials(Values())
     for number in range(1000):
-        assert await known.of(with_token(f"http://{number}")) == Credentials(TOKEN)
+        assert await known.of(with_token(f"http://{number}")) == Credentials(f"Bearer {TOKEN}")
 
     async with asyncio.timeout(30):
         while known._known:  # noqa: ASYNC110 (a timer sets no event)

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     PROBE_NOT_ALLOWED = "ProbeNotAllowed"
     RIGHT_MISSING = "RightMissing"
     QUERY_NOT_ALLOWED = "QueryNotAllowed"
+    TENANT_NOT_ALLOWED = "TenantNotAllowed"
     READ_FAILED = "ReadFailed"
     PASS_FAILED = "PassFailed"
 
@@ -232,6 +233,7 @@ IDLE = frozenset(
         Reason.TARGET_ALREADY_WATCHED,
         Reason.ADDRESS_NOT_ALLOWED,
         Reason.QUERY_NOT_ALLOWED,
+        Reason.TENANT_NOT_ALLOWED,
         Reason.POLICY_DELETED,
     }
 )

@@ -1,4 +1,4 @@
-"""A value in a Secret, by name: of the policy's own namespace, always."""
+"""A Secret, or a value in one, by name: of the policy's own namespace, always."""
 
 from rollback_operator.api.shape import DataKey, Model, Name
 
@@ -10,3 +10,10 @@ class SecretKeyRef(Model):
     """The Secret's name."""
     key: DataKey
     """The key whose value is used."""
+
+
+class SecretRef(Model):
+    """A Secret in the policy's own namespace."""
+
+    name: Name
+    """The Secret's name; the operator must have been given the right to read it."""

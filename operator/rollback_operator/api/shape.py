@@ -33,6 +33,8 @@ IMAGE_FORM = (
     rf"^((\[[0-9a-fA-F:]+\]|{_HOST})(:[0-9]{{1,5}})?/)?{_COMPONENT}(/{_COMPONENT})*"
     r"(:[a-zA-Z0-9_][-.a-zA-Z0-9_]{0,127})?(@[a-z0-9]+([+._-][a-z0-9]+)*:[0-9a-fA-F]{32,128})?$"
 )
+_ONE_TENANT = r"[a-zA-Z0-9!_*'()-][a-zA-Z0-9!_.*'()-]*"
+TENANT_FORM = rf"^{_ONE_TENANT}(\|{_ONE_TENANT})*$"
 FORMS = {
     METRIC_FORM: "must be a metric's name, not a query",
     LABEL_FORM: "must be a label's name",
@@ -59,6 +61,10 @@ FORMS = {
     ),
     LINE_FORM: "must be one line without control characters",
     HOST_FORM: "must be a host's name or IP address",
+    TENANT_FORM: (
+        "must be the name of a tenant: letters, digits and !_.*'()-, not beginning with a dot; "
+        "several are joined by |"
+    ),
     IMAGE_FORM: "must be an image's reference, as registry.example.com/shop:v1",
 }
 """What a form wants, in words. The API server names the field and the pattern, no words."""
@@ -87,6 +93,9 @@ MetricName = Annotated[str, Field(min_length=1, max_length=256, pattern=METRIC_F
 """Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
 LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=LABEL_FORM)]
 Route = Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
+LONGEST_TENANT = 150
+Tenant = Annotated[str, Field(min_length=1, max_length=LONGEST_TENANT, pattern=TENANT_FORM)]
+"""Of a server of metrics, as Mimir takes it."""
 MOST_IMAGES = 32
 LONGEST_IMAGE = 512
 """Characters; no reference that can be pulled is as long."""
@@ -164,6 +173,11 @@ BaseAddress = Annotated[
 """Of an HTTP API, such as Prometheus'."""
 Decimal = Annotated[str, Field(max_length=24, pattern=DECIMAL_FORM)]
 """A decimal string of any size: the API has no floats."""
+
+
+def is_tenant(text: str) -> bool:
+    """Tell whether a tenant can be called so."""
+    return len(text) <= LONGEST_TENANT and re.fullmatch(TENANT_FORM, text) is not None
 
 
 def is_object_name(text: str) -> bool:

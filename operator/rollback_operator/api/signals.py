@@ -5,12 +5,21 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from rollback_operator.api.expression import expression
-from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.api.shape import BaseAddress, LabelName, MetricName, Model, Route, cel
+from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.shape import (
+    BaseAddress,
+    LabelName,
+    MetricName,
+    Model,
+    Route,
+    Tenant,
+    cel,
+)
 
 LEAST_READ_MILLISECONDS = 200
 _OPERATORS = ("=~", "!~", "!=")
 _LABEL = expression("[a-zA-Z_][a-zA-Z0-9_./]{0,127}")
+_TWO_LOGINS = "set bearerTokenSecretRef or basicAuthSecretRef, not both: a request has one login"
 _RULE = (
     "a name with a colon is a recording rule's, whose values are computed: name the counter or the "
     "histogram that it is made from"
@@ -66,13 +75,32 @@ CounterName = Annotated[
 class PrometheusSpec(Model):
     """Where the metrics come from."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!has(self.bearerTokenSecretRef) || !has(self.basicAuthSecretRef)",
+                    _TWO_LOGINS,
+                    ".basicAuthSecretRef",
+                )
+            ]
+        }
+    )
+
     url: BaseAddress | None = None
     """Base address of the Prometheus HTTP API. Default: the operator's own setting. Its host must
     be the operator's own Prometheus, in the policy's namespace, or on the operator's allow-list.
-    The operator's own token is sent to no other address than its own setting."""
+    The operator's own credentials are sent to no other address than its own setting."""
     bearer_token_secret_ref: SecretKeyRef | None = None
-    """The bearer token to read with. Default: the operator's own, where `url` is its own setting or
-    none, and `caSecretRef` is not set; else none."""
+    """The bearer token to read with. Default: the operator's own credentials, where `url` is its
+    own setting or none, and `caSecretRef` is not set; else none."""
+    basic_auth_secret_ref: SecretRef | None = None
+    """A Secret with the keys `username` and `password`, as one of type kubernetes.io/basic-auth
+    has, for HTTP basic authentication, in place of `bearerTokenSecretRef`."""
+    tenant: Tenant | None = None
+    """The tenant of Mimir, Cortex or Thanos whose metrics are read, sent in the header
+    X-Scope-OrgID. At a Prometheus outside the policy's namespace the operator's owner must allow
+    it. Default: the operator's own, where `url` is its own setting or none; else none."""
     ca_secret_ref: SecretKeyRef | None = None
     """The certificate authorities, in PEM, one of which must have signed Prometheus' certificate.
     Default: those that the operator trusts."""
@@ -80,7 +108,18 @@ class PrometheusSpec(Model):
     @property
     def names_secrets(self) -> bool:
         """Tell whether Prometheus is read with something of the policy's own."""
-        return self.bearer_token_secret_ref is not None or self.ca_secret_ref is not None
+        return self.has_login or self.ca_secret_ref is not None
+
+    @property
+    def has_login(self) -> bool:
+        """Tell whether the policy reads as somebody of its own."""
+        return self.bearer_token_secret_ref is not None or self.basic_auth_secret_ref is not None
+
+    @model_validator(mode="after")
+    def _has_one_login(self) -> Self:
+        if self.bearer_token_secret_ref is not None and self.basic_auth_secret_ref is not None:
+            raise ValueError(_TWO_LOGINS)
+        return self
 
 
 class CounterSignal(Model):

@@ -9,7 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.shape import Digest, DnsLabel, Model, Name, cel, keyed_by
+from rollback_operator.api.secrets import SecretRef
+from rollback_operator.api.shape import Digest, DnsLabel, Model, cel, keyed_by
 
 HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"
@@ -38,13 +39,6 @@ class VerificationResult(StrEnum):
     PASSED = "Passed"
     FAILED = "Failed"
     UNKNOWN = "Unknown"
-
-
-class SecretRef(Model):
-    """A Secret in the policy's own namespace."""
-
-    name: Name
-    """The Secret's name; the operator must have been given the right to read it."""
 
 
 class JsonExpectation(Model):

@@ -101,13 +101,16 @@ async def run_case(options: Options, warn: Warn) -> Ran:
     """
     rollouts = parse_rollouts(options.rollouts, warn)
     policy = parse_policy(options.policy, rollouts, warn)
+    tenant = policy.spec.prometheus.tenant or ""
     span = options.span
     metrics = PrometheusMetrics(
         _access(options.prometheus), LIMITS, min(span.end, span.start + HOUR_SECONDS / 2)
     )
     try:
         query = all_pods(
-            Source(policy, Prometheus(options.prometheus)), rollouts.namespace, rollouts.deployment
+            Source(policy, Prometheus(options.prometheus, tenant=tenant)),
+            rollouts.namespace,
+            rollouts.deployment,
         )
         begin = _opened(rollouts, span) - HOUR_SECONDS - BEFORE_SECONDS
         history = await read_history(metrics, query, begin, span.end)
@@ -133,7 +136,13 @@ def _access(url: str) -> Access:
         settings = Settings()
     except ValidationError as error:
         raise BadFileError(*faults(error)[0]) from None
-    return Access(settings.prometheus_token_file, settings.prometheus_ca_file, url)
+    return Access(
+        settings.prometheus_token_file,
+        settings.prometheus_ca_file,
+        url,
+        login_folder=settings.prometheus_basic_auth_folder,
+        tenant=settings.prometheus_tenant or "",
+    )
 
 
 def _opened(rollouts: Rollouts, span: Span) -> float:

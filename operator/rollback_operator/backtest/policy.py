@@ -72,7 +72,8 @@ def _tell_of_secrets(prometheus: PrometheusSpec, warn: Warn) -> None:
     if prometheus.names_secrets:
         warn(
             "spec.prometheus: Secrets are not read here: a token is taken from the file in "
-            "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE, an authority from that in ..._CA_FILE"
+            "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE, username and password from the folder in "
+            "..._BASIC_AUTH_FOLDER, an authority from the file in ..._CA_FILE"
         )
 
 

@@ -150,6 +150,9 @@ class Replay:
                 decisions.append(risen)
         return Replayed(tuple(decisions), final, tuple(looks))
 
+    def _prometheus(self, policy: RollbackPolicy) -> Prometheus:
+        return Prometheus(self.url, tenant=policy.spec.prometheus.tenant or "")
+
     # -- one look ----------------------------------------------------------------------------------
 
     async def _look(self) -> tuple[Entry, float]:
@@ -171,7 +174,7 @@ class Replay:
         case = case_of(self.policy, workload, self._rollbacks, now)
         watch = watch_of(self._watch, case, self.url, now)
         watch = await self._observer.observe(
-            watch, workload, Source(self.policy, Prometheus(self.url))
+            watch, workload, Source(self.policy, self._prometheus(self.policy))
         )
         found = look(case, watch, now)
         watch = self._watch = found.watch
@@ -215,7 +218,7 @@ class Replay:
             return None
         now = datetime.fromtimestamp(self._now, UTC)
         case = case_of(behind.policy, workload, self._rollbacks, now)
-        source = Source(behind.policy, Prometheus(self.url))
+        source = Source(behind.policy, self._prometheus(behind.policy))
         behind.watch = await self._observer.observe(behind.watch, workload, source)
         found = look(case, behind.watch, now)
         severity = found.decision.severity

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rollback_operator import checkup, paths
 from rollback_operator.adapters.flags import ApiFlags
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
+from rollback_operator.adapters.prometheus.credentials import LOGIN_KEYS
 from rollback_operator.adapters.secrets import ApiSecrets
 from rollback_operator.adapters.tools import ApiTools
 from rollback_operator.adapters.workloads import ApiWorkloads
@@ -61,7 +62,8 @@ class Options:
     @property
     def brings_credentials(self) -> bool:
         """Tell whether they are given here, in place of what policies' Secrets hold."""
-        return self.access.token_file is not None or self.access.ca_file is not None
+        access = self.access
+        return any((access.token_file, access.login_folder, access.ca_file))
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -94,6 +96,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="file with a bearer token for that Prometheus, in place of the policy's Secrets",
     )
     parser.add_argument(
+        "--prometheus-basic-auth-folder",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the files username and password for that Prometheus, in place of the "
+        "policy's Secrets",
+    )
+    parser.add_argument(
         "--prometheus-ca-file",
         type=Path,
         metavar="FILE",
@@ -124,7 +133,11 @@ def run(given: dict[str, Any]) -> int:
     options = Options(
         file=given["file"],
         prometheus=given["prometheus"],
-        access=Access(given["prometheus_token_file"], given["prometheus_ca_file"]),
+        access=Access(
+            given["prometheus_token_file"],
+            given["prometheus_ca_file"],
+            login_folder=given["prometheus_basic_auth_folder"],
+        ),
         kubeconfig=given["kubeconfig"] or usual_kubeconfig(),
         namespace=given["namespace"],
         is_json=given["output"] == "json",
@@ -145,13 +158,19 @@ def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
             base_address(given["prometheus"])
         except ValueError as error:
             yield "--prometheus", f"{error}, not {given['prometheus']!r}"
-    for name in ("prometheus_token_file", "prometheus_ca_file"):
-        if given[name] is None:
-            continue
+    folder = given["prometheus_basic_auth_folder"]
+    if folder is not None and given["prometheus_token_file"] is not None:
+        yield "--prometheus-basic-auth-folder", "a request has one login: leave out the token file"
+    files = {
+        "--prometheus-token-file": [given["prometheus_token_file"]],
+        "--prometheus-ca-file": [given["prometheus_ca_file"]],
+        "--prometheus-basic-auth-folder": [folder and folder / one for one in LOGIN_KEYS],
+    }
+    for option, one in ((option, one) for option, some in files.items() for one in some if one):
         try:
-            given[name].read_bytes()
+            one.read_bytes()
         except OSError as error:
-            yield f"--{name.replace('_', '-')}", f"{given[name]}: {error.strerror or error}"
+            yield option, f"{one}: {error.strerror or error}"
 
 
 async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:
@@ -162,15 +181,17 @@ async def _check_all(documents: tuple[Document, ...], options: Options) -> list[
                 found.append(checkup.Checkup(str(options.file), one))
                 continue
             asked = Prometheus.of(one.policy, options.settings.prometheus_url)
-            asked = replace(asked, url=options.prometheus or asked.url)
+            tenant = asked.tenant or _tenant(asked.url, options.settings)
+            asked = replace(asked, url=options.prometheus or asked.url, tenant=tenant)
             surveyor = make(asked.url)
             if surveyor.workloads is None or options.brings_credentials:
-                asked = replace(asked, token=None, authorities=None)
+                asked = asked.without_secrets()
             survey = await surveyor.survey(one.policy, asked)
             earlier = [same.document.policy for same in found if same.document.policy is not None]
             survey = replace(
                 survey,
                 is_address_allowed=_is_allowed(one.policy, options.settings),
+                is_tenant_allowed=_may_read_as(one.policy, options.settings),
                 rival=await _rival(api, one.policy, earlier),
             )
             found.append(checkup.Checkup(str(options.file), one, survey))
@@ -180,6 +201,17 @@ async def _check_all(documents: tuple[Document, ...], options: Options) -> list[
 def _is_allowed(policy: RollbackPolicy, settings: Settings) -> bool:
     url = policy.spec.prometheus.url
     return url is None or settings.allows(url, policy.metadata.namespace)
+
+
+def _may_read_as(policy: RollbackPolicy, settings: Settings) -> bool:
+    source = policy.spec.prometheus
+    url, namespace = source.url or settings.prometheus_url, policy.metadata.namespace
+    return source.tenant is None or settings.may_read_as(source.tenant, url, namespace)
+
+
+def _tenant(url: str, settings: Settings) -> str:
+    """Give whose metrics the operator reads at an address for a policy that names nobody."""
+    return settings.prometheus_tenant or "" if url == settings.prometheus_url else ""
 
 
 async def _rival(
@@ -212,7 +244,7 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
 
     def make(url: str) -> Surveyor:
         access = options.access
-        own = Access(access.token_file, access.ca_file, url)
+        own = replace(access, url=url)
         secrets = _Asked(ApiSecrets(api)) if api else None
         opened.append(PrometheusMetrics(own, secrets=secrets))
         workloads = ApiWorkloads(api) if api else None
@@ -261,7 +293,8 @@ def _with_remedy(failure: Failure, name: str) -> Failure:
     said = failure.message
     if failure.kind is FailureKind.REJECTED and "may not" in said:
         said = f"you may not get Secret {name}"
-    return Failure(failure.kind, f"{said} (--prometheus-token-file is used in its place)")
+    instead = "--prometheus-token-file or --prometheus-basic-auth-folder is used in its place"
+    return Failure(failure.kind, f"{said} ({instead})")
 
 
 async def _connect(kubeconfig: str | None) -> tuple[ApiServer | None, str]:

@@ -75,7 +75,8 @@ def _credentials(survey: Survey) -> Iterator[Finding]:
             Level.NOTE,
             "spec.prometheus",
             f"its Secrets were not read: {survey.without_credentials}",
-            "--prometheus-token-file and --prometheus-ca-file give what they hold",
+            "--prometheus-token-file, --prometheus-basic-auth-folder and --prometheus-ca-file give "
+            "what they hold",
         )
 
 

@@ -66,20 +66,20 @@ def case_of(
     return Case(policy, workload, quarantine.barred(entries, kept, templates, now), rollbacks)
 
 
-def watch_of(known: Watch | None, case: Case, url: str, now: datetime) -> Watch:
+def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch:
     """Go on with the watch that is known, or open one: for another template or other signals.
 
     Args:
         known: the policy's watch so far.
         case: the target as it is now.
-        url: where its metrics are read.
+        read: where its metrics are read, and as whom.
         now: the time of the look.
     """
     digest = case.workload.deployment.template.digest
     control, good = control_hashes(case), good_hashes(case)
     cured = flags.cured(case)
     since = f" since {cured.metadata.name}" if cured is not None else ""
-    source = f"{url} {case.policy.spec.signals!r}{since}"
+    source = f"{read} {case.policy.spec.signals!r}{since}"
     if known is None or (known.digest, known.source) != (digest, source):
         watch = open_watch(digest, opened(case, now), control)
         before = replaced_hashes(case)

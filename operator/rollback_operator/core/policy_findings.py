@@ -39,6 +39,15 @@ def of_policy(survey: Survey) -> Iterator[Finding]:
             "have its owner list the host (allowedPrometheusHosts of the chart); here it is "
             "ROLLBACK_OPERATOR_ALLOWED_PROMETHEUS_HOSTS",
         )
+    if not survey.is_tenant_allowed:
+        yield Finding(
+            Level.PROBLEM,
+            "spec.prometheus.tenant",
+            f"outside this namespace the operator reads no metrics of tenant "
+            f"{spec.prometheus.tenant} for this policy, by its settings as they are known here",
+            "have its owner list NAMESPACE/TENANT (allowedTenants of the chart); here it is "
+            "ROLLBACK_OPERATOR_ALLOWED_TENANTS",
+        )
     if survey.rival:
         yield Finding(
             Level.PROBLEM,

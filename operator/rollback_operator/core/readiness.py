@@ -17,6 +17,7 @@ class Around:
     stopped: str = ""
     """Who has stopped everything, when and why; empty: nobody has."""
     is_address_allowed: bool = True
+    is_tenant_allowed: bool = True
     are_queries_allowed: bool = True
     older_policy: str = ""
     """Name of an older policy on the same target; empty when there is none."""
@@ -60,12 +61,17 @@ def _refused(policy: RollbackPolicy, around: Around) -> Condition | None:
             "a Service of this namespace: have its host listed, in allowedPrometheusHosts of the "
             "chart (--allowed-prometheus-hosts)",
         )
+    if not around.is_tenant_allowed:
+        return status.not_ready(
+            Reason.TENANT_NOT_ALLOWED, tenant_refused(spec.prometheus.tenant or "")
+        )
     if not around.are_queries_allowed:
         return status.not_ready(
             Reason.QUERY_NOT_ALLOWED,
             "spec.matrix: own queries (signal Query) are put to a shared Prometheus only with the "
-            "policy's own token: set spec.prometheus.bearerTokenSecretRef, read a Prometheus of "
-            "this namespace, or take the condition out (ownQueries of the chart, --own-queries)",
+            "policy's own login: set spec.prometheus.bearerTokenSecretRef or basicAuthSecretRef, "
+            "read a Prometheus of this namespace, or take the condition out (ownQueries of the "
+            "chart, --own-queries)",
         )
     if around.older_policy:
         return status.not_ready(
@@ -193,6 +199,15 @@ def _limits(deployment: Deployment) -> Condition:
             Reason.SINGLE_REPLICA, "one replica: a bad release cannot be told from a bad pod"
         )
     return status.ready(Reason.WATCHING_TARGET)
+
+
+def tenant_refused(tenant: str) -> str:
+    """Say that a policy may not have a tenant's metrics read."""
+    return (
+        f"spec.prometheus.tenant: policies of this namespace may not have the metrics of tenant "
+        f"{tenant} read at a Prometheus outside it: have the operator's owner list "
+        "NAMESPACE/TENANT in allowedTenants of the chart (--allowed-tenants)"
+    )
 
 
 def not_found(name: str) -> str:

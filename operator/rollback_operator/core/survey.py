@@ -107,6 +107,8 @@ class Survey:
 
     is_address_allowed: bool = True
     """Whether the operator reads from spec.prometheus.url, by the settings that are known."""
+    is_tenant_allowed: bool = True
+    """Whether it reads as spec.prometheus.tenant, by the same."""
     rival: str = ""
     """Another policy on the same target, of the file or of the cluster; empty: there is none."""
 

@@ -1,9 +1,9 @@
 """What is asked of a Prometheus, and of pods' own metrics pages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalLabels
 from rollback_operator.core.pod import Page
 
@@ -20,11 +20,30 @@ class Prometheus:
     """None: the operator's own token, where the address is the operator's own."""
     authorities: SecretKeyRef | None = None
     """None: whom the operator trusts."""
+    basic_auth: SecretRef | None = None
+    """Holds a user's name and password, in place of the token."""
+    tenant: str = ""
+    """Whose metrics are read; empty: the operator's, where the address is the operator's own."""
 
     @property
     def has_own_credentials(self) -> bool:
         """Tell whether the policy brings something of its own to read it with."""
-        return self.token is not None or self.authorities is not None
+        return any((self.token, self.basic_auth, self.authorities))
+
+    @property
+    def identity(self) -> str:
+        """Name where it is read, and as whom: what others are told there is other evidence."""
+        logins = (self.token, self.basic_auth)
+        return " ".join((self.url, self.tenant, *(repr(one) for one in logins if one)))
+
+    @property
+    def is_read_alike(self) -> bool:
+        """Tell whether all policies that read it as this one does are told the same."""
+        return not (self.has_own_credentials or self.tenant)
+
+    def without_secrets(self) -> Self:
+        """Read it with nothing that a Secret of the policy holds."""
+        return replace(self, token=None, basic_auth=None, authorities=None)
 
     @classmethod
     def of(cls, policy: RollbackPolicy, default: str) -> Self:
@@ -35,6 +54,8 @@ class Prometheus:
             policy.metadata.namespace,
             spec.bearer_token_secret_ref,
             spec.ca_secret_ref,
+            spec.basic_auth_secret_ref,
+            spec.tenant or "",
         )
 
 

@@ -336,3 +336,4 @@ def test_that_a_policy_s_secrets_are_not_read_is_told() -> None:
     (said,) = told
     assert said.startswith("spec.prometheus: Secrets are not read here")
     assert "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE" in said
+    assert "_BASIC_AUTH_FOLDER" in said

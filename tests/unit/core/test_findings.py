@@ -127,6 +127,12 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         "spec.prometheus.url",
         ("the operator refuses it", "allowedPrometheusHosts"),
     ),
+    "a tenant that it may not name": (
+        {"is_tenant_allowed": False},
+        Level.PROBLEM,
+        "spec.prometheus.tenant",
+        ("reads no metrics of tenant", "allowedTenants"),
+    ),
     "two policies on one target": (
         {"rival": "first"},
         Level.PROBLEM,

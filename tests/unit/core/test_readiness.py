@@ -136,6 +136,14 @@ ROWS = {
         Reason.ADDRESS_NOT_ALLOWED,
         "http://elsewhere:9090",
     ),
+    "a tenant that may not be named": (
+        make_policy(prometheus=PrometheusSpec(tenant="team-bank")),
+        make_deployment(),
+        Around(is_tenant_allowed=False),
+        False,
+        Reason.TENANT_NOT_ALLOWED,
+        "tenant team-bank",
+    ),
     "own queries that are not allowed": (
         make_policy(),
         make_deployment(),

@@ -5,39 +5,104 @@ refuses what is known, since it may have been renewed. No value is logged, store
 """
 
 import asyncio
+import base64
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from urllib3.util.ssl_ import create_urllib3_context
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.core.reading import Missing
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
 
 KNOWN_SECONDS = 30.0
 AGAIN_SECONDS = 5.0
 """How long it is known that they cannot be had, and that newer ones are of no use either."""
-TOKEN = re.compile(r"[!-~]{1,8192}")
-_FIELDS = "spec.prometheus.bearerTokenSecretRef", "spec.prometheus.caSecretRef"
+LONGEST_LOGIN = 4096
+"""Of a user's name, and of a password."""
+_TOKEN = re.compile(r"[!-~]{1,8192}")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_TOKEN_FIELD = "spec.prometheus.bearerTokenSecretRef"
+_BASIC_FIELD = "spec.prometheus.basicAuthSecretRef"
+_CA_FIELD = "spec.prometheus.caSecretRef"
+_LOGINS = {
+    "Bearer": ("bearerTokenSecretRef", "a token"),
+    "Basic": ("basicAuthSecretRef", "a username and password"),
+}
+LOGIN_KEYS = ("username", "password")
+"""Of a Secret of type kubernetes.io/basic-auth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a policy reads its Prometheus with."""
 
-    token: str | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    """The value of the header of this name; None: the policy brings no login."""
     authorities: str | None = field(default=None, repr=False)
     """Certificates in PEM."""
+    tenant: str = ""
 
 
 NONE = Credentials()
 """A policy that brings none."""
+
+
+def bearer(token: str) -> str:
+    """Make the header's value for a token.
+
+    Raises:
+        ValueError: it is none; the message never shows its text.
+    """
+    if not _TOKEN.fullmatch(token := token.strip()):
+        raise ValueError("holds no bearer token")
+    return f"Bearer {token}"
+
+
+def basic(values: Mapping[str, str]) -> str:
+    """Make the header's value for a user's name and password (RFC 7617).
+
+    Raises:
+        ValueError: they cannot be sent; the message names the key and never shows its text.
+    """
+    login = []
+    for key in LOGIN_KEYS:
+        if key not in values:
+            raise ValueError(f"has no key {key}: it takes {' and '.join(LOGIN_KEYS)}")
+        value = values[key].rstrip("\r\n")  # an editor leaves a line's end behind it
+        if not value or len(value) > LONGEST_LOGIN:
+            raise ValueError(f"has a key {key} that is {'empty' if not value else 'too long'}")
+        if _UNSAFE.search(value):
+            raise ValueError(
+                f"has a line break or another control character in its key {key}: write it in one "
+                "line, as kubectl create secret generic --from-literal does"
+            )
+        login.append(value)
+    if ":" in login[0]:
+        raise ValueError(
+            "has a colon in its key username, where basic authentication takes none: the password "
+            "belongs into the key password"
+        )
+    return f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
+
+
+def login_needed(credentials: Credentials) -> str:
+    """Say what to do where a server has refused them."""
+    sent = (credentials.authorization or "").partition(" ")[0]
+    field, what = _LOGINS.get(sent, ("", ""))
+    if field:
+        return f"put {what} that it accepts into the Secret of spec.prometheus.{field}"
+    return (
+        "name a Secret with a token or password that it accepts in spec.prometheus."
+        "bearerTokenSecretRef or basicAuthSecretRef, or give the operator one for its own "
+        "Prometheus (--prometheus-token-file, --prometheus-basic-auth-folder)"
+    )
 
 
 def trusting(authorities: str) -> ssl.SSLContext:
@@ -50,7 +115,7 @@ def trusting(authorities: str) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cadata=authorities)
     except (ssl.SSLError, ValueError, TypeError):
-        raise ValueError("no certificate in PEM") from None
+        raise ValueError("holds no certificate in PEM") from None
     return context
 
 
@@ -67,7 +132,7 @@ class PolicyCredentials:
     async def of(self, prometheus: Prometheus) -> Credentials | Missing:
         """Give what a policy's references name; Missing says which field cannot be followed."""
         if not prometheus.has_own_credentials:
-            return NONE
+            return Credentials(tenant=prometheus.tenant)
         read, found = self._known.get(prometheus, (0.0, None))
         if found is not None and self.clock() - read < _lasting(found):
             return found
@@ -97,32 +162,64 @@ class PolicyCredentials:
             del self._known[prometheus]
 
     async def _found(self, prometheus: Prometheus) -> Credentials | Missing:
-        values: list[str | None] = []
-        for path, ref in zip(_FIELDS, (prometheus.token, prometheus.authorities), strict=True):
-            value = None if ref is None else await self._value(prometheus.namespace, ref)
-            if isinstance(value, Failure):
-                return Missing(Reason.CREDENTIALS_UNAVAILABLE, f"{path}: {value.message}")
-            values.append(value)
-        token, authorities = values
-        if token is not None and not TOKEN.fullmatch(token := token.strip()):
-            return _unusable(_FIELDS[0], prometheus.token, "holds no bearer token")
-        if authorities is not None:
-            try:
-                trusting(authorities)
-            except ValueError as error:
-                return _unusable(_FIELDS[1], prometheus.authorities, f"holds {error}")
-        return Credentials(token, authorities)
+        try:
+            authorization = await self._login(prometheus)
+            authorities = await self._authorities(prometheus)
+        except _CannotBeHadError as error:
+            return Missing(Reason.CREDENTIALS_UNAVAILABLE, str(error))
+        return Credentials(authorization, authorities, prometheus.tenant)
 
-    async def _value(self, namespace: str, ref: SecretKeyRef) -> str | Failure:
+    async def _login(self, prometheus: Prometheus) -> str | None:
+        if (ref := prometheus.basic_auth) is not None:
+            found = await self._values(prometheus.namespace, ref)
+            try:
+                return basic(found)
+            except ValueError as error:
+                raise _CannotBeHadError(f"{_BASIC_FIELD}: Secret {ref.name} {error}") from None
+        if prometheus.token is None:
+            return None
+        token = await self._value(_TOKEN_FIELD, prometheus.namespace, prometheus.token)
+        try:
+            return bearer(token)
+        except ValueError as error:
+            raise _unusable(_TOKEN_FIELD, prometheus.token, error) from None
+
+    async def _authorities(self, prometheus: Prometheus) -> str | None:
+        if prometheus.authorities is None:
+            return None
+        found = await self._value(_CA_FIELD, prometheus.namespace, prometheus.authorities)
+        try:
+            trusting(found)
+        except ValueError as error:
+            raise _unusable(_CA_FIELD, prometheus.authorities, error) from None
+        return found
+
+    async def _value(self, field: str, namespace: str, ref: SecretKeyRef) -> str:
+        found = await self._port(field).read(namespace, ref.name, ref.key)
+        if isinstance(found, Failure):
+            raise _CannotBeHadError(f"{field}: {found.message}")
+        return found
+
+    async def _values(self, namespace: str, ref: SecretRef) -> Mapping[str, str]:
+        # All at once: while a Secret is renewed, no name is sent with another's password.
+        found = await self._port(_BASIC_FIELD).read_all(namespace, ref.name)
+        if isinstance(found, Failure):
+            raise _CannotBeHadError(f"{_BASIC_FIELD}: {found.message}")
+        return found
+
+    def _port(self, field: str) -> Secrets:
         if self.secrets is None:
-            return Failure(FailureKind.UNAVAILABLE, "no cluster is known whose Secrets it names")
-        return await self.secrets.read(namespace, ref.name, ref.key)
+            raise _CannotBeHadError(f"{field}: no cluster is known whose Secrets it names")
+        return self.secrets
+
+
+class _CannotBeHadError(Exception):
+    """A field of a policy cannot be followed; which, and why."""
 
 
 def _lasting(found: Credentials | Missing) -> float:
     return AGAIN_SECONDS if isinstance(found, Missing) else KNOWN_SECONDS
 
 
-def _unusable(path: str, ref: SecretKeyRef | None, what: str) -> Missing:
-    named = f"key {ref.key} of Secret {ref.name}" if ref is not None else "it"
-    return Missing(Reason.CREDENTIALS_UNAVAILABLE, f"{path}: {named} {what}")
+def _unusable(field: str, ref: SecretKeyRef, what: ValueError) -> _CannotBeHadError:
+    return _CannotBeHadError(f"{field}: key {ref.key} of Secret {ref.name} {what}")

@@ -18,22 +18,28 @@ IDLE_SECONDS = 300.0
 
 
 @dataclass
+class Seen:
+    """How a server behaves to who brings the same credentials."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    is_plain: bool = False
+    """It takes no wishes."""
+
+
+@dataclass
 class Address:
     """What is known of one Prometheus, and connections to it that wait for a question."""
 
     used: float
     """When it was last asked."""
-    is_plain: bool = False
-    """It takes no wishes."""
     idle: list[PrometheusConnect] = field(default_factory=list)
-    breakers: dict[Prometheus | None, Breaker] = field(default_factory=dict)
-    """None: that of all who bring no credentials of their own. A gateway may keep one tenant's
-    questions unanswered, and answer everybody else's."""
+    seen: dict[Prometheus | None, Seen] = field(default_factory=dict)
+    """None: by all who bring neither credentials nor a tenant of their own. A gateway may keep one
+    tenant's questions unanswered, or lead them to another server, and answer everybody else's."""
 
-    def breaker(self, prometheus: Prometheus) -> Breaker:
-        """Give the circuit breaker of whoever asks."""
-        key = prometheus if prometheus.has_own_credentials else None
-        return self.breakers.setdefault(key, Breaker())
+    def seen_by(self, prometheus: Prometheus) -> Seen:
+        """Give what whoever asks has seen of it."""
+        return self.seen.setdefault(None if prometheus.is_read_alike else prometheus, Seen())
 
     def taken(self, opening: Opening) -> PrometheusConnect | None:
         """Take a connection that was opened in this way; None: there is none."""

@@ -28,7 +28,11 @@ from rollback_operator.adapters.prometheus.breaker import (
 )
 from rollback_operator.adapters.prometheus.budget import Budget
 from rollback_operator.adapters.prometheus.connections import AnswerError
-from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
+from rollback_operator.adapters.prometheus.credentials import (
+    Credentials,
+    PolicyCredentials,
+    login_needed,
+)
 from rollback_operator.adapters.prometheus.known import IDLE_SECONDS, Known
 from rollback_operator.adapters.prometheus.threads import Lane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
@@ -41,6 +45,7 @@ from rollback_operator.adapters.prometheus.transport import (
 from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.api.reasons import Reason
 from rollback_operator.causes import cause
+from rollback_operator.core.readiness import tenant_refused
 from rollback_operator.core.reading import Missing
 from rollback_operator.ports.failure import FailureKind
 from rollback_operator.ports.queries import Prometheus
@@ -172,12 +177,12 @@ class Session:
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect, dict[str, str]], Any]
     ) -> Any | Missing:
         """Ask for all of it or an error; of a server that takes no such wish, without it."""
-        if not self._known.of(prometheus.url).is_plain:
+        if not self._known.of(prometheus.url).seen_by(prometheus).is_plain:
             params = {**self._params, **_WHOLE}
             found = await self._ask(prometheus, lambda api: call(api, params))
             if not _is_wish_refused(found):
                 return found
-            self._known.of(prometheus.url).is_plain = True
+            self._known.of(prometheus.url).seen_by(prometheus).is_plain = True
         return await self._ask(prometheus, lambda api: call(api, self._params))
 
     async def types(self, prometheus: Prometheus, metric: str) -> frozenset[str] | Missing:
@@ -199,12 +204,15 @@ class Session:
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect], Any]
     ) -> Any | Missing:
         """Ask with the policy's credentials, and once more if it has newer ones."""
+        if not self._access.admits(prometheus):
+            said = tenant_refused(prometheus.tenant)
+            return Missing(Reason.TENANT_NOT_ALLOWED, said)
         known = await self._credentials.of(prometheus)
         if isinstance(known, Missing):
             return known
         found = await self._asked(prometheus, known, call)
         is_refused = isinstance(found, Missing) and found.reason is Reason.PROVIDER_UNAUTHORIZED
-        if not is_refused or known.token is None:
+        if not is_refused or known.authorization is None:
             return found
         newer = await self._credentials.renewed(prometheus)
         if isinstance(newer, Missing) or newer == known:
@@ -219,11 +227,11 @@ class Session:
     ) -> Any | Missing:
         """Ask, unless the circuit is open; see whether it is to be opened, or closed again."""
         url = prometheus.url
-        breaker = self._known.of(url).breaker(prometheus)
+        breaker = self._known.of(url).seen_by(prometheus).breaker
         if breaker.is_open:
             self._try(prometheus, credentials, breaker)
             return left_alone(breaker)
-        lane = Lane(prometheus.namespace, url)
+        lane = Lane(prometheus.namespace, prometheus.identity)
         found = await self._sent(prometheus, lane, credentials, unless_open(breaker, call))
         if not isinstance(found, Missing) or found.reason is not Reason.PROVIDER_UNREACHABLE:
             breaker.close()
@@ -243,7 +251,7 @@ class Session:
     async def _tried(
         self, prometheus: Prometheus, credentials: Credentials, breaker: Breaker
     ) -> None:
-        lane = Lane(f"{prometheus.namespace} trials", prometheus.url)
+        lane = Lane(f"{prometheus.namespace} trials", prometheus.identity)
         try:
             async with asyncio.timeout(TRIAL_SECONDS):
                 found = await self._sent(prometheus, lane, credentials, light)
@@ -360,7 +368,7 @@ def _refused(answer: Answer, credentials: Credentials) -> Missing:
     if status in _UNAUTHORIZED:
         return Missing(
             Reason.PROVIDER_UNAUTHORIZED,
-            f"Prometheus answers {status}{said}: {_token_needed(credentials)}",
+            f"Prometheus answers {status}{said}: {login_needed(credentials)}",
         )
     if status in _REFUSED:
         return Missing(Reason.QUERY_REFUSED, f"Prometheus refuses the query ({status}){said}")
@@ -368,15 +376,6 @@ def _refused(answer: Answer, credentials: Credentials) -> Missing:
         # Where to is not quoted: it may hold what was sent.
         said = f"{said}: redirects are not followed; name the address that it leads to"
     return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{said}")
-
-
-def _token_needed(credentials: Credentials) -> str:
-    if credentials.token is not None:
-        return "put a token that it accepts into the Secret of spec.prometheus.bearerTokenSecretRef"
-    return (
-        "name a Secret with a token that it accepts in spec.prometheus.bearerTokenSecretRef, or "
-        "give the operator one for its own Prometheus (--prometheus-token-file)"
-    )
 
 
 def _words(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""One request to Prometheus, bounded in time and size, never redirected, with a token that rotates.
+"""One request to Prometheus, bounded in time and size, never redirected, with a login that rotates.
 
 prometheus-api-client asks; the session under it is ours, since the library waits for ever, retries
 for seconds, follows redirects and drops Prometheus' warnings. An address that a policy names is
@@ -6,8 +6,10 @@ called where it was pinned; where nobody has pinned it, what it leads to is look
 is sent.
 """
 
+import base64
+import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ import requests
 from rollback_operator.adapters.prometheus.budget import NoRoomError, Part
 from rollback_operator.adapters.prometheus.connections import AnswerError, Connections, Line
 from rollback_operator.adapters.prometheus.credentials import (
+    LOGIN_KEYS,
     NONE,
-    TOKEN,
     Credentials,
+    basic,
+    bearer,
 )
 from rollback_operator.adapters.prometheus.decoding import (
     CHUNK_BYTES,
@@ -32,11 +36,14 @@ from rollback_operator.addresses import Pinned, PinnedUrl, is_callable
 from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
 from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.queries import Prometheus
 
 _OK = 200
 _LISTED = "/targets/metadata"
 """The address whose data is a list."""
 _PORTS = {"http": 80, "https": 443}
+TENANT_HEADER = "X-Scope-OrgID"
+"""Of Cortex, and of those who come from it."""
 _LEAST_TOKEN = 8
 """What is shorter is no secret, and may stand in any answer."""
 
@@ -206,9 +213,22 @@ def _envelope(body: bytes, kind: type) -> dict[str, Any]:
 
 
 def _without(body: bytes, sent: Mapping[str, str]) -> bytes:
-    """Take the token out of an answer: of what a server says, a part may be told to people."""
-    token = sent.get("Authorization", "").removeprefix("Bearer ")
-    return body.replace(token.encode(), b"***") if len(token) >= _LEAST_TOKEN else body
+    """Take the login out of an answer: of what a server says, a part may be told to people."""
+    for secret in _secrets(sent.get("Authorization", "")):
+        if len(secret) >= _LEAST_TOKEN:
+            body = body.replace(secret, b"***")
+    return body
+
+
+def _secrets(authorization: str) -> Iterator[bytes]:
+    """Give what nobody may see of a header's value: as it is sent, as it is read, and as JSON."""
+    scheme, _, sent = authorization.partition(" ")
+    yield sent.encode()
+    if scheme == "Basic":
+        password = base64.b64decode(sent).decode().partition(":")[2]
+        for is_plain in (True, False):
+            yield json.dumps(password, ensure_ascii=is_plain)[1:-1].encode()
+        yield password.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +243,12 @@ class Access:
     """Whether such an address may lead to an IP address, where it is not pinned."""
     pin_url: Callable[[str, str], Awaitable[PinnedUrl | Failure]] | None = None
     """Finds out where such an address is called for a namespace; None: nobody knows."""
+    login_folder: Path | None = None
+    """Holds the files `username` and `password`, in place of the token's."""
+    tenant: str = ""
+    """Whose metrics are read there by policies that name none."""
+    may_read_as: Callable[[str, str, str], bool] = lambda tenant, url, namespace: True
+    """Whether a policy may name a tenant: tenant, address, the policy's namespace."""
 
     def leads_to_own(self, base: str) -> bool:
         """Tell whether an address leads to the host of the operator's own setting."""
@@ -235,23 +261,43 @@ class Access:
         """
         return self.leads_to_own(base) and _path(base) == _path(self.url)
 
+    def admits(self, prometheus: Prometheus) -> bool:
+        """Tell whether a policy may name the tenant that it names."""
+        asked = prometheus.tenant, prometheus.url, prometheus.namespace
+        return not prometheus.tenant or self.may_read_as(*asked)
+
     def headers(self, base: str, credentials: Credentials = NONE) -> dict[str, str]:
         """Make the headers of a request to an API.
 
-        The operator's own token is told to nobody whom a policy vouches for: neither an address
+        The operator's own login is told to nobody whom a policy vouches for: neither an address
         that it names nor a certificate that it alone has signed.
 
         Raises:
-            OSError: the file cannot be read, or holds no token; the message never shows its text.
+            OSError: a file cannot be read, or holds no login; the message never shows its text.
         """
-        if credentials.token is not None:
-            return {"Authorization": f"Bearer {credentials.token}"}
-        if self.token_file is None or credentials.authorities or not self.is_own(base):
-            return {}
-        token = self.token_file.read_bytes().strip().decode(errors="replace")
-        if not TOKEN.fullmatch(token):
-            raise OSError(f"--prometheus-token-file: {self.token_file} holds no bearer token")
-        return {"Authorization": f"Bearer {token}"}
+        is_own = self.is_own(base)
+        tenant = credentials.tenant or (self.tenant if is_own else "")
+        headers = {TENANT_HEADER: tenant} if tenant else {}
+        authorization = credentials.authorization
+        if authorization is None and is_own and not credentials.authorities:
+            authorization = self._login()
+        return headers if authorization is None else {**headers, "Authorization": authorization}
+
+    def _login(self) -> str | None:
+        try:
+            if self.login_folder is not None:
+                flag = f"--prometheus-basic-auth-folder: {self.login_folder}"
+                return basic({key: _text(self.login_folder / key) for key in LOGIN_KEYS})
+            if self.token_file is not None:
+                flag = f"--prometheus-token-file: {self.token_file}"
+                return bearer(_text(self.token_file))
+        except ValueError as error:
+            raise OSError(f"{flag} {error}") from None
+        return None
+
+
+def _text(file: Path) -> str:
+    return file.read_bytes().decode(errors="replace")
 
 
 def _path(url: str) -> str:
