@@ -19,6 +19,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from bench.simulation import campaign
 from bench.simulation.actors import draw
 from bench.simulation.mutants import MUTANTS, hunt, table
 from bench.simulation.scenario import Act, Scenario
+from bench.simulation.without import failing
 from bench.simulation.world import quiet, simulate
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -137,7 +139,10 @@ def _mutants(arguments: argparse.Namespace) -> int:
     found = []
     for one in MUTANTS:
         if arguments.only in one.guard:
-            found.append(hunt(one, seeds))
+            seen = hunt(one, seeds)
+            if seen.seed is None and one.tests:
+                seen = replace(seen, test=failing(one.guard, one.tests))
+            found.append(seen)
             print(table(found[-1:]).splitlines()[-1], flush=True)
     if not arguments.only:
         (arguments.output / "guards.md").write_text(table(found))

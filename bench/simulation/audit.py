@@ -122,6 +122,8 @@ class Audit:
     gone: list[str] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     """Digests of releases as they were rolled out first, by the name that the operator gives."""
+    trusted: set[str] = field(default_factory=set)
+    """Digests of what a person trusts, knowing what was found: that word is obeyed."""
     known: dict[str, str] = field(default_factory=dict)
     """Digests of releases as they were rolled out first, by the digests of their restarts."""
 
@@ -260,7 +262,7 @@ class Audit:
             self.broke(f"v{source.version} was taken back twice")
         if not source.is_bad:
             self.broke(f"a healthy release was taken back: v{source.version}")
-        if target.is_bad:
+        if target.is_bad and target.unrestarted.digest not in self.trusted:
             self.broke(f"gone back to v{target.version}, which is bad")
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
@@ -343,7 +345,8 @@ class Audit:
             self._severity(change.after.get("status") or {})
         if change.actor not in OPERATORS and change.after is not None:
             given = change.after["spec"].get("trust") or []
-            self.taken_back -= {self.hashes.get(one["release"], "") for one in given}
+            self.trusted = {self.hashes.get(one["release"], "") for one in given}
+            self.taken_back -= self.trusted
         if change.actor not in OPERATORS and _target(change.before) != _target(change.after):
             self._remember_records()  # its status tells of another Deployment from now on
         if self.policy not in ("", known):
@@ -389,8 +392,8 @@ class Audit:
     def _severity(self, status: Raw) -> None:
         revision, severity = status.get("revision"), status.get("severity", "None")
         if revision and severity in CONDEMNED and status.get("verdict") == "Bad":
-            digest = revision["digest"]
-            self.taken_back.add(self.known.get(digest, digest))
+            digest = self.known.get(revision["digest"], revision["digest"])
+            self.taken_back |= {digest} - self.trusted
         if revision and severity != "None":
             key = revision["digest"], revision["number"]
             self.severities[key] = min(severity, self.severities.get(key, severity))

@@ -17,9 +17,11 @@ from typing import Any
 
 from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
+from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.core import rollback_status
 from rollback_operator.core.budget import Load
 from rollback_operator.core.case import is_active
+from rollback_operator.core.course import Standing
 from rollback_operator.core.progress import Act
 from rollback_operator.holding import Settled
 
@@ -62,6 +64,8 @@ class Mutant:
     """Known to show it."""
     masked_by: str = ""
     """What stands behind the guard: alone it cannot be missed."""
+    tests: str = ""
+    """Unit tests of which one fails without it, where no seed is known to show it."""
 
 
 def _always(value: Any) -> Callable[[Any], Any]:
@@ -206,6 +210,18 @@ def _sees_no_pause(_: Any) -> Any:
     return lambda rollback, step, now: Act(step)
 
 
+def _never_recreated(known: Any) -> Any:
+    def standing(rollback: Any, policy: Any, ready: Any) -> Any:
+        found = known(rollback, policy, ready)
+        return Standing.ACTIVE if found is Standing.RECREATED else found
+
+    return standing
+
+
+def _tries_for_ever(_: Any) -> Any:
+    return lambda last, now: 1 if last is None else min(last.spec.attempt + 1, MOST_ATTEMPTS)
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "whether it is on record: _recorded",
@@ -290,6 +306,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "what was gone away from is bad",
         (Removal("core.words:condemns", _always(False)),),
     ),
+    Mutant("what is known good has earned it", (Removal("core.earning:is_ripe", _always(True)),)),
+    Mutant(
+        "a Rollback is its policy's",
+        (Removal("core.ownership:is_ours", _always(True)),),
+        masked_by="what is done for a policy that was made anew",
+    ),
+    Mutant(
+        "a Rollback is its policy's, and what is done for one that was made anew",
+        (
+            Removal("core.ownership:is_ours", _always(True)),
+            Removal("core.course:_standing", _never_recreated),
+        ),
+    ),
+    Mutant(
+        "what was blocked is tried so often, and waits",
+        (Removal("core.attempts:following", _tries_for_ever),),
+    ),
     Mutant(
         "what was found bad is no target",
         (
@@ -350,11 +383,15 @@ class Found:
     seed: int | None = None
     """That has shown it; None: none has."""
     rule: str = ""
+    test: str = ""
+    """A unit test that has shown it."""
 
     @property
     def is_as_said(self) -> bool:
         """Tell whether it is caught, or masked by what it says."""
-        return (self.seed is None) == bool(self.mutant.masked_by)
+        if self.mutant.masked_by:
+            return self.seed is None
+        return self.seed is not None or bool(self.test)
 
 
 def hunt(mutant: Mutant, seeds: Sequence[int]) -> Found:
@@ -368,14 +405,15 @@ def hunt(mutant: Mutant, seeds: Sequence[int]) -> Found:
 
 def table(found: Sequence[Found]) -> str:
     """Show what came of all removals."""
-    lines = ["| guard taken away | runs | seed | what the campaign says |"]
-    lines.append("| --- | ---: | ---: | --- |")
+    lines = ["| guard taken away | runs | seed | what shows it |", "| --- | ---: | ---: | --- |"]
     for one in found:
         seed = "" if one.seed is None else str(one.seed)
-        behind = one.mutant.masked_by
-        said = one.rule or (f"masked by {behind}" if behind else "NOT SEEN")
+        masked = one.mutant.masked_by and f"masked by {one.mutant.masked_by}"
+        said = one.rule or (one.test and f"`{one.test}`") or masked or "NOT SEEN"
         lines.append(f"| {one.mutant.guard} | {one.runs} | {seed} | {said} |")
     caught = sum(one.seed is not None for one in found)
-    masked = sum(one.seed is None and bool(one.mutant.masked_by) for one in found)
-    head = f"{len(found)} removals: {caught} caught, {masked} masked as said, "
-    return "\n".join([head + f"{len(found) - caught - masked} not seen.", "", *lines]) + "\n"
+    tested = sum(one.seed is None and bool(one.test) for one in found)
+    masked = sum(bool(one.mutant.masked_by) and one.seed is None and not one.test for one in found)
+    unseen = len(found) - caught - tested - masked
+    head = f"{len(found)} removals: {caught} caught by the campaign, {tested} by a unit test, "
+    return "\n".join([head + f"{masked} masked as said, {unseen} not seen.", "", *lines]) + "\n"
