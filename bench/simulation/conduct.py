@@ -32,6 +32,9 @@ REST = 40.0
 """Seconds for which is looked whether anything is written when all is over."""
 AT_REST = 4
 """Writes within them that are no more than what time brings about: a release has become good."""
+TOLD_OF_BAD = 6
+"""Writes more where a bad release runs: its verdict, and the telling of it."""
+_ACTS = ("DisableFlag", "RestartPods", "Undo", "PinImage", "Scale")
 _OWN = re.compile(
     rf"/(api/v1/namespaces/{NAMESPACE}/events"
     r"|apis/coordination\.k8s\.io/v1/namespaces/[a-z0-9-]+/leases(/[a-z0-9-]+)?"
@@ -123,10 +126,15 @@ class Conduct:
                 self._changed(change, change.before, change.after)
 
     def _decided(self, name: str, spec: Raw) -> None:
-        """Hold an intent against those on record: one decision for one revision."""
+        """Hold an intent against those on record: one decision for one revision.
+
+        What has ended before it changed anything may be tried again, under the next number.
+        """
         for one in self.server.listed("rollbacks"):
             known = one["spec"]
-            if one["metadata"]["name"] != name and _decision(known) == _decision(spec):
+            is_next = spec.get("attempt", 1) > known.get("attempt", 1) and _is_unbegun(one)
+            is_same = one["metadata"]["name"] != name and _decision(known) == _decision(spec)
+            if is_same and not is_next:
                 self.broke(f"{name} and {one['metadata']['name']} decide on one revision")
 
     # -- people's changes --------------------------------------------------------------------------
@@ -222,9 +230,11 @@ class Conduct:
     def _releases(self) -> list[Release]:
         return [self.release_of(one["spec"]["template"]) for one in self._templates()]
 
+    def _deployments(self) -> list[Raw]:
+        return [one for one in self.server.listed("deployments") if one["metadata"]["name"] == APP]
+
     def _templates(self) -> list[Raw]:
-        found = [one for one in self.server.listed("deployments") if one["metadata"]["name"] == APP]
-        return found + [
+        return self._deployments() + [
             {"spec": {"template": _unhashed(one["spec"]["template"])}}
             for one in self.server.listed("replicasets")
         ]
@@ -242,8 +252,13 @@ class Conduct:
             self.broke(f"a pass took {one.seconds:.0f} s, at most {most:.0f} s")
 
     def at_rest(self) -> None:
-        """Hold the writes since all is over against what rest means."""
-        if self.writes > AT_REST and not self.is_stirred:
+        """Hold the writes since all is over against what rest means.
+
+        A bad release that runs, as a person wants it to, may be found so meanwhile, and told of.
+        """
+        is_bad = any(self.release_of(one["spec"]["template"]).is_bad for one in self._deployments())
+        most = AT_REST + (TOLD_OF_BAD if is_bad else 0)
+        if self.writes > most and not self.is_stirred:
             self.broke(f"{self.writes} writes in {REST:.0f} s at rest")
 
 
@@ -260,6 +275,14 @@ def _decision(spec: Raw) -> tuple[Any, ...]:
     source = spec["fromRevision"]
     about = source["digest"], source["number"], spec["mode"], spec.get("requiresApproval", False)
     return (*about, spec["policyRef"]["uid"], spec["targetRef"]["uid"])
+
+
+def _is_unbegun(rollback: Raw) -> bool:
+    status = rollback.get("status") or {}
+    has_acted = any(
+        one["name"] in _ACTS and "finishedTime" in one for one in status.get("steps") or []
+    )
+    return status.get("outcome") in ("Blocked", "Abandoned") and not has_acted
 
 
 def _version(asked: Asked) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -628,16 +629,35 @@ def test_a_request_is_answered_soon() -> None:
     assert world.broken == ["by-hand-1 is answered after 31 s, at most 30 s"]
 
 
-def test_one_revision_is_decided_on_once() -> None:
+@pytest.mark.parametrize(
+    ("status", "attempt", "broken"),
+    [
+        ({"outcome": "Observed"}, 1, ["intent-2 and intent-1 decide on one revision"]),
+        ({"outcome": "Blocked"}, 1, ["intent-2 and intent-1 decide on one revision"]),
+        ({"outcome": "Blocked"}, 2, []),
+        ({"outcome": "Rejected"}, 2, ["intent-2 and intent-1 decide on one revision"]),
+        (
+            {
+                "outcome": "Abandoned",
+                "steps": [{"name": "Undo", "finishedTime": "2027-01-15T08:00:00Z"}],
+            },
+            2,
+            ["intent-2 and intent-1 decide on one revision"],
+        ),
+    ],
+)
+def test_one_revision_is_decided_on_once(
+    status: dict[str, Any], attempt: int, broken: list[str]
+) -> None:
     world = _Conducted()
     world.write("user", BAD)
     ends = {"fromRevision": {"digest": BAD.digest, "number": 2}, "mode": "Observe"}
     refs = {"policyRef": {"name": APP, "uid": "p"}, "targetRef": {"name": APP, "uid": "t"}}
-    for name in ("intent-1", "intent-2"):
+    for name, number in (("intent-1", 1), ("intent-2", attempt)):
         metadata = {"namespace": NAMESPACE, "name": name}
-        raw = {"metadata": metadata, "spec": {**ends, **refs, "severity": "P1"}}
-        world.server.make(OPERATORS[0], "rollbacks", {**raw, "status": {"outcome": "Observed"}})
-    assert world.broken == ["intent-2 and intent-1 decide on one revision"]
+        raw = {"metadata": metadata, "spec": {**ends, **refs, "severity": "P1", "attempt": number}}
+        world.server.make(OPERATORS[0], "rollbacks", {**raw, "status": status})
+    assert world.broken == broken
 
 
 def test_a_release_is_taken_back_once() -> None:

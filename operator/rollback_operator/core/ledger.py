@@ -5,7 +5,7 @@ move when a revision is gone back to, and 'the second highest' is the bad one af
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from itertools import pairwise
 
@@ -220,13 +220,20 @@ def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
     return ""
 
 
-def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> ReplicaSet | None:
+def last_known_good(
+    ledger: Sequence[LedgerEntry], workload: Workload, restored: Set[str] = frozenset()
+) -> ReplicaSet | None:
     """Find the revision that a bad release goes back to; None: there is none.
 
     The newest Good one; else the one that was adopted as running; else the newest that this policy
-    has never seen run, of those that serve still if any does: of the others nobody knows whether
-    they ever came up. Never one known Bad, nor one that was still being watched when it was
-    replaced.
+    has never seen run, or that was gone back to since and is not known Bad: of those that serve
+    still if any does, as of the others nobody knows whether they ever came up. Never one known Bad,
+    nor one that was still being watched when it was replaced.
+
+    Args:
+        ledger: of the target.
+        workload: the target now.
+        restored: releases that rollbacks have gone back to.
     """
     release = workload.deployment.template.release
     older = sorted(
@@ -240,12 +247,18 @@ def last_known_good(ledger: Sequence[LedgerEntry], workload: Workload) -> Replic
                 return one
     # Older than the oldest of a ledger that is full: seen, maybe, and forgotten.
     oldest = min((one.number for one in ledger), default=0) if len(ledger) >= LIMIT else 0
-    unseen = [
+    last = [
         one
         for one in older
-        if one.revision > oldest and health_of(ledger, one.template.release) is None
+        if (
+            one.revision > oldest
+            if (found := entry_of(ledger, one.template.release)) is None
+            else one.template.release in restored
+            and found.health is Health.UNKNOWN
+            and not found.quarantined_by
+        )
     ]
-    return max(unseen, key=lambda one: (one.ready > 0, one.revision), default=None)
+    return max(last, key=lambda one: (one.ready > 0, one.revision), default=None)
 
 
 def useless(verdict: Verdict) -> str:

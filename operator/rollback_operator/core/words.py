@@ -111,6 +111,15 @@ def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word
             yield Word(left, end, Health.UNKNOWN, said)
 
 
+def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
+    """Name the releases that rollbacks have gone back to, however they ended."""
+    return frozenset(
+        one.spec.to_revision.release
+        for one in rollbacks
+        if one.spec.to_revision is not None and any(step.name in _ACTS for step in one.status.steps)
+    )
+
+
 def condemns(rollback: Rollback) -> bool:
     """Tell whether a Rollback says that the release that it leaves is bad.
 

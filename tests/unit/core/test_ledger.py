@@ -202,6 +202,27 @@ def test_last_known_good(ledger, expected) -> None:
     assert (f"v{found.revision}" if found else None) == expected
 
 
+@pytest.mark.parametrize(
+    ("health", "restored", "expected"),
+    [
+        pytest.param(Health.UNKNOWN, {"release-v2"}, 2, id="gone back to, it serves"),
+        pytest.param(Health.UNKNOWN, set(), 1, id="watched when it was replaced"),
+        pytest.param(Health.BAD, {"release-v2"}, 1, id="gone back to, and found bad"),
+    ],
+)
+def test_what_was_gone_back_to_is_not_passed_over_for_what_was_never_seen_to_run(
+    health: Health, restored: set[str], expected: int
+) -> None:
+    workload = make_workload("v3", older=("v2", "v1"))
+    current, back, never_seen = workload.replica_sets
+    midst = replace(workload, replica_sets=(current, replace(back, ready=3), never_seen))
+
+    found = last_known_good([make_entry("v2", health)], midst, restored)
+
+    assert found is not None
+    assert found.revision == expected
+
+
 def test_of_what_was_never_seen_to_run_that_is_gone_back_to_which_serves() -> None:
     workload = make_workload("v3", older=("v2", "v1"))
     current, never_up, serving = workload.replica_sets
