@@ -231,21 +231,27 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "whether it is on record, and the name that follows from what is done",
         (_guard("_recorded"), Removal("core.names:name_of", _named_anew)),
+        tests="tests/unit/test_reconcile.py",
     ),
-    Mutant("whether one goes on: _active", (_guard("_active"),)),
+    Mutant(
+        "whether one goes on: _active", (_guard("_active"),), tests="tests/unit/core/test_decide.py"
+    ),
     Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),), (252,)),
     Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),), (1227,)),
     Mutant(
         "a fresh look before the intent",
         (Removal("core.ownership:records", _always(set())),),
+        tests="tests/unit/test_reconcile.py",
     ),
     Mutant(
         "the adapter's own look before a write",
         (Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),),
+        tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "what a patch tests: uid, template, revision",
         (Removal("adapters.workloads:_guard", _always([])),),
+        tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "the adapter's own look, and what a patch tests",
@@ -258,10 +264,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a person's pause, at the look",
         (Removal("core.progress:_stopped", _sees_no_pause),),
+        tests="tests/unit/core/test_progress.py",
     ),
     Mutant(
         "a person's pause, tested by the patch",
         (Removal("adapters.workloads:_lifted", _lifts_without_test),),
+        tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "a person's pause: look, adapter and patch",
@@ -270,10 +278,12 @@ MUTANTS: tuple[Mutant, ...] = (
             Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
             Removal("adapters.workloads:_lifted", _lifts_without_test),
         ),
+        tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "the lease is fresh: is_leading",
         (Removal("adapters.lease:Elector.is_leading", _leads_while_set),),
+        tests="tests/unit/test_lease.py",
     ),
     Mutant(
         "one leader: the lease", (Removal("adapters.lease:Elector._note", _leads_always),), (10,)
@@ -283,7 +293,11 @@ MUTANTS: tuple[Mutant, ...] = (
         (Removal("adapters.store:_unchanged", _tests_the_name),),
         (603,),
     ),
-    Mutant("a name that follows from what is done", (Removal("core.names:name_of", _named_anew),)),
+    Mutant(
+        "a name that follows from what is done",
+        (Removal("core.names:name_of", _named_anew),),
+        tests="tests/unit/core/test_plan.py",
+    ),
     Mutant(
         "a step's start is stored before it",
         (Removal("execution:Executor._begin", _begins_unstored),),
@@ -292,21 +306,29 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an end leaves no surge behind",
         (Removal("execution:Executor._conclude", _ends_at_once),),
+        tests="tests/unit/test_execution.py",
     ),
     Mutant("a hold has a limit", (Removal("core.holds:latest_end", _never_over),), (18,)),
     Mutant(
         "a policy at a stand lets go",
         (Removal("holding:Holder.end", _keeps_holding),),
+        tests="tests/unit/test_holding.py",
     ),
     Mutant(
         "what has begun is carried on",
         (Removal("keeping:Keeper.carry_open", _carries_nothing),),
+        tests="tests/unit/test_ends.py",
     ),
     Mutant(
         "what was gone away from is bad",
         (Removal("core.words:condemns", _always(False)),),
+        tests="tests/unit/core/test_words.py",
     ),
-    Mutant("what is known good has earned it", (Removal("core.earning:is_ripe", _always(True)),)),
+    Mutant(
+        "what is known good has earned it",
+        (Removal("core.earning:is_ripe", _always(True)),),
+        tests="tests/unit/core/test_earning.py",
+    ),
     Mutant(
         "a Rollback is its policy's",
         (Removal("core.ownership:is_ours", _always(True)),),
@@ -318,10 +340,12 @@ MUTANTS: tuple[Mutant, ...] = (
             Removal("core.ownership:is_ours", _always(True)),
             Removal("core.course:_standing", _never_recreated),
         ),
+        tests="tests/unit/test_ends.py",
     ),
     Mutant(
         "what was blocked is tried so often, and waits",
         (Removal("core.attempts:following", _tries_for_ever),),
+        tests="tests/unit/core/test_decide.py",
     ),
     Mutant(
         "what was found bad is no target",
@@ -329,12 +353,18 @@ MUTANTS: tuple[Mutant, ...] = (
             Removal("core.words:condemns", _always(False)),
             Removal("core.ledger:condemn", lambda _: lambda ledger, release, found: list(ledger)),
         ),
+        tests="tests/unit/core/test_ledger.py",
     ),
     Mutant(
         "a request acts on what its author saw",
         (Removal("core.manual:_another_release", _always(None)),),
+        tests="tests/unit/test_manual.py",
     ),
-    Mutant("a request expires", (Removal("core.manual:expired", _always(None)),)),
+    Mutant(
+        "a request expires",
+        (Removal("core.manual:expired", _always(None)),),
+        tests="tests/unit/test_manual.py",
+    ),
     Mutant(
         "a request is no older than its policy",
         (Removal("core.manual:_before_policy", _always(None)),),
@@ -357,18 +387,33 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "orphans use up no budget",
         (Removal("reconcile:load_of", _counts_orphans),),
+        tests="tests/unit/test_ends.py",
     ),
     Mutant(
         "an undo that others were faster than",
         (Removal("core.progress:overtaken", _always(None)),),
+        tests="tests/unit/core/test_progress.py",
     ),
     Mutant(
         "what is from a backup is stale",
         (Removal("core.progress:is_stale", _always(False)),),
+        tests="tests/unit/test_ends.py",
     ),
-    Mutant("all is listed once a minute", (Removal("resync:Resync.look", _never_compares),)),
-    Mutant("the first lists are complete", (Removal("main:settle", _is_ready_at_once),)),
-    Mutant("an older version is no news", (Removal("cache:_is_newer", _old_news),)),
+    Mutant(
+        "all is listed once a minute",
+        (Removal("resync:Resync.look", _never_compares),),
+        tests="tests/unit/test_resync.py",
+    ),
+    Mutant(
+        "the first lists are complete",
+        (Removal("main:settle", _is_ready_at_once),),
+        tests="tests/unit/test_main.py",
+    ),
+    Mutant(
+        "an older version is no news",
+        (Removal("cache:_is_newer", _old_news),),
+        tests="tests/unit/test_resync.py",
+    ),
     Mutant("a message is on record once", (Removal("core.outbox:added", _told_again),), (306,)),
 )
 BY_NAME = {one.guard: one for one in MUTANTS}

@@ -18,7 +18,7 @@ from bench.simulation.mutants import BY_NAME
 
 ROOT = Path(__file__).parents[2]
 GUARD = "WITHOUT_GUARD"
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 1200
 _FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 _TESTS_FAILED = 1
 """The exit status of pytest where tests were run and some failed."""
