@@ -19,6 +19,7 @@ from rollback_operator.core.case import is_active
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.claims import claimed
+from rollback_operator.core.freeze import frozen
 from rollback_operator.core.owner import Claims, OwnerState, Steered
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
@@ -88,7 +89,17 @@ class Checker:
         else:
             made = known.checklist
         unprotected = await self._unprotected(rollback)
-        return Looked(made, workload.deployment, unprotected, self.clock())
+        cold = self._frozen(rollback, self.clock())
+        return Looked(made, workload.deployment, unprotected, self.clock(), cold)
+
+    def _frozen(self, rollback: Rollback, now: datetime) -> str:
+        """Name the freeze that keeps the operator, and no person, from acting for a Rollback."""
+        policy = self.records.policy_of(rollback)
+        if policy is None or rollback.is_by_hand:
+            return ""
+        severity = rollback.status.severity or rollback.spec.severity
+        cold = frozen(policy.spec.safety.freeze, now, severity)
+        return str(cold) if cold is not None else ""
 
     def forget(self, rollback: Rollback) -> None:
         """Drop what is kept of a Rollback that is over."""

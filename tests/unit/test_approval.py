@@ -415,6 +415,66 @@ async def test_what_follows_at_the_deadline(
     assert approved(world)[1] == "ApprovalTimedOut"
 
 
+@pytest.mark.parametrize(
+    ("exempt", "outcome", "reason"),
+    [([], Outcome.ABANDONED, "FreezeActive"), (["P1"], None, "ApprovalTimedOut")],
+)
+async def test_in_a_freeze_nothing_is_done_undecided(
+    exempt: list[str], outcome: Outcome | None, reason: str
+) -> None:
+    proceed = ApprovalSpec(timeout_seconds=60, on_timeout=ApprovalTimeout.PROCEED)
+    world = asking(approval_policy=proceed)
+    await world.carry_on()
+    window = {"name": "sales", "from": "2026-01-01T00:00", "until": "2030-01-01T00:00"}
+    cold = SafetySpec.model_validate(
+        {"requireVerified": True, "freeze": [{**window, "exempt": exempt}]}
+    )
+    world.policy = make_policy(safety=cold)
+    world.executor = world.operator()
+    assert approved(world)[1] == "ApprovalNeeded"
+    world.seconds += 61
+
+    await world.carry_on()
+
+    assert world.stored.status.outcome is outcome
+    assert approved(world)[1] == reason
+    assert ("undo" in world.journal) is (outcome is None)
+
+
+async def test_in_a_freeze_a_person_may_approve() -> None:
+    world = asking()
+    window = {"name": "sales", "from": "2026-01-01T00:00", "until": "2030-01-01T00:00"}
+    cold = SafetySpec.model_validate({"requireVerified": True, "freeze": [window]})
+    world.policy = make_policy(safety=cold)
+    world.executor = world.operator()
+
+    await decided(world)
+
+    assert "undo" in world.journal
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "reason"),
+    [
+        (ApprovalDecision.APPROVE, 75, "ApprovedByPerson"),
+        (ApprovalDecision.APPROVE, 120, "ApprovalTimedOut"),
+        (ApprovalDecision.REJECT, 120, "RejectedByPerson"),
+    ],
+)
+async def test_an_approval_after_the_deadline_is_none(
+    given: ApprovalDecision, seconds: float, reason: str
+) -> None:
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=60))
+    await world.carry_on()
+    world.seconds += seconds
+    world.store.decide(world.stored, decision(world, decision=given))
+
+    await world.carry_on()
+
+    assert approved(world)[1] == reason
+    assert ("undo" in world.journal) is (reason == "ApprovedByPerson")
+
+
 LONG = 5 * 3600
 """For how many seconds nobody looks, since the operator is down: longer than any step may take."""
 

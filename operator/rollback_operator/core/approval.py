@@ -22,6 +22,8 @@ POLICY_NAME = "rollback-operator-approvals"
 
 LOOK_SECONDS = 10.0
 """How often the checklist is gone through anew while a person is asked."""
+LATE = timedelta(seconds=30)
+"""So long after the deadline an approval still counts: it may have been seen late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Looked:
     unprotected: str
     """Why decisions do not count here; empty: they do."""
     now: datetime
+    frozen: str = ""
+    """Which freeze keeps the operator from acting undecided; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
     if end is not None:
         return _answer(end, False, end.reason, end.message)
     if given is not None:
-        return _decided(given)
+        return _timed_out(rollback, given) if _is_late(rollback, looked.now) else _decided(given)
+    if looked.frozen:
+        return _frozen(rollback, looked, refused)
     if not is_asked(rollback, looked.checklist):
         said = "what was asked about is in order by now"
         if rollback.spec.requires_approval:
@@ -71,10 +77,21 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
         return _answer(Done(said), True, Reason.NOT_NEEDED_ANY_MORE, said)
     if _is_over(rollback, looked.now):
         return _timed_out(rollback)
-    if refused is not None:
-        return Answer(Wait(), refused)
+    return Answer(Wait(), refused or _question(rollback, looked))
+
+
+def _question(rollback: Rollback, looked: Looked) -> Condition:
     asked = needed(rollback, looked.checklist)
-    return Answer(Wait(), _vain(rollback, asked, looked) if looked.unprotected else asked)
+    return _vain(rollback, asked, looked) if looked.unprotected else asked
+
+
+def _frozen(rollback: Rollback, looked: Looked, refused: Condition | None) -> Answer:
+    """Go on asking in a freeze, and do nothing undecided: neither at the deadline nor before."""
+    if not _is_over(rollback, looked.now):
+        return Answer(Wait(), refused or _question(rollback, looked))
+    said = f"{_undecided(rollback)}, and nothing is done undecided in the {looked.frozen}"
+    reason = Reason.FREEZE_ACTIVE
+    return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
@@ -106,11 +123,27 @@ def _is_over(rollback: Rollback, now: datetime) -> bool:
     return deadline is not None and now >= deadline
 
 
-def _timed_out(rollback: Rollback) -> Answer:
-    policy = rollback.spec.approval_policy
+def _is_late(rollback: Rollback, now: datetime) -> bool:
+    """Tell whether an approval is seen so long after the deadline that it was not given in time.
+
+    A rejection is never late: whoever says no means it.
+    """
+    given, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
+    is_approval = given is not None and given.decision is ApprovalDecision.APPROVE
+    return is_approval and deadline is not None and now >= deadline + LATE
+
+
+def _undecided(rollback: Rollback) -> str:
     deadline = rollback.status.approval_deadline_time
-    said = f"nobody has decided by {deadline:%Y-%m-%d %H:%M:%S} UTC"
+    return f"nobody has decided by {deadline:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _timed_out(rollback: Rollback, late: Approval | None = None) -> Answer:
+    policy, said = rollback.spec.approval_policy, _undecided(rollback)
     reason = Reason.APPROVAL_TIMED_OUT
+    if late is not None:
+        said += f"; {late.by} has approved it later: kubectl rollback undo asks anew"
+        return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
     if policy.on_timeout is ApprovalTimeout.PROCEED:
         return _answer(Done(f"{said}; onTimeout is Proceed"), True, reason, said)
     return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)

@@ -27,6 +27,7 @@ _PASSING = IDLE | {
     Reason.TARGET_CHANGED,
     Reason.ROLLBACK_STALE,
     Reason.READ_FAILED,
+    Reason.FREEZE_ACTIVE,
 }
 """Why a rollback is abandoned that says nothing of the release, nor of what people want for it.
 

@@ -209,6 +209,8 @@ def _unread(rollback: Rollback, scene: Scene, now: datetime) -> Retry | End:
 
 def _unwanted(rollback: Rollback, scene: Scene) -> End | None:
     """Tell why what has not begun is not wanted any more; None: it is."""
+    if rollback.metadata.deletion_timestamp is not None:
+        return _QUESTION_DELETED if stage_of(rollback) is Stage.AWAITING_APPROVAL else _DELETED
     if scene.standing is Standing.SUSPENDED and rollback.is_by_hand:
         return None  # people may ask of a suspended policy
     if scene.standing in _LEFT:
@@ -218,6 +220,13 @@ def _unwanted(rollback: Rollback, scene: Scene) -> End | None:
     return End(Outcome.ABANDONED, scene.reason, scene.why) if is_idle else None
 
 
+# Whoever deletes a question says no; of what nobody was asked about that would be a guess.
+_QUESTION_DELETED = End(
+    Outcome.REJECTED, Reason.ROLLBACK_DELETED, "the Rollback was deleted while a person was asked"
+)
+_DELETED = End(
+    Outcome.ABANDONED, Reason.ROLLBACK_DELETED, "the Rollback was deleted before it had begun"
+)
 NOT_OURS = End(
     Outcome.FAILED,
     Reason.NOT_OF_THIS_POLICY,

@@ -271,3 +271,20 @@ def test_the_uid_of_the_policy_is_what_makes_it_the_one_that_decided() -> None:
             assert "created anew" in message
         case other:
             raise AssertionError(other)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_what_is_deleted_before_it_has_begun_is_not_done(stage: Stage) -> None:
+    found = open_rollback(stage, by_hand=stage is Stage.REQUESTED)
+    metadata = found.metadata.model_copy(update={"deletion_timestamp": SOON})
+    deleted = found.model_copy(update={"metadata": metadata})
+
+    answer = course(deleted, Scene(Standing.ACTIVE, Target.SAME), SOON)
+
+    if stage in BEGUN:
+        assert isinstance(answer, Carry)
+        return
+    assert isinstance(answer, End)
+    assert answer.reason is Reason.ROLLBACK_DELETED
+    is_question = stage is Stage.AWAITING_APPROVAL
+    assert answer.outcome is (Outcome.REJECTED if is_question else Outcome.ABANDONED)
