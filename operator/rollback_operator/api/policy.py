@@ -279,6 +279,9 @@ class RollbackPolicyStatus(Model):
         ),
     ] = []
     revision: Revision | None = None
+    watched_since: AwareDatetime | None = None
+    """Since when the running release is watched, where that began long after it was made: while
+    nobody could look, or the policy was at rest. `safety.watchSeconds` count from then."""
     last_known_good: Revision | None = None
     verdict: VerdictValue = VerdictValue.NO_VERDICT
     severity: Severity = Severity.NONE

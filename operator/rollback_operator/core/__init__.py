@@ -11,8 +11,9 @@ What is counted
 The arithmetic of it
     sequential, likelihood, onset, ending, fading, growth, reach
 The judgement
-    opening, watch, direct, question, arms, warm_up, scope, affected, alike, blame, doubts, failing,
-    proof, availability, traffic, slowness, trials, symptoms, judge, verdict, explain
+    watching, opening, watch, direct, question, arms, warm_up, scope, affected, alike, blame,
+    doubts, failing, proof, availability, traffic, slowness, trials, symptoms, judge, verdict,
+    explain
 What is known of releases
     words, ledger, earning, quarantine
 The decision

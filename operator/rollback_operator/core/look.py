@@ -16,7 +16,16 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
 )
-from rollback_operator.core import earning, flags, holds, ledger, ownership, proof, quarantine
+from rollback_operator.core import (
+    earning,
+    flags,
+    holds,
+    ledger,
+    ownership,
+    proof,
+    quarantine,
+    watching,
+)
 from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
@@ -47,11 +56,16 @@ class Look:
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Tell whether a release is to be looked at: a new template, or one still under watch."""
-    known = policy.status.revision
+    """Tell whether a release is to be looked at: a new template, or one still under watch.
+
+    A policy that was at rest looks again: what went out meanwhile has not been watched.
+    """
+    known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
         return True
-    return (now - known.since).total_seconds() < policy.spec.safety.watch_seconds
+    since = status.watched_since or known.since
+    under_watch = (now - since).total_seconds() < policy.spec.safety.watch_seconds
+    return under_watch or watching.is_back(status, known.release)
 
 
 def case_of(

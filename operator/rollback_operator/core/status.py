@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import conditions, explain, quarantine, recovery, trials
+from rollback_operator.core import conditions, explain, quarantine, recovery, trials, watching
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import entry_of, health_of, last_known_good, revision_of
@@ -96,6 +96,7 @@ def next_status(
         summary=summary(told, (verdict, severity), old.hold, rollbacks),
         conditions=told,
         revision=revision,
+        watched_since=_watched_since(old, seen, now),
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
         severity=severity,
@@ -341,6 +342,14 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     since = old.revision.since if is_same and old.revision else seen.opened
     by = seen.workload.deployment.changed_by[:128] if seen.workload else ""
     return revision_of(current, since).model_copy(update={"changed_by": by or None})
+
+
+def _watched_since(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> datetime | None:
+    if seen.ready.status == "False":
+        return old.watched_since
+    current = seen.workload.current if seen.workload else None
+    digest = current.template.digest if current is not None else None
+    return watching.watched_since(old, digest, seen.opened, now)
 
 
 def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
