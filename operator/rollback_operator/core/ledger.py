@@ -38,6 +38,8 @@ Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good 
 90 % of purchases: one that fails four of five is nothing to go back to.
 """
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
+CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
+"""Reasons of a verdict where nothing is found against a release, or nothing to compare it with."""
 _AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 """Found so, with the blame on it, a release is Bad; P4 only keeps it from being Good."""
@@ -271,6 +273,16 @@ def useless(verdict: Verdict) -> str:
         return ""
     where = f" on {found.route}" if found.route is not None else ""
     return f"not good by itself: at least half of its requests{where} have failed"
+
+
+def fails_alike(verdict: Verdict) -> str:
+    """Say that a release fails half of its requests, though no worse than what it is compared with.
+
+    What was gone back to may be compared with the release that was taken back, and any release with
+    one that fails: to fail as that did is not to be healthy. Empty: it does not.
+    """
+    is_open = verdict.value in (VerdictValue.WATCHING, VerdictValue.NO_VERDICT)
+    return useless(verdict) if is_open and verdict.reason in CLEAN else ""
 
 
 def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:

@@ -24,7 +24,14 @@ from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.core import conditions, explain, quarantine, recovery, trials, watching
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
-from rollback_operator.core.ledger import entry_of, health_of, last_known_good, revision_of
+from rollback_operator.core.ledger import (
+    CLEAN,
+    entry_of,
+    fails_alike,
+    health_of,
+    last_known_good,
+    revision_of,
+)
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.summary import HELD, summary
 from rollback_operator.core.trends import Trends
@@ -166,7 +173,12 @@ def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) 
     known = conditions.find(old.conditions, ConditionType.RECOVERED)
     if known is not None and seen.workload is None and not seen.rollbacks:
         return known  # a policy at a stand has not looked
-    return recovery.recovered(seen.rollbacks, running)
+    found = recovery.recovered(seen.rollbacks, running)
+    again = _fails_alike(seen)
+    if found.status != "True" or not again:
+        return found
+    said = f"{found.message}. Since then it is {again}: {recovery.NEEDED}"
+    return conditions.condition(ConditionType.RECOVERED, False, Reason.STILL_FAILING, said)
 
 
 def _investigation(old: RollbackPolicyStatus, seen: Seen) -> Investigation | None:
@@ -207,9 +219,11 @@ def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Sever
     worst = Severity(found.severity) if found is not None and found.severity else Severity.NONE
     if seen.decision is not None:
         value = seen.decision.verdict.value
-        is_clean = seen.decision.verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
+        is_clean = seen.decision.verdict.reason in CLEAN
         is_trusted = health in (Health.GOOD, Health.ASSUMED)
-        if value is VerdictValue.WATCHING and is_clean and is_trusted:
+        if _fails_alike(seen):
+            value = VerdictValue.SUSPECT
+        elif value is VerdictValue.WATCHING and is_clean and is_trusted:
             value = VerdictValue.HEALTHY
         severity = seen.decision.severity
         if worst is not Severity.NONE and (severity is Severity.NONE or worst < severity):
@@ -221,6 +235,10 @@ def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Sever
         Health.BAD: VerdictValue.BAD,
     }
     return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), worst
+
+
+def _fails_alike(seen: Seen) -> str:
+    return fails_alike(seen.decision.verdict) if seen.decision is not None else ""
 
 
 def _health(old: RollbackPolicyStatus, seen: Seen) -> Health | None:
@@ -327,6 +345,9 @@ def _healthy(old: RollbackPolicyStatus, seen: Seen, verdict: VerdictValue) -> Co
         said = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, said)
     judged = seen.decision.verdict
+    if _fails_alike(seen):
+        said = f"people are needed, it is {_fails_alike(seen)}: {judged.message}"
+        return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, said)
     if status and judged.reason is Reason.NO_CONTROL and judged.scopes:
         # What runs well and is trusted needs nothing to be compared with.
         reason = Reason.NO_EVIDENCE_AGAINST

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
     HoldReason,
@@ -18,6 +18,7 @@ from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition, find, upsert
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct, off
+from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
 from rollback_operator.core.trends import Trends
@@ -26,6 +27,7 @@ from tests.builders import (
     make_ended,
     make_entry,
     make_hold,
+    make_ref,
     make_rollback,
     make_scope,
     make_trigger_record,
@@ -342,7 +344,7 @@ def test_long_messages_are_cut_to_their_bound() -> None:
 
 
 def test_scopes_do_not_reach_the_status() -> None:
-    many = make_watching(scopes=tuple(make_scope(str(n)) for n in range(3)))
+    many = make_watching(scopes=tuple(make_scope(str(n), rate_lower_bound=0.1) for n in range(3)))
     assert status_of(replace(SEEN, decision=Decision(many))) == status_of()
 
 
@@ -384,7 +386,9 @@ def test_a_held_rollout_is_told_at_once_and_until_it_is_let_go() -> None:
 
 
 def test_a_healthy_release_says_what_it_did_and_not_what_it_lacks() -> None:
-    one = make_scope(requests=812, errors=0, control_requests=0, odds=0.0, blame=None)
+    one = make_scope(
+        requests=812, errors=0, control_requests=0, odds=0.0, rate_lower_bound=0.0, blame=None
+    )
     alone = replace(make_watching(reason=Reason.NO_CONTROL), scopes=(one,))
     seen = replace(SEEN, decision=Decision(alone), ledger=(make_entry("v2"), make_entry("v1")))
 
@@ -395,3 +399,29 @@ def test_a_healthy_release_says_what_it_did_and_not_what_it_lacks() -> None:
     assert found.message.startswith("the new pods served 812 requests on all routes and failed 0")
     assert "0 of 0" not in found.message
     assert "nothing speaks against it" in found.message
+
+
+ALIKE = make_watching(
+    scopes=(make_scope(None, odds=0.0, rate_lower_bound=0.9), make_scope("/buy", odds=0.0)),
+    message="the new pods failed 100 of 100; the old revision failed 100 of 100",
+)
+RESTORED = (make_entry("v2", Health.ASSUMED), make_entry("v1", Health.BAD))
+
+
+def test_what_fails_half_of_its_requests_is_not_healthy_whatever_it_is_compared_with() -> None:
+    made = make_rollback(from_revision=make_ref("v1"), to_revision=make_ref("v2"))
+    done = condition(ConditionType.COMPLETE, True, Reason.RECOVERED, "it helped")
+    ended = make_ended().model_copy(update={"conditions": upsert([], [done], 1, at(60))})
+    back = made.model_copy(update={"status": ended})
+    seen = replace(SEEN, ledger=RESTORED, rollbacks=(back,), decision=Decision(ALIKE))
+    before = status_of(replace(seen, decision=CLEAN))
+    assert before.verdict is VerdictValue.HEALTHY
+    assert word(before, ConditionType.RECOVERED)[0] == "True"
+
+    after = status_of(seen, old=before)
+
+    assert after.verdict is VerdictValue.SUSPECT
+    assert word(after, ConditionType.HEALTHY) == ("Unknown", "EnvironmentSuspected")
+    assert word(after, ConditionType.RECOVERED) == ("False", "StillFailing")
+    told = [one.reason for one in policy_notices(before, after, seen.decision)]
+    assert told == [EventReason.ROLLBACK_NOT_RECOVERED, EventReason.RELEASE_SUSPECT]
