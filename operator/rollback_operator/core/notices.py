@@ -95,6 +95,8 @@ def policy_notices(
     return notices + [replace(one, cause=healthy.reason) for one in found]
 
 
+WAY_BACK = "To go back now: kubectl rollback undo (kubectl rollout undo refuses what is paused)"
+_LONGEST = 1024
 _SIGHT = (
     (ConditionType.READY, EventReason.POLICY_NOT_READY),
     (ConditionType.METRICS_AVAILABLE, EventReason.METRICS_UNAVAILABLE),
@@ -158,8 +160,9 @@ def _trusted(status: RollbackPolicyStatus, release: str) -> datetime | None:
 
 
 def held(hold: Hold) -> Notice:
-    """Tell that a rollout is held, why, and until when."""
-    return Notice(EventReason.ROLLOUT_HELD, f"{hold.reason}: {held_message(hold)}", True)
+    """Tell that a rollout is held, why, and until when, and how people go back meanwhile."""
+    said = f"{hold.reason}: {held_message(hold)}. {WAY_BACK}"
+    return Notice(EventReason.ROLLOUT_HELD, said[:_LONGEST], True)
 
 
 def let_go(hold: Hold) -> Notice:
