@@ -108,7 +108,10 @@ def test_a_hold_and_its_end_are_told() -> None:
     )
 
     assert (begun.reason, begun.is_warning) == (EventReason.ROLLOUT_HELD, True)
-    assert begun.message == "Suspicion: held until 08:05:20 UTC at the latest: it fails more"
+    assert begun.message == (
+        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To go back now: "
+        "kubectl rollback undo (kubectl rollout undo refuses what is paused)"
+    )
     assert (over.reason, over.is_warning) == (EventReason.ROLLOUT_LET_GO, False)
     assert over.message == "SuspicionFaded: nothing speaks against it"
 
