@@ -30,6 +30,7 @@ from rollback_operator.core import (
     quarantine,
     schedule,
     status,
+    targets,
 )
 from rollback_operator.core.budget import Budget
 from rollback_operator.core.case import Case, Refusal, is_active
@@ -130,7 +131,7 @@ class Reconciler:
     # -- observe -----------------------------------------------------------------------------------
 
     async def _pass(self, policy: RollbackPolicy) -> float | None:
-        key = policy.key
+        policy, key = targets.of_target(policy), policy.key
         target = key[0], policy.spec.target_ref.name
         deployment = self.cache.deployments.get(target)
         if deployment is not None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
-from rollback_operator.core import ledger, notices, outbox, ownership, status
+from rollback_operator.core import ledger, notices, outbox, ownership, status, targets
 from rollback_operator.core.notices import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
@@ -61,6 +61,7 @@ class Reporter:
 
     async def report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""
+        policy = targets.of_target(policy)
         old, now = policy.status, self.clock()
         own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
         asked = self.cache.requests_by(policy.key)

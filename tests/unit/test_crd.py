@@ -287,7 +287,7 @@ def filled_policy() -> RollbackPolicy:
     )
     probe = ProbeRecord(name="buy", release="release-v1", passed_time=at(0))
     before = RollbackPolicyStatus(hold=held, investigation=found, probes=[probe])
-    status = next_status(before, seen, 3, at(10))
+    status = next_status(before, seen, 3, at(600))
     return make_policy().model_copy(update={"status": status})
 
 

@@ -42,6 +42,7 @@ from rollback_operator.api.verification import ProbeRecord, VerificationSpec
 
 MOST_TRUSTED = 10
 MOST_REVISIONS = 20
+MOST_TARGETS = 3
 """More than the ReplicaSets that a Deployment keeps by default: what is Bad is not forgotten."""
 
 
@@ -264,6 +265,20 @@ class Investigation(Model):
     ] = []
 
 
+class EarlierTarget(Model):
+    """What is known of a Deployment that the policy named before."""
+
+    deployment: Name
+    revisions: Annotated[
+        list[LedgerEntry],
+        Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    quarantine: Annotated[
+        list[QuarantineEntry],
+        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+    ] = []
+
+
 class RollbackPolicyStatus(Model):
     """What the operator sees and thinks. It can be rebuilt by looking again."""
 
@@ -278,6 +293,8 @@ class RollbackPolicyStatus(Model):
             json_schema_extra=keyed_by("type"),
         ),
     ] = []
+    deployment: NameOrNone = ""
+    """Of which Deployment all of this tells."""
     revision: Revision | None = None
     watched_since: AwareDatetime | None = None
     """Since when the running release is watched, where that began long after it was made: while
@@ -296,6 +313,12 @@ class RollbackPolicyStatus(Model):
         Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
     ] = []
     """What was rolled back and must not come back for a while."""
+    earlier_targets: Annotated[
+        list[EarlierTarget],
+        Field(max_length=MOST_TARGETS, json_schema_extra=keyed_by("deployment")),
+    ] = []
+    """Of the Deployments that `spec.targetRef` named last: what was found bad of them stays known
+    where the policy names them again."""
     hold: Hold | None = None
     investigation: Investigation | None = None
     """Of the running release; none while nothing asks for one."""

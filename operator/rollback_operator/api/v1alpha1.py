@@ -18,8 +18,10 @@ from rollback_operator.api.group import (
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
 from rollback_operator.api.policy import (
     MOST_REVISIONS,
+    MOST_TARGETS,
     MOST_TRUSTED,
     Condemnation,
+    EarlierTarget,
     Finding,
     Hold,
     Investigation,
@@ -90,6 +92,7 @@ __all__ = [
     "KINDS",
     "LEAST_READ_MILLISECONDS",
     "MOST_REVISIONS",
+    "MOST_TARGETS",
     "MOST_TRUSTED",
     "OWNER_FINALIZER",
     "RUNBOOK_MATRIX",
@@ -98,6 +101,7 @@ __all__ = [
     "Condition",
     "CounterName",
     "CounterSignal",
+    "EarlierTarget",
     "Finding",
     "Health",
     "Hold",

@@ -8,8 +8,8 @@ from rollback_operator.core.names import name_of
 
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
-    """Choose those that a policy has decided."""
-    return [one for one in rollbacks if one.spec.policy_ref.uid == policy.metadata.uid]
+    """Choose those that a policy of this name has decided: also before it was created anew."""
+    return [one for one in rollbacks if one.spec.policy_ref.name == policy.metadata.name]
 
 
 def records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:

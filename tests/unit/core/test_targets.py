@@ -1,0 +1,62 @@
+"""What a policy knows of a Deployment that it named before, and names again."""
+
+from typing import Any
+
+from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.v1alpha1 import (
+    MOST_TARGETS,
+    Health,
+    RollbackPolicy,
+    TargetRef,
+)
+from rollback_operator.core.targets import of_target
+from tests.builders import at, make_entry, make_policy
+
+BAD, GOOD = make_entry("v2", Health.BAD), make_entry("v1")
+KEPT = QuarantineEntry(
+    rollback="shop-1", release=BAD.release, images=BAD.images, until_time=at(3600)
+)
+
+
+def policy(target: str, **status: Any) -> RollbackPolicy:
+    made = make_policy(target_ref=TargetRef(name=target))
+    return made.model_copy(update={"status": made.status.model_copy(update=status)})
+
+
+def retargeted(known: RollbackPolicy, target: str) -> RollbackPolicy:
+    spec = known.spec.model_copy(update={"target_ref": TargetRef(name=target)})
+    return of_target(known.model_copy(update={"spec": spec}))
+
+
+def test_what_was_known_comes_back_with_the_target() -> None:
+    shop = policy("shop", deployment="shop", revisions=[BAD, GOOD], quarantine=[KEPT])
+
+    other = retargeted(shop, "worker")
+
+    assert other.status.deployment == "worker"
+    assert (other.status.revisions, other.status.quarantine) == ([], [])
+    assert other.status.revision is None
+    back = retargeted(other, "shop")
+    assert (back.status.revisions, back.status.quarantine) == ([BAD, GOOD], [KEPT])
+    assert [one.deployment for one in back.status.earlier_targets] == ["worker"]
+
+
+def test_the_same_target_changes_nothing() -> None:
+    shop = policy("shop", deployment="shop", revisions=[BAD])
+
+    assert of_target(shop) is shop
+
+
+def test_a_status_of_before_tells_of_the_target_that_is_named() -> None:
+    found = of_target(policy("shop", revisions=[BAD, GOOD]))
+
+    assert (found.status.deployment, found.status.revisions) == ("shop", [BAD, GOOD])
+
+
+def test_of_the_targets_before_the_last_are_kept() -> None:
+    found = policy("t-0", deployment="t-0", revisions=[BAD])
+    for number in range(1, 3 + MOST_TARGETS):
+        found = retargeted(found, f"t-{number}")
+
+    kept = [one.deployment for one in found.status.earlier_targets]
+    assert kept == [f"t-{number}" for number in range(1 + MOST_TARGETS, 1, -1)]
