@@ -281,7 +281,7 @@ class Service:
         fails = release.fails if release.truth is Truth.FAILING else 0.0
         return Answer(500 if self.air.weather.dice.random() < fails else 200)
 
-    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+    async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
         """Ask a pod for its health."""
         self.air.trace.step(f"{self.name} asks {address}{endpoint.path}")
         await asyncio.sleep(0.02)

@@ -42,7 +42,9 @@ def page_query(
         said = "no pod has an address of its own and says its port: set spec.podMetrics.port"
         return Missing(Reason.PODS_UNREACHABLE, said)
     signals = spec.signals
-    return PageQuery(pages, signals.requests, signals.errors, signals.labels)
+    return PageQuery(
+        pages, signals.requests, signals.errors, signals.labels, workload.deployment.namespace
+    )
 
 
 def usable_pages(query: PageQuery, reading: Reading) -> Reading:

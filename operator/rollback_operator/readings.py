@@ -77,6 +77,8 @@ class Readings:
         known = self.running.pop(key, None)
         if known is not None:
             known.task.cancel()
+        if self.observer.trier is not None:
+            self.observer.trier.forget(key)
 
     async def close(self) -> None:
         """Stop reading."""

@@ -19,12 +19,14 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackReq
 from rollback_operator.core import incident, outbox
 from rollback_operator.core.message import Message
 from rollback_operator.core.transitions import next_update, transition_named
+from rollback_operator.gates import Gate
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 
 _log = logging.getLogger(__name__)
-AT_ONCE = 32
+AT_ONCE, EACH = 64, 8
+"""Messages that are being sent, of all and of one namespace."""
 SEND_SECONDS = 20.0
 """For one attempt, whatever it waits for."""
 FINISH_SECONDS = 1.0
@@ -86,6 +88,7 @@ class Teller:
     records: Records
     runtime: Runtime
     _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
+    _gate: Gate = field(default_factory=lambda: Gate(AT_ONCE, EACH))
     _busy: set[str] = field(default_factory=set)
     _results: dict[str, _Result] = field(default_factory=dict)
     _due: dict[str, datetime] = field(default_factory=dict)
@@ -95,8 +98,8 @@ class Teller:
     async def run(self) -> None:
         """Deliver until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(self._deliver())
+            while True:
+                group.create_task(self._deliver(await self._jobs.get()))
 
     def announced(self, rollback: Rollback, status: RollbackStatus) -> RollbackStatus:
         """Add to a status that is about to be stored what it has to tell."""
@@ -223,15 +226,14 @@ class Teller:
             self._jobs.put_nowait(_Job(key, one.id, channel, _message(told, policy, one)))
         return None
 
-    async def _deliver(self) -> None:
-        while True:
-            job = await self._jobs.get()
-            try:
+    async def _deliver(self, job: _Job) -> None:
+        try:
+            async with self._gate.turn(job.key[0]):
                 if self.runtime.is_leading() and not self._is_ending:
                     self._results[job.id] = _Result(job.key, await self._send(job))
-            finally:
-                self._busy.discard(job.id)
-            self.runtime.wake(job.key)
+        finally:
+            self._busy.discard(job.id)
+        self.runtime.wake(job.key)
 
     async def _send(self, job: _Job) -> Failure | None:
         try:

@@ -24,6 +24,9 @@ SELDOM_SECONDS = 5.0
 """Once it speaks against the release, or waits for the end of a rollout."""
 
 
+Key = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
     digest: str
@@ -37,9 +40,9 @@ class Trier:
 
     probes: Probes
     clock: Callable[[], float]
-    sent: dict[tuple[str, str], _Sent] = field(default_factory=dict)
-    """By the policy's uid and the probe's name."""
-    due: dict[tuple[str, str], float] = field(default_factory=dict)
+    sent: dict[tuple[Key, str], _Sent] = field(default_factory=dict)
+    """By the policy's key and the probe's name."""
+    due: dict[tuple[Key, str], float] = field(default_factory=dict)
 
     async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Send what is due, and take in what has been answered."""
@@ -62,8 +65,13 @@ class Trier:
             is_sure = sent.digest == watch.digest and sent.who is who
             if is_sure and name in found:
                 found[name] = trials.after(found[name], sent.task.result(), sent.who, self.clock())
-                self.due[policy.metadata.uid, name] = self.clock() + _pause(found[name], sent.who)
+                self.due[policy.key, name] = self.clock() + _pause(found[name], sent.who)
         return replace(watch, trends=replace(watch.trends, trials=found))
+
+    def forget(self, key: Key) -> None:
+        """Give up what is asked for a policy: its release is no longer watched."""
+        for one in [one for one in self.sent if one[0] == key]:
+            self.sent.pop(one).task.cancel()
 
     async def close(self) -> None:
         """Stop sending."""
@@ -74,7 +82,7 @@ class Trier:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _send(self, policy: RollbackPolicy, probe: HttpProbe, digest: str, who: Serving) -> None:
-        key = policy.metadata.uid, probe.name
+        key = policy.key, probe.name
         now = self.clock()
         if key in self.sent or now < self.due.get(key, now):
             return
@@ -87,13 +95,12 @@ class Trier:
         return probing.functional(probe, await self.probes.send(namespace, probe), 1)
 
     async def _answered(self, policy: RollbackPolicy) -> list[tuple[str, _Sent]]:
-        uid = policy.metadata.uid
-        mine = {name: one for (owner, name), one in self.sent.items() if owner == uid}
+        mine = {name: one for (owner, name), one in self.sent.items() if owner == policy.key}
         if mine:
             await asyncio.wait([one.task for one in mine.values()], timeout=QUICK_SECONDS)
         done = [(name, one) for name, one in mine.items() if one.task.done()]
         for name, _ in done:
-            del self.sent[uid, name]
+            del self.sent[policy.key, name]
         return done
 
 

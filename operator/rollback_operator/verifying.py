@@ -169,7 +169,10 @@ class Verifier:
     async def _health(self, subject: Subject) -> Check:
         declared = [pod for pod in subject.pods if pod.endpoints]
         asked = [(pod, one) for pod in declared[:MOST_PODS] for one in pod.endpoints]
-        replies = await asyncio.gather(*(self.probes.ask(pod.address, one) for pod, one in asked))
+        namespace = subject.rollback.metadata.namespace
+        replies = await asyncio.gather(
+            *(self.probes.ask(namespace, pod.address, one) for pod, one in asked)
+        )
         named = [(pod.name, one, reply) for (pod, one), reply in zip(asked, replies, strict=True)]
         return probing.health(named, len(declared))
 

@@ -34,7 +34,7 @@ class FakeProbes:
         await asyncio.sleep(self.delay)
         return self._next(probe.name)
 
-    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+    async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
         self.asked.append(f"{address}{endpoint.path}")
         return self._next(endpoint.path)
 

@@ -202,6 +202,23 @@ async def test_no_header_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert TOKEN not in caplog.text
 
 
+async def test_probes_that_hang_hold_up_no_other_namespace() -> None:
+    async with listener(
+        lambda asked: 3600.0 if asked.method == "POST" else web.Response()
+    ) as heard:
+        found = probes()
+        sent = probe(heard.port, method="POST", timeoutSeconds=30)
+        hanging = [asyncio.create_task(found.send("tenant", sent)) for _ in range(200)]
+        async with asyncio.timeout(20):
+            while not heard.requests:  # noqa: ASYNC110 (the listener has no event)
+                await asyncio.sleep(0.01)
+            assert isinstance(await found.send("production", probe(heard.port)), Answer)
+
+        for one in hanging:
+            one.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
 # -- health endpoints ------------------------------------------------------------------------------
 
 
@@ -209,7 +226,7 @@ async def test_a_pod_is_asked_as_the_kubelet_asks() -> None:
     async with listener(lambda _: web.Response(status=503)) as heard:
         headers = (("X-Probe", "yes"), ("Host", "elsewhere"))
         found = await probes().ask(
-            "127.0.0.1", Endpoint("/health/ready", heard.port, "http", headers)
+            "production", "127.0.0.1", Endpoint("/health/ready", heard.port, "http", headers)
         )
 
     assert found == Answer(503)
@@ -220,7 +237,7 @@ async def test_a_pod_is_asked_as_the_kubelet_asks() -> None:
 
 @pytest.mark.parametrize("address", ["", "127.0.0.2", "shop.production.svc"])
 async def test_only_a_pods_own_address_is_asked(address: str) -> None:
-    found = await probes().ask(address, Endpoint("/", 80))
+    found = await probes().ask("production", address, Endpoint("/", 80))
 
     assert isinstance(found, Silence)
     assert found.is_final
@@ -230,7 +247,7 @@ async def test_by_default_no_pod_is_asked_at_loopback() -> None:
     made = HttpProbes(Addresses(Rules(lambda *_: True)), Secrets())
 
     for address in ("127.0.0.1", "169.254.1.1", "::1"):
-        assert isinstance(await made.ask(address, Endpoint("/", 80)), Silence)
+        assert isinstance(await made.ask("production", address, Endpoint("/", 80)), Silence)
 
 
 # -- logs ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -170,3 +171,19 @@ async def test_a_release_that_passes_is_remembered_in_status_and_stays() -> None
         world.seconds += 2
     assert world.store.rollbacks == {}
     assert [(one.name, one.release) for one in world.status.probes] == [("buy", "release-v2")]
+
+
+async def test_a_probe_of_a_policy_that_is_gone_is_given_up() -> None:
+    bench = Bench()
+    bench.probes.delay = 3600.0
+    await bench.look()
+    ((key, _),) = bench.trier.sent
+    (one,) = bench.trier.sent.values()
+
+    bench.trier.forget(("production", "another"))
+    assert len(bench.trier.sent) == 1
+    bench.trier.forget(key)
+    await asyncio.gather(one.task, return_exceptions=True)
+
+    assert one.task.cancelled()
+    assert bench.trier.sent == {}

@@ -20,12 +20,13 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.causes import cause
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
+from rollback_operator.gates import Gate
 from rollback_operator.ports.queries import PageQuery, PodPage
 from rollback_operator.slices import Slices
 
 CHUNK_BYTES = 65536
-AT_ONCE = 64
-"""Reads of all policies together."""
+AT_ONCE, EACH = 256, 64
+"""Reads of all policies together, and of one namespace's."""
 _OK = 200
 _UNAUTHORIZED = (401, 403)
 _HEADERS = {"Accept": "text/plain;version=0.0.4,*/*;q=0.1", "Accept-Encoding": "identity"}
@@ -85,7 +86,7 @@ class PodPages:
         self._clock = clock
         self._is_allowed = is_allowed
         self._limits = limits
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate = Gate(AT_ONCE, EACH)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -98,7 +99,7 @@ class PodPages:
         if refused := _refused_matcher(query):
             return refused
         names = tuple(sorted({query.requests.metric, query.errors.metric}))
-        answers = await self._answers(query.pages, names)
+        answers = await self._answers(query, names)
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
         read = sum(one.lines for one in answers if isinstance(one, _Answer))
         if read > self._limits.most_lines_of_all:
@@ -122,19 +123,18 @@ class PodPages:
             )
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
 
-    async def _answers(
-        self, pages: Sequence[PodPage], names: tuple[str, ...]
-    ) -> list[_Answer | Missing]:
+    async def _answers(self, query: PageQuery, names: tuple[str, ...]) -> list[_Answer | Missing]:
         """Ask all pods, in the order of `pages`; the judged ones a moment before the others.
 
         Only time that the others have been read over is compared: asked together with the judged
         ones, whose answers are timed later, they would put that off until the next read.
         """
+        pages = query.pages
         async with asyncio.TaskGroup() as group:
             tasks: dict[int, asyncio.Task[_Answer | Missing]] = {}
             for is_judged in (True, False):
                 asked = [
-                    (number, group.create_task(self._read(page, names)))
+                    (number, group.create_task(self._turn(query.namespace, page, names)))
                     for number, page in enumerate(pages)
                     if page.is_judged is is_judged
                 ]
@@ -156,27 +156,32 @@ class PodPages:
             for number, page in enumerate(pages)
         ]
 
+    async def _turn(
+        self, namespace: str, pod: PodPage, names: tuple[str, ...]
+    ) -> _Answer | Missing:
+        async with self._gate.turn(namespace):
+            return await self._read(pod, names)
+
     async def _read(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
         if not self._is_allowed(pod.address):
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
-        async with self._gate:
-            try:
-                async with asyncio.timeout(self._limits.read_seconds):
-                    return await self._get(pod, names)
-            except aiohttp.ConnectionTimeoutError:
-                return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} takes no connection")
-            except TimeoutError:
-                return Missing(Reason.PODS_SLOW, f"{_said(pod)} did not answer in time")
-            except ValueError as error:
-                return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)}: {error}"[:300])
-            except (aiohttp.ClientError, OSError) as error:
-                said = f"{_said(pod)}: {cause(error)}"[:300]
-                return Missing(Reason.PODS_UNREACHABLE, said)
+        try:
+            async with asyncio.timeout(self._limits.read_seconds):
+                return await self._get(pod, names)
+        except aiohttp.ConnectionTimeoutError:
+            return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} takes no connection")
+        except TimeoutError:
+            return Missing(Reason.PODS_SLOW, f"{_said(pod)} did not answer in time")
+        except ValueError as error:
+            return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)}: {error}"[:300])
+        except (aiohttp.ClientError, OSError) as error:
+            said = f"{_said(pod)}: {cause(error)}"[:300]
+            return Missing(Reason.PODS_UNREACHABLE, said)
 
     async def _get(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=AT_ONCE),
+                connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=self._limits.connect_seconds

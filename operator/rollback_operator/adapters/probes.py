@@ -4,7 +4,6 @@ Where a probe may go and how much of an answer is read is outgoing's and address
 header's value reaches the server that it is for, and nothing else.
 """
 
-import asyncio
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -13,12 +12,13 @@ from rollback_operator.addresses import Addresses, Pinned, PinnedUrl, is_callabl
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, Reply, Silence
+from rollback_operator.gates import Gate
 from rollback_operator.outgoing import MOST_BYTES, Request, send
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.secrets import Secrets
 
-AT_ONCE = 16
-"""Requests of all policies together."""
+AT_ONCE, EACH = 64, 8
+"""Requests of all policies together, and of one namespace's."""
 HEALTH_SECONDS = 2.0
 MOST_HEADERS = 16
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
@@ -39,7 +39,7 @@ class HttpProbes:
         self._addresses = addresses
         self._secrets = secrets
         self._is_pod_address = is_pod_address
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate = Gate(AT_ONCE, EACH)
         self._unverified = _unverified()
 
     async def send(self, namespace: str, probe: HttpProbe) -> Reply:
@@ -57,16 +57,16 @@ class HttpProbes:
         if body is not None and "content-type" not in {name.lower() for name in headers}:
             headers = {**headers, "Content-Type": "application/json"}
         request = Request(pinned, str(probe.method), headers, body, float(probe.timeout_seconds))
-        return await self._sent(request, None)
+        return await self._sent(namespace, request, None)
 
-    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+    async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
         """Ask as the kubelet does: without a look at the certificate, with the probe's headers."""
         if not self._is_pod_address(address):
             return Silence("it has no address of its own", is_final=True)
         url = PinnedUrl(endpoint.scheme, Pinned(address, endpoint.port, (address,)), endpoint.path)
         headers = {name: value for name, value in endpoint.headers if _is_header(name, value)}
         request = Request(url, headers=headers, seconds=HEALTH_SECONDS)
-        return await self._sent(request, self._unverified)
+        return await self._sent(namespace, request, self._unverified)
 
     async def _headers(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
         found = await self._secrets.read_all(namespace, name)
@@ -83,8 +83,8 @@ class HttpProbes:
             return Failure(FailureKind.REJECTED, said)
         return headers
 
-    async def _sent(self, request: Request, tls: ssl.SSLContext | None) -> Reply:
-        async with self._gate:
+    async def _sent(self, namespace: str, request: Request, tls: ssl.SSLContext | None) -> Reply:
+        async with self._gate.turn(namespace):
             found = await send(request, tls)
         if isinstance(found, Failure):
             return _silence(found)

@@ -28,7 +28,7 @@ class Probes(Protocol):
         Silence is final where the address is refused or the headers' Secret cannot be had.
         """
 
-    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+    async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
         """Ask a pod at its own address whether it is healthy."""
 
 

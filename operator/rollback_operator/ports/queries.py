@@ -107,3 +107,5 @@ class PageQuery:
     requests: CounterSignal
     errors: CounterSignal
     labels: SignalLabels
+    namespace: str = ""
+    """Of the pods: whose turn it takes."""

@@ -1,0 +1,82 @@
+"""Turns are shared out: who hangs delays those of the own share."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+import rollback_operator
+from rollback_operator.gates import Gate
+
+SOURCES = Path(rollback_operator.__file__).parent
+SHARED_OUT = {"gates.py", "adapters/prometheus/threads.py"}
+"""What hands out turns by namespace itself."""
+UNSHARED = re.compile(r"asyncio\.(Bounded)?Semaphore\(|TCPConnector\(limit=[^0]")
+
+
+async def hold(gate: Gate, share: str, until: asyncio.Event, order: list[str]) -> None:
+    async with gate.turn(share):
+        order.append(share)
+        await until.wait()
+
+
+async def test_a_share_has_no_more_than_its_part() -> None:
+    gate, never, order = Gate(4, 2), asyncio.Event(), list[str]()
+    hanging = [asyncio.create_task(hold(gate, "tenant", never, order)) for _ in range(50)]
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(5), gate.turn("victim"):
+        assert order == ["tenant", "tenant"]
+
+    for one in hanging:
+        one.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    assert gate.is_idle
+
+
+async def test_the_turn_goes_round_among_those_that_wait() -> None:
+    gate, begin, order = Gate(1, 1), asyncio.Event(), list[str]()
+    first = asyncio.create_task(hold(gate, "first", begin, []))
+    await asyncio.sleep(0)
+    over = asyncio.Event()
+    over.set()
+    waiting = [
+        asyncio.create_task(hold(gate, share, over, order))
+        for share in ("tenant", "tenant", "tenant", "victim")
+    ]
+    await asyncio.sleep(0)
+
+    begin.set()
+    await asyncio.gather(first, *waiting)
+
+    assert order == ["tenant", "victim", "tenant", "tenant"]
+    assert gate.is_idle
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_who_gives_up_takes_no_turn_along(steps: int) -> None:
+    gate, begin = Gate(1, 1), asyncio.Event()
+    first = asyncio.create_task(hold(gate, "first", begin, []))
+    await asyncio.sleep(0)
+    leaves = asyncio.create_task(hold(gate, "leaves", asyncio.Event(), []))
+    await asyncio.sleep(0)
+    begin.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+
+    leaves.cancel()
+    await asyncio.gather(first, leaves, return_exceptions=True)
+
+    async with asyncio.timeout(5), gate.turn("next"):
+        pass
+    assert gate.is_idle
+
+
+def test_nothing_hands_out_turns_without_a_look_at_whose_they_are() -> None:
+    found = {
+        str(path.relative_to(SOURCES))
+        for path in SOURCES.rglob("*.py")
+        if UNSHARED.search(path.read_text())
+    }
+    assert found - SHARED_OUT == set()
