@@ -17,6 +17,7 @@ from bench.simulation.loop import VirtualLoop
 from bench.simulation.pods import Kubelet, Pod
 from bench.simulation.releases import Release, pod_hash
 from bench.simulation.server import Change, Id, Raw, Server
+from rollback_operator.core.change_cause import CHANGE_CAUSE
 
 CONTROLLER = "controller"
 REVISION = "deployment.kubernetes.io/revision"
@@ -93,6 +94,11 @@ class Controller:
             found = self._made(raw, wanted, newest + 1)
         elif _revision(found) < newest:
             found["metadata"]["annotations"][REVISION] = str(newest + 1)
+            self._write(found)
+        # As it does with each annotation: it copies and never takes away.
+        said, known = raw["metadata"]["annotations"], found["metadata"]["annotations"]
+        if CHANGE_CAUSE in said and known.get(CHANGE_CAUSE) != said[CHANGE_CAUSE]:
+            known[CHANGE_CAUSE] = said[CHANGE_CAUSE]
             self._write(found)
         number = str(_revision(found))
         if raw["metadata"]["annotations"].get(REVISION) != number:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -147,6 +147,14 @@ class Cache:
         """Forget a Deployment."""
         self.deployments.pop(key, None)
         self._shown.pop(key, None)
+
+    def forget_cause(self, seen: Deployment) -> None:
+        """Forget a Deployment's change-cause, until a watch tells of it again."""
+        key = seen.namespace, seen.name
+        known = self.deployments.get(key)
+        said = seen.uid, seen.revision, seen.change_cause
+        if known is not None and (known.uid, known.revision, known.change_cause) == said:
+            self.deployments[key] = replace(known, change_cause="")
 
     def drop_policy(self, key: Key) -> None:
         """Forget a policy."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import FINALIZER, Condition, Rollback
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core import history, schedule
+from rollback_operator.core import change_cause, history, schedule
 from rollback_operator.core.case import is_active
 from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.core.progress import End
@@ -47,7 +47,22 @@ class Keeper:
             await self.release_ended(rollbacks),
             await self.suspender.settle(rollbacks, deployment),
             await self.scaler.settle(rollbacks),
+            await self.settle_cause(deployment),
         )
+
+    async def settle_cause(self, deployment: Deployment) -> float | None:
+        """Take a change-cause off that would pass for the next release's."""
+        known = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
+        overdue = change_cause.overdue(deployment, known)
+        if overdue is None:
+            return None
+        done = await self.workloads.drop_cause(deployment, overdue)
+        kind = done.kind if isinstance(done, Failure) else None
+        if kind is not FailureKind.UNAVAILABLE:
+            # Until a watch tells how it is now: what was refused once is not tried at each look.
+            self.cache.forget_cause(deployment)
+        is_open = kind in (FailureKind.UNAVAILABLE, FailureKind.CONFLICT)
+        return done.wait if isinstance(done, Failure) and is_open else None
 
     async def settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
         """Look after what Rollbacks of a policy have left that were of another Deployment.
@@ -80,6 +95,9 @@ class Keeper:
         """Carry on what a policy had begun before it was deleted or came to a stand."""
         own = self.cache.rollbacks_by(key)
         waits = [await self.release_ended(own)]
+        names = {(key[0], one.spec.target_ref.name) for one in own}
+        known = (self.cache.deployments.get(one) for one in sorted(names))
+        waits += [await self.settle_cause(one) for one in known if one is not None]
         if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
             waits.append(await self.scaler.settle(own))
             waits += [await self.settle_owner(one) for one in own]
@@ -113,7 +131,11 @@ class Keeper:
                 sight = Sight(blind=f"metrics are not read: {scene.told}")
                 with tagged(rollback=rollback.metadata.name):
                     done = await self.executor.carry_on(rollback, found, sight)
-        return done.seconds if isinstance(done, Again) else _left_on(done)
+        if isinstance(done, Again):
+            return done.seconds
+        # Where the policy is gone nothing else leads to another pass.
+        settled = None if deployment is None else await self.settle_cause(deployment)
+        return schedule.soonest(_left_on(done), settled)
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""

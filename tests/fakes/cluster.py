@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.core.autoscaler import Autoscaler, Bounds
+from rollback_operator.core.change_cause import Overdue, written
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.owner import Claims, OwnerState, Steered
 from rollback_operator.core.progress import EXPRESS_SURGE
@@ -31,6 +32,8 @@ class FakeWorkloads(Failures):
     workload: Workload = field(default_factory=make_workload)
     calls: list[str] = field(default_factory=list)
     surges: list[StoredStrategy | None] = field(default_factory=list)
+    dropped: list[Overdue] = field(default_factory=list)
+    """Change-causes of ours that were taken off."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         self.calls.append("inspect")
@@ -49,7 +52,9 @@ class FakeWorkloads(Failures):
         if found is None:
             return GONE
         self.surges.append(surge)
-        changed = replace(lifted(self.workload.deployment), template=found.template)
+        cause = written(rollback, "")
+        old = lifted(self.workload.deployment)
+        changed = replace(old, template=found.template, change_cause=cause)
         if surge is not None:
             bounds = surge.max_surge, surge.max_unavailable
             changed = replace(changed, max_surge=bounds[0], max_unavailable=bounds[1])
@@ -67,7 +72,8 @@ class FakeWorkloads(Failures):
             return self._changed(scaled)
         images = (str(remedy.image), *old.template.images[1:])
         template = replace(old.template, digest="pinned", release="pinned", images=images)
-        return self._changed(replace(old, template=template))
+        cause = written(rollback, "")
+        return self._changed(replace(old, template=template, change_cause=cause))
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         self.calls.append("restart")
@@ -104,6 +110,20 @@ class FakeWorkloads(Failures):
         surge, unavailable = strategy.max_surge, strategy.max_unavailable
         old = self.workload.deployment
         return self._changed(replace(old, max_surge=surge, max_unavailable=unavailable))
+
+    async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
+        self.calls.append("drop_cause")
+        old = self.workload.deployment
+        failure = self.take("drop_cause")
+        if failure is None and (old.uid, old.change_cause) != (
+            deployment.uid,
+            deployment.change_cause,
+        ):
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        self.dropped.append(overdue)
+        return self._changed(replace(old, change_cause=""))
 
     async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
         self.calls.append("pause")

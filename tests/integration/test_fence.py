@@ -243,7 +243,7 @@ STORED = f"{rollbacks(NAMESPACE)}/stored"
 FLAGS, SCALER = f"{CONFIG_MAPS}/flags", f"{SCALERS}/shop"
 APPLICATION, KUSTOMIZATION = f"{APPLICATIONS}/shop", f"{KUSTOMIZATIONS}/shop"
 POD = "/spec/template/spec"
-ANNOTATION = "/metadata/annotations"
+ANNOTATION, CAUSE = "/metadata/annotations", "kubernetes.io~1change-cause"
 FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     "selector": (SHOP, put("/spec/revisionHistoryLimit", 0), "changes only template"),
     "deadline": (SHOP, put("/spec/progressDeadlineSeconds", 5), "changes only template"),
@@ -264,6 +264,11 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         "changes nothing of it",
     ),
     "foreign annotation": (SHOP, put(f"{ANNOTATION}/x", "y"), "changes only its own"),
+    "foreign annotation beside a cause": (
+        SHOP,
+        [*put(f"{ANNOTATION}/{CAUSE}", "undone"), *put(f"{ANNOTATION}/kubernetes.io~1x", "y")],
+        "changes only its own",
+    ),
     "lost annotation": (
         SHOP,
         [{"op": "remove", "path": f"{ANNOTATION}/team"}],
@@ -508,6 +513,7 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         for what, place, value, said in (
             ("the labels", "/metadata/labels", {"a": "b"}, "nothing of it but annotations"),
             ("a foreign annotation", ANNOTATION, {"a": "b"}, "changes only its own"),
+            ("a cause", ANNOTATION, {"kubernetes.io/change-cause": "x"}, "changes only its own"),
         )
     },
     "a Kustomization's status": (
@@ -567,6 +573,9 @@ ALLOWED: dict[str, tuple[str, list[Object]]] = {
     "replicas": (SHOP, put("/spec/replicas", 3)),
     "bounds of a rollout": (SHOP, put("/spec/strategy/rollingUpdate/maxSurge", "100%")),
     "own annotation": (SHOP, put(f"{ANNOTATION}/{GROUP}~1undone", "x")),
+    "say a cause": (SHOP, put(f"{ANNOTATION}/{CAUSE}", "rollback-operator: undo")),
+    "say none": (SHOP, put(f"{ANNOTATION}/{CAUSE}", "")),
+    "take the cause off": (SHOP, [{"op": "remove", "path": f"{ANNOTATION}/{CAUSE}"}]),
     "guard a policy": (POLICY, put("/metadata/finalizers", [f"{GROUP}/held-rollout"])),
     "let it go": (POLICY, put("/metadata/finalizers", [])),
     "a policy's status": (f"{POLICY}/status", put("/status", {"observedGeneration": 1})),

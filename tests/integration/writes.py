@@ -111,6 +111,7 @@ def _of_deployment(values: Mapping[str, Mapping[str, Any]]) -> str:
         ("/spec/template", "template"),
         ("/spec/replicas", "replicas"),
         ("/spec/strategy", "strategy"),
+        ("/metadata/annotations", "change-cause"),
     ):
         if any(path.startswith(start) for path in values):
             return stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -11,12 +12,13 @@ from bench.simulation.patching import PatchError, apply
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER, StoredStrategy
 from rollback_operator.apiserver import ApiServer
+from rollback_operator.core.change_cause import Overdue
 from rollback_operator.core.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections.deployments import REVISION_ANNOTATION
+from rollback_operator.projections.deployments import REVISION_ANNOTATION, deployment_of
 from rollback_operator.projections.templates import template_of
 from tests.builders import make_hold, make_ref, make_rollback
-from tests.fakes.failures import OUTAGE
+from tests.fakes.failures import OUTAGE, REFUSAL
 
 TEMPLATE = {"spec": {"containers": [{"name": "shop", "image": "shop:v2"}]}}
 
@@ -91,9 +93,11 @@ class Undoing(Lost):
 
 
 async def undone(
-    raw: dict[str, Any], surge: StoredStrategy | None = None
+    raw: dict[str, Any],
+    surge: StoredStrategy | None = None,
+    server: Callable[[dict[str, Any]], Lost] = Undoing,
 ) -> tuple[Deployment | Failure, list[dict[str, Any]]]:
-    api = Undoing(raw)
+    api = server(raw)
     judged = make_ref("v2", digest=template_of(TEMPLATE).digest)
     target = make_ref("v1", digest=template_of(UNDONE).digest, replica_set_uid="rs-v1")
     rollback = make_rollback(
@@ -143,3 +147,76 @@ async def test_an_undo_lifts_the_operators_own_pause() -> None:
     apply(raw, sent)
     assert "paused" not in raw["spec"]
     assert raw["spec"]["template"] == UNDONE
+
+
+# -- the change-cause ------------------------------------------------------------------------------
+
+CAUSE = "kubernetes.io/change-cause"
+SAID = (
+    "rollback-operator: undo of revision 2 to revision 1 (P1), Rollback ticket-service-0123456789"
+)
+
+
+@pytest.mark.parametrize("surge", [None, StoredStrategy(max_surge="100%", max_unavailable="25%")])
+@pytest.mark.parametrize("known", [{}, {REVISION_ANNOTATION: "2", CAUSE: "v1.3.1", "team": "shop"}])
+async def test_an_undo_says_in_its_own_patch_who_does_it(
+    surge: StoredStrategy | None, known: dict[str, str]
+) -> None:
+    raw = deployment(**known)
+    raw["spec"]["strategy"] = {"rollingUpdate": {}}
+
+    _, sent = await undone(raw, surge)
+
+    apply(raw, sent)
+    assert raw["spec"]["template"] == UNDONE
+    assert raw["metadata"]["annotations"] == {**known, CAUSE: SAID}
+
+
+class Refusing(Undoing):
+    """... which lets nobody write a change-cause."""
+
+    async def patch(self, _: str, operations: list[dict[str, Any]]) -> Failure:
+        if any(CAUSE.replace("/", "~1") in one["path"] for one in operations):
+            return REFUSAL
+        return await super().patch(_, operations)
+
+
+async def test_an_undo_is_done_where_its_cause_may_not_be_written() -> None:
+    raw = deployment(**{REVISION_ANNOTATION: "2"})
+    surge = StoredStrategy(max_surge="100%", max_unavailable="25%")
+
+    _, sent = await undone(raw, surge, Refusing)
+
+    apply(raw, sent)
+    assert raw["spec"]["template"] == UNDONE
+    assert CAUSE not in raw["metadata"]["annotations"]
+
+
+async def dropped(overdue: Overdue, **annotations: str) -> list[dict[str, Any]]:
+    raw = deployment(**{REVISION_ANNOTATION: "3", CAUSE: SAID} | annotations)
+    api = Lost(raw)
+    await ApiWorkloads(cast("ApiServer", api)).drop_cause(deployment_of(raw), overdue)
+    return api.sent
+
+
+async def test_a_cause_is_taken_off_only_as_it_was_seen() -> None:
+    sent = await dropped(Overdue(is_inherited=False))
+    seen = deployment(**{REVISION_ANNOTATION: "3", CAUSE: SAID, "team": "shop"})
+    another = deployment(**{REVISION_ANNOTATION: "3", CAUSE: "v1.3.2"})
+    later = deployment(**{REVISION_ANNOTATION: "4", CAUSE: SAID})
+
+    apply(seen, sent)
+    assert seen["metadata"]["annotations"] == {REVISION_ANNOTATION: "3", "team": "shop"}
+    for one in (another, later):
+        with pytest.raises(PatchError):
+            apply(one, sent)
+
+
+async def test_a_cause_that_a_release_has_inherited_is_emptied_so_that_it_is_copied() -> None:
+    sent = await dropped(Overdue(is_inherited=True))
+    seen = deployment(**{REVISION_ANNOTATION: "3", CAUSE: SAID})
+
+    apply(seen, sent)
+
+    assert seen["metadata"]["annotations"][CAUSE] == ""
+    assert deployment_of(seen).change_cause == ""

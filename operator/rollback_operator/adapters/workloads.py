@@ -17,12 +17,14 @@ from rollback_operator.api.json_text import whole
 from rollback_operator.api.safety import MOST_REPLICAS
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.apiserver import ApiServer, Listing
+from rollback_operator.core.change_cause import CHANGE_CAUSE, Overdue, written
 from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.autoscalers import autoscaler_on, scales
 from rollback_operator.projections.deployments import (
     REVISION_ANNOTATION,
+    change_cause_of,
     deployment_of,
     is_held,
     replica_set_of,
@@ -32,6 +34,10 @@ from rollback_operator.projections.templates import template_of, without_pod_has
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
+ANNOTATIONS = "/metadata/annotations"
+REVISION, CAUSE = (
+    f"{ANNOTATIONS}/{one.replace('/', '~1')}" for one in (REVISION_ANNOTATION, CHANGE_CAUSE)
+)
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 """What `kubectl rollout restart` marks a template with, and GitOps tools know to leave alone."""
 
@@ -99,14 +105,15 @@ class ApiWorkloads:
         template = without_pod_hash(source["spec"]["template"])
         change = {"op": "replace", "path": "/spec/template", "value": template}
         plain = [*_guard(raw), *_lifted(raw), change]
+        cause = _traced(raw, written(rollback, change_cause_of(source["metadata"])))
         if surge is not None:
-            express = await self._patch(rollback, [*plain, *_strategy(surge)])
+            express = await self._patch(rollback, [*plain, *_strategy(surge), *cause])
             # A patch that cannot be applied is answered like a test that failed; the plain one,
             # guarded by itself, tells the two apart.
             refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
             if not isinstance(express, Failure) or express.kind not in refused:
                 return express
-        return await self._patch(rollback, plain)
+        return await self._change(rollback, plain, cause)
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
         """Pin an image, or set the replicas."""
@@ -124,7 +131,8 @@ class ApiWorkloads:
             )
         path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
         change = {"op": "replace", "path": path, "value": remedy.image}
-        return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
+        cause = _traced(raw, written(rollback, ""))
+        return await self._change(rollback, [*_guard(raw), *_lifted(raw), change], cause)
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         """Mark the pod template, so that all pods are replaced by the same release."""
@@ -147,6 +155,22 @@ class ApiWorkloads:
         }
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
         return await self._patch(rollback, [uid, ours, *_strategy(strategy)])
+
+    async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
+        """Take our change-cause off, only while it and the revision are as they were seen."""
+        known = {
+            "/metadata/uid": deployment.uid,
+            REVISION: str(deployment.revision),
+            CAUSE: deployment.change_cause,
+        }
+        operations = [{"op": "test", "path": path, "value": one} for path, one in known.items()]
+        if overdue.is_inherited:
+            operations.append({"op": "replace", "path": CAUSE, "value": ""})
+        else:
+            operations.append({"op": "remove", "path": CAUSE})
+        path = _deployment(deployment.namespace, deployment.name)
+        done = await self._api.patch(path, operations)
+        return done if isinstance(done, Failure) else deployment_of(done)
 
     async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
         """Pause a rollout as its owner's `kubectl rollout pause` does, under our own name."""
@@ -197,6 +221,15 @@ class ApiWorkloads:
             return Failure(FailureKind.CONFLICT, "somebody has paused the Deployment")
         return raw
 
+    async def _change(
+        self, rollback: Rollback, operations: Operations, cause: Operations
+    ) -> Deployment | Failure:
+        """Change the Deployment and say why; if that is refused, change it all the same."""
+        done = await self._patch(rollback, [*operations, *cause])
+        if isinstance(done, Failure) and done.kind is FailureKind.REJECTED:
+            return await self._patch(rollback, operations)
+        return done
+
     async def _patch(self, rollback: Rollback, operations: Operations) -> Deployment | Failure:
         path = _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
         written = await self._api.patch(path, operations)
@@ -212,8 +245,15 @@ def _guard(raw: dict[str, Any]) -> Operations:
     revision = (raw["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
     known = {"/metadata/uid": raw["metadata"]["uid"], "/spec/template": raw["spec"]["template"]}
     if revision is not None:
-        known[f"/metadata/annotations/{REVISION_ANNOTATION.replace('/', '~1')}"] = revision
+        known[REVISION] = revision
     return [{"op": "test", "path": path, "value": value} for path, value in known.items()]
+
+
+def _traced(raw: dict[str, Any], cause: str) -> Operations:
+    """Say in the Deployment why it is changed, in the patch that changes it."""
+    if raw["metadata"].get("annotations") is None:
+        return [{"op": "add", "path": ANNOTATIONS, "value": {CHANGE_CAUSE: cause}}]
+    return [{"op": "add", "path": CAUSE, "value": cause}]
 
 
 def _lifted(raw: dict[str, Any]) -> Operations:

@@ -22,7 +22,7 @@ The decision
 The rollback
     course, checklist, checks, schema, approval, steps, progress, raising, rollback_status,
     autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level,
-    ownership, history
+    ownership, history, change_cause
 What people are told
     status, summary, conditions, readiness, recovery, diagnosis, notices, transitions, outbox,
     incident, message, wording, renderings

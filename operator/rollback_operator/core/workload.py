@@ -86,6 +86,8 @@ class Deployment:
     updaters: tuple[Updater, ...] = ()
     changed_by: str = ""
     """Who has put the template there, by the field owners; empty: not known."""
+    change_cause: str = ""
+    """What it says of its revision, if this operator has written that."""
     completed: float | None = None
     """When the newest rollout had become fully available; it stands while pods come and go."""
     unavailable_since: float | None = None

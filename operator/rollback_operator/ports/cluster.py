@@ -6,6 +6,7 @@ from typing import Protocol
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.core.autoscaler import Autoscaler, Bounds
+from rollback_operator.core.change_cause import Overdue
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.owner import Claims, OwnerState, Steered
 from rollback_operator.core.rights import Right
@@ -23,11 +24,12 @@ class Workloads(Protocol):
         """Put the recorded ReplicaSet's template into the Deployment.
 
         Guarded: only while uid and template are as judged; otherwise Conflict. `surge` is the
-        strategy to set in the same patch; if that is refused the plain undo is sent at once.
+        strategy to set in the same patch; if that is refused the plain undo is sent at once. The
+        Deployment's change-cause names the Rollback, unless that is refused.
         """
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
-        """Pin an image, or set the replicas; guarded like an undo."""
+        """Pin an image, or set the replicas; guarded like an undo. A pin has its change-cause."""
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         """Have all pods replaced by the same release, as `kubectl rollout restart` does.
@@ -39,6 +41,12 @@ class Workloads(Protocol):
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
         """Set the rolling-update bounds back, only while they are the express undo's."""
+
+    async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
+        """Take our change-cause off a Deployment, or leave an empty one where it is inherited.
+
+        Conflict: the cause or the revision is another one by now.
+        """
 
     async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
         """Pause a rollout; Conflict unless uid and template are as judged and nobody else has."""

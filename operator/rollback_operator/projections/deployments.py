@@ -5,6 +5,7 @@ from typing import Any
 
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.core.change_cause import CHANGE_CAUSE, own
 from rollback_operator.core.workload import Deployment, ReplicaSet
 from rollback_operator.projections.claims import updaters_on
 from rollback_operator.projections.config_maps import reads_of
@@ -53,6 +54,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         owner=owner_of(metadata),
         updaters=updaters_on(metadata),
         changed_by=changed_by(metadata),
+        change_cause=own(change_cause_of(metadata)),
         completed=_completed(conditions.get("Progressing") or {}),
         unavailable_since=(
             seconds_of(served.get("lastTransitionTime"))
@@ -76,6 +78,11 @@ def is_held(raw: Mapping[str, Any]) -> bool:
         if "f:paused" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
     }
     return owners == {FIELD_MANAGER}
+
+
+def change_cause_of(metadata: Mapping[str, Any]) -> str:
+    """Read what an object says of its revision, whoever has written that."""
+    return str((metadata.get("annotations") or {}).get(CHANGE_CAUSE) or "")
 
 
 def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:

@@ -28,12 +28,13 @@ dyn({{ .new }}).all(key, key in {{ $keys }} || (key in dyn({{ .old }}) && dyn({{
 && dyn({{ .old }}).all(key, key in {{ $keys }} || key in dyn({{ .new }}))
 {{- end -}}
 
-{{/* CEL: those of the entries of a map, or of a list, that are not the operator's own are the same. */}}
+{{/* CEL: those of the entries of a map that are not the operator's own, nor one of these keys, are the same. */}}
 {{- define "rollback-operator.sameEntries" -}}
+{{- $keys := toJson (.keys | default list) | replace "\"" "'" -}}
 {{- $new := printf "(has(object.%s) ? dyn(object.%s) : dyn({}))" .path .path -}}
 {{- $old := printf "(has(oldObject.%s) ? dyn(oldObject.%s) : dyn({}))" .path .path -}}
-{{ $new }}.all(key, key.startsWith('{{ .own }}/') || (key in {{ $old }} && {{ $new }}[key] == {{ $old }}[key]))
-&& {{ $old }}.all(key, key.startsWith('{{ .own }}/') || key in {{ $new }})
+{{ $new }}.all(key, key.startsWith('{{ .own }}/') || key in {{ $keys }} || (key in {{ $old }} && {{ $new }}[key] == {{ $old }}[key]))
+&& {{ $old }}.all(key, key.startsWith('{{ .own }}/') || key in {{ $keys }} || key in {{ $new }})
 {{- end -}}
 
 {{- define "rollback-operator.fence" -}}
@@ -77,8 +78,8 @@ spec:
     reason: Forbidden
   {{- if .annotations }}
   - expression: >-
-      {{- include "rollback-operator.sameEntries" (dict "path" "metadata.annotations" "own" $group) | nindent 6 }}
-    message: "metadata.annotations: the operator changes only its own, those of {{ $group }}"
+      {{- include "rollback-operator.sameEntries" (dict "path" "metadata.annotations" "own" $group "keys" .ownAnnotations) | nindent 6 }}
+    message: "metadata.annotations: the operator changes only its own, those of {{ $group }}{{ range .ownAnnotations }}, and {{ . }}{{ end }}"
     reason: Forbidden
   {{- end }}
   {{- if .finalizers }}
