@@ -17,7 +17,8 @@ from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
 from rollback_operator.api.terms import Mode, Response
 from rollback_operator.api.v1alpha1 import RollbackPolicySpec
-from rollback_operator.projections.deployments import is_held
+from rollback_operator.core.change_cause import own
+from rollback_operator.projections.deployments import change_cause_of, is_held
 from rollback_operator.projections.templates import template_of
 
 EPOCH = 1_800_000_000.0
@@ -491,9 +492,12 @@ class Audit:
             "outcome" not in (one.get("status") or {}) or one["metadata"].get("finalizers")
             for one in self.server.listed("rollbacks")
         )
-        is_paused = any(is_held(one) for one in self.server.listed("deployments"))
+        is_marked = any(
+            is_held(one) or own(change_cause_of(one["metadata"]))
+            for one in self.server.listed("deployments")
+        )
         untold = any(_is_open(one) for _, one in self._notifications())
-        return not is_open and not is_paused and not untold and not self.lost()
+        return not is_open and not is_marked and not untold and not self.lost()
 
     def lost(self) -> list[Episode]:
         """Give the bad release that still runs, if it was to be taken back."""
@@ -531,6 +535,8 @@ class Audit:
                 self.broke("the Deployment is still paused by the operator")
             if raw["metadata"]["name"] == APP and raw["spec"].get("strategy") != self.strategy:
                 self.broke(f"the strategy is not as it was: {raw['spec'].get('strategy')}")
+            if own(change_cause_of(raw["metadata"])):
+                self.broke("the next release would inherit the change-cause of a Rollback")
         for raw in self.server.listed("rollbackpolicies"):
             self._at_rest(raw)
         self._messages()
