@@ -453,8 +453,8 @@ def table(found: Sequence[Found]) -> str:
     lines = ["| guard taken away | runs | seed | what shows it |", "| --- | ---: | ---: | --- |"]
     for one in found:
         seed = "" if one.seed is None else str(one.seed)
-        masked = one.mutant.masked_by and f"masked by {one.mutant.masked_by}"
-        said = one.rule or (one.test and f"`{one.test}`") or masked or "NOT SEEN"
+        by = one.mutant.masked_by and f"masked by {one.mutant.masked_by}"
+        said = one.rule or (one.test and f"`{one.test}`") or by or "NOT SEEN"
         lines.append(f"| {one.mutant.guard} | {one.runs} | {seed} | {said} |")
     caught = sum(one.seed is not None for one in found)
     tested = sum(one.seed is None and bool(one.test) for one in found)
