@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from rollback_operator.documents import Document
 USABLE, PROBLEMS, BAD_FILE = 0, 1, 2
 WIDTH = 100
 _SHOWN_ROUTES = 12
+_NEVER = "never"
 
 
 @dataclass(frozen=True)
@@ -257,33 +258,56 @@ def _table(checkup: Checkup) -> Iterator[str]:
         return
     faults = sorted({one.fault for one in rows}, reverse=True)
     yield ""
-    yield "  How soon a bad release is proved, at best: seconds from its first request (at most)"
-    head = "".join(f"{f'{fault:.0%} fail':>18}" for fault in faults)
-    yield f"  {'':40}{head}"
+    yield "  How soon a bad release is proved: seconds from its first request"
+    head = "".join(f"{f'{fault:.0%} of it fails':>18}" for fault in faults)
+    yield f"  {'traffic, and where it is read':40}{head}"
     told = any(one.beside_old_pods is not None for one in rows)
     ways = (
         (
-            "Prometheus, no old pod left" if told else "Prometheus, after against before",
+            "Prometheus, once no old pod is left" if told else "Prometheus, after against before",
             "by_prometheus",
         ),
-        ("Prometheus, half of the pods old", "beside_old_pods"),
-        ("the pods' own metrics", "by_pods"),
+        ("Prometheus, half of the pods still old", "beside_old_pods"),
+        ("the pods' own metrics, no old pod left", "by_pods"),
     )
+    cells: list[str] = []
     for route in dict.fromkeys(one.route for one in rows):
         own = {one.fault: one for one in rows if one.route == route}
         severities = "".join(f"{own[fault].severity or '-':>18}" for fault in faults)
         yield f"  {(route or 'all requests')[:40]:40}{severities}"
         for said, field in ways:
-            cells = [getattr(own[fault], field) for fault in faults]
-            if cells[0] is not None:
-                yield f"    {said:38}" + "".join(f"{_cell(one):>18}" for one in cells)
-    found = f" Up to {DISCOVERY_SECONDS:.0f} s of it pass until Prometheus reads a new pod."
-    yield from _wrapped(f"Count on up to twice as long.{found if told else ''}", "  ")
+            reaches = [getattr(own[fault], field) for fault in faults]
+            if reaches[0] is not None:
+                shown = [_cell(one) for one in reaches]
+                cells += shown
+                yield f"    {said:38}" + "".join(f"{one:>18}" for one in shown)
+    yield from _wrapped(" ".join(_legend(rows, cells)), "  ")
+
+
+def _legend(rows: Sequence[Outlook], cells: Sequence[str]) -> Iterator[str]:
+    """Say how the table is read, as far as it has what is to be said."""
+    timed = next((one for one in cells if "(" in one), "")
+    if timed:
+        usual, most = timed.rstrip(")").split(" (")
+        yield (
+            f"{timed} means: {usual} s on average, {most} s if every sample comes as late as it "
+            "can; chance may double both."
+        )
+    yield "Beside the traffic stands the severity that spec.matrix gives such a release"
+    yield "(-: no row, nothing follows)." if any(not one.severity for one in rows) else ""
+    if _NEVER in cells:
+        yield f"{_NEVER}: no number of requests proves it, the last hour makes it plausible."
+    if any(one.beside_old_pods is not None for one in rows):
+        yield (
+            f"Of the times by Prometheus up to {DISCOVERY_SECONDS:.0f} s pass until it reads a "
+            "new pod; the pods' own metrics are read where the operator reaches the pods "
+            "(PodMetricsAvailable)."
+        )
 
 
 def _cell(one: Reach) -> str:
     if not math.isfinite(one.mean):
-        return "never"
+        return _NEVER
     return f"{_seconds(one.mean)} ({_seconds(one.most)})"
 
 

@@ -4,14 +4,19 @@ Where they find nothing it is asked what there is instead.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.search import Search
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalName
+from rollback_operator.api.v1alpha1 import (
+    CounterSignal,
+    MatrixCondition,
+    RollbackPolicy,
+    SignalName,
+)
 from rollback_operator.core import pod_names
 from rollback_operator.core.claims import claimed
 from rollback_operator.core.control import Control
@@ -134,8 +139,7 @@ class Surveyor:
         self, policy: RollbackPolicy, query: CounterQuery, now: float
     ) -> tuple[SlowFacts, ...]:
         """Read what the matrix asks for beside error rates, as a watch does."""
-        conditions = [one for rule in policy.spec.matrix for one in rule.when]
-        asked = {one.signal for one in conditions}
+        asked = {one.signal for _, one in _conditions(policy)}
         signals, found = policy.spec.signals, []
         if asked & {SignalName.LATENCY_RATIO, SignalName.LATENCY}:
             read = await self.trends.read_latency(_series(query, signals.latency), now)
@@ -147,11 +151,11 @@ class Surveyor:
         if SignalName.MEMORY_GROWTH in asked:
             gauge = await self.trends.read_gauge(_series(query, signals.memory), now)
             found.append(SlowFacts("spec.signals.memory", signals.memory.metric, _pods_of(gauge)))
-        for one in conditions:
+        for path, one in _conditions(policy):
             if one.query is not None:
                 value = await self.trends.read_query(query.prometheus, one.query, now)
                 told = value if isinstance(value, Missing) else f"{value:g}"
-                found.append(SlowFacts(f"spec.matrix, {one.name or 'query'}", one.query, told))
+                found.append(SlowFacts(f"{path}.query", one.query, told))
         return tuple(found)
 
     async def _facts(
@@ -182,6 +186,12 @@ class Surveyor:
 
 def _facts(name: str, signal: CounterSignal, series: tuple[CounterSeries, ...]) -> SignalFacts:
     return SignalFacts(f"spec.signals.{name}", signal.metric, series)
+
+
+def _conditions(policy: RollbackPolicy) -> Iterator[tuple[str, MatrixCondition]]:
+    for row, rule in enumerate(policy.spec.matrix):
+        for place, one in enumerate(rule.when):
+            yield f"spec.matrix[{row}].when[{place}]", one
 
 
 def _series(query: CounterQuery, signal: CounterSignal) -> SeriesQuery:

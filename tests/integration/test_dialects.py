@@ -306,6 +306,22 @@ def test_check_knows_a_summary(prometheus: Prometheus, tmp_path: Path) -> None:
     assert 'max(rpc_seconds{namespace="production",quantile=~"0\\\\.50*"})' in told["remedy"]
 
 
+def test_check_lets_prometheus_read_own_queries(prometheus: Prometheus, tmp_path: Path) -> None:
+    rule = """  - severity: P3
+    when:
+    - {signal: Query, query: "sum(up", above: "1"}
+    - {signal: Query, query: "sum(up)", above: "1"}
+    response: Report
+"""
+    status, found = check(tmp_path, prometheus.url, POLICY + rule)
+
+    (told,) = [one for one in found["findings"] if one["field"].endswith(".query")]
+    row = POLICY.count("severity:")
+    assert (status, told["level"]) == (1, "Problem")
+    assert told["field"] == f"spec.matrix[{row}].when[0].query"
+    assert "parse error" in told["message"]
+
+
 WRONG = {
     "metric": ("durations_seconds", "duration_seconds", "requests", "durations_seconds_count"),
     "namespace": ("ce: production", "ce: staging", "requests", "namespace=production only"),

@@ -110,6 +110,10 @@ def test_a_right_policy_is_usable_and_all_is_told(
     assert "scraped every 5.0 s" in said
     assert "59 minutes, 144000 requests, 0.00% failed" in said
     assert re.search(r"/buy +P1 ", said)
+    table = " ".join(said.partition("How soon")[2].split())
+    (cell,) = re.findall(r"(\S+ \(\S+\)) means: ", table)
+    assert f" {cell} " in table.partition("means:")[0]
+    assert "the severity that spec.matrix gives such a release (-: no row" in table
     # A path is never broken, and how long that of a test's own folder is differs from run to run.
     assert [one for one in said.splitlines() if len(one) > 100 and str(tmp_path) not in one] == []
     words = " ".join(said.split())

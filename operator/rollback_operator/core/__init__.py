@@ -27,5 +27,6 @@ What people are told
     status, summary, conditions, readiness, recovery, diagnosis, notices, transitions, outbox,
     incident, message, wording, renderings
 What a policy could judge by
-    survey, sight, lost, outlook, finding, findings, policy_findings, flag_findings
+    survey, sight, lost, outlook, finding, findings, policy_findings, flag_findings,
+    remedy_findings
 """

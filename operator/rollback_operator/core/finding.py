@@ -8,7 +8,7 @@ class Level(StrEnum):
     """What a finding means for the policy."""
 
     PROBLEM = "Problem"
-    """It prevents judging."""
+    """It prevents judging, or what the policy asks for can never be done."""
     WARNING = "Warning"
     """It makes judging slower, blinder, or impossible on a part."""
     NOTE = "Note"

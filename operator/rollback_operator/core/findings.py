@@ -6,6 +6,7 @@ Each finding names the field that it is about and what can be done.
 import math
 from collections.abc import Iterator
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, SignalName
 from rollback_operator.core.arms import ceilings
 from rollback_operator.core.finding import Finding, Level
@@ -16,8 +17,18 @@ from rollback_operator.core.outlook import outlook
 from rollback_operator.core.policy_findings import of_policy
 from rollback_operator.core.readiness import Around, not_found, readiness
 from rollback_operator.core.reading import Missing
+from rollback_operator.core.remedy_findings import of_remedies
 from rollback_operator.core.sight import SLOW_SCRAPE_SECONDS, of_errors, of_requests
-from rollback_operator.core.survey import SignalFacts, Survey
+from rollback_operator.core.survey import SignalFacts, SlowFacts, Survey
+
+_OF_QUERIES = (
+    Reason.QUERY_REFUSED,
+    Reason.PROVIDER_UNREACHABLE,
+    Reason.PROVIDER_UNAUTHORIZED,
+    Reason.PROVIDER_ERROR,
+    Reason.CREDENTIALS_UNAVAILABLE,
+)
+"""What is said of each own query by itself: that it is none, or was not seen to be one."""
 
 
 def find(survey: Survey) -> tuple[Finding, ...]:
@@ -26,6 +37,7 @@ def find(survey: Survey) -> tuple[Finding, ...]:
         *of_policy(survey),
         *_target(survey),
         *of_flags(survey),
+        *of_remedies(survey),
         *_credentials(survey),
         *_clock(survey),
         *_signal(survey, survey.requests),
@@ -100,9 +112,12 @@ def _signal(survey: Survey, facts: SignalFacts) -> Iterator[Finding]:
 
 
 def _slow(survey: Survey) -> Iterator[Finding]:
-    # Where requests are not found, these are missing for the same reason.
-    for facts in survey.slow if survey.requests.missing is None else ():
-        if isinstance(facts.found, Missing):
+    for facts in survey.slow:
+        if not isinstance(facts.found, Missing):
+            continue
+        if facts.is_query and facts.found.reason in _OF_QUERIES:
+            yield _own_query(facts, facts.found)
+        elif survey.requests.missing is None:  # else these are missing for the same reason
             yield Finding(
                 Level.WARNING,
                 facts.path,
@@ -112,6 +127,22 @@ def _slow(survey: Survey) -> Iterator[Finding]:
                 else f"{facts.what} is a summary, whose quantiles cannot be added up over pods and "
                 f"time: watch it by signal Query with query: '{facts.instead}' and above: seconds",
             )
+
+
+def _own_query(facts: SlowFacts, why: Missing) -> Finding:
+    if why.reason is Reason.QUERY_REFUSED:
+        return Finding(
+            Level.PROBLEM,
+            facts.path,
+            f"{why.reason}: {why.message}",
+            "correct the PromQL until Prometheus' own page shows one number for it",
+        )
+    return Finding(
+        Level.NOTE,
+        facts.path,
+        f"whether it is PromQL was not checked, as Prometheus could not be asked: {why.message}",
+        "give --prometheus with an address that can be reached from here",
+    )
 
 
 def _control(survey: Survey) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,
     MatrixSeverity,
+    Response,
     RouteSet,
     Severity,
     SignalName,
@@ -89,6 +90,14 @@ def is_rolled_back_on_timeout(match: Match) -> bool:
         and symptom.signal in _TIMED
         and symptom.odds >= BAD_ODDS
     )
+
+
+def acts(rule: MatrixRule) -> bool:
+    """Tell whether anything can be done about a release that meets a rule, or be proposed."""
+    if rule.response is Response.INVESTIGATE:
+        is_timed = any(one.signal in _TIMED for one in rule.when)
+        return rule.propose or (rule.on_timeout is TimeoutResponse.ROLLBACK and is_timed)
+    return rule.response is Response.ROLLBACK
 
 
 _TIMED = (SignalName.LATENCY_RATIO, SignalName.LATENCY, SignalName.MEMORY_GROWTH)
@@ -203,6 +212,18 @@ def _hides(upper: MatrixCondition, lower: MatrixCondition) -> bool:
         return False
     if upper.signal is SignalName.PROBE and upper.name != lower.name:
         return False
-    if upper.query != lower.query or upper.below is not None or upper.change_above is not None:
-        return False
+    if upper.signal is SignalName.QUERY:
+        return _hides_query(upper, lower)
     return upper.routes is lower.routes and upper.limit <= lower.limit
+
+
+def _hides_query(upper: MatrixCondition, lower: MatrixCondition) -> bool:
+    """Tell whether a query is matched first by another row, which looks as far back at least."""
+    is_alike = upper.query == lower.query and upper.change_above is None
+    if not is_alike or upper.times > lower.times or upper.looks < lower.looks:
+        return False
+    if upper.above is not None and lower.above is not None:
+        return float(upper.above) <= float(lower.above)
+    if upper.below is not None and lower.below is not None:
+        return float(upper.below) >= float(lower.below)
+    return False

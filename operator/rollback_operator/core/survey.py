@@ -58,6 +58,11 @@ class SlowFacts:
     instead: str = ""
     """A query that would tell as much, where it is a summary."""
 
+    @property
+    def is_query(self) -> bool:
+        """Tell whether it is PromQL of the policy's author."""
+        return self.path.endswith(".query")
+
 
 @dataclass(frozen=True, slots=True)
 class FlagFacts:

@@ -84,6 +84,7 @@ def with_signals(**changes: Any) -> Any:
     return make_policy(signals=signals(**changes))
 
 
+QUERY = "spec.matrix[2].when[0].query"
 NONE = Missing(Reason.NO_SERIES, "there are no series")
 NO_POD = {"labels": SignalLabels(pod="")}
 MARKED = {
@@ -380,6 +381,30 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         Level.WARNING,
         "spec.signals.latency",
         ("rpc is a summary", "signal Query with query: 'max(rpc{})'"),
+    ),
+    "PromQL that is none": (
+        {"slow": (SlowFacts(QUERY, "sum((", Missing(Reason.QUERY_REFUSED, "1:6: parse error")),)},
+        Level.PROBLEM,
+        QUERY,
+        ("QueryRefused: 1:6: parse error", "correct the PromQL"),
+    ),
+    "PromQL that is none, and no requests": (
+        {
+            "slow": (SlowFacts(QUERY, "sum((", Missing(Reason.QUERY_REFUSED, "1:6: parse error")),),
+            "requests": requests(missing=NONE),
+        },
+        Level.PROBLEM,
+        QUERY,
+        ("1:6: parse error",),
+    ),
+    "PromQL that nobody could be asked about": (
+        {
+            "slow": (SlowFacts(QUERY, "up", Missing(Reason.PROVIDER_UNREACHABLE, "refused")),),
+            "requests": requests(missing=Missing(Reason.PROVIDER_UNREACHABLE, "refused")),
+        },
+        Level.NOTE,
+        QUERY,
+        ("was not checked", "refused", "--prometheus"),
     ),
     "no Deployment": (
         {"workload": None, "is_gone": True, "unseen": "404"},

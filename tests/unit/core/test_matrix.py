@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,40 @@ def test_what_can_never_match_is_named(rules, hidden) -> None:
     found = faults(rules)
     assert [one.split(" ")[0] for one in found] == ([] if hidden is None else [hidden])
     assert all("spec.matrix[0]" in one and "thresholds must fall" in one for one in found)
+
+
+UP = "sum(up)"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_hidden"),
+    [
+        ({"above": "5"}, {"above": "9"}, True),
+        ({"above": "9"}, {"above": "5"}, False),
+        ({"below": "9"}, {"below": "5"}, True),
+        ({"below": "5"}, {"below": "9"}, False),
+        ({"above": "0"}, {"below": "5"}, False),
+        ({"above": "5", "times": 5}, {"above": "9", "times": 1}, False),
+        ({"above": "5", "times": 1}, {"above": "9", "times": 5}, True),
+        ({"above": "5", "looks": 5}, {"above": "9", "looks": 9}, False),
+        ({"above": "5", "looks": 9}, {"above": "9", "looks": 5}, True),
+        ({"above": "5", "change_above": "2"}, {"above": "9"}, False),
+        ({"above": "5"}, {"above": "9", "change_above": "2"}, True),
+        ({"above": "5"}, {"above": "9", "query": "sum(down)"}, False),
+    ],
+)
+def test_an_own_query_hides_one_that_is_met_only_where_it_is_met(
+    first: dict[str, Any], second: dict[str, Any], is_hidden: bool
+) -> None:
+    rules = [
+        MatrixRule(
+            severity=severity,
+            when=[MatrixCondition(**{"signal": "Query", "query": UP, **one})],
+            response="Rollback",
+        )
+        for severity, one in (("P1", first), ("P2", second))
+    ]
+    assert bool(faults(rules)) is is_hidden
 
 
 def test_two_probes_do_not_hide_each_other() -> None:
