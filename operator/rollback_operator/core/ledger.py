@@ -229,8 +229,9 @@ def last_known_good(
 
     The newest Good one; else the one that was adopted as running; else the newest that this policy
     has never seen run, or that was gone back to since and is not known Bad: of those that serve
-    still if any does, as of the others nobody knows whether they ever came up. Never one known Bad,
-    nor one that was still being watched when it was replaced.
+    still if any does, as of the others nobody knows whether they ever came up. Of those never seen,
+    one that was replaced in the midst of its rollout comes last: who replaced it may have had a
+    reason. Never one known Bad, nor one that was still being watched when it was replaced.
 
     Args:
         ledger: of the target.
@@ -260,7 +261,30 @@ def last_known_good(
             and not found.quarantined_by
         )
     ]
-    return max(last, key=lambda one: (one.ready > 0, one.revision), default=None)
+    hasty = _replaced_young(workload) - restored
+    return max(
+        last,
+        key=lambda one: (one.ready > 0, one.template.release not in hasty, one.revision),
+        default=None,
+    )
+
+
+def _replaced_young(workload: Workload) -> frozenset[str]:
+    """Find releases that another one has followed before their rollout was over.
+
+    The followers' times show it also to who was not there: a restart in between is no follower.
+    """
+    began: dict[str, float] = {}
+    for one in workload.replica_sets:
+        release = one.template.release
+        began[release] = min(one.created, began.get(release, math.inf))
+    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
+    return frozenset(
+        before.template.release
+        for before, after in pairwise(in_order)
+        if after.template.release != before.template.release
+        and after.created - began[before.template.release] < SETTLED_SECONDS
+    )
 
 
 def useless(verdict: Verdict) -> str:

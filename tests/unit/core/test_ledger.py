@@ -56,6 +56,7 @@ def healths(found) -> dict[str, Health]:
 
 ROLLING = make_workload(deployment=make_deployment(updated=1, available=3))
 ONLY = (make_replica_set("v2"),)
+OLDEST = make_replica_set("v1", created=T0 - 86_400)
 ROLLED_BACK = make_rollback()
 
 
@@ -221,6 +222,42 @@ def test_what_was_gone_back_to_is_not_passed_over_for_what_was_never_seen_to_run
 
     assert found is not None
     assert found.revision == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(4.0, 1), (599.0, 1), (600.0, 2)], ids=["hotfix", "young", "settled"]
+)
+def test_what_was_replaced_in_the_midst_of_its_rollout_is_gone_back_to_last(
+    seconds, expected
+) -> None:
+    replaced = make_replica_set("v2", created=T0 - seconds)
+    workload = make_workload(
+        "v3", replica_sets=(make_replica_set("v3"), replaced, OLDEST), pods=make_pods(version="v3")
+    )
+
+    found = last_known_good([], workload)
+
+    assert found is not None
+    assert found.revision == expected
+    assert (
+        last_known_good([], replace(workload, replica_sets=workload.replica_sets[:2])) == replaced
+    )
+
+
+def test_a_restart_does_not_make_a_release_young() -> None:
+    restarted = make_template("v2", digest="digest-v2-restarted")
+    sets = (
+        make_replica_set("v4"),
+        make_replica_set("v3", template=restarted, created=T0 - 10),
+        make_replica_set("v2", created=T0 - 3600),
+        OLDEST,
+    )
+    workload = make_workload("v4", replica_sets=sets, pods=make_pods(version="v4"))
+
+    found = last_known_good([], workload)
+
+    assert found is not None
+    assert found.revision == 3
 
 
 def test_of_what_was_never_seen_to_run_that_is_gone_back_to_which_serves() -> None:
