@@ -137,7 +137,7 @@ class Executor:
             return _again(rollback, rebased)
         rollback = rebased
         if not rollback.status.steps:
-            late = manual.too_late_to_begin(rollback, self.clock())
+            late = manual.too_late_to_begin(rollback, seen.deployment, self.clock())
             if late is not None:
                 return await self.end(rollback, late)
             checked = await self._checked(rollback, seen)

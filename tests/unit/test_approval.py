@@ -565,6 +565,21 @@ async def test_a_newer_release_ends_the_question() -> None:
     assert why(done) == Reason.TARGET_MOVED
 
 
+async def test_a_question_is_about_one_revision() -> None:
+    """The release was replaced, and rolled out once more: it is not what was asked about."""
+    world = asking()
+    await world.carry_on()
+    again = replace(world.workloads.workload.deployment, revision=4)
+    world.workloads.workload = replace(world.workloads.workload, deployment=again)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.ABANDONED
+    assert why(done) == Reason.TARGET_MOVED
+    assert "undo" not in world.journal
+
+
 async def test_a_question_that_answers_itself_is_dropped() -> None:
     world = asking()
     await world.carry_on()

@@ -398,6 +398,27 @@ async def test_an_approval_that_timed_out_hours_ago_lets_nothing_proceed() -> No
     assert "undo" not in world.journal
 
 
+@pytest.mark.parametrize("is_by_hand", [False, True])
+async def test_an_intent_for_one_revision_is_not_carried_out_on_a_later_one(is_by_hand) -> None:
+    """The bad release was taken back; a backup brings both back, or people roll it out mended."""
+    world = World(seconds=60.0, bad=frozenset())
+    decided = intent()
+    if is_by_hand:
+        status = RollbackStatus(plan=decided.spec.plan)
+        decided = decided.model_copy(update={"status": status})
+    world.store.hold(decided)
+    again = make_deployment("v2", revision=4)
+    world.workloads.workload = make_workload("v2", ("v1",), deployment=again)
+
+    await last(world, world.operator(), most=3)
+
+    outcome, reason, message = ended(world)
+    assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
+    assert "revision 2 was rolled out once more, as revision 4" in message
+    assert not world.rollback.status.steps
+    assert "undo" not in world.journal
+
+
 async def test_times_ahead_of_the_clock_hold_nothing_up() -> None:
     """A backup was restored to a cluster whose clock is a year behind."""
     world = World(bad=frozenset())

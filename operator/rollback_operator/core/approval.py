@@ -108,7 +108,7 @@ def is_waiting(rollback: Rollback) -> bool:
 
 def _over(rollback: Rollback, looked: Looked) -> End | None:
     """See whether there is anything left to decide."""
-    if looked.deployment.template.digest != rollback.spec.from_revision.digest:
+    if progress.has_gone_on(rollback, looked.deployment):
         return progress.moved(rollback, looked.deployment)
     if progress.is_stale(rollback, looked.now):
         # Not even what a person approves: nobody has looked since, or the record is a backup's.

@@ -28,6 +28,7 @@ from rollback_operator.core.guards import obstacle
 from rollback_operator.core.ledger import bar
 from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.core.progress import End
+from rollback_operator.core.workload import Deployment
 
 LIFE = timedelta(minutes=10)
 """Of a request: after that nobody has in mind what it would undo."""
@@ -83,14 +84,16 @@ def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
     return Refusal(Reason.REQUEST_EXPIRED, f"{said}{LIFE.seconds // 60} minutes: {_AGAIN}")
 
 
-def too_late_to_begin(rollback: Rollback, now: datetime) -> End | None:
-    """End what nobody has begun in time, before a person is asked about it.
+def too_late_to_begin(rollback: Rollback, deployment: Deployment, now: datetime) -> End | None:
+    """End what nobody has begun in time, before a person is asked about it or anything is told.
 
     An approval binds to the plan; what waits for none is done at once, or not at all.
     """
     late = expired(rollback, now) if rollback.is_by_hand else None
     if late is not None:
         return End(Outcome.ABANDONED, late.reason, late.message)
+    if progress.is_rolled_out_again(rollback, deployment):
+        return progress.moved(rollback, deployment)
     return progress.stale(rollback, now) if progress.is_stale(rollback, now) else None
 
 

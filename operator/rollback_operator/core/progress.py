@@ -265,7 +265,22 @@ def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
 def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
     """Tell whether another template was rolled out since the judgement, or that one once more."""
     is_other = deployment.template.digest != rollback.spec.from_revision.digest
-    return is_other or gitops.is_reverted(rollback, deployment)
+    is_again = is_rolled_out_again(rollback, deployment)
+    return is_other or is_again or gitops.is_reverted(rollback, deployment)
+
+
+def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
+    """Tell whether the judged template was replaced and came back before the act began.
+
+    A decision is about one revision. What runs the same template as a later one was never judged:
+    somebody has mended what it calls and rolled it out once more, or a backup has brought both the
+    template and the intent back. The controller may number a rollout only after it was judged, so
+    the next number is that rollout still; from the one after that on, another was in between.
+    """
+    judged, act = rollback.spec.from_revision, gitops.act_of(rollback)
+    begins = deployment.revision if act is None or act.revision is None else act.revision
+    is_same = deployment.template.digest == judged.digest
+    return is_same and 0 < judged.number < begins - 1
 
 
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
@@ -288,6 +303,8 @@ def moved(rollback: Rollback, deployment: Deployment) -> End:
     if gitops.is_reverted(rollback, deployment):
         said = gitops.reverted(rollback, deployment)
         return End(Outcome.FAILED, Reason.UNDO_REVERTED, said)
+    if is_rolled_out_again(rollback, deployment):
+        return _rolled_out_again(rollback, deployment)
     return End(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
@@ -317,7 +334,11 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> End | N
         return None
     if _may_have_run(rollback, act.revision, workload):
         return None
-    number, runs = rollback.spec.from_revision.number, workload.deployment.revision
+    return _rolled_out_again(rollback, workload.deployment)
+
+
+def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> End:
+    number, runs = rollback.spec.from_revision.number, deployment.revision
     return End(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,

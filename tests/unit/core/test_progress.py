@@ -66,12 +66,17 @@ PIN_BEGUN = running(
 """Their patches were sent, and not answered."""
 
 RESTARTED = replace(RESTORED, template=make_template("v1", digest="digest-v1-restarted"))
+LATER, AGAIN = replace(BAD, revision=3), replace(BAD, revision=4)
+"""Revision 2 is judged: another one is between it and revision 4."""
 BAD_AGAIN = replace(BAD, template=make_template("v2", digest="digest-v2-restarted"))
 
 LOOKS = {
     "undo: to do": (UNDOING, StepName.UNDO, BAD, Act),
     "undo: done, by us or somebody": (UNDOING, StepName.UNDO, RESTORED, Done),
     "undo: moved": (UNDOING, StepName.UNDO, OTHER, End),
+    "undo: numbered only after it was judged": (UNDOING, StepName.UNDO, LATER, Act),
+    "undo: replaced and rolled out once more": (UNDOING, StepName.UNDO, AGAIN, End),
+    "pin: replaced and rolled out once more": (PINNING, StepName.PIN_IMAGE, AGAIN, End),
     "undo: begun and not done": (BEGUN, StepName.UNDO, replace(BAD, revision=2), Act),
     "pin: to do": (PINNING, StepName.PIN_IMAGE, BAD, Act),
     "pin: done": (PINNING, StepName.PIN_IMAGE, PINNED, Done),
