@@ -278,12 +278,15 @@ class Audit:
         )
 
     def _was_taken_back(self, undo: Undo) -> bool:
-        """Tell whether the operator took a release back a while ago, and it is on record."""
+        """Tell whether the operator took a release back a while ago, and it is on record.
+
+        A record that was restored from before its undo had begun tells nothing of it any more.
+        """
         return any(
             one.source.unrestarted == undo.source.unrestarted
             and not one.is_by_hand
             and undo.at - one.at < WATCH
-            and self.server.read(("rollbacks", NAMESPACE, one.intent)) is not None
+            and _tells_of_undo(self.server.read(("rollbacks", NAMESPACE, one.intent)))
             for episode in self.episodes
             for one in episode.undos
             if one is not undo
@@ -624,6 +627,12 @@ def _is_done(rollback: Raw) -> bool:
     steps = (rollback.get("status") or {}).get("steps") or []
     is_done = any(one["name"] == "Undo" and "finishedTime" in one for one in steps)
     return is_done and _outcome(rollback) in (None, *_UNDONE)
+
+
+def _tells_of_undo(rollback: Raw | None) -> bool:
+    """Tell whether a record is there and says that an undo was at least begun."""
+    steps = ((rollback or {}).get("status") or {}).get("steps") or []
+    return any(one["name"] == "Undo" for one in steps)
 
 
 def _outcome(rollback: Raw) -> str | None:

@@ -676,6 +676,29 @@ def test_a_release_is_taken_back_once() -> None:
     assert "v2 was taken back twice" in world.broken
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_record_from_before_the_undo_tells_nothing_of_it(is_told: bool) -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.intend(BAD, GOOD)
+    world.write(OPERATORS[0], GOOD)
+    world.write("user", BAD)
+    id_ = "rollbacks", NAMESPACE, "intent-2"
+    restored = world.server.read(id_)
+    assert restored is not None
+    restored["status"] = {"outcome": "Abandoned", "steps": restored["status"]["steps"]}
+    if not is_told:
+        restored["status"]["steps"] = []
+    world.server.write("user", id_, restored)
+    ends = {"fromRevision": {"digest": BAD.digest}, "toRevision": {"digest": GOOD.digest}}
+    metadata = {"namespace": NAMESPACE, "name": "intent-4"}
+    status = {"steps": [{"name": "Undo", "startedTime": "2027-01-15T08:00:00Z"}]}
+    raw = {"metadata": metadata, "spec": {**ends, "severity": "P1"}, "status": status}
+    world.server.make(OPERATORS[0], "rollbacks", raw)
+    world.write(OPERATORS[0], GOOD)
+    assert ("v2 was taken back twice" in world.broken) is is_told
+
+
 def test_what_a_person_trusts_may_be_gone_back_to() -> None:
     world = _Audited()
     world.write("user", FINE)
