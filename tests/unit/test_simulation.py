@@ -728,5 +728,5 @@ def test_a_removal_is_caught_where_nothing_was_broken_before() -> None:
     unseen = mutants.Found(mutants.Mutant("d", ()), 4)
     assert [one.is_as_said for one in (found, caught, unseen)] == [True, True, False]
     assert mutants.table((found, caught, unseen)).splitlines()[0] == (
-        "3 removals: 1 caught, 1 masked as said, 1 not seen."
+        "3 removals: 1 caught by the campaign, 0 by a unit test, 1 masked as said, 1 not seen."
     )
