@@ -6,11 +6,11 @@ is closed first: a pause that is off while the record is open was lifted by a pe
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, RollbackPolicy
+from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
 from rollback_operator.core import holds, notices, status
 from rollback_operator.core.lapses import End
 from rollback_operator.core.workload import Deployment
@@ -45,7 +45,11 @@ class Holder:
     clock: Callable[[], datetime]
 
     async def settle(
-        self, policy: RollbackPolicy, wanted: Hold | None, deployment: Deployment | None
+        self,
+        policy: RollbackPolicy,
+        wanted: Hold | None,
+        deployment: Deployment | None,
+        ledger: Sequence[LedgerEntry],
     ) -> Settled:
         """Make record and Deployment what is wanted; nothing is sent where they are.
 
@@ -53,13 +57,15 @@ class Holder:
             policy: as it is stored.
             wanted: the hold as it is to be on record.
             deployment: the policy's target as it was read; None: it is gone, or not ours to touch.
+            ledger: what is known of each release, that which is held included.
         """
         stands = Settled(policy, deployment)
         if wanted is None or not wanted.is_open:
             return await self._let_go(stands, wanted)
         if wanted == policy.status.hold and wanted.paused_time is not None:
             return stands
-        return await self._hold(stands, wanted)
+        held = next((one for one in ledger if one.digest == wanted.digest), None)
+        return await self._hold(stands, wanted, held)
 
     async def end(self, policy: RollbackPolicy, end: End, deployment: Deployment | None) -> Settled:
         """Let a policy's rollout go, if it holds one."""
@@ -68,11 +74,11 @@ class Holder:
             known = holds.let_go(known, end, self.clock())
         return await self._let_go(Settled(policy, deployment), known)
 
-    async def _hold(self, stands: Settled, wanted: Hold) -> Settled:
+    async def _hold(self, stands: Settled, wanted: Hold, held: LedgerEntry | None) -> Settled:
         if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
             stands = self._stored(stands, await self.store.guard(stands.policy, HOLD_FINALIZER))
         if stands.failure is None and wanted != stands.policy.status.hold:
-            stands = await self._record(stands, wanted)
+            stands = await self._record(stands, wanted, held)
         if stands.failure is not None or wanted.paused_time is not None:
             return stands
         policy = stands.policy
@@ -83,7 +89,7 @@ class Holder:
         # Told before it is noted as done: who finds it not noted tells it again.
         await self.store.post(policy, notices.held(wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
-        return await self._record(replace(stands, deployment=paused), noted)
+        return await self._record(replace(stands, deployment=paused), noted, held)
 
     async def _let_go(self, stands: Settled, wanted: Hold | None) -> Settled:
         known, names = stands.policy.status.hold, _held_names(stands)
@@ -115,9 +121,11 @@ class Holder:
                 stands = replace(stands, deployment=done)
         return stands
 
-    async def _record(self, stands: Settled, hold: Hold) -> Settled:
+    async def _record(
+        self, stands: Settled, hold: Hold, held: LedgerEntry | None = None
+    ) -> Settled:
         policy = stands.policy
-        new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock())
+        new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock(), held)
         return self._stored(stands, await self.store.write_policy(policy, new))
 
     def _stored(self, stands: Settled, written: RollbackPolicy | Failure) -> Settled:

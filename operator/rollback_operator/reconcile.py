@@ -231,7 +231,7 @@ class Reconciler:
         """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
         wanted = holds.wanted_hold(Facts(case, control_hashes(case)), now)
         deployment = case.workload.deployment
-        settled = await self.holder.settle(case.policy, wanted, deployment)
+        settled = await self.holder.settle(case.policy, wanted, deployment, case.ledger)
         if settled.deployment != deployment:
             self.inspector.forget(case.policy.key)
         claimed = await self.lookout.claimed(settled.deployment or deployment)
@@ -289,7 +289,8 @@ class Reconciler:
         policy, workload = case.policy, case.workload
         size = len(watch.evidence.increments)
         found = await apart(size, partial(look, case, watch, now))
-        settled = await self.holder.settle(policy, found.hold, workload.deployment)
+        deployment, ledger = workload.deployment, found.case.ledger
+        settled = await self.holder.settle(policy, found.hold, deployment, ledger)
         policy = settled.policy
         if settled.deployment != workload.deployment:
             self.inspector.forget(policy.key)

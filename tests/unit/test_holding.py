@@ -238,6 +238,18 @@ async def test_a_staged_rollout_is_held_before_anything_is_read() -> None:
     assert world.condition(ConditionType.ROLLOUT_HELD) == ("True", "Stage")
 
 
+async def test_a_release_is_on_record_as_under_watch_before_it_is_held() -> None:
+    """Replaced before its first judgement was stored, it was taken for older than the policy."""
+    world = Rollout(policy=make_policy(**STAGED), seconds=3)
+    world.journal.crash_at = 3
+
+    with pytest.raises(Crash, match="pause"):
+        await world.operator().reconcile(KEY)
+
+    known = {one.release: one.health for one in world.status.revisions}
+    assert known == {"release-v2": Health.UNKNOWN}
+
+
 async def test_a_healthy_release_is_proved_and_let_go() -> None:
     world = staged()
 

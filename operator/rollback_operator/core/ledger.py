@@ -188,6 +188,14 @@ def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
     )
 
 
+def with_entry(ledger: Sequence[LedgerEntry], entry: LedgerEntry | None) -> list[LedgerEntry]:
+    """Put a release on record as the newest, if nothing is known of it yet."""
+    known = list(ledger)
+    if entry is None or entry_of(known, entry.release) is not None:
+        return known
+    return [entry, *known][:LIMIT]
+
+
 def with_health(
     ledger: Sequence[LedgerEntry], release: str, health: Health, reason: str
 ) -> list[LedgerEntry]:
