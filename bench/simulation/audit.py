@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bench.simulation.controller import bounds
 from bench.simulation.pods import Pod
-from bench.simulation.releases import Release, Truth
+from bench.simulation.releases import Release, Truth, pod_hash
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
 from rollback_operator.api.terms import Mode, Response
@@ -38,7 +38,12 @@ WATCH = 3600.0
 """Seconds for which what was gone back to is not taken back, and what was taken back not again."""
 CONDEMNED = ("P1", "P2", "P3")
 """Severities of a verdict after which a release is no target any more."""
-_BLIND = ("the policy is suspended", "the policy is unreadable")
+TOLD_WITHIN = 240.0
+"""Seconds within which a channel is told, whatever goes wrong meanwhile."""
+LEAST_RUN = 60.0
+"""Seconds that a release must have run to be compared with."""
+_UNREADABLE = "the policy is unreadable"
+_BLIND = ("the policy is suspended", _UNREADABLE)
 """Why a policy's status does not tell what runs."""
 
 
@@ -64,14 +69,16 @@ class Episode:
 
     since: float
     release: Release
-    undos: list[Undo] = field(default_factory=list)
     is_excused: str = ""
-    """Why no rollback of it is wanted."""
+    """Why no rollback of it is wanted, whatever becomes of the policy."""
+    is_policy_off: str = ""
+    """Why the policy, as it stands, wants none."""
+    undos: list[Undo] = field(default_factory=list)
 
     @property
     def is_wanted(self) -> bool:
         """Tell whether it is to be taken back."""
-        return self.release.is_bad and not self.is_excused
+        return self.release.is_bad and not self.is_excused and not self.is_policy_off
 
 
 @dataclass
@@ -116,6 +123,10 @@ class Audit:
     changed_by_user: float = 0.0
     is_policy_off: str = ""
     policy_off_at: float = 0.0
+    stored: dict[str, float] = field(default_factory=dict)
+    """When messages were put on record, by identifier."""
+    emptied_at: float = math.inf
+    """When the Deployment was scaled to nothing, the last time."""
     spoiled: set[int] = field(default_factory=set)
     """Versions that fail by now, whatever they were."""
     policy: str = ""
@@ -130,6 +141,9 @@ class Audit:
 
     def see(self, change: Change) -> None:
         """Hold a write against the rules."""
+        if change.id[0] in _RECORDS and change.after is not None:
+            for one in (change.after.get("status") or {}).get("notifications") or []:
+                self.stored.setdefault(one["id"], self.now())
         if change.after is None and change.id[0] in _RECORDS:
             self._forget()
         match change.id[0]:
@@ -185,7 +199,9 @@ class Audit:
                 self.changed_by_user = self.now()
                 self._begin(release)
                 if _is_stopped(after):
-                    self.excuse("somebody has paused the Deployment")
+                    self._excuse_paused()
+                if not after["spec"]["replicas"] and self._is_beyond_compare():
+                    self.excuse("what ran before it was left, and what people went to never ran")
         if not is_operator:
             self._set_by_user(before, after)
         elif before is not None and after["spec"]["replicas"] != before["spec"]["replicas"]:
@@ -199,10 +215,11 @@ class Audit:
         if before is None:
             return
         if was.get("paused") != now.get("paused"):
-            self.excuse("somebody has paused the Deployment")
+            self._excuse_paused()
         if was.get("replicas") != now["replicas"]:
             self.is_watching = False
             if not now["replicas"]:
+                self.emptied_at = self.now()
                 self.excuse("the Deployment is scaled to nothing")
 
     def _pause(self, held: bool) -> None:
@@ -219,7 +236,7 @@ class Audit:
         first = release.unrestarted.digest
         self.known[release.digest] = first
         self.hashes[template_of(release.template).release] = first
-        episode = Episode(self.now(), release, is_excused=self.is_policy_off or self.excused)
+        episode = Episode(self.now(), release, self.excused, self.is_policy_off)
         if release.truth is Truth.RESTARTING:
             episode.is_excused = "its fault is one that people look into"
         elif self._is_taken_back(release) or any(
@@ -236,6 +253,29 @@ class Audit:
         """Want the release that runs not taken back, from now on."""
         if self.episodes and not self.episodes[-1].is_excused:
             self.episodes[-1].is_excused = why
+
+    def _excuse_paused(self) -> None:
+        """Want a release not taken back that is paused, where a policy would have it taken back."""
+        if self.episodes and not self.episodes[-1].is_policy_off:
+            self.excuse("somebody has paused the Deployment")
+
+    def _is_beyond_compare(self) -> bool:
+        """Tell whether nothing is left that a release could be compared with, or go back to.
+
+        People went back from what had run, which is good for nothing from then on, to a release
+        that had hardly run when all was scaled to nothing: no pod of it has counted anything.
+        """
+        if len(self.episodes) < 3:  # what ran, what people went to, what is new
+            return False
+        ran, gone_to = self.episodes[-3:-1]
+        made = {
+            one["metadata"]["name"]: one["metadata"].get("creationTimestamp", "")
+            for one in self.server.listed("replicasets")
+        }
+        ran_since, gone_to_since = (
+            made.get(f"{APP}-{pod_hash(one.release.template)}", "") for one in (ran, gone_to)
+        )
+        return self.emptied_at - gone_to.since < LEAST_RUN and gone_to_since < ran_since
 
     def _undone(self, source: Release, target: Release) -> None:
         intent = self._intent(source, target)
@@ -353,14 +393,15 @@ class Audit:
             self.taken_back -= self.trusted
         if change.actor not in OPERATORS and _target(change.before) != _target(change.after):
             self._remember_records()  # its status tells of another Deployment from now on
-        if self.policy not in ("", known):
+        if not self.episodes:
+            return
+        last = self.episodes[-1]
+        if self.policy not in ("", known) and not last.is_policy_off:
             self.excuse("the policy began after the release")
-        if self.episodes and change.actor not in OPERATORS:
-            last = self.episodes[-1]
-            if self.is_policy_off:
-                self.excuse(self.is_policy_off)
-            elif last.is_excused.startswith("the policy is ") and not last.undos:
-                self._expect(last)
+        if change.actor not in OPERATORS and not last.undos:
+            was_off, last.is_policy_off = last.is_policy_off, self.is_policy_off
+            if was_off and not last.is_policy_off and any(map(_is_stopped, self._deployments())):
+                self.excuse("somebody has paused the Deployment")
 
     def _off(self) -> str:
         """Tell why nothing is to be taken back; empty: it is."""
@@ -378,7 +419,7 @@ class Audit:
         try:
             spec = RollbackPolicySpec.model_validate(raw["spec"])
         except ValidationError:
-            return "the policy is unreadable"
+            return _UNREADABLE
         if spec.suspend:
             return "the policy is suspended"
         if spec.mode is Mode.OBSERVE:
@@ -386,12 +427,6 @@ class Audit:
         acts = any(one.response is Response.ROLLBACK for one in spec.matrix)
         applies = any(one.severities is None or "P1" in one.severities for one in spec.remedies)
         return "" if acts and applies else "the policy is to take nothing back"
-
-    def _expect(self, episode: Episode) -> None:
-        """Want a release taken back again, unless it was paused while there was no policy."""
-        episode.is_excused = self.excused
-        if any(map(_is_stopped, self._deployments())):
-            self.excuse("somebody has paused the Deployment")
 
     def _severity(self, status: Raw) -> None:
         revision, severity = status.get("revision"), status.get("severity", "None")
@@ -499,7 +534,8 @@ class Audit:
             is_held(one) or own(change_cause_of(one["metadata"]))
             for one in self.server.listed("deployments")
         )
-        untold = any(_is_open(one) for _, one in self._notifications())
+        told = (one for _, one in self._notifications())
+        untold = any(_is_open(one) and not self._may_be_told_later(one) for one in told)
         return not is_open and not is_marked and not untold and not self.lost()
 
     def lost(self) -> list[Episode]:
@@ -556,12 +592,22 @@ class Audit:
     def _messages(self) -> None:
         for whose, one in self._notifications():
             count = self.arrived.count((one["channel"], one["id"]))
-            if _is_open(one):
+            if _is_open(one) and not self._may_be_told_later(one):
                 self.broke(f"{whose}: {one['channel']} was not told {one['transition']}")
             elif "deliveredTime" in one and not count:
                 self.broke(f"{whose}: {one['channel']} was told {one['transition']}, and was not")
             elif count > 1 and not self.tells_twice:
                 self.broke(f"{whose}: {one['channel']} was told {one['transition']} {count} times")
+
+    def _may_be_told_later(self, notification: Raw) -> bool:
+        """Tell whether a message waits for its channel: the policy was broken just after it.
+
+        Of a policy that cannot be read nobody knows the channels. The message stays on record
+        until somebody mends the policy.
+        """
+        if self.is_policy_off != _UNREADABLE:
+            return False
+        return self.policy_off_at - self.stored[notification["id"]] < TOLD_WITHIN
 
     def _notifications(self) -> Iterator[tuple[str, Raw]]:
         for plural in ("rollbacks", "rollbackpolicies"):

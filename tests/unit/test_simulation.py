@@ -22,7 +22,7 @@ from bench.simulation.conduct import Conduct
 from bench.simulation.loop import NOBODY, Process, VirtualLoop, own
 from bench.simulation.operators import Pass
 from bench.simulation.patching import PatchError, apply
-from bench.simulation.releases import Release, Truth
+from bench.simulation.releases import Release, Truth, pod_hash
 from bench.simulation.scenario import APP, KINDS, NAMESPACE, OPERATORS, plain
 from bench.simulation.server import Raw, Request, Server
 from bench.simulation.world import BARE_NOISE, simulate
@@ -70,6 +70,20 @@ def test_what_was_once_lost_or_done_twice(seed: int) -> None:
     result = simulate(plain(seed))
     assert list(result.broken) == []
     assert (result.wanted, result.done, result.lost, result.double) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(600107, id="the policy is broken just after a message was stored"),
+        pytest.param(600147, id="the Deployment goes while there is no policy"),
+        pytest.param(600173, id="people went to what never ran, then scaled to nothing"),
+        pytest.param(600179, id="a bad release is replaced while it is held, by a worse one"),
+    ],
+)
+def test_what_was_once_taken_for_lost(seed: int) -> None:
+    result = simulate(draw(seed))
+    assert list(result.broken) == []
 
 
 def test_a_seed_means_one_run_in_any_process() -> None:
@@ -257,6 +271,67 @@ def test_what_people_took_back_while_an_undo_began_is_told_when_it_comes_again()
     world.server.write(OPERATORS[0], ("rollbacks", NAMESPACE, intent["metadata"]["name"]), intent)
     world.write("user", BAD)
     assert [one.is_wanted for one in world.audit.episodes[-3:]] == [True, False, False]
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_a_deployment_that_is_gone_is_not_taken_back_by_a_new_policy(is_deleted: bool) -> None:
+    world = _Audited()
+    world.write("user", BAD)
+    world.server.delete("user", ("rollbackpolicies", NAMESPACE, APP))
+    assert world.audit.lost() == []
+    if is_deleted:
+        world.server.delete("user", ("deployments", NAMESPACE, APP))
+    metadata = {"namespace": NAMESPACE, "name": APP}
+    spec = {"targetRef": {"name": APP}, "mode": "Enforce"}
+    world.server.make("user", "rollbackpolicies", {"metadata": metadata, "spec": spec})
+    assert len(world.audit.lost()) == (0 if is_deleted else 1)
+
+
+@pytest.mark.parametrize(
+    ("older", "at", "is_wanted"),
+    [
+        pytest.param(FINE, 3.0, False, id="they went back, and it never ran"),
+        pytest.param(GOOD, 3.0, True, id="they went on: what ran is still good"),
+        pytest.param(FINE, 90.0, True, id="it ran long enough to be compared with"),
+    ],
+)
+def test_what_comes_while_all_is_scaled_to_nothing(
+    older: Release, at: float, is_wanted: bool
+) -> None:
+    world = _Audited()
+    for number, one in enumerate((older, GOOD if older is FINE else FINE)):
+        metadata = {"namespace": NAMESPACE, "name": f"{APP}-{pod_hash(one.template)}"}
+        metadata["creationTimestamp"] = f"2027-01-15T0{number}:00:00Z"
+        world.server.make("controller", "replicasets", {"metadata": metadata})
+    world.write("user", FINE)
+    world.seconds = at
+    id_ = "deployments", NAMESPACE, APP
+    raw = world.server.read(id_)
+    raw["spec"]["replicas"] = 0
+    world.server.write("user", id_, raw)
+    world.write("user", BAD)
+    assert len(world.audit.lost()) == is_wanted
+
+
+@pytest.mark.parametrize(
+    ("at", "is_broken"), [(None, True), (1.0, False), (300.0, True)], ids=["never", "soon", "late"]
+)
+def test_a_message_waits_for_who_can_read_its_channel(at: float | None, is_broken: bool) -> None:
+    world = _Audited()
+    message = {"id": "a.Started.first", "transition": "Started", "channel": "first"}
+    status = {"outcome": "Abandoned", "notifications": [message]}
+    metadata = {"namespace": NAMESPACE, "name": "intent-2"}
+    spec = {"fromRevision": {"digest": BAD.digest, "number": 2}, "severity": "P1"}
+    raw = {"metadata": metadata, "spec": spec, "status": status}
+    world.server.make(OPERATORS[0], "rollbacks", raw)
+    if at is not None:
+        world.seconds = at
+        id_ = "rollbackpolicies", NAMESPACE, APP
+        policy = world.server.read(id_)
+        policy["spec"]["mode"] = "Odd"
+        world.server.write("user", id_, policy)
+    world.audit.finish()
+    assert ("intent-2: first was not told Started" in world.broken) is is_broken
 
 
 def test_an_undo_of_a_bad_release_breaks_nothing() -> None:
