@@ -13,6 +13,7 @@ from datetime import datetime
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
 from rollback_operator.core import holds, notices, status
 from rollback_operator.core.lapses import End
+from rollback_operator.core.ledger import with_entry
 from rollback_operator.core.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -124,8 +125,10 @@ class Holder:
     async def _record(
         self, stands: Settled, hold: Hold, held: LedgerEntry | None = None
     ) -> Settled:
+        """Store a hold, with the release that is held: it was under watch, whatever replaces it."""
         policy = stands.policy
-        new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock(), held)
+        new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock())
+        new = new.model_copy(update={"revisions": with_entry(new.revisions, held)})
         return self._stored(stands, await self.store.write_policy(policy, new))
 
     def _stored(self, stands: Settled, written: RollbackPolicy | Failure) -> Settled:

@@ -31,7 +31,6 @@ from rollback_operator.core.ledger import (
     health_of,
     last_known_good,
     revision_of,
-    with_entry,
 )
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.summary import HELD, summary
@@ -192,21 +191,12 @@ def _investigation(old: RollbackPolicyStatus, seen: Seen) -> Investigation | Non
 
 
 def with_hold(
-    old: RollbackPolicyStatus,
-    hold: Hold,
-    generation: int,
-    now: datetime,
-    held: LedgerEntry | None = None,
+    old: RollbackPolicyStatus, hold: Hold, generation: int, now: datetime
 ) -> RollbackPolicyStatus:
-    """Put a hold on record, or its end: it must not wait for a judgement.
-
-    With the release that is held: if another one replaces it before its first judgement is stored,
-    it is known to have been under watch, and is not taken for one that ran before the policy.
-    """
-    told = conditions.upsert(old.conditions, [_held(hold)], generation, now)
+    """Put a hold on record, or its end, and nothing else: it must not wait for a judgement."""
+    held = conditions.upsert(old.conditions, [_held(hold)], generation, now)
     word = HELD if hold.is_open else old.summary
-    changes = {"hold": hold, "conditions": told, "summary": word}
-    return old.model_copy(update={**changes, "revisions": with_entry(old.revisions, held)})
+    return old.model_copy(update={"hold": hold, "conditions": held, "summary": word})
 
 
 def _held(hold: Hold | None) -> Condition:

@@ -411,3 +411,16 @@ def test_why_a_release_has_not_become_good_is_on_record() -> None:
     assert [one.reason == said for one in found] == [False, True, False]
     assert healths(found) == healths(known)
     assert said == "not good by itself: at least half of its requests on /buy have failed"
+
+
+def test_a_release_is_put_on_record_once_and_what_is_known_of_it_stays() -> None:
+    known = [make_entry("v1")]
+    entry = make_entry("v2", Health.UNKNOWN)
+
+    found = ledger.with_entry(known, entry)
+
+    assert found == [entry, *known]
+    assert ledger.with_entry(found, entry.model_copy(update={"health": Health.GOOD})) == found
+    assert ledger.with_entry(known, None) == known
+    many = [make_entry(f"v{number}") for number in range(ledger.LIMIT)]
+    assert ledger.with_entry(many, make_entry("v99")) == [make_entry("v99"), *many[:-1]]

@@ -324,16 +324,6 @@ def test_a_hold_is_recorded_without_a_judgement() -> None:
     assert without_hold(found) == without_hold(before)
 
 
-def test_a_release_is_on_record_with_its_hold_and_what_is_known_of_it_stays() -> None:
-    before, entry = status_of(SEEN), make_entry("v9", Health.UNKNOWN)
-
-    found = with_hold(before, make_hold(), 1, at(20), entry)
-
-    assert found.revisions == [entry, *before.revisions]
-    better = entry.model_copy(update={"health": Health.GOOD})
-    assert with_hold(found, make_hold(), 1, at(30), better).revisions == found.revisions
-
-
 def without_hold(status: RollbackPolicyStatus) -> RollbackPolicyStatus:
     kept = [one for one in status.conditions if one.type != ConditionType.ROLLOUT_HELD]
     return status.model_copy(update={"summary": "", "hold": None, "conditions": kept})
