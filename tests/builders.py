@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from rollback_operator.api.evaluation import Evaluation, ObservedCounts, PastCounts
 from rollback_operator.api.flags import ConfigMapRef, Flag, FlagPlan, FlagTaking
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -305,6 +306,26 @@ def make_policy(name: str = NAME, **changes: Any) -> RollbackPolicy:
         ),
         spec=RollbackPolicySpec(**spec),
     )
+
+
+def make_evaluation(**changes: Any) -> Evaluation:
+    """Of v2 at 299 s, whose release began at 277 s and fails more than v1."""
+    found = Evaluation(
+        time=at(299),
+        revision=2,
+        since_time=at(277),
+        new=ObservedCounts(pods=2, requests=150, errors=81),
+        old=ObservedCounts(pods=3, requests=300, errors=1),
+        past=PastCounts(seconds=3600, requests=180_000, errors=180),
+        odds="350",
+        route=PURCHASE,
+        blame_odds="9331",
+        suspect_odds=100,
+        bad_odds=10_000,
+        reason=Reason.EVIDENCE_GATHERING,
+        message="81 of 150 requests failed",
+    )
+    return found.model_copy(update=changes)
 
 
 def make_entry(version: str = "v1", health: Health = Health.GOOD, **changes: Any) -> LedgerEntry:

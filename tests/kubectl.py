@@ -11,6 +11,7 @@ from typing import Any
 
 from rollback_operator.api.v1alpha1 import API_VERSION, Resource
 from rollback_operator.core.workload import Workload
+from rollback_operator.plugin.asked import OpenScreen
 from rollback_operator.plugin.connection import Connection, Login
 from rollback_operator.plugin.record import Record
 from rollback_operator.plugin.shell import Terminal, main
@@ -90,14 +91,16 @@ class Shell:
     now: datetime = field(default_factory=lambda: at(300))
     logins: list[Login] = field(default_factory=list)
     on_sleep: Callable[[], None] = lambda: None
+    open_screen: OpenScreen | None = None
     out: str = ""
     err: str = ""
 
     def run(self, *words: str) -> int:
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(
-            out, err, self.shows_colours, lambda: self.now, self._sleep, self._connect
-        )
+            out, err, self.shows_colours, lambda: self.now, self._sleep, self._connect,
+            self.open_screen,
+        )  # fmt: skip
         try:
             return main(words, terminal)
         finally:

@@ -45,6 +45,7 @@ from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment
+from rollback_operator.evaluating import Evaluator
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
@@ -96,6 +97,7 @@ class Reconciler:
     address: Address
     clock: Callable[[], datetime]
     budget: Budget = field(default_factory=Budget)
+    evaluator: Evaluator = field(default_factory=Evaluator)
     watches: dict[Key, Watch] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -311,6 +313,7 @@ class Reconciler:
             quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=await self._investigate(found.case, found.decision, watch),
+            evaluation=await self.evaluator.evaluation(policy, found, now),
             trends=watch.trends,
         )
         retry = await self.reporter.report(policy, seen)

@@ -54,6 +54,7 @@ from tests.builders import (
     at,
     make_ended,
     make_entry,
+    make_evaluation,
     make_flag_plan,
     make_hold,
     make_policy,
@@ -277,6 +278,7 @@ def filled_policy() -> RollbackPolicy:
         rollbacks=(make_rollback(status=taken_back),),
         quarantine_seconds=604800,
         opened=at(0),
+        evaluation=make_evaluation(),
     )
     held = make_hold(released_time=at(40), release_reason="SuspicionFaded", release_message="faded")
     found = Investigation(

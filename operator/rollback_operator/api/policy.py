@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from rollback_operator.api.approval import ApprovalSpec
 from rollback_operator.api.checklist import CheckName, CheckRule
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
+from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule
 from rollback_operator.api.notify import Channels, CommunicationSpec, Notifications
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
@@ -322,6 +323,9 @@ class RollbackPolicyStatus(Model):
     hold: Hold | None = None
     investigation: Investigation | None = None
     """Of the running release; none while nothing asks for one."""
+    evaluation: Evaluation | None = None
+    """What the release that is under watch is judged by; only while somebody watches it, by
+    `kubectl rollback watch` or the annotation `rollback.tickettoken.io/watched-until`."""
     probes: Annotated[
         list[ProbeRecord], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = []

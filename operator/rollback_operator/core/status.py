@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -64,6 +65,8 @@ class Seen:
     """When the current template appeared."""
     investigation: Investigation | None = None
     """Begun in this pass."""
+    evaluation: Evaluation | None = None
+    """As it is to be on record: while somebody watches the release."""
     trends: Trends = field(default_factory=Trends)
     """What changes slowly: which signals could not be read, how the matrix' probes fare."""
     trust: Sequence[Trust] = ()
@@ -114,6 +117,7 @@ def next_status(
         last_rollback=last if last is not None else old.last_rollback,
         hold=old.hold,
         investigation=_investigation(old, seen),
+        evaluation=seen.evaluation,
         probes=_probes(old, seen, now),
         notifications=old.notifications,
     )

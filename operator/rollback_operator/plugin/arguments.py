@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from rollback_operator.api.resource import LONGEST_REASON
-from rollback_operator.api.safety import MOST_REPLICAS
+from rollback_operator.plugin import values
 
 OUTPUTS = ("wide", "json", "yaml", "name")
 _DESCRIPTION = """\
@@ -47,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = made.add_subparsers(dest="verb", metavar="VERB")
     for add in (
         _add_status,
+        _add_watch,
         _add_history,
         _add_explain,
         _add_report,
@@ -107,6 +107,10 @@ def _add_output(made: argparse.ArgumentParser, formats: tuple[str, ...]) -> None
         "-o", "--output", choices=formats, default="", metavar="FORMAT",
         help=f"{', '.join(formats[:-1])} or {formats[-1]}; default: for people",
     )  # fmt: skip
+    _add_color(made)
+
+
+def _add_color(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto",
         help="default: auto, on a terminal only, and never where NO_COLOR is set",
@@ -137,6 +141,26 @@ def _add_status(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "  kubectl rollback status -A\n",
     )
     _add_listing(made)
+
+
+def _add_watch(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    made = _verb(
+        verbs,
+        "watch",
+        "show a release while it goes out\n"
+        "Pods, requests, errors, odds against both bounds, verdict and steps, once a second, until "
+        "q or\nCtrl-C. The counts are asked for by an annotation, which takes the right to patch "
+        "the policy.",
+        "  kubectl rollback watch ticket-service\n"
+        "  kubectl rollback watch ticket-service --once     one frame, as text\n",
+    )
+    made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
+    made.add_argument(
+        "--once", action="store_true",
+        help="print one frame and end; the default where the output is no terminal",
+    )  # fmt: skip
+    _add_color(made)
+    _add_cluster(made)
 
 
 def _add_history(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -197,19 +221,25 @@ def _add_undo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
     what = made.add_mutually_exclusive_group()
     what.add_argument(
-        "--to", default="last-known-good", type=_way, metavar="REVISION",
+        "--to", default="last-known-good", type=values.way, metavar="REVISION",
         help="last-known-good (default), previous, or a number as `kubectl rollout history` has it",
     )  # fmt: skip
-    what.add_argument("--image", type=_image, metavar="CONTAINER=IMAGE", help="pin an image it ran")
     what.add_argument(
-        "--replicas", type=_replicas, metavar="N", help="scale up, and change nothing else"
+        "--image", type=values.image, metavar="CONTAINER=IMAGE", help="pin an image it ran"
+    )
+    what.add_argument(
+        "--replicas", type=values.replicas, metavar="N", help="scale up, and change nothing else"
     )
     made.add_argument("--dry-run", action="store_true", help="show plan and template diff only")
     made.add_argument(
         "--wait", action="store_true", help="stay until it is over, and tell the steps"
     )
     made.add_argument(
-        "--timeout", type=_seconds, default=1800, metavar="SECONDS", help="of --wait; default: 1800"
+        "--timeout",
+        type=values.seconds,
+        default=1800,
+        metavar="SECONDS",
+        help="of --wait; default: 1800",
     )
     _add_reason(made)
     _add_output(made, ("json", "yaml", "name"))
@@ -261,7 +291,7 @@ def _add_trust(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     made.add_argument("name", nargs="?", default="", metavar="POLICY", help="or its Deployment")
     made.add_argument(
-        "--revision", required=True, type=_number, metavar="N",
+        "--revision", required=True, type=values.number, metavar="N",
         help="as `kubectl rollout history` has it",
     )  # fmt: skip
     made.add_argument("--dry-run", action="store_true", help="show what is trusted, and why not")
@@ -285,7 +315,11 @@ def _add_suspend(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="stop everything: within 5 s no operator of the cluster acts, for anybody",
     )  # fmt: skip
     made.add_argument(
-        "--reason", default="", type=_reason_or_none, metavar="TEXT", help="why; with -A required"
+        "--reason",
+        default="",
+        type=values.reason_or_none,
+        metavar="TEXT",
+        help="why; with -A required",
     )
     _add_switch(made)
 
@@ -312,58 +346,8 @@ def _add_switch(made: argparse.ArgumentParser) -> None:
 
 def _add_reason(made: argparse.ArgumentParser) -> None:
     made.add_argument(
-        "--reason", default=None, type=_reason, metavar="TEXT", help="why, for the record"
+        "--reason", default=None, type=values.reason, metavar="TEXT", help="why, for the record"
     )
-
-
-def _way(text: str) -> dict[str, object]:
-    named = {"last-known-good": "LastKnownGood", "previous": "Previous"}
-    if text.lower() in named:
-        return {"type": "Undo", "to": named[text.lower()]}
-    if text.isdecimal() and int(text) > 0:
-        return {"type": "Undo", "to": "Revision", "revision": int(text)}
-    raise argparse.ArgumentTypeError(f"{text} is neither last-known-good, previous nor a number")
-
-
-def _number(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no revision's number")
-    return int(text)
-
-
-def _replicas(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= MOST_REPLICAS):
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to {MOST_REPLICAS}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
-    return found
-
-
-def _reason_or_none(text: str) -> str:
-    return text if not text else _reason(text)
-
-
-def _reason(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: say why, for the record")
-    if len(text) > LONGEST_REASON:
-        raise argparse.ArgumentTypeError(f"it is longer than {LONGEST_REASON} characters")
-    return text
-
-
-def _image(text: str) -> dict[str, object]:
-    container, sign, image = text.partition("=")
-    if not (container and sign and image):
-        raise argparse.ArgumentTypeError(f"{text} is not of the form CONTAINER=IMAGE")
-    return {"type": "PinImage", "container": container, "image": image}
 
 
 def _add_completion(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

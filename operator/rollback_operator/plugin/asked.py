@@ -1,10 +1,12 @@
 """What was asked for, of whom; how an answer is printed."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
@@ -12,8 +14,26 @@ from rollback_operator.plugin.cluster import DONE, Cluster
 from rollback_operator.plugin.page import Page, Paint
 from rollback_operator.plugin.record import Record
 
+if TYPE_CHECKING:  # only `watch` needs it; the operator's image does without
+    from rich.console import RenderableType
+
 Answer = tuple[str, int]
 """What is printed, and the exit status."""
+COLUMNS = 80
+"""As wide as what is drawn for a pipe."""
+
+
+class Screen(Protocol):
+    """A terminal for frames that replace each other."""
+
+    over: asyncio.Event
+    """Set once somebody has ended the view."""
+
+    def show(self, frame: "RenderableType") -> None:
+        """Replace what is shown."""
+
+
+OpenScreen = Callable[[Paint], AbstractAsyncContextManager[Screen]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +43,9 @@ class Live:
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
     say: Callable[[str], None]
+    open_screen: OpenScreen | None = None
+    """None: what is printed goes to no terminal."""
+    columns: int = COLUMNS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from rollback_operator.plugin.connection import Login
 PATIENCE = 3.0
 _KINDS = {
     "status": (POLICIES,),
+    "watch": (POLICIES,),
     "history": (POLICIES,),
     "explain": (ROLLBACKS, POLICIES),
     "report": (ROLLBACKS, POLICIES),
@@ -24,7 +25,7 @@ _LOGIN = {
     "-n": "namespace", "--namespace": "namespace", "--context": "context",
     "--kubeconfig": "kubeconfig", "--as": "user",
 }  # fmt: skip
-_FLAGS = ("-A", "--all-namespaces", "--dry-run", "--wait")
+_FLAGS = ("-A", "--all-namespaces", "--dry-run", "--wait", "--once")
 _SCRIPTS = {
     "bash": """\
 _kubectl_rollback() {

@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import shutil
 import sys
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
+from rollback_operator.plugin.asked import COLUMNS, Screen
 from rollback_operator.plugin.connection import connect
+from rollback_operator.plugin.page import Paint
 from rollback_operator.plugin.shell import Terminal, main
 
 
@@ -20,7 +24,8 @@ def complete() -> None:
 
 
 def _terminal() -> Terminal:
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    is_dumb = os.environ.get("TERM") == "dumb"
+    plain = os.environ.get("NO_COLOR") or is_dumb
     return Terminal(
         out=sys.stdout,
         err=sys.stderr,
@@ -28,4 +33,12 @@ def _terminal() -> Terminal:
         now=lambda: datetime.now(UTC),  # noqa: TID251 (the command's own clock)
         sleep=asyncio.sleep,
         connect=connect,
+        open_screen=_full_screen if sys.stdout.isatty() and not is_dumb else None,
+        columns=shutil.get_terminal_size((COLUMNS, 24)).columns,
     )
+
+
+def _full_screen(paint: Paint) -> AbstractAsyncContextManager[Screen]:
+    from rollback_operator.plugin.screen import full_screen  # noqa: PLC0415 (`watch` alone needs it)
+
+    return full_screen(sys.stdout, paint)

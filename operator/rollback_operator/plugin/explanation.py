@@ -20,6 +20,7 @@ _POLICY_KNOWN = frozenset(
     {
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
         "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
+        "evaluation",
     }
 )  # fmt: skip
 

@@ -17,6 +17,11 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _GAP = "   "
 
 
+def colour_of(word: str) -> str:
+    """Name the colour of a word by what it means; empty: it has none."""
+    return _COLOURS.get(word, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Paint:
     """Colours words, or leaves them as they are."""
@@ -25,7 +30,7 @@ class Paint:
 
     def word(self, text: str) -> str:
         """Colour a word by what it means."""
-        return self.as_(_COLOURS.get(text, ""), text)
+        return self.as_(colour_of(text), text)
 
     def as_(self, colour: str, text: str) -> str:
         """Colour a text."""

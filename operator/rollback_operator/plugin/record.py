@@ -8,7 +8,7 @@ from datetime import datetime
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Write control characters out: a message may quote a pod, and a terminal would obey it."""
     return _CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", text)
 
@@ -32,7 +32,7 @@ class Record:
         found = self._at(path)
         if isinstance(found, bool):
             return "true" if found else "false"
-        return "" if found is None else _shown(str(found))
+        return "" if found is None else shown(str(found))
 
     def number(self, path: str) -> int:
         """Read a whole number; 0 where there is none."""
@@ -61,7 +61,7 @@ class Record:
     def words(self, path: str) -> list[str]:
         """Read a list of texts."""
         found = self._at(path)
-        return [_shown(str(one)) for one in found] if isinstance(found, list) else []
+        return [shown(str(one)) for one in found] if isinstance(found, list) else []
 
     def others(self, known: frozenset[str]) -> Iterator[tuple[str, object]]:
         """Give the fields that are not among the known ones."""

@@ -17,7 +17,7 @@ from rollback_operator.plugin import (
     undoing,
 )
 from rollback_operator.plugin.arguments import parse, parser
-from rollback_operator.plugin.asked import Answer, Asked, Live
+from rollback_operator.plugin.asked import COLUMNS, Answer, Asked, Live, OpenScreen
 from rollback_operator.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop, needed
 from rollback_operator.plugin.connection import Connection, Login
 from rollback_operator.plugin.explanation import explain_policy, explain_rollback
@@ -38,6 +38,9 @@ class Terminal:
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
     connect: Connect
+    open_screen: OpenScreen | None = None
+    """Shows what replaces itself; None: there is no terminal to show it on."""
+    columns: int = COLUMNS
 
 
 def main(arguments: Sequence[str], terminal: Terminal) -> int:
@@ -70,7 +73,11 @@ async def _ask(given: dict[str, Any], terminal: Terminal) -> Answer:
     is_coloured = wish == "always" or (wish == "auto" and terminal.shows_colours)
     async with terminal.connect(_login(given)) as found:
         live = Live(
-            terminal.now, terminal.sleep, lambda text: print(text, file=terminal.err, flush=True)
+            terminal.now,
+            terminal.sleep,
+            lambda text: print(text, file=terminal.err, flush=True),
+            terminal.open_screen,
+            terminal.columns,
         )
         asked = Asked(given, found.cluster, found.namespace, Paint(is_coloured), live)
         return await _VERBS[given["verb"]](asked)
@@ -132,8 +139,20 @@ async def _report(asked: Asked) -> Answer:
     return incident_report.report(found, known).rstrip("\n"), DONE
 
 
+async def _watch(asked: Asked) -> Answer:
+    try:
+        from rollback_operator.plugin import watching  # noqa: PLC0415 (its library may be missing)
+    except ImportError as error:
+        raise Stop(
+            f"watch needs a library that is not installed: {error}\n"
+            "Install it: pip install 'rollback-operator[cli]'."
+        ) from None
+    return await watching.watch(asked)
+
+
 _VERBS = {
     "status": _status,
+    "watch": _watch,
     "history": _history,
     "explain": _explain,
     "report": _report,

@@ -1,0 +1,43 @@
+"""Puts live counts of a release on record while a person watches it; paced for all policies."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from rollback_operator.api.evaluation import Evaluation
+from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.core import evaluation
+from rollback_operator.core.evaluation import Pace
+from rollback_operator.core.look import Look
+from rollback_operator.slices import apart
+
+
+@dataclass
+class Evaluator:
+    """Knows how many evaluations were put on record of late."""
+
+    pace: Pace = field(default_factory=Pace)
+
+    async def evaluation(
+        self, policy: RollbackPolicy, found: Look, now: datetime
+    ) -> Evaluation | None:
+        """Give the evaluation that is to be on record; None: nobody watches, or there is no room.
+
+        Args:
+            policy: as it is stored.
+            found: by the look at its release.
+            now: the time of the look.
+        """
+        if not evaluation.is_watched(policy.metadata.annotations, now):
+            return None
+        known = policy.status.evaluation
+        if known is not None and not evaluation.is_current(known, found):
+            known = None
+        if not evaluation.is_due(known, now):
+            return known
+        pace = self.pace.after(policy.metadata.namespace, now)
+        if pace is None:
+            return known
+        self.pace = pace
+        size = len(found.watch.evidence.increments)
+        return await apart(size, partial(evaluation.evaluate, found, now))
