@@ -236,10 +236,7 @@ def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Sever
             # What was found does not go away by itself: it is cured, trusted or taken back.
             return VerdictValue.BAD, worst
         return value, severity
-    known = {
-        Health.GOOD: VerdictValue.HEALTHY,
-        Health.BAD: VerdictValue.BAD,
-    }
+    known = {Health.GOOD: VerdictValue.HEALTHY, Health.BAD: VerdictValue.BAD}
     return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), worst
 
 
