@@ -220,3 +220,39 @@ async def test_a_cause_that_a_release_has_inherited_is_emptied_so_that_it_is_cop
 
     assert seen["metadata"]["annotations"][CAUSE] == ""
     assert deployment_of(seen).change_cause == ""
+
+
+class Stored:
+    """An API server with one Deployment."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.raw = raw
+
+    async def get(self, _: str) -> dict[str, Any]:
+        return copy.deepcopy(self.raw)
+
+    async def patch(self, _: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+        apply(self.raw, operations)
+        return copy.deepcopy(self.raw)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"maxSurge": "100%", "maxUnavailable": "10%"}, {"maxSurge": 1, "maxUnavailable": "10%"}),
+        ({"maxSurge": "100%", "maxUnavailable": 0}, {"maxSurge": 1, "maxUnavailable": 0}),
+    ],
+)
+async def test_a_bound_that_a_person_sets_during_an_express_undo_stays(
+    found: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    raw = deployment()
+    raw["metadata"]["uid"] = "deployment-uid"
+    raw["spec"] |= {"replicas": 4, "strategy": {"type": "RollingUpdate", "rollingUpdate": found}}
+    api = Stored(raw)
+    before = StoredStrategy(max_surge="1", max_unavailable="10%")
+
+    done = await ApiWorkloads(cast("ApiServer", api)).set_strategy(make_rollback(), before)
+
+    assert isinstance(done, Deployment)
+    assert api.raw["spec"]["strategy"]["rollingUpdate"] == expected

@@ -147,14 +147,18 @@ class ApiWorkloads:
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
-        """Set the rolling-update bounds back, only while they are the express undo's."""
+        """Set maxSurge back, only while it is the express undo's.
+
+        maxUnavailable was not changed: what it is by now is somebody's word.
+        """
         ours = {
             "op": "test",
             "path": "/spec/strategy/rollingUpdate/maxSurge",
             "value": EXPRESS_SURGE,
         }
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
-        return await self._patch(rollback, [uid, ours, *_strategy(strategy)])
+        surge = [one for one in _strategy(strategy) if one["path"] == ours["path"]]
+        return await self._patch(rollback, [uid, ours, *surge])
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Take our change-cause off, only while it and the revision are as they were seen."""
