@@ -197,6 +197,12 @@ class Cache:
         keys = self._undoing.get(deployment_uid, set())
         return [self.rollbacks[key] for key in sorted(keys) if key[0] == namespace]
 
+    def records_of(self, policy: RollbackPolicy, deployment_uid: str) -> list[Rollback]:
+        """Give all Rollbacks of a Deployment, and those of the policy that were of another one."""
+        here = self.rollbacks_of(policy.metadata.namespace, deployment_uid)
+        named = self.rollbacks_by(policy.key)
+        return [*here, *(one for one in named if one.spec.target_ref.uid != deployment_uid)]
+
     def policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
         """Find the policy that a Rollback belongs to; None: it is gone, or cannot be read."""
         found = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))

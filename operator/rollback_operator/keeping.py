@@ -147,7 +147,7 @@ class Keeper:
         policy = self.cache.policy_at(key)
         known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
         waits = []
-        for one in history.superfluous(policy, *known):
+        for one in history.superfluous(policy, *known, self.clock()):
             failure = await self.store.delete_rollback(one)
             if failure is None or failure.kind is FailureKind.GONE:
                 self.cache.drop_rollback(one.key)

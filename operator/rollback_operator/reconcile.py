@@ -211,7 +211,8 @@ class Reconciler:
             return await self._unread(policy, workload)
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
         flags = await self.switch.states(policy)
-        made = replace(case_of(policy, workload, rollbacks, now), load=load, flags=flags)
+        records = self.cache.records_of(policy, deployment.uid)
+        made = replace(case_of(policy, workload, records, now), load=load, flags=flags)
         case = await self._settled(made, now)
         workload, policy = case.workload, case.policy
         if workload.current is None:
@@ -271,8 +272,8 @@ class Reconciler:
         workload = await self.inspector.read(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
-        rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, deployment.uid)
-        case = case_of(policy, workload, rollbacks, self.clock())
+        records = self.cache.records_of(policy, deployment.uid)
+        case = case_of(policy, workload, records, self.clock())
         return await self.desk.answer(case, asked)
 
     async def _refuse(self, asked: Sequence[RollbackRequest], why: Condition) -> float | None:

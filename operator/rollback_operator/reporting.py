@@ -63,10 +63,12 @@ class Reporter:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""
         policy = targets.of_target(policy)
         old, now = policy.status, self.clock()
-        own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
+        named = self.cache.rollbacks_by(policy.key)
+        own = ownership.own(policy, named)
         asked = self.cache.requests_by(policy.key)
         told_to = outbox.notified(policy, own, asked)
         seen = replace(seen, own=own, notified=told_to, trust=policy.spec.trust)
+        seen = replace(seen, named=named, safety=policy.spec.safety)
         if seen.workload is None:
             seen = replace(seen, ledger=ledger.at_rest(policy, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)

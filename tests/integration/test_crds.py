@@ -20,6 +20,7 @@ from rollback_operator.api.database import AppliedMigrations
 from rollback_operator.api.gitops import OwnerRecord
 from rollback_operator.api.notify import Notification
 from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Finding,
@@ -30,6 +31,7 @@ from rollback_operator.api.v1alpha1 import (
     LastRollback,
     LedgerEntry,
     MatrixSeverity,
+    Mode,
     Outcome,
     Pace,
     Revision,
@@ -113,6 +115,19 @@ FULL_POLICY_STATUS = RollbackPolicyStatus(
     verdict=VerdictValue.HEALTHY,
     severity=Severity.P2,
     revisions=[ENTRY],
+    recent_rollbacks=[
+        RecentRollback(
+            name="x",
+            deployment="x",
+            mode=Mode.ENFORCE,
+            severity=MatrixSeverity.P1,
+            from_release="x",
+            to_release="y",
+            outcome=Outcome.VERIFIED,
+            decided_time=NOW,
+            finished_time=NOW,
+        )
+    ],
     last_rollback=LastRollback(name="x", outcome=Outcome.VERIFIED, time=NOW),
     quarantine=[
         QuarantineEntry(

@@ -31,9 +31,12 @@ from rollback_operator.reconcile import RETRY_SECONDS, Reconciler
 from tests.builders import (
     NAME,
     NAMESPACE,
+    T0,
     at,
+    make_deployment,
     make_ended,
     make_policy,
+    make_replica_set,
     make_request,
     make_rollback,
     make_step,
@@ -127,6 +130,37 @@ async def test_the_restored_release_is_not_taken_back_in_its_turn() -> None:
 
     assert world.rollback.status.outcome is Outcome.NOT_RECOVERED
     assert world.journal.count("undo") == 1
+
+
+@pytest.mark.parametrize("uid", ["deployment-uid", "uid-anew"])
+@pytest.mark.parametrize("is_kept", [False, True], ids=["deleted", "kept"])
+async def test_a_release_that_comes_back_is_left_whatever_became_of_the_record_and_the_target(
+    is_kept: bool, uid: str
+) -> None:
+    world = World()
+    await world.run(world.operator(), world.is_over)
+    made = world.rollback
+    world.tell(operator := world.operator())
+    await operator.reconcile(KEY)
+    if not is_kept:
+        world.store.rollbacks.clear()
+    deployment = make_deployment("v2", uid=uid, revision=7)
+    current = make_replica_set("v2", revision=7, created=T0 + world.seconds)
+    there = make_workload("v2", deployment=deployment, pods=())
+    world.workloads.workload = replace(there, replica_sets=(current, *there.replica_sets[1:]))
+
+    operator = world.operator()
+    for _ in range(60):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 2
+
+    assert world.journal.count("undo") == 1
+    assert set(world.store.rollbacks) == ({made.metadata.name} if is_kept else set())
+    healthy = find(world.status.conditions, ConditionType.HEALTHY)
+    assert healthy is not None
+    assert healthy.reason == Reason.COOLDOWN_ACTIVE
+    assert made.metadata.name in healthy.message
 
 
 async def test_a_good_release_is_left_alone() -> None:

@@ -11,6 +11,7 @@ from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule
 from rollback_operator.api.notify import Channels, CommunicationSpec, Notifications
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.recent import MOST_RECENT, RecentRollback
 from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
 from rollback_operator.api.shape import (
@@ -309,6 +310,11 @@ class RollbackPolicyStatus(Model):
     ] = []
     """The health ledger: only revisions whose ReplicaSet still exists."""
     last_rollback: LastRollback | None = None
+    recent_rollbacks: Annotated[
+        list[RecentRollback], Field(max_length=MOST_RECENT, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Rollbacks that still keep the next one from being done, by `safety` and as people have
+    decided; also those whose record was deleted."""
     quarantine: Annotated[
         list[QuarantineEntry],
         Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),

@@ -103,8 +103,8 @@ class SafetySpec(Model):
     cooldown_seconds: Annotated[int, Field(ge=0, le=604800)] = 3600
     """After a rollback, how long the same release is not rolled back again by itself."""
     max_rollbacks_per_day: Annotated[int, Field(ge=1, le=100)] = 3
-    """Rollbacks that this policy may decide on in any 24 hours, those that were abandoned, blocked
-    or rejected not counted; after that people are told instead."""
+    """Rollbacks that this policy may decide on in any 24 hours, whatever it watches, those that
+    were abandoned, blocked or rejected not counted; after that people are told instead."""
     stuck_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
     """A rollout without progress for this long is stuck, or after the Deployment's
     progressDeadlineSeconds if that is shorter."""

@@ -15,7 +15,7 @@ The judgement
     doubts, failing, proof, availability, traffic, slowness, trials, symptoms, judge, verdict,
     explain
 What is known of releases
-    words, ledger, earning, quarantine, targets
+    words, ledger, earning, quarantine, recent, targets
 The decision
     look, case, matrix, guards, freeze, budget, load, way, plan, names, attempts, decide, manual,
     rollout, holds, lapses, schedule, stop

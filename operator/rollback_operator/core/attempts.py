@@ -38,7 +38,12 @@ _NUMBERS = range(MOST_ATTEMPTS, 0, -1)
 
 def of_revision(case: Case) -> Rollback | None:
     """Find the newest try to take the running revision back; None: there was none."""
-    return _newest(case.rollbacks, [rollback_name(case, one) for one in _NUMBERS])
+    return _newest(case.rollbacks, names_of_revision(case))
+
+
+def names_of_revision(case: Case) -> list[str]:
+    """List the names of all tries to take the running revision back, the last one first."""
+    return [rollback_name(case, one) for one in _NUMBERS]
 
 
 def of_plan(rollbacks: Sequence[Rollback], spec: RollbackSpec) -> Rollback | None:

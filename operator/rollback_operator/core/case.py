@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
 from rollback_operator.core.budget import Load
 from rollback_operator.core.config_map import FlagState
@@ -20,6 +21,8 @@ class Case:
     ledger: Sequence[LedgerEntry]
     rollbacks: Sequence[Rollback]
     """All Rollbacks of this Deployment, whoever made them."""
+    past: Sequence[RecentRollback] = ()
+    """What the policy's other rollbacks were: their records are gone, or of another Deployment."""
     load: Load = field(default_factory=Load)
     """Of the whole cluster."""
     flags: Mapping[tuple[str, str], FlagState | Missing] = field(default_factory=dict)

@@ -119,6 +119,8 @@ def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[
     tried = _tried(case, flag, now)
     if tried is not None:
         yield f"{tried.metadata.name} has tried it on this release ({tried.status.outcome})"
+    elif gone := _tried_before(case, flag, now):
+        yield f"{gone} has tried it on this release"
     if against := _for_good(found):
         yield against
     if taking(case.workload, flag) is None:
@@ -143,6 +145,21 @@ def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
         ),
         None,
     )
+
+
+def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
+    """Name the rollback that has set a flag of this release, and is not on record; empty: none."""
+    policy, release = case.policy, case.workload.deployment.template.release
+    span = timedelta(seconds=policy.spec.safety.cooldown_seconds)
+    tried = (
+        one.name
+        for one in case.past
+        if (one.flag, one.mode, one.from_release) == (flag, policy.spec.mode, release)
+        and one.deployment == case.workload.deployment.name
+        and one.outcome not in _NOTHING_DONE
+        and now - (one.finished_time or one.decided_time) < span
+    )
+    return next(tried, "")
 
 
 def _counts(rollback: Rollback) -> bool:

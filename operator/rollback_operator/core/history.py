@@ -7,7 +7,6 @@ push the record of a real rollback out.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
     FINALIZER,
@@ -16,9 +15,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackRequest,
 )
-from rollback_operator.core import autoscaling, suspension
+from rollback_operator.core import autoscaling, recent, suspension
 from rollback_operator.core.case import is_active
-from rollback_operator.core.conditions import find
 from rollback_operator.core.words import condemns
 
 KEPT = 20
@@ -33,6 +31,7 @@ def superfluous(
     policy: RollbackPolicy | None,
     rollbacks: Sequence[Rollback],
     requests: Sequence[RollbackRequest],
+    now: datetime,
 ) -> list[Record]:
     """List the records that are too many, the newest first.
 
@@ -40,18 +39,26 @@ def superfluous(
         policy: None: it is gone or unreadable. What it did stays on record then.
         rollbacks: all that name the policy, ended or not.
         requests: that name it, answered or not.
+        now: the time of the look.
     """
     ended = [one for one in rollbacks if not is_active(one)]
     refused = [one for one in requests if one.status.outcome is not None]
-    turned_down: list[Record] = [*refused, *filter(_is_not_ours, ended)]
+    turned_down: list[Record] = [*refused, *filter(recent.is_turned_down, ended)]
     found = _oldest(turned_down)
     if policy is not None:
         kept = {one.rollback for one in policy.status.quarantine} | _against(policy, ended)
-        done = [one for one in ended if not _is_not_ours(one)]
+        done = [one for one in ended if not recent.is_turned_down(one)]
+        kept |= _guarding(policy, done, now)
         for target in sorted({one.spec.target_ref.name for one in done}):
             old = _oldest([one for one in done if one.spec.target_ref.name == target])
             found += [one for one in old if one.metadata.name not in kept]
     return [one for one in found if not _is_needed(one)]
+
+
+def _guarding(policy: RollbackPolicy, ended: Sequence[Rollback], now: datetime) -> set[str]:
+    """Name those that keep a rollback from being done: the status repeats them, and may be lost."""
+    records = recent.remembered((), ended, None, now)
+    return {one.name for one in recent.needed(records, policy.spec.safety, now)}
 
 
 def _against(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
@@ -73,16 +80,10 @@ def _oldest(records: Iterable[Record]) -> list[Record]:
 
 
 def _time(record: Record) -> datetime:
-    if isinstance(record, Rollback) and not _is_not_ours(record):
+    if isinstance(record, Rollback) and not recent.is_turned_down(record):
         return record.spec.trigger.decided_time
     # What somebody has written into a spec that was turned down proves nothing.
     return record.status.finished_time or record.metadata.creation_timestamp or _EVER
-
-
-def _is_not_ours(rollback: Rollback) -> bool:
-    """Tell whether a whole plan was written by hand, and so not carried out."""
-    done = find(rollback.status.conditions, ConditionType.COMPLETE)
-    return done is not None and done.reason == Reason.NOT_OF_THIS_POLICY
 
 
 def _is_needed(record: Record) -> bool:

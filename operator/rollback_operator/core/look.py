@@ -24,6 +24,7 @@ from rollback_operator.core import (
     ownership,
     proof,
     quarantine,
+    recent,
     watching,
 )
 from rollback_operator.core.case import Case
@@ -71,13 +72,24 @@ def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> boo
 def case_of(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> Case:
-    """Put together what a decision is made from."""
+    """Put together what a decision is made from.
+
+    Args:
+        policy: with its status.
+        workload: its target.
+        rollbacks: all of the target; and those that name the policy, whatever their target.
+        now: the time of the look.
+    """
+    past = recent.past(policy, workload, rollbacks, now)
+    uid = workload.deployment.uid
+    rollbacks = [one for one in rollbacks if one.spec.target_ref.uid == uid]
     entries = ledger.entries(policy, workload, rollbacks, now)
     own, stored = ownership.own(policy, rollbacks), policy.status.quarantine
     seconds = policy.spec.safety.quarantine_seconds
     kept = quarantine.entries(own, entries, stored, seconds, now)
     templates = [one.template for one in workload.replica_sets]
-    return Case(policy, workload, quarantine.barred(entries, kept, templates, now), rollbacks)
+    known = quarantine.barred(entries, kept, templates, now)
+    return Case(policy, workload, known, rollbacks, past)
 
 
 def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
-from rollback_operator.core import flags, ledger, words
+from rollback_operator.core import flags, ledger, recent
 from rollback_operator.core.case import Case
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.workload import ReplicaSet
@@ -47,7 +47,7 @@ def control_hashes(case: Case) -> frozenset[str]:
     """
     current = case.workload.deployment.template.release
     others = [one for one in case.workload.replica_sets if one.template.release != current]
-    gone_back_to = words.restored(case.rollbacks)
+    gone_back_to = recent.restored(case)
     good = ledger.last_known_good(case.ledger, case.workload, gone_back_to)
     before = max(others, key=lambda one: one.revision, default=None)
     control = before if good is None or _is_forgotten(good, before, case) else good

@@ -7,6 +7,7 @@ from datetime import datetime
 from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
@@ -17,12 +18,21 @@ from rollback_operator.api.v1alpha1 import (
     Revision,
     Rollback,
     RollbackPolicyStatus,
+    SafetySpec,
     Severity,
     Trust,
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import conditions, explain, quarantine, recovery, trials, watching
+from rollback_operator.core import (
+    conditions,
+    explain,
+    quarantine,
+    recent,
+    recovery,
+    trials,
+    watching,
+)
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import (
@@ -59,6 +69,10 @@ class Seen:
     """That the policy has decided for its target as it is now."""
     own: Sequence[Rollback] = ()
     """All that it has decided, also for a Deployment that is gone or that it no longer names."""
+    named: Sequence[Rollback] = ()
+    """All that name it, also those of a policy of this name that is gone."""
+    safety: SafetySpec | None = None
+    """By the policy; None: it cannot be read."""
     quarantine_seconds: int | None = None
     """By the policy; None: its rollbacks were not looked at."""
     opened: datetime | None = None
@@ -112,6 +126,7 @@ def next_status(
         verdict=verdict,
         severity=severity,
         revisions=list(_revisions(old, seen)),
+        recent_rollbacks=_recent(old, seen, now),
         quarantine=kept,
         earlier_targets=old.earlier_targets,
         last_rollback=last if last is not None else old.last_rollback,
@@ -135,6 +150,14 @@ def _quarantine(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[Qu
         return [one for one in old.quarantine if one.until_time > now]
     ledger, seconds = _revisions(old, seen), seen.quarantine_seconds
     return quarantine.entries(seen.rollbacks, ledger, old.quarantine, seconds, now)
+
+
+def _recent(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[RecentRollback]:
+    """Remember what a guard will ask for, whatever becomes of the records."""
+    if seen.safety is None:
+        return old.recent_rollbacks
+    known = recent.remembered(old.recent_rollbacks, seen.named, seen.workload, now)
+    return recent.needed(known, seen.safety, now)
 
 
 def _revisions(old: RollbackPolicyStatus, seen: Seen) -> Sequence[LedgerEntry]:

@@ -5,7 +5,7 @@ from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
 from rollback_operator.core import autoscaling, flags
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import bar, last_known_good
-from rollback_operator.core.words import restored
+from rollback_operator.core.recent import restored
 from rollback_operator.core.workload import ReplicaSet, Workload
 
 
@@ -64,7 +64,7 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
 
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
     if remedy.to is UndoTo.LAST_KNOWN_GOOD:
-        return last_known_good(case.ledger, case.workload, restored(case.rollbacks))
+        return last_known_good(case.ledger, case.workload, restored(case))
     # By the template: the Deployment's number may lag behind that of its newest ReplicaSet.
     current = case.workload.deployment.template.digest
     older = [one for one in case.workload.replica_sets if one.template.digest != current]

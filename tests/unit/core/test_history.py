@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,16 +15,39 @@ from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Outcome,
     Rollback,
+    RollbackPolicy,
     RollbackPolicyStatus,
+    RollbackRequest,
     RollbackStatus,
     RollbackTarget,
+    SafetySpec,
 )
+from rollback_operator.core import history
 from rollback_operator.core.conditions import condition, upsert
-from rollback_operator.core.history import KEPT, superfluous
-from tests.builders import at, make_ended, make_policy, make_rollback, make_trigger_record
+from rollback_operator.core.history import KEPT, Record
+from tests.builders import (
+    at,
+    make_ended,
+    make_entry,
+    make_policy,
+    make_ref,
+    make_rollback,
+    make_trigger_record,
+)
 from tests.fakes.store import names
 
 POLICY = make_policy()
+LATER = 100_000
+"""When no guard asks for any of the records any more."""
+
+
+def superfluous(
+    policy: RollbackPolicy | None,
+    rollbacks: Sequence[Rollback],
+    requests: Sequence[RollbackRequest],
+    seconds: float = LATER,
+) -> list[Record]:
+    return history.superfluous(policy, rollbacks, requests, at(seconds))
 
 
 def ended(number: int, status: RollbackStatus | None = None, **spec: Any) -> Rollback:
@@ -104,7 +128,46 @@ def test_what_is_not_to_be_deleted_now_stays(change: dict[str, Any]) -> None:
 
 
 def test_what_is_in_quarantine_stays() -> None:
-    entry = QuarantineEntry(release="r", until_time=at(9000), rollback="r-00")
+    entry = QuarantineEntry(release="r", until_time=at(2 * LATER), rollback="r-00")
     policy = POLICY.model_copy(update={"status": RollbackPolicyStatus(quarantine=[entry])})
     found = superfluous(policy, [ended(one) for one in range(KEPT + 2)], [])
     assert names(found) == ["r-01"]
+
+
+# -- what guards ask for ---------------------------------------------------------------------------
+
+
+def many(**safety: Any) -> tuple[RollbackPolicy, list[Rollback]]:
+    """More rollbacks than are kept, each of a release of its own, within half a minute."""
+    made = [
+        ended(
+            one,
+            make_ended(finished=one + 1),
+            from_revision=make_ref(f"v{one + 10}"),
+            to_revision=make_ref("v1"),
+        )
+        for one in range(KEPT + 5)
+    ]
+    there = [make_entry("v1")]  # the releases that were left are gone
+    policy = make_policy(safety=SafetySpec(**safety))
+    return policy.model_copy(update={"status": RollbackPolicyStatus(revisions=there)}), made
+
+
+@pytest.mark.parametrize(
+    ("cooldown", "seconds", "gone"),
+    [(604_800, 90_000, 0), (604_800, 604_790, 0), (3600, 90_000, 5), (604_800, 700_000, 5)],
+)
+def test_the_records_whose_cooldown_lasts_are_kept(cooldown: int, seconds: int, gone: int) -> None:
+    policy, made = many(cooldown_seconds=cooldown)
+    assert len(superfluous(policy, made, [], seconds)) == gone
+
+
+@pytest.mark.parametrize(
+    ("most", "seconds", "gone"),
+    [(100, 80_000, 0), (22, 80_000, 3), (3, 80_000, 5), (100, 90_000, 5)],
+)
+def test_as_many_records_of_a_day_are_kept_as_count_for_its_budget(
+    most: int, seconds: int, gone: int
+) -> None:
+    policy, made = many(max_rollbacks_per_day=most)
+    assert len(superfluous(policy, made, [], seconds)) == gone

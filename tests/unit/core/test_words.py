@@ -271,12 +271,15 @@ def test_who_goes_back_from_what_is_suspect_leaves_it_bad(
 def test_the_newest_record_against_each_release_that_is_there_is_kept() -> None:
     newer = [back_to("v8", 100.0 + one) for one in range(history.KEPT)]
     against = left(10)
-    names = [one.metadata.name for one in history.superfluous(policy_of(), [against, *newer], [])]
+    names = [
+        one.metadata.name
+        for one in history.superfluous(policy_of(), [against, *newer], [], at(100_000))
+    ]
     assert names == []
     other = (make_entry("v7", GOOD),)
-    gone = history.superfluous(policy_of(other), [against, *newer], [])
+    gone = history.superfluous(policy_of(other), [against, *newer], [], at(100_000))
     assert [one.metadata.name for one in gone] == ["r-10"]
-    lost = history.superfluous(policy_of(()), [against, *newer], [])
+    lost = history.superfluous(policy_of(()), [against, *newer], [], at(100_000))
     assert lost == [], "nobody knows what is there"
 
 

@@ -1,0 +1,260 @@
+"""What rollbacks were, as far as a guard still asks: it outlasts the records themselves.
+
+Pure. Records are deleted, pruned or not restored from a backup, and a Deployment that is made anew
+has another uid. What is on record says it first; `status.recentRollbacks` repeats it where a record
+is gone, and is written anew from the records where the status was lost.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.recent import MOST_RECENT, RecentRollback
+from rollback_operator.api.shape import fitted
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    Rollback,
+    RollbackPolicy,
+    SafetySpec,
+    StepName,
+)
+from rollback_operator.core import words
+from rollback_operator.core.attempts import is_unbegun
+from rollback_operator.core.case import Case
+from rollback_operator.core.conditions import find
+from rollback_operator.core.progress import decided_time, ended_time, step_status
+from rollback_operator.core.workload import Template, Workload
+
+NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+DAY = timedelta(days=1)
+_LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
+
+
+def is_turned_down(rollback: Rollback) -> bool:
+    """Tell whether a whole plan was written by hand, and so not carried out."""
+    done = find(rollback.status.conditions, ConditionType.COMPLETE)
+    return done is not None and done.reason == Reason.NOT_OF_THIS_POLICY
+
+
+# -- what the guards ask ---------------------------------------------------------------------------
+
+
+def of_target(case: Case, now: datetime) -> list[RecentRollback]:
+    """List what rollbacks of the target were, whoever made them, and of its name before."""
+    name = case.workload.deployment.name
+    return [*_on_record(case, now), *(one for one in case.past if one.deployment == name)]
+
+
+def of_policy(case: Case, now: datetime) -> list[RecentRollback]:
+    """List what the policy's rollbacks were, of whatever target.
+
+    By the name: a policy that is made anew has the same ones.
+    """
+    policy = case.policy.metadata.name
+    by = {one.metadata.name for one in case.rollbacks if one.spec.policy_ref.name == policy}
+    return [*(one for one in _on_record(case, now) if one.name in by), *case.past]
+
+
+def restored(case: Case) -> frozenset[str]:
+    """Name the releases that rollbacks of the target have gone back to."""
+    name = case.workload.deployment.name
+    past = (one for one in case.past if one.deployment == name and one.mode is Mode.ENFORCE)
+    gone_back_to = {one.to_release for one in past if one.outcome in _LED_AWAY and one.to_release}
+    return words.restored(case.rollbacks) | gone_back_to
+
+
+def is_done(record: RecentRollback) -> bool:
+    """Tell whether something was done, or is being done."""
+    return record.outcome not in NOTHING_DONE
+
+
+def ended(record: RecentRollback) -> datetime:
+    """Give the time at which a rollback has ended; of one that was deleted before, its decision."""
+    return record.finished_time or record.decided_time
+
+
+def _on_record(case: Case, now: datetime) -> list[RecentRollback]:
+    return [
+        of_rollback(one, case.workload, now).model_copy(
+            update={"finished_time": ended_time(one, now)}
+        )
+        for one in case.rollbacks
+    ]
+
+
+# -- what is remembered ----------------------------------------------------------------------------
+
+
+def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) -> RecentRollback:
+    """Sum a Rollback up.
+
+    Args:
+        rollback: ended or not.
+        workload: its target, where it is known: of a pinned image it shows the release.
+        now: the time of the look.
+    """
+    spec, status = rollback.spec, rollback.status
+    to_release = spec.to_revision.release if spec.to_revision is not None else None
+    if to_release is None and workload is not None and _is_pinned(rollback, workload):
+        to_release = workload.deployment.template.release
+    return RecentRollback(
+        name=rollback.metadata.name,
+        deployment=spec.target_ref.name,
+        mode=spec.mode,
+        severity=status.severity or spec.severity,
+        from_release=spec.from_revision.release,
+        to_release=to_release,
+        flag=spec.remedy.flag,
+        by_hand=rollback.is_by_hand,
+        outcome=status.outcome,
+        retryable=is_unbegun(rollback),
+        decided_time=decided_time(rollback, now),
+        finished_time=ended_time(rollback, now) if status.finished_time is not None else None,
+    )
+
+
+def past(
+    policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
+) -> list[RecentRollback]:
+    """List what was of the policy beside the Rollbacks of its target as it is now.
+
+    Args:
+        policy: with what its status remembers.
+        workload: its target.
+        rollbacks: of the target, and those that name the policy.
+        now: the time of the look.
+    """
+    uid = workload.deployment.uid
+    others = [one for one in rollbacks if one.spec.target_ref.uid != uid]
+    earlier = [of_rollback(one, None, now) for one in others if not is_turned_down(one)]
+    return [*earlier, *_gone(policy.status.recent_rollbacks, rollbacks, now)]
+
+
+def remembered(
+    stored: Sequence[RecentRollback],
+    rollbacks: Sequence[Rollback],
+    workload: Workload | None,
+    now: datetime,
+) -> list[RecentRollback]:
+    """List all that is known of a policy's rollbacks.
+
+    Args:
+        stored: what was remembered before.
+        rollbacks: that name the policy.
+        workload: its target; None: it was not looked at.
+        now: the time of the look.
+    """
+    known = {one.name: one.to_release for one in stored}
+    made = [of_rollback(one, workload, now) for one in rollbacks if not is_turned_down(one)]
+    said = [
+        one.model_copy(update={"to_release": one.to_release or known.get(one.name)}) for one in made
+    ]
+    return [*said, *_gone(stored, rollbacks, now)]
+
+
+def _gone(
+    stored: Iterable[RecentRollback], rollbacks: Iterable[Rollback], now: datetime
+) -> list[RecentRollback]:
+    """Choose those that are on record nowhere else; a time to come counts as that of the look."""
+    known = {one.metadata.name for one in rollbacks}
+    return [
+        one.model_copy(
+            update={
+                "decided_time": min(one.decided_time, now),
+                "finished_time": min(ended(one), now),
+            }
+        )
+        for one in stored
+        if one.name not in known
+    ]
+
+
+def needed(
+    records: Iterable[RecentRollback], safety: SafetySpec, now: datetime
+) -> list[RecentRollback]:
+    """Choose what a guard still asks for, the newest first: of each kind the newest of a release.
+
+    Args:
+        records: of one policy.
+        safety: for how long the policy asks.
+        now: the time of the look.
+    """
+    newest = sorted(records, key=lambda one: one.decided_time, reverse=True)
+    wanted = {one.name for one in newest if one.outcome is None}
+    cold = timedelta(seconds=safety.cooldown_seconds)
+    watched = timedelta(seconds=safety.watch_seconds)
+    for kind, span in ((_taken_back, cold), (_gone_back_to, watched), (_closed, watched)):
+        wanted |= _newest([one for one in newest if now - ended(one) < span], kind)
+    wanted |= _of_the_day(newest, safety.max_rollbacks_per_day, now)
+    return [one for one in newest if one.name in wanted][:MOST_RECENT]
+
+
+_Kind = Callable[[RecentRollback], tuple[object, ...] | None]
+
+
+def _newest(records: Iterable[RecentRollback], kind: _Kind) -> set[str]:
+    found: dict[tuple[object, ...], str] = {}
+    for one in records:
+        key = kind(one)
+        if key is not None:
+            found.setdefault(key, one.name)
+    return set(found.values())
+
+
+def _taken_back(record: RecentRollback) -> tuple[object, ...] | None:
+    key = record.deployment, record.mode, record.from_release, record.flag and record.flag.key
+    return key if is_done(record) else None
+
+
+def _gone_back_to(record: RecentRollback) -> tuple[object, ...] | None:
+    is_it = record.to_release is not None and record.mode is Mode.ENFORCE
+    return (record.deployment, record.to_release) if is_it else None
+
+
+def _closed(record: RecentRollback) -> tuple[object, ...] | None:
+    is_it = not is_done(record) and not record.retryable and not record.by_hand
+    return (record.deployment, record.from_release, record.outcome) if is_it else None
+
+
+def _of_the_day(records: Iterable[RecentRollback], most: int, now: datetime) -> set[str]:
+    counted = [one for one in records if is_counted(one, now)]
+    of_mode = [[one.name for one in counted if one.mode is mode] for mode in Mode]
+    return {name for names in of_mode for name in names[:most]}
+
+
+def is_counted(record: RecentRollback, now: datetime) -> bool:
+    """Tell whether a rollback counts for what a policy may decide on in a day."""
+    return is_done(record) and not record.by_hand and now - record.decided_time < DAY
+
+
+# -- a pinned image --------------------------------------------------------------------------------
+
+
+def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
+    """Tell whether the running release is what a PinImage has made of the one that it left.
+
+    By the images, and of those that have them the first since the act: what people have changed
+    besides is a release of theirs.
+    """
+    if rollback.spec.remedy.image is None or rollback.status.outcome in NOTHING_DONE:
+        return False
+    running = workload.deployment.template
+    if not _has_images(rollback, running):
+        return False
+    act = step_status(rollback, StepName.PIN_IMAGE)
+    began = act.revision if act is not None else None
+    made = [
+        one
+        for one in workload.replica_sets
+        if began is not None and one.revision > began and _has_images(rollback, one.template)
+    ]
+    first = min(made, key=lambda one: one.revision, default=None)
+    return first is None or first.template.release == running.release
+
+
+def _has_images(rollback: Rollback, template: Template) -> bool:
+    bad, remedy = rollback.spec.from_revision, rollback.spec.remedy
+    images = fitted(template.images_from(remedy.container))
+    wanted = fitted([remedy.image, *bad.images[1:]]), bad.init_images
+    return bool((images, fitted(list(template.init_images))) == wanted)

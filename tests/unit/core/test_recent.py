@@ -1,0 +1,255 @@
+"""What keeps the next rollback from being done outlasts the records of those before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rollback_operator.api.reasons import Reason
+from rollback_operator.api.recent import MOST_RECENT
+from rollback_operator.api.v1alpha1 import (
+    MatrixSeverity,
+    Outcome,
+    PolicyRef,
+    Remedy,
+    Rollback,
+    RollbackPolicy,
+    RollbackPolicyStatus,
+    RollbackStatus,
+    RollbackTarget,
+    SafetySpec,
+    StepName,
+)
+from rollback_operator.core import flags, recent, status
+from rollback_operator.core.case import Case
+from rollback_operator.core.config_map import FlagState
+from rollback_operator.core.guards import refusal
+from rollback_operator.core.look import case_of
+from rollback_operator.core.names import rollback_name
+from rollback_operator.core.workload import Workload
+from tests.builders import (
+    DISABLE,
+    NAME,
+    READ,
+    at,
+    make_case,
+    make_ended,
+    make_policy,
+    make_ref,
+    make_replica_set,
+    make_rollback,
+    make_step,
+    make_template,
+    make_trigger_record,
+    make_workload,
+)
+
+READY = status.ready(Reason.WATCHING_TARGET)
+LATER = 100
+IMAGE = make_template("v1").images[0]
+PIN = Remedy(type="PinImage", container="ticket-service", image=IMAGE)
+
+
+def ended(outcome: Outcome = Outcome.VERIFIED, **spec: Any) -> Rollback:
+    return make_rollback("r-1", make_ended(outcome), **spec)
+
+
+def remembering(
+    policy: RollbackPolicy, rollbacks: Sequence[Rollback], workload: Workload, seconds: float = 70
+) -> RollbackPolicy:
+    """The policy as a pass has left it that has seen the Rollbacks."""
+    seen = status.Seen(READY, workload, named=rollbacks, safety=policy.spec.safety)
+    told = status.next_status(policy.status, seen, 1, at(seconds))
+    return policy.model_copy(update={"status": told})
+
+
+def asked(case: Case, severity: MatrixSeverity = MatrixSeverity.P1, seconds: float = LATER) -> str:
+    found = refusal(case, severity, at(seconds))
+    return str(found.reason) if found is not None else ""
+
+
+def closed(outcome: Outcome) -> Rollback:
+    """A rollback of the very revision that runs, under the name that it gets."""
+    made = ended(outcome)
+    name = rollback_name(make_case(workload=make_workload("v2")))
+    return made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": name})})
+
+
+def pinned() -> tuple[Rollback, Workload]:
+    step = make_step(StepName.PIN_IMAGE, 20, 21).model_copy(update={"revision": 3})
+    done = make_ended().model_copy(update={"steps": [step]})
+    from_v3 = {"from_revision": make_ref("v3"), "to_revision": None}
+    template = make_template("v3", digest="pinned", release="pinned", images=(IMAGE,))
+    there = make_workload("v3")
+    made = replace(make_replica_set("v3"), name="pinned", revision=4, template=template)
+    deployment = replace(there.deployment, template=template, revision=4)
+    workload = replace(there, deployment=deployment, replica_sets=(made, *there.replica_sets))
+    return make_rollback("pin", done, remedy=PIN, **from_v3), workload
+
+
+GUARDED = {
+    "what was restored is rolled back": (ended(), make_workload("v1", ()), Reason.IS_A_ROLLBACK),
+    "what a pin has led to is rolled back": (*pinned(), Reason.IS_A_ROLLBACK),
+    "what was taken back has come back": (ended(), make_workload("v2"), Reason.COOLDOWN_ACTIVE),
+    "a person has rejected it": (
+        ended(Outcome.REJECTED),
+        make_workload("v2"),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "nobody has answered": (
+        closed(Outcome.ABANDONED),
+        make_workload("v2"),
+        Reason.ALREADY_ROLLED_BACK,
+    ),
+    "the day's budget is spent": (ended(), make_workload("v3"), Reason.BUDGET_EXHAUSTED),
+}
+POLICY = make_policy(safety=SafetySpec(max_rollbacks_per_day=1))
+
+
+@pytest.mark.parametrize(("rollback", "workload", "reason"), GUARDED.values(), ids=list(GUARDED))
+def test_a_guard_outlasts_the_record(
+    rollback: Rollback, workload: Workload, reason: Reason
+) -> None:
+    policy = remembering(POLICY, [rollback], workload)
+    assert asked(case_of(policy, workload, [rollback], at(LATER))) == reason, "it is on record"
+    assert asked(case_of(policy, workload, [], at(LATER))) == reason, "it is gone"
+    again = remembering(policy, [], workload, 80)
+    assert asked(case_of(again, workload, [], at(LATER))) == reason, "it is gone for long"
+    assert asked(case_of(POLICY, workload, [rollback], at(LATER))) == reason, "the status is lost"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        one
+        for one in GUARDED
+        if one not in ("what a pin has led to is rolled back", "nobody has answered")
+    ],
+)
+def test_a_deployment_that_is_made_anew_does_not_free_it(kind: str) -> None:
+    rollback, workload, reason = GUARDED[kind]
+    anew = replace(workload, deployment=replace(workload.deployment, uid="uid-anew"))
+    assert asked(case_of(POLICY, anew, [rollback], at(LATER))) == reason, "it is on record"
+    policy = remembering(POLICY, [rollback], anew)
+    assert asked(case_of(policy, anew, [], at(LATER))) == reason, "it is gone"
+
+
+def test_a_policy_that_is_made_anew_remembers_what_the_one_before_did() -> None:
+    before = ended(policy_ref=PolicyRef(name=NAME, uid="uid-before"))
+    policy = remembering(POLICY, [before], make_workload("v3"))
+    case = case_of(policy, make_workload("v3"), [], at(LATER))
+    assert asked(case) == Reason.BUDGET_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"), [("v1", ""), ("v2", ""), ("v3", Reason.BUDGET_EXHAUSTED)]
+)
+def test_another_target_has_no_budget_of_its_own_but_its_own_releases(
+    version: str, reason: str
+) -> None:
+    most = 1 if version == "v3" else 3
+    policy = make_policy(safety=SafetySpec(max_rollbacks_per_day=most))
+    elsewhere = ended(target_ref=RollbackTarget(name="worker", uid="uid-worker"))
+    workload = make_workload(version)
+    assert asked(case_of(policy, workload, [elsewhere], at(LATER))) == reason
+    policy = remembering(policy, [elsewhere], workload)
+    assert asked(case_of(policy, workload, [], at(LATER))) == reason
+
+
+def test_what_was_rejected_is_done_once_it_is_worse() -> None:
+    workload = make_workload("v2")
+    policy = remembering(POLICY, [ended(Outcome.REJECTED, severity="P2")], workload)
+    case = case_of(policy, workload, [], at(LATER))
+    assert asked(case, MatrixSeverity.P2) == Reason.ALREADY_ROLLED_BACK
+    assert asked(case, MatrixSeverity.P1) == ""
+
+
+def test_what_was_blocked_may_be_tried_again_without_its_record() -> None:
+    workload = make_workload("v2")
+    policy = remembering(POLICY, [closed(Outcome.BLOCKED)], workload)
+    assert asked(case_of(policy, workload, [], at(LATER))) == ""
+
+
+@pytest.mark.parametrize(("version", "seconds"), [("v1", 3661), ("v2", 3661), ("v3", 86_411)])
+def test_a_guard_ends_with_its_time(version: str, seconds: float) -> None:
+    workload = make_workload(version, () if version == "v1" else ("v1",))
+    policy = make_policy(safety=SafetySpec(max_rollbacks_per_day=1 if version == "v3" else 3))
+    policy = remembering(policy, [ended()], workload)
+    assert asked(case_of(policy, workload, [], at(seconds)), seconds=seconds) == ""
+    assert remembering(policy, [], workload, 90_000).status.recent_rollbacks == []
+
+
+def test_what_was_asked_for_by_hand_counts_for_no_budget() -> None:
+    by_hand = ended().model_copy(update={"status": _by_hand(ended())})
+    policy = remembering(POLICY, [by_hand], make_workload("v3"))
+    assert asked(case_of(policy, make_workload("v3"), [], at(LATER))) == ""
+    case = case_of(policy, make_workload("v2"), [], at(LATER))
+    assert asked(case) == Reason.COOLDOWN_ACTIVE
+
+
+def _by_hand(rollback: Rollback) -> RollbackStatus:
+    return rollback.status.model_copy(update={"plan": rollback.spec.plan})
+
+
+def test_a_time_to_come_is_taken_for_that_of_the_look() -> None:
+    workload = make_workload("v2")
+    policy = remembering(POLICY, [ended()], workload)
+    (known,) = policy.status.recent_rollbacks
+    forged = known.model_copy(update={"decided_time": at(1e8), "finished_time": at(1e8)})
+    told = RollbackPolicyStatus(recent_rollbacks=[forged])
+    policy = remembering(policy.model_copy(update={"status": told}), [], workload, 80)
+    (kept,) = policy.status.recent_rollbacks
+    assert (kept.decided_time, kept.finished_time) == (at(80), at(80))
+
+
+def test_a_flag_that_was_tried_is_no_cure_without_its_record() -> None:
+    assert DISABLE.flag is not None
+    tried = ended(Outcome.NOT_RECOVERED, remedy=DISABLE, to_revision=None)
+    current = replace(make_replica_set("v2"), reads=(READ,))
+    workload = make_workload("v2")
+    workload = replace(workload, replica_sets=(current, *workload.replica_sets[1:]))
+    state = FlagState(uid="config-map-uid", value="true")
+
+    def unfit(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> str:
+        case = case_of(policy, workload, rollbacks, at(LATER))
+        return flags.unfit(replace(case, flags={DISABLE.flag.key: state}), DISABLE.flag, at(LATER))
+
+    policy = remembering(POLICY, [tried], workload)
+    assert unfit(POLICY, []) == ""
+    assert "has tried it" in unfit(policy, [tried])
+    assert "has tried it" in unfit(policy, [])
+
+
+def test_what_was_gone_back_to_is_known_without_the_record() -> None:
+    step = make_step(StepName.UNDO, 20, 21)
+    done = make_ended().model_copy(update={"steps": [step]})
+    made = make_rollback("r-1", done)
+    policy = remembering(POLICY, [made], make_workload("v3"))
+    known = {"release-v1"}
+    assert recent.restored(case_of(policy, make_workload("v3"), [made], at(LATER))) == known
+    assert recent.restored(case_of(policy, make_workload("v3"), [], at(LATER))) == known
+
+
+def test_what_is_remembered_is_bounded_and_the_newest_stays() -> None:
+    made = [
+        make_rollback(
+            f"r-{one}",
+            make_ended(finished=one + 1),
+            from_revision=make_ref(f"v{one + 10}"),
+            trigger=make_trigger_record(decided_time=at(one)),
+        )
+        for one in range(MOST_RECENT + 20)
+    ]
+    policy = make_policy(safety=SafetySpec(max_rollbacks_per_day=100))
+    kept = remembering(policy, made, make_workload(), 200).status.recent_rollbacks
+    assert len(kept) == MOST_RECENT
+    assert kept[0].name == f"r-{MOST_RECENT + 19}"
+
+
+def test_a_policy_that_cannot_be_read_forgets_nothing() -> None:
+    policy = remembering(POLICY, [ended()], make_workload())
+    told = status.next_status(policy.status, status.Seen(READY), 1, at(1e6))
+    assert told.recent_rollbacks == policy.status.recent_rollbacks != []
