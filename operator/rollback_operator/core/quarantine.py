@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import MOST_IMAGES, fitted, is_among, is_whole, listed
 from rollback_operator.api.v1alpha1 import (
+    Condition,
     Health,
     LedgerEntry,
     Mode,
@@ -19,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     Rollback,
 )
+from rollback_operator.core import conditions
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.progress import decided_time, has_acted, is_believed
 from rollback_operator.core.workload import Template
@@ -174,6 +177,32 @@ def told(entry: QuarantineEntry, by: str | None) -> str:
         f"the release{images} that {entry.rollback} took back has come back{who}: remove it at its "
         f"source; it is in quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC"
     )
+
+
+def condition(
+    kept: Sequence[QuarantineEntry],
+    revision: Revision | None,
+    images: Sequence[str],
+    rollbacks: Sequence[Rollback],
+    now: datetime,
+) -> Condition:
+    """Tell whether the running release is one that was taken back, and is not being so now."""
+    open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
+    ended = [one for one in kept if one.rollback not in open_]
+    left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}
+    # A release that a failed rollback left running has not come back: that gives a new number.
+    back = [
+        one
+        for one in ended
+        if revision is not None
+        and (one.release != revision.release or revision.number != left.get(one.rollback))
+    ]
+    found = match(back, revision, images, now) if revision is not None else None
+    kind = ConditionType.QUARANTINED
+    if found is None:
+        return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
+    said = told(found, revision.changed_by if revision is not None else None)
+    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, said)
 
 
 def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:

@@ -12,6 +12,7 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.recent import MOST_RECENT, RecentRollback
 from rollback_operator.api.shape import fitted
 from rollback_operator.api.v1alpha1 import (
+    LastRollback,
     Mode,
     Outcome,
     Rollback,
@@ -111,6 +112,18 @@ def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) ->
         retryable=is_unbegun(rollback),
         decided_time=decided_time(rollback, now),
         finished_time=ended_time(rollback, now) if status.finished_time is not None else None,
+    )
+
+
+def last(rollbacks: Sequence[Rollback]) -> LastRollback | None:
+    """Sum the newest up; None: there is none."""
+    newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
+    if newest is None:
+        return None
+    return LastRollback(
+        name=newest.metadata.name,
+        outcome=newest.status.outcome,
+        time=newest.status.finished_time or newest.spec.trigger.decided_time,
     )
 
 

@@ -13,7 +13,6 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     Hold,
     Investigation,
-    LastRollback,
     LedgerEntry,
     Revision,
     Rollback,
@@ -106,10 +105,10 @@ def next_status(
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, _metrics(seen), _pod_metrics(seen), _slow_signals(seen)]
     made += [_healthy(old, seen, verdict), _held(old.hold)]
-    revision, last = _revision(old, seen), _last_rollback((*seen.rollbacks, *seen.own))
+    revision, last = _revision(old, seen), recent.last((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
-    made.append(_quarantined(kept, revision, _images(seen, revision), seen.rollbacks, now))
+    made.append(quarantine.condition(kept, revision, _images(seen, revision), seen.rollbacks, now))
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
     made += [_trusted(old, seen)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
@@ -170,32 +169,6 @@ def _images(seen: Seen, revision: Revision | None) -> Sequence[str]:
     if current is not None:
         return current.template.all_images
     return [*revision.images, *revision.init_images] if revision is not None else []
-
-
-def _quarantined(
-    kept: Sequence[QuarantineEntry],
-    revision: Revision | None,
-    images: Sequence[str],
-    rollbacks: Sequence[Rollback],
-    now: datetime,
-) -> Condition:
-    """Tell whether the running release is one that was taken back, and is not being so now."""
-    open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
-    ended = [one for one in kept if one.rollback not in open_]
-    left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}
-    # A release that a failed rollback left running has not come back: that gives a new number.
-    back = [
-        one
-        for one in ended
-        if revision is not None
-        and (one.release != revision.release or revision.number != left.get(one.rollback))
-    ]
-    found = quarantine.match(back, revision, images, now) if revision is not None else None
-    kind = ConditionType.QUARANTINED
-    if found is None:
-        return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
-    said = quarantine.told(found, revision.changed_by if revision is not None else None)
-    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, said)
 
 
 def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) -> Condition:
@@ -409,14 +382,3 @@ def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     if found is None or health_of(seen.ledger, found.template.release) is None:
         return None
     return revision_of(found, None)
-
-
-def _last_rollback(rollbacks: Sequence[Rollback]) -> LastRollback | None:
-    newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
-    if newest is None:
-        return None
-    return LastRollback(
-        name=newest.metadata.name,
-        outcome=newest.status.outcome,
-        time=newest.status.finished_time or newest.spec.trigger.decided_time,
-    )

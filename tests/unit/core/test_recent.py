@@ -207,6 +207,8 @@ def test_a_time_to_come_is_taken_for_that_of_the_look() -> None:
 
 def test_a_flag_that_was_tried_is_no_cure_without_its_record() -> None:
     assert DISABLE.flag is not None
+    flag = DISABLE.flag
+    assert flag is not None
     tried = ended(Outcome.NOT_RECOVERED, remedy=DISABLE, to_revision=None)
     current = replace(make_replica_set("v2"), reads=(READ,))
     workload = make_workload("v2")
@@ -215,7 +217,7 @@ def test_a_flag_that_was_tried_is_no_cure_without_its_record() -> None:
 
     def unfit(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> str:
         case = case_of(policy, workload, rollbacks, at(LATER))
-        return flags.unfit(replace(case, flags={DISABLE.flag.key: state}), DISABLE.flag, at(LATER))
+        return flags.unfit(replace(case, flags={flag.key: state}), flag, at(LATER))
 
     policy = remembering(POLICY, [tried], workload)
     assert unfit(POLICY, []) == ""
