@@ -206,7 +206,6 @@ def test_a_time_to_come_is_taken_for_that_of_the_look() -> None:
 
 
 def test_a_flag_that_was_tried_is_no_cure_without_its_record() -> None:
-    assert DISABLE.flag is not None
     flag = DISABLE.flag
     assert flag is not None
     tried = ended(Outcome.NOT_RECOVERED, remedy=DISABLE, to_revision=None)
