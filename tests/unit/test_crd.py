@@ -36,6 +36,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicyStatus,
     RollbackStatus,
+    SafetySpec,
     SignalsSpec,
     StepName,
     StoredStrategy,
