@@ -256,6 +256,7 @@ def last_known_good(
             found = entry_of(ledger, one.template.release)
             if found is not None and found.health is wanted and not found.quarantined_by:
                 return one
+    restored = restored | _brought_back(older, workload)
     # Older than the oldest of a ledger that is full: seen, maybe, and forgotten.
     oldest = min((one.number for one in ledger), default=0) if len(ledger) >= LIMIT else 0
     last = [
@@ -274,6 +275,15 @@ def last_known_good(
         last,
         key=lambda one: (one.ready > 0, one.template.release not in hasty, one.revision),
         default=None,
+    )
+
+
+def _brought_back(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[str]:
+    """Find what people went back to, and what serves: they trusted it more than what they left."""
+    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
+    back = {after.pod_hash for one, after in pairwise(in_order) if after.created < one.created}
+    return frozenset(
+        one.template.release for one in older if one.pod_hash in back and one.ready > 0
     )
 
 

@@ -260,6 +260,28 @@ def test_a_restart_does_not_make_a_release_young() -> None:
     assert found.revision == 3
 
 
+@pytest.mark.parametrize(
+    ("ready", "health", "expected"),
+    [
+        pytest.param(3, Health.UNKNOWN, 2, id="it serves"),
+        pytest.param(0, Health.UNKNOWN, None, id="nothing of it is left"),
+        pytest.param(3, Health.BAD, None, id="found bad"),
+    ],
+)
+def test_what_people_have_just_gone_back_to_is_gone_back_to(
+    ready: int, health: Health, expected: int | None
+) -> None:
+    workload = make_workload("v3", older=("v2", "v1"))
+    current, back, left = workload.replica_sets
+    older = replace(back, ready=ready, created=left.created - 60)
+    midst = replace(workload, replica_sets=(current, older, left))
+    known = [make_entry("v2", health), make_entry("v1", Health.UNKNOWN)]
+
+    found = last_known_good(known, midst)
+
+    assert (found.revision if found is not None else None) == expected
+
+
 def test_of_what_was_never_seen_to_run_that_is_gone_back_to_which_serves() -> None:
     workload = make_workload("v3", older=("v2", "v1"))
     current, never_up, serving = workload.replica_sets
