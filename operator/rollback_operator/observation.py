@@ -20,6 +20,7 @@ from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import (
     Watch,
+    naming,
     with_pages,
     with_reading,
     with_workload,
@@ -118,7 +119,8 @@ class Observer:
             self._read(query),
         )
         if pages is not None:
-            watch = await apart(_size(pages), partial(with_pages, watch, pages, now))
+            watch = _named(watch, workload, source)
+            watch = await apart(_size(pages) + _kept(watch), partial(with_pages, watch, pages, now))
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
         return watch
@@ -152,8 +154,8 @@ class Observer:
         reading, trends = await asyncio.gather(
             self.metrics.read(query, seconds), self._trends(watch, workload, source, now)
         )
-        watch = replace(watch, trends=trends)
-        return await apart(_size(reading), partial(_with_counters, watch, reading))
+        watch = _named(replace(watch, trends=trends), workload, source)
+        return await apart(_size(reading) + _kept(watch), partial(_with_counters, watch, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
         """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""
@@ -233,6 +235,11 @@ class Observer:
         return replace(watch, skew=skew, skew_read=after)
 
 
+def _named(watch: Watch, workload: Workload, source: Source) -> Watch:
+    signals = source.policy.spec.signals
+    return naming(watch, left_out(signals, workload.deployment).union(signals.purchase_routes))
+
+
 def _with_counters(watch: Watch, reading: Reading) -> Watch:
     if isinstance(reading, Counters):
         if watch.evidence.newest_scrape is None:
@@ -248,6 +255,10 @@ def _size(reading: Reading) -> int:
     if isinstance(reading, Missing):
         return 0
     return sum(len(one.samples) for side in (reading.requests, reading.errors) for one in side)
+
+
+def _kept(watch: Watch) -> int:
+    return len(watch.evidence.book.heads)
 
 
 async def _same(watch: Watch) -> Watch:

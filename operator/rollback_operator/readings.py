@@ -15,6 +15,7 @@ from rollback_operator.cache import Key
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import Watch, with_read
 from rollback_operator.core.workload import Workload
+from rollback_operator.holdings import Holdings
 from rollback_operator.observation import Observer, Source
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Readings:
     wake: Callable[[Key], None]
     """Has a policy looked at anew."""
     quick: float = QUICK_SECONDS
+    holdings: Holdings = field(default_factory=Holdings)
+    """What all watches keep."""
     running: dict[Key, _Running] = field(default_factory=dict)
 
     async def observe(self, key: Key, watch: Watch, workload: Workload, source: Source) -> Watch:
@@ -60,7 +63,7 @@ class Readings:
         watch = await self.observer.beside(watch, workload, source)
         known = self.running.get(key)
         if known is not None and not known.is_of(watch):
-            self.forget(key)
+            self._give_up(key)
             known = None
         if known is None:
             known = self._begin(key, watch, workload, source)
@@ -70,10 +73,36 @@ class Readings:
         if not known.task.done():
             return watch
         self.running.pop(key, None)
-        return with_read(watch, known.task.result())
+        return self._kept(key, watch, with_read(watch, known.task.result()))
+
+    def _kept(self, key: Key, watch: Watch, read: Watch) -> Watch:
+        """Keep what was read, if there is room for it: else what was known, and nothing is judged.
+
+        A namespace that makes much of it leaves room for others.
+        """
+        if self.holdings.hold(key, read.size):
+            if read.folded and not watch.folded:
+                _log.warning("the watch of %s: %s", "/".join(key), read.folded)
+            return read
+        said = (
+            "the watches of this namespace keep as much of their answers as they may: let the "
+            "metrics have fewer labels"
+        )
+        missing = Missing(Reason.ANSWER_TOO_LARGE, said)
+        return replace(
+            read,
+            evidence=watch.evidence,
+            control=watch.control,
+            trends=replace(watch.trends, read=read.trends.read),
+            missing=missing,
+        )
 
     def forget(self, key: Key) -> None:
         """Give up what is read for a policy: its release is no longer watched."""
+        self.holdings.drop(key)
+        self._give_up(key)
+
+    def _give_up(self, key: Key) -> None:
         known = self.running.pop(key, None)
         if known is not None:
             known.task.cancel()

@@ -309,6 +309,7 @@ class Reconciler:
             ),
             decision=found.decision,
             missing=watch.missing,
+            folded=watch.folded,
             direct=watch.direct,
             rollbacks=ownership.own(policy, rollbacks),
             quarantine_seconds=policy.spec.safety.quarantine_seconds,

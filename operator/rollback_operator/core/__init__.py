@@ -7,7 +7,8 @@ What is seen
     workload, pod, pod_names, autoscaler, config_map, owner, services, surroundings, reading,
     rights
 What is counted
-    evidence, pairing, increments, counts, control, overlap, podless, probes, trends, histogram
+    evidence, pairing, increments, retention, counts, control, overlap, podless, probes, trends,
+    histogram
 The arithmetic of it
     sequential, likelihood, onset, ending, fading, growth, reach
 The judgement

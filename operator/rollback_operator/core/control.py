@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rollback_operator.core.reading import Counters, CounterSeries
+from rollback_operator.core.retention import MOST_ROUTES, shortened
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
@@ -61,7 +62,10 @@ class Control:
 
 def control_of(requests: Minutes, errors: Minutes) -> Control:
     """Sum an hour's minutes up."""
-    routes = {route: _route(minutes, errors.get(route, {})) for route, minutes in requests.items()}
+    routes = {
+        shortened(route): _route(requests[route], errors.get(route, {}))
+        for route in _busiest(requests)
+    }
     pooled, failed = _pooled(requests), _pooled(errors)
     served = [amount for amount in pooled.values() if amount > 0]
     return Control(
@@ -72,6 +76,13 @@ def control_of(requests: Minutes, errors: Minutes) -> Control:
         quietest_minute=_quietest(pooled) / MINUTE_SECONDS,
         pooled=_route(pooled, failed),
     )
+
+
+def _busiest(requests: Minutes) -> Iterable[str]:
+    """Choose the routes that are told apart: on others a release is held against all together."""
+    if len(requests) <= MOST_ROUTES:
+        return requests
+    return sorted(requests, key=lambda route: (-sum(requests[route].values()), route))[:MOST_ROUTES]
 
 
 def control_from(counters: Counters, until: float) -> Control:

@@ -10,8 +10,9 @@ that decide here.)
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from rollback_operator.core.increments import (
     Cell,
@@ -28,7 +29,15 @@ from rollback_operator.core.pairing import (
 )
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters, CounterSeries
+from rollback_operator.core.retention import (
+    INCREMENT_BYTES,
+    Routes,
+    Scraped,
+    within,
+    without_ceased,
+)
 
+T = TypeVar("T")
 SLOWEST_SCRAPE_SECONDS = 10.0
 """Prometheus waits so long for a pod's answer by default, and never longer than an interval."""
 STALE_INTERVALS = 3
@@ -55,6 +64,30 @@ class Evidence:
     increments: tuple[Increment, ...] = ()
     interval: float = 15.0
     """Seconds between two scrapes of a pod, as seen."""
+    routes: Routes = field(default_factory=Routes)
+    """Which are told apart."""
+    named: frozenset[str] = frozenset()
+    """Routes that the policy names: they are told apart always."""
+
+    @property
+    def size(self) -> int:
+        """Estimate the bytes of it."""
+        return INCREMENT_BYTES * len(self.increments) + self.book.size
+
+    def of(self, pods: Collection[str]) -> "Evidence":
+        """Forget other pods."""
+        heads = {key: one for key, one in self.book.heads.items() if key[1] in pods}
+        pairs = {page: key for page, key in self.book.pairs.items() if key in heads}
+        return replace(
+            self,
+            book=replace(self.book, heads=heads, pairs=pairs),
+            seen=_only(self.seen, pods),
+            scraped=_only(self.scraped, pods),
+            read=_only(self.read, pods),
+            pages=_only(self.pages, pods),
+            instances=_only(self.instances, pods),
+            increments=tuple(one for one in self.increments if one.pod in pods),
+        )
 
     @property
     def newest(self) -> float | None:
@@ -92,12 +125,13 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
     book = named_as_scraped(evidence.book, counted, shown, silent, begun)
     book = _with_targets(book, evidence.pages, instances)
     found = _with_samples(replace(evidence, book=book), book.named, times, pods)
-    return replace(
+    found = replace(
         found,
         scraped=_later(evidence.scraped, times),
         instances=instances,
         interval=_interval(counters, evidence.interval),
     )
+    return replace(found, book=_within_bounds(found, pods))
 
 
 def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:
@@ -125,7 +159,15 @@ def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> 
     seen = {pod: at for pod, at in found.seen.items() if pod not in partial} | {
         pod: evidence.seen[pod] for pod in partial if pod in evidence.seen
     }
-    return replace(found, seen=seen, book=found.book.with_unscraped(evidence.book))
+    found = replace(found, seen=seen, book=found.book.with_unscraped(evidence.book))
+    book = _within_bounds(found, pods)
+    # Prometheus alone has less: it is read on.
+    return replace(found, book=replace(book, excess="", conflict=book.conflict or book.excess))
+
+
+def _within_bounds(evidence: Evidence, pods: tuple[Pod, ...]) -> Book:
+    gone = {pod.name for pod in pods if pod.terminating}
+    return without_ceased(evidence.book, Scraped(evidence.scraped, gone, evidence.interval))
 
 
 def _settled(
@@ -145,6 +187,10 @@ def _settled(
         and pod in evidence.scraped
         and begun.get(pod, 0.0) < all_[-1] - age
     }
+
+
+def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
+    return {pod: one for pod, one in known.items() if pod in pods}
 
 
 def _later(known: Mapping[str, float], times: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -171,17 +217,24 @@ def _with_samples(
     cells: dict[Cell, Increment] = {}
     for key, series in counted:
         pod = known.get(series.pod)
+        route = evidence.routes.of(series.route, evidence.named)
         zero = None if key in heads else _zero(evidence, series, pod, times[series.pod])
         for step in _steps(series, heads.get(key), pod, zero):
             if step.begin is not None:
-                _add(cells, key[0], series, step)
+                _add(cells, key[0], (series.pod, route), step)
             heads[key] = step.head
     grains = dict.fromkeys(evidence.read, max(1.0, evidence.interval))
+    increments, routes = within(
+        merged(evidence.increments, cells, grains, evidence.opened),
+        evidence.routes.having(route for _, route, _ in cells),
+        evidence.named,
+    )
     return replace(
         evidence,
         book=replace(evidence.book, heads=heads, named=()),
         seen=_later(evidence.seen, times),
-        increments=merged(evidence.increments, cells, grains, evidence.opened),
+        increments=increments,
+        routes=routes,
     )
 
 
@@ -250,10 +303,10 @@ def _serving_since(pod: Pod, until: float) -> float:
     return max(since, default=0.0)
 
 
-def _add(cells: dict[Cell, Increment], kind: str, series: CounterSeries, step: _Step) -> None:
+def _add(cells: dict[Cell, Increment], kind: str, place: tuple[str, str], step: _Step) -> None:
     begin = step.end if step.begin is None else min(step.begin, step.end)
-    key = (series.pod, series.route, step.end)
-    old = cells.get(key) or Increment(series.pod, series.route, begin, step.end, 0.0, 0.0)
+    key = (*place, step.end)
+    old = cells.get(key) or Increment(*place, begin, step.end, 0.0, 0.0)
     requests = old.requests + (step.amount if kind == "requests" else 0.0)
     errors = old.errors + (step.amount if kind == "errors" else 0.0)
     start = min(old.start, begin)

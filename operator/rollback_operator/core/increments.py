@@ -1,5 +1,6 @@
 """What pods have counted, in time order; the longer ago, the coarser."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -81,6 +82,15 @@ def _joined(one: Increment, other: Increment) -> Increment:
         one.requests + other.requests,
         one.errors + other.errors,
     )
+
+
+def widened(increments: tuple[Increment, ...], width: float) -> tuple[Increment, ...]:
+    """Merge all that a pod counted on a route in each so many seconds."""
+    found: dict[tuple[str, str, float], Increment] = {}
+    for one in increments:
+        key = one.pod, one.route, one.end // width if math.isfinite(width) else 0.0
+        found[key] = _joined(found[key], one) if key in found else one
+    return tuple(sorted(found.values(), key=lambda one: one.end))
 
 
 def _thinned(

@@ -57,6 +57,10 @@ class Book:
     """Why the pods' own pages and Prometheus cannot be counted together; empty: they can."""
     named: tuple[tuple[SeriesKey, CounterSeries], ...] = ()
     """An answer's series under the names by which they are counted."""
+    size: int = 0
+    """Of the memory that all of it takes, in bytes, as estimated."""
+    excess: str = ""
+    """Why they are too many to be kept; empty: they are not."""
 
     def with_unscraped(self, before: "Book") -> "Book":
         """Mark what is new since `before` as not scraped yet."""

@@ -62,6 +62,8 @@ class Seen:
     decision: Decision | None = None
     """None: no release is under watch."""
     missing: Missing | None = None
+    folded: str = ""
+    """What of the counts is no longer told apart; empty: nothing."""
     direct: Direct = field(default_factory=Direct)
     """How reading the pods' own pages goes."""
     rollbacks: Sequence[Rollback] = ()
@@ -264,7 +266,7 @@ def _metrics(seen: Seen) -> Condition:
     reason = seen.decision.verdict.reason
     if reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
         return conditions.condition(kind, False, reason, seen.decision.verdict.message)
-    return conditions.condition(kind, True, Reason.SAMPLES_FRESH)
+    return conditions.condition(kind, True, Reason.SAMPLES_FRESH, seen.folded)
 
 
 def _pod_metrics(seen: Seen) -> Condition:

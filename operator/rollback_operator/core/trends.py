@@ -3,8 +3,9 @@
 Read every quarter of a minute, not with every sample: nothing here is worse than P3.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.pod import Pod
@@ -16,6 +17,9 @@ WARM_UP_SECONDS = 30.0
 SECOND_LOOK_SECONDS = 60.0
 """What is slow must be slow in the newest minute too: much heals by itself."""
 MOST_POINTS = 120
+BUCKET_BYTES, POINT_BYTES = 64, 112
+"""Of memory."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,31 @@ class Trends:
     missing: Mapping[str, Missing] = field(default_factory=dict)
     """Per signal, why it could not be read."""
 
+    @property
+    def size(self) -> int:
+        """Estimate the bytes of it."""
+        looks = (*self.latency, *self.bases.values(), *self.firsts.values())
+        buckets = sum(len(one.bounds) + 4 for look in looks for one in look.pods.values())
+        points = sum(map(len, (*self.memory.values(), *self.queries.values())))
+        return BUCKET_BYTES * buckets + POINT_BYTES * points
+
+    def of(self, pods: Collection[str]) -> "Trends":
+        """Forget other pods."""
+        return replace(
+            self,
+            bases=_only(self.bases, pods),
+            firsts=_only(self.firsts, pods),
+            memory=_only(self.memory, pods),
+            kills=_only(self.kills, pods),
+        )
+
     def is_due(self, now: float) -> bool:
         """Tell whether to read again."""
         return self.read is None or now - self.read >= LOOK_SECONDS - 1
+
+
+def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
+    return {pod: one for pod, one in known.items() if pod in pods}
 
 
 def with_latency(
@@ -108,10 +134,11 @@ def with_latency(
     bases, firsts = dict(trends.bases), dict(trends.firsts)
     for name in read:
         since = pods[name].ready_since if name in pods else None
+        own = LatencyLook(time, {name: read[name]})
         if name in bases:
-            firsts.setdefault(name, look)
+            firsts.setdefault(name, own)
         elif since is not None and time - since >= WARM_UP_SECONDS:
-            bases[name] = look
+            bases[name] = own
     kept = [one for one in trends.latency if time - one.time <= 2 * SECOND_LOOK_SECONDS]
     return replace(trends, latency=(*kept, look), bases=bases, firsts=firsts)
 

@@ -10,18 +10,23 @@ from dataclasses import dataclass, field, replace
 from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core import direct
+from rollback_operator.core import direct, podless
 from rollback_operator.core.control import Control
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.evidence import Evidence, fold, fold_read
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
+from rollback_operator.core.retention import OTHER
 from rollback_operator.core.services import Routing
 from rollback_operator.core.trends import Trends, with_kills
 from rollback_operator.core.workload import Workload
 
 DEFAULT_STARTUP_SECONDS = 30.0
 LONGEST_STARTUP_SECONDS = 600.0
+MOST_GONE = 1000
+"""Pods that are no longer there: those seen first are forgotten, with what they counted."""
+ROUTE_BYTES = 1024
+"""Of memory, for what a route did before."""
 NOT_YET_READ = Missing(Reason.NOT_YET_READ, "metrics have not been read yet")
 
 
@@ -53,6 +58,8 @@ class Watch:
     trends: Trends = field(default_factory=Trends)
     pods: tuple[Pod, ...] = ()
     """Every pod of the target seen since the watch opened: their names outlive them."""
+    is_forgetting: bool = False
+    """More pods have gone than are remembered."""
     direct: Direct = field(default_factory=Direct)
     """How reading the pods' own pages goes."""
     routing: Routing = field(default_factory=Routing)
@@ -65,6 +72,27 @@ class Watch:
     """When the pods' own pages were last asked for."""
     read_due: float = 0.0
     """When they are to be read next; infinity: not for now."""
+
+    @property
+    def size(self) -> int:
+        """Estimate the bytes of what was answered and is kept."""
+        routes = len(self.control.routes) if self.control is not None else 0
+        return self.evidence.size + self.trends.size + ROUTE_BYTES * routes
+
+    @property
+    def folded(self) -> str:
+        """Say what is no longer told apart, for there is too much of it; empty: nothing is."""
+        said = []
+        if self.evidence.routes.is_full:
+            count = len(self.evidence.routes.known.keys() - {OTHER})
+            said.append(
+                "the release has more routes than a watch tells apart: the "
+                f"{count} busiest are, all others are judged together. Does the route label "
+                "hold ids?"
+            )
+        if self.is_forgetting:
+            said.append(f"of pods that are gone the newest {MOST_GONE} are counted")
+        return "; ".join(said)
 
     def is_reading_pods(self, now: float) -> bool:
         """Tell whether the pods' own pages are being read, beside Prometheus."""
@@ -84,6 +112,7 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     # A pod that is gone from the list is kept as it was last seen, but no longer as a living one.
     gone = {name: replace(pod, terminating=True, ready=False) for name, pod in known.items()}
     pods = gone | {pod.name: pod for pod in workload.pods}
+    watch, pods = _without_oldest(watch, pods, {pod.name for pod in workload.pods})
     startups = [
         pod.ready_since - pod.created
         for pod in workload.pods
@@ -102,6 +131,18 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         pods=tuple(pods.values()),
         trends=with_kills(watch.trends, pods),
     )
+
+
+def _without_oldest(
+    watch: Watch, pods: dict[str, Pod], listed: set[str]
+) -> tuple[Watch, dict[str, Pod]]:
+    gone = [name for name in pods if name not in listed]
+    if len(gone) <= MOST_GONE:
+        return watch, pods
+    kept = listed.union(gone[-MOST_GONE:])
+    evidence, trends = watch.evidence.of({podless.POD, *kept}), watch.trends.of(kept)
+    watch = replace(watch, evidence=evidence, trends=trends, is_forgetting=True)
+    return watch, {name: pod for name, pod in pods.items() if name in kept}
 
 
 def _down_since(watch: Watch, workload: Workload, now: float) -> float:
@@ -123,7 +164,11 @@ def with_reading(watch: Watch, reading: Reading) -> Watch:
         case Missing():
             return replace(watch, missing=reading)
         case Counters():
-            return replace(watch, evidence=fold(watch.evidence, reading, watch.pods), missing=None)
+            evidence = fold(watch.evidence, reading, watch.pods)
+            if evidence.book.excess:
+                said = f"{evidence.book.excess}: let the metrics have fewer labels"
+                return replace(watch, missing=Missing(Reason.ANSWER_TOO_LARGE, said))
+            return replace(watch, evidence=evidence, missing=None)
 
 
 def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:
@@ -133,6 +178,11 @@ def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:
         return watch
     shifted = Counters(*(_shifted(one, watch.skew) for one in (reading.requests, reading.errors)))
     return replace(watch, evidence=fold_read(watch.evidence, shifted, watch.pods))
+
+
+def naming(watch: Watch, routes: frozenset[str]) -> Watch:
+    """Tell routes that the policy names apart, however many there are."""
+    return replace(watch, evidence=replace(watch.evidence, named=routes))
 
 
 def _shifted(all_: Iterable[CounterSeries], seconds: float) -> tuple[CounterSeries, ...]:

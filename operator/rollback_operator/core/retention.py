@@ -1,0 +1,176 @@
+"""What a watch keeps of what it has been answered: bounded, however long it lasts.
+
+Each answer has its limits; a watch takes hundreds of them. Routes beyond a number are counted
+together, what is counted is merged to longer times, and series that have ceased are forgotten, each
+only where a bound is met. What remains too much is not taken in.
+"""
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from rollback_operator.core.increments import Increment, widened
+from rollback_operator.core.pairing import Book, Labels
+
+MIB = 1 << 20
+MOST_INCREMENTS = 150_000
+INCREMENT_BYTES = 192
+MOST_ROUTES = 2000
+"""Of so many the busiest half, and those that the policy names, are still told apart."""
+MOST_SERIES = 20_000
+"""Twice what one answer may hold."""
+MOST_SERIES_BYTES = 32 * MIB
+SERIES_BYTES, LABEL_BYTES = 320, 160
+"""Of memory, beside the characters."""
+LONGEST_ROUTE = 512
+"""Characters; a policy names none that is longer."""
+CEASED_SECONDS = 300.0
+CEASED_INTERVALS = 5
+"""Without a sample for so long, on a pod that is scraped or gone, a series has ceased."""
+OTHER = "(other routes)"
+_WIDTHS = (10.0, 60.0, 300.0, math.inf)
+_HASHED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Which routes are told apart."""
+
+    known: Mapping[str, str] = field(default_factory=dict)
+    """Each to itself: one string for all that is counted on it."""
+    is_full: bool = False
+    """Others are counted together."""
+
+    def of(self, route: str, named: Collection[str]) -> str:
+        """Give the name under which a route is counted.
+
+        Args:
+            route: as a series has it.
+            named: routes that the policy names, which are always told apart.
+        """
+        known = self.known.get(route)
+        if known is not None or route in named:
+            return known or route
+        return OTHER if self.is_full else shortened(route)
+
+    def having(self, routes: Iterable[str]) -> "Routes":
+        """Know these, too."""
+        new = {one: one for one in routes if one not in self.known}
+        return Routes({**self.known, **new}, self.is_full) if new else self
+
+
+def shortened(route: str) -> str:
+    """Cut a long name; what is different remains so."""
+    if len(route) <= LONGEST_ROUTE:
+        return route
+    digest = hashlib.sha256(route.encode(errors="surrogatepass")).hexdigest()[:_HASHED]
+    return f"{route[: LONGEST_ROUTE - _HASHED - 1]}~{digest}"
+
+
+def within(
+    increments: tuple[Increment, ...], routes: Routes, named: Collection[str]
+) -> tuple[tuple[Increment, ...], Routes]:
+    """Keep what is counted within its bounds; what no bound is met by is given as it is.
+
+    A route that was told apart for a time would seem to begin anew: once others are counted
+    together, so are all counts of theirs, earlier and later ones.
+    """
+    if len(increments) > MOST_INCREMENTS:
+        increments = widened(increments, 1.0)
+    if len(increments) > MOST_INCREMENTS or (
+        len(routes.known) > MOST_ROUTES + len(named) and not routes.is_full
+    ):
+        routes = _busiest(increments, named)
+        increments = _folded(increments, routes)
+    for width in _WIDTHS:
+        if len(increments) > MOST_INCREMENTS:
+            increments = widened(increments, width)
+    return increments, routes
+
+
+def _busiest(increments: Iterable[Increment], named: Collection[str]) -> Routes:
+    """Choose by requests: chosen by errors, a chance run of them would look like a fault."""
+    requests: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for one in increments:
+        requests[one.route] = requests.get(one.route, 0.0) + one.requests
+        counts[one.route] = counts.get(one.route, 0) + 1
+    kept = {one: one for one in requests if one in named}
+    room = MOST_INCREMENTS // 2
+    others = requests.keys() - kept.keys() - {OTHER}
+    for route in sorted(others, key=lambda one: (-requests[one], one))[: MOST_ROUTES // 2]:
+        room -= counts[route]
+        if room < 0:
+            break
+        kept[route] = route
+    return Routes(kept, is_full=True)
+
+
+def _folded(increments: Iterable[Increment], routes: Routes) -> tuple[Increment, ...]:
+    """Count together what is on other routes, pod by pod and time by time."""
+    found: dict[tuple[str, str, float], Increment] = {}
+    for one in increments:
+        route = one.route if one.route in routes.known else OTHER
+        key = one.pod, route, one.end
+        known = found.get(key)
+        found[key] = Increment(
+            one.pod,
+            route,
+            one.start if known is None else min(known.start, one.start),
+            one.end,
+            one.requests + (0.0 if known is None else known.requests),
+            one.errors + (0.0 if known is None else known.errors),
+        )
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """How far Prometheus' samples reach."""
+
+    pods: Mapping[str, float]
+    """Per pod, the time of its newest one."""
+    gone: Collection[str]
+    """Pods that are no longer there."""
+    interval: float
+
+    def has_ceased(self, pod: str, time: float) -> bool:
+        """Tell whether a series without a later sample has ended: no answer shows it again."""
+        newest = max(self.pods.values(), default=-math.inf)
+        limit = newest - CEASED_SECONDS - CEASED_INTERVALS * self.interval
+        return time < limit and (pod in self.gone or self.pods.get(pod, -math.inf) >= limit)
+
+
+def without_ceased(book: Book, scraped: Scraped) -> Book:
+    """Forget series that have ceased, if there are too many; what is too much then is said."""
+    book = _weighed(book)
+    if not book.excess:
+        return book
+    kept = {key: one for key, one in book.heads.items() if not scraped.has_ceased(key[1], one.time)}
+    pairs = {page: key for page, key in book.pairs.items() if key in kept}
+    return _weighed(replace(book, heads=kept, pairs=pairs))
+
+
+def _weighed(book: Book) -> Book:
+    """Estimate how many bytes it takes, and say what is too much."""
+    page = (key[2] for key, name in book.pairs.items() if key is not name)
+    labels = (*(key[2] for key in book.heads), *page, *(shape[1] for shape in book.foreign))
+    size, count = sum(map(_size, labels)), max(len(book.heads), len(book.foreign))
+    excess = ""
+    if count > MOST_SERIES:
+        excess = f"{count} series have been seen of late, {MOST_SERIES} at most are kept"
+    elif size > MOST_SERIES_BYTES:
+        most = MOST_SERIES_BYTES // MIB
+        excess = f"{count} series seen of late take {size // MIB} MiB, {most} at most are kept"
+    return replace(book, size=size, excess=excess)
+
+
+def _size(labels: Labels) -> int:
+    return SERIES_BYTES + sum(
+        LABEL_BYTES + _characters(name) + _characters(value) for name, value in labels
+    )
+
+
+def _characters(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
