@@ -9,6 +9,7 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, VerdictValue
 from rollback_operator.core.control import Control
 from rollback_operator.core.reading import Missing, Reading
+from rollback_operator.holdings import Holdings
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 from rollback_operator.readings import QUICK_SECONDS
 from tests.builders import make_deployment, make_pods, make_request, make_workload
@@ -180,3 +181,23 @@ async def test_what_has_begun_ends_though_every_pass_fails() -> None:
     assert outcome is Outcome.UNKNOWN
     assert "pass over the policy fails" in message
     assert reason == Reason.NOT_YET_READ
+
+
+async def test_what_there_is_no_room_for_is_not_kept() -> None:
+    world = World()
+    operator = world.operator()
+    operator.readings.holdings = Holdings(most=0, free=0)
+    for _ in range(3):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 5
+
+    watch = operator.watches[KEY]
+    assert watch.evidence.increments == ()
+    assert watch.missing is not None
+    assert watch.missing.reason is Reason.ANSWER_TOO_LARGE
+    (said,) = [
+        one for one in world.status.conditions if one.type == ConditionType.METRICS_AVAILABLE
+    ]
+    assert (said.status, said.reason) == ("False", Reason.ANSWER_TOO_LARGE)
+    assert "watches of this namespace" in said.message

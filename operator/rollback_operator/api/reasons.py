@@ -53,6 +53,7 @@ class Reason(StrEnum):
 
     # MetricsAvailable, and the four kinds of missing data behind a NoVerdict.
     SAMPLES_FRESH = "SamplesFresh"
+    COUNTS_FOLDED = "CountsFolded"
     NOT_YET_READ = "NotYetRead"
     NO_SERIES = "NoSeries"
     NOT_A_COUNTER = "NotACounter"

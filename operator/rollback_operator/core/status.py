@@ -266,7 +266,9 @@ def _metrics(seen: Seen) -> Condition:
     reason = seen.decision.verdict.reason
     if reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
         return conditions.condition(kind, False, reason, seen.decision.verdict.message)
-    return conditions.condition(kind, True, Reason.SAMPLES_FRESH, seen.folded)
+    if seen.folded:
+        return conditions.condition(kind, True, Reason.COUNTS_FOLDED, seen.folded)
+    return conditions.condition(kind, True, Reason.SAMPLES_FRESH)
 
 
 def _pod_metrics(seen: Seen) -> Condition:

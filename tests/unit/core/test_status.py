@@ -176,6 +176,7 @@ def test_verdict_and_healthy(seen, value, healthy) -> None:
     ("changes", "expected"),
     [
         ({}, ("True", "SamplesFresh")),
+        ({"folded": "many routes"}, ("True", "CountsFolded")),
         ({"decision": None}, ("Unknown", "NoReleaseWatched")),
         ({"missing": Missing(Reason.NOT_YET_READ, "")}, ("Unknown", "NotYetRead")),
         ({"missing": Missing(Reason.NO_SERIES, "none")}, ("False", "NoSeries")),
@@ -188,7 +189,7 @@ def test_verdict_and_healthy(seen, value, healthy) -> None:
             ("False", "ClockSkew"),
         ),
     ],
-    ids=["fresh", "not watched", "not read yet", "missing", "stale", "clock"],
+    ids=["fresh", "folded", "not watched", "not read yet", "missing", "stale", "clock"],
 )
 def test_metrics_available(changes, expected) -> None:
     status = status_of(replace(SEEN, **changes))
