@@ -1,11 +1,58 @@
-"""The installed command as a process: how it ends."""
+"""How the operator begins, and how its command ends as a process."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import rollback_operator
+from rollback_operator.bootstrap import Parts
+from rollback_operator.main import Delivered, settle
+from rollback_operator.ports.failure import Failure
+from rollback_operator.settings import Settings
+from tests.fakes.failures import OUTAGE
+
+
+@dataclass
+class Lists:
+    """An API server that lists two objects of each kind, once it answers."""
+
+    answers: list[Failure] = field(default_factory=lambda: [OUTAGE])
+    heard: list[str] = field(default_factory=list)
+
+    async def list_metadata(self, path: object) -> list[dict[str, Any]] | Failure:
+        self.heard.append(str(path))
+        if self.answers:
+            return self.answers.pop()
+        return [{"uid": f"{path} 1"}, {"uid": f"{path} 2"}]
+
+
+@dataclass
+class Known:
+    """As much of the operator as is asked."""
+
+    api: Lists
+
+
+async def test_it_is_not_ready_before_the_watches_have_delivered_what_is_there() -> None:
+    lists, delivered, ready = Lists(), Delivered(), asyncio.Event()
+    parts = cast("Parts", Known(lists))
+    waiting = asyncio.create_task(settle(parts, Settings(), delivered, ready))
+    async with asyncio.timeout(20):
+        while len(lists.heard) < 4:  # noqa: ASYNC110 (the lists have no event)
+            await asyncio.sleep(0.01)
+        assert not ready.is_set()
+        while not ready.is_set():
+            for path in set(lists.heard):
+                for number in (1, 2):
+                    delivered.mark(f"{path} {number}")
+            await asyncio.sleep(0.01)
+    await waiting
+
+    assert delivered.uids is None
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault() -> None:

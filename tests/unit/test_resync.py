@@ -220,3 +220,15 @@ async def test_only_what_is_watched_is_listed_and_missed() -> None:
     assert world.cache.deployments == {}
     places = [f"/apis/apps/v1/namespaces/{one}/deployments" for one in ("production", "staging")]
     assert [one for one in world.lists.asked if one.endswith(DEPLOYMENTS)] == places
+
+
+def test_an_older_version_is_no_news() -> None:
+    cache = Cache()
+    for version in (7, 5):
+        cache.put_policy(policy(version))
+        cache.put_rollback(request(version))
+        cache.put_deployment(deployment(version, image=f"shop:v{version}"))
+
+    assert cache.policies[SHOP].metadata.resource_version == "7"
+    assert cache.requests["production", "by-hand"].metadata.resource_version == "7"
+    assert cache.deployments[SHOP].template.images == ("shop:v7",)
