@@ -98,8 +98,7 @@ class Teller:
     async def run(self) -> None:
         """Deliver until cancelled."""
         async with asyncio.TaskGroup() as group:
-            while True:
-                group.create_task(self._deliver(await self._jobs.get()))
+            group.create_task(self._dispatch(group))
 
     def announced(self, rollback: Rollback, status: RollbackStatus) -> RollbackStatus:
         """Add to a status that is about to be stored what it has to tell."""
@@ -225,6 +224,10 @@ class Teller:
             self._busy.add(one.id)
             self._jobs.put_nowait(_Job(key, one.id, channel, _message(told, policy, one)))
         return None
+
+    async def _dispatch(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            group.create_task(self._deliver(await self._jobs.get()))
 
     async def _deliver(self, job: _Job) -> None:
         try:
