@@ -303,10 +303,20 @@ class Audit:
             self.broke(f"v{source.version} was taken back twice")
         if not source.is_bad:
             self.broke(f"a healthy release was taken back: v{source.version}")
-        if target.is_bad and target.unrestarted.digest not in self.trusted:
+        is_trusted = target.unrestarted.digest in self.trusted or self._was_asked_for(target)
+        if target.is_bad and not is_trusted:
             self.broke(f"gone back to v{target.version}, which is bad")
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
+
+    def _was_asked_for(self, target: Release) -> bool:
+        """Tell whether a person has had the operator go back to a release: that is their word."""
+        return any(
+            one["metadata"]["name"].startswith(BY_HAND)
+            and (_plan(one).get("toRevision") or {}).get("digest") == target.digest
+            and any(step["name"] == "Undo" for step in (one.get("status") or {}).get("steps") or [])
+            for one in self._planned()
+        )
 
     def _is_restored(self, undo: Undo) -> bool:
         """Tell whether what an undo takes back was itself gone back to a while ago."""

@@ -238,8 +238,9 @@ def last_known_good(
     The newest Good one; else the one that was adopted as running; else the newest that this policy
     has never seen run, or that was gone back to since and is not known Bad: of those that serve
     still if any does, as of the others nobody knows whether they ever came up. Of those never seen,
-    one that was replaced in the midst of its rollout comes last: who replaced it may have had a
-    reason. Never one known Bad, nor one that was still being watched when it was replaced.
+    one that was replaced in the midst of its rollout, or that people went back from, comes last:
+    they may have had a reason. Never one known Bad, nor one that was still being watched when it
+    was replaced.
 
     Args:
         ledger: of the target.
@@ -270,10 +271,10 @@ def last_known_good(
             and not found.quarantined_by
         )
     ]
-    hasty = _replaced_young(workload) - restored
+    doubted = (_replaced_young(workload) | _left(workload)) - restored
     return max(
         last,
-        key=lambda one: (one.ready > 0, one.template.release not in hasty, one.revision),
+        key=lambda one: (one.ready > 0, one.template.release not in doubted, one.revision),
         default=None,
     )
 

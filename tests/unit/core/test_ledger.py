@@ -282,6 +282,24 @@ def test_what_people_have_just_gone_back_to_is_gone_back_to(
     assert (found.revision if found is not None else None) == expected
 
 
+def test_what_people_went_back_from_unseen_is_gone_back_to_last() -> None:
+    workload = make_workload("v5", older=("v4", "v3", "v1"))
+    current, back, left, oldest = workload.replica_sets
+    older = replace(back, created=left.created - 7200)
+    seen = replace(
+        workload,
+        replica_sets=(current, older, left, replace(oldest, created=left.created - 9000)),
+    )
+    watched = [make_entry("v4", Health.UNKNOWN)]
+
+    found = last_known_good(watched, seen)
+    assert found is not None
+    assert found.revision == 1
+
+    only = replace(seen, replica_sets=(current, older, left))
+    assert (last_known_good(watched, only) or current).revision == 3
+
+
 def test_of_what_was_never_seen_to_run_that_is_gone_back_to_which_serves() -> None:
     workload = make_workload("v3", older=("v2", "v1"))
     current, never_up, serving = workload.replica_sets
