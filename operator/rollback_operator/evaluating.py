@@ -33,7 +33,7 @@ class Evaluator:
         known = policy.status.evaluation
         if known is not None and not evaluation.is_current(known, found):
             known = None
-        if not evaluation.is_due(known, now):
+        if not evaluation.is_due(known, found.verdict, now):
             return known
         pace = self.pace.after(policy.metadata.namespace, now)
         if pace is None:

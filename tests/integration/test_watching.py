@@ -86,7 +86,9 @@ def test_counts_are_on_record_while_they_are_asked_for_and_no_longer(service: Se
     times: set[str] = set()
     until = time.monotonic() + WATCHED_SECONDS
     while time.monotonic() < until:
-        times.add((evaluation(service) or found)["time"])
+        seen = evaluation(service) or found
+        times.add(seen["time"])
+        assert seen["reason"] == found["reason"]
         time.sleep(0.1)
     stamps = sorted(datetime.fromisoformat(one) for one in times)
     gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(stamps)]

@@ -134,6 +134,7 @@ def test_a_frame_shows_the_steps_of_a_rollback() -> None:
 
     assert f"Rollback {ROLLBACK}" in text
     assert "Undo to revision 1: at step RolloutComplete" in text
+    assert "because all purchases fail" in text
     assert ["Undo", "1s"] in words(text)
     assert ["RolloutComplete", "running,", "9s"] in words(text)
 
@@ -165,6 +166,24 @@ def test_counts_of_another_release_are_not_shown() -> None:
     text = text_of(policy=policy(evaluation=earlier))
     assert ["new", "2", "2", "2", "-", "-", "-", "-"] in words(text)
     assert "Odds" not in text
+
+
+def test_counts_stand_beside_the_pods_of_the_revision_that_they_are_of() -> None:
+    """The Deployment may have gone on since: an undo shows there first."""
+    undone = make_workload(
+        "v3",
+        older=("v2",),
+        pods=(*make_pods(4, "v3"), *make_pods(2, ready=False)),
+    )
+    text = text_of(workload=undone)
+    assert ["new", "2", "2", "0", "2", "150", "81", "54.0", "%"] in words(text)
+    assert ["old", "3", "4", "4", "3", "300", "1", "0.3", "%"] in words(text)
+
+
+def test_where_nothing_is_weighed_no_odds_are_made_up() -> None:
+    text = text_of(policy=policy(evaluation=make_evaluation(odds="0.00")))
+    assert f"worse on {PURCHASE}: none so far" in text
+    assert "1 : over a billion" not in text
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_shown() -> None:

@@ -20,6 +20,7 @@ from rollback_operator.core.arms import past, total
 from rollback_operator.core.increments import Increment
 from rollback_operator.core.look import Look
 from rollback_operator.core.question import arms_of
+from rollback_operator.core.verdict import Verdict
 
 LONGEST_WATCH = timedelta(seconds=120)
 """An annotation that reaches further is ignored: nobody leaves one on for a day."""
@@ -56,9 +57,14 @@ def is_current(known: Evaluation, found: Look) -> bool:
     return known.revision == number and since < _CLOCK_GRAIN
 
 
-def is_due(known: Evaluation | None, now: datetime) -> bool:
-    """Tell whether it is time for another one; one from the future is replaced."""
-    return known is None or not timedelta(0) <= now - known.time < EVERY
+def is_due(known: Evaluation | None, verdict: Verdict, now: datetime) -> bool:
+    """Tell whether it is time for another one; one from the future is replaced.
+
+    What has changed the verdict waits for nothing: the status is written for it anyway.
+    """
+    if known is None or known.reason != verdict.reason:
+        return True
+    return not timedelta(0) <= now - known.time < EVERY
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from rollback_operator.core.explain import ratio
 from rollback_operator.core.pod import Pod
-from rollback_operator.core.workload import Workload
+from rollback_operator.core.workload import ReplicaSet, Workload
 from rollback_operator.plugin.overview import word
 from rollback_operator.plugin.page import age, clock, colour_of, span
-from rollback_operator.plugin.record import Record, shown, way
+from rollback_operator.plugin.record import Record, decided, shown, way
 
 BAR_CELLS = 40
 _MOST_FAILING = 3
@@ -42,6 +42,15 @@ class Scene:
         found = self.policy.part("status.evaluation")
         is_current = found.number("revision") == self.policy.number("status.revision.number")
         return found if is_current else Record()
+
+    @property
+    def judged(self) -> ReplicaSet | None:
+        """The revision that the counts are of, also where the Deployment has gone on since."""
+        if self.workload is None:
+            return None
+        number = self.evaluation.number("revision")
+        of_counts = (one for one in self.workload.replica_sets if one.revision == number)
+        return next(of_counts, self.workload.current)
 
 
 def frame(scene: Scene) -> RenderableType:
@@ -113,7 +122,7 @@ def _revisions(scene: Scene) -> RenderableType:
     for place, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if place >= _RIGHT_FROM else "left", no_wrap=True)
     counted = scene.evaluation
-    new, old = _pods(scene.workload)
+    new, old = _pods(scene)
     table.add_row("new", _running(scene), *_ready(new), *_counts(counted.part("new")))
     table.add_row("old", _earlier(scene), *_ready(old), *_counts(counted.part("old")))
     past = counted.part("past")
@@ -123,13 +132,14 @@ def _revisions(scene: Scene) -> RenderableType:
     return table
 
 
-def _pods(workload: Workload | None) -> tuple[Sequence[Pod] | None, Sequence[Pod] | None]:
-    """Give the pods of the running revision and those of all others; None: they are not known."""
-    if workload is None:
+def _pods(scene: Scene) -> tuple[Sequence[Pod] | None, Sequence[Pod] | None]:
+    """Give the pods of the revision that is judged and those of all others; None: not known."""
+    if scene.workload is None:
         return None, None
-    new = workload.current_of(workload.pods)
-    names = {one.name for one in new}
-    return new, [one for one in workload.pods if one.name not in names]
+    judged, pods = scene.judged, scene.workload.pods
+    pod_hash = judged.pod_hash if judged is not None else None
+    new = [one for one in pods if one.pod_hash == pod_hash]
+    return new, [one for one in pods if one.pod_hash != pod_hash]
 
 
 def _ready(pods: Sequence[Pod] | None) -> tuple[str, str]:
@@ -151,9 +161,8 @@ def _counts(counts: Record) -> tuple[RenderableType, ...]:
 
 
 def _running(scene: Scene) -> str:
-    current = scene.workload.current if scene.workload is not None else None
-    if current is not None:
-        return str(current.revision)
+    if scene.judged is not None:
+        return str(scene.judged.revision)
     return scene.policy.text("status.revision.number") or "-"
 
 
@@ -162,7 +171,7 @@ def _earlier(scene: Scene) -> str:
     good = scene.policy.text("status.lastKnownGood.number")
     if scene.workload is None:
         return good or "-"
-    _, old = _pods(scene.workload)
+    _, old = _pods(scene)
     hashes = {one.pod_hash for one in old or ()}
     living = sorted(one.revision for one in scene.workload.replica_sets if one.pod_hash in hashes)
     if living:
@@ -186,16 +195,16 @@ def _failing(workload: Workload | None) -> list[Text]:
 def _odds(found: Record, now: datetime) -> list[RenderableType]:
     odds = _decimal(found.text("odds"))
     bounds = found.number("suspectOdds"), found.number("badOdds")
+    said = ratio(odds) if odds > 0 else "none so far"
     of = f" on {found.text('route')}" if found.text("route") else ""
     lines: list[RenderableType] = [
-        Text.assemble((f"Odds that the new one is worse{of}: ", "dim"), (ratio(odds), "bold")),
+        Text.assemble((f"Odds that the new one is worse{of}: ", "dim"), (said, "bold")),
         Bar(odds, *bounds),
         Text(f"suspect from {bounds[0]} : 1, bad from {bounds[1]} : 1", style="dim"),
     ]
     if found.text("blameOdds"):
         blame = ratio(_decimal(found.text("blameOdds")))
-        said = ("Odds that the release is to blame: ", "dim")
-        lines.append(Text.assemble(said, (blame, "bold")))
+        lines.append(Text.assemble(("Odds that the release is to blame: ", "dim"), (blame, "bold")))
     counted = f"counted at {clock(found.time('time'))}, {age(found.time('time'), now)} ago"
     lines.append(Text(counted, style="dim"))
     return lines
@@ -250,10 +259,12 @@ def _decimal(text: str) -> float:
 
 def _rollback(rollback: Record, now: datetime) -> list[RenderableType]:
     outcome, done = rollback.text("status.outcome"), rollback.condition("Complete")
+    cause = decided(rollback).text("trigger.message") or rollback.text("spec.reason")
     how = _word(outcome) if outcome else Text(f"at step {rollback.text('status.step') or '-'}")
     lines: list[RenderableType] = [
         Text.assemble(("Rollback ", "dim"), (rollback.name, "bold")),
         Text.assemble(way(rollback), ": ", how),
+        Text.assemble(("because ", "dim"), _line(cause)),
     ]
     if outcome and done.text("message"):
         lines.append(Text(_line(done.text("message"))))

@@ -116,13 +116,22 @@ def test_nobody_asks_where_there_is_no_annotation() -> None:
 
 def test_an_evaluation_stands_for_two_seconds() -> None:
     known = evaluate(looked(), at(10))
-    assert is_due(None, at(10))
-    assert not is_due(known, at(11.9))
-    assert is_due(known, at(10) + EVERY)
+    verdict = looked().verdict
+    assert is_due(None, verdict, at(10))
+    assert not is_due(known, verdict, at(11.9))
+    assert is_due(known, verdict, at(10) + EVERY)
 
 
 def test_an_evaluation_of_the_future_is_replaced() -> None:
-    assert is_due(evaluate(looked(), at(10)), at(9))
+    known = evaluate(looked(), at(10))
+    assert is_due(known, looked().verdict, at(9))
+
+
+def test_what_has_changed_the_verdict_is_told_at_once() -> None:
+    """The status is written for it anyway, and a second later an undo may have replaced it."""
+    known = evaluate(looked(make_watching()), at(10))
+    assert not is_due(known, make_watching(), at(10.5))
+    assert is_due(known, make_verdict(), at(10.5))
 
 
 def test_an_evaluation_of_another_release_does_not_stand() -> None:
