@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.quarantine import QuarantineEntry
-from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.reasons import IDLE, ConditionType, Reason
 from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -369,7 +369,7 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
 
 
 def _watched_since(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> datetime | None:
-    if seen.ready.status == "False":
+    if seen.ready.reason in IDLE:
         return old.watched_since
     current = seen.workload.current if seen.workload else None
     digest = current.template.digest if current is not None else None

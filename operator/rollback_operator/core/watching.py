@@ -26,7 +26,7 @@ def is_back(old: RollbackPolicyStatus, release: str) -> bool:
         release: that runs.
     """
     ready = conditions.find(old.conditions, ConditionType.READY)
-    was_idle = ready is not None and ready.status == "False" and ready.reason in IDLE
+    was_idle = ready is not None and ready.reason in IDLE
     return was_idle and ledger.health_of(old.revisions, release) not in _EARNED
 
 

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicy
+from rollback_operator.api.v1alpha1 import Condition, Health, Revision, RollbackPolicy
 from rollback_operator.core import conditions, status
 from rollback_operator.core.look import is_due
 from rollback_operator.core.status import Seen, next_status
 from tests.builders import at, make_deployment, make_entry, make_policy, make_workload
 
 READY = status.ready(Reason.WATCHING_TARGET)
-SUSPENDED = status.not_ready(Reason.SUSPENDED, "spec.suspend")
+SUSPENDED = status.ready(Reason.SUSPENDED, "spec.suspend")
+PAUSED = status.not_ready(Reason.TARGET_PAUSED, "by a person")
 HOUR = 3600
 
 
@@ -27,8 +28,8 @@ def looked_at(**changes: Any) -> RollbackPolicy:
     return policy.model_copy(update={"status": policy.status.model_copy(update=fields)})
 
 
-def at_rest(health: Health = Health.UNKNOWN) -> RollbackPolicy:
-    told = conditions.upsert([], [SUSPENDED], 1, at(10))
+def at_rest(health: Health = Health.UNKNOWN, why: Condition = SUSPENDED) -> RollbackPolicy:
+    told = conditions.upsert([], [why], 1, at(10))
     return looked_at(conditions=told, revisions=[make_entry("v2", health, since=at(0))])
 
 
@@ -62,14 +63,15 @@ def test_what_is_looked_at_at_once_needs_no_time_of_its_own() -> None:
     assert next_status(make_policy().status, seen, 1, at(20)).watched_since is None
 
 
+@pytest.mark.parametrize("why", [SUSPENDED, PAUSED], ids=["suspended", "paused"])
 @pytest.mark.parametrize(
     ("health", "is_watched"),
     [(Health.UNKNOWN, True), (Health.BAD, True), (Health.GOOD, False), (Health.ASSUMED, False)],
 )
 def test_after_a_rest_the_watch_begins_anew_unless_the_release_has_earned_it(
-    health: Health, is_watched: bool
+    health: Health, is_watched: bool, why: Condition
 ) -> None:
-    policy = at_rest(health)
+    policy = at_rest(health, why)
 
     assert due(policy, at(5 * HOUR)) is is_watched
     made = next_status(policy.status, Seen(READY), 1, at(5 * HOUR))
