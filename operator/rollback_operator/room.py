@@ -19,7 +19,7 @@ MIB = 1 << 20
 MOST_BYTES = 96 * MIB
 ANSWER_BYTES = 24 * MIB
 """The most that one answer may take."""
-STEPS = (256 * 1024, 4 * MIB, ANSWER_BYTES)
+STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)
 """How large a part is; up to the first, an answer needs none."""
 LEAST = 3
 """How many times its bytes an answer takes at least: as it came, as characters, as values."""

@@ -25,6 +25,10 @@ from rollback_operator.weighing import weight_of
 _log = logging.getLogger(__name__)
 SMALLER = 8
 HELD_SECONDS = 0.5
+LINE_SECONDS = 0.125
+"""Of an event: kopf gives it to its handler a tenth of a second later. Held longer, a tenant who
+changes a large object again and again would leave the watch behind for everybody.
+"""
 VALUE_BYTES = 20
 """Of JSON that make a value, more or less."""
 CHUNK_BYTES = 64 * 1024
@@ -63,7 +67,7 @@ class ReadLimits:
         if "watch" in query:
             answer = await send(request)
             if answer.status < _ERROR:
-                answer.content = Lines(answer.content, self._room, self._held)  # type: ignore[assignment]
+                answer.content = Lines(answer.content, self._room, LINE_SECONDS)  # type: ignore[assignment]
             return answer
         return await self._page(request, send)
 

@@ -120,3 +120,11 @@ def test_nothing_takes_more_than_it_weighs(text: str) -> None:
         tracemalloc.stop()
 
     assert peak <= weight_of(content) * 1.05
+
+
+@pytest.mark.parametrize("size", [300 * 1024, 2 * MIB, 4 * MIB + 1, 9 * MIB, 17 * MIB])
+async def test_a_part_is_no_many_times_what_it_is_for(size: int) -> None:
+    found = Room()
+    with found.part("") as part:
+        await part.grow(size)
+        assert size <= found.held < 4 * size
