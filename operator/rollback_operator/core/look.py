@@ -31,7 +31,13 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
 from rollback_operator.core.judge import judge
-from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
+from rollback_operator.core.opening import (
+    bad_hashes,
+    control_hashes,
+    good_hashes,
+    opened,
+    replaced_hashes,
+)
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.question import Question, arms_of
@@ -111,6 +117,9 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
         before = replaced_hashes(case)
         pods = _remembered(known, control | good | before)
         return replace(watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before)
+    # What has been found bad since is no witness: it failed by its own doing.
+    if known.replaced_hashes & bad_hashes(case):
+        known = replace(known, replaced_hashes=known.replaced_hashes - bad_hashes(case))
     if (known.control_hashes, known.good_hashes) == (control, good):
         return known
     return replace(known, control_hashes=control, good_hashes=good, control=None)

@@ -72,6 +72,15 @@ def good_hashes(case: Case) -> frozenset[str]:
     )
 
 
+def bad_hashes(case: Case) -> frozenset[str]:
+    """Name all revisions that are known to be bad."""
+    return frozenset(
+        one.pod_hash
+        for one in case.workload.replica_sets
+        if ledger.health_of(case.ledger, one.template.release) is Health.BAD
+    )
+
+
 def replaced_hashes(case: Case) -> frozenset[str]:
     """Name the revision that ran before the current one, if it is a witness of its own.
 
@@ -86,9 +95,7 @@ def replaced_hashes(case: Case) -> frozenset[str]:
     before = max(others, key=lambda one: one.revision, default=None)
     if before is None or current.created - before.created < LEAST_RUN_SECONDS:
         return frozenset()
-    if ledger.health_of(case.ledger, before.template.release) is Health.BAD:
-        return frozenset()
-    return frozenset({before.pod_hash}) - control_hashes(case)
+    return frozenset({before.pod_hash}) - control_hashes(case) - bad_hashes(case)
 
 
 def _is_trusted(one: ReplicaSet, case: Case) -> bool:

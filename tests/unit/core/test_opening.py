@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicyStatus
+from rollback_operator.core.look import watch_of
 from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
 from tests.builders import (
     T0,
@@ -94,6 +95,19 @@ def test_the_replaced_revision_is_a_witness_of_its_own(health, created, expected
     )
     entries = [make_entry("v1"), *([make_entry("v2", health)] if health else [])]
     assert replaced_hashes(make_case(workload=workload, ledger=entries)) == expected
+
+
+def test_what_is_found_bad_during_the_watch_is_a_witness_no_more() -> None:
+    workload = replace(
+        make_workload(deployment=make_deployment(template=make_template("v3"))),
+        replica_sets=BETWEEN,
+    )
+    unknown = [make_entry("v1"), make_entry("v2", Health.UNKNOWN)]
+    watch = watch_of(None, make_case(workload=workload, ledger=unknown), "url", at(10))
+    assert watch.replaced_hashes == {"hashv2"}
+
+    bad = make_case(workload=workload, ledger=[make_entry("v1"), make_entry("v2", Health.BAD)])
+    assert watch_of(watch, bad, "url", at(20)).replaced_hashes == frozenset()
 
 
 SAME = make_replica_set("v3", template=make_template("v3", release="release-v2"))
