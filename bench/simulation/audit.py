@@ -304,10 +304,19 @@ class Audit:
         if not source.is_bad:
             self.broke(f"a healthy release was taken back: v{source.version}")
         is_trusted = target.unrestarted.digest in self.trusted or self._was_asked_for(target)
-        if target.is_bad and not is_trusted:
+        if target.is_bad and not is_trusted and not self._is_all_there_is(undo):
             self.broke(f"gone back to v{target.version}, which is bad")
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
+
+    def _is_all_there_is(self, undo: Undo) -> bool:
+        """Tell whether there is nothing else to go back to, and what was left fails more."""
+        there = {
+            self.release_of(one["spec"]["template"]).unrestarted
+            for one in self.server.listed("replicasets")
+        }
+        others = there - {undo.source.unrestarted, undo.target.unrestarted}
+        return not others and undo.target.fails < undo.source.fails
 
     def _was_asked_for(self, target: Release) -> bool:
         """Tell whether a person has had the operator go back to a release: that is their word."""

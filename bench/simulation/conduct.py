@@ -16,7 +16,7 @@ from bench.simulation.operators import Pass
 from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
-from rollback_operator.projections.deployments import is_held
+from rollback_operator.projections.deployments import REVISION_ANNOTATION, is_held
 
 EXPIRY = 600.0
 """Seconds after which a request that nobody has planned is refused."""
@@ -178,7 +178,10 @@ class Conduct:
             if (plan.get("fromRevision") or {}).get("digest") != source:
                 continue
             name = one["metadata"]["name"]
-            if name in self.restored:
+            number = int(before["metadata"].get("annotations", {}).get(REVISION_ANNOTATION, 0))
+            is_other = number != (plan.get("fromRevision") or {}).get("number")
+            # Where the rollout that it was decided on is there, nothing tells that it was away.
+            if name in self.restored and is_other:
                 self.broke(f"{name} is from a backup, and was carried out")
             self._approved(name, one["spec"].get("approval") or {}, status)
 
