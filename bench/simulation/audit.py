@@ -316,7 +316,8 @@ class Audit:
             for one in self.server.listed("replicasets")
         }
         others = there - {undo.source.unrestarted, undo.target.unrestarted}
-        return not others and undo.target.fails < undo.source.fails
+        is_worse = undo.source.truth is not Truth.FAILING or undo.target.fails < undo.source.fails
+        return not others and is_worse
 
     def _was_asked_for(self, target: Release) -> bool:
         """Tell whether a person has had the operator go back to a release: that is their word."""
