@@ -158,7 +158,7 @@ def _ends_at_once(known: Any) -> Any:
 
 
 def _counts_orphans(_: Any) -> Any:
-    def load(rollbacks: Any, budget: Any, now: Any) -> Any:
+    def load(rollbacks: Any, namespace: Any, budget: Any, now: Any) -> Any:
         known = list(rollbacks)
         return Load(budget, sum(is_active(one) for one in known))
 
@@ -308,7 +308,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (Removal("execution:Executor._conclude", _ends_at_once),),
         tests="tests/unit/test_execution.py",
     ),
-    Mutant("a hold has a limit", (Removal("core.holds:latest_end", _never_over),), (18,)),
+    Mutant(
+        "a hold has a limit",
+        (Removal("core.holds:latest_end", _never_over),),
+        (18,),
+        tests="tests/unit/test_holding.py",
+    ),
     Mutant(
         "a policy at a stand lets go",
         (Removal("holding:Holder.end", _keeps_holding),),
@@ -386,7 +391,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "orphans use up no budget",
-        (Removal("reconcile:load_of", _counts_orphans),),
+        (
+            Removal("reconcile:load_of", _counts_orphans),
+            Removal("core.load:load_of", _counts_orphans),
+        ),
         tests="tests/unit/test_ends.py",
     ),
     Mutant(
