@@ -34,6 +34,7 @@ from rollback_operator.projections.templates import template_of, without_pod_has
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
+MAX_SURGE = "/spec/strategy/rollingUpdate/maxSurge"
 ANNOTATIONS = "/metadata/annotations"
 REVISION, CAUSE = (
     f"{ANNOTATIONS}/{one.replace('/', '~1')}" for one in (REVISION_ANNOTATION, CHANGE_CAUSE)
@@ -107,7 +108,7 @@ class ApiWorkloads:
         plain = [*_guard(raw), *_lifted(raw), change]
         cause = _traced(raw, written(rollback, change_cause_of(source["metadata"])))
         if surge is not None:
-            express = await self._patch(rollback, [*plain, *_strategy(surge), *cause])
+            express = await self._patch(rollback, [*plain, *_surge(surge), *cause])
             # A patch that cannot be applied is answered like a test that failed; the plain one,
             # guarded by itself, tells the two apart.
             refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
@@ -151,14 +152,9 @@ class ApiWorkloads:
 
         maxUnavailable was not changed: what it is by now is somebody's word.
         """
-        ours = {
-            "op": "test",
-            "path": "/spec/strategy/rollingUpdate/maxSurge",
-            "value": EXPRESS_SURGE,
-        }
+        ours = {"op": "test", "path": MAX_SURGE, "value": EXPRESS_SURGE}
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
-        surge = [one for one in _strategy(strategy) if one["path"] == ours["path"]]
-        return await self._patch(rollback, [uid, ours, *surge])
+        return await self._patch(rollback, [uid, ours, *_surge(strategy)])
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Take our change-cause off, only while it and the revision are as they were seen."""
@@ -270,18 +266,11 @@ def _lifted(raw: dict[str, Any]) -> Operations:
     return [{"op": "test", "path": PAUSED, "value": True}, {"op": "remove", "path": PAUSED}]
 
 
-def _strategy(bounds: StoredStrategy) -> Operations:
-    return [
-        {
-            "op": "add",
-            "path": f"/spec/strategy/rollingUpdate/{field}",
-            "value": value if (number := whole(value, MOST_REPLICAS)) is None else number,
-        }
-        for field, value in (
-            ("maxSurge", bounds.max_surge),
-            ("maxUnavailable", bounds.max_unavailable),
-        )
-    ]
+def _surge(bounds: StoredStrategy) -> Operations:
+    """Set maxSurge alone: maxUnavailable stays as it is, whoever sets it meanwhile."""
+    number = whole(bounds.max_surge, MOST_REPLICAS)
+    value = bounds.max_surge if number is None else number
+    return [{"op": "add", "path": MAX_SURGE, "value": value}]
 
 
 def _owned(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
