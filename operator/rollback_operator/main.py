@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -259,10 +259,20 @@ async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bo
             if isinstance(listed, Failure):
                 _log.warning("not ready: %s cannot be listed: %s", kind.PLURAL, listed.message)
                 return False
-            wanted = {str(one["uid"]) for one in listed}
-            if not wanted <= (delivered.uids or set()):
+            if not all(_is_known(parts, kind.PLURAL, one, delivered) for one in listed):
                 return False
     return True
+
+
+def _is_known(parts: Parts, plural: str, one: Mapping[str, Any], delivered: Delivered) -> bool:
+    """Tell whether a watch has delivered an object, or the comparison of once a minute has read it.
+
+    A watch that died without a word delivers nothing more, and who waits for it leads for ever.
+    """
+    if one["uid"] in (delivered.uids or ()):
+        return True
+    found = parts.resync.cache.version(plural, (one["namespace"], one["name"]))
+    return found is not None and found.uid == one["uid"]
 
 
 def _login(kubeconfig: str | None, **options: Any) -> kopf.ConnectionInfo | None:

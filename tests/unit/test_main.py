@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import rollback_operator
 from rollback_operator.bootstrap import Parts
+from rollback_operator.cache import Version
 from rollback_operator.main import Delivered, settle
 from rollback_operator.ports.failure import Failure
 from rollback_operator.settings import Settings
@@ -27,7 +28,26 @@ class Lists:
         self.heard.append(str(path))
         if self.answers:
             return self.answers.pop()
-        return [{"uid": f"{path} 1"}, {"uid": f"{path} 2"}]
+        return [
+            {"namespace": "production", "name": f"shop-{number}", "uid": f"{path} {number}"}
+            for number in (1, 2)
+        ]
+
+
+@dataclass
+class Read:
+    """What the comparison of once a minute has read."""
+
+    uids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def version(self, plural: str, key: tuple[str, str]) -> Version | None:
+        uid = self.uids.get((plural, key[1]))
+        return Version(uid, "7") if uid is not None else None
+
+
+@dataclass
+class Resync:
+    cache: Read = field(default_factory=Read)
 
 
 @dataclass
@@ -35,6 +55,7 @@ class Known:
     """As much of the operator as is asked."""
 
     api: Lists
+    resync: Resync = field(default_factory=Resync)
 
 
 async def test_it_is_not_ready_before_the_watches_have_delivered_what_is_there() -> None:
@@ -69,3 +90,20 @@ def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
     assert begun.stderr.read() == b""
     assert begun.wait() == 0
     begun.stderr.close()
+
+
+async def test_what_a_dead_watch_does_not_deliver_may_be_read_without_it() -> None:
+    known, ready = Known(Lists(answers=[])), asyncio.Event()
+    parts = cast("Parts", known)
+    waiting = asyncio.create_task(settle(parts, Settings(), Delivered(), ready))
+    async with asyncio.timeout(20):
+        while len(known.api.heard) < 2:  # noqa: ASYNC110 (the lists have no event)
+            await asyncio.sleep(0.01)
+        assert not ready.is_set()
+        while not ready.is_set():
+            for path in set(known.api.heard):
+                plural = path.rsplit("/", 1)[-1]
+                for number in (1, 2):
+                    known.resync.cache.uids[plural, f"shop-{number}"] = f"{path} {number}"
+            await asyncio.sleep(0.01)
+    await waiting
