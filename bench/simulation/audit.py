@@ -316,8 +316,8 @@ class Audit:
             for one in self.server.listed("replicasets")
         }
         others = there - {undo.source.unrestarted, undo.target.unrestarted}
-        is_worse = undo.source.truth is not Truth.FAILING or undo.target.fails < undo.source.fails
-        return not others and is_worse
+        is_dead = undo.source.truth not in (Truth.HEALTHY, Truth.FAILING)
+        return not others and (is_dead or undo.target.fails < undo.source.fails)
 
     def _was_asked_for(self, target: Release) -> bool:
         """Tell whether a person has had the operator go back to a release: that is their word."""
