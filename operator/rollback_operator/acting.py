@@ -92,10 +92,7 @@ class Actor:
         stored = rollback.status.strategy
         match step:
             case StepName.UNDO:
-                surge = None
-                if stored is not None:
-                    surge = SURGE.model_copy(update={"max_unavailable": stored.max_unavailable})
-                return await self.workloads.undo(rollback, surge)
+                return await self.workloads.undo(rollback, SURGE if stored is not None else None)
             case StepName.RESTART_PODS:
                 known = progress.step_status(rollback, step)
                 time = known.started_time if known is not None else self.clock()

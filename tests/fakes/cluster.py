@@ -56,8 +56,7 @@ class FakeWorkloads(Failures):
         old = lifted(self.workload.deployment)
         changed = replace(old, template=found.template, change_cause=cause)
         if surge is not None:
-            bounds = surge.max_surge, surge.max_unavailable
-            changed = replace(changed, max_surge=bounds[0], max_unavailable=bounds[1])
+            changed = replace(changed, max_surge=surge.max_surge)
         return self._changed(changed)
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
@@ -107,9 +106,8 @@ class FakeWorkloads(Failures):
             failure = CONFLICT
         if failure is not None:
             return failure
-        surge, unavailable = strategy.max_surge, strategy.max_unavailable
         old = self.workload.deployment
-        return self._changed(replace(old, max_surge=surge, max_unavailable=unavailable))
+        return self._changed(replace(old, max_surge=strategy.max_surge))
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         self.calls.append("drop_cause")
