@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
-from rollback_operator.core import ledger, notices, outbox, ownership, status, targets
+from rollback_operator.core import ledger, notices, outbox, status, targets
 from rollback_operator.core.notices import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
@@ -63,12 +63,11 @@ class Reporter:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""
         policy = targets.of_target(policy)
         old, now = policy.status, self.clock()
-        named = self.cache.rollbacks_by(policy.key)
-        own = ownership.own(policy, named)
+        own = self.cache.rollbacks_by(policy.key)
         asked = self.cache.requests_by(policy.key)
         told_to = outbox.notified(policy, own, asked)
-        seen = replace(seen, own=own, notified=told_to, trust=policy.spec.trust)
-        seen = replace(seen, named=named, safety=policy.spec.safety)
+        spec = policy.spec
+        seen = replace(seen, own=own, notified=told_to, trust=spec.trust, safety=spec.safety)
         if seen.workload is None:
             seen = replace(seen, ledger=ledger.at_rest(policy, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
@@ -78,7 +77,7 @@ class Reporter:
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
         """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""
-        own = ownership.own(policy, self.cache.rollbacks_by(policy.key))
+        own = self.cache.rollbacks_by(policy.key)
         seen, generation = status.Seen(why, own=own), policy.metadata.generation
         new = status.next_status(policy.status, seen, generation, self.clock())
         return await self._write(policy, new, ())

@@ -277,7 +277,7 @@ def filled_policy() -> RollbackPolicy:
         ledger=(make_entry("v2", reason="new"), make_entry("v1")),
         decision=Decision(make_verdict()),
         rollbacks=(make_rollback(status=taken_back),),
-        named=(make_rollback(status=taken_back),),
+        own=(make_rollback(status=taken_back),),
         safety=SafetySpec(max_rollbacks_per_day=100),
         quarantine_seconds=604800,
         opened=at(0),

@@ -118,8 +118,8 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
         pods = _remembered(known, control | good | before)
         return replace(watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before)
     # What has been found bad since is no witness: it failed by its own doing.
-    if known.replaced_hashes & bad_hashes(case):
-        known = replace(known, replaced_hashes=known.replaced_hashes - bad_hashes(case))
+    if witnesses := known.replaced_hashes & bad_hashes(case):
+        known = replace(known, replaced_hashes=known.replaced_hashes - witnesses)
     if (known.control_hashes, known.good_hashes) == (control, good):
         return known
     return replace(known, control_hashes=control, good_hashes=good, control=None)

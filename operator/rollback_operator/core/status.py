@@ -70,8 +70,6 @@ class Seen:
     """That the policy has decided for its target as it is now."""
     own: Sequence[Rollback] = ()
     """All that it has decided, also for a Deployment that is gone or that it no longer names."""
-    named: Sequence[Rollback] = ()
-    """All that name it, also those of a policy of this name that is gone."""
     safety: SafetySpec | None = None
     """By the policy; None: it cannot be read."""
     quarantine_seconds: int | None = None
@@ -157,7 +155,7 @@ def _recent(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[Recent
     """Remember what a guard will ask for, whatever becomes of the records."""
     if seen.safety is None:
         return old.recent_rollbacks
-    known = recent.remembered(old.recent_rollbacks, seen.named, seen.workload, now)
+    known = recent.remembered(old.recent_rollbacks, seen.own, seen.workload, now)
     return recent.needed(known, seen.safety, now)
 
 

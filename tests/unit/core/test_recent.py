@@ -61,7 +61,7 @@ def remembering(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], workload: Workload, seconds: float = 70
 ) -> RollbackPolicy:
     """The policy as a pass has left it that has seen the Rollbacks."""
-    seen = status.Seen(READY, workload, named=rollbacks, safety=policy.spec.safety)
+    seen = status.Seen(READY, workload, own=rollbacks, safety=policy.spec.safety)
     told = status.next_status(policy.status, seen, 1, at(seconds))
     return policy.model_copy(update={"status": told})
 
