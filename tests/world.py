@@ -25,7 +25,7 @@ from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
-from rollback_operator.permits import Permits
+from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.readings import Readings
 from rollback_operator.reconcile import Reconciler
@@ -154,7 +154,14 @@ class World:
             store=store,
             observer=observer,
             readings=Readings(observer, self.woken.append, quick=self.quick),
-            foresight=Foresight(suspender, switch, observer, OWN, Permits(self.rights, self.now)),
+            foresight=Foresight(
+                suspender,
+                switch,
+                observer,
+                OWN,
+                Permits(self.rights, self.now),
+                Decisions(self.surroundings, self.now),
+            ),
             switch=switch,
             carrier=Carrier(cache, store, executor, OWN),
             keeper=Keeper(

@@ -44,7 +44,7 @@ from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
 from rollback_operator.observation import Observer
-from rollback_operator.permits import Permits
+from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
@@ -201,7 +201,12 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         observer=observer,
         readings=readings,
         foresight=Foresight(
-            suspender, switch, observer, settings.prometheus_url, Permits(ApiRights(api), now)
+            suspender,
+            switch,
+            observer,
+            settings.prometheus_url,
+            Permits(ApiRights(api), now),
+            Decisions(nearby, now),
         ),
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),

@@ -11,7 +11,7 @@ from rollback_operator.core.readiness import Around
 from rollback_operator.core.workload import Deployment
 from rollback_operator.flagging import Switch
 from rollback_operator.observation import Observer
-from rollback_operator.permits import Permits
+from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.suspending import OWNER_SECONDS, Suspender
 
@@ -26,6 +26,7 @@ class Foresight:
     default: str
     """Where the metrics of policies are read that name no address."""
     permits: Permits
+    decisions: Decisions
 
     async def look(
         self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
@@ -42,13 +43,19 @@ class Foresight:
         owner = await self.suspender.obstacle(policy, deployment)
         unusable = await self.switch.obstacles(policy, deployment)
         missing = await self.permits.missing(policy)
+        unprotected = await self.decisions.unprotected(policy)
         acts = schedule.soonest(
             OWNER_SECONDS if owner else None,
             self.switch.next_look(policy),
             self.permits.next_look(policy),
+            self.decisions.next_look(policy),
         )
         around = replace(
-            around, owner_obstacle=owner, unusable_flags=unusable, missing_rights=missing
+            around,
+            owner_obstacle=owner,
+            unusable_flags=unusable,
+            missing_rights=missing,
+            unprotected=unprotected,
         )
         if not (around.is_address_allowed and around.is_tenant_allowed):
             return around, acts

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core import rights
+from rollback_operator.core import approval, rights
 from rollback_operator.core.rights import Right
 from rollback_operator.ports.cluster import Rights
 from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.surroundings import Surroundings
 
 GIVEN_SECONDS = 300.0
 """How long it is known that a right is there."""
@@ -16,6 +17,35 @@ AGAIN_SECONDS = 60.0
 """How long it is known that it is not: somebody may be giving it."""
 
 Place = tuple[str, Right]
+
+
+@dataclass
+class Decisions:
+    """Knows for a while whether people's decisions count here, for all policies that may ask."""
+
+    surroundings: Surroundings
+    clock: Callable[[], datetime]
+    until: datetime | None = None
+    known: str = ""
+
+    async def unprotected(self, policy: RollbackPolicy) -> str:
+        """Say why nobody's decision would count; empty: it would, nobody is asked, or not known."""
+        if not approval.may_ask(policy):
+            return ""
+        now = self.clock()
+        if self.until is None or now >= self.until:
+            found = await self.surroundings.approvals_unprotected()
+            is_known = not isinstance(found, Failure)
+            self.known = found if isinstance(found, str) else self.known
+            seconds = GIVEN_SECONDS if is_known and not self.known else AGAIN_SECONDS
+            self.until = now + timedelta(seconds=seconds)
+        return self.known
+
+    def next_look(self, policy: RollbackPolicy) -> float | None:
+        """Give the seconds until that is asked again where it is not as it should be."""
+        if self.until is None or not self.known or not approval.may_ask(policy):
+            return None
+        return max(0.05, (self.until - self.clock()).total_seconds())
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Rights that only some policies take: asked for beforehand, seldom; a missing one is told."""
+"""Rights that only some policies take, and whether decisions count: asked beforehand, seldom."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy
+from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
 from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.core.rights import BOUNDS, LOGS, Right
-from rollback_operator.permits import AGAIN_SECONDS, GIVEN_SECONDS, Permits
+from rollback_operator.permits import AGAIN_SECONDS, GIVEN_SECONDS, Decisions, Permits
 from tests.builders import make_deployment, make_policy
 from tests.fakes.cluster import FakeRights
 from tests.fakes.failures import OUTAGE
+from tests.fakes.surroundings import FakeSurroundings
 
 COUNTING: dict[str, Any] = {"verification": VerificationSpec(logs=LogCheck(pattern="ERROR"))}
 SCALING: dict[str, Any] = {"remedies": [Remedy(type=RemedyType.SCALE, replicas=6)]}
@@ -88,3 +89,43 @@ async def test_nothing_is_said_of_what_cannot_be_seen() -> None:
     office.rights.fail_next("may", OUTAGE)
     office.later(AGAIN_SECONDS)
     assert await office.missing(policy), "what was known stands"
+
+
+ASKING: dict[str, Any] = {"safety": SafetySpec(require_verified=True)}
+WHY = "the admission policy is not installed"
+
+
+async def test_that_no_decision_would_count_is_told_beforehand_where_people_may_be_asked() -> None:
+    around, office = FakeSurroundings(unprotected=WHY), Office()
+    decisions = Decisions(around, lambda: office.time)
+    assert await decisions.unprotected(make_policy()) == ""
+    assert around.calls == []
+
+    said = await decisions.unprotected(make_policy(**ASKING))
+
+    assert said == WHY
+    ready = readiness(make_policy(**ASKING), make_deployment(), Around(unprotected=said))
+    assert (ready.status, ready.reason) == ("True", Reason.APPROVAL_UNPROTECTED)
+    assert WHY in ready.message
+    assert "admission.create" in ready.message
+
+
+async def test_whether_decisions_count_is_asked_seldom_and_for_all_policies_at_once() -> None:
+    around, office = FakeSurroundings(unprotected=WHY), Office()
+    decisions = Decisions(around, lambda: office.time)
+    for name in ("a", "b"):
+        assert await decisions.unprotected(make_policy(name, **ASKING)) == WHY
+    assert len(around.calls) == 1
+    assert decisions.next_look(make_policy(**ASKING)) == AGAIN_SECONDS
+    assert decisions.next_look(make_policy()) is None
+
+    around.unprotected = ""
+    office.later(AGAIN_SECONDS)
+    assert await decisions.unprotected(make_policy(**ASKING)) == ""
+    assert decisions.next_look(make_policy(**ASKING)) is None
+    around.unprotected = WHY
+    office.later(GIVEN_SECONDS - 1)
+    assert await decisions.unprotected(make_policy(**ASKING)) == ""
+    around.fail_next("approvals_unprotected", OUTAGE)
+    office.later(1)
+    assert await decisions.unprotected(make_policy(**ASKING)) == "", "what was known stands"

@@ -27,7 +27,7 @@ from rollback_operator.core.workload import Workload
 from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.foresight import Foresight
 from rollback_operator.observation import Observer
-from rollback_operator.permits import Permits
+from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
@@ -413,7 +413,12 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
     actor = world.executor.actor
     observer = Observer(FakeMetrics(), lambda: world.now().timestamp())
     foresight = Foresight(
-        actor.suspender, actor.switch, observer, "", Permits(FakeRights(), world.now)
+        actor.suspender,
+        actor.switch,
+        observer,
+        "",
+        Permits(FakeRights(), world.now),
+        Decisions(world.surroundings, world.now),
     )
     for target in (deployment, None):
         found = await foresight.look(make_policy(**fields), target, Around())

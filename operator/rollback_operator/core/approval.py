@@ -10,7 +10,14 @@ from datetime import datetime, timedelta
 from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalTimeout
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
-from rollback_operator.api.v1alpha1 import Condition, Outcome, Rollback, RollbackStatus, StepName
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Outcome,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+    StepName,
+)
 from rollback_operator.core import conditions, progress, rollback_status
 from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
 from rollback_operator.core.notices import Notice
@@ -45,6 +52,17 @@ class Answer:
 
     next: Done | Wait | End
     approved: Condition
+
+
+def may_ask(policy: RollbackPolicy) -> bool:
+    """Tell whether rollbacks of a policy may ask a person before anything is done."""
+    spec = policy.spec
+    return (
+        spec.safety.require_verified
+        or spec.database is not None
+        or any(one.propose for one in spec.matrix)
+        or any(one.on_warned is Consequence.REQUIRE_APPROVAL for one in spec.checklist)
+    )
 
 
 def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, RollbackStatus]:

@@ -31,6 +31,8 @@ class Around:
     """Flags of remedies that could not be set, and why."""
     missing_rights: tuple[str, ...] = ()
     """What the operator may not do that only some policies take, and what follows."""
+    unprotected: str = ""
+    """Why nobody's decision would count where a person is asked; empty: it would, or nobody is."""
     frozen: str = ""
     """The freeze that is on, and until when; empty when there is none."""
 
@@ -117,6 +119,12 @@ def _noted(found: Condition, around: Around) -> Condition:
         return status.ready(Reason.FREEZE_ACTIVE, said)
     if around.missing_rights and found.reason not in IDLE:
         return status.ready(Reason.RIGHT_MISSING, "; ".join(around.missing_rights))
+    if around.unprotected and found.reason not in IDLE:
+        said = (
+            f"a rollback that asks a person could not be approved: {around.unprotected}; the "
+            "chart's admission.create installs it. Until then kubectl rollout undo goes back"
+        )
+        return status.ready(Reason.APPROVAL_UNPROTECTED, said)
     return found
 
 
