@@ -19,7 +19,8 @@ def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: 
     A rollback that waits for a person holds nobody else up, nor does one that nobody has planned,
     or that nobody carries on any more. One counts as running for so long only: how long it is
     verified is for its policy's author to say, who may want to hold all others up. For the same
-    reason another namespace's count up to half of each limit.
+    reason another namespace's count up to half of each limit, the next's up to half of the rest,
+    and so on.
 
     Args:
         rollbacks: all on record.
@@ -49,11 +50,15 @@ def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: 
 
 
 def _felt(counts: Counter[str], namespace: str, most: int) -> int:
-    """Count what one namespace feels of all."""
-    share = max(1, most // 2)
-    return sum(
-        count if where == namespace else min(count, share) for where, count in counts.items()
-    )
+    """Count what one namespace feels of all: of each other one half of what those before it leave.
+
+    Each counts for one at least: many that go bad at once are a reason to look, wherever they are.
+    """
+    felt, left = counts[namespace], most
+    for count in sorted((many for one, many in counts.items() if one != namespace), reverse=True):
+        share = min(count, max(1, left // 2))
+        felt, left = felt + share, left - share
+    return felt
 
 
 _NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

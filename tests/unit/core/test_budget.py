@@ -66,9 +66,9 @@ def test_what_is_done_by_itself_counts(one: Rollback, counted: tuple[int, int]) 
     assert (load.active, load.day) == counted
 
 
-def elsewhere(number: int, decided: float = 0.0) -> Rollback:
-    made = planned(trigger=make_trigger_record(decided_time=at(decided)))
-    metadata = made.metadata.model_copy(update={"namespace": "tenant", "uid": f"uid-{number}"})
+def elsewhere(number: int, namespace: str = "tenant") -> Rollback:
+    made = planned(trigger=make_trigger_record(decided_time=at(0)))
+    metadata = made.metadata.model_copy(update={"namespace": namespace, "uid": f"uid-{number}"})
     return made.model_copy(update={"metadata": metadata})
 
 
@@ -81,6 +81,24 @@ def test_another_namespace_uses_up_half_of_each_limit_at_most() -> None:
     assert (ours.active, ours.day) == (5, 5)
     assert not ours.exhausted
     assert load_of(theirs, "tenant", budget, at(20)).exhausted
+
+
+def test_a_few_namespaces_of_one_team_hold_nobody_else_up() -> None:
+    budget = Budget(max_concurrent=10, max_per_day=10)
+    theirs = [elsewhere(number, f"team-{number % 4}") for number in range(40)]
+
+    ours = load_of(theirs, "production", budget, at(20))
+
+    assert (ours.active, ours.day) == (5 + 2 + 1 + 1, 5 + 2 + 1 + 1)
+    assert not ours.exhausted
+
+
+def test_many_that_go_bad_at_once_are_not_rolled_back_wherever_they_are() -> None:
+    budget = Budget(max_concurrent=10)
+    everywhere = [elsewhere(number, f"team-{number}") for number in range(10)]
+
+    assert load_of(everywhere, "production", budget, at(20)).exhausted
+    assert not load_of(everywhere[1:], "production", budget, at(20)).exhausted
 
 
 def test_a_verification_that_lasts_for_hours_holds_others_up_for_a_quarter_of_an_hour() -> None:
