@@ -46,7 +46,6 @@ def running(
         stand.prometheus.url,
         namespaces=namespace,
         lease_namespace=namespace,
-        lease_seconds=9,
     )
     process = zygote.start(options, directory / "operator.log")
     try:
