@@ -20,6 +20,7 @@ from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.causes import cause
 from rollback_operator.clock import ServerClock
+from rollback_operator.holdings import Holdings
 from rollback_operator.login import log_in
 from rollback_operator.paths import ApiPath, fault_of, namespace_of
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
@@ -31,7 +32,8 @@ TIMEOUT_SECONDS = 10.0
 PAGE, IDENTITIES = 100, 500
 """Objects of a page: whole, or their metadata alone."""
 KEPT_BYTES = 192 * 1024
-LIST_BYTES = 48 * MIB
+LIST_BYTES = 40 * MIB
+"""Of the objects of all lists that are being read; no namespace has more than it leaves free."""
 SMALLER = 8
 """By how much a page is made smaller that takes too much memory."""
 VALUE_BYTES = 20
@@ -60,8 +62,8 @@ class Listing(Generic[T]):
     """Makes what is kept; the object itself is not."""
     query: Mapping[str, str] = field(default_factory=dict)
     free: float = KEPT_BYTES
-    """How much an object may take before it counts. What counts is bounded for all objects of the
-    list together: more or less of it is kept. Infinite: what is kept of an object is small,
+    """How much an object may take before it counts. What counts is bounded for all lists that are
+    being read together: more or less of it is kept. Infinite: what is kept of an object is small,
     whatever the object holds."""
     most: float = inf
     """Objects after which no further page is asked for."""
@@ -94,6 +96,7 @@ class ApiServer:
         self._measure = measure
         self._clock = clock
         self.room = Room()
+        self._kept = Holdings(LIST_BYTES, free=0)
 
     @classmethod
     async def connect(
@@ -144,7 +147,14 @@ class ApiServer:
         return await self._list(listing, _Pages(PAGE), "application/json")
 
     async def _list(self, listing: Listing[T], pages: _Pages, accept: str) -> list[T] | Failure:
+        try:
+            return await self._paged(listing, pages, accept)
+        finally:
+            self._kept.drop((namespace_of(listing.path), id(pages)))
+
+    async def _paged(self, listing: Listing[T], pages: _Pages, accept: str) -> list[T] | Failure:
         found: list[T] = []
+        holder = namespace_of(listing.path), id(pages)
         while True:
             query = {**listing.query, **pages.query}
             with self.room.part(namespace_of(listing.path)) as part:
@@ -160,8 +170,10 @@ class ApiServer:
                     return Failure(FailureKind.UNAVAILABLE, said)
                 items = page["items"] or ()  # where there is nothing, the server says null
                 pages.weight += max(0.0, part.size - listing.free * len(items)) if items else 0.0
-                if pages.weight > LIST_BYTES:
-                    said = f"GET {listing.path}: its objects take more than {LIST_BYTES // MIB} MiB"
+                if not self._kept.hold(holder, int(pages.weight)):
+                    most = LIST_BYTES // 2 // MIB
+                    said = f"GET {listing.path}: its objects take more than {most} MiB, or than "
+                    said += "other lists that are being read leave"
                     return TooLarge(FailureKind.UNAVAILABLE, said)
                 found += [listing.taken(one) for one in items]
                 pages.following = (page.get("metadata") or {}).get("continue") or ""

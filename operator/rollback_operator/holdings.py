@@ -1,23 +1,26 @@
-"""What all watches together keep of what they were answered: one budget, shared by namespace.
+"""What many hold together of what they were answered: one budget, shared by namespace.
 
-A watch bounds what it keeps, but there may be many of them. No namespace holds more than it leaves
+A watch bounds what it keeps, but there may be many of them; so it is with the lists and the pages
+that are being read. No namespace holds more than it leaves
 free: the first has half at most, the next a half of the rest, and so on.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
-MOST_BYTES = 112 * MIB
+MOST_BYTES = 96 * MIB
+"""Of all watches."""
 FREE_BYTES = 512 * 1024
 """So much of each watch is free: most keep less."""
 
-Holder = tuple[str, str]
-"""Namespace and name of a policy."""
+Holder = tuple[str, Hashable]
+"""A namespace, and what is told apart in it."""
 
 
 @dataclass
 class Holdings:
-    """How many bytes each watch keeps beyond what is free."""
+    """How many bytes each holder keeps beyond what is free."""
 
     most: int = MOST_BYTES
     free: int = FREE_BYTES
@@ -39,5 +42,5 @@ class Holdings:
         return True
 
     def drop(self, holder: Holder) -> None:
-        """Keep nothing of a watch any more."""
+        """Keep nothing for a holder any more."""
         self._held.pop(holder, None)

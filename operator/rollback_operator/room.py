@@ -16,7 +16,7 @@ import aiohttp
 from rollback_operator.weighing import weight_of
 
 MIB = 1 << 20
-MOST_BYTES = 96 * MIB
+MOST_BYTES = 72 * MIB
 ANSWER_BYTES = 24 * MIB
 """The most that one answer may take."""
 STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)

@@ -211,6 +211,31 @@ async def test_objects_that_are_kept_are_bounded_together() -> None:
     assert small == [1] * 40
 
 
+async def test_lists_that_are_being_read_keep_no_more_together_than_there_is_room_for() -> None:
+    item = '{"metadata": {"uid": "a"}, "spec": "' + "x" * 1_000_000 + '"}'
+
+    async def serve(request: web.Request) -> web.Response:
+        number = int(request.query.get("continue", "0")) + 1
+        following = str(number) if number < 6 else ""
+        return web.Response(
+            text='{"metadata": {"continue": "' + following + '"}, "items": [' + item + "]}"
+        )
+
+    async with answered_by(serve, []) as api:
+        listing = Listing(ApiPath(PATH), lambda one: one)
+        alone = await api.list_of(listing)
+        found = await asyncio.gather(*(api.list_of(listing) for _ in range(8)))
+        again = await api.list_of(listing)
+
+    assert not isinstance(alone, Failure)
+    assert len(alone) == 6
+    assert again == alone
+    refused = [one for one in found if isinstance(one, Failure)]
+    assert refused
+    assert all(isinstance(one, TooLarge) for one in refused)
+    assert "other lists" in refused[0].message
+
+
 async def test_answers_in_flight_share_one_budget() -> None:
     """However many are asked for at once, no more are read than there is room for."""
     item = '{"metadata": {"uid": "a"}, "spec": "' + "x" * 4_000_000 + '"}'

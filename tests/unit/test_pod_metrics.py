@@ -21,6 +21,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.pod import Page
 from rollback_operator.core.reading import Counters, Missing, Reading
+from rollback_operator.holdings import Holdings
 from rollback_operator.ports.queries import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
 from tests.loop_time import watched
@@ -455,6 +456,29 @@ async def test_too_many_series_are_not_read(pods: int, lines: int) -> None:
     assert isinstance(answer, Missing)
     assert answer.reason is Reason.ANSWER_TOO_LARGE
     assert "everyMilliseconds" in answer.message
+
+
+async def test_pages_that_are_being_read_share_one_budget_by_namespace() -> None:
+    """A hundred policies with pages of a megabyte each would fill the memory."""
+    pods = PodPages(lambda: T0, lambda address: True, PATIENT)
+    pods.holdings = Holdings(40_000, free=0)
+    assert pods.holdings.hold(("shop", "another look"), 20_000)
+    async with page(CLASSIC) as pod:
+        asked = PageQuery(
+            (pod,), CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
+        )
+        refused = await pods.read(replace(asked, namespace="shop"))
+        others = await pods.read(replace(asked, namespace="bank"))
+        pods.holdings.drop(("shop", "another look"))
+        again = await pods.read(replace(asked, namespace="shop"))
+    await pods.close()
+
+    assert isinstance(refused, Missing)
+    assert refused.reason is Reason.ANSWER_TOO_LARGE
+    assert "no room" in refused.message
+    assert isinstance(others, Counters)
+    assert isinstance(again, Counters)
+    assert pods.holdings.hold(("shop", "all of it"), 20_000), "nothing is held any more"
 
 
 async def test_labels_on_which_the_matchers_would_take_long_are_not_matched() -> None:

@@ -9,11 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from rollback_operator import page_text
 from rollback_operator.addresses import is_callable
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
@@ -21,42 +22,24 @@ from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_ma
 from rollback_operator.causes import cause
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.gates import Gate
+from rollback_operator.holdings import Holdings
+from rollback_operator.page_text import Look, NoRoomError, PageLimits, wanted_lines
 from rollback_operator.ports.queries import PageQuery, PodPage
 from rollback_operator.slices import Slices
 
-CHUNK_BYTES = 65536
 AT_ONCE, EACH = 256, 64
 """Reads of all policies together, and of one namespace's."""
 _OK = 200
 _UNAUTHORIZED = (401, 403)
 _HEADERS = {"Accept": "text/plain;version=0.0.4,*/*;q=0.1", "Accept-Encoding": "identity"}
 _EXPORTED = "exported_"
-KNOWN_SERIES = 8192
-LONGEST_KNOWN = 512
-"""Characters of a line that is remembered, and of a label's value that is."""
+KNOWN_SERIES, KNOWN_MATCHES = 4096, 2048
+LONGEST_KNOWN = 384
+"""Characters of a line that is remembered, and of a label's value that is: none but ASCII."""
 JUDGED_AHEAD_SECONDS = 0.1
 """By how much at most the judged pods are asked before the others."""
 LEAVING_SECONDS = 0.05
 """For how long pods that go are waited for when all others have answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageLimits:
-    """How long a page may take and how much of it is read."""
-
-    connect_seconds: float = 0.3
-    answer_seconds: float = 0.5
-    """When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
-    read_seconds: float = 1.0
-    most_bytes: int = 8 * 1024 * 1024
-    most_kept_bytes: int = 1024 * 1024
-    """Of a page only the lines of the wanted counters are held."""
-    most_lines: int = 2000
-    """Of the wanted counters on one page."""
-    most_lines_of_all: int = 8000
-    """... and on all pages of one look."""
-    most_steps: int = 5_000_000
-    """Of RE2 over one page: characters of labels times the sizes of the matchers."""
 
 
 DEFAULT_LIMITS = PageLimits()
@@ -87,6 +70,7 @@ class PodPages:
         self._is_allowed = is_allowed
         self._limits = limits
         self._gate = Gate(AT_ONCE, EACH)
+        self.holdings = Holdings(page_text.MOST_BYTES, free=0)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -98,8 +82,14 @@ class PodPages:
         """Read all pages at once."""
         if refused := _refused_matcher(query):
             return refused
-        names = tuple(sorted({query.requests.metric, query.errors.metric}))
-        answers = await self._answers(query, names)
+        look = Look(self.holdings, (query.namespace, object()))
+        try:
+            return await self._read_all(query, look)
+        finally:
+            look.end()
+
+    async def _read_all(self, query: PageQuery, look: Look) -> Reading:
+        answers = await self._answers(query, look)
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
         read = sum(one.lines for one in answers if isinstance(one, _Answer))
         if read > self._limits.most_lines_of_all:
@@ -123,7 +113,7 @@ class PodPages:
             )
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
 
-    async def _answers(self, query: PageQuery, names: tuple[str, ...]) -> list[_Answer | Missing]:
+    async def _answers(self, query: PageQuery, look: Look) -> list[_Answer | Missing]:
         """Ask all pods, in the order of `pages`; the judged ones a moment before the others.
 
         Only time that the others have been read over is compared: asked together with the judged
@@ -134,7 +124,7 @@ class PodPages:
             tasks: dict[int, asyncio.Task[_Answer | Missing]] = {}
             for is_judged in (True, False):
                 asked = [
-                    (number, group.create_task(self._turn(query.namespace, page, names)))
+                    (number, group.create_task(self._turn(query, page, look)))
                     for number, page in enumerate(pages)
                     if page.is_judged is is_judged
                 ]
@@ -156,18 +146,20 @@ class PodPages:
             for number, page in enumerate(pages)
         ]
 
-    async def _turn(
-        self, namespace: str, pod: PodPage, names: tuple[str, ...]
-    ) -> _Answer | Missing:
-        async with self._gate.turn(namespace):
-            return await self._read(pod, names)
+    async def _turn(self, query: PageQuery, pod: PodPage, look: Look) -> _Answer | Missing:
+        async with self._gate.turn(query.namespace):
+            try:
+                return await self._read(query, pod, look)
+            except NoRoomError:
+                said = f"{_said(pod)}: the pages that are being read leave no room for this one"
+                return Missing(Reason.ANSWER_TOO_LARGE, f"{said}; it is read again")
 
-    async def _read(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
+    async def _read(self, query: PageQuery, pod: PodPage, look: Look) -> _Answer | Missing:
         if not self._is_allowed(pod.address):
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
         try:
             async with asyncio.timeout(self._limits.read_seconds):
-                return await self._get(pod, names)
+                return await self._get(query, pod, look)
         except aiohttp.ConnectionTimeoutError:
             return Missing(Reason.PODS_UNREACHABLE, f"{_said(pod)} takes no connection")
         except TimeoutError:
@@ -178,7 +170,7 @@ class PodPages:
             said = f"{_said(pod)}: {cause(error)}"[:300]
             return Missing(Reason.PODS_UNREACHABLE, said)
 
-    async def _get(self, pod: PodPage, names: tuple[str, ...]) -> _Answer | Missing:
+    async def _get(self, query: PageQuery, pod: PodPage, look: Look) -> _Answer | Missing:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
@@ -200,8 +192,10 @@ class PodPages:
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 said = f"{_said(pod)} answers compressed, which was not asked for: send plain text"
                 return Missing(Reason.NO_COUNTERS_EXPOSED, said)
-            begins = tuple(name.encode() for name in names)
-            text = await _lines(response.content, begins, self._limits)
+            names = {query.requests.metric, query.errors.metric}
+            begins = tuple(name.encode() for name in sorted(names))
+            hold = partial(look.hold, pod.pod)
+            text = await wanted_lines(response.content, begins, self._limits, hold)
         if text is None:
             whole, kept = self._limits.most_bytes >> 20, self._limits.most_kept_bytes >> 20
             said = f"{_said(pod)} exceeds {whole} MiB, or {kept} MiB"
@@ -212,23 +206,6 @@ class PodPages:
             said = f"{_said(pod)} shows {answer.lines} lines of the wanted counters"
             return _too_many(said, self._limits.most_lines)
         return answer
-
-
-async def _lines(
-    content: aiohttp.StreamReader, begins: tuple[bytes, ...], limits: PageLimits
-) -> str | None:
-    """Read the lines that begin so; None: there is too much of it."""
-    kept, rest, size, slices = bytearray(), b"", 0, Slices()
-    async for chunk in content.iter_chunked(CHUNK_BYTES):
-        size += len(chunk)
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(begins):
-                kept += line + b"\n"
-        if size > limits.most_bytes or len(kept) + len(rest) > limits.most_kept_bytes:
-            return None
-        await slices.rest()
-    return (kept + rest if rest.startswith(begins) else kept).decode(errors="replace")
 
 
 def _url(pod: PodPage) -> str:
@@ -306,7 +283,7 @@ def _sampled(line: str, names: frozenset[str]) -> _Sample | None:
     end = line.rfind("}") + 1
     if not end or " # " in line:
         return _sample(line)
-    sample = _known_sample if end <= LONGEST_KNOWN else _sample
+    sample = _known_sample if end <= LONGEST_KNOWN and line.isascii() else _sample
     own, labels, _ = sample(f"{line[:end]} 0")
     return own, labels, float(line[end:].split(maxsplit=1)[0])
 
@@ -366,7 +343,8 @@ class _Side:
             value = own[known]
             if "~" in operator:
                 steps += expression(operand).size * len(value)
-                matches = _is_known_match if len(value) <= LONGEST_KNOWN else _is_match
+                is_known = len(value) <= LONGEST_KNOWN and value.isascii()
+                matches = _is_known_match if is_known else _is_match
                 is_same = matches(operand, value)
             else:
                 is_same = value == operand
@@ -379,7 +357,7 @@ def _is_match(operand: str, value: str) -> bool:
     return expression(operand).matches(value)
 
 
-_is_known_match = lru_cache(maxsize=4096)(_is_match)
+_is_known_match = lru_cache(maxsize=KNOWN_MATCHES)(_is_match)
 
 
 def _refused_matcher(query: PageQuery) -> Missing | None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import re2
 
-MOST_MEMORY = 1 << 20
+MOST_MEMORY = 512 * 1024
 """Bytes that RE2 may use for one expression."""
 MOST_SIZE = 2000
 """RE2's instructions: a text costs at most so many steps a character."""
-_KNOWN = 256
+KNOWN = 32
+"""Expressions that are kept, compiled."""
+_KNOWN_NAMES = 256
 
 
 def _options() -> Any:
@@ -55,7 +57,7 @@ class Expression:
         return self._compiled.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=_KNOWN)
+@lru_cache(maxsize=KNOWN)
 def expression(pattern: str) -> Expression:
     """Compile an expression, or give one that is known.
 
@@ -65,7 +67,7 @@ def expression(pattern: str) -> Expression:
     return Expression(pattern)
 
 
-@lru_cache(maxsize=_KNOWN)
+@lru_cache(maxsize=_KNOWN_NAMES)
 def is_glob_match(pattern: str, text: str) -> bool:
     """Match a name by a shell's pattern of `*`, `?` and classes; a malformed one matches none."""
     try:

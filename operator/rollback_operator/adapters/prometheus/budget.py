@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
-MOST_BYTES = 192 * MIB
-FREE_BYTES = 256 * 1024
+MOST_BYTES = 120 * MIB
+FREE_BYTES = 128 * 1024
 STEP_BYTES = MIB
 """Parts are taken in whole steps."""
 

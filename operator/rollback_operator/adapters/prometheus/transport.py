@@ -56,7 +56,7 @@ class Limits:
     read_seconds: float = 5.0
     most_bytes: int = 16 * 1024 * 1024
     """Of one answer, unpacked."""
-    most_values: int = 1_500_000
+    most_values: int = 750_000
     """JSON values of one answer: a sample is three of them."""
 
 
