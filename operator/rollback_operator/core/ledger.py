@@ -309,13 +309,17 @@ def _replaced_young(workload: Workload) -> frozenset[str]:
 def useless(verdict: Verdict) -> str:
     """Say on what a release fails half of its requests, whatever the control failed; empty: none.
 
-    Without numbers: they would change with each look.
+    In the whole watch, or of late: what has done well for an hour may have failed since. Without
+    numbers: they would change with each look.
     """
-    found = next((one for one in verdict.scopes if one.rate_lower_bound >= USELESS), None)
+    rates = [(one.rate_lower_bound, one.late_lower_bound, one.route) for one in verdict.scopes]
+    found = next((one for one in rates if max(one[:2]) >= USELESS), None)
     if found is None:
         return ""
-    where = f" on {found.route}" if found.route is not None else ""
-    return f"not good by itself: at least half of its requests{where} have failed"
+    whole, _, route = found
+    where = f" on {route}" if route is not None else ""
+    when = "" if whole >= USELESS else " of late"
+    return f"not good by itself: at least half of its requests{where} have failed{when}"
 
 
 def fails_alike(verdict: Verdict) -> str:

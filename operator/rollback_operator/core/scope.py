@@ -32,6 +32,10 @@ from rollback_operator.core.warm_up import warm_up
 MOMENT_SECONDS = 0.05
 FIRST_WEIGHT = 0.8
 MOST_SHARE = 0.5
+LATE_SECONDS = (60.0, 300.0, 900.0)
+"""Of late: the shortest of these in which there are requests enough."""
+LATE_Z = 3.5
+"""It is asked at each look of a long watch: a chance run of errors must not be enough."""
 
 
 def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
@@ -218,7 +222,16 @@ def _verdict(
         veto=veto,
         pods_failing=len(pods.bad),
         pods=len(arms.living_new),
+        late_lower_bound=_late(tally.counted),
     )
+
+
+def _late(counted: Counts) -> float:
+    for seconds in LATE_SECONDS:
+        requests, errors = counted.since(counted.newest_start - seconds)
+        if requests >= LEAST_REQUESTS:
+            return wilson_lower(requests, errors, LATE_Z)
+    return 0.0
 
 
 def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping[str, float]:

@@ -56,6 +56,8 @@ class ScopeVerdict:
     veto: Reason | None = None
     pods_failing: int = 0
     pods: int = 0
+    late_lower_bound: float = 0.0
+    """Of the rate of the newest requests alone: a late fault is a small part of a long watch."""
 
     @property
     def is_proved(self) -> bool:

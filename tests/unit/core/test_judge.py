@@ -9,6 +9,7 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import judge
+from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import classify
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Missing
@@ -660,6 +661,31 @@ def test_an_outage_long_after_the_rollout_is_told(counts, value) -> None:
     assert verdict.value is value
     assert ("fully available for 540 s" in verdict.message) == (value is SUSPECT)
     assert severity(verdict) == (None if value is SUSPECT else "P1")
+
+
+AN_HOUR = [(50, 0)] * 720
+A_MINUTE = [(50, 50)] * 12
+
+
+@pytest.mark.parametrize("control", [None, make_control(36_000, 36_000)], ids=["none", "it failed"])
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (AN_HOUR, ""),
+        ([*AN_HOUR, *A_MINUTE], "of late"),
+        ([*AN_HOUR, *A_MINUTE, *AN_HOUR[:24]], ""),
+        ([*AN_HOUR, *[(50, 26)] * 12], ""),
+        ([(1, 0)] * 720 + [(1, 1)] * 60, "of late"),
+    ],
+    ids=["well", "fails", "failed for a minute", "about half", "with little traffic"],
+)
+def test_what_was_gone_back_to_and_fails_after_an_hour_is_told(counts, said, control) -> None:
+    """What it took the place of is no measure, and a late fault is a small part of the watch."""
+    verdict = judged(watch_of(served(NEW[:1], *counts), control=control))
+    assert verdict.value in (WATCHING, NONE)
+    found = fails_alike(verdict)
+    assert bool(found) is bool(said)
+    assert found.endswith(said)
 
 
 def read_often(*, every: float, errors: int, until: float = 24.0) -> Watch:
