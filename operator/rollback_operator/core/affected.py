@@ -1,10 +1,11 @@
 """Which pods have the fault, and which surely have not, each by its own counts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rollback_operator.core.arms import CEILING_TIMES, Arms, plausible
+from rollback_operator.core.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
 from rollback_operator.core.increments import Increment
 
 LEAST_RATE = 0.001
@@ -13,6 +14,8 @@ CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 SURELY_BAD_ODDS = 10_000.0
 """Odds from which a pod is known to have the fault by its own counts."""
+SHARED_ODDS = 100.0
+"""Odds against the usual rate from which pods are known to have the fault by their own counts."""
 Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
 
@@ -59,30 +62,52 @@ def failing(pods: Pods, expected: float) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Affected:
+    """Which pods have the fault."""
+
+    bad: frozenset[str] = frozenset()
+    few: frozenset[str] = frozenset()
+    """One pod, or those of one node, that have it while the others surely do not."""
+    is_shared: bool = False
+    """Whether it shows without any one pod, and without the pods of any one node."""
+
+
+def affected(arms: Arms, routes: Routes, route: str | None, usual: Mapping[str, float]) -> Affected:
+    """Tell which pods have a fault, and whether they are only a few.
+
+    Args:
+        arms: the counts of both revisions.
+        routes: the release's counts in the scope.
+        route: None: of all routes together. A fault on one of them counts, others dilute it.
+        usual: the control's error rate by route; under "" that of all together.
+    """
+    parts = _parts(routes, route, usual)
+    each = [_split(pods, rate) for pods, rate in parts]
+    bad = frozenset().union(*(one.bad for one in each))
+    if _is_shared(arms, parts):
+        return Affected(bad, is_shared=True)
+    shown = [one.clean for one in each if one.bad]
+    clean = frozenset.intersection(*shown) - bad if shown else frozenset()
+    return Affected(bad, _on_few(arms, _Split(bad, clean)) or _concentrated(arms, *parts[0]))
+
+
+def _parts(
+    routes: Routes, route: str | None, usual: Mapping[str, float]
+) -> list[tuple[Pods, float]]:
+    """List the counts in which a fault may show, each with what the control fails there."""
+    parts = [(by_pod(routes), usual.get(route or "", 0.0))]
+    if route is None:
+        parts += [(pods, usual.get(name, 0.0)) for name, pods in sorted(routes.items())]
+    return parts
+
+
+class _Split(NamedTuple):
     """Which pods have the fault, and which surely have not."""
 
     bad: frozenset[str]
     clean: frozenset[str]
 
 
-def affected(routes: Routes, route: str | None, usual: Mapping[str, float]) -> Affected:
-    """Tell the pods that have a fault from those that have not.
-
-    Args:
-        routes: the release's counts in the scope.
-        route: None: of all routes together. A fault on one of them counts, others dilute it.
-        usual: the control's error rate by route; under "" that of all together.
-    """
-    parts = [(by_pod(routes), usual.get(route or "", 0.0))]
-    if route is None:
-        parts += [(pods, usual.get(name, 0.0)) for name, pods in sorted(routes.items())]
-    each = [_split(pods, rate) for pods, rate in parts]
-    bad = frozenset().union(*(one.bad for one in each))
-    shown = [one.clean for one in each if one.bad]
-    return Affected(bad, frozenset.intersection(*shown) - bad if shown else frozenset())
-
-
-def _split(pods: Pods, usual: float) -> Affected:
+def _split(pods: Pods, usual: float) -> _Split:
     """Tell the pods that fail more than usual from those whose counts speak against the fault.
 
     A pod in which a little fails, as it may now and then, is well beside one that fails entirely.
@@ -93,27 +118,86 @@ def _split(pods: Pods, usual: float) -> Affected:
     high = min(1 - LEAST_RATE, errors / requests) if requests else 0.0
     low = min(plausible(usual), high / CEILING_TIMES)
     if low <= 0:
-        return Affected(suspected, frozenset())
+        return _Split(suspected, frozenset())
     clean = frozenset(
         name
         for name, (served, failed) in pods.items()
         if _nats((served, failed), low, high) >= math.log(CLEAN_ODDS)
     )
-    return Affected(suspected - clean, clean)
+    return _Split(suspected - clean, clean)
 
 
-def is_on_few(arms: Arms, pods: Affected) -> bool:
-    """Tell whether one pod, or the pods of one node, have the fault and others surely not."""
+def _is_shared(arms: Arms, counted: Iterable[tuple[Pods, float]]) -> bool:
+    """Tell whether the fault shows without any one pod, and without the pods of any one node.
+
+    By what the others fail themselves, not by how much less that is than what the worst fails: a
+    pod that fails more does not make the others well.
+    """
+    parts = [_Part(pods, usual) for pods, usual in counted]
+    return all(
+        any(one.shows_without(group) for one in parts) for group in _groups(arms, parts[0].pods)
+    )
+
+
+def _groups(arms: Arms, pods: Pods) -> Iterator[frozenset[str]]:
+    """List each pod, and the pods of each node beside which there is a living one that serves."""
+    nodes: dict[str, set[str]] = {}
+    for name in pods:
+        yield frozenset({name})
+        nodes.setdefault(arms.nodes.get(name, ""), set()).add(name)
+    serving = pods.keys() & arms.living_new
+    for node, names in nodes.items():
+        if node and len(names) > 1 and serving - names:
+            yield frozenset(names)
+
+
+class _Part:
+    """Counts in which a fault may show: some pods of them may be left out."""
+
+    def __init__(self, pods: Pods, usual: float) -> None:
+        self.pods = pods
+        self._usual = max(LEAST_CEILING, usual)
+        self._total = _sum(pods.values())
+        # Among many pods that are well the fault of one more is diluted.
+        self._surely_bad = frozenset(
+            name for name, counts in pods.items() if self._shows(counts, SURELY_BAD_ODDS)
+        )
+
+    def shows_without(self, group: frozenset[str]) -> bool:
+        """Tell whether the fault shows on the others."""
+        if not self._surely_bad <= group:
+            return True
+        requests, errors = _sum(self.pods[name] for name in group if name in self.pods)
+        return self._shows((self._total[0] - requests, self._total[1] - errors), SHARED_ODDS)
+
+    def _shows(self, counts: tuple[float, float], odds: float) -> bool:
+        served, failed = counts
+        if failed <= self._usual * served:
+            return False
+        return -_nats(counts, self._usual, failed / served) >= math.log(odds)
+
+
+def _sum(counts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    requests = errors = 0.0
+    for served, failed in counts:
+        requests += served
+        errors += failed
+    return requests, errors
+
+
+def _on_few(arms: Arms, pods: _Split) -> frozenset[str]:
+    """Name the one pod, or the pods of one node, that have the fault while others surely do not."""
     clean = pods.clean & arms.living_new
     if not pods.bad or not clean:
-        return False
+        return frozenset()
     nodes = {arms.nodes.get(pod, "") for pod in pods.bad}
     is_one_node = len(nodes) == 1 and all(arms.nodes.get(pod, "") not in nodes for pod in clean)
-    return len(pods.bad) == 1 or (is_one_node and "" not in nodes)
+    is_few = len(pods.bad) == 1 or (is_one_node and "" not in nodes)
+    return pods.bad if is_few else frozenset()
 
 
-def is_concentrated(arms: Arms, pods: Pods, usual: float) -> bool:
-    """Tell whether what fails is on one pod or node, by what all others have counted together.
+def _concentrated(arms: Arms, pods: Pods, usual: float) -> frozenset[str]:
+    """Name the pod, or those of one node, that fail, by what all others have counted together.
 
     Of many pods, routes and looks one pod fails a little by chance now and then: alone it does not
     make two bad pods of one.
@@ -121,18 +205,17 @@ def is_concentrated(arms: Arms, pods: Pods, usual: float) -> bool:
     errors = sum(failed for _, failed in pods.values())
     requests = sum(served for served, _ in pods.values())
     if not errors or errors >= requests:
-        return False
+        return frozenset()
     rate = errors / requests
     low = min(plausible(usual), rate / CEILING_TIMES)
     worst = max(pods, key=lambda name: pods[name][1])
     node = arms.nodes.get(worst, "")
-    for group in ({worst}, {name for name in pods if node and arms.nodes.get(name, "") == node}):
+    beside = frozenset(name for name in pods if node and arms.nodes.get(name, "") == node)
+    for group in (frozenset({worst}), beside):
         others = [pods[name] for name in pods if name not in group and name in arms.living_new]
-        nats = sum(_nats(one, low, rate) for one in others)
-        own = [-_nats(one, low, one[1] / one[0]) for one in others]
-        if nats >= math.log(CLEAN_ODDS) and max(own) < math.log(SURELY_BAD_ODDS):
-            return True
-    return False
+        if sum(_nats(one, low, rate) for one in others) >= math.log(CLEAN_ODDS):
+            return frozenset(name for name in group if pods[name][1] > 0)
+    return frozenset()
 
 
 def _nats(counts: tuple[float, float], low: float, high: float) -> float:

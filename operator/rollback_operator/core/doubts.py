@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.affected import LEAST_RATE, Affected, Pods, is_concentrated, is_on_few
+from rollback_operator.core.affected import LEAST_RATE, Affected
 from rollback_operator.core.alike import is_alike
 from rollback_operator.core.arms import (
     CEILING_TIMES,
@@ -23,6 +23,7 @@ from rollback_operator.core.arms import (
 )
 from rollback_operator.core.control import Control
 from rollback_operator.core.increments import COARSE_SECONDS, Increment
+from rollback_operator.core.verdict import CEASED
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9
@@ -50,13 +51,13 @@ def unmet(arms: Arms, new: Sequence[Increment], pods: Affected) -> str:
     if len({one.end for one in served}) < SAMPLES:
         return "only one sample"
     wanted = min(2, len(arms.living_new))
-    if len(pods.bad) < wanted and not is_on_few(arms, pods):
-        return f"errors on {len(pods.bad)} of {wanted} pods needed"
+    if wanted > 1 and not pods.is_shared and not pods.few:
+        return "too few errors on other pods, or other nodes, than the worst"
     # Pods that never had the fault are read at times of their own: they do not show its end.
     having = [one for one in served if one.pod in pods.bad & arms.living_new] or served
     rate = _rate(having)
     if any(_has_ceased(sample, rate) for sample in _newest_samples(arms, having)):
-        return "no error in one of the two newest samples"
+        return CEASED
     return "" if _fails_on(arms, served) else "the pods have only begun to serve"
 
 
@@ -107,19 +108,6 @@ def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
     late = min(oldest / 2, EARLY_SECONDS)
     requests, errors = total(one for age, one in ages if age >= late)
     return requests >= LATE_REQUESTS and errors >= EARLY_ALL * requests
-
-
-def veto(arms: Arms, pods: Affected, served: Pods, usual: float) -> Reason | None:
-    """Tell why the release is not to blame, whatever it is compared with.
-
-    Args:
-        arms: the counts of both revisions.
-        pods: which pods have the fault.
-        served: (requests, errors) of each pod in the scope.
-        usual: the control's error rate there.
-    """
-    is_local = is_on_few(arms, pods) or is_concentrated(arms, served, usual)
-    return Reason.FEW_PODS_AFFECTED if is_local else None
 
 
 def veto_by_history(

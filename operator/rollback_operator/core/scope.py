@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.core import doubts
-from rollback_operator.core.affected import Affected, Routes, affected, by_pod, by_route
+from rollback_operator.core.affected import Affected, affected, by_route
 from rollback_operator.core.arms import (
     LEAST_REQUESTS,
     Arms,
@@ -182,15 +183,13 @@ def _verdict(
     requests, errors = tally.requests, tally.errors
     new: list[Increment] = []
     odds = compared.odds.value / scopes
-    pods, unmet = Affected(frozenset(), frozenset()), "nothing speaks against it"
-    routes: Routes = {}
+    pods, unmet = Affected(), "nothing speaks against it"
     usual: Mapping[str, float] = {}
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
         new = tally.new
         usual = _usual(arms, compared, new)
-        routes = by_route(new)
-        pods = affected(routes, route, usual)
+        pods = affected(arms, by_route(new), route, usual)
         unmet = doubts.unmet(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
@@ -200,7 +199,8 @@ def _verdict(
         if route is not None and route not in together:
             together = [route]
         failing = [_failing(arms, compared, usual, one) for one in together]
-        veto = doubts.veto(arms, pods, by_pod(routes), usual.get(route or "", 0.0))
+        # It is that, whatever the release is compared with.
+        veto = Reason.FEW_PODS_AFFECTED if pods.few else None
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or doubts.veto_by_history(arms, arms.control, new, route, together)
             blamed = blame(failing, arms.watch_seconds)
@@ -220,7 +220,7 @@ def _verdict(
         blame=blamed,
         unmet=unmet,
         veto=veto,
-        pods_failing=len(pods.bad),
+        pods_failing=len(pods.few or pods.bad),
         pods=len(arms.living_new),
         late_lower_bound=_late(tally.counted),
     )

@@ -12,6 +12,8 @@ BAD_ODDS = 10_000.0
 BLAME_ODDS = 100.0
 ENDED = "the fault has ended"
 """What is lacking where the newest counts show it no more."""
+CEASED = "no error in one of the two newest samples"
+"""What is lacking where one of them has none though some were to be expected."""
 
 
 class Method(StrEnum):

@@ -530,6 +530,48 @@ def test_pods_of_one_bad_node_are_not_the_release() -> None:
     assert judged(replace(watch, pods=spread)).value is BAD
 
 
+@pytest.mark.parametrize("gone", [(), OLD], ids=["old pods", "history"])
+@pytest.mark.parametrize("failed", [12, 40], ids=["a third", "all"])
+def test_a_pod_that_fails_more_does_not_make_another_one_well(failed, gone) -> None:
+    counts = served(NEW[:1], *[(40, failed)] * 4), served(NEW[1:2], *[(40, 3)] * 4)
+    verdict = judged(watch_of(*counts, served(OLD[:2], *[(40, 0)] * 4), gone=gone))
+    assert (verdict.value, severity(verdict)) == (BAD, "P2")
+
+
+@pytest.mark.parametrize("gone", [(), OLD], ids=["old pods", "history"])
+@pytest.mark.parametrize("failed", [3, 10], ids=["a third", "all"])
+def test_two_errors_on_another_pod_do_not_make_one_bad_pod_the_release(failed, gone) -> None:
+    counts = served(NEW[:1], *[(10, failed)] * 4), served(NEW[1:2], *[(10, 1), (10, 0)] * 2)
+    verdict = judged(watch_of(*counts, served(OLD[:2], *[(10, 0)] * 4), gone=gone))
+    assert verdict.value in (WATCHING, SUSPECT)
+    assert "only 2 of 2" not in verdict.message
+
+
+def test_of_a_pod_on_which_nearly_all_fails_it_is_said_that_it_is_only_one() -> None:
+    counts = served(NEW[:1], *ALL), served(NEW[1:2], (7, 1), (7, 0), (7, 1), route=LIST)
+    old = [served(OLD[:2], *CLEAN, route=route) for route in (PURCHASE, LIST)]
+    verdict = judged(watch_of(*counts, *old))
+    assert verdict.reason is Reason.FEW_PODS_AFFECTED
+    assert "only 1 of 2 new pods fail" in verdict.message
+
+
+@pytest.mark.parametrize("failed", [20, 60], ids=["a third", "all"])
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [((60, 5), Reason.ERROR_RATE_ABOVE_CONTROL), ((60, 0), Reason.FEW_PODS_AFFECTED)],
+    ids=["fail as well", "are well"],
+)
+def test_whether_it_is_one_node_is_told_by_what_fails_elsewhere(failed, others, reason) -> None:
+    watch = watch_of(served(NEW[:2], *[(60, failed)] * 4), served(NEW[2:], *[others] * 4))
+    pods = tuple(replace(pod, node="n1" if pod.name in NEW[:2] else "n2") for pod in watch.pods)
+    assert judged(replace(watch, pods=pods)).reason is reason
+
+
+def test_one_error_on_each_of_many_pods_is_not_one_pod() -> None:
+    counts = served(MANY, *[(1, 0)] * 5, (5, 1), apart=0.3), served(OLD, *CLEAN * 2)
+    assert judged(watch_of(*counts)).value is BAD
+
+
 def test_the_method_is_told() -> None:
     alone = judged(watch_of(served(NEW, *ALL)))
     beside = judged(watch_of(served(NEW[:2], *ALL), served(OLD[:2], *CLEAN)))
