@@ -1,9 +1,9 @@
 """Write docs/stories.md: what kubectl shows an on-call person at each moment, on a real node.
 
-    python -m tools.stories [--only TEXT] [--output docs/stories.md]
+    python -m tools.stories [--only TEXT]
 
 Makes a node with the operator and plays each story in a namespace of its own, some at a time. What
-stands on the page is what the commands printed: nothing is cut but columns that hold times.
+stands on the page is what the commands printed; only of `describe` parts are left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lab import images, session  # noqa: E402 (path first)
+from lab.binaries import say  # noqa: E402
 from lab.errors import LabError  # noqa: E402
 from lab.node import Node  # noqa: E402
 from lab.session import Session  # noqa: E402
@@ -34,21 +35,22 @@ PAGE = ROOT / "docs" / "stories.md"
 AT_ONCE = 3
 LIMIT_SECONDS = 120
 LONG_SECONDS = 300
+BROKEN = "this story ended early"
 GET = ("get", "rollbackpolicies")
 STATUS = ("rollback", "status")
 DESCRIBE = ("describe", "deployment", "ticket-service")
 HISTORY = ("rollout", "history", "deployment/ticket-service")
-EVENTS = (
-    *("get", "events", "--sort-by=.lastTimestamp", "--field-selector"),
-    f"reportingComponent={OPERATOR}",
-)
+EVENTS = ("get", "events", "--sort-by=.lastTimestamp", f"--field-selector=source={OPERATOR}")
+UNDO = ("rollback", "undo", "tickets", "--to", "last-known-good", "--reason")
 MAY_BE_DECIDED = {"safety": {"requireVerified": True}, "approval": {"timeoutSeconds": 600}}
 HEAD = """# Stories
 
-What `get`, `status`, `describe` and the Events show at each moment of ordinary days and bad nights.
-`python -m tools.stories` plays them on a real node and writes this page: the text is what the
-commands printed. Of `describe` the Events and annotations are shown, and what the demo's Deployment
-is: [demo.md](demo.md).
+What `get`, `status`, `describe` and the Events show at each moment, on ordinary days and in bad
+nights. Each story is played on a real node, with the [demo](demo.md)'s ticket service in a
+namespace of its own. `python -m tools.stories` plays them and writes this page: the text is what
+the commands have printed, without the `-n NAMESPACE` that each had. `describe` is cut to name,
+annotations, replicas, conditions and Events. [troubleshooting.md](troubleshooting.md) explains
+each word.
 """
 
 
@@ -66,6 +68,9 @@ class Page:
 
     def run(self, *arguments: str) -> None:
         """Call kubectl in the shop's namespace, and show call and answer."""
+        self.lines += self._called(arguments)
+
+    def _called(self, arguments: tuple[str, ...]) -> list[str]:
         argv, environment = session.command_in(
             self.lab, ["kubectl", *arguments, f"--namespace={self.shop.namespace}"]
         )
@@ -83,19 +88,19 @@ class Page:
             said = list(_of_description(said))
         status = [f"# exit status {done.returncode}"] if done.returncode else []
         shown = " ".join(f"'{one}'" if " " in one else one for one in arguments)
-        self.lines += ["", "```console", f"$ kubectl {shown}", *map(str.rstrip, said), *status]
-        self.lines += ["```"]
+        answer = [*map(str.rstrip, said), *status]
+        return ["", "```console", f"$ kubectl {shown}", *answer, "```"]
 
     def look(self) -> None:
-        """Look as a person does who was called."""
-        self.run(*GET)
-        self.run(*STATUS)
+        """Look as a person does who was called, at one moment."""
+        with ThreadPoolExecutor() as pool:
+            for lines in pool.map(self._called, (GET, STATUS)):
+                self.lines += lines
 
     def look_closely(self) -> None:
-        """Look at all of it."""
+        """Look at what was done to the Deployment, too."""
         self.look()
         self.run(*DESCRIBE)
-        self.run(*EVENTS)
 
 
 def _of_description(lines: Sequence[str]) -> Iterator[str]:
@@ -111,11 +116,9 @@ def _of_description(lines: Sequence[str]) -> Iterator[str]:
 def ordinary(page: Page) -> None:
     """A first policy, and a good release"""
     shop = page.shop
-    page.say("v1.2.3 runs, and a policy of the least kind is applied. A few seconds later:")
-    shop.opens("v1.2.3", safety={"goodAfterSeconds": 60})
-    shop.watched_since()
+    page.say("v1.2.3 runs, and a policy of the least kind was applied a minute ago:")
+    shop.serves_after("v1.2.3", safety={"goodAfterSeconds": 60})
     page.look()
-    shop.has_served()
     page.say("v1.4.0 is released, and nothing is wrong with it. While it is watched:")
     shop.releases("v1.4.0")
     shop.has_rolled_out()
@@ -123,6 +126,7 @@ def ordinary(page: Page) -> None:
     wait_for("v1.4.0 to be good", LONG_SECONDS, lambda: shop.verdict() == "Healthy")
     page.say("Once it has earned it:")
     page.look()
+    page.run(*EVENTS)
 
 
 def second_deployment(page: Page) -> None:
@@ -148,6 +152,7 @@ def fifth(page: Page) -> None:
     shop.is_over()
     page.say("When it is over:")
     page.look_closely()
+    page.run(*EVENTS)
     page.run(*HISTORY)
     page.run("rollback", "explain")
 
@@ -170,13 +175,16 @@ def slow_then_dead(page: Page) -> None:
 def missing_image(page: Page) -> None:
     """A release whose image is not there"""
     shop = page.shop
-    shop.serves_after("v1.2.3", safety={"stuckAfterSeconds": 60})
-    page.say("v9.9.9 was never pushed. Ten seconds after the release:")
+    shop.serves_after("v1.2.3")
+    page.say("v9.9.9 was never pushed. A missing image is not blamed on the release:")
     shop.releases("v9.9.9")
-    time.sleep(10)
+    _reads(shop, "NoVerdict")
     page.look()
+    page.run(*EVENTS)
+    page.run("rollback", "explain", "policy/tickets")
+    page.say("A person goes back:")
+    page.run(*UNDO, "wrong tag")
     shop.is_over()
-    page.say("When it is over:")
     page.look_closely()
 
 
@@ -224,7 +232,7 @@ def scaled_to_zero(page: Page) -> None:
 def policy_deleted(page: Page) -> None:
     """The policy is deleted while a release is taken back"""
     shop = page.shop
-    shop.serves_after("v1.2.3")
+    shop.serves_after("v1.2.3", verification={"timeoutSeconds": 60})
     shop.releases("v1.3.0")
     shop.begins_to_go_back()
     page.say("v1.3.0 is being taken back; the undo is done and not verified yet:")
@@ -234,8 +242,8 @@ def policy_deleted(page: Page) -> None:
     shop.customers_return()
     shop.is_over()
     page.look()
-    page.run("get", "rollbacks")
-    page.run("rollback", "explain", _newest(shop))
+    page.run("rollback", "history")
+    page.run(*EVENTS)
 
 
 def approved(page: Page) -> None:
@@ -252,7 +260,7 @@ def rejected(page: Page) -> None:
     _asked(page)
     page.run("rollback", "reject", _newest(page.shop), "--reason", "we fix forward")
     page.shop.is_over()
-    page.say("When it is over:")
+    page.say("When it is over, and v1.3.0 still runs:")
     page.look()
     page.run(*EVENTS)
 
@@ -262,9 +270,10 @@ def unprotected(page: Page) -> None:
     page.say("Installed with `admission.create: false`: nobody's approval counts.")
     _asked(page)
     page.run("rollback", "approve", _newest(page.shop), "--reason", "customers call")
-    page.say("The way out that works:")
-    page.run("rollback", "undo", "tickets", "--to", "previous", "--reason", "customers call")
-    time.sleep(20)
+    page.run(*UNDO, "customers call")
+    page.say("The way out that they name:")
+    page.run("rollout", "undo", "deployment/ticket-service", "--to-revision=1")
+    page.shop.is_over()
     page.look()
 
 
@@ -296,22 +305,25 @@ UNPROTECTED: tuple[Story, ...] = (unprotected,)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.stories", description=__doc__)
-    parser.add_argument("--only", default="", help="stories whose name holds this")
-    parser.add_argument("--output", type=Path, default=PAGE)
+    parser.add_argument("--only", help="print the stories whose name holds this, write no page")
     options = parser.parse_args(arguments)
     told: list[str] = []
     with _node() as (lab, archive), tempfile.TemporaryDirectory(prefix="stories-") as folder:
         for stories, values in ((PROTECTED, {}), (UNPROTECTED, {"admission": {"create": False}})):
-            chosen = [one for one in stories if options.only in one.__name__]
+            chosen = [one for one in stories if (options.only or "") in one.__name__]
             if not chosen:
                 continue
             if values:
                 _remove_admission(lab)
             install_operator(lab, archive, {"log": {"format": "text"}, **values})
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                told += pool.map(lambda one: _tell(lab, Path(folder), one), chosen)
-    options.output.write_text("\n".join([HEAD.rstrip(), *told]).rstrip() + "\n")
-    return 0
+                for one in pool.map(lambda one: _tell(lab, Path(folder), one), chosen):
+                    print(one, flush=True)
+                    told.append(one)
+    text = "\n".join([HEAD.rstrip(), *told]).rstrip() + "\n"
+    if options.only is None and BROKEN not in text:
+        PAGE.write_text(text)
+    return int(BROKEN in text)
 
 
 @contextmanager
@@ -332,14 +344,14 @@ def _tell(lab: Session, folder: Path, story: Story) -> str:
     name = story.__name__.replace("_", "-")
     shop = Shop(lab, name, folder, replicas=2)
     page = Page(lab, shop)
-    print(f"{name} ...", flush=True)
+    say(f"{name} ...")
     try:
         story(page)
     except (LabError, AssertionError) as error:
-        raise LabError(f"{name}: {error}\n{shop.account()}") from error
+        page.say(f"{BROKEN}: {error}\n{shop.account()}")
     finally:
         shop.close()
-    print(f"{name} is told", flush=True)
+    say(f"{name} is told")
     return "\n".join(["", f"## {_title(story)}", *page.lines])
 
 

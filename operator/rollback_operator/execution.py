@@ -198,7 +198,7 @@ class Executor:
         """Store what is known of an approval, if it is new, and tell it before."""
         if status == rollback.status:
             return rollback
-        notice = approval.notice(status, rollback.status)
+        notice = approval.notice(rollback, status)
         if notice is not None:
             await self.store.post(rollback, notice)
         return await self.recorder.write(rollback, status)

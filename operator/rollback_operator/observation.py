@@ -1,7 +1,6 @@
 """Observe: bring the watch of a release up to date from Kubernetes, Prometheus and the pods."""
 
 import asyncio
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -297,7 +296,7 @@ def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple
     names = [one.name for one in workload.replica_sets if one.pod_hash in hashes]
     if all(map(pod_names.survives, names)):
         return tuple(map(pod_names.of_replica_set, names))
-    return tuple(re.escape(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
+    return tuple(pod_names.escaped(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
 
 
 def _interval(counters: Counters, known: float) -> float:

@@ -1,6 +1,5 @@
 """Observe what changes slowly: durations, memory, own queries, each only if the policy asks."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -10,6 +9,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
+from rollback_operator.core import pod_names
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.growth import LEAST_SECONDS, WARM_UP_SECONDS
@@ -93,7 +93,7 @@ async def _with_past_growth(
     if seconds < LEAST_PAST_SECONDS or not query.labels.pod:
         return replace(trends, past_growth=PastGrowth(age, None))
     alike = [name for name, started in begun.items() if started > newest - ALIKE_SECONDS]
-    old = replace(query, pods=tuple(map(re.escape, sorted(alike))))
+    old = replace(query, pods=tuple(map(pod_names.escaped, sorted(alike))))
     read = await metrics.read_gauge_slope(old, seconds, until + watch.skew)
     if isinstance(read, Missing):
         return trends  # asked for again at the next look

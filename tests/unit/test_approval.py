@@ -28,6 +28,7 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration
 from rollback_operator.core.surroundings import Amounts, Quota, Reference
 from tests.builders import (
+    NAMESPACE,
     at,
     make_entry,
     make_policy,
@@ -289,6 +290,8 @@ async def test_a_question_is_told_once_and_waits_with_nothing_done() -> None:
     assert world.store.told() == ["ApprovalNeeded"]
     assert world.writes == ["write_rollback"]
     assert approved(world) == ("Unknown", "ApprovalNeeded")
+    name = world.stored.metadata.name
+    assert f"kubectl rollback approve {name} -n {NAMESPACE}" in world.store.notices[0].message
 
 
 async def test_an_approval_lets_it_go_on() -> None:

@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import ledger
 from rollback_operator.core.budget import Budget
 from rollback_operator.core.case import Case, Refusal
-from rollback_operator.core.conditions import find
+from rollback_operator.core.conditions import condition, find
 from rollback_operator.core.history import KEPT
 from rollback_operator.core.manual import make_manual_plan, refused
 from rollback_operator.core.names import name_of
@@ -167,6 +167,27 @@ class TestPlanning:
         found = make_manual_plan(make_case(rollbacks=(make_rollback(),)), make_request(), at(20))
         assert isinstance(found, Refusal)
         assert found.reason is Reason.ROLLBACK_ACTIVE
+        assert found.message.endswith("is still running")
+
+    @pytest.mark.parametrize(
+        ("approved", "said"),
+        [
+            ((None, Reason.APPROVAL_NEEDED, "Room"), "approve or reject it first"),
+            ((False, Reason.APPROVAL_UNPROTECTED, "no decision counts"), "no decision counts"),
+        ],
+    )
+    def test_one_that_waits_for_a_person_is_to_be_decided_first(
+        self, approved: tuple[bool | None, Reason, str], said: str
+    ) -> None:
+        asked = condition(ConditionType.APPROVED, *approved)
+        step = make_rollback().status.model_copy(
+            update={"step": StepName.AWAITING_APPROVAL, "conditions": [asked]}
+        )
+        waiting = make_rollback().model_copy(update={"status": step})
+        found = make_manual_plan(make_case(rollbacks=(waiting,)), make_request(), at(20))
+        assert isinstance(found, Refusal)
+        assert found.reason is Reason.ROLLBACK_ACTIVE
+        assert f"waits for approval: {said}" in found.message
 
     def test_a_person_may_ask_again_within_the_cooldown(self) -> None:
         done = make_rollback(status=make_ended())

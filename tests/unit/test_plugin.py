@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     LastRollback,
     Outcome,
@@ -15,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
+from rollback_operator.core import conditions
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import (
     NAME,
@@ -129,14 +131,89 @@ class TestStatus:
         shell.run("status")
         assert "other: Bad CooldownActive: 81 of 90 failed. Not rolled back: the last" in shell.out
 
-    def test_says_below_whom_a_rollback_waits_for(self, shell: Shell) -> None:
+    def test_says_below_why_there_is_no_verdict_and_what_to_do(self, shell: Shell) -> None:
+        healthy = {
+            "type": "Healthy",
+            "status": "Unknown",
+            "reason": "EnvironmentPreventsPods",
+            "message": "an image cannot be pulled: shop:v9",
+        }
+        policy = stored(make_policy("other"), summary="NoVerdict", conditions=[healthy])
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        assert "other: NoVerdict EnvironmentPreventsPods: an image cannot be pulled" in shell.out
+        back = f"kubectl rollback undo other -n {NAMESPACE} --to last-known-good"
+        assert f"other: next: mend what keeps the new pods from starting, or go back: {back}" in (
+            shell.out
+        )
+
+    def test_says_below_what_follows_on_a_rollback_that_was_rejected(self, shell: Shell) -> None:
+        healthy = {
+            "type": "Healthy",
+            "status": "False",
+            "reason": "ErrorRateAboveControl",
+            "message": "81 of 90 failed",
+        }
+        last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z", "outcome": "Rejected"}
+        shell.cluster.put(
+            POLICIES,
+            stored(make_policy("other"), summary="Bad", lastRollback=last, conditions=[healthy]),
+        )
+        shell.run("status")
+        assert "other: Bad ErrorRateAboveControl: 81 of 90 failed" in shell.out
+        assert "other: next: other-1f0c has ended as Rejected: go back by hand" in shell.out
+        shell.run("explain", "policy/other")
+        assert "other-1f0c has ended as Rejected: go back by hand" in shell.out
+
+    def test_no_severity_is_a_dash(self, shell: Shell) -> None:
+        shell.cluster.put(POLICIES, stored(make_policy("other")))
+        shell.run("status")
+        assert "None" not in shell.out
+
+    @pytest.mark.parametrize(
+        ("approved", "wanted"),
+        [
+            (
+                {"status": "Unknown", "reason": "ApprovalNeeded", "message": "Room: too little"},
+                "decide, until 2030-01-01 00:00:00 UTC: kubectl rollback approve {name} "
+                f"-n {NAMESPACE} --reason TEXT (or reject): Room: too little",
+            ),
+            (
+                {
+                    "status": "False",
+                    "reason": "ApprovalUnprotected",
+                    "message": "no decision counts here. To go back: kubectl rollout undo",
+                },
+                "no decision counts here. To go back: kubectl rollout undo",
+            ),
+        ],
+    )
+    def test_says_below_what_a_person_is_asked_and_how_it_is_answered(
+        self, shell: Shell, approved: dict[str, str], wanted: str
+    ) -> None:
+        waiting = stored(
+            make_rollback(),
+            step="AwaitingApproval",
+            approvalDeadlineTime="2030-01-01T00:00:00Z",
+            conditions=[{"type": "Approved", **approved}],
+        )
+        shell.cluster.put(ROLLBACKS, waiting)
+        last = {"name": waiting.name, "time": "2030-01-01T00:00:00Z"}
+        policy = stored(make_policy("other"), summary="AwaitingApproval", lastRollback=last)
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        assert f"other: AwaitingApproval: {wanted.format(name=waiting.name)}\n" in shell.out
+
+    def test_says_where_to_read_what_a_person_is_asked(self, shell: Shell) -> None:
         last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z"}
         shell.cluster.put(
             POLICIES,
             stored(make_policy("other"), summary="AwaitingApproval", lastRollback=last),
         )
         shell.run("status")
-        assert f"kubectl rollback approve other-1f0c -n {NAMESPACE} --reason TEXT" in shell.out
+        assert f"other: AwaitingApproval: kubectl rollback explain other-1f0c -n {NAMESPACE}" in (
+            shell.out
+        )
 
     def test_a_suspended_policy_is_told_as_such(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy(suspend=True)))
@@ -214,9 +291,30 @@ class TestExplain:
             "Undo",
             "Passed  live  200 in 12 ms",
             "not delivered  2 attempts; time-out",
-            "Subject: tickets cannot be bought",
         ):
             assert wanted in shell.out
+
+    def test_tells_the_end_once(self, shell: Shell) -> None:
+        said = "0 of 200 requests have failed"
+        done = conditions.condition(ConditionType.COMPLETE, True, Reason.RECOVERED, said)
+        ended = make_ended().model_copy(update={"conditions": [done]})
+        step = make_step(StepName.VERIFY, 3, 60).model_copy(update={"message": said})
+        over = make_rollback(status=ended.model_copy(update={"steps": [step]}))
+        shell.cluster.put(ROLLBACKS, stored(over))
+        shell.run("explain")
+        assert shell.out.count(said) == 1
+
+    def test_shows_no_bookkeeping_of_the_operator(self, shell: Shell) -> None:
+        policy = stored(make_policy(), deployment="shop", later="x")
+        shell.cluster.put(POLICIES, policy)
+        shell.run("explain", f"policy/{NAME}")
+        assert "\ndeployment\n" not in shell.out
+        assert "None" not in shell.out
+        assert shell.out.endswith("later\n  x\n")
+
+    def test_leaves_the_message_to_people_to_the_report(self, shell: Shell) -> None:
+        shell.run("explain")
+        assert "tickets cannot be bought" not in shell.out  # each fact of it stands there already
 
     def test_begins_with_outcome_cause_and_what_to_do(self, shell: Shell) -> None:
         shell.run("explain")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -79,7 +78,7 @@ async def test_all_that_is_asked_for_is_taken_in() -> None:
     assert [one.value for one in watch.trends.queries["queue"]] == [3]
     assert watch.trends.before == {"queue": 3}
     assert f"query queue {T0:.0f}" in trends.asked
-    assert "past ticket\\-service\\-hashv1-[a-z0-9]+ " + f"{T0:.0f}" in trends.asked
+    assert "past ticket-service-hashv1-[a-z0-9]+ " + f"{T0:.0f}" in trends.asked
 
 
 async def test_it_is_read_every_quarter_of_a_minute() -> None:
@@ -112,7 +111,7 @@ async def grown(trends: FakeTrends, *ages: float, started: float | None = T0 - 8
 async def test_how_the_old_pods_grew_at_that_age_is_asked_for() -> None:
     trends = FakeTrends(gauge={POD: 7.0}, slope={"a": 2.0, "b": 3.0})
     watch = await grown(trends, 40, 345, 375, 390)
-    name = re.escape(make_pods(1, "v1")[0].name)
+    name = make_pods(1, "v1")[0].name
     slopes = [one for one in trends.asked if one.startswith("slope")]
     assert slopes == [f"slope {name} 315 {T0 - 86_400 + 375:.0f}"]
     assert watch.trends.past_growth == PastGrowth(375, 3 * 3600)

@@ -275,15 +275,23 @@ def looked_again(
     )
 
 
-def notice(status: RollbackStatus, before: RollbackStatus) -> Notice | None:
-    """Tell of a decision, of one that does not count, of a question: each once."""
+def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
+    """Tell of a decision, of one that does not count, of a question: each once.
+
+    Args:
+        rollback: as it is stored.
+        status: its new one.
+    """
+    before, meta = rollback.status, rollback.metadata
     new, old = (conditions.find(one.conditions, ConditionType.APPROVED) for one in (status, before))
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
         return None
     match new.reason:
         case Reason.APPROVAL_NEEDED:
-            said = f"{new.message}. Until {status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
-            return Notice(EventReason.APPROVAL_NEEDED, f"{said}, plan {status.plan_digest}", True)
+            until = f"{status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
+            decide = f"kubectl rollback approve {meta.name} -n {meta.namespace} --reason TEXT"
+            said = f"until {until}: {decide} (or reject). {new.message}"
+            return Notice(EventReason.APPROVAL_NEEDED, said, True)
         case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:
             return Notice(EventReason.APPROVAL_REFUSED, f"{new.reason}: {new.message}", True)
         case _ if new.status == "True":

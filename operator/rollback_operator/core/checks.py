@@ -183,14 +183,18 @@ def room(facts: Facts) -> CheckItem:
         return _item(name, CheckResult.WARNED, f"nodes were not seen: {_why(cluster)}")
     left, by = quota_left(quotas, one.requests)
     if left is not None and left < wanted:
-        said = f"{wanted} pods more are wanted, quota {by} leaves room for {left}"
+        said = f"{_more(wanted)}, quota {by} leaves room for {left}"
         return _item(name, CheckResult.WARNED, said)
     fits = cluster.room_for(one.requests)
     if fits is None:
-        said = f"{wanted} pods more are wanted, {len(cluster.usable)} nodes take pods; the cluster"
+        said = f"{_more(wanted)}, {len(cluster.usable)} nodes take pods; the cluster"
         return _item(name, CheckResult.PASSED, f"{said} is too large to add up what is free")
-    said = f"{wanted} pods more are wanted, nodes have room for {fits}"
+    said = f"{_more(wanted)}, nodes have room for {fits}"
     return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, said)
+
+
+def _more(wanted: int) -> str:
+    return "1 more pod is wanted" if wanted == 1 else f"{wanted} more pods are wanted"
 
 
 def _pods_more(facts: Facts) -> int:

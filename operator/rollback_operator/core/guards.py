@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback, StepName
 from rollback_operator.core import attempts, flags, gitops, recent
 from rollback_operator.core.case import Case, Refusal, is_active
+from rollback_operator.core.conditions import find
 from rollback_operator.core.freeze import frozen
 
 
@@ -95,7 +96,20 @@ def _active(case: Case, _: datetime) -> Refusal | None:
     one = next((one for one in case.rollbacks if is_active(one)), None)
     if one is None:
         return None
-    return Refusal(Reason.ROLLBACK_ACTIVE, f"{one.metadata.name} is still running")
+    return Refusal(Reason.ROLLBACK_ACTIVE, _standing(one))
+
+
+def _standing(active: Rollback) -> str:
+    """Say how far a rollback is that stands in the way, and what a person does about it."""
+    name = active.metadata.name
+    if active.status.step is not StepName.AWAITING_APPROVAL:
+        return f"{name} is still running"
+    asked = find(active.status.conditions, ConditionType.APPROVED)
+    if asked is not None and asked.reason == Reason.APPROVAL_UNPROTECTED:
+        return f"{name} waits for approval: {asked.message}"
+    return (
+        f"{name} waits for approval: approve or reject it first (kubectl rollback approve {name})"
+    )
 
 
 def _cooldown(case: Case, now: datetime) -> Refusal | None:

@@ -210,7 +210,8 @@ def started(rollback: Rollback) -> Notice:
     target = f" to revision {spec.to_revision.number}" if spec.to_revision else ""
     if spec.remedy.flag is not None:
         target = f" {flags.named(spec.remedy.flag)}"
-    said = f"{spec.severity} {spec.remedy.type}{target}: {spec.trigger.message}"
+    how = "" if rollback.is_by_hand else f"{spec.severity} "  # a person gives none
+    said = f"{how}{spec.remedy.type}{target}: {spec.trigger.message}"
     return Notice(EventReason.ROLLBACK_STARTED, said, True)
 
 

@@ -6,9 +6,14 @@ BASE_LENGTH = 58
 """Pod names are cut to 63 characters: a longer ReplicaSet name loses its end, its hash."""
 
 
+def escaped(name: str) -> str:
+    """Match an object's name literally; a hyphen needs no backslash, and people read this."""
+    return re.escape(name).replace(r"\-", "-")
+
+
 def of_deployment(name: str) -> str:
     """Match the pods of a Deployment, and those of others whose names begin alike."""
-    return re.escape(f"{name}-"[:BASE_LENGTH]) + ".*"
+    return escaped(f"{name}-"[:BASE_LENGTH]) + ".*"
 
 
 def survives(replica_set: str) -> bool:
@@ -18,4 +23,4 @@ def survives(replica_set: str) -> bool:
 
 def of_replica_set(name: str) -> str:
     """Match the pods of a ReplicaSet whose name survives in theirs."""
-    return f"{re.escape(name)}-[a-z0-9]+"
+    return f"{escaped(name)}-[a-z0-9]+"

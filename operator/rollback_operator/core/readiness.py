@@ -220,4 +220,7 @@ def tenant_refused(tenant: str) -> str:
 
 def not_found(name: str) -> str:
     """Say that the target is missing."""
-    return f"spec.targetRef.name: there is no Deployment {name} in this namespace"
+    return (
+        f"spec.targetRef.name: there is no Deployment {name} in this namespace: correct the name "
+        "(kubectl get deployments lists them), or create it"
+    )

@@ -20,7 +20,7 @@ _POLICY_KNOWN = frozenset(
     {
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
         "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
-        "evaluation",
+        "evaluation", "deployment", "recentRollbacks", "earlierTargets", "notifications", "probes",
     }
 )  # fmt: skip
 
@@ -35,10 +35,6 @@ def explain_rollback(page: Page, rollback: Record) -> None:
     _bounds(page, rollback)
     _rows(page, "Verification", rollback.rows("status.verification"), ("result", "name", "message"))
     _told(page, rollback)
-    if rollback.text("status.message"):
-        page.head("Message")
-        for line in rollback.text("status.message").splitlines():
-            page.line(f"  {line}")
     _end(page, rollback)
     _others(page, rollback.part("status"), _ROLLBACK_KNOWN)
 
@@ -154,12 +150,13 @@ def _approval(page: Page, rollback: Record) -> None:
 
 
 def _steps(page: Page, rollback: Record) -> None:
-    rows = []
+    rows, told = [], rollback.condition("Complete").text("message")
     for one in rollback.rows("status.steps"):
         start, end = one.time("startedTime"), one.time("finishedTime")
         took_ = span((end - start).total_seconds()) if start and end else "running"
         tries = one.number("attempts")
-        said = one.text("message") + (f" ({tries} attempts)" if tries > 1 else "")
+        words = one.text("message").replace(told, "") if told else one.text("message")
+        said = words + (f" ({tries} attempts)" if tries > 1 else "")
         rows.append([one.text("name"), clock(start), took_, said])
     if rows:
         page.head("Steps")
@@ -214,7 +211,7 @@ def _end(page: Page, rollback: Record) -> None:
 def _others(page: Page, status: Record, known: frozenset[str]) -> None:
     for name, value in status.others(known):
         page.head(name)
-        shown = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        shown = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).removesuffix("...\n")
         for line in shown.splitlines():
             page.line(f"  {line}")
 
@@ -232,7 +229,7 @@ def explain_policy(page: Page, policy: Record) -> None:
             ("Mode", policy.text("spec.mode")),
             ("Suspended", suspended if policy.text("spec.suspend") == "true" else ""),
             ("Verdict", status.text("verdict")),
-            ("Severity", status.text("severity")),
+            ("Severity", status.text("severity").replace("None", "")),
             ("Running", revision(status.part("revision"))),
             ("Since", clock(status.time("revision.since"))),
             ("Last known good", revision(status.part("lastKnownGood"))),

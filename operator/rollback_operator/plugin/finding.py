@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from rollback_operator.core.workload import Workload
 from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Cluster, Stop, needed
-from rollback_operator.plugin.record import Record, decided, newest_first
+from rollback_operator.plugin.record import Record, decided, newest_first, word
 from rollback_operator.ports.failure import Failure, FailureKind
 
 _PREFIXES = {
@@ -60,6 +60,18 @@ def near(name: str, known: Iterable[str]) -> str:
 
 def _names(policy: Record) -> tuple[str, str]:
     return policy.name, policy.text("spec.targetRef.name")
+
+
+async def waiting(cluster: Cluster, policies: Iterable[Record]) -> dict[tuple[str, str], Record]:
+    """Read the Rollbacks that wait for a person, where they may be read, by their policies."""
+    found = {}
+    for one in policies:
+        if word(one) == "AwaitingApproval":
+            name = one.text("status.lastRollback.name")
+            rollback = await cluster.read(ROLLBACKS, one.namespace, name)
+            if isinstance(rollback, Record):
+                found[one.namespace, one.name] = rollback
+    return found
 
 
 def revisions(policy: Record, workload: Workload) -> list[str]:

@@ -12,9 +12,8 @@ from rich.text import Text
 from rollback_operator.core.explain import ratio
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.workload import ReplicaSet, Workload
-from rollback_operator.plugin.overview import word
 from rollback_operator.plugin.page import age, clock, colour_of, span
-from rollback_operator.plugin.record import Record, decided, shown, way
+from rollback_operator.plugin.record import Record, decided, shown, way, word
 
 BAR_CELLS = 40
 _MOST_FAILING = 3

@@ -1,8 +1,7 @@
 """The first lines of `explain`: how it stands, why, and what a person does next."""
 
-from rollback_operator.plugin.overview import word
 from rollback_operator.plugin.page import Page, clock
-from rollback_operator.plugin.record import Record, decided
+from rollback_operator.plugin.record import Record, decided, word
 
 _NEXT = {
     "Verified": "nothing for the service. Mend the release, and ship it as a new one",
@@ -30,6 +29,17 @@ _SUMMARIES = {
     "--dry-run",
 }
 """By a policy's status in a word."""
+_REASONS = {
+    "EnvironmentPreventsPods": "mend what keeps the new pods from starting, or go back: kubectl "
+    "rollback undo {name} -n {namespace} --to last-known-good",
+    "TooFewRequests": "nothing: it is judged once it has served enough",
+    "EvidenceGathering": "nothing: it is judged once it has served for longer",
+    "NoControl": "nothing: the next release is compared with this one",
+    "NotYetRead": "nothing: metrics are being read for the first time",
+}
+"""By the reason of a policy without a verdict."""
+_UNDONE = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
+"""Outcomes after which the release still runs."""
 
 
 def of_rollback(page: Page, rollback: Record) -> None:
@@ -43,12 +53,14 @@ def of_rollback(page: Page, rollback: Record) -> None:
         [
             ("Outcome", ": ".join(one for one in told if one)),
             ("Cause", cause),
-            ("Next", _following(rollback, outcome)),
+            ("Next", following(rollback)),
         ]
     )
 
 
-def _following(rollback: Record, outcome: str) -> str:
+def following(rollback: Record) -> str:
+    """Say what a person does next about a rollback."""
+    outcome = rollback.text("status.outcome")
     if outcome:
         return _NEXT.get(outcome, "")
     if rollback.text("status.step") != "AwaitingApproval":
@@ -68,14 +80,24 @@ def of_policy(page: Page, policy: Record) -> None:
     ready = policy.condition("Ready")
     kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(known, "Healthy")
     cause = ready if ready.text("status") == "False" else policy.condition(kind)
-    following = _SUMMARIES.get(known, "").format(name=policy.name, namespace=policy.namespace)
-    if known == "AwaitingApproval":
-        name = policy.text("status.lastRollback.name")
-        following = f"decide: kubectl rollback explain {name} -n {policy.namespace}"
     page.pairs(
         [
             ("Status", known or "not looked at yet"),
             ("Cause", cause.text("message") or cause.text("reason")),
-            ("Next", following),
+            ("Next", following_policy(policy)),
         ]
     )
+
+
+def following_policy(policy: Record) -> str:
+    """Say what a person does next about the running release."""
+    known, last = word(policy), policy.part("status.lastRollback")
+    if known == "AwaitingApproval":
+        return f"decide: kubectl rollback explain {last.text('name')} -n {policy.namespace}"
+    said = _SUMMARIES.get(known, "")
+    if known == "NoVerdict":
+        said = _REASONS.get(policy.condition("Healthy").text("reason"), said)
+    said = said.format(name=policy.name, namespace=policy.namespace)
+    if known == "Bad" and last.text("outcome") in _UNDONE:
+        return f"{last.text('name')} has ended as {last.text('outcome')}: {said}"
+    return said

@@ -1,10 +1,11 @@
 """`status` and `history`: one line a policy, one line a rollback."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from rollback_operator.plugin import headline
 from rollback_operator.plugin.page import Page, age, clock, span
-from rollback_operator.plugin.record import Record, decided, decided_time, way
+from rollback_operator.plugin.record import Record, decided, decided_time, way, word
 
 _HEADS = (
     *("POLICY", "TARGET", "MODE", "READY", "STATUS"),
@@ -13,16 +14,23 @@ _HEADS = (
 _WIDE_HEADS = ("VERDICT", "GOOD", "WHY")
 _HISTORY = ("ROLLBACK", "POLICY", "SEVERITY", "FROM", "TO", "STEP", "OUTCOME", "TOOK", "AGE")
 _HISTORY_WIDE = ("BY", "WHY")
+_DOUBTFUL = ("NoVerdict", "Suspect", "Bad")
+"""Words that say nothing without a reason."""
 
 
 def status_page(
-    page: Page, policies: Sequence[Record], shape: tuple[bool, bool], now: datetime
+    page: Page,
+    policies: Sequence[Record],
+    waiting: Mapping[tuple[str, str], Record],
+    shape: tuple[bool, bool],
+    now: datetime,
 ) -> None:
     """Tell how each policy's release does.
 
     Args:
         page: where to.
         policies: as they are stored.
+        waiting: the Rollbacks that wait for a person, by namespace and name of their policy.
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
@@ -44,7 +52,7 @@ def status_page(
             one.text("spec.mode"),
             one.condition("Ready").text("status") or "-",
             word(one) or "-",
-            one.text("status.severity") or "-",
+            _severity(one),
             one.text("status.revision.number") or "-",
             f"{told} {since}" if told else "-",
             age(one.time("metadata.creationTimestamp"), now),
@@ -59,25 +67,35 @@ def status_page(
         rows.append(row)
     page.table(heads, rows)
     for one in policies:
-        _concerns(page, f"{one.namespace}/{one.name}" if has_namespaces else one.name, one)
+        name = f"{one.namespace}/{one.name}" if has_namespaces else one.name
+        if word(one) == "AwaitingApproval":
+            _question(page, name, one, waiting.get((one.namespace, one.name)))
+        _concerns(page, name, one)
 
 
-def word(policy: Record) -> str:
-    """Tell how a policy stands in a word; empty: the operator has not looked at it yet."""
-    if policy.text("spec.suspend") == "true":  # before the operator has seen it
-        return "Suspended"
-    return policy.text("status.summary") or policy.text("status.verdict")
+def _severity(policy: Record) -> str:
+    known = policy.text("status.severity")
+    return "-" if known in ("", "None") else known
+
+
+def _question(page: Page, name: str, policy: Record, waiting: Record | None) -> None:
+    """Say below the table what a person is asked, until when, and how the answer is given."""
+    asked = f"{policy.text('status.lastRollback.name')} -n {policy.namespace}"
+    said = f"kubectl rollback explain {asked} says what a person is asked"
+    if waiting is not None:
+        said = _one_line(headline.following(waiting))
+    page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {said}")
 
 
 def _concerns(page: Page, name: str, policy: Record) -> None:
     """Say below the table what keeps a policy from its work, with the remedy in its words."""
-    if policy.text("status.summary") == "AwaitingApproval":
-        waiting = f"{policy.text('status.lastRollback.name')} -n {policy.namespace} --reason TEXT"
-        page.line(f"{name}: a person is asked: kubectl rollback approve {waiting} (or reject)")
-    healthy = policy.condition("Healthy")
-    if "Not rolled back: " in healthy.text("message"):
-        said = _one_line(healthy.text("message"))
+    healthy, known = policy.condition("Healthy"), word(policy)
+    said = _one_line(healthy.text("message"))
+    if "Not rolled back: " in said:
         page.line(f"{name}: {page.paint.word('Bad')} {healthy.text('reason')}: {said}")
+    elif said and known in _DOUBTFUL:
+        page.line(f"{name}: {page.paint.word(known)} {healthy.text('reason')}: {said}")
+        page.line(f"{name}: next: {headline.following_policy(policy)}")
     for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
         found = policy.condition(kind)
         if found.text("status") == "False":
@@ -127,10 +145,10 @@ def trust_lines(page: Page, policies: Sequence[Record], *, has_namespaces: bool)
     """Tell below the rollbacks which releases people trust in spite of them."""
     for one in policies:
         name = f"{one.namespace}/{one.name}" if has_namespaces else one.name
-        for word in one.rows("spec.trust"):
-            who = f"revision {word.text('revision')} is trusted by {word.text('by')}"
+        for said in one.rows("spec.trust"):
+            who = f"revision {said.text('revision')} is trusted by {said.text('by')}"
             page.line(
-                f"{name}: {who}, {clock(word.time('time'))}: {_one_line(word.text('reason'))}"
+                f"{name}: {who}, {clock(said.time('time'))}: {_one_line(said.text('reason'))}"
             )
 
 

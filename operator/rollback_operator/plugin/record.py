@@ -96,6 +96,13 @@ def decided_time(rollback: Record) -> datetime | None:
     return decided(rollback).time("trigger.decidedTime") or made
 
 
+def word(policy: Record) -> str:
+    """Tell how a policy stands in a word; empty: the operator has not looked at it yet."""
+    if policy.text("spec.suspend") == "true":  # before the operator has seen it
+        return "Suspended"
+    return policy.text("status.summary") or policy.text("status.verdict")
+
+
 def newest_first(rollbacks: list[Record]) -> list[Record]:
     """Sort rollbacks, the newest first."""
     return sorted(rollbacks, key=lambda one: str(decided_time(one) or ""), reverse=True)

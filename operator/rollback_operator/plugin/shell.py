@@ -94,13 +94,18 @@ def _login(given: dict[str, Any]) -> Login:
 
 
 async def _status(asked: Asked) -> Answer:
-    if asked.name and not asked.shape[0]:
-        found = [await finding.read_policy(asked.cluster, asked.namespace, asked.name)]
-        return asked.shown(found[0], lambda page: status_page(page, found, asked.shape, asked.now))
-    known = needed(await asked.cluster.list(POLICIES, asked.scope))
-    if asked.name:
-        known = finding.called(known, asked.name)
-    return asked.listed(known, lambda page: status_page(page, known, asked.shape, asked.now))
+    is_one = bool(asked.name) and not asked.shape[0]
+    if is_one:
+        known = [await finding.read_policy(asked.cluster, asked.namespace, asked.name)]
+    else:
+        known = needed(await asked.cluster.list(POLICIES, asked.scope))
+        known = finding.called(known, asked.name) if asked.name else known
+    waiting = await finding.waiting(asked.cluster, known)
+
+    def draw(page: Page) -> None:
+        status_page(page, known, waiting, asked.shape, asked.now)
+
+    return asked.shown(known[0], draw) if is_one else asked.listed(known, draw)
 
 
 async def _history(asked: Asked) -> Answer:

@@ -206,7 +206,7 @@ CASES: dict[str, tuple[Any, Facts, CheckResult, str]] = {
         checks.room,
         make_facts(make_rollback(pace=Pace.EXPRESS), workload=with_target(requests=REQUESTS)),
         PASSED,
-        "4 pods more are wanted, nodes have room for 110",
+        "4 more pods are wanted, nodes have room for 110",
     ),
     "nodes that are full": (
         checks.room,
@@ -216,7 +216,7 @@ CASES: dict[str, tuple[Any, Facts, CheckResult, str]] = {
             cluster=busy(62.6),
         ),
         WARNED,
-        "4 pods more are wanted, nodes have room for 2",
+        "4 more pods are wanted, nodes have room for 2",
     ),
     "a quota that is used up": (
         checks.room,
@@ -225,7 +225,7 @@ CASES: dict[str, tuple[Any, Facts, CheckResult, str]] = {
             quotas=(Quota("all", {"requests.cpu": 0.4, "pods": 5}),),
         ),
         WARNED,
-        r"1 pods more are wanted, quota all \(requests.cpu\) leaves room for 0",
+        r"1 more pod is wanted, quota all \(requests.cpu\) leaves room for 0",
     ),
     "too many pods to add up": (
         checks.room,

@@ -8,6 +8,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Response,
     RollbackPolicyStatus,
+    RollbackStatus,
     Severity,
     VerdictValue,
 )
@@ -121,6 +122,8 @@ def test_start_and_end_of_a_rollback() -> None:
     assert start.reason is EventReason.ROLLBACK_STARTED
     assert start.message == "P1 Undo to revision 1: all purchases fail"
     assert "revision" not in started(make_rollback(to_revision=None)).message
+    asked = started(make_rollback(status=RollbackStatus(plan=make_rollback().spec.plan)))
+    assert asked.message == "Undo to revision 1: all purchases fail"  # a person gives no severity
     end = End(Outcome.VERIFIED, Reason.RECOVERED, "0 of 200 requests have failed")
     over = make_rollback(status=ended(make_rollback().status, end, at(60)))
     assert finished(over).message == "Verified: 0 of 200 requests have failed"
