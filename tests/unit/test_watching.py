@@ -480,4 +480,4 @@ def test_without_its_library_only_watch_refuses_and_says_how_to_get_it() -> None
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"},
     )  # fmt: skip
     assert done.stdout.startswith("0 1 ")
-    assert "pip install 'rollback-operator[cli]'" in done.stdout
+    assert "in a clone of the repository: pip install '.[cli]'" in done.stdout

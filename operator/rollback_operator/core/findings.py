@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Response, SignalName
+from rollback_operator.api.v1alpha1 import Mode, Response, SignalName
 from rollback_operator.core.arms import ceilings
 from rollback_operator.core.finding import Finding, Level
 from rollback_operator.core.flag_findings import of_flags
@@ -77,8 +77,15 @@ def _target(survey: Survey) -> Iterator[Finding]:
     ready = readiness(survey.policy, survey.workload.deployment, Around())
     if ready.status != "True":
         yield Finding(Level.PROBLEM, "spec.targetRef", ready.message)
-    elif ready.message:
+        return
+    if ready.message:
         yield Finding(Level.WARNING, "spec.targetRef", ready.message)
+    # Who observes first, for weeks, is to know it before the mode is changed.
+    enforced = spec.model_copy(update={"mode": Mode.ENFORCE})
+    policy = survey.policy.model_copy(update={"spec": enforced})
+    later = readiness(policy, survey.workload.deployment, Around())
+    if later.message != ready.message:
+        yield Finding(Level.WARNING, "spec.targetRef", f"in mode Enforce: {later.message}")
 
 
 def _credentials(survey: Survey) -> Iterator[Finding]:

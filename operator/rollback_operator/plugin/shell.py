@@ -150,7 +150,7 @@ async def _watch(asked: Asked) -> Answer:
     except ImportError as error:
         raise Stop(
             f"watch needs a library that is not installed: {error}\n"
-            "Install it: pip install 'rollback-operator[cli]'."
+            "Install it, in a clone of the repository: pip install '.[cli]'"
         ) from None
     return await watching.watch(asked)
 

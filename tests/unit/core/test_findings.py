@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     MatrixCondition,
     MatrixRule,
+    Mode,
     SignalLabels,
     SignalsSpec,
 )
@@ -434,11 +435,23 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         "spec.targetRef",
         ("Argo CD", "pause it"),
     ),
+    "a Deployment that Git steers, while it is only observed": (
+        {
+            "policy": make_policy(mode=Mode.OBSERVE),
+            "workload": make_workload(
+                deployment=make_deployment(owner=Owner("Argo CD", "label x=y", "pause it"))
+            ),
+        },
+        Level.WARNING,
+        "spec.targetRef",
+        ("in mode Enforce: Argo CD", "pause it"),
+    ),
 }
 
 
-def test_of_a_sound_policy_nothing_is_said() -> None:
-    assert find(make_survey()) == ()
+@pytest.mark.parametrize("mode", Mode)
+def test_of_a_sound_policy_nothing_is_said(mode: Mode) -> None:
+    assert find(make_survey(policy=make_policy(mode=mode))) == ()
 
 
 @pytest.mark.parametrize("name", FOUND)
