@@ -47,11 +47,11 @@ LIMIT_SECONDS = 1800
 HISTORY_SECONDS = 75
 HEAD = """# docs/install.md, walked
 
-Written by `python -m tools.install_walk`: every command of [install.md](install.md), on a real node,
-and what it printed; of more than {most} lines the first and last are shown. The node has the sample
-service as Deployment `ticket-service`, at twenty requests a second. REGISTRY is `{registry}`, a
-registry on the node; buildah pushes in the place of Docker; Prometheus is no pod there, so that no
-port has to be forwarded.
+Written by `python -m tools.install_walk`: every command of [install.md](install.md), on a real
+node, and what it printed; of more than {most} lines the first and last are shown. The node has the
+sample service as Deployment `ticket-service`, at twenty requests a second. REGISTRY is
+`{registry}`, a registry on the node; buildah pushes in the place of Docker; Prometheus is no pod
+there, so that no port has to be forwarded.
 """
 
 

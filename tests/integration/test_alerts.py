@@ -152,3 +152,24 @@ def test_the_dashboards_queries_are_understood(stand: Stand) -> None:
         words = urllib.parse.urlencode({"query": query})
         with urllib.request.urlopen(f"{stand.prometheus.url}/api/v1/query?{words}") as answer:
             assert json.load(answer)["status"] == "success", query
+
+
+def test_the_dashboard_names_no_outcome_that_there_was_not(stand: Stand, tmp_path: Path) -> None:
+    """The operator counts each outcome and severity from 0: forty lines at zero hide the one."""
+    panels = json.loads((FILES / "dashboard.json").read_text())["panels"]
+    (panel,) = [one for one in panels if "rollbacks_total" in one["targets"][0]["expr"]]
+    series = [
+        f'rollback_operator_rollbacks_total{{outcome="{outcome}",severity="P1"}}'
+        for outcome in ("Verified", "Failed")
+    ]
+    values = ("0x9 1x30", "0x40")
+    shown = {"labels": '{outcome="Verified", severity="P1"}', "value": 1}
+    asked = {"expr": panel["targets"][0]["expr"], "eval_time": "30m", "exp_samples": [shown]}
+    inputs = [{"series": one, "values": to} for one, to in zip(series, values, strict=True)]
+    case = {"interval": "1m", "input_series": inputs, "promql_expr_test": [asked]}
+    path = tmp_path / "dashboard_test.yaml"
+    path.write_text(yaml.safe_dump({"rule_files": [], "tests": [case]}))
+
+    done = promtool(stand, "test", path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
