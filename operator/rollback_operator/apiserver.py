@@ -246,7 +246,11 @@ class ApiServer:
     async def _read(self, method: str, path: ApiPath, asked: "_Asked") -> dict[str, Any] | Failure:
         content = await self._content(method, path, asked)
         call = f"{method} {path}"
-        found = content if isinstance(content, Failure) else await _parsed(call, content)
+        found = (
+            content
+            if isinstance(content, Failure)
+            else await _parsed(call, content, asked.part.owner)
+        )
         self._measure(method, found.kind if isinstance(found, Failure) else "OK")
         return found
 
@@ -307,8 +311,8 @@ def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata[key] for key in IDENTITY if key in metadata}
 
 
-async def _parsed(call: str, content: bytearray) -> dict[str, Any] | Failure:
-    return await apart(len(content) // VALUE_BYTES, partial(_object, call, content))
+async def _parsed(call: str, content: bytearray, namespace: str) -> dict[str, Any] | Failure:
+    return await apart(namespace, len(content) // VALUE_BYTES, partial(_object, call, content))
 
 
 def _object(call: str, content: bytearray) -> dict[str, Any] | Failure:

@@ -19,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
     rollback_of,
 )
+from rollback_operator.core.retention import weight
 from rollback_operator.core.workload import Deployment
 from rollback_operator.parsing import fault_of
 from rollback_operator.projections.deployments import deployment_of
@@ -262,7 +263,7 @@ def _is_long(deployment: Deployment) -> bool:
     """Tell whether a Deployment's names take more than those of any number of them may."""
     known = deployment.template
     names = (*known.images, *known.containers, *known.init_images, *known.init_containers)
-    return sum(map(len, (*names, *deployment.probe_paths))) > MOST_NAMES
+    return sum(map(weight, (*names, *deployment.probe_paths))) > MOST_NAMES
 
 
 def _turns(deployment: Deployment) -> tuple[object, ...]:

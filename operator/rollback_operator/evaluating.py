@@ -35,9 +35,10 @@ class Evaluator:
             known = None
         if not evaluation.is_due(known, found.verdict, now):
             return known
-        pace = self.pace.after(policy.metadata.namespace, now)
+        namespace = policy.metadata.namespace
+        pace = self.pace.after(namespace, now)
         if pace is None:
             return known
         self.pace = pace
         size = len(found.watch.evidence.increments)
-        return await apart(size, partial(evaluation.evaluate, found, now))
+        return await apart(namespace, size, partial(evaluation.evaluate, found, now))

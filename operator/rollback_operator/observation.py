@@ -119,7 +119,9 @@ class Observer:
         )
         if pages is not None:
             watch = _named(watch, workload, source)
-            watch = await apart(_size(pages) + _kept(watch), partial(with_pages, watch, pages, now))
+            namespace = source.policy.metadata.namespace
+            size = _size(pages) + _kept(watch)
+            watch = await apart(namespace, size, partial(with_pages, watch, pages, now))
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
         return watch
@@ -154,7 +156,9 @@ class Observer:
             self.metrics.read(query, seconds), self._trends(watch, workload, source, now)
         )
         watch = _named(replace(watch, trends=trends), workload, source)
-        return await apart(_size(reading) + _kept(watch), partial(_with_counters, watch, reading))
+        size = _size(reading) + _kept(watch)
+        namespace = source.policy.metadata.namespace
+        return await apart(namespace, size, partial(_with_counters, watch, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
         """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""

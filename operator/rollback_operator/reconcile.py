@@ -291,7 +291,8 @@ class Reconciler:
         now = self.clock()
         policy, workload = case.policy, case.workload
         size = len(watch.evidence.increments)
-        found = await apart(size, partial(look, case, watch, now))
+        namespace = policy.metadata.namespace
+        found = await apart(namespace, size, partial(look, case, watch, now))
         deployment, ledger = workload.deployment, found.case.ledger
         settled = await self.holder.settle(policy, found.hold, deployment, ledger)
         policy = settled.policy

@@ -47,7 +47,7 @@ class Bounded(ClientResponse):
         content, self.read_before = self.read_before, None
         if content is None:
             return await super().json(**options)
-        return await apart(len(content) // VALUE_BYTES, lambda: parsed(content))
+        return await apart("", len(content) // VALUE_BYTES, lambda: parsed(content))
 
 
 class ReadLimits:

@@ -1,6 +1,6 @@
 """A pod of the target: how it does, and where it answers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,16 @@ class Pod:
     """By container, what its image is: sha256:..."""
     endpoints: tuple[Endpoint, ...] = ()
     """Its httpGet probes, on its own address only."""
+
+    @property
+    def as_gone(self) -> "Pod":
+        """What is kept of a pod that is no longer there: nothing is asked of it any more."""
+        return replace(
+            self,
+            ready=False,
+            terminating=True,
+            address="",
+            page=Page(),
+            image_digests=(),
+            endpoints=(),
+        )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.core.increments import Increment, widened
 from rollback_operator.core.pairing import Book, Labels
+from rollback_operator.core.pod import Endpoint, Pod
 
 MIB = 1 << 20
 MOST_INCREMENTS = 150_000
@@ -22,6 +23,7 @@ MOST_SERIES = 20_000
 """Twice what one answer may hold."""
 MOST_SERIES_BYTES = 32 * MIB
 SERIES_BYTES, LABEL_BYTES = 320, 160
+POD_BYTES, ENDPOINT_BYTES = 1024, 320
 """Of memory, beside the characters."""
 LONGEST_ROUTE = 512
 """Characters; a policy names none that is longer."""
@@ -167,10 +169,23 @@ def _weighed(book: Book) -> Book:
 
 
 def _size(labels: Labels) -> int:
-    return SERIES_BYTES + sum(
-        LABEL_BYTES + _characters(name) + _characters(value) for name, value in labels
-    )
+    return SERIES_BYTES + sum(LABEL_BYTES + weight(name) + weight(value) for name, value in labels)
 
 
-def _characters(text: str) -> int:
+def pod_size(pod: Pod) -> int:
+    """Estimate how many bytes a pod takes."""
+    texts = (pod.name, pod.pod_hash, pod.node, pod.address, pod.page.path)
+    said = sum(map(weight, (*texts, pod.own_failure, pod.environment)))
+    digests = sum(LABEL_BYTES + len(name) + len(digest) for name, digest in pod.image_digests)
+    return POD_BYTES + said + digests + sum(map(endpoint_size, pod.endpoints))
+
+
+def endpoint_size(endpoint: Endpoint) -> int:
+    """Estimate how many bytes one of a pod's probes takes."""
+    headers = sum(LABEL_BYTES + weight(name) + weight(value) for name, value in endpoint.headers)
+    return ENDPOINT_BYTES + weight(endpoint.path) + headers
+
+
+def weight(text: str) -> int:
+    """Give the bytes that a text's characters take: one that is not ASCII widens all of them."""
     return len(text) if text.isascii() else 4 * len(text)

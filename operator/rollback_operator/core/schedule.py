@@ -30,22 +30,24 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
     """Give the time of the next look at a release under watch.
 
     While the release is young or something speaks against it, each pod's sample is looked at as it
-    arrives. Later one look an interval sees them all.
+    arrives. Later one look an interval sees them all. Looks at many series are rarer: how often
+    there are samples is the server's to say.
     """
     interval = watch.evidence.interval
     new = [pod for pod in workload.current_of(watch.pods) if pod.ready]
     scraped = watch.evidence.scraped
     awaited = [pod for pod in new if pod.name not in watch.evidence.seen]
     names = [pod.name for pod in watch.pods if not pod.terminating]
-    pause = min(max(interval, 1.0), len(names) * PER_POD)
+    series = len(watch.evidence.book.heads) * PER_SERIES
+    pause = max(series, min(max(interval, 1.0), len(names) * PER_POD))
     if any(now - (pod.ready_since or now) < FIRST_SAMPLE_SECONDS for pod in awaited):
         return now + max(POLL, pause)
     if not _is_urgent(watch, verdict, now) or watch.missing is not None:
-        return now + max(interval, 1.0)
+        return now + max(interval, 1.0, series)
     read = [scraped[name] for name in names if name in scraped]
     expected = [at - watch.skew + interval + AFTER_SAMPLE for at in read]
     coming = min((time for time in expected if time > now), default=now + interval)
-    return min(now + max(interval, 1.0), max(now + max(SHORTEST, pause), coming))
+    return max(now + series, min(now + max(interval, 1.0), max(now + max(SHORTEST, pause), coming)))
 
 
 def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float:

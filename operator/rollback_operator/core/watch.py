@@ -5,7 +5,7 @@ stored but the time at which the template changed.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from statistics import median_low
 
@@ -16,7 +16,7 @@ from rollback_operator.core.direct import Direct
 from rollback_operator.core.evidence import Evidence, fold, fold_read
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
-from rollback_operator.core.retention import OTHER
+from rollback_operator.core.retention import OTHER, pod_size
 from rollback_operator.core.services import Routing
 from rollback_operator.core.trends import Trends, with_kills
 from rollback_operator.core.workload import Workload
@@ -77,7 +77,8 @@ class Watch:
     def size(self) -> int:
         """Estimate the bytes of what was answered and is kept."""
         routes = len(self.control.routes) if self.control is not None else 0
-        return self.evidence.size + self.trends.size + ROUTE_BYTES * routes
+        counted = self.evidence.size + self.trends.size + ROUTE_BYTES * routes
+        return counted + sum(map(pod_size, self.pods))
 
     @property
     def folded(self) -> str:
@@ -108,11 +109,10 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     """Take in what Kubernetes shows now."""
     is_down = workload.deployment.replicas > 0 and workload.deployment.available == 0
     since = (watch.unavailable_since or _down_since(watch, workload, now)) if is_down else None
-    known = {pod.name: pod for pod in watch.pods}
+    listed = {pod.name: pod for pod in workload.pods}
     # A pod that is gone from the list is kept as it was last seen, but no longer as a living one.
-    gone = {name: replace(pod, terminating=True, ready=False) for name, pod in known.items()}
-    pods = gone | {pod.name: pod for pod in workload.pods}
-    watch, pods = _without_oldest(watch, pods, {pod.name for pod in workload.pods})
+    pods = {pod.name: listed.get(pod.name, pod.as_gone) for pod in watch.pods} | listed
+    watch, pods = _without_oldest(watch, pods, listed.keys())
     startups = [
         pod.ready_since - pod.created
         for pod in workload.pods
@@ -134,12 +134,12 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
 
 
 def _without_oldest(
-    watch: Watch, pods: dict[str, Pod], listed: set[str]
+    watch: Watch, pods: dict[str, Pod], listed: Set[str]
 ) -> tuple[Watch, dict[str, Pod]]:
     gone = [name for name in pods if name not in listed]
     if len(gone) <= MOST_GONE:
         return watch, pods
-    kept = listed.union(gone[-MOST_GONE:])
+    kept = {*listed, *gone[-MOST_GONE:]}
     evidence, trends = watch.evidence.of({podless.POD, *kept}), watch.trends.of(kept)
     watch = replace(watch, evidence=evidence, trends=trends, is_forgetting=True)
     return watch, {name: pod for name, pod in pods.items() if name in kept}

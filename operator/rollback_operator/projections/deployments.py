@@ -6,11 +6,13 @@ from typing import Any
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.change_cause import CHANGE_CAUSE, own
+from rollback_operator.core.retention import LABEL_BYTES, weight
 from rollback_operator.core.workload import Deployment, ReplicaSet
 from rollback_operator.projections.claims import updaters_on
 from rollback_operator.projections.config_maps import reads_of
 from rollback_operator.projections.needs import port_names_of, references_of, requests_of
 from rollback_operator.projections.owners import changed_by, owner_of
+from rollback_operator.projections.pods import MOST_PROBE_BYTES
 from rollback_operator.projections.templates import POD_HASH_LABEL, facts_of, labels_of, template_of
 from rollback_operator.projections.times import seconds_of
 
@@ -49,7 +51,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         min_ready_seconds=int(spec.get("minReadySeconds") or 0),
         progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
         history_limit=int(spec.get("revisionHistoryLimit", 10)),
-        probe_paths=frozenset(_probe_paths(spec.get("template") or {})),
+        probe_paths=_fitting(_probe_paths(spec.get("template") or {})),
         probe_rate=sum(_probe_rates(spec.get("template") or {})),
         owner=owner_of(metadata),
         updaters=updaters_on(metadata),
@@ -111,6 +113,16 @@ def _completed(progressing: Mapping[str, Any]) -> float | None:
     if progressing.get("reason") != "NewReplicaSetAvailable":
         return None
     return seconds_of(progressing.get("lastUpdateTime"))
+
+
+def _fitting(paths: Iterable[str]) -> frozenset[str]:
+    """Give those that take no more memory together than there is for a Deployment's."""
+    found, left = set[str](), MOST_PROBE_BYTES
+    for path in paths:
+        left -= LABEL_BYTES + weight(path) if path not in found else 0
+        if left >= 0:
+            found.add(path)
+    return frozenset(found)
 
 
 def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:

@@ -6,11 +6,14 @@ from typing import Any
 
 from rollback_operator.api.json_text import whole
 from rollback_operator.core.pod import Endpoint, Page, Pod
+from rollback_operator.core.retention import endpoint_size, weight
 from rollback_operator.projections.templates import POD_HASH_LABEL
 from rollback_operator.projections.times import seconds_of
 
 MOST_PORTS = 65536
-MOST_ENDPOINTS, LONGEST_PROBE, LONGEST_NAMES = 64, 4096, 400
+MOST_PROBE_BYTES = 16 * 1024
+"""Of memory, for all of a pod's probes."""
+MOST_DIGESTS, LONGEST_DIGEST, LONGEST_PATH, LONGEST_NAMES = 64, 71, 1024, 400
 """Thousands of pods are kept at once: what a template says at any length is not kept at any."""
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
@@ -52,13 +55,27 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         environment=_environment(containers, conditions, status),
         address=_address(metadata, spec, status),
         page=_page(metadata, spec),
-        image_digests=tuple(
-            (str(one.get("name")), digest)
-            for one in containers
-            if (digest := str(one.get("imageID") or "").rpartition("@")[2]).startswith("sha256:")
-        ),
-        endpoints=tuple(islice(dict.fromkeys(_endpoints(spec)), MOST_ENDPOINTS)),
+        image_digests=tuple(islice(_digests(containers), MOST_DIGESTS)),
+        endpoints=tuple(_fitting(dict.fromkeys(_endpoints(spec)))),
     )
+
+
+def _digests(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Give by container what its image is."""
+    for one in containers:
+        digest = str(one.get("imageID") or "").rpartition("@")[2]
+        if digest.startswith("sha256:") and len(digest) <= LONGEST_DIGEST:
+            yield str(one.get("name")), digest
+
+
+def _fitting(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    """Give those that take no more memory together than there is for them."""
+    left = MOST_PROBE_BYTES
+    for one in endpoints:
+        size = endpoint_size(one)
+        if size <= left:
+            left -= size
+            yield one
 
 
 def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
@@ -73,8 +90,6 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
             if not found or found.get("host") or number is None:
                 continue
             path = str(found.get("path") or "/")
-            if len(path) + len(str(found.get("httpHeaders"))) > LONGEST_PROBE:
-                continue
             yield Endpoint(
                 path=path if path.startswith("/") else f"/{path}",
                 port=number,
@@ -156,7 +171,7 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
     path = str(annotations.get("prometheus.io/path") or "")
     return Page(
         port=whole(port, MOST_PORTS - 1) or 0,
-        path=path if path.startswith("/") and len(path) <= LONGEST_PROBE else "/metrics",
+        path=path if path.startswith("/") and weight(path) <= LONGEST_PATH else "/metrics",
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
         serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0) or 0),
     )

@@ -10,6 +10,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
+from rollback_operator.core.pod import Pod
 from rollback_operator.core.reading import Counters, CounterSeries, Missing
 from rollback_operator.core.trends import with_latency, with_memory
 from rollback_operator.core.watch import (
@@ -20,6 +21,7 @@ from rollback_operator.core.watch import (
     with_workload,
     without_pages,
 )
+from rollback_operator.projections.pods import pod_of
 from tests.builders import PURCHASE, T0, make_counters, make_pod, make_series, make_workload
 
 MIB = 1 << 20
@@ -116,6 +118,54 @@ def test_what_a_watch_keeps_levels_off(
         watch = taken(watch, answer(look), look)
     assert len(watch.evidence.increments) <= 150_000
     assert held(watch) < 75 * MIB
+
+
+def _hostile_pod(number: int) -> Pod:
+    """A pod with all that a template may say at any length."""
+    long = "x" * 3950 + "\U0001f600"
+    containers = [
+        {
+            "name": f"c{n}",
+            **{
+                kind: {"httpGet": {"port": 80, "path": f"/{number}/{n}/{kind}/{long}"}}
+                for kind in _PROBES
+            },
+        }
+        for n in range(200)
+    ]
+    ran = [{"name": f"c{n}", "imageID": f"shop@sha256:{number:032x}{n:032x}"} for n in range(200)]
+    return pod_of(
+        {
+            "metadata": {
+                "name": f"hostile-{number}",
+                "annotations": {"prometheus.io/path": "/" + "\U0001f600" * 900},
+            },
+            "spec": {"containers": containers},
+            "status": {"podIP": "10.0.0.1", "containerStatuses": ran},
+        }
+    )
+
+
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+
+
+def test_pods_that_are_gone_leave_little_whatever_their_template_said() -> None:
+    watch = opened()
+    for number in range(0, 100, 10):
+        pods = [_hostile_pod(number + each) for each in range(10)]
+        watch = with_workload(watch, make_workload(pods=pods), T0 + number)
+    gone = [pod for pod in watch.pods if pod.terminating]
+    assert len(gone) == 91
+    assert held(gone) < 91 * 4096
+
+
+def test_the_size_of_a_watch_counts_its_pods() -> None:
+    pods = [_hostile_pod(number) for number in range(50)]
+    before = opened()
+    watch = with_workload(before, make_workload(pods=pods), T0 + 10)
+    grown = held(watch) - held(before)
+    assert grown < 50 * 64 * 1024
+    assert grown * 0.7 < watch.size - before.size < grown * 2
 
 
 def test_what_is_too_much_is_said_and_nothing_is_judged_by_it() -> None:

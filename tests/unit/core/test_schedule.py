@@ -42,6 +42,9 @@ AWAITED = replace(WATCH, evidence=Evidence(T0, seen={PODS[0].name: T0 + 3.0}, in
 READ = replace(WATCH, evidence=replace(WATCH.evidence, seen=dict.fromkeys(SEEN, T0 + 102.9)))
 PAIRS = {("requests", "pod", (("route", f"/{n}"),)): () for n in range(4000)}
 ROUTES = replace(WATCH, evidence=replace(WATCH.evidence, book=Book(pairs=PAIRS)))
+DEAR = Book(heads=dict.fromkeys(PAIRS))
+"""4,000 series: 2 s of pause."""
+DENSE = replace(WATCH, evidence=replace(WATCH.evidence, interval=1.0, book=DEAR))
 WORKS = replace(WATCH, control_hashes=frozenset({"hashv1"}), direct=Direct(None))
 LATER = replace(WATCH, opened=T0 - 1000)
 
@@ -63,6 +66,9 @@ LATER = replace(WATCH, opened=T0 - 1000)
         (replace(WATCH, pods=()), CLEAN, 103.0, 108.0),
         (CROWD, CLEAN, 104.0, 106.0),
         (READ, CLEAN, 103.0, 105.3),
+        (DENSE, DOUBT, 103.0, 105.0),
+        (replace(DENSE, opened=T0 - 1000), CLEAN, 103.0, 105.0),
+        (replace(WATCH, evidence=replace(WATCH.evidence, book=DEAR)), DOUBT, 103.5, 105.5),
     ],
     ids=[
         "just after the next sample",
@@ -79,6 +85,9 @@ LATER = replace(WATCH, opened=T0 - 1000)
         "no pods yet",
         "many pods: several samples at once",
         "what the operator itself has read makes no scrape come later",
+        "many series every second: as dear looks are rarer",
+        "nor once an interval, if that is short",
+        "many series: not before the pause",
     ],
 )
 def test_next_look(watch, verdict, now, expected) -> None:
