@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from rollback_operator.api.approval import Approval
+from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.core import approval, checklist, gitops
@@ -90,7 +90,12 @@ class Checker:
             made = known.checklist
         unprotected = await self._unprotected(rollback)
         cold = self._frozen(rollback, self.clock())
-        return Looked(made, workload.deployment, unprotected, self.clock(), cold)
+        granted = self.terms(rollback)
+        return Looked(made, workload.deployment, unprotected, self.clock(), granted, cold)
+
+    def terms(self, rollback: Rollback) -> ApprovalSpec:
+        """Give until when a person is asked, and what follows then."""
+        return approval.terms(rollback, self.records.policy_of(rollback))
 
     def _frozen(self, rollback: Rollback, now: datetime) -> str:
         """Name the freeze that keeps the operator, and no person, from acting for a Rollback."""

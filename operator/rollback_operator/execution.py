@@ -157,7 +157,7 @@ class Executor:
 
     async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
         """Store what has begun at a time that is yet to come as begun now."""
-        seconds = rollback.spec.approval_policy.timeout_seconds
+        seconds = self.checker.terms(rollback).timeout_seconds
         status = rollback_status.by_this_clock(rollback.status, seconds, self.clock())
         if status == rollback.status:
             return rollback

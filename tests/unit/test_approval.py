@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Pace,
     Rollback,
+    RollbackPolicy,
     RollbackPolicyStatus,
     SafetySpec,
     StepName,
 )
 from rollback_operator.api.verification import VerificationSpec
+from rollback_operator.core import approval
 from rollback_operator.core.conditions import find
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied, Migration
@@ -40,7 +43,6 @@ from tests.builders import (
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Crash
 from tests.unit.test_execution import SCALE, World, why
 
-STRICT = make_policy(safety=SafetySpec(require_verified=True))
 SECRET = Reference("Secret", "key")
 
 
@@ -53,7 +55,11 @@ def asking(**changes: Any) -> World:
         }
         | changes
     )
-    return World(rollback, policy=STRICT)
+    return World(rollback, policy=strict(rollback.spec.approval_policy))
+
+
+def strict(terms: ApprovalSpec) -> RollbackPolicy:
+    return make_policy(safety=SafetySpec(require_verified=True), approval=terms)
 
 
 def needing(reference: Reference = SECRET, **changes: Any) -> World:
@@ -432,7 +438,7 @@ async def test_in_a_freeze_nothing_is_done_undecided(
     cold = SafetySpec.model_validate(
         {"requireVerified": True, "freeze": [{**window, "exempt": exempt}]}
     )
-    world.policy = make_policy(safety=cold)
+    world.policy = make_policy(safety=cold, approval=proceed)
     world.executor = world.operator()
     assert approved(world)[1] == "ApprovalNeeded"
     world.seconds += 61
@@ -476,6 +482,40 @@ async def test_an_approval_after_the_deadline_is_none(
 
     assert approved(world)[1] == reason
     assert ("undo" in world.journal) is (reason == "ApprovedByPerson")
+
+
+async def test_a_question_follows_what_the_policy_says_at_the_deadline() -> None:
+    world = asking(
+        approval_policy=ApprovalSpec(timeout_seconds=60, on_timeout=ApprovalTimeout.PROCEED)
+    )
+    await world.carry_on()
+    asked = world.stored.status.approval_deadline_time
+    assert asked is not None
+    world.policy = strict(ApprovalSpec(timeout_seconds=100))
+    world.executor = world.operator()
+
+    world.seconds += 61
+    await world.carry_on()
+    assert world.stored.status.outcome is None
+    assert world.stored.status.approval_deadline_time == asked + timedelta(seconds=40)
+
+    world.seconds += 40
+    await world.carry_on()
+    assert world.stored.status.outcome is Outcome.ABANDONED
+    assert approved(world)[1] == "ApprovalTimedOut"
+    assert "undo" not in world.journal
+
+
+async def test_what_a_person_has_asked_for_asks_as_it_was_planned() -> None:
+    proceed = ApprovalSpec(timeout_seconds=60, on_timeout=ApprovalTimeout.PROCEED)
+    rollback = asking(approval_policy=proceed).stored
+    by_hand = rollback.model_copy(
+        update={"status": rollback.status.model_copy(update={"plan": rollback.spec.plan})}
+    )
+
+    assert approval.terms(by_hand, make_policy()) == proceed
+    assert approval.terms(rollback, None) == proceed
+    assert approval.terms(rollback, make_policy()) == ApprovalSpec(timeout_seconds=3600)
 
 
 LONG = 5 * 3600

@@ -171,6 +171,7 @@ class Reason(StrEnum):
     ROLLBACK_DELETED = "RollbackDeleted"
     REPLICA_SET_GONE = "ReplicaSetGone"
     MODE_CHANGED = "ModeChanged"
+    POLICY_CHANGED = "PolicyChanged"
     ROLLBACK_STALE = "RollbackStale"
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     NOT_OF_THIS_POLICY = "NotOfThisPolicy"

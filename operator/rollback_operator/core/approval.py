@@ -7,7 +7,12 @@ sees to it that nobody decides in another's name.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalTimeout
+from rollback_operator.api.approval import (
+    Approval,
+    ApprovalDecision,
+    ApprovalSpec,
+    ApprovalTimeout,
+)
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -42,6 +47,8 @@ class Looked:
     unprotected: str
     """Why decisions do not count here; empty: they do."""
     now: datetime
+    terms: ApprovalSpec
+    """Until when a person is asked, and what follows then."""
     frozen: str = ""
     """Which freeze keeps the operator from acting undecided; empty: none does."""
 
@@ -65,8 +72,38 @@ def may_ask(policy: RollbackPolicy) -> bool:
     )
 
 
+def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
+    """Give the more careful of what was planned and of what the policy says by now.
+
+    Args:
+        rollback: that asks.
+        policy: that decided it, as it is stored now; None: it is gone, or cannot be read.
+    """
+    planned = rollback.spec.approval_policy
+    if policy is None or rollback.is_by_hand:
+        return planned
+    current = policy.spec.approval
+    is_to_proceed = planned.on_timeout is current.on_timeout is ApprovalTimeout.PROCEED
+    return ApprovalSpec(
+        timeout_seconds=max(planned.timeout_seconds, current.timeout_seconds),
+        on_timeout=ApprovalTimeout.PROCEED if is_to_proceed else ApprovalTimeout.ABANDON,
+    )
+
+
+def _extended(rollback: Rollback, granted: ApprovalSpec) -> Rollback:
+    """Ask for longer, where the policy says so by now."""
+    known = rollback.status.approval_deadline_time
+    begun = progress.step_status(rollback, StepName.AWAITING_APPROVAL)
+    if known is None or begun is None:
+        return rollback
+    deadline = max(known, begun.started_time + timedelta(seconds=granted.timeout_seconds))
+    status = rollback.status.model_copy(update={"approval_deadline_time": deadline})
+    return rollback.model_copy(update={"status": status})
+
+
 def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, RollbackStatus]:
     """Look at an open question, and give what follows with how it is put on record."""
+    rollback = _extended(rollback, looked.terms)
     answer = look(rollback, looked)
     found = looked.checklist, answer.approved
     status = looked_again(rollback, rollback.status, found, looked.now)
@@ -85,7 +122,7 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
     if end is not None:
         return _answer(end, False, end.reason, end.message)
     if given is not None:
-        return _timed_out(rollback, given) if _is_late(rollback, looked.now) else _decided(given)
+        return _too_late(rollback, given) if _is_late(rollback, looked.now) else _decided(given)
     if looked.frozen:
         return _frozen(rollback, looked, refused)
     if not is_asked(rollback, looked.checklist):
@@ -94,7 +131,7 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
             said = f"it has become {rollback.status.severity}: done without asking"
         return _answer(Done(said), True, Reason.NOT_NEEDED_ANY_MORE, said)
     if _is_over(rollback, looked.now):
-        return _timed_out(rollback)
+        return _timed_out(rollback, looked.terms)
     return Answer(Wait(), refused or _question(rollback, looked))
 
 
@@ -156,13 +193,17 @@ def _undecided(rollback: Rollback) -> str:
     return f"nobody has decided by {deadline:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _timed_out(rollback: Rollback, late: Approval | None = None) -> Answer:
-    policy, said = rollback.spec.approval_policy, _undecided(rollback)
+def _too_late(rollback: Rollback, late: Approval) -> Answer:
+    said = (
+        f"{_undecided(rollback)}; {late.by} has approved it later: kubectl rollback undo asks anew"
+    )
     reason = Reason.APPROVAL_TIMED_OUT
-    if late is not None:
-        said += f"; {late.by} has approved it later: kubectl rollback undo asks anew"
-        return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
-    if policy.on_timeout is ApprovalTimeout.PROCEED:
+    return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
+
+
+def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> Answer:
+    said, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
+    if granted.on_timeout is ApprovalTimeout.PROCEED:
         return _answer(Done(f"{said}; onTimeout is Proceed"), True, reason, said)
     return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
 

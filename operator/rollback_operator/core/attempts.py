@@ -23,6 +23,7 @@ LOOK_SECONDS = 10.0
 """How often it is looked whether the cause is mended."""
 _PASSING = IDLE | {
     Reason.MODE_CHANGED,
+    Reason.POLICY_CHANGED,
     Reason.INVALID_SPEC,
     Reason.TARGET_CHANGED,
     Reason.ROLLBACK_STALE,

@@ -33,6 +33,8 @@ class Standing(StrEnum):
     OBSERVING = "Observing"
     """Its mode is Observe, and the Rollback was decided to be carried out."""
     RETARGETED = "Retargeted"
+    REVISED = "Revised"
+    """What it says now would not lead to the Rollback any more."""
     AT_REST = "AtRest"
     """Anything else for which it does nothing; the condition Ready says what."""
     UNREADABLE = "Unreadable"
@@ -129,6 +131,7 @@ def _standing(rollback: Rollback, policy: RollbackPolicy | None, ready: Conditio
         (ready.reason == Reason.SUSPENDED, Standing.SUSPENDED),
         (ready.reason in IDLE, Standing.AT_REST),
         (is_for_record and rollback.spec.mode is Mode.ENFORCE, Standing.OBSERVING),
+        (not ownership.is_wanted(rollback, policy), Standing.REVISED),
     )
     return next((standing for is_so, standing in states if is_so), Standing.ACTIVE)
 
@@ -242,6 +245,11 @@ _LEFT: dict[Standing, tuple[Reason, str]] = {
     Standing.OBSERVING: (
         Reason.MODE_CHANGED,
         "spec.mode of the policy is Observe now",
+    ),
+    Standing.REVISED: (
+        Reason.POLICY_CHANGED,
+        "the policy's matrix, remedies or safety.gitOps have changed: what they say now is decided "
+        "anew",
     ),
     Standing.RECREATED: (
         Reason.POLICY_DELETED,

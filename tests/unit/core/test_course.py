@@ -5,17 +5,24 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.api.gitops import GitOps, OwnerPlan
+from rollback_operator.api.matrix import RUNBOOK_MATRIX
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.safety import SafetySpec
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Mode,
     Outcome,
     PolicyRef,
+    Remedy,
+    RemedyType,
+    Response,
     Rollback,
     RollbackPolicy,
     RollbackStatus,
     StepName,
     TargetRef,
+    UndoTo,
 )
 from rollback_operator.core import status
 from rollback_operator.core.course import (
@@ -79,6 +86,7 @@ def expected(standing: Standing, target: Target, stage: Stage, by_hand: bool) ->
         Standing.SUSPENDED: "G" if by_hand else "E Suspended",
         Standing.OBSERVING: "E ModeChanged",
         Standing.RETARGETED: "E TargetChanged",
+        Standing.REVISED: "E PolicyChanged",
         Standing.AT_REST: "E TargetAlreadyWatched",
         Standing.UNREADABLE: "E InvalidSpec",
         Standing.DELETED: "E PolicyDeleted",
@@ -175,6 +183,26 @@ def around(
     return scene_of(rollback, policy, ready, target or make_deployment())
 
 
+OTHER = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)
+REPORTED = [
+    one.model_copy(update={"response": Response.REPORT, "within_seconds": None, "on_timeout": None})
+    for one in RUNBOOK_MATRIX
+]
+
+
+def test_whom_a_policy_suspends_for_a_rollback_is_the_policys_to_say() -> None:
+    owner = OwnerPlan(tool="Argo CD", response=GitOps.PROCEED)
+    rollback = named(make_rollback(owner=owner))
+    policies = {
+        one: make_policy(safety=SafetySpec(git_ops=one)) for one in (GitOps.PROCEED, GitOps.REFUSE)
+    }
+
+    assert {
+        one: scene_of(rollback, policy, READY, make_deployment()).standing
+        for one, policy in policies.items()
+    } == {GitOps.PROCEED: Standing.ACTIVE, GitOps.REFUSE: Standing.REVISED}
+
+
 def test_how_a_policy_stands_to_a_rollback() -> None:
     policy = make_policy()
     deleted = with_metadata(policy, deletion_timestamp=at(5))
@@ -188,6 +216,10 @@ def test_how_a_policy_stands_to_a_rollback() -> None:
         "rivalled": around(make_policy(), status.not_ready(IDLE_REASON, "older")).standing,
         "unreadable": around(None, status.not_ready(Reason.INVALID_SPEC, "spec.x")).standing,
         "deleted": around(None, status.not_ready(Reason.POLICY_DELETED, "deleted")).standing,
+        "no remedy": around(
+            make_policy(remedies=[Remedy(type=RemedyType.UNDO, severities=["P4"])])
+        ).standing,
+        "no longer acted on": around(make_policy(matrix=REPORTED)).standing,
         "anew": around(anew).standing,
         "being deleted": around(deleted).standing,
     } == {
@@ -198,6 +230,8 @@ def test_how_a_policy_stands_to_a_rollback() -> None:
         "rivalled": Standing.AT_REST,
         "unreadable": Standing.UNREADABLE,
         "deleted": Standing.DELETED,
+        "no remedy": Standing.REVISED,
+        "no longer acted on": Standing.REVISED,
         "anew": Standing.RECREATED,
         "being deleted": Standing.BEING_DELETED,
     }

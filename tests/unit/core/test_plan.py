@@ -125,6 +125,7 @@ def abandoned(reason: Reason, *steps: StepName, finished: float = 0.0, **changes
 PASSING = [
     Reason.SUSPENDED,
     Reason.MODE_CHANGED,
+    Reason.POLICY_CHANGED,
     Reason.INVALID_SPEC,
     Reason.INVALID_MATRIX,
     Reason.ADDRESS_NOT_ALLOWED,
