@@ -216,9 +216,7 @@ def test_how_a_policy_stands_to_a_rollback() -> None:
         "rivalled": around(make_policy(), status.not_ready(IDLE_REASON, "older")).standing,
         "unreadable": around(None, status.not_ready(Reason.INVALID_SPEC, "spec.x")).standing,
         "deleted": around(None, status.not_ready(Reason.POLICY_DELETED, "deleted")).standing,
-        "no remedy": around(
-            make_policy(remedies=[Remedy(type=RemedyType.UNDO, severities=["P4"])])
-        ).standing,
+        "no remedy": around(make_policy(remedies=[OTHER])).standing,
         "no longer acted on": around(make_policy(matrix=REPORTED)).standing,
         "anew": around(anew).standing,
         "being deleted": around(deleted).standing,
