@@ -129,7 +129,8 @@ class World:
         ):
             cache.remember(one)
         metrics: Metrics = self.metrics
-        runtime = Runtime(self.now, lambda: True, self.woken.append)
+        refresh = store.refresher(cache)
+        runtime = Runtime(self.now, lambda: True, self.woken.append, refresh)
         teller = Teller(self.channels, self.store, cache, runtime)
         observer = Observer(
             metrics,
@@ -165,7 +166,15 @@ class World:
             switch=switch,
             carrier=Carrier(cache, store, executor, OWN),
             keeper=Keeper(
-                cache, self.workloads, store, recorder, executor, suspender, scaler, self.now
+                cache,
+                self.workloads,
+                store,
+                recorder,
+                executor,
+                suspender,
+                scaler,
+                self.now,
+                refresh,
             ),
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             lookout=lookout,

@@ -39,7 +39,7 @@ from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder
 from rollback_operator.inspection import Inspector
-from rollback_operator.intake import Intake
+from rollback_operator.intake import Intake, Refresher
 from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
@@ -160,7 +160,10 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         return now().timestamp()
 
     cache = Cache()
-    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now)
+    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
+    intake = Intake(cache, queue.add)
+    refresh = Refresher(api, intake).refresh
+    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now, refresh)
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
@@ -172,8 +175,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
     elector = Elector(api, lease, now, outside.monotonic)
-    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
-    teller = Teller(outside.channels, store, cache, Runtime(now, elector.is_leading, queue.add))
+    runtime = Runtime(now, elector.is_leading, queue.add, refresh)
+    teller = Teller(outside.channels, store, cache, runtime)
     observer = Observer(
         outside.metrics,
         clock,
@@ -210,7 +213,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         ),
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),
-        keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now),
+        keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now, refresh),
         holder=Holder(workloads, store, cache.renew, now),
         lookout=lookout,
         desk=Desk(store, cache.remember, now, teller.refused),
@@ -228,7 +231,6 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         clock=now,
         budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
-    intake = Intake(cache, queue.add)
     elector.told = intake.look_at_all
     return Parts(
         api=api,

@@ -3,14 +3,19 @@
 Whoever has seen it: a watch, or a list that was made because watches may fall silent.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.cache import DEPLOYMENTS, Cache, Key
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
+from rollback_operator.paths import only_one
+from rollback_operator.ports.failure import Failure
 
+_log = logging.getLogger(__name__)
 WATCHED: Mapping[str, paths.Kind] = {
     RollbackPolicy.PLURAL: paths.POLICIES,
     Rollback.PLURAL: paths.ROLLBACKS,
@@ -86,6 +91,36 @@ class Intake:
     def _want_all(self, deployment: Key, delay: float) -> None:
         for policy in self.cache.policies_on(*deployment):
             self.want(policy.key, delay)
+
+
+@dataclass(frozen=True, slots=True)
+class Refresher:
+    """Reads one object as it is by now: what is known of it may be old, whatever the watches do."""
+
+    api: ApiServer
+    intake: Intake
+
+    async def refresh(self, plural: str, key: Key) -> Failure | None:
+        """Take an object in as it is, or that it is gone.
+
+        Read by a list of one, for which the right to watch is enough.
+        """
+        cache, (namespace, name) = self.intake.cache, key
+        before = cache.version(plural, key)
+        found = await self.api.get(path_of(plural, namespace), **only_one(name))
+        if isinstance(found, Failure):
+            _log.info("%s %s/%s: not read: %s", plural, namespace, name, found.message)
+            return found
+        items = found.get("items") or ()
+        for one in items:
+            metadata = one["metadata"]
+            seen = Version(metadata["uid"], str(metadata.get("resourceVersion", "")))
+            if cache.version(plural, key) != seen:
+                self.intake.take(plural, one)
+        # What has been made anew since is not what was found to be gone.
+        if not items and before is not None and cache.version(plural, key) == before:
+            self.intake.drop(plural, key)
+        return None
 
 
 def _target(cache: Cache, key: Key) -> str:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import FINALIZER, Condition, Rollback
+from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
+    Condition,
+    Resource,
+    Rollback,
+    RollbackRequest,
+)
 from rollback_operator.cache import Cache, Key
 from rollback_operator.core import change_cause, history, schedule
 from rollback_operator.core.case import is_active
@@ -20,7 +26,7 @@ from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.execution import Again, Executor
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.ports.store import Store
+from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.recording import Recorder
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
@@ -40,6 +46,7 @@ class Keeper:
     suspender: Suspender
     scaler: Scaler
     clock: Callable[[], datetime]
+    refresh: Refresh
 
     async def settle(self, rollbacks: Sequence[Rollback], deployment: Deployment) -> float | None:
         """Look after what the rollbacks of a Deployment have left."""
@@ -140,7 +147,32 @@ class Keeper:
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""
         ended = [one for one in rollbacks if not is_active(one) and _left_on(one)]
-        return schedule.soonest(*[_left_on(await self.recorder.release(one)) for one in ended])
+        return schedule.soonest(*[await self._release_ended(one) for one in ended])
+
+    async def _release_ended(self, known: Rollback) -> float | None:
+        """Tell the end and let go, unless whoever led before has, and no watch has told it yet."""
+        unread = await self.refresh(known.PLURAL, known.key)
+        if unread is not None:
+            return unread.wait
+        now = self.cache.rollbacks.get(known.key)
+        if now is None or is_active(now) or not _left_on(now):
+            return None
+        return _left_on(await self.recorder.release(now))
+
+    async def release_refused(self, requests: Iterable[RollbackRequest]) -> float | None:
+        """Take off the finalizer of a plan that was never stored: the request was refused since.
+
+        It is put on before a plan is, and whoever put it on has died, or lost the Lease, between.
+        """
+        refused = [one for one in requests if one.status.outcome is not None and _left_on(one)]
+        waits: list[float | None] = []
+        for one in refused:
+            done = await self.store.release(one, FINALIZER)
+            if isinstance(done, Failure):
+                waits.append(None if done.kind is FailureKind.GONE else done.wait)
+            else:
+                self.cache.take_in(done)
+        return schedule.soonest(*waits)
 
     async def prune(self, key: Key) -> float | None:
         """Delete the records that are too many: seen at each pass, a crash puts it off only."""
@@ -163,7 +195,7 @@ def _seen(found: Workload | Failure) -> Deployment | Missing | None:
     return None if is_gone else Missing(Reason.READ_FAILED, found.message)
 
 
-def _left_on(ended: Rollback | Failure) -> float | None:
+def _left_on(ended: Resource | Failure) -> float | None:
     """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
     is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
     return None if is_off else RETRY_SECONDS

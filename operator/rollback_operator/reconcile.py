@@ -111,7 +111,8 @@ class Reconciler:
             raise
         # After all acts: people are told of what is stored, and nothing waits for them.
         told = await self.teller.settle(key)
-        return schedule.soonest(wait, told, await self.keeper.prune(key))
+        refused = await self.keeper.release_refused(self.cache.requests_by(key))
+        return schedule.soonest(wait, told, refused, await self.keeper.prune(key))
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)

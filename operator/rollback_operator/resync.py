@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
-from rollback_operator.intake import WATCHED, Intake, path_of
-from rollback_operator.paths import only_one
+from rollback_operator.intake import WATCHED, Intake, Refresher, path_of
 from rollback_operator.ports.failure import Failure
 
 _log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class Resync:
         }
         for key, version in there.items():
             if self._is_news(plural, key, version):
-                await self._take(plural, key)
+                await Refresher(self.api, self.intake).refresh(plural, key)
         now = self.cache.versions(plural)
         for key, version in before.items():
             is_here = namespace in ("", key[0])
@@ -70,13 +69,3 @@ class Resync:
         if plural == DEPLOYMENTS and not self.cache.policies_on(*key):
             return False
         return known is None or (known != found and not known.is_newer(found))
-
-    async def _take(self, plural: str, key: Key) -> None:
-        """Read an object whole; by a list of one, for which the right to watch is enough."""
-        namespace, name = key
-        found = await self.api.get(path_of(plural, namespace), **only_one(name))
-        if isinstance(found, Failure):
-            _log.info("%s %s/%s: not read: %s", plural, namespace, name, found.message)
-            return
-        for one in found.get("items") or ():
-            self.intake.take(plural, one)

@@ -22,7 +22,7 @@ from rollback_operator.core.transitions import next_update, transition_named
 from rollback_operator.gates import Gate
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.store import Store
+from rollback_operator.ports.store import Refresh, Store, left_as_known
 
 _log = logging.getLogger(__name__)
 AT_ONCE, EACH = 64, 8
@@ -63,11 +63,15 @@ class Runtime:
     """Asked before each message: who has lost the Lease tells nobody anything."""
     wake: Callable[[Key], None]
     """Wants a pass for a policy: there is a result to put on record."""
+    refresh: Refresh = left_as_known
+    """Reads anew on what record a message is: whoever led before may have delivered it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     key: Key
+    record: tuple[str, Key]
+    """On which object's record it is: plural, and namespace with name."""
     id: str
     channel: Channel
     message: Message
@@ -222,7 +226,8 @@ class Teller:
         channel = next((each for each in policy.spec.notify if each.name == one.channel), None)
         if channel is not None:
             self._busy.add(one.id)
-            self._jobs.put_nowait(_Job(key, one.id, channel, _message(told, policy, one)))
+            record = told.PLURAL, told.key
+            self._jobs.put_nowait(_Job(key, record, one.id, channel, _message(told, policy, one)))
         return None
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
@@ -232,11 +237,27 @@ class Teller:
     async def _deliver(self, job: _Job) -> None:
         try:
             async with self._gate.turn(job.key[0]):
-                if self.runtime.is_leading() and not self._is_ending:
+                if self._may_send() and not await self._is_settled(job) and self._may_send():
                     self._results[job.id] = _Result(job.key, await self._send(job))
         finally:
             self._busy.discard(job.id)
         self.runtime.wake(job.key)
+
+    def _may_send(self) -> bool:
+        return self.runtime.is_leading() and not self._is_ending
+
+    async def _is_settled(self, job: _Job) -> bool:
+        """Tell whether a message is on record as delivered, or given up, by who led before.
+
+        What a watch has told may be behind. Where the record cannot be read people are told: twice
+        is better than not at all.
+        """
+        await self.runtime.refresh(*job.record)
+        policy = self.records.policy_at(job.key)
+        rollbacks, requests = self.records.rollbacks_by(job.key), self.records.requests_by(job.key)
+        known: list[Told] = [*rollbacks, *requests, *([] if policy is None else [policy])]
+        found = (one for each in known for one in each.status.notifications)
+        return any(one.id == job.id and not one.is_open for one in found)
 
     async def _send(self, job: _Job) -> Failure | None:
         try:

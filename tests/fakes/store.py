@@ -24,9 +24,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     RollbackStatus,
 )
+from rollback_operator.cache import Cache
 from rollback_operator.core.notices import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.store import Store
+from rollback_operator.ports.store import Refresh, Store
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures
 
 R = TypeVar("R", bound=Resource)
@@ -65,6 +66,24 @@ class FakeStore(Failures):
                 self.rollbacks[one.metadata.name] = one
             else:
                 self.policies[one.metadata.name] = one
+
+    def refresher(self, cache: Cache) -> Refresh:
+        """Have objects read anew: what is known of them may be old."""
+
+        async def refresh(plural: str, key: tuple[str, str]) -> Failure | None:
+            failure = self.take("refresh")
+            if failure is not None:
+                return failure
+            is_policy, name = plural == RollbackPolicy.PLURAL, key[1]
+            found: Resource | None = self.rollbacks.get(name) or self.requests.get(name)
+            found = self.policies.get(name) if is_policy else found
+            if found is None:
+                (cache.drop_policy if is_policy else cache.drop_rollback)(key)
+            else:
+                cache.remember(found)
+            return None
+
+        return refresh
 
     async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
         failure = self._called("list_rollbacks")
@@ -150,7 +169,9 @@ class FakeStore(Failures):
         return written
 
     def _kept(self, resource: Resource) -> dict[str, Any]:
-        return self.policies if isinstance(resource, RollbackPolicy) else self.rollbacks
+        if isinstance(resource, RollbackPolicy):
+            return self.policies
+        return self.requests if isinstance(resource, RollbackRequest) else self.rollbacks
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         failure = self._called("delete_rollback")

@@ -47,6 +47,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.fakes.cluster import UNTOUCHED, FakeWorkloads
+from tests.fakes.failures import OUTAGE
 from tests.unit.test_suspending import ARGO
 from tests.world import KEY, World, watched
 
@@ -437,6 +438,53 @@ async def test_times_ahead_of_the_clock_hold_nothing_up() -> None:
 
 
 # -- it says why -----------------------------------------------------------------------------------
+
+
+async def ended_before_an_outage() -> tuple[World, Rollback, Rollback]:
+    """A world whose Rollback has ended; with it as it was before, and after, it was let go of."""
+    world = World()
+    world.store.fail_next("release_rollback", OUTAGE)
+    operator = world.operator()
+    await world.run(operator, world.is_over)
+    before = world.rollback
+    await world.run(operator, world.is_all_done)
+    return world, before, world.rollback
+
+
+def told_of_end(world: World) -> int:
+    return world.store.told().count("RollbackFinished")
+
+
+async def test_an_end_that_was_told_before_is_not_told_again_by_who_knows_it_late() -> None:
+    world, before, after = await ended_before_an_outage()
+    known = told_of_end(world)
+    assert FINALIZER in before.metadata.finalizers
+    follower = world.operator()
+    follower.cache.remember(before)  # no watch has told it yet
+
+    for _ in range(3):
+        await follower.reconcile(KEY)
+        world.seconds += 2
+
+    assert told_of_end(world) == known
+    assert follower.cache.rollbacks[after.key] == after
+
+
+async def test_an_end_is_told_by_who_can_read_the_record_again() -> None:
+    world, before, _ = await ended_before_an_outage()
+    known = told_of_end(world)
+    world.store.hold(before)
+    follower = world.operator()
+    world.store.fail_next("refresh", OUTAGE)
+
+    wait = await follower.reconcile(KEY)
+    assert wait is not None
+    assert wait <= OUTAGE.wait
+    assert told_of_end(world) == known
+    await follower.reconcile(KEY)
+
+    assert told_of_end(world) == known + 1
+    assert world.rollback.metadata.finalizers == []
 
 
 async def test_a_verification_without_a_policy_says_why_it_sees_nothing() -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
     Health,
     Mode,
     Outcome,
@@ -22,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     rollback_of,
 )
+from rollback_operator.cache import Unreadable
 from rollback_operator.core import ledger
 from rollback_operator.core.budget import Budget
 from rollback_operator.core.case import Case, Refusal
@@ -417,6 +419,34 @@ async def test_a_refusal_is_stored_and_told_once() -> None:
     assert [one.reason for one in world.store.notices].count("RollbackRefused") == 1
     assert world.journal.count("answer_request") == 1
     assert world.workloads.workload.deployment.template == make_template("v2")
+
+
+@pytest.mark.parametrize("policy", ["stands", "suspended", "unreadable", "gone"])
+async def test_a_refused_request_keeps_no_finalizer_of_a_plan_that_was_never_stored(
+    policy: str,
+) -> None:
+    made = watched(make_policy(suspend=policy == "suspended"))
+    world = World(policy=None if policy == "gone" else made, bad=frozenset())
+    foreign = {"type": "PinImage", "container": CONTAINER, "image": "evil.example.com/x:1"}
+    asked(world, foreign)
+    known = world.store.requests["by-hand"]
+    metadata = known.metadata.model_copy(update={"finalizers": ["team/x", FINALIZER]})
+    world.store.hold(known.model_copy(update={"metadata": metadata}))
+    world.seconds += 60
+    operator = world.operator()
+    if policy == "unreadable":
+        operator.cache.policies[KEY] = Unreadable(made.metadata, "spec.mode: no mode", made.status)
+    world.store.fail_next("release_rollback", CONFLICT)
+
+    for _ in range(5):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 2
+
+    answered = world.store.requests["by-hand"]
+    assert answered.status.outcome is Outcome.REFUSED
+    assert answered.metadata.finalizers == ["team/x"]
+    assert world.journal.count("release_rollback") == 2
 
 
 async def test_of_two_requests_one_is_carried_out() -> None:

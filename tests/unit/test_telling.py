@@ -65,7 +65,8 @@ class Desk:
         self.cache = Cache()
         for one in (*self.store.policies.values(), *self.store.rollbacks.values()):
             self.cache.remember(one)
-        runtime = Runtime(self.now, lambda: self.is_leading, self.woken.append)
+        refresh = self.store.refresher(self.cache)
+        runtime = Runtime(self.now, lambda: self.is_leading, self.woken.append, refresh)
         return Teller(self.channels, self.store, self.cache, runtime)
 
     @asynccontextmanager
@@ -139,6 +140,24 @@ async def test_who_follows_tells_what_is_on_record_and_nothing_twice() -> None:
         await desk.pass_(teller)
 
     assert desk.channels.of("chat") == ["Started", "Verified"]
+
+
+@pytest.mark.parametrize(("failures", "told"), [([], 1), ([OUTAGE], 2)])
+async def test_who_follows_with_an_old_view_tells_again_only_what_it_cannot_look_up(
+    failures: list[Failure], told: int
+) -> None:
+    desk = Desk()
+    async with desk.running() as teller:
+        await desk.start(teller)
+        before = desk.rollback
+        await desk.pass_(teller)
+    async with desk.running() as teller:
+        desk.cache.remember(before)  # no watch has told yet that it is delivered
+        desk.store.fail_next("refresh", *failures)
+        await desk.pass_(teller)
+
+    assert desk.channels.of("chat") == ["Started"] * told
+    assert [one.delivered_time for one in desk.notifications] == [at(20)]
 
 
 async def test_killed_between_delivery_and_record_it_is_told_twice_under_one_id() -> None:

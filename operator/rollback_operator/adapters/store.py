@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -26,7 +27,8 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.notices import Notice
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.ports.store import Refresh, left_as_known
 
 _log = logging.getLogger(__name__)
 POLICY_LABEL = f"{GROUP}/policy"
@@ -38,12 +40,19 @@ R = TypeVar("R", bound=Resource)
 
 
 class ApiStore:
-    """The Store port on a real API server."""
+    """The Store port on a real API server.
 
-    def __init__(self, api: ApiServer, instance: str, now: Any) -> None:
+    Whoever writes to a version that is no more has read it from a cache that is behind, and would
+    do so again until a watch tells of the newer version: it is read anew at once.
+    """
+
+    def __init__(
+        self, api: ApiServer, instance: str, now: Any, refresh: Refresh = left_as_known
+    ) -> None:
         self._api = api
         self._instance = instance
         self._now = now
+        self._refresh = refresh
 
     async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
         """Read all Rollbacks of a namespace."""
@@ -108,9 +117,8 @@ class ApiStore:
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
-        path = _one(record)
-        done = await self._api.delete(path, record.metadata.resource_version)
-        return done if isinstance(done, Failure) else None
+        done = await self._api.delete(_one(record), record.metadata.resource_version)
+        return await self._seen_anew(record, done) if isinstance(done, Failure) else None
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
         """Post an Event, and of what is done to a Deployment one on that too."""
@@ -153,7 +161,10 @@ class ApiStore:
             _unchanged(resource),
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]
-        return _written(type(resource), await self._api.patch(_one(resource), operations))
+        done = await self._api.patch(_one(resource), operations)
+        if isinstance(done, Failure):
+            return await self._seen_anew(resource, done)
+        return _parsed(type(resource), done)
 
     async def _write(self, resource: R, status: BaseModel) -> R | Failure:
         return _written(type(resource), await self._replace(resource, status))
@@ -163,7 +174,17 @@ class ApiStore:
             _unchanged(resource),
             {"op": "add", "path": "/status", "value": _dump(status)},
         ]
-        return await self._api.patch(_one(resource, "status"), operations)
+        done = await self._api.patch(_one(resource, "status"), operations)
+        return await self._seen_anew(resource, done) if isinstance(done, Failure) else done
+
+    async def _seen_anew(self, resource: Resource, failure: Failure) -> Failure:
+        """Read what is not as it was known; where that fails too, nobody tries again at once."""
+        if failure.kind not in (FailureKind.CONFLICT, FailureKind.GONE):
+            return failure
+        unread = await self._refresh(resource.PLURAL, resource.key)
+        if unread is None or failure.kind is FailureKind.GONE:
+            return failure
+        return replace(failure, retry_after=unread.retry_after or RETRY_SECONDS)
 
 
 def _one(resource: Resource, part: str = "") -> paths.ApiPath:

@@ -1,5 +1,6 @@
 """The operator's own resources."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from rollback_operator.api.v1alpha1 import (
@@ -15,6 +16,13 @@ from rollback_operator.core.notices import Notice
 from rollback_operator.ports.failure import Failure
 
 R = TypeVar("R", bound=Resource)
+Refresh = Callable[[str, tuple[str, str]], Awaitable[Failure | None]]
+"""Reads one of our resources anew, by plural, namespace and name, and has it known as it is."""
+
+
+async def left_as_known(_: str, __: tuple[str, str]) -> Failure | None:
+    """Read nothing: of who keeps no objects in memory."""
+    return None
 
 
 class Store(Protocol):
