@@ -55,7 +55,8 @@ class FakeWorkloads(Failures):
         cause = written(rollback, "")
         old = lifted(self.workload.deployment)
         changed = replace(old, template=found.template, change_cause=cause)
-        if surge is not None:
+        stored = rollback.status.strategy
+        if surge is not None and (stored is None or stored.max_surge == old.max_surge):
             changed = replace(changed, max_surge=surge.max_surge)
         return self._changed(changed)
 

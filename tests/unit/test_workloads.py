@@ -10,7 +10,8 @@ import pytest
 
 from bench.simulation.patching import PatchError, apply
 from rollback_operator.adapters.workloads import ApiWorkloads
-from rollback_operator.api.v1alpha1 import FIELD_MANAGER, StoredStrategy
+from rollback_operator.api.rollback import stored_strategy
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER, Remedy, RollbackStatus, StoredStrategy
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core.change_cause import Overdue
 from rollback_operator.core.workload import Deployment
@@ -18,7 +19,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.deployments import REVISION_ANNOTATION, deployment_of
 from rollback_operator.projections.templates import template_of
 from tests.builders import make_hold, make_ref, make_rollback
-from tests.fakes.failures import OUTAGE, REFUSAL
+from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL
 
 TEMPLATE = {"spec": {"containers": [{"name": "shop", "image": "shop:v2"}]}}
 
@@ -256,3 +257,98 @@ async def test_a_bound_that_a_person_sets_during_an_express_undo_stays(
 
     assert isinstance(done, Deployment)
     assert api.raw["spec"]["strategy"]["rollingUpdate"] == expected
+
+
+EXPRESS = StoredStrategy(max_surge="100%", max_unavailable="25%")
+
+
+class Overtaken(Undoing):
+    """An API server on which a person changes something just before the next patch arrives."""
+
+    def __init__(self, raw: dict[str, Any], change: Callable[[dict[str, Any]], object]) -> None:
+        super().__init__(raw)
+        self.change = change
+        self.refused = 0
+
+    async def patch(self, _: str, operations: list[dict[str, Any]]) -> dict[str, Any] | Failure:  # type: ignore[override]
+        self.change(self.raw)
+        self.change = lambda _: None
+        changed = copy.deepcopy(self.raw)
+        try:
+            apply(changed, operations)
+        except PatchError:
+            self.refused += 1
+            return CONFLICT
+        self.raw = changed
+        return copy.deepcopy(changed)
+
+
+async def undone_express(api: Overtaken) -> Deployment | Failure:
+    judged = make_ref("v2", digest=template_of(TEMPLATE).digest)
+    target = make_ref("v1", digest=template_of(UNDONE).digest, replica_set_uid="rs-v1")
+    before = stored_strategy("1", "25%")
+    rollback = make_rollback(
+        status=RollbackStatus(strategy=before),
+        target_ref={"name": "shop", "uid": "a"},
+        from_revision=judged,
+        to_revision=target,
+    )
+    return await ApiWorkloads(cast("ApiServer", api)).undo(rollback, EXPRESS)
+
+
+def rolling(surge: int | str) -> dict[str, Any]:
+    raw = deployment(**{REVISION_ANNOTATION: "2"})
+    raw["spec"]["replicas"] = 3
+    bounds = {"maxSurge": surge, "maxUnavailable": "25%"}
+    raw["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": bounds}
+    return raw
+
+
+async def test_an_express_undo_raises_a_surge_that_is_as_it_was_stored() -> None:
+    api = Overtaken(rolling(1), lambda _: None)
+
+    assert isinstance(await undone_express(api), Deployment)
+
+    assert api.raw["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == "100%"
+    assert (api.raw["spec"]["template"], api.refused) == (UNDONE, 0)
+
+
+@pytest.mark.parametrize("surge", [2, "50%"])
+async def test_a_surge_that_a_person_sets_just_before_an_express_undo_stays(
+    surge: int | str,
+) -> None:
+    def changed(raw: dict[str, Any]) -> None:
+        raw["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = surge
+
+    api = Overtaken(rolling(1), changed)
+
+    assert isinstance(await undone_express(api), Deployment)
+
+    assert api.raw["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == surge
+    assert api.raw["spec"]["template"] == UNDONE
+
+
+async def test_replicas_that_a_person_sets_just_before_a_scale_stay() -> None:
+    api = Overtaken(rolling(1), lambda raw: raw["spec"].update(replicas=12))
+    judged = make_ref("v2", digest=template_of(TEMPLATE).digest)
+    remedy = Remedy(type="Scale", replicas=6)
+    rollback = make_rollback(
+        target_ref={"name": "shop", "uid": "a"}, from_revision=judged, remedy=remedy
+    )
+
+    found = await ApiWorkloads(cast("ApiServer", api)).apply_in_place(rollback, remedy)
+
+    assert isinstance(found, Failure)
+    assert (found.kind, api.raw["spec"]["replicas"]) == (FailureKind.CONFLICT, 12)
+
+
+async def test_annotations_that_a_person_sets_just_before_an_undo_stay() -> None:
+    raw = rolling(1)
+    del raw["metadata"]["annotations"]
+    api = Overtaken(raw, lambda raw: raw["metadata"].update(annotations={"team": "shop"}))
+
+    found = await undone_express(api)
+
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.CONFLICT  # the next look reads them
+    assert api.raw["metadata"]["annotations"] == {"team": "shop"}

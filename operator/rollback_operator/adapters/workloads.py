@@ -1,10 +1,10 @@
 """Deployments through the API server: read fresh, write guarded.
 
 Every write is a JSON patch that tests uid, template and revision as judged, and replaces only the
-fields meant; one that changes what runs tests, too, that nobody has paused the Deployment; the one
-that puts an express undo's bounds back tests that they are ours. Not guarded by resourceVersion: a
-rollout's status updates would refuse half of the patches; nor by generation: an autoscaler moves
-it.
+fields meant; one that changes what runs tests, too, that nobody has paused the Deployment; one that
+sets replicas or maxSurge tests what they are: what a person sets meanwhile stays. Not guarded by
+resourceVersion: a rollout's status updates would refuse half of the patches; nor by generation: an
+autoscaler moves it.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from rollback_operator.projections.templates import template_of, without_pod_has
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
+REPLICAS = "/spec/replicas"
 MAX_SURGE = "/spec/strategy/rollingUpdate/maxSurge"
 ANNOTATIONS = "/metadata/annotations"
 REVISION, CAUSE = (
@@ -108,7 +109,8 @@ class ApiWorkloads:
         plain = [*_guard(raw), *_lifted(raw), change]
         cause = _traced(raw, written(rollback, change_cause_of(source["metadata"])))
         if surge is not None:
-            express = await self._patch(rollback, [*plain, *_surge(surge), *cause])
+            raised = _raised(rollback.status.strategy, surge)
+            express = await self._patch(rollback, [*plain, *raised, *cause])
             # A patch that cannot be applied is answered like a test that failed; the plain one,
             # guarded by itself, tells the two apart.
             refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
@@ -122,8 +124,9 @@ class ApiWorkloads:
         if isinstance(raw, Failure):
             return raw
         if remedy.replicas is not None:
-            change = {"op": "replace", "path": "/spec/replicas", "value": remedy.replicas}
-            return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
+            known = {"op": "test", "path": REPLICAS, "value": raw["spec"].get("replicas")}
+            change = {"op": "replace", "path": REPLICAS, "value": remedy.replicas}
+            return await self._patch(rollback, [*_guard(raw), *_lifted(raw), known, change])
         containers = raw["spec"]["template"]["spec"]["containers"]
         names = [one["name"] for one in containers]
         if remedy.container not in names:
@@ -252,7 +255,8 @@ def _guard(raw: dict[str, Any]) -> Operations:
 def _traced(raw: dict[str, Any], cause: str) -> Operations:
     """Say in the Deployment why it is changed, in the patch that changes it."""
     if raw["metadata"].get("annotations") is None:
-        return [{"op": "add", "path": ANNOTATIONS, "value": {CHANGE_CAUSE: cause}}]
+        none = {"op": "test", "path": ANNOTATIONS, "value": None}
+        return [none, {"op": "add", "path": ANNOTATIONS, "value": {CHANGE_CAUSE: cause}}]
     return [{"op": "add", "path": CAUSE, "value": cause}]
 
 
@@ -266,11 +270,22 @@ def _lifted(raw: dict[str, Any]) -> Operations:
     return [{"op": "test", "path": PAUSED, "value": True}, {"op": "remove", "path": PAUSED}]
 
 
+def _raised(stored: StoredStrategy | None, surge: StoredStrategy) -> Operations:
+    """Raise maxSurge, only while it is what is on record to be put back: another is a person's."""
+    if stored is None:
+        return _surge(surge)
+    known = {"op": "test", "path": MAX_SURGE, "value": _number_or_share(stored.max_surge)}
+    return [known, *_surge(surge)]
+
+
 def _surge(bounds: StoredStrategy) -> Operations:
     """Set maxSurge alone: maxUnavailable stays as it is, whoever sets it meanwhile."""
-    number = whole(bounds.max_surge, MOST_REPLICAS)
-    value = bounds.max_surge if number is None else number
-    return [{"op": "add", "path": MAX_SURGE, "value": value}]
+    return [{"op": "add", "path": MAX_SURGE, "value": _number_or_share(bounds.max_surge)}]
+
+
+def _number_or_share(bound: str) -> int | str:
+    number = whole(bound, MOST_REPLICAS)
+    return bound if number is None else number
 
 
 def _owned(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
