@@ -105,8 +105,8 @@ class Audit:
     """Until when operators were stopped."""
     holder: tuple[str, float] = ("", 0.0)
     """Whose the lease is, and since when."""
-    severities: dict[tuple[str, int], str] = field(default_factory=dict)
-    """The worst that the policy's status has told of a revision, by digest and number."""
+    severities: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    """The worst that a policy's status has told of a revision, by its uid, digest and number."""
     paused_at: float | None = None
     """Since when the operator holds the rollout."""
     episodes: list[Episode] = field(default_factory=list)
@@ -406,7 +406,9 @@ class Audit:
         if change.actor not in OPERATORS:
             self.policy_off_at = self.now()
         elif change.after is not None:
-            self._severity(change.after.get("status") or {})
+            self._severity(
+                change.after["metadata"].get("uid", ""), change.after.get("status") or {}
+            )
         if change.actor not in OPERATORS and change.after is not None:
             given = change.after["spec"].get("trust") or []
             self.trusted = {self.hashes.get(one["release"], "") for one in given}
@@ -448,13 +450,13 @@ class Audit:
         applies = any(one.severities is None or "P1" in one.severities for one in spec.remedies)
         return "" if acts and applies else "the policy is to take nothing back"
 
-    def _severity(self, status: Raw) -> None:
+    def _severity(self, policy: str, status: Raw) -> None:
         revision, severity = status.get("revision"), status.get("severity", "None")
         if revision and severity in CONDEMNED and status.get("verdict") == "Bad":
             digest = self.known.get(revision["digest"], revision["digest"])
             self.taken_back |= {digest} - self.trusted
         if revision and severity != "None":
-            key = revision["digest"], revision["number"]
+            key = policy, revision["digest"], revision["number"]
             self.severities[key] = min(severity, self.severities.get(key, severity))
 
     def _rollback(self, change: Change) -> None:
@@ -601,11 +603,16 @@ class Audit:
         self._messages()
 
     def _as_severe(self, name: str, rollback: Raw) -> None:
+        """Hold a Rollback against what was told by the policy that has decided it.
+
+        What one tells that was made anew, with a uid of its own, is for Rollbacks of its own.
+        """
         source = _plan(rollback).get("fromRevision")
         if source is None or name.startswith(BY_HAND):
             return
         said = (rollback.get("status") or {}).get("severity") or rollback["spec"]["severity"]
-        worst = self.severities.get((source["digest"], source["number"]), said)
+        policy = (rollback["spec"].get("policyRef") or {}).get("uid", "")
+        worst = self.severities.get((policy, source["digest"], source["number"]), said)
         if worst < said:
             self.broke(f"{name} is {said}, and the policy's status has told {worst}")
 

@@ -16,6 +16,7 @@ from bench.simulation.operators import Pass
 from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
+from rollback_operator.core.change_cause import own
 from rollback_operator.projections.deployments import REVISION_ANNOTATION, is_held
 
 EXPIRY = 600.0
@@ -35,6 +36,7 @@ AT_REST = 4
 TOLD_OF_BAD = 6
 """Writes more where a bad release runs: its verdict, and the telling of it."""
 _ACTS = ("DisableFlag", "RestartPods", "Undo", "PinImage", "Scale")
+_CAUSE = "/metadata/annotations/kubernetes.io~1change-cause"
 _OWN = re.compile(
     rf"/(api/v1/namespaces/{NAMESPACE}/events"
     r"|apis/coordination\.k8s\.io/v1/namespaces/[a-z0-9-]+/leases(/[a-z0-9-]+)?"
@@ -93,7 +95,11 @@ class Conduct:
         path = _OWN.fullmatch(request.path)
         if path is None:
             self.broke(f"{name} writes to {request.path}")
-        elif path["target"] is not None and path["target"] not in self._targets():
+        elif (
+            path["target"] is not None
+            and path["target"] not in self._targets()
+            and not _puts_back(request.body)
+        ):
             self.broke(f"{name} writes to {path['target']}, which no policy names")
         if self.is_over and "/leases" not in request.path:
             self.writes += 1
@@ -263,6 +269,19 @@ class Conduct:
         most = AT_REST + (TOLD_OF_BAD if is_bad else 0)
         if self.writes > most and not self.is_stirred:
             self.broke(f"{self.writes} writes in {REST:.0f} s at rest")
+
+
+def _puts_back(body: Any) -> bool:
+    """Tell whether a patch takes a change-cause of the operator's own off, and does nothing else.
+
+    Whoever deletes policy and Rollback leaves it on a Deployment that nobody names any more.
+    """
+    patch = body if isinstance(body, list) else []
+    tested = {one["path"]: one["value"] for one in patch if one["op"] == "test"}
+    changed = [one for one in patch if one["op"] != "test"]
+    is_empty = all(one["op"] == "remove" or one.get("value") == "" for one in changed)
+    names = [one["path"] for one in changed]
+    return names == [_CAUSE] and is_empty and bool(own(str(tested.get(_CAUSE, ""))))
 
 
 def _stirs(change: Change) -> bool:

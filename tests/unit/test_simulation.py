@@ -392,17 +392,37 @@ def test_a_rollback_is_as_severe_as_the_status_has_told() -> None:
     source = {"digest": BAD.digest, "number": 2}
     for number, said in ((1, "P2"), (2, "P1")):
         raw = {"metadata": {"namespace": NAMESPACE, "name": f"intent-{number}"}, "spec": {}}
-        raw["spec"] = {"fromRevision": source, "severity": said}
+        raw["spec"] = {"fromRevision": source, "severity": said, "policyRef": {"uid": "first"}}
         world.server.make(OPERATORS[0], "rollbacks", {**raw, "status": {"outcome": "Failed"}})
     id_ = "rollbackpolicies", NAMESPACE, APP
     for severity in ("P1", "None"):
         policy = world.server.read(id_)
         assert policy is not None
+        policy["metadata"]["uid"] = "first"
         policy["status"] = {"revision": source, "severity": severity}
         world.server.write(OPERATORS[0], id_, policy)
     world.audit.finish()
     assert [one for one in world.broken if "P1" in one] == [
         "intent-1 is P2, and the policy's status has told P1"
+    ]
+
+
+def test_what_a_policy_tells_that_was_made_anew_is_not_held_against_the_rollback_before() -> None:
+    world = _Audited()
+    source = {"digest": BAD.digest, "number": 2}
+    for uid in ("first", "second"):
+        raw = {"metadata": {"namespace": NAMESPACE, "name": f"intent-of-{uid}"}, "spec": {}}
+        raw["spec"] = {"fromRevision": source, "severity": "P2", "policyRef": {"uid": uid}}
+        world.server.make(OPERATORS[0], "rollbacks", {**raw, "status": {"outcome": "Abandoned"}})
+    id_ = "rollbackpolicies", NAMESPACE, APP
+    policy = world.server.read(id_)
+    assert policy is not None
+    policy["metadata"]["uid"] = "second"
+    policy["status"] = {"revision": source, "severity": "P1"}
+    world.server.write(OPERATORS[0], id_, policy)
+    world.audit.finish()
+    assert [one for one in world.broken if "P1" in one] == [
+        "intent-of-second is P2, and the policy's status has told P1"
     ]
 
 
@@ -585,6 +605,38 @@ def test_an_operator_writes_to_what_is_its_own(path: str, said: str) -> None:
     world = _Conducted()
     world.conduct.sent("operator-a", Request("PATCH", path, {}, []))
     assert world.broken == ([f"operator-a {said}"] if said else [])
+
+
+CAUSE = "/metadata/annotations/kubernetes.io~1change-cause"
+
+
+@pytest.mark.parametrize(
+    ("cause", "change", "is_allowed"),
+    [
+        ("rollback-operator: undo of revision 2", {"op": "remove", "path": CAUSE}, True),
+        (
+            "rollback-operator: undo of revision 2",
+            {"op": "replace", "path": CAUSE, "value": ""},
+            True,
+        ),
+        (
+            "rollback-operator: undo of revision 2",
+            {"op": "replace", "path": CAUSE, "value": "x"},
+            False,
+        ),
+        ("rollback-operator: undo of revision 2", {"op": "remove", "path": "/spec/paused"}, False),
+        ("v1.3.1", {"op": "remove", "path": CAUSE}, False),
+    ],
+)
+def test_its_own_change_cause_may_be_taken_off_what_nobody_names_any_more(
+    cause: str, change: dict[str, Any], is_allowed: bool
+) -> None:
+    world = _Conducted()
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/basket"
+    known = {"op": "test", "path": CAUSE, "value": cause}
+    world.conduct.sent("operator-a", Request("PATCH", path, {}, [known, change]))
+    said = "operator-a writes to basket, which no policy names"
+    assert world.broken == ([] if is_allowed else [said])
 
 
 def test_what_people_set_stays() -> None:
