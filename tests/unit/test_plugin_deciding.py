@@ -28,7 +28,7 @@ from tests.builders import (
     make_rollback,
     make_workload,
 )
-from tests.fakes.failures import CONFLICT, REFUSAL
+from tests.fakes.failures import CONFLICT, GONE, REFUSAL
 from tests.kubectl import Shell, stored
 
 POLICIES, ROLLBACKS, LEASES = "rollbackpolicies", "rollbacks", "leases"
@@ -420,6 +420,24 @@ class TestStopForEverything:
 
         assert leases.run("resume", "--all-namespaces") == 0
         assert self.lease(leases, "rollback-operator", "rollback-operator") == {"a": "b"}
+
+    @pytest.mark.parametrize("words", [("suspend", "-A", "--reason", "x"), ("resume", "-A")])
+    def test_a_renewal_in_the_same_moment_is_no_reason_to_fail(
+        self, leases: Shell, words: tuple[str, ...]
+    ) -> None:
+        leases.cluster.fail_next("patch", CONFLICT)
+        assert leases.run(*words) == 0, leases.err
+
+    def test_one_operator_that_is_not_reached_keeps_no_other_one_going(self, leases: Shell) -> None:
+        for namespace in ("another", "third"):
+            metadata = {"namespace": namespace, "name": "b", "labels": {stop.LABEL: "true"}}
+            leases.cluster.put(LEASES, Record({"metadata": metadata}))
+        leases.cluster.fail_next("patch", GONE)
+        assert leases.run("suspend", "-A", "--reason", "x") == 0
+        leases.cluster.fail_next("patch", REFUSAL)
+        assert leases.run("resume", "-A") == 1
+        assert leases.err.count("goes on") == 2
+        assert leases.err.count("NOT reached") == 1
 
     def test_says_why(self, leases: Shell) -> None:
         assert leases.run("suspend", "-A") == 2

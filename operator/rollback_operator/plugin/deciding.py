@@ -6,6 +6,10 @@ from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import DONE, LEASES, POLICIES, ROLLBACKS, USAGE, Stop, needed
 from rollback_operator.plugin.record import Record
+from rollback_operator.ports.failure import Failure, FailureKind
+
+MOST_TRIES = 20
+"""A Lease is renewed every few seconds: one of them finds it as it was read."""
 
 
 async def approve(asked: Asked) -> Answer:
@@ -89,19 +93,38 @@ async def _on_leases(asked: Asked, word: str | None) -> Answer:
             "no Lease of an operator is found: is it installed, and has it run since its upgrade?\n"
             f"By hand: kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=REASON"
         )
-    lines = []
+    done = "goes on" if word is None else "stopped; within 5 s nobody acts"
+    lines, failed = [], []
     for one in ours:
-        kept = dict(one.part("metadata.annotations").raw)
-        kept.pop(stop.ANNOTATION, None)
-        wanted = kept if word is None else {**kept, stop.ANNOTATION: word}
-        needed(await asked.cluster.patch(LEASES, one, "/metadata/annotations", wanted))
-        where = f"operator {one.namespace}/{one.name}"
-        lines.append(
-            f"{where}: goes on" if word is None else f"{where}: stopped; within 5 s nobody acts"
-        )
+        found, where = await _marked(asked, one, word), f"operator {one.namespace}/{one.name}"
+        if not isinstance(found, Failure):
+            lines.append(f"{where}: {done}")
+        elif found.kind is not FailureKind.GONE:  # whose Lease is gone does not run
+            failed.append(found)
+            lines.append(f"{where}: NOT reached: {found.message}")
+    if len(failed) == len(ours):
+        needed(failed[0])
+    if failed:
+        raise Stop("\n".join([*lines, "Repeat it for those that were not reached."]))
     if word is not None:
         lines.append("Again: kubectl rollback resume --all-namespaces")
     return "\n".join(lines), DONE
+
+
+async def _marked(asked: Asked, seen: Record, word: str | None) -> Record | Failure:
+    """Put the word on a Lease, or take it off; its holder may renew it in the same moment."""
+    for _ in range(MOST_TRIES):
+        kept = dict(seen.part("metadata.annotations").raw)
+        kept.pop(stop.ANNOTATION, None)
+        wanted = kept if word is None else {**kept, stop.ANNOTATION: word}
+        written = await asked.cluster.patch(LEASES, seen, "/metadata/annotations", wanted)
+        if not isinstance(written, Failure) or written.kind is not FailureKind.CONFLICT:
+            return written
+        again = await asked.cluster.read(LEASES, seen.namespace, seen.name)
+        if isinstance(again, Failure):
+            return again
+        seen = again
+    return written
 
 
 def _is_raised(rollback: Record) -> bool:
