@@ -71,16 +71,21 @@ class Intake:
                 self._want_all(key, 0.0)
 
     def _take_policy(self, raw: dict[str, Any]) -> None:
-        """Take in a policy; who is younger on a target that it leaves or takes looks as well."""
+        """Take in a policy; who is on a target that it leaves or takes looks as well.
+
+        So does who is younger on its own: it learns what this one knows.
+        """
         metadata = raw["metadata"]
         key = metadata["namespace"], metadata["name"]
         is_known = key in self.cache.policies
         before = _target(self.cache, key), _rivals(self.cache, key)
         self.want(self.cache.put_policy(raw), 0.0)
         after = _target(self.cache, key), _rivals(self.cache, key)
+        looking = _younger(self.cache, key)
         if is_known and before[0] != after[0]:
-            for one in dict.fromkeys((*before[1], *after[1])):
-                self.want(one, 0.0)
+            looking = [*before[1], *after[1], *looking]
+        for one in dict.fromkeys(looking):
+            self.want(one, 0.0)
 
     def _take_rollback(self, raw: dict[str, Any]) -> None:
         key = self.cache.put_rollback(raw)
@@ -137,3 +142,12 @@ def _rivals(cache: Cache, key: Key) -> list[Key]:
     return [
         one.key for one in cache.policies_on(key[0], known.spec.target_ref.name) if one.key != key
     ]
+
+
+def _younger(cache: Cache, key: Key) -> list[Key]:
+    """Name the policies on the same target that stand back for a policy."""
+    known = cache.policies.get(key)
+    if not isinstance(known, RollbackPolicy):
+        return []
+    keys = [one.key for one in cache.policies_on(key[0], known.spec.target_ref.name)]
+    return keys[keys.index(key) + 1 :]

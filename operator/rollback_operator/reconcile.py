@@ -206,14 +206,15 @@ class Reconciler:
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
         is_open = bool(asked) or any(is_active(one) for one in rollbacks)
         # What is carried on writes to the target: a look of before would show its own write undone.
-        known = None if is_open else self.watches.get(key)
-        workload = await self.inspector.inspect(key, deployment, known)
+        watched = None if is_open else self.watches.get(key)
+        workload = await self.inspector.inspect(key, deployment, watched)
         if isinstance(workload, Failure):
             return await self._unread(policy, workload)
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
         flags = await self.switch.states(policy)
         records = self.cache.records_of(policy, deployment.uid)
-        made = replace(case_of(policy, workload, records, now), load=load, flags=flags)
+        known = targets.informed(policy, self.cache.policies_on(key[0], deployment.name))
+        made = replace(case_of(known, workload, records, now), load=load, flags=flags)
         case = await self._settled(made, now)
         workload, policy = case.workload, case.policy
         if workload.current is None:

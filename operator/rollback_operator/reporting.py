@@ -69,7 +69,9 @@ class Reporter:
         spec = policy.spec
         seen = replace(seen, own=own, notified=told_to, trust=spec.trust, safety=spec.safety)
         if seen.workload is None:
-            seen = replace(seen, ledger=ledger.at_rest(policy, own, now))
+            others = self.cache.policies_on(policy.key[0], spec.target_ref.name)
+            known = targets.informed(policy, others)
+            seen = replace(seen, ledger=ledger.at_rest(known, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)
         told = [*events, *notices.suspicion(new, seen.decision)]

@@ -545,13 +545,21 @@ def test_a_younger_policy_is_looked_at_when_the_older_one_leaves_its_target() ->
     intake.take(RollbackPolicy.PLURAL, raw("younger", "2026-11-30T10:00:00Z", NAME, 2))
 
     wanted.clear()
-    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", OTHER, 3))
+    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", NAME, 3))
+    assert wanted == [(NAMESPACE, "older"), (NAMESPACE, "younger")], "it learns what is known"
+
+    wanted.clear()
+    intake.take(RollbackPolicy.PLURAL, raw("younger", "2026-11-30T10:00:00Z", NAME, 4))
+    assert wanted == [(NAMESPACE, "younger")]
+
+    wanted.clear()
+    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", OTHER, 5))
     retargeted = list(wanted)
     wanted.clear()
-    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", NAME, 4))
+    intake.take(RollbackPolicy.PLURAL, raw("older", "2026-11-30T09:00:00Z", NAME, 6))
     back = list(wanted)
     wanted.clear()
-    broken = raw("older", "2026-11-30T09:00:00Z", NAME, 5)
+    broken = raw("older", "2026-11-30T09:00:00Z", NAME, 7)
     broken["spec"]["mode"] = "Whatever"
     intake.take(RollbackPolicy.PLURAL, broken)
 

@@ -11,7 +11,9 @@ from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
+    Condemnation,
     Health,
+    MatrixSeverity,
     Mode,
     ObjectMeta,
     Outcome,
@@ -35,6 +37,7 @@ from tests.builders import (
     at,
     make_deployment,
     make_ended,
+    make_entry,
     make_policy,
     make_replica_set,
     make_request,
@@ -616,6 +619,31 @@ async def test_the_younger_of_two_policies_on_a_target_stands_back() -> None:
     await operator.reconcile(KEY)
 
     assert world.condition(ConditionType.READY) == ("False", Reason.TARGET_ALREADY_WATCHED)
+    assert not world.store.rollbacks
+
+
+async def test_what_the_older_of_two_policies_has_found_bad_stays_so_when_it_is_deleted() -> None:
+    world = World(bad=frozenset())
+    operator = world.operator()
+    found = Condemnation(time=at(0), message="P3: slow", severity=MatrixSeverity.P3)
+    bad = make_entry("v2", Health.BAD, reason="P3: slow", condemned=found)
+    older = make_policy("older")
+    created = older.metadata.model_copy(update={"creation_timestamp": at(-90_000)})
+    status = RollbackPolicyStatus(revision=bad, revisions=[bad, make_entry("v1")])
+    older = older.model_copy(update={"metadata": created, "status": status})
+    operator.cache.remember(older)
+    await operator.reconcile(KEY)
+
+    operator.cache.drop_policy(older.key)
+    operator = world.operator()  # with what is on record, and nothing else
+    for _ in range(3):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 5
+
+    assert world.condition(ConditionType.READY) == ("True", Reason.WATCHING_TARGET)
+    healths = {one.number: one.health for one in world.status.revisions}
+    assert healths == {2: Health.BAD, 1: Health.GOOD}
     assert not world.store.rollbacks
 
 

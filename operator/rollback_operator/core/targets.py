@@ -3,9 +3,15 @@
 Pure. A policy that names another Deployment, by mistake for six seconds or for good, forgets
 nothing of the one before: what was found bad of that must not come back as good, and what is in
 quarantine there is not in quarantine here.
+
+Of two policies on one Deployment the older acts, and the younger learns from it: whichever of them
+is left one day, what was found bad stays so.
 """
 
+from collections.abc import Sequence
+
 from rollback_operator.api.v1alpha1 import (
+    MOST_REVISIONS,
     MOST_TARGETS,
     EarlierTarget,
     RollbackPolicy,
@@ -19,6 +25,30 @@ def of_target(policy: RollbackPolicy) -> RollbackPolicy:
     if policy.status.deployment == name:
         return policy
     return policy.model_copy(update={"status": _turned(policy.status, name)})
+
+
+def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> RollbackPolicy:
+    """Give a policy with what another one on its target knows of the releases.
+
+    One that stands back keeps up with the one that acts. One that acts, and knows nothing yet,
+    begins with what another one knows.
+
+    Args:
+        policy: whose status tells of the target.
+        on_target: all policies on it, the oldest first.
+    """
+    own = policy.status.revisions
+    others = [of_target(one) for one in on_target if one.key != policy.key]
+    if on_target and on_target[0].key != policy.key:
+        known = others[0].status.revisions
+        told = {one.release for one in known}
+        learnt = [*known, *(one for one in own if one.release not in told)][:MOST_REVISIONS]
+    else:
+        learnt = own or next((one.status.revisions for one in others if one.status.revisions), own)
+    if learnt == own:
+        return policy
+    status = policy.status.model_copy(update={"revisions": list(learnt)})
+    return policy.model_copy(update={"status": status})
 
 
 def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:

@@ -6,10 +6,11 @@ from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.v1alpha1 import (
     MOST_TARGETS,
     Health,
+    LedgerEntry,
     RollbackPolicy,
     TargetRef,
 )
-from rollback_operator.core.targets import of_target
+from rollback_operator.core.targets import informed, of_target
 from tests.builders import at, make_entry, make_policy
 
 BAD, GOOD = make_entry("v2", Health.BAD), make_entry("v1")
@@ -60,3 +61,25 @@ def test_of_the_targets_before_the_last_are_kept() -> None:
 
     kept = [one.deployment for one in found.status.earlier_targets]
     assert kept == [f"t-{number}" for number in range(1 + MOST_TARGETS, 1, -1)]
+
+
+def named(name: str, *revisions: LedgerEntry) -> RollbackPolicy:
+    made = policy("shop", deployment="shop", revisions=list(revisions))
+    return made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": name})})
+
+
+def test_who_stands_back_learns_what_the_older_one_knows() -> None:
+    """The older one may be deleted: what it has found bad must not become what is adopted."""
+    assumed, own = make_entry("v2", Health.ASSUMED), make_entry("v3")
+    older, younger = named("older", BAD, GOOD), named("younger", assumed, own)
+
+    assert informed(younger, [older, younger]).status.revisions == [BAD, GOOD, own]
+    assert informed(older, [older, younger]) is older
+    assert informed(younger, [younger]) is younger
+
+
+def test_who_comes_to_a_target_and_acts_begins_with_what_another_one_knows() -> None:
+    older, younger = named("older"), named("younger", BAD, GOOD)
+
+    assert informed(older, [older, younger]).status.revisions == [BAD, GOOD]
+    assert informed(younger, [older, younger]) is younger
