@@ -215,6 +215,26 @@ def test_a_higher_rate_is_never_less_severe(share, more, requests, are_old_gone)
     assert ORDER.index(high) <= ORDER.index(low)
 
 
+@law
+@given(
+    worst=st.floats(0.1, 0.5),
+    other=st.floats(0.02, 0.2),
+    more=st.floats(0.0, 1.0),
+    requests=st.tuples(st.integers(10, 80), st.integers(10, 80)),
+)
+@pytest.mark.parametrize("are_old_gone", [False, True], ids=["old pods", "history"])
+def test_a_pod_that_fails_more_never_acquits_the_release(
+    worst, other, more, requests, are_old_gone
+) -> None:
+    def found(share: float) -> Severity:
+        rows: Table = {(pod, PURCHASE): [(60, 0)] * 4 for pod in ("old-0", "old-1")}
+        rows["new-0", PURCHASE] = [(requests[0], round(requests[0] * share))] * 4
+        rows["new-1", PURCHASE] = [(requests[1], round(requests[1] * other))] * 4
+        return severity(judged(watch_of(rows, are_old_gone=are_old_gone)))
+
+    assert ORDER.index(found(max(worst, more))) <= ORDER.index(found(worst))
+
+
 def swapped(rows: Table) -> Table:
     names = {"new": "old", "old": "new"}
     return {(names[pod[:3]] + pod[3:], route): samples for (pod, route), samples in rows.items()}
