@@ -14,6 +14,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ INSTEAD = {
     # Prometheus is no pod there, and listens on the node's own loopback.
     "kubectl -n monitoring port-forward service/prometheus 9090 &": "",
 }
+OUTSIDE = re.compile(r"^make |pip install")
+"""What loads packages: a node has no way out."""
 MOST_LINES = 60
 LIMIT_SECONDS = 1800
 HISTORY_SECONDS = 75
@@ -80,12 +83,13 @@ def parts(page: str) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 class Walk:
-    """A person at a shell, in a clone, with the node's network unless an image is built."""
+    """A person at a shell, in a clone, with the node's network where that has all that it takes."""
 
     def __init__(self, lab: session.Session, folder: Path) -> None:
         self._lab, self._folder = lab, folder
         self._kept = folder / "environment"  # what `export` and `cd` leave to the next command
         self.lines: list[str] = []
+        self.failed = 0
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder / "clone")], check=True)
 
     def run(self, command: str) -> None:
@@ -94,7 +98,7 @@ class Walk:
         if not command:
             return
         print(f"$ {command}", flush=True)
-        prefix = [] if command.startswith("make") else self._lab.network_prefix()
+        prefix = [] if OUTSIDE.search(command) else self._lab.network_prefix()
         script = f"{command}\ncode=$?; export -p > {self._kept}; exit $code"
         if self._kept.exists():
             script = f". {self._kept}\n{script}"
@@ -113,6 +117,7 @@ class Walk:
         if len(said) > MOST_LINES:
             said = [*said[: MOST_LINES // 2], "[...]", *said[-MOST_LINES // 2 :]]
         status = [f"# exit status {done.returncode}"] if done.returncode else []
+        self.failed += bool(done.returncode)
         print(*said, *status, sep="\n", flush=True)
         self.lines += [f"$ {command}", *said, *status, ""]
 
@@ -121,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.install_walk", description=__doc__)
     parser.add_argument("--output", type=Path, default=TRANSCRIPT)
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     for program in ("helm", "buildah", "docker-registry"):
         if not shutil.which(program):
             sys.exit(f"{program} is missing: install it, and put it on the PATH")
@@ -142,7 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 walk.run(command)
             told += [heading, "", "```console", *walk.lines[:-1], "```", ""]
     options.output.write_text("\n".join(told).rstrip() + "\n")
-    return 0
+    print(f"{walk.failed} commands failed")
+    return min(walk.failed, 1)
 
 
 def _registry(lab: session.Session, folder: Path) -> subprocess.Popen[bytes]:
