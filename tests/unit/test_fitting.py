@@ -11,6 +11,7 @@ from rollback_operator.api.rollback import stored_strategy
 from rollback_operator.api.shape import (
     LONGEST_IMAGE,
     MOST_IMAGES,
+    clipped,
     fitted,
     is_among,
     is_whole,
@@ -197,3 +198,19 @@ def test_an_object_by_which_a_deployment_is_steered_has_a_name(name: str) -> Non
     assert place is not None
     assert place.object is None or not name
     assert flux is None or flux.object is None
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "expected"),
+    [
+        ("short", 5, "short"),
+        ("odds of 37973 : 1", 12, "odds of…"),
+        ("odds of 37973 : 1", 14, "odds of 37973…"),
+        ("odds of 37973 : 1", 16, "odds of 37973…"),
+        ("0123456789", 5, "0123…"),
+        ("at " + "x" * 100, 80, "at " + "x" * 76 + "…"),
+    ],
+)
+def test_a_long_text_is_cut_between_two_words(text: str, most: int, expected: str) -> None:
+    assert clipped(text, most) == expected
+    assert len(clipped(text, most)) <= most

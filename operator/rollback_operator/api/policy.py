@@ -1,8 +1,9 @@
 """RollbackPolicy: what is watched and what is allowed, and what is known of it."""
 
-from typing import Annotated, Any, ClassVar
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
 
 from rollback_operator.api.approval import ApprovalSpec
 from rollback_operator.api.checklist import CheckName, CheckRule
@@ -81,29 +82,29 @@ class RollbackPolicySpec(Model):
                     "!has(self.safety)"
                     " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
                     " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-                    "goodAfterSeconds is at most watchSeconds, or no release could become good",
+                    "goodAfterSeconds must be at most watchSeconds, or no release becomes good",
                     ".safety.goodAfterSeconds",
                 ),
                 cel(
                     "!has(self.safety)"
                     " || (has(self.safety.suspectOdds) ? self.safety.suspectOdds : 100)"
                     " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
-                    "suspectOdds is below badOdds",
+                    "suspectOdds must be below badOdds",
                     ".safety.suspectOdds",
                 ),
                 cel(
                     "!has(self.safety) || !has(self.safety.maxPauseSeconds)"
                     " || self.safety.maxPauseSeconds"
                     " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-                    "maxPauseSeconds is at most watchSeconds: a release is not judged any longer",
+                    "maxPauseSeconds must be at most watchSeconds, or nobody judges at the end",
                     ".safety.maxPauseSeconds",
                 ),
                 cel(
                     "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
                     " <= (has(self.safety) && has(self.safety.watchSeconds)"
                     " ? self.safety.watchSeconds : 3600)",
-                    "stage.maxSeconds is at most safety.watchSeconds: a release is not judged any"
-                    " longer",
+                    "stage.maxSeconds must be at most safety.watchSeconds, or nobody judges at the"
+                    " end",
                     ".stage.maxSeconds",
                 ),
             ]
@@ -161,6 +162,32 @@ class RollbackPolicySpec(Model):
     notify: Channels = []
     """Who is told when a rollback begins, ends or needs somebody; each once, in this order."""
     communication: CommunicationSpec = CommunicationSpec()
+
+    @field_validator("matrix")
+    @classmethod
+    def _from_the_worst(cls, matrix: list[MatrixRule]) -> list[MatrixRule]:
+        severities = [one.severity for one in matrix]
+        if any(before >= after for before, after in pairwise(severities)):
+            raise ValueError(
+                "rules go from the worst severity to the mildest: the first match wins"
+            )
+        return matrix
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        safety, longest = self.safety, f"safety.watchSeconds ({self.safety.watch_seconds})"
+        if safety.suspect_odds >= safety.bad_odds:
+            raise ValueError(f"safety.suspectOdds must be below safety.badOdds ({safety.bad_odds})")
+        times = {
+            "safety.goodAfterSeconds": safety.good_after_seconds,
+            "stage.maxSeconds": self.stage.max_seconds,
+        }
+        if "max_pause_seconds" in safety.model_fields_set:  # the default gives way by itself
+            times["safety.maxPauseSeconds"] = safety.max_pause_seconds
+        for field, seconds in times.items():
+            if seconds > safety.watch_seconds:
+                raise ValueError(f"{field} must be at most {longest}; it is {seconds}")
+        return self
 
 
 class Condemnation(Model):

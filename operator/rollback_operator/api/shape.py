@@ -185,6 +185,23 @@ def is_object_name(text: str) -> bool:
     return len(text) <= LONGEST_NAME and re.fullmatch(OBJECT_FORM, text) is not None
 
 
+_LONGEST_WORD = 64
+
+
+def clipped(text: str, most: int) -> str:
+    """Shorten a text to so many characters: between two words, and visibly.
+
+    A number that loses its end is another number.
+    """
+    if len(text) <= most:
+        return text
+    kept, following = text[: most - 1], text[most - 1]
+    words, _, begun = kept.rpartition(" ")
+    if words and following != " " and len(begun) < _LONGEST_WORD:
+        kept = words
+    return f"{kept.rstrip(' ,;:(')}…"
+
+
 def cel(rule: str, message: str, field_path: str | None = None) -> Any:
     """Make a rule that the API server checks; `field_path` is the field at fault."""
     found = {"rule": rule, "message": message}

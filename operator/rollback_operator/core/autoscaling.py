@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.group import BOUNDS_FINALIZER, GROUP
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Outcome,
@@ -241,7 +242,7 @@ def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRe
     """Put on record that bounds are put back, or why they are left."""
     record = rollback.status.autoscaler
     assert record is not None
-    changes = {"restored_time": now, "restore_message": end.message[:512]}
+    changes = {"restored_time": now, "restore_message": clipped(end.message, 512)}
     said = f"{named(rollback)}: {end.message}"
     made = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, said)
     return record.model_copy(update=changes), made

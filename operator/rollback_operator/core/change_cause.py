@@ -11,6 +11,7 @@ place, which the controller copies too and `kubectl` shows as none.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.core.case import is_active
 from rollback_operator.core.progress import has_moved
@@ -41,7 +42,7 @@ def written(rollback: Rollback, known: str) -> str:
     earlier = known.partition(";")[2].partition(_WAS)[2] if own(known) else known
     if target is not None and earlier:
         said += f"; revision {target.number}{_WAS}{earlier}"
-    return said[:_LONGEST]
+    return clipped(said, _LONGEST)
 
 
 def _why(rollback: Rollback) -> str:

@@ -15,7 +15,7 @@ from rollback_operator.api.database import AppliedMigrations
 from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.safety import MOST_REPLICAS
-from rollback_operator.api.shape import is_among
+from rollback_operator.api.shape import clipped, is_among
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -280,7 +280,7 @@ def _with_claims(found: CheckItem, facts: Facts) -> CheckItem:
         doubts.insert(0, pushed)
     if not doubts:
         return found
-    said = "; ".join((found.message, *doubts))[:1024]
+    said = clipped("; ".join((found.message, *doubts)), 1024)
     return found.model_copy(update={"result": CheckResult.WARNED, "message": said})
 
 
@@ -344,7 +344,9 @@ def _item(
     message: str,
     consequence: Consequence = Consequence.PROCEED,
 ) -> CheckItem:
-    return CheckItem(name=name, result=result, consequence=consequence, message=message[:1024])
+    return CheckItem(
+        name=name, result=result, consequence=consequence, message=clipped(message, 1024)
+    )
 
 
 def _why(missing: Missing | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rollback_operator.api.gitops import MOST_UPDATERS, UpdaterPlan
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RemedyType, Rollback
 from rollback_operator.core.owner import Claims, Owner, Updater
 from rollback_operator.core.workload import Deployment
@@ -55,7 +56,7 @@ def warning(updaters: Iterable[Updater]) -> str:
 def planned(deployment: Deployment) -> list[UpdaterPlan]:
     """Put on record who may push the bad image again: messages are made from records alone."""
     return [
-        UpdaterPlan(tool=one.tool[:64], advice=one.remedy[:512])
+        UpdaterPlan(tool=one.tool[:64], advice=clipped(one.remedy, 512))
         for one in deployment.updaters[:MOST_UPDATERS]
     ]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Condition
 
 
@@ -16,7 +17,7 @@ def condition(
         type=kind,
         status=word,
         reason=reason,
-        message=message[:4096],
+        message=clipped(message, 4096),
         last_transition_time=datetime.fromisoformat("1970-01-01T00:00:00+00:00"),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Finding, Investigation, MatrixSeverity
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.histogram import Histogram
@@ -48,7 +49,7 @@ def diagnose(
     new = {pod.name for pod in workload.current_of(watch.pods)}
     old = {pod.name for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     found = [
-        Finding(name="Symptom", message=one.message[:LONGEST])
+        Finding(name="Symptom", message=clipped(one.message, LONGEST))
         for one in decision.verdict.symptoms
         if one.veto is None
     ]
@@ -71,7 +72,7 @@ def _told(name: str, lines: Sequence[str]) -> list[Finding]:
         return []
     more = len(lines) - MOST_NAMED
     shown = [*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
-    return [Finding(name=name, message="; ".join(shown)[:LONGEST])]
+    return [Finding(name=name, message=clipped("; ".join(shown), LONGEST))]
 
 
 def _latencies(latency: RouteLatency) -> list[str]:

@@ -6,6 +6,7 @@ Pure. How the suspension itself goes on is told in suspension.py.
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.gitops import GitOps, OwnerPlan
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Mode,
     RemedyType,
@@ -144,7 +145,9 @@ def _item(
     result: CheckResult, message: str, consequence: Consequence = Consequence.PROCEED
 ) -> CheckItem:
     name = CheckName.NOBODY_ELSE_STEERS
-    return CheckItem(name=name, result=result, consequence=consequence, message=message[:1024])
+    return CheckItem(
+        name=name, result=result, consequence=consequence, message=clipped(message, 1024)
+    )
 
 
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:

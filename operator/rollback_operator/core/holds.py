@@ -9,6 +9,7 @@ never held.
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     HOLD_FINALIZER,
     Health,
@@ -82,7 +83,7 @@ def let_go(hold: Hold, end: End, now: datetime) -> Hold:
         update={
             "released_time": now,
             "release_reason": end.reason,
-            "release_message": end.message[:1024],
+            "release_message": clipped(end.message, 1024),
         }
     )
 
@@ -205,7 +206,7 @@ def _hold(
     since, until = times
     return Hold(
         reason=reason,
-        message=said[:1024],
+        message=clipped(said, 1024),
         deployment=deployment.name,
         deployment_uid=deployment.uid,
         digest=deployment.template.digest,

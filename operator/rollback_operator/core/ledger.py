@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     MOST_REVISIONS,
     Condemnation,
@@ -120,7 +121,7 @@ def _gone_back_from(
     if not is_back or not is_ill:
         return None
     by = workload.deployment.changed_by or "somebody"
-    said = f"{by} went back from it while it was {policy.status.verdict}"[:_LONGEST]
+    said = clipped(f"{by} went back from it while it was {policy.status.verdict}", _LONGEST)
     return before.release, Condemnation(time=now, message=said)
 
 
@@ -201,7 +202,7 @@ def with_health(
 ) -> list[LedgerEntry]:
     """Record a release's health; what speaks against it, or its images, is not outweighed by it."""
     return [
-        one.model_copy(update={"health": health, "reason": reason[:_LONGEST]})
+        one.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST)})
         if one.release == release and one.health not in (health, Health.BAD)
         else one
         for one in ledger
@@ -335,7 +336,7 @@ def fails_alike(verdict: Verdict) -> str:
 def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
     """Record why a release has not become Good; what is Good or Bad already has its reason."""
     return [
-        one.model_copy(update={"reason": reason[:_LONGEST]})
+        one.model_copy(update={"reason": clipped(reason, _LONGEST)})
         if one.release == release and one.health in (Health.UNKNOWN, Health.ASSUMED)
         else one
         for one in ledger

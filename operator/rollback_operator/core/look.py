@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condemnation,
     Health,
@@ -185,7 +186,7 @@ def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEnt
         return case.ledger
     found = Condemnation(
         time=now,
-        message=f"{decision.severity}: {decision.verdict.message}"[:256],
+        message=clipped(f"{decision.severity}: {decision.verdict.message}", 256),
         severity=MatrixSeverity(decision.severity),
     )
     return ledger.condemn(case.ledger, release, found)

@@ -8,6 +8,7 @@ has looked. Nobody gets further than to what this Deployment has run before.
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     Mode,
@@ -55,7 +56,9 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
     if refusal is not None:
         return refusal
     severity = severity_asked(case.policy)
-    trigger = Trigger(reason=Reason.REQUESTED, message=said(request)[:2048], decided_time=now)
+    trigger = Trigger(
+        reason=Reason.REQUESTED, message=clipped(said(request), 2048), decided_time=now
+    )
     planned = plan_remedy(case, Order(request.spec.remedy, severity, Mode.ENFORCE, trigger))
     if isinstance(planned, Refusal):
         return planned

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
@@ -162,7 +163,7 @@ def _trusted(status: RollbackPolicyStatus, release: str) -> datetime | None:
 def held(hold: Hold) -> Notice:
     """Tell that a rollout is held, why, and until when, and how people go back meanwhile."""
     said = f"{hold.reason}: {held_message(hold)}. {WAY_BACK}"
-    return Notice(EventReason.ROLLOUT_HELD, said[:_LONGEST], True)
+    return Notice(EventReason.ROLLOUT_HELD, clipped(said, _LONGEST), True)
 
 
 def let_go(hold: Hold) -> Notice:

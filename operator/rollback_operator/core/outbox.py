@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.notify import MOST_NOTIFICATIONS, Channel, Notification
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Rollback,
@@ -108,7 +109,7 @@ def told_of_policy(
     release = status.revision.release if status.revision is not None else ""
     wanted = [
         _notification(f"{policy.metadata.uid}.{release[:10]}", one.reason, channel, now).model_copy(
-            update={"severity": str(severity), "text": one.message[:1024]}
+            update={"severity": str(severity), "text": clipped(one.message, 1024)}
         )
         for one in notices
         if one.is_for_people
@@ -159,13 +160,13 @@ def failed(one: Notification, why: str, now: datetime) -> Notification:
     is_old = (now - one.time).total_seconds() > NEWS_SECONDS and attempts >= LEAST_ATTEMPTS
     given_up = now if is_old or attempts >= MOST_ATTEMPTS else None
     return one.model_copy(
-        update={"attempts": attempts, "message": why[:512], "gave_up_time": given_up}
+        update={"attempts": attempts, "message": clipped(why, 512), "gave_up_time": given_up}
     )
 
 
 def given_up(one: Notification, why: str, now: datetime) -> Notification:
     """Put on record that nobody will be told any more."""
-    return one.model_copy(update={"message": why[:512], "gave_up_time": now})
+    return one.model_copy(update={"message": clipped(why, 512), "gave_up_time": now})
 
 
 def backoff(attempts: int) -> timedelta:
@@ -197,7 +198,7 @@ def notified(
     ):
         found = [f"{one.channel}: {one.transition}: {one.message}" for one in bad if one]
         if found:
-            return conditions.condition(kind, False, reason, "; ".join(found)[:1024])
+            return conditions.condition(kind, False, reason, clipped("; ".join(found), 1024))
     if not told:
         return conditions.condition(kind, None, Reason.NOTHING_TO_TELL)
     if any(one.is_open for one in told):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.shape import MOST_IMAGES
+from rollback_operator.api.shape import MOST_IMAGES, clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
@@ -97,7 +97,7 @@ def _after(passed: Sequence[str], case: Case, order: Order) -> RollbackSpec | Re
     if not passed:
         return plan_remedy(case, order)
     before = f"not done before: {'; '.join(passed)}"
-    said = f"{order.trigger.message}; {before}"[:LONGEST_TEXT]
+    said = clipped(f"{order.trigger.message}; {before}", LONGEST_TEXT)
     trigger = order.trigger.model_copy(update={"message": said})
     made = plan_remedy(case, replace(order, trigger=trigger))
     return Refusal(made.reason, f"{made.message}; {before}") if isinstance(made, Refusal) else made
@@ -141,7 +141,7 @@ def make_trigger(
     message = verdict.message if one is None else explain.scope(one, verdict.reason)
     return Trigger(
         reason=verdict.reason,
-        message=message[:LONGEST_TEXT],
+        message=clipped(message, LONGEST_TEXT),
         first_bad_time=(
             datetime.fromtimestamp(verdict.first_bad, now.tzinfo) if verdict.first_bad else None
         ),

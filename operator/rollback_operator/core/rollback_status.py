@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.core import conditions
@@ -84,7 +85,7 @@ def begun(
 def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
     """Store that a step is done."""
     known = next(one for one in status.steps if one.name is step)
-    entry = known.model_copy(update={"finished_time": now, "message": message[:1024]})
+    entry = known.model_copy(update={"finished_time": now, "message": clipped(message, 1024)})
     steps = [entry if one.name is step else one for one in status.steps]
     return status.model_copy(update={"steps": steps})
 
@@ -101,7 +102,7 @@ def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
     steps = [
         one
         if one.finished_time is not None
-        else one.model_copy(update={"finished_time": now, "message": end.message[:1024]})
+        else one.model_copy(update={"finished_time": now, "message": clipped(end.message, 1024)})
         for one in status.steps
     ]
     done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)

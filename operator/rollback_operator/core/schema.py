@@ -17,6 +17,7 @@ from rollback_operator.api.database import (
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.core.reading import Missing
 
 MOST_TOLD = 5
@@ -151,7 +152,7 @@ def _item(result: CheckResult, message: str, consequence: Consequence) -> CheckI
         name=CheckName.DATABASE_SCHEMA,
         result=result,
         consequence=consequence,
-        message=message[:1024],
+        message=clipped(message, 1024),
     )
 
 

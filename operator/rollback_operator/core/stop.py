@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import GROUP
 
 ANNOTATION = f"{GROUP}/suspended"
@@ -47,4 +48,4 @@ def told(annotations: Mapping[str, Any]) -> str:
     said += f" by {by}" if by else ""
     said += f" since {since}" if since else ""
     why = " ".join(str(parts.get("reason") or "no reason is given").split())
-    return f"{said}: {why}"[:_LONGEST] + " (kubectl rollback resume --all-namespaces)"
+    return clipped(f"{said}: {why}", _LONGEST) + " (kubectl rollback resume --all-namespaces)"

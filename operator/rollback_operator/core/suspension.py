@@ -12,6 +12,7 @@ from rollback_operator.api.gitops import OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.group import OWNER_FINALIZER
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Condition, RemedyType, Rollback
 from rollback_operator.core import conditions
 from rollback_operator.core.gitops import act_of, named
@@ -186,7 +187,7 @@ def released(
     record, plan = rollback.status.owner, rollback.spec.owner
     assert record is not None
     assert plan is not None
-    changes = {"release_message": why[:512], "released_time": now}
+    changes = {"release_message": clipped(why, 512), "released_time": now}
     if now is None:
         return record.model_copy(update=changes), None
     kind, reason = ConditionType.OWNER_SUSPENDED, Reason.OWNER_RELEASED

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, SignalName, StepName
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.core import progress
@@ -213,7 +214,9 @@ def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequen
 def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
     """Give the checks the form in which they are kept on the Rollback."""
     return tuple(
-        VerificationCheck(name=one.name, result=one.result, message=one.message[:LONGEST_MESSAGE])
+        VerificationCheck(
+            name=one.name, result=one.result, message=clipped(one.message, LONGEST_MESSAGE)
+        )
         for one in checks
     )
 

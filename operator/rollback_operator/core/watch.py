@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.core import direct, podless
 from rollback_operator.core.control import Control
 from rollback_operator.core.direct import Direct
@@ -212,4 +213,6 @@ def without_pages(watch: Watch) -> Watch:
     """Forget what was counted and read no pods in this watch: Prometheus has it all, and alone."""
     evidence = Evidence(watch.opened, interval=watch.evidence.interval)
     said = f"the pods' own series are not those in Prometheus: {watch.evidence.book.conflict}"
-    return replace(watch, evidence=evidence, direct=direct.off(Reason.SERIES_DIFFER, said[:500]))
+    return replace(
+        watch, evidence=evidence, direct=direct.off(Reason.SERIES_DIFFER, clipped(said, 500))
+    )

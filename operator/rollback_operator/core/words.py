@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condemnation,
     Health,
@@ -147,7 +148,7 @@ def _condemnation(rollback: Rollback) -> Condemnation:
     said = f"{name}: {spec.trigger.message}"
     return Condemnation(
         time=spec.trigger.decided_time,
-        message=said[:_LONGEST],
+        message=clipped(said, _LONGEST),
         severity=severity,
         rollback=name,
     )
@@ -168,5 +169,5 @@ def _on_record(
 def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
     for one in policy.spec.trust:
         if one.time <= now + SKEW:
-            said = f"trusted by {one.by}: {one.reason}"[:_LONGEST]
+            said = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
             yield Word(one.release, min(one.time, now), Health.GOOD, said)
