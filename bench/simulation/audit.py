@@ -31,6 +31,8 @@ BY_HAND = "by-hand"
 """With this begin the names of Rollbacks that people make."""
 GRACE = 30.0
 """Seconds for which who has lost the lease, or was stopped, may go on with what it has begun."""
+CLOCKS = 2.0
+"""Seconds by which a time on record may be ahead."""
 _RECORDS = ("rollbackpolicies", "rollbacks")
 """Kinds of objects that tell what was taken back."""
 _UNDONE = ("Verified", "NotRecovered", "Unknown")
@@ -346,7 +348,7 @@ class Audit:
             one.source.unrestarted == undo.source.unrestarted
             and not one.is_by_hand
             and undo.at - one.at < WATCH
-            and _tells_of_undo(self.server.read(("rollbacks", NAMESPACE, one.intent)))
+            and _tells_of_undo(self.server.read(("rollbacks", NAMESPACE, one.intent)), one.at)
             for episode in self.episodes
             for one in episode.undos
             if one is not undo
@@ -702,10 +704,14 @@ def _is_done(rollback: Raw) -> bool:
     return is_done and _outcome(rollback) in (None, *_UNDONE)
 
 
-def _tells_of_undo(rollback: Raw | None) -> bool:
-    """Tell whether a record is there and says that an undo was at least begun."""
+def _tells_of_undo(rollback: Raw | None, at: float) -> bool:
+    """Tell whether a record is there and says that an undo was at least begun by then.
+
+    A step that began later is that of a record that was restored from before the undo.
+    """
     steps = ((rollback or {}).get("status") or {}).get("steps") or []
-    return any(one["name"] == "Undo" for one in steps)
+    begun = [one["startedTime"] for one in steps if one["name"] == "Undo"]
+    return any(datetime.fromisoformat(one).timestamp() - EPOCH <= at + CLOCKS for one in begun)
 
 
 def _outcome(rollback: Raw) -> str | None:

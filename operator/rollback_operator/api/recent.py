@@ -27,6 +27,8 @@ class RecentRollback(Model):
     by_hand: bool = False
     """Whether a person asked for it: it counts for no budget."""
     outcome: Outcome | None = None
+    done: bool = False
+    """Whether its act was carried out, however it ended."""
     retryable: bool = False
     """Whether it ended for a passing cause before it changed anything, and may be tried again."""
     decided_time: AwareDatetime

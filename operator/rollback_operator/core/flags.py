@@ -18,11 +18,12 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
+from rollback_operator.core.attempts import is_unbegun
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.conditions import find
 from rollback_operator.core.config_map import ConfigRead, FlagState
 from rollback_operator.core.owner import Owner
-from rollback_operator.core.progress import Act, Done, End, ended_time
+from rollback_operator.core.progress import Act, Done, End, ended_time, was_done
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment, Workload
 
@@ -156,7 +157,7 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
         for one in case.past
         if (one.flag, one.mode, one.from_release) == (flag, policy.spec.mode, release)
         and one.deployment == case.workload.deployment.name
-        and one.outcome not in _NOTHING_DONE
+        and (one.outcome not in _NOTHING_DONE or (one.done and not one.retryable))
         and now - (one.finished_time or one.decided_time) < span
     )
     return next(tried, "")
@@ -166,8 +167,9 @@ def _counts(rollback: Rollback) -> bool:
     """Tell whether a flag's rollback has come to an end after which another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
-    is_over = not is_active(rollback) and rollback.status.outcome not in _NOTHING_DONE
-    return is_over or is_theirs
+    is_set_for_good = was_done(rollback) and not is_unbegun(rollback)
+    is_left = rollback.status.outcome in _NOTHING_DONE and not is_set_for_good
+    return is_theirs or not (is_active(rollback) or is_left)
 
 
 def standing(case: Case) -> Rollback | None:

@@ -25,6 +25,7 @@ from rollback_operator.core.freeze import frozen
 from rollback_operator.core.guards import is_restored
 from rollback_operator.core.lapses import End, is_over, lapse, latest_end, outcome, timed_out
 from rollback_operator.core.ledger import health_of
+from rollback_operator.core.progress import was_done
 from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, speaks_against
 from rollback_operator.core.workload import Deployment
 
@@ -140,7 +141,7 @@ def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
         return False
     return not any(
         one.spec.from_revision.digest == hold.digest
-        and one.status.outcome in _LED_AWAY
+        and (one.status.outcome in _LED_AWAY or was_done(one))
         and one.status.finished_time is not None
         and one.status.finished_time > hold.released_time
         for one in case.rollbacks

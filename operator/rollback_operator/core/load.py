@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback
+from rollback_operator.api.v1alpha1 import Mode, Rollback
 from rollback_operator.core import ownership, progress
 from rollback_operator.core.budget import Budget, Load
 
@@ -41,7 +41,8 @@ def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: 
         is_waiting = one.status.approval_deadline_time is not None
         if one.status.outcome is None and not is_waiting and age < LONGEST_RUN:
             active[where] += 1
-        day[where] += age < _DAY and one.status.outcome not in _NOTHING_DONE
+        is_left = one.status.outcome in progress.NOTHING_DONE and not progress.was_done(one)
+        day[where] += age < _DAY and not is_left
     return Load(
         budget,
         _felt(active, namespace, budget.max_concurrent),
@@ -59,6 +60,3 @@ def _felt(counts: Counter[str], namespace: str, most: int) -> int:
         share = min(count, max(1, left // 2))
         felt, left = felt + share, left - share
     return felt
-
-
-_NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.core import gitops
+from rollback_operator.core.conditions import find
 from rollback_operator.core.steps import steps_of
 from rollback_operator.core.workload import Deployment, Workload
 
@@ -22,7 +23,10 @@ FURTHEST_AHEAD = timedelta(hours=1)
 """A time on record that is further ahead of the clock is another clock's, and says nothing: what
 lasts from it on would last for ever."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+"""How a rollback ends whose act was not carried out, unless what is on record shows that it was."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
+_BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,25 @@ def next_step(rollback: Rollback) -> StepName | None:
 def has_acted(rollback: Rollback) -> bool:
     """Tell whether more has begun than to ask a person."""
     return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
+
+
+def was_done(rollback: Rollback) -> bool:
+    """Tell whether the act was carried out, as far as is on record, whatever became of it then.
+
+    A rollback that is given up after its act has led away from the release all the same. The end
+    closes a step that is open, too: it bears the end's time, and no step follows it. Whether that
+    act was carried out nobody can see any more where the Deployment is gone: it may have been.
+    """
+    act = gitops.act_of(rollback)
+    if act is None:
+        return False
+    if any(one.name not in (*_BEFORE_ACT, act.name) for one in rollback.status.steps):
+        return True
+    ended = rollback.status.finished_time
+    if act.finished_time is not None and act.finished_time != ended:
+        return True
+    done = find(rollback.status.conditions, ConditionType.COMPLETE)
+    return ended is not None and done is not None and done.reason == Reason.TARGET_DELETED
 
 
 def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:

@@ -24,10 +24,15 @@ from rollback_operator.core import words
 from rollback_operator.core.attempts import is_unbegun
 from rollback_operator.core.case import Case
 from rollback_operator.core.conditions import find
-from rollback_operator.core.progress import decided_time, ended_time, step_status
+from rollback_operator.core.progress import (
+    NOTHING_DONE,
+    decided_time,
+    ended_time,
+    step_status,
+    was_done,
+)
 from rollback_operator.core.workload import Template, Workload
 
-NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 DAY = timedelta(days=1)
 _LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
 
@@ -61,13 +66,14 @@ def restored(case: Case) -> frozenset[str]:
     """Name the releases that rollbacks of the target have gone back to."""
     name = case.workload.deployment.name
     past = (one for one in case.past if one.deployment == name and one.mode is Mode.ENFORCE)
-    gone_back_to = {one.to_release for one in past if one.outcome in _LED_AWAY and one.to_release}
+    led_away = (one for one in past if one.done or one.outcome in _LED_AWAY)
+    gone_back_to = {one.to_release for one in led_away if one.to_release}
     return words.restored(case.rollbacks) | gone_back_to
 
 
 def is_done(record: RecentRollback) -> bool:
-    """Tell whether something was done, or is being done."""
-    return record.outcome not in NOTHING_DONE
+    """Tell whether something was done, or is being done; how it ended does not undo it."""
+    return record.done or record.outcome not in NOTHING_DONE
 
 
 def ended(record: RecentRollback) -> datetime:
@@ -109,6 +115,7 @@ def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) ->
         flag=spec.remedy.flag,
         by_hand=rollback.is_by_hand,
         outcome=status.outcome,
+        done=was_done(rollback),
         retryable=is_unbegun(rollback),
         decided_time=decided_time(rollback, now),
         finished_time=ended_time(rollback, now) if status.finished_time is not None else None,
@@ -250,7 +257,8 @@ def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
     By the images, and of those that have them the first since the act: what people have changed
     besides is a release of theirs.
     """
-    if rollback.spec.remedy.image is None or rollback.status.outcome in NOTHING_DONE:
+    is_left = rollback.status.outcome in NOTHING_DONE and not was_done(rollback)
+    if rollback.spec.remedy.image is None or is_left:
         return False
     running = workload.deployment.template
     if not _has_images(rollback, running):

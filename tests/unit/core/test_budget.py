@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback
+from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackStatus, StepName
 from rollback_operator.core.budget import Budget, Load
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.load import load_of
@@ -20,6 +20,7 @@ from tests.builders import (
     make_ended,
     make_policy,
     make_rollback,
+    make_step,
     make_trigger_record,
 )
 
@@ -45,12 +46,18 @@ def waiting() -> Rollback:
     return made.model_copy(update={"status": status})
 
 
+def left() -> RollbackStatus:
+    done = make_step(StepName.UNDO, 20, 21)
+    return make_ended(Outcome.ABANDONED).model_copy(update={"steps": [done]})
+
+
 @pytest.mark.parametrize(
     ("one", "counted"),
     [
         pytest.param(planned(), (1, 1), id="runs"),
         pytest.param(planned(status=make_ended()), (0, 1), id="over"),
         pytest.param(planned(status=make_ended(Outcome.ABANDONED)), (0, 0), id="nothing was done"),
+        pytest.param(planned(status=left()), (0, 1), id="given up after its act"),
         pytest.param(
             planned(status=make_ended(), trigger=make_trigger_record(decided_time=at(-86400))),
             (0, 0),

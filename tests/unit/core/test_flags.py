@@ -85,6 +85,13 @@ def ended(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes):
     return make_flag_rollback(status=status, **changes)
 
 
+def given_up(reason: Reason):
+    """A flag's rollback that ended after the flag was set."""
+    steps = [make_step(StepName.DISABLE_FLAG, 20, 21), make_step(StepName.RESTART_PODS, 21, 60)]
+    made = ended(Outcome.ABANDONED, reason)
+    return made.model_copy(update={"status": made.status.model_copy(update={"steps": steps})})
+
+
 def owned(owner: Owner, by_deployment: Owner | None = None, response=GitOps.REFUSE):
     return case_with(
         replace(ON, owner=owner),
@@ -174,6 +181,10 @@ UNFIT = {
         case_with(flag_state("maybe"), rollbacks=[ended(Outcome.ABANDONED, Reason.FLAG_CHANGED)]),
         "has tried it on this release (Abandoned)",
     ),
+    "tried, and given up once it was set": (
+        case_with(rollbacks=[given_up(Reason.TARGET_MOVED)]),
+        "has tried it on this release (Abandoned)",
+    ),
     "tried, and refused": (
         case_with(rollbacks=[ended(Outcome.FAILED, Reason.STEP_REFUSED)]),
         "has tried it on this release (Failed)",
@@ -239,6 +250,13 @@ def test_what_was_kept_from_being_done_is_not_got_round_by_the_next_remedy(left)
 
     assert isinstance(refused, Refusal)
     assert refused.reason is Reason.ALREADY_ROLLED_BACK
+
+
+def test_a_pause_that_outlasted_the_restart_is_tried_again_with_the_same_remedy() -> None:
+    again = planned(case_with(rollbacks=[given_up(Reason.TARGET_PAUSED)]))
+
+    assert isinstance(again, RollbackSpec), again
+    assert again.remedy == DISABLE
 
 
 def test_what_was_blocked_is_tried_again_with_the_same_remedy() -> None:

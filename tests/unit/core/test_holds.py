@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     Severity,
     StageSpec,
+    StepName,
     VerdictValue,
 )
 from rollback_operator.core import holds
@@ -45,6 +46,7 @@ from tests.builders import (
     make_ref,
     make_rollback,
     make_scope,
+    make_step,
     make_verdict,
     make_watching,
     make_workload,
@@ -413,6 +415,19 @@ def test_a_release_that_comes_back_is_staged_again(why: Reason, rollbacks: list[
 
     assert found is not None
     assert (found.reason, found.since_time) == (HoldReason.STAGE, at(4000))
+
+
+def test_a_rollback_that_was_given_up_after_its_act_makes_a_new_rollout() -> None:
+    before = ended(HoldReason.STAGE, Reason.PROVED_NO_WORSE, 10)
+    steps = [make_step(StepName.UNDO, 20, 21), make_step(StepName.ROLLOUT_COMPLETE, 22, 40)]
+    given_up = make_ended(Outcome.ABANDONED, 40).model_copy(update={"steps": steps})
+
+    found = wanted(
+        None, before, rolling(), rollbacks=[make_rollback(status=given_up)], now=at(4000), **STAGED
+    )
+
+    assert found is not None
+    assert found.since_time == at(4000)
 
 
 STILL_THERE: Sequence[tuple[Outcome, float]] = (

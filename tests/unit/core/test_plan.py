@@ -116,7 +116,7 @@ def blocked_tries(count: int, finished: float):
 def abandoned(reason: Reason, *steps: StepName, finished: float = 0.0, **changes):
     """A try that has ended without having changed anything."""
     done = condition(ConditionType.COMPLETE, True, reason, "over")
-    known = [make_step(one, -40, -30) for one in steps]
+    known = [make_step(one, -40, finished) for one in steps]
     status = make_ended(Outcome.ABANDONED, finished)
     made = status.model_copy(update={"conditions": [done], "steps": known})
     return make_rollback(OWN_NAME, made, **changes)

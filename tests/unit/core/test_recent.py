@@ -23,12 +23,13 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import flags, recent, status
+from rollback_operator.core import flags, recent, rollback_status, status
 from rollback_operator.core.case import Case
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.guards import refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.core.names import rollback_name
+from rollback_operator.core.progress import End
 from rollback_operator.core.workload import Workload
 from tests.builders import (
     DISABLE,
@@ -90,7 +91,37 @@ def pinned() -> tuple[Rollback, Workload]:
     return make_rollback("pin", done, remedy=PIN, **from_v3), workload
 
 
+def left(reason: Reason, seconds: float | None = 25) -> Rollback:
+    """An undo that had begun, was done after so many seconds, and was given up later; None: open.
+
+    The end closes the step that is open with its own time.
+    """
+    undo = make_step(StepName.UNDO, 20, seconds)
+    steps = [undo, make_step(StepName.ROLLOUT_COMPLETE, 26)] if seconds is not None else [undo]
+    given_up = End(Outcome.ABANDONED, reason, "given up")
+    return make_rollback(
+        "r-1", rollback_status.ended(RollbackStatus(steps=steps), given_up, at(60))
+    )
+
+
 GUARDED = {
+    **{
+        f"what was taken back has come back, {why}": (
+            left(reason, seconds),
+            make_workload("v2"),
+            Reason.COOLDOWN_ACTIVE,
+        )
+        for why, reason, seconds in (
+            ("another release replaced what it was taken back to", Reason.TARGET_MOVED, 25),
+            ("the Deployment was deleted before it was verified", Reason.TARGET_DELETED, 25),
+            ("the Deployment was deleted before an answer came", Reason.TARGET_DELETED, None),
+        )
+    },
+    "the day's budget is spent by what was given up after its act": (
+        left(Reason.TARGET_MOVED),
+        make_workload("v3"),
+        Reason.BUDGET_EXHAUSTED,
+    ),
     "what was restored is rolled back": (ended(), make_workload("v1", ()), Reason.IS_A_ROLLBACK),
     "what a pin has led to is rolled back": (*pinned(), Reason.IS_A_ROLLBACK),
     "what was taken back has come back": (ended(), make_workload("v2"), Reason.COOLDOWN_ACTIVE),
@@ -157,6 +188,20 @@ def test_another_target_has_no_budget_of_its_own_but_its_own_releases(
     assert asked(case_of(policy, workload, [elsewhere], at(LATER))) == reason
     policy = remembering(policy, [elsewhere], workload)
     assert asked(case_of(policy, workload, [], at(LATER))) == reason
+
+
+@pytest.mark.parametrize("reason", [Reason.TARGET_MOVED, Reason.TARGET_PAUSED])
+def test_what_was_given_up_before_its_act_takes_nothing_back(reason: Reason) -> None:
+    workload = make_workload("v2")
+    policy = remembering(POLICY, [left(reason, None)], workload)
+    assert asked(case_of(policy, workload, [], at(LATER))) == ""
+    assert asked(case_of(POLICY, workload, [left(reason, None)], at(LATER))) == ""
+
+
+def test_what_was_gone_back_to_is_known_however_the_rollback_ended() -> None:
+    made = left(Reason.TARGET_DELETED)
+    policy = remembering(POLICY, [made], make_workload("v3"))
+    assert recent.restored(case_of(policy, make_workload("v3"), [], at(LATER))) == {"release-v1"}
 
 
 def test_what_was_rejected_is_done_once_it_is_worse() -> None:
