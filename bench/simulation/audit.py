@@ -44,6 +44,8 @@ TOLD_WITHIN = 240.0
 """Seconds within which a channel is told, whatever goes wrong meanwhile."""
 LEAST_RUN = 60.0
 """Seconds that a release must have run to be compared with."""
+LEAST_SERVED = 10.0
+"""Seconds that a release must have served to be recorded as good, and be gone back to."""
 _UNREADABLE = "the policy is unreadable"
 _BLIND = ("the policy is suspended", _UNREADABLE)
 """Why a policy's status does not tell what runs."""
@@ -76,6 +78,8 @@ class Episode:
     is_policy_off: str = ""
     """Why the policy, as it stands, wants none."""
     undos: list[Undo] = field(default_factory=list)
+    is_seen: bool = False
+    """An operator was there while it was what is wanted."""
 
     @property
     def is_wanted(self) -> bool:
@@ -133,6 +137,8 @@ class Audit:
     """Versions that fail by now, whatever they were."""
     policy: str = ""
     """Uid of the policy that is in force: the oldest that names the Deployment."""
+    policy_since: float = 0.0
+    """Since when it is in force."""
     gone: list[str] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     """Digests of releases as they were rolled out first, by the name that the operator gives."""
@@ -164,6 +170,8 @@ class Audit:
 
     def sent(self, name: str, request: Request) -> None:
         """Hold a call against the rule that one acts: who has lost the lease has stopped."""
+        if self.episodes:
+            self.episodes[-1].is_seen = True
         holder, since = self.holder
         if request.method == "GET" or "/leases" in request.path or holder in ("", name):
             return
@@ -247,6 +255,10 @@ class Audit:
             episode.is_excused = "it was taken back before: people are told"
         elif any(_is_done(one) for one in self._planned() if _source(one) == release.digest):
             episode.is_excused = "people took it back before the operator could: they are told"
+        elif self._fails_as_before(release):
+            episode.is_excused = episode.is_excused or "what it replaces fails as much"
+        elif self._is_without_target(release):
+            episode.is_excused = episode.is_excused or "what people went back to had hardly run"
         elif self.episodes and self._is_taken_back(self.episodes[-1].release):
             episode.is_excused = episode.is_excused or "what it replaces was known to fail as well"
         self.episodes.append(episode)
@@ -260,6 +272,38 @@ class Audit:
         """Want a release not taken back that is paused, where a policy would have it taken back."""
         if self.episodes and not self.episodes[-1].is_policy_off:
             self.excuse("somebody has paused the Deployment")
+
+    def _fails_as_before(self, release: Release) -> bool:
+        """Tell whether a release answers as badly as the release before it, and no worse.
+
+        Requests show then that something is wrong, and not that it is the release: people are told.
+        """
+        before = self._before(release)
+        if before is None or (release.truth, before.release.truth) != (Truth.FAILING,) * 2:
+            return False
+        return release.fails <= before.release.fails
+
+    def _is_without_target(self, release: Release) -> bool:
+        """Tell whether people left what ran for an older release that a new one replaces at once.
+
+        What they left is no target, and what they went back to is not known to be good yet.
+        """
+        before = self._before(release)
+        if before is None or self.now() - before.since >= LEAST_SERVED:
+            return False
+        number = self.episodes.index(before)
+        made = {
+            one["metadata"]["name"]: one["metadata"].get("creationTimestamp", "")
+            for one in self.server.listed("replicasets")
+        }
+        names = [f"{APP}-{pod_hash(one.release.template)}" for one in self.episodes[: number + 1]]
+        since = [made.get(one, "") for one in names[-2:]]
+        return len(since) > 1 and "" not in since and since[1] < since[0]
+
+    def _before(self, release: Release) -> Episode | None:
+        """Give the last episode of another release; None: there was none."""
+        others = (one for one in reversed(self.episodes) if one.release.version != release.version)
+        return next(others, None)
 
     def _is_beyond_compare(self) -> bool:
         """Tell whether nothing is left that a release could be compared with, or go back to.
@@ -306,7 +350,8 @@ class Audit:
         if not source.is_bad:
             self.broke(f"a healthy release was taken back: v{source.version}")
         is_trusted = target.unrestarted.digest in self.trusted or self._was_asked_for(target)
-        if target.is_bad and not is_trusted and not self._is_all_there_is(undo):
+        is_only = self._is_all_there_is(undo) or self._is_unknown(undo)
+        if target.is_bad and not is_trusted and not is_only:
             self.broke(f"gone back to v{target.version}, which is bad")
         if self.is_policy_off and not self._has_begun(intent):
             self.broke(f"undone although {self.is_policy_off}")
@@ -320,6 +365,17 @@ class Audit:
         others = there - {undo.source.unrestarted, undo.target.unrestarted}
         is_dead = undo.source.truth not in (Truth.HEALTHY, Truth.FAILING)
         return not others and (is_dead or undo.target.fails < undo.source.fails)
+
+    def _is_unknown(self, undo: Undo) -> bool:
+        """Tell whether nobody has seen the target run alone, and what was left fails more.
+
+        It came and was replaced while no operator ran, and the policy, whose status knew the
+        releases before it, was made anew since.
+        """
+        ran = [one for one in self.episodes if one.release.version == undo.target.version]
+        is_unseen = bool(ran) and not any(one.is_seen for one in ran)
+        is_known_worse = undo.target.fails < undo.source.fails
+        return is_unseen and is_known_worse and self.policy_since > ran[-1].since
 
     def _was_asked_for(self, target: Release) -> bool:
         """Tell whether a person has had the operator go back to a release: that is their word."""
@@ -405,6 +461,8 @@ class Audit:
     def _policy(self, change: Change) -> None:
         known, self.policy = self.policy, ""
         self.is_policy_off = self._off()
+        if self.policy not in ("", known):
+            self.policy_since = self.now()
         if change.actor not in OPERATORS:
             self.policy_off_at = self.now()
         elif change.after is not None:

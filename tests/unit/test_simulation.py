@@ -315,6 +315,80 @@ def test_what_comes_while_all_is_scaled_to_nothing(
     assert len(world.audit.lost()) == is_wanted
 
 
+@pytest.mark.parametrize(("before", "is_wanted"), [(1.0, False), (0.3, True), (0.0, True)])
+def test_a_release_that_fails_no_more_than_what_it_replaces_is_told(
+    before: float, is_wanted: bool
+) -> None:
+    world = _Audited()
+    truth = Truth.FAILING if before else Truth.HEALTHY
+    replaced = Release(APP, 4, truth, before)
+    known = {one.digest: one for one in (GOOD, BAD, replaced, replace(BAD, restart=1))}
+    world.audit.release_of = lambda template: known[template_of(template).digest]
+    for one in (replaced, BAD, replace(BAD, restart=1)):
+        world.write("user", one)
+    assert len(world.audit.lost()) == is_wanted
+
+
+@pytest.mark.parametrize(
+    ("older", "at", "is_wanted"),
+    [
+        pytest.param(FINE, 3.0, False, id="they went back, and it hardly ran"),
+        pytest.param(GOOD, 3.0, True, id="they went on: what ran is still good"),
+        pytest.param(FINE, 11.0, True, id="it served long enough to be recorded as good"),
+    ],
+)
+def test_what_replaces_at_once_what_people_went_back_to(
+    older: Release, at: float, is_wanted: bool
+) -> None:
+    world = _Audited()
+    for number, one in enumerate((older, GOOD if older is FINE else FINE)):
+        metadata = {"namespace": NAMESPACE, "name": f"{APP}-{pod_hash(one.template)}"}
+        metadata["creationTimestamp"] = f"2027-01-15T0{number}:00:00Z"
+        world.server.make("controller", "replicasets", {"metadata": metadata})
+    world.write("user", FINE)
+    world.seconds = at
+    world.write("user", BAD)
+    assert len(world.audit.lost()) == is_wanted
+
+
+@pytest.mark.parametrize(
+    ("is_seen", "is_anew", "fails", "is_broken"),
+    [
+        (False, True, 0.3, False),
+        (True, True, 0.3, True),
+        (False, False, 0.3, True),
+        (False, True, 1.0, True),
+    ],
+)
+def test_what_came_and_went_while_nobody_was_there_may_be_gone_back_to(
+    is_seen: bool, is_anew: bool, fails: float, is_broken: bool
+) -> None:
+    world = _Audited()
+    unseen = Release(APP, 4, Truth.FAILING, fails)
+    known = {one.digest: one for one in (GOOD, BAD, FINE, unseen)}
+    world.audit.release_of = lambda template: known[template_of(template).digest]
+    metadata = {"namespace": NAMESPACE, "name": f"{APP}-1"}
+    world.server.make(
+        "controller", "replicasets", {"metadata": metadata, "spec": {"template": GOOD.template}}
+    )
+    world.seconds = 10.0
+    world.write("user", unseen)
+    if is_seen:
+        world.audit.sent(OPERATORS[0], Request("GET", "/", {}))
+    world.seconds = 20.0
+    if is_anew:
+        id_ = "rollbackpolicies", NAMESPACE, APP
+        raw = world.server.read(id_)
+        assert raw is not None
+        world.server.delete("user", id_)
+        made = {"metadata": {"namespace": NAMESPACE, "name": APP}, "spec": raw["spec"]}
+        world.server.make("user", "rollbackpolicies", made)
+    world.write("user", BAD)
+    world.intend(BAD, unseen)
+    world.write(OPERATORS[0], unseen)
+    assert ("gone back to v4, which is bad" in world.broken) == is_broken
+
+
 @pytest.mark.parametrize(
     ("at", "is_broken"), [(None, True), (1.0, False), (300.0, True)], ids=["never", "soon", "late"]
 )
