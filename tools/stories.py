@@ -49,7 +49,8 @@ What `get`, `status`, `describe` and the Events show at each moment, on ordinary
 nights. Each story is played on a real node, with the [demo](demo.md)'s ticket service in a
 namespace of its own. `python -m tools.stories` plays them and writes this page: the text is what
 the commands have printed, without the `-n NAMESPACE` that each had. `describe` is cut to name,
-annotations, replicas, conditions and Events. [troubleshooting.md](troubleshooting.md) explains
+annotations, replicas, conditions and Events. `get` and `status` are called at once; on a busy
+machine `status` answers later, as AGE shows. [troubleshooting.md](troubleshooting.md) explains
 each word.
 """
 
@@ -134,7 +135,7 @@ def second_deployment(page: Page) -> None:
     shop = page.shop
     shop.opens("v1.2.3")
     shop.service.kubectl("create", "deployment", "cart", "--image=localhost/ticket-service:v1.2.3")
-    page.say("A policy for another Deployment, `cart`, which exports no metrics of its own:")
+    page.say("A policy for another Deployment, `cart`, which crashes and exports no metrics:")
     shop.service.apply_policy({"targetRef": {"name": "cart"}}, "cart")
     wait_for("its status", LONG_SECONDS, lambda: shop.service.policy("cart").get("status"))
     time.sleep(20)
