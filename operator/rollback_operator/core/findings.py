@@ -47,6 +47,7 @@ def find(survey: Survey) -> tuple[Finding, ...]:
         *(of_errors(survey) if survey.requests.series and survey.errors.missing is None else ()),
         *(_control(survey) if survey.requests.series else ()),
         *_deadlines(survey),
+        *_idle(survey),
     ]
     order = list(Level)
     return tuple(sorted(found, key=lambda one: order.index(one.level)))
@@ -194,6 +195,19 @@ def _control(survey: Survey) -> Iterator[Finding]:
             f"without old pods beside it, a release is only told from that above "
             f"{known[0].rate:.0%}{later}",
             "old pods that live on (more replicas, a smaller maxSurge) make smaller faults visible",
+        )
+
+
+def _idle(survey: Survey) -> Iterator[Finding]:
+    """Say that without requests no error rate is proved."""
+    if survey.requests.series and survey.rate <= 0:
+        yield Finding(
+            Level.WARNING,
+            survey.requests.path,
+            "there were no requests in the last five minutes: how soon a bad release is proved "
+            "cannot be said, and while there are none only what Kubernetes shows is judged",
+            "check again while the service is used; a synthetic client that sends a request a "
+            "second makes it decidable at any time",
         )
 
 

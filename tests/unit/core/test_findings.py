@@ -419,6 +419,12 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         "spec.targetRef",
         ("not looked at: no kubeconfig", "--kubeconfig"),
     ),
+    "a service that nobody uses": (
+        {"requests": requests(*counted(0.0))},
+        Level.WARNING,
+        "spec.signals.requests",
+        ("no requests in the last five minutes", "synthetic client"),
+    ),
     "a paused Deployment": (
         {"workload": make_workload(deployment=make_deployment(paused=True))},
         Level.PROBLEM,
