@@ -131,21 +131,45 @@ class TestStatus:
         shell.run("status")
         assert "other: Bad CooldownActive: 81 of 90 failed. Not rolled back: the last" in shell.out
 
-    def test_says_below_why_there_is_no_verdict_and_what_to_do(self, shell: Shell) -> None:
+    @pytest.mark.parametrize("known", ["NoVerdict", "Degraded"])
+    def test_says_below_why_there_is_no_verdict_and_what_to_do(
+        self, shell: Shell, known: str
+    ) -> None:
         healthy = {
             "type": "Healthy",
             "status": "Unknown",
             "reason": "EnvironmentPreventsPods",
             "message": "an image cannot be pulled: shop:v9",
         }
-        policy = stored(make_policy("other"), summary="NoVerdict", conditions=[healthy])
+        unread = {
+            "type": "MetricsAvailable",
+            "status": "False",
+            "reason": "NoSeries",
+            "message": "there are no series",
+        }
+        policy = stored(make_policy("other"), summary=known, conditions=[healthy, unread])
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
-        assert "other: NoVerdict EnvironmentPreventsPods: an image cannot be pulled" in shell.out
+        assert f"other: {known} EnvironmentPreventsPods: an image cannot be pulled" in shell.out
         back = f"kubectl rollback undo other -n {NAMESPACE} --to last-known-good"
         assert f"other: next: mend what keeps the new pods from starting, or go back: {back}" in (
             shell.out
         )
+
+    def test_explains_pods_that_do_not_start_by_what_keeps_them_from_it(self, shell: Shell) -> None:
+        healthy = {
+            "type": "Healthy",
+            "status": "Unknown",
+            "reason": "EnvironmentPreventsPods",
+            "message": "an image cannot be pulled: shop:v9",
+        }
+        unread = {"type": "MetricsAvailable", "status": "False", "reason": "NoSeries"}
+        policy = stored(make_policy("other"), summary="Degraded", conditions=[healthy, unread])
+        shell.cluster.put(POLICIES, policy)
+        shell.run("explain", "policy/other")
+        first = shell.out.splitlines()[:6]
+        assert any("an image cannot be pulled: shop:v9" in line for line in first)
+        assert any("mend what keeps the new pods from starting" in line for line in first)
 
     def test_says_below_what_follows_on_a_rollback_that_was_rejected(self, shell: Shell) -> None:
         healthy = {

@@ -79,6 +79,8 @@ def of_policy(page: Page, policy: Record) -> None:
     known = word(policy)
     ready = policy.condition("Ready")
     kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(known, "Healthy")
+    if are_pods_prevented(policy):
+        kind = "Healthy"  # pods that do not start have no metrics either
     cause = ready if ready.text("status") == "False" else policy.condition(kind)
     page.pairs(
         [
@@ -89,13 +91,18 @@ def of_policy(page: Page, policy: Record) -> None:
     )
 
 
+def are_pods_prevented(policy: Record) -> bool:
+    """Tell whether something keeps the pods from starting that is not the release's doing."""
+    return policy.condition("Healthy").text("reason") == "EnvironmentPreventsPods"
+
+
 def following_policy(policy: Record) -> str:
     """Say what a person does next about the running release."""
     known, last = word(policy), policy.part("status.lastRollback")
     if known == "AwaitingApproval":
         return f"decide: kubectl rollback explain {last.text('name')} -n {policy.namespace}"
     said = _SUMMARIES.get(known, "")
-    if known == "NoVerdict":
+    if known == "NoVerdict" or are_pods_prevented(policy):
         said = _REASONS.get(policy.condition("Healthy").text("reason"), said)
     said = said.format(name=policy.name, namespace=policy.namespace)
     if known == "Bad" and last.text("outcome") in _UNDONE:

@@ -93,7 +93,7 @@ def _concerns(page: Page, name: str, policy: Record) -> None:
     said = _one_line(healthy.text("message"))
     if "Not rolled back: " in said:
         page.line(f"{name}: {page.paint.word('Bad')} {healthy.text('reason')}: {said}")
-    elif said and known in _DOUBTFUL:
+    elif said and (known in _DOUBTFUL or headline.are_pods_prevented(policy)):
         page.line(f"{name}: {page.paint.word(known)} {healthy.text('reason')}: {said}")
         page.line(f"{name}: next: {headline.following_policy(policy)}")
     for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
