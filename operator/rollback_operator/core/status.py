@@ -48,6 +48,8 @@ from rollback_operator.core.trends import Trends
 from rollback_operator.core.workload import Workload
 
 _UNDECIDED = frozenset({Reason.NOT_YET_READ, Reason.ERROR_SERIES_MISSING})
+FIRST_SCRAPE_SECONDS = 30.0
+"""So long after a pod has become ready its series may be missing with nothing wrong."""
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""
 
@@ -103,7 +105,7 @@ def next_status(
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
-    made = [seen.ready, _metrics(seen), _pod_metrics(seen), _slow_signals(seen)]
+    made = [seen.ready, _metrics(seen, now), _pod_metrics(seen), _slow_signals(seen, now)]
     made += [_healthy(old, seen, verdict), _held(old.hold)]
     revision, last = _revision(old, seen), recent.last((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
@@ -252,14 +254,23 @@ def _running(old: RollbackPolicyStatus, seen: Seen) -> LedgerEntry | None:
     return entry_of(_revisions(old, seen), old.revision.release) if old.revision else None
 
 
-def _metrics(seen: Seen) -> Condition:
+def _is_early(seen: Seen, missing: Missing, now: datetime) -> bool:
+    """Tell whether what is missing may only not be there yet: new pods are yet to be scraped."""
+    if missing.reason is not Reason.NO_SERIES or seen.workload is None:
+        return missing.reason is Reason.NOT_YET_READ
+    pods = seen.workload.current_of(seen.workload.pods)
+    since = now.timestamp() - FIRST_SCRAPE_SECONDS
+    return bool(pods) and all((one.ready_since or since) > since for one in pods if one.ready)
+
+
+def _metrics(seen: Seen, now: datetime) -> Condition:
     kind = ConditionType.METRICS_AVAILABLE
     if seen.decision is None:
         return conditions.condition(
             kind, None, Reason.NO_RELEASE_WATCHED, "metrics are read while a release is watched"
         )
     if seen.missing is not None:
-        status = None if seen.missing.reason is Reason.NOT_YET_READ else False
+        status = None if _is_early(seen, seen.missing, now) else False
         return conditions.condition(kind, status, seen.missing.reason, seen.missing.message)
     reason = seen.decision.verdict.reason
     if reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
@@ -281,7 +292,7 @@ def _pod_metrics(seen: Seen) -> Condition:
     return conditions.condition(kind, status, missing.reason, missing.message)
 
 
-def _slow_signals(seen: Seen) -> Condition:
+def _slow_signals(seen: Seen, now: datetime) -> Condition:
     """Tell whether durations, memory and own queries can be read: else nothing slow is seen."""
     kind, missing = ConditionType.SLOW_SIGNALS_AVAILABLE, seen.trends.missing
     if seen.decision is None:
@@ -289,7 +300,9 @@ def _slow_signals(seen: Seen) -> Condition:
         return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
     if missing:
         said = "; ".join(f"{what}: {one.message}" for what, one in sorted(missing.items()))
-        return conditions.condition(kind, False, missing[min(missing)].reason, said)
+        late = [one for _, one in sorted(missing.items()) if not _is_early(seen, one, now)]
+        first = late[0] if late else missing[min(missing)]
+        return conditions.condition(kind, False if late else None, first.reason, said)
     if seen.trends.read is None:
         return conditions.condition(kind, None, Reason.NOT_YET_READ)
     said = "what the matrix asks for beside error rates and Kubernetes is read"

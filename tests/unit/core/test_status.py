@@ -23,10 +23,13 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
 from rollback_operator.core.trends import Trends
 from tests.builders import (
+    T0,
     at,
     make_ended,
     make_entry,
     make_hold,
+    make_pod,
+    make_pods,
     make_ref,
     make_rollback,
     make_scope,
@@ -192,8 +195,34 @@ def test_verdict_and_healthy(seen, value, healthy) -> None:
     ids=["fresh", "folded", "not watched", "not read yet", "missing", "stale", "clock"],
 )
 def test_metrics_available(changes, expected) -> None:
-    status = status_of(replace(SEEN, **changes))
+    status = status_of(replace(SEEN, **changes), now=100.0)
     assert word(status, ConditionType.METRICS_AVAILABLE) == expected
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        (make_pods(2, ready=True, ready_since=T0 + 95), "Unknown"),
+        (make_pods(2, ready=False), "Unknown"),
+        (make_pods(2, ready=True, ready_since=T0 + 60), "False"),
+        (
+            (
+                make_pod(0, ready=True, ready_since=T0 + 95),
+                make_pod(1, ready=True, ready_since=T0 + 60),
+            ),
+            "False",
+        ),
+        ((), "False"),
+    ],
+    ids=["just ready", "not ready", "ready for long", "one of them", "none"],
+)
+def test_new_pods_have_a_moment_until_their_series_are_missed(pods, expected) -> None:
+    none = Missing(Reason.NO_SERIES, "none")
+    trends = Trends(read=5.0, missing={"memory": none})
+    seen = replace(SEEN, workload=make_workload(pods=pods), missing=none, trends=trends)
+    status = status_of(seen, now=100.0)
+    assert word(status, ConditionType.METRICS_AVAILABLE) == (expected, "NoSeries")
+    assert word(status, ConditionType.SLOW_SIGNALS_AVAILABLE) == (expected, "NoSeries")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +271,7 @@ def test_pod_metrics_available(changes, expected) -> None:
     ids=["at rest", "at first", "they are read", "two cannot be"],
 )
 def test_slow_signals_available(changes, expected, said) -> None:
-    conditions = status_of(replace(SEEN, **changes)).conditions
+    conditions = status_of(replace(SEEN, **changes), now=100.0).conditions
     found = find(conditions, ConditionType.SLOW_SIGNALS_AVAILABLE)
     assert (found.status, found.reason) == expected
     assert said in found.message
