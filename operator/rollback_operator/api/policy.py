@@ -226,6 +226,9 @@ class LedgerEntry(Revision):
     reason: Annotated[str, Field(max_length=256)] = ""
     condemned: Condemnation | None = None
     """Why it is Bad."""
+    found_time: AwareDatetime | None = None
+    """When the policy began and found it there, before it had come up: it is Assumed once it has,
+    unless another release comes or a verdict finds it bad before."""
     trusted_time: AwareDatetime | None = None
     """Since when it is Good because a person has said so."""
     quarantined_by: NameOrNone = ""
@@ -326,8 +329,11 @@ class RollbackPolicyStatus(Model):
     """Of which Deployment all of this tells."""
     revision: Revision | None = None
     watched_since: AwareDatetime | None = None
-    """Since when the running release is watched, where that began long after it was made: while
-    nobody could look, or the policy was at rest. `safety.watchSeconds` count from then."""
+    """Since when the running release is watched, where that is not since it was made: time in
+    which nobody could look is not counted. `safety.watchSeconds` count from then."""
+    watched_until: AwareDatetime | None = None
+    """Up to when it was looked at, put on record ten times in a watch; absent once the watch is
+    over, or the release has earned to be trusted."""
     last_known_good: Revision | None = None
     verdict: VerdictValue = VerdictValue.NO_VERDICT
     severity: Severity = Severity.NONE

@@ -94,8 +94,8 @@ class SafetySpec(Model):
     """What keeps the operator from doing harm."""
 
     watch_seconds: Annotated[int, Field(ge=60, le=86400)] = 3600
-    """How long a release is judged after its template appeared; where the first look came later, as
-    after a rest of the policy, from then."""
+    """How long a release is judged after its template appeared. Time in which nobody could look, as
+    while the operator was down, the policy at rest or Prometheus away, is not counted."""
     good_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
     """A release is Good after this time fully rolled out, with enough traffic, and with nothing
     against it for as long by any signal of the matrix. It is the least: a leak shows after 15

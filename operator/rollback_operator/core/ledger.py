@@ -72,7 +72,9 @@ def entries(
             entry = _condemned(entry, gone_back_from[1])
         if current is not None and replica_set.name == current.name:
             seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
-            entry = _adopted(seen) if _is_adopted(seen, known, workload) else seen
+            entry = _adopted(_found(seen, known, workload), workload)
+        elif entry is not None:
+            entry = _watched(entry)
         if entry is not None:
             found.append(_renumbered(entry, replica_set))
     return found[:LIMIT]
@@ -141,25 +143,46 @@ def _condemned(entry: LedgerEntry, found: Condemnation) -> LedgerEntry:
     return entry.model_copy(update={**changes, "trusted_time": None})
 
 
-def _is_adopted(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> bool:
-    """Tell whether the release was there before this policy had a say in it, and runs.
+def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> LedgerEntry:
+    """Mark the release that the policy came upon; of any other, see that it has no mark.
 
-    The first look may come before its pods are ready, or while the controller has not observed a
-    change yet: what it was before decides, not that one look. A young release with an older one to
-    go back to is under watch instead.
+    What is on record says whether it is that: ReplicaSets that are gone say nothing. A young
+    release that is not complete, with an older one to go back to, is under watch instead.
     """
-    is_first = all(one.release == entry.release for one in known)
-    if entry.health is not Health.UNKNOWN or not is_first or not workload.deployment.is_rolled_out:
-        return False
+    if known:
+        is_first = all(one.release == entry.release for one in known)
+        return entry if is_first else _watched(entry)
     current = workload.current
     age = entry.since.timestamp() - current.created if current and entry.since else 0.0
     others = [one for one in workload.replica_sets if one.template.release != entry.release]
-    return not known or not others or age >= SETTLED_SECONDS
+    if workload.deployment.is_rolled_out or not others or age >= SETTLED_SECONDS:
+        return entry.model_copy(update={"found_time": entry.since})
+    return entry
 
 
-def _adopted(entry: LedgerEntry) -> LedgerEntry:
+def _adopted(entry: LedgerEntry, workload: Workload) -> LedgerEntry:
+    """Trust what was there before this policy had a say in it, once it runs.
+
+    The first look may come before its pods are ready, or while the controller has not observed a
+    change yet: what it was before decides, not that one look.
+    """
+    if entry.found_time is None or not workload.deployment.is_rolled_out:
+        return entry
+    if entry.health is not Health.UNKNOWN:
+        return _watched(entry)
     reason = "was running when the policy began"
-    return entry.model_copy(update={"health": Health.ASSUMED, "reason": reason})
+    changes = {"health": Health.ASSUMED, "reason": reason, "found_time": None}
+    return entry.model_copy(update=changes)
+
+
+def _watched(entry: LedgerEntry) -> LedgerEntry:
+    is_marked = entry.found_time is not None
+    return entry.model_copy(update={"found_time": None}) if is_marked else entry
+
+
+def found_bad(ledger: Sequence[LedgerEntry], release: str) -> list[LedgerEntry]:
+    """Record that a verdict, however mild, speaks against a release: it must earn its health."""
+    return [_watched(one) if one.release == release else one for one in ledger]
 
 
 def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:

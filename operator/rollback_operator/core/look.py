@@ -16,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     Rollback,
     RollbackPolicy,
+    VerdictValue,
 )
 from rollback_operator.core import (
     earning,
@@ -64,16 +65,11 @@ class Look:
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Tell whether a release is to be looked at: a new template, or one still under watch.
-
-    A policy that was at rest looks again: what went out meanwhile has not been watched.
-    """
+    """Tell whether a release is to be looked at: a new template, or one still under watch."""
     known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
         return True
-    since = status.watched_since or known.since
-    under_watch = (now - since).total_seconds() < policy.spec.safety.watch_seconds
-    return under_watch or watching.is_back(status, known.release)
+    return not watching.is_over(status, policy.spec.safety.watch_seconds, now)
 
 
 def case_of(
@@ -163,6 +159,8 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     elif is_ripe and ledger.useless(verdict):
         said = ledger.useless(verdict)
         case = replace(case, ledger=ledger.with_reason(case.ledger, release, said))
+    if verdict.value is VerdictValue.BAD:
+        case = replace(case, ledger=ledger.found_bad(case.ledger, release))
     case = replace(case, ledger=_blamed(case, decision, now))
     odds = 0.0
     if holds.needs_proof(policy, decision):

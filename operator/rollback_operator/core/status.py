@@ -1,12 +1,12 @@
 """The only maker of a policy's status: what was, what is seen, what was decided -> what is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.quarantine import QuarantineEntry
-from rollback_operator.api.reasons import IDLE, ConditionType, Reason
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -106,7 +106,7 @@ def next_status(
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, _metrics(seen, now), _pod_metrics(seen), _slow_signals(seen, now)]
-    made += [_healthy(old, seen, verdict), _held(old.hold)]
+    made += [_healthy(old, seen, verdict, now), _held(old.hold)]
     revision, last = _revision(old, seen), recent.last((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
@@ -115,14 +115,15 @@ def next_status(
     made += [_trusted(old, seen)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
     told = conditions.upsert(old.conditions, made, generation, now)
-    rollbacks = (*seen.rollbacks, *seen.own)
+    rollbacks, times = (*seen.rollbacks, *seen.own), _watched(old, seen, now)
     return RollbackPolicyStatus(
         observed_generation=generation,
         summary=summary(told, (verdict, severity), old.hold, rollbacks),
         conditions=told,
         deployment=old.deployment,
         revision=revision,
-        watched_since=_watched_since(old, seen, now),
+        watched_since=times.since,
+        watched_until=times.until,
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
         severity=severity,
@@ -344,16 +345,18 @@ def _found_bad(old: RollbackPolicyStatus, seen: Seen) -> Condition | None:
     return conditions.condition(ConditionType.HEALTHY, False, Reason.FOUND_BAD, said)
 
 
-def _healthy(old: RollbackPolicyStatus, seen: Seen, verdict: VerdictValue) -> Condition:
+def _healthy(
+    old: RollbackPolicyStatus, seen: Seen, verdict: VerdictValue, now: datetime
+) -> Condition:
     kind = ConditionType.HEALTHY
     status = {VerdictValue.HEALTHY: True, VerdictValue.BAD: False}.get(verdict)
     found = _found_bad(old, seen)
     if found is not None and verdict is VerdictValue.BAD:
         return found
     if seen.decision is None:
-        return conditions.condition(
-            kind, status, Reason.NO_RELEASE_WATCHED, "no release is being watched"
-        )
+        is_open = _health(old, seen) is Health.UNKNOWN
+        said = watching.ended(old, seen.safety if is_open else None, now)
+        return conditions.condition(kind, status, Reason.NO_RELEASE_WATCHED, said)
     refusal = seen.decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
         said = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
@@ -379,12 +382,19 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     return revision_of(current, since).model_copy(update={"changed_by": by or None})
 
 
-def _watched_since(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> datetime | None:
-    if seen.ready.reason in IDLE:
-        return old.watched_since
-    current = seen.workload.current if seen.workload else None
-    digest = current.template.digest if current is not None else None
-    return watching.watched_since(old, digest, seen.opened, now)
+def _watched(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> watching.Times:
+    known = watching.Times(old.watched_since, old.watched_until)
+    current, safety = seen.workload.current if seen.workload else None, seen.safety
+    if current is None:
+        return known
+    is_earned = safety is None or _health(old, seen) in watching.EARNED
+    verdict = seen.decision.verdict if seen.decision is not None else None
+    if old.revision is None or old.revision.digest != current.template.digest:
+        known = watching.begun(seen.opened, now)
+    elif safety is not None and not is_earned and watching.is_look(verdict, seen.missing):
+        made = old.revision.since or now
+        known = watching.looked(known, made, safety.watch_seconds, now)
+    return replace(known, until=None) if is_earned else known
 
 
 def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:

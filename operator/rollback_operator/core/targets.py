@@ -67,6 +67,7 @@ def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
             "deployment": name,
             "revision": None,
             "watched_since": None,
+            "watched_until": None,
             "last_known_good": None,
             "revisions": back.revisions,
             "quarantine": back.quarantine,

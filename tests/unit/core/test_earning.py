@@ -34,6 +34,7 @@ from tests.builders import (
     make_deployment,
     make_entry,
     make_pods,
+    make_policy,
     make_series,
     make_template,
     make_verdict,
@@ -204,3 +205,23 @@ def test_a_release_found_bad_at_p3_is_recorded_so_and_does_not_become_good() -> 
         make_case(ledger=found.case.ledger), replace(found.watch, clean_since=T0 - 900), at(1400)
     )
     assert health_of(again.case.ledger, "release-v2") is Health.BAD
+
+
+def test_what_is_found_bad_at_p4_before_it_has_come_up_is_not_adopted() -> None:
+    rule = {
+        "severity": "P4",
+        "when": [{"signal": "Restarts", "atLeast": "3"}],
+        "response": "Report",
+        "withinSeconds": 3600,
+    }
+    case = make_case(
+        policy=make_policy(matrix=[rule]),
+        workload=make_workload(pods=make_pods(4, restarts=3), older=()),
+        ledger=(make_entry("v2", Health.UNKNOWN, found_time=at(0)),),
+    )
+
+    found = look(case, watched(), at(700))
+
+    (entry,) = found.case.ledger
+    assert found.decision.severity is Severity.P4
+    assert (entry.health, entry.found_time) == (Health.UNKNOWN, None)

@@ -58,6 +58,8 @@ ROLLING = make_workload(deployment=make_deployment(updated=1, available=3))
 ONLY = (make_replica_set("v2"),)
 OLDEST = make_replica_set("v1", created=T0 - 86_400)
 ROLLED_BACK = make_rollback()
+FOUND = make_entry("v2", UNKNOWN, found_time=at(0))
+"""The first release of all, at the first look, which came before its pods were ready."""
 
 
 @pytest.mark.parametrize(
@@ -66,9 +68,10 @@ ROLLED_BACK = make_rollback()
         ([], make_workload(), [], {"v2": ASSUMED}),
         ([], ROLLING, [], {"v2": UNKNOWN}),
         ([make_entry("v2", UNKNOWN, since=at(5))], make_workload(), [], {"v2": UNKNOWN}),
-        ([make_entry("v2", UNKNOWN, since=at(900))], make_workload(), [], {"v2": ASSUMED}),
-        ([make_entry("v2", UNKNOWN)], make_workload(older=()), [], {"v2": ASSUMED}),
-        ([make_entry("v2", UNKNOWN)], replace(ROLLING, replica_sets=ONLY), [], {"v2": UNKNOWN}),
+        ([make_entry("v2", UNKNOWN, since=at(900))], make_workload(), [], {"v2": UNKNOWN}),
+        ([make_entry("v2", UNKNOWN)], make_workload(older=()), [], {"v2": UNKNOWN}),
+        ([FOUND], make_workload(older=()), [], {"v2": ASSUMED}),
+        ([FOUND], replace(ROLLING, replica_sets=ONLY), [], {"v2": UNKNOWN}),
         ([make_entry("v2", BAD)], make_workload(older=()), [], {"v2": BAD}),
         ([make_entry("v1")], make_workload(), [], {"v2": UNKNOWN, "v1": GOOD}),
         ([make_entry("v1")], make_workload(older=()), [], {"v2": UNKNOWN}),
@@ -92,7 +95,8 @@ ROLLED_BACK = make_rollback()
         "adoption: it was running",
         "adoption in the middle of a rollout",
         "a rollout that adoption fell into stays under watch when it is complete",
-        "adoption of an old release whose pods were not ready at that moment",
+        "first seen long after it was made, while the operator was down",
+        "under watch, and all older ReplicaSets are gone",
         "adoption of the first release of all, as soon as it runs",
         "the first release of all, before it runs",
         "the first release of all, known bad",
@@ -107,6 +111,60 @@ ROLLED_BACK = make_rollback()
 )
 def test_entries(known, workload, rollbacks, expected) -> None:
     assert healths(entries(known, workload, rollbacks, at())) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "expected"),
+    [
+        (replace(ROLLING, replica_sets=ONLY), 5, ASSUMED),
+        (ROLLING, 900, ASSUMED),
+        (ROLLING, 5, UNKNOWN),
+    ],
+    ids=["the only release", "an old release", "in the midst of a rollout"],
+)
+def test_what_the_policy_came_upon_is_adopted_once_it_runs(first, now, expected) -> None:
+    found = entries([], first, [], at(now))
+    assert healths(found) == {"v2": UNKNOWN}
+
+    again = entries(found, first, [], at(now + 1))
+    adopted = entries(again, make_workload(), [], at(now + 10))
+
+    assert healths(adopted) == {"v2": expected}
+    assert not any(one.found_time for one in adopted if one.health is ASSUMED)
+
+
+def test_what_was_put_on_record_under_watch_is_never_adopted() -> None:
+    """ReplicaSets are deleted or pruned: what is left over is no first release."""
+    watched = entries([make_entry("v1", ASSUMED)], make_workload(), [], at(10))
+    assert healths(watched) == {"v2": UNKNOWN, "v1": ASSUMED}
+    alone = make_workload(older=())
+
+    pruned = entries(watched, alone, [], at(20))
+
+    assert healths(entries(pruned, alone, [], at(30))) == {"v2": UNKNOWN}
+
+
+def test_a_release_made_anew_that_nothing_is_left_of_before_is_not_adopted() -> None:
+    """The Deployment is deleted and comes again with another release: that is under watch."""
+    known, alone = [make_entry("v1", ASSUMED)], make_workload("v3", older=())
+
+    found = entries(entries(known, alone, [], at(20)), alone, [], at(30))
+
+    assert healths(found) == {"v3": UNKNOWN}
+
+
+def test_what_was_replaced_before_it_ran_is_not_adopted_any_more() -> None:
+    first = entries([], replace(ROLLING, replica_sets=ONLY), [], at(5))
+    replaced = entries(first, make_workload("v3", older=("v2",)), [], at(20))
+    back = make_workload(older=())
+
+    assert healths(entries(replaced, back, [], at(30))) == {"v2": UNKNOWN}
+
+
+def test_what_a_verdict_has_found_bad_is_not_adopted_any_more() -> None:
+    (found,) = ledger.found_bad([FOUND], FOUND.release)
+
+    assert healths(entries([found], make_workload(older=()), [], at(30))) == {"v2": UNKNOWN}
 
 
 VERIFIED = make_rollback(status=RollbackStatus(outcome=Outcome.VERIFIED))
