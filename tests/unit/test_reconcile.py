@@ -28,6 +28,7 @@ from rollback_operator.cache import Unreadable
 from rollback_operator.core.conditions import find
 from rollback_operator.core.history import KEPT
 from rollback_operator.core.names import name_of
+from rollback_operator.core.reading import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile import RETRY_SECONDS, Reconciler
 from tests.builders import (
@@ -48,6 +49,9 @@ from tests.builders import (
 )
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.world import KEY, World, watched
+
+
+AWAY = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")
 
 
 def begun(**changes: Any) -> Rollback:
@@ -177,6 +181,33 @@ async def test_a_good_release_is_left_alone() -> None:
 
     assert not world.store.rollbacks
     assert "undo" not in world.journal
+
+
+async def test_a_release_is_judged_though_nobody_led_through_the_most_of_its_watch() -> None:
+    world = World(seconds=3.0)
+    await world.operator().reconcile(KEY)
+    assert world.status.revision is not None and world.status.revision.number == 2
+    assert not world.store.rollbacks
+
+    world.seconds = 3 * 3600.0
+    await world.run(world.operator(), world.is_over)
+
+    assert world.rollback.status.outcome is Outcome.VERIFIED
+
+
+async def test_a_release_is_judged_when_metrics_are_back_after_its_watch() -> None:
+    world = World(seconds=3.0)
+    operator = world.operator()
+    for _ in range(100):
+        world.tell(operator)
+        world.metrics.reading = AWAY
+        await operator.reconcile(KEY)
+        world.seconds += 100
+    assert not world.store.rollbacks
+
+    await world.run(operator, world.is_over)
+
+    assert world.rollback.status.outcome is Outcome.VERIFIED
 
 
 async def test_observe_records_and_does_nothing() -> None:
