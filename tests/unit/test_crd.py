@@ -24,6 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
     Finding,
+    Health,
     Investigation,
     LatencySignal,
     MatrixCondition,
@@ -274,7 +275,7 @@ def filled_policy() -> RollbackPolicy:
     seen = Seen(
         ready("WatchingTarget", "yes"),  # type: ignore[arg-type]
         workload=make_workload(),
-        ledger=(make_entry("v2", reason="new"), make_entry("v1")),
+        ledger=(make_entry("v2", Health.UNKNOWN, reason="new"), make_entry("v1")),
         decision=Decision(make_verdict()),
         rollbacks=(make_rollback(status=taken_back),),
         own=(make_rollback(status=taken_back),),

@@ -50,7 +50,6 @@ from tests.builders import (
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.world import KEY, World, watched
 
-
 AWAY = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")
 
 
@@ -186,7 +185,8 @@ async def test_a_good_release_is_left_alone() -> None:
 async def test_a_release_is_judged_though_nobody_led_through_the_most_of_its_watch() -> None:
     world = World(seconds=3.0)
     await world.operator().reconcile(KEY)
-    assert world.status.revision is not None and world.status.revision.number == 2
+    assert world.status.revision is not None
+    assert world.status.revision.number == 2
     assert not world.store.rollbacks
 
     world.seconds = 3 * 3600.0

@@ -1,6 +1,7 @@
 """The severity matrix: which signal above which threshold is which severity."""
 
 import re
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -226,6 +227,13 @@ class MatrixRule(Model):
         if self.propose and self.response is not Response.INVESTIGATE:
             raise ValueError("propose belongs to response Investigate")
         return self
+
+
+def worst_first(rules: list[MatrixRule]) -> list[MatrixRule]:
+    """Refuse rules in another order than from the worst severity to the mildest."""
+    if any(one.severity >= following.severity for one, following in pairwise(rules)):
+        raise ValueError("rules go from the worst severity to the mildest: the first match wins")
+    return rules
 
 
 RUNBOOK_MATRIX = (

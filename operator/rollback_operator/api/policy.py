@@ -1,15 +1,14 @@
 """RollbackPolicy: what is watched and what is allowed, and what is known of it."""
 
-from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.approval import ApprovalSpec
 from rollback_operator.api.checklist import CheckName, CheckRule
 from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
 from rollback_operator.api.evaluation import Evaluation
-from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule
+from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule, worst_first
 from rollback_operator.api.notify import Channels, CommunicationSpec, Notifications
 from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.recent import MOST_RECENT, RecentRollback
@@ -120,6 +119,7 @@ class RollbackPolicySpec(Model):
     signals: SignalsSpec = SignalsSpec()
     matrix: Annotated[
         list[MatrixRule],
+        AfterValidator(worst_first),
         Field(
             min_length=1,
             max_length=4,
@@ -162,16 +162,6 @@ class RollbackPolicySpec(Model):
     notify: Channels = []
     """Who is told when a rollback begins, ends or needs somebody; each once, in this order."""
     communication: CommunicationSpec = CommunicationSpec()
-
-    @field_validator("matrix")
-    @classmethod
-    def _from_the_worst(cls, matrix: list[MatrixRule]) -> list[MatrixRule]:
-        severities = [one.severity for one in matrix]
-        if any(before >= after for before, after in pairwise(severities)):
-            raise ValueError(
-                "rules go from the worst severity to the mildest: the first match wins"
-            )
-        return matrix
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

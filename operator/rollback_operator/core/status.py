@@ -29,6 +29,7 @@ from rollback_operator.core import (
     quarantine,
     recent,
     recovery,
+    sources,
     trials,
     watching,
 )
@@ -47,9 +48,6 @@ from rollback_operator.core.summary import HELD, summary
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.workload import Workload
 
-_UNDECIDED = frozenset({Reason.NOT_YET_READ, Reason.ERROR_SERIES_MISSING})
-FIRST_SCRAPE_SECONDS = 30.0
-"""So long after a pod has become ready its series may be missing with nothing wrong."""
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""
 
@@ -105,7 +103,7 @@ def next_status(
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
-    made = [seen.ready, _metrics(seen, now), _pod_metrics(seen), _slow_signals(seen, now)]
+    made = [seen.ready, *_sources(seen, now)]
     made += [_healthy(old, seen, verdict, now), _held(old.hold)]
     revision, last = _revision(old, seen), recent.last((*seen.rollbacks, *seen.own))
     made.append(_recovered(old, seen, revision))
@@ -255,61 +253,6 @@ def _running(old: RollbackPolicyStatus, seen: Seen) -> LedgerEntry | None:
     return entry_of(_revisions(old, seen), old.revision.release) if old.revision else None
 
 
-def _is_early(seen: Seen, missing: Missing, now: datetime) -> bool:
-    """Tell whether what is missing may only not be there yet: new pods are yet to be scraped."""
-    if missing.reason is not Reason.NO_SERIES or seen.workload is None:
-        return missing.reason is Reason.NOT_YET_READ
-    pods = seen.workload.current_of(seen.workload.pods)
-    since = now.timestamp() - FIRST_SCRAPE_SECONDS
-    return bool(pods) and all((one.ready_since or since) > since for one in pods if one.ready)
-
-
-def _metrics(seen: Seen, now: datetime) -> Condition:
-    kind = ConditionType.METRICS_AVAILABLE
-    if seen.decision is None:
-        return conditions.condition(
-            kind, None, Reason.NO_RELEASE_WATCHED, "metrics are read while a release is watched"
-        )
-    if seen.missing is not None:
-        status = None if _is_early(seen, seen.missing, now) else False
-        return conditions.condition(kind, status, seen.missing.reason, seen.missing.message)
-    reason = seen.decision.verdict.reason
-    if reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
-        return conditions.condition(kind, False, reason, seen.decision.verdict.message)
-    if seen.folded:
-        return conditions.condition(kind, True, Reason.COUNTS_FOLDED, seen.folded)
-    return conditions.condition(kind, True, Reason.SAMPLES_FRESH)
-
-
-def _pod_metrics(seen: Seen) -> Condition:
-    kind, missing = ConditionType.POD_METRICS_AVAILABLE, seen.direct.missing
-    if seen.decision is None:
-        said = "pods are read while a release is watched"
-        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
-    if missing is None:
-        said = "the watched pods' own metrics are read beside Prometheus"
-        return conditions.condition(kind, True, Reason.PODS_READ, said)
-    status = None if missing.reason in _UNDECIDED else False
-    return conditions.condition(kind, status, missing.reason, missing.message)
-
-
-def _slow_signals(seen: Seen, now: datetime) -> Condition:
-    """Tell whether durations, memory and own queries can be read: else nothing slow is seen."""
-    kind, missing = ConditionType.SLOW_SIGNALS_AVAILABLE, seen.trends.missing
-    if seen.decision is None:
-        said = "durations, memory and own queries are read while a release is watched"
-        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
-    if missing:
-        said = "; ".join(f"{what}: {one.message}" for what, one in sorted(missing.items()))
-        late = [one for _, one in sorted(missing.items()) if not _is_early(seen, one, now)]
-        first = late[0] if late else missing[min(missing)]
-        return conditions.condition(kind, False if late else None, first.reason, said)
-    if seen.trends.read is None:
-        return conditions.condition(kind, None, Reason.NOT_YET_READ)
-    said = "what the matrix asks for beside error rates and Kubernetes is read"
-    return conditions.condition(kind, True, Reason.SLOW_SIGNALS_READ, said)
-
-
 def _trusted(old: RollbackPolicyStatus, seen: Seen) -> Condition:
     """Tell which releases people trust, and which word of theirs leads to nothing, and why."""
     kind, known = ConditionType.TRUSTED, {one.release: one for one in _revisions(old, seen)}
@@ -329,6 +272,16 @@ def _trusted(old: RollbackPolicyStatus, seen: Seen) -> Condition:
         return conditions.condition(kind, False, Reason.TRUST_UNUSED, f"spec.trust: {said}")
     said = "; ".join(f"revision {one.revision} by {one.by}: {one.reason}" for one in seen.trust)
     return conditions.condition(kind, True, Reason.TRUSTED_BY_PERSON, said)
+
+
+def _sources(seen: Seen, now: datetime) -> list[Condition]:
+    verdict = seen.decision.verdict if seen.decision is not None else None
+    unripe = sources.early(seen.workload, now)
+    return [
+        sources.metrics(verdict, seen.missing, seen.folded, unripe),
+        sources.pod_metrics(verdict, seen.direct),
+        sources.slow_signals(verdict, seen.trends, unripe),
+    ]
 
 
 def _found_bad(old: RollbackPolicyStatus, seen: Seen) -> Condition | None:
