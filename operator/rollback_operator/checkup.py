@@ -36,7 +36,7 @@ class Checkup:
             Finding(
                 Level.PROBLEM,
                 one,
-                "this version knows no such field: kubectl apply would refuse it",
+                "this version knows no such field: kubectl's validation would refuse it",
                 "see docs/api.md for the fields there are",
             )
             for one in self.document.unknown

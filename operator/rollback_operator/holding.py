@@ -88,7 +88,7 @@ class Holder:
             return _again(stands, paused)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Told before it is noted as done: who finds it not noted tells it again.
-        await self.store.post(policy, notices.held(wanted))
+        await self.store.post(policy, notices.held(policy, wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
 

@@ -352,7 +352,9 @@ class Reconciler:
     async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
             name = policy.spec.target_ref.name
-            missing = status.not_ready(Reason.TARGET_NOT_FOUND, not_found(name))
+            missing = status.not_ready(
+                Reason.TARGET_NOT_FOUND, not_found(name, policy.metadata.namespace)
+            )
             await self.reporter.report(policy, status.Seen(missing))
             return RETRY_SECONDS
         _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)

@@ -67,7 +67,8 @@ class Reporter:
         asked = self.cache.requests_by(policy.key)
         told_to = outbox.notified(policy, own, asked)
         spec = policy.spec
-        seen = replace(seen, own=own, notified=told_to, trust=spec.trust, safety=spec.safety)
+        seen = replace(seen, key=policy.key, own=own, notified=told_to)
+        seen = replace(seen, trust=spec.trust, safety=spec.safety)
         if seen.workload is None:
             others = self.cache.policies_on(policy.key[0], spec.target_ref.name)
             known = targets.informed(policy, others)

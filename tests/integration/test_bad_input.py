@@ -99,7 +99,7 @@ UNREACHABLE_RULE = [
 ODD = {
     "missing": Odd("TargetNotFound", ("spec.targetRef.name", "no Deployment shop"), None),
     "paused": Odd(
-        "TargetPaused", ("kubectl rollout resume deployment/shop",), changes={"paused": True}
+        "TargetPaused", ("kubectl rollout resume deployment/shop -n ",), changes={"paused": True}
     ),
     "no-replicas": Odd("TargetScaledToZero", ("no replicas",), {"replicas": 0}),
     "no-history": Odd(

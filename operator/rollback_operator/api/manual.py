@@ -45,7 +45,7 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
             cel(
                 f"has(self.{first}) != has(self.seen)",
                 "a Rollback made by hand needs seen: Deployment, revision and digest as "
-                "status.revision of the policy shows them; kubectl rollback undo fills it in",
+                "status.revision of the policy shows them; the plugin's undo fills it in",
                 ".seen",
             ),
             cel(
@@ -54,8 +54,8 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
             ),
             cel(
                 f"has(self.{first}) || self.remedy.type != 'DisableFlag'",
-                "a person sets a flag in its ConfigMap and restarts the pods: kubectl patch, "
-                "kubectl rollout restart",
+                "a person sets a flag in its ConfigMap, and restarts the pods if they read it as a "
+                "variable",
                 ".remedy.type",
             ),
         ]

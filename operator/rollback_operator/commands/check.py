@@ -41,7 +41,7 @@ _EPILOG = """\
 exit status: 0 what there is suffices to judge; 1 something prevents it; 2 the file or an
 option is bad.
 
-From outside the cluster let kubectl open a way to Prometheus:
+From outside the cluster open a way to Prometheus with kubectl:
   kubectl -n monitoring port-forward service/prometheus 9090
   rollback-operator check -f policy.yaml --prometheus http://127.0.0.1:9090
 """

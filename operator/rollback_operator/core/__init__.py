@@ -25,8 +25,8 @@ The rollback
     autoscaling, flags, gitops, suspension, claims, ceasing, verification, probing, level,
     ownership, history, change_cause
 What people are told
-    status, sources, summary, evaluation, conditions, readiness, recovery, diagnosis, notices,
-    transitions, outbox, incident, message, wording, renderings
+    status, sources, summary, evaluation, commands, conditions, readiness, recovery, diagnosis,
+    notices, transitions, outbox, incident, message, wording, renderings
 What a policy could judge by
     survey, sight, lost, outlook, finding, findings, policy_findings, flag_findings,
     remedy_findings

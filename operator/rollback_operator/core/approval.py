@@ -23,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core import conditions, progress, rollback_status
+from rollback_operator.core import commands, conditions, progress, rollback_status
 from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
 from rollback_operator.core.notices import Notice
 from rollback_operator.core.progress import Done, End, Wait
@@ -194,9 +194,8 @@ def _undecided(rollback: Rollback) -> str:
 
 
 def _too_late(rollback: Rollback, late: Approval) -> Answer:
-    said = (
-        f"{_undecided(rollback)}; {late.by} has approved it later: kubectl rollback undo asks anew"
-    )
+    again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
+    said = f"{_undecided(rollback)}; {late.by} has approved it later. To ask anew: {again}"
     reason = Reason.APPROVAL_TIMED_OUT
     return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
 
@@ -330,7 +329,7 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
     match new.reason:
         case Reason.APPROVAL_NEEDED:
             until = f"{status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
-            decide = f"kubectl rollback approve {meta.name} -n {meta.namespace} --reason TEXT"
+            decide = commands.approve(meta.name, meta.namespace)
             said = f"until {until}: {decide} (or reject). {new.message}"
             return Notice(EventReason.APPROVAL_NEEDED, said, True)
         case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import IDLE, ConditionType, Reason
 from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackSpec
+from rollback_operator.core import commands
 from rollback_operator.core.case import Case
 from rollback_operator.core.conditions import find
 from rollback_operator.core.names import name_of, rollback_name
@@ -90,5 +91,6 @@ def told(last: Rollback) -> str:
         return f"{name} deals with this revision"
     said = f"{name} was {outcome.lower()}"
     if last.spec.attempt >= MOST_ATTEMPTS:
-        return f"{said}, the last of {MOST_ATTEMPTS} tries: kubectl rollback undo"
+        by_hand = commands.undo(last.spec.policy_ref.name, last.metadata.namespace)
+        return f"{said}, the last of {MOST_ATTEMPTS} tries. By hand: {by_hand}"
     return f"{said}: it is tried again once that is mended"

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.core import conditions
+from rollback_operator.core import commands, conditions
 from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.workload import Workload
 
@@ -167,7 +167,7 @@ def told(rollback: Rollback, record: AutoscalerRecord) -> Condition:
 def command(rollback: Rollback) -> str:
     """Give the command by which a person has the bounds put back."""
     policy, namespace = rollback.spec.policy_ref.name, rollback.metadata.namespace
-    return f"kubectl rollback resume {policy} -n {namespace}"
+    return commands.resume(policy, namespace)
 
 
 # -- after the end ---------------------------------------------------------------------------------

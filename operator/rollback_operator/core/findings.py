@@ -56,7 +56,11 @@ def find(survey: Survey) -> tuple[Finding, ...]:
 def _target(survey: Survey) -> Iterator[Finding]:
     spec = survey.policy.spec
     if survey.is_gone:
-        yield Finding(Level.PROBLEM, "spec.targetRef.name", not_found(spec.target_ref.name))
+        yield Finding(
+            Level.PROBLEM,
+            "spec.targetRef.name",
+            not_found(spec.target_ref.name, survey.policy.metadata.namespace),
+        )
         return
     if survey.workload is None:
         yield Finding(

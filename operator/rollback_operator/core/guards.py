@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback, StepName
-from rollback_operator.core import attempts, flags, gitops, recent
+from rollback_operator.core import attempts, commands, flags, gitops, recent
 from rollback_operator.core.case import Case, Refusal, is_active
 from rollback_operator.core.conditions import find
 from rollback_operator.core.freeze import frozen
@@ -23,9 +23,11 @@ def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
     cold = frozen(case.policy.spec.safety.freeze, now, severity)
     if cold is None:
         return None
+    meta = case.policy.metadata
     return Refusal(
         Reason.FREEZE_ACTIVE,
-        f"spec.safety.freeze: {cold}; kubectl rollback undo acts in it all the same",
+        f"spec.safety.freeze: {cold}; what a person asks for is done all the same: "
+        f"{commands.undo(meta.name, meta.namespace)}",
     )
 
 
@@ -107,9 +109,8 @@ def _standing(active: Rollback) -> str:
     asked = find(active.status.conditions, ConditionType.APPROVED)
     if asked is not None and asked.reason == Reason.APPROVAL_UNPROTECTED:
         return f"{name} waits for approval: {asked.message}"
-    return (
-        f"{name} waits for approval: approve or reject it first (kubectl rollback approve {name})"
-    )
+    decide = commands.approve(name, active.metadata.namespace)
+    return f"{name} waits for approval: approve or reject it first ({decide})"
 
 
 def _cooldown(case: Case, now: datetime) -> Refusal | None:

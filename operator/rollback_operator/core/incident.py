@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core import autoscaling, claims, flags, manual, suspension
+from rollback_operator.core import autoscaling, claims, commands, flags, manual, suspension
 from rollback_operator.core.conditions import find
 from rollback_operator.core.message import Message, Moment, Version
 from rollback_operator.core.transitions import Kind, Transition
@@ -32,6 +32,7 @@ from rollback_operator.core.wording import (
     RELEASE,
     REQUEST_REFUSED,
     STEPS,
+    UNDO,
     Words,
     words_asked,
     words_of,
@@ -194,22 +195,22 @@ def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
 
 
 def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
-    where, name = f"-n {rollback.metadata.namespace}", rollback.metadata.name
+    namespace, name = rollback.metadata.namespace, rollback.metadata.name
     if transition.kind is Kind.APPROVAL_NEEDED:
-        yield f"kubectl rollback approve {name} {where} --reason '...'"
-        yield f"kubectl rollback reject {name} {where} --reason '...'"
+        yield f"kubectl rollback approve {name} -n {namespace} --reason '...'"
+        yield f"kubectl rollback reject {name} -n {namespace} --reason '...'"
     if release := _suspended(rollback, transition):
         yield release
     if transition.kind is Kind.ENDED and _are_raised(rollback, transition):
         yield autoscaling.command(rollback)
-    yield f"kubectl describe rollback {name} {where}"
-    yield from _looks(rollback.spec.target_ref.name, where)
+    yield f"kubectl describe rollback {name} -n {namespace}"
+    yield from _looks(rollback.spec.target_ref.name, namespace)
 
 
-def _looks(deployment: str, where: str) -> Iterator[str]:
-    yield f"kubectl rollout status deployment/{deployment} {where}"
-    yield f"kubectl rollout history deployment/{deployment} {where}"
-    yield f"kubectl logs deployment/{deployment} {where} --since=10m --tail=100"
+def _looks(deployment: str, namespace: str) -> Iterator[str]:
+    yield f"kubectl rollout status deployment/{deployment} -n {namespace}"
+    yield f"kubectl rollout history deployment/{deployment} -n {namespace}"
+    yield f"kubectl logs deployment/{deployment} -n {namespace} --since=10m --tail=100"
 
 
 def of_request(request: RollbackRequest, policy: RollbackPolicy, told: Notification) -> Message:
@@ -244,7 +245,7 @@ def _left_alone(policy: RollbackPolicy, told: Notification, words: Words, record
     """
     spec, meta, revision = policy.spec, policy.metadata, policy.status.revision
     service = spec.communication.service or spec.target_ref.name
-    where = f"-n {meta.namespace}"
+    undo = commands.undo(meta.name, meta.namespace)
     whose = told.id.removesuffix(f".{told.channel}")
     return Message(
         id=whose,
@@ -266,10 +267,10 @@ def _left_alone(policy: RollbackPolicy, told: Notification, words: Words, record
         impact=spec.communication.impact or "not described (spec.communication.impact)",
         checks=(),
         timeline=(Moment(told.time, "found"),),
-        next_steps=words.next_steps,
+        next_steps=tuple(one.replace(UNDO, undo) for one in words.next_steps),
         commands=(
-            f"kubectl describe {record} {where}",
-            *_looks(spec.target_ref.name, where),
+            f"kubectl describe {record} -n {meta.namespace}",
+            *_looks(spec.target_ref.name, meta.namespace),
         ),
         contact=spec.communication.contact,
         begun=told.time,

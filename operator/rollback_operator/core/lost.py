@@ -13,7 +13,7 @@ def where_instead(survey: Survey, facts: SignalFacts) -> str:
         return _nearest(survey, facts, trace) if facts.trace else ""
     return (
         f"{survey.url} must be reachable from here: give --prometheus, from outside a cluster "
-        "with `kubectl port-forward`"
+        "through a port that is forwarded to it (rollback-operator check --help shows how)"
     )
 
 

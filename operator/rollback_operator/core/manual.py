@@ -33,7 +33,6 @@ from rollback_operator.core.workload import Deployment
 
 LIFE = timedelta(minutes=10)
 """Of a request: after that nobody has in mind what it would undo."""
-_AGAIN = "look again (kubectl rollback status), then ask again"
 UNPROVED = MatrixSeverity.P3
 """Of what a person wants while nothing is proved: looked into, and not express."""
 
@@ -50,7 +49,7 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
         or _another_target(case, request)
         or _another_release(case, request)
         or obstacle(case, now)
-        or _own_hands(remedy)
+        or _own_hands(case.workload.deployment, remedy)
         or _foreign_image(case, remedy)
     )
     if refusal is not None:
@@ -84,7 +83,11 @@ def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
     if made is None or now - made <= LIFE:
         return None
     said = f"it was asked for at {made:%Y-%m-%d %H:%M:%S} UTC, and such a request is good for "
-    return Refusal(Reason.REQUEST_EXPIRED, f"{said}{LIFE.seconds // 60} minutes: {_AGAIN}")
+    return Refusal(Reason.REQUEST_EXPIRED, f"{said}{LIFE.seconds // 60} minutes: {_again(asked)}")
+
+
+def _again(asked: RollbackRequest | Rollback) -> str:
+    return f"look again (kubectl rollback status -n {asked.metadata.namespace}), then ask again"
 
 
 def too_late_to_begin(rollback: Rollback, deployment: Deployment, now: datetime) -> End | None:
@@ -109,7 +112,7 @@ def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
     if made is None or policy is None or made >= policy:
         return None
     said = f"it is older than RollbackPolicy {case.policy.metadata.name}, which says what is done"
-    return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{said}: {_AGAIN}")
+    return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{said}: {_again(request)}")
 
 
 def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
@@ -118,7 +121,7 @@ def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
     runs = workload.current.revision if workload.current else workload.deployment.revision
     now = f"revision {runs} runs now"
     if seen is None:
-        said = f"spec.seen does not say what it is for; {now}: {_AGAIN}"
+        said = f"spec.seen does not say what it is for; {now}: {_again(request)}"
         return Refusal(Reason.REQUEST_OUTDATED, said)
     numbers = {runs, workload.deployment.revision}
     if seen.digest == workload.deployment.template.digest and seen.revision in numbers:
@@ -126,7 +129,7 @@ def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
     said = f"spec.seen: it was asked for while revision {seen.revision} ran ({seen.digest})"
     return Refusal(
         Reason.REQUEST_OUTDATED,
-        f"{said}; {now} ({workload.deployment.template.digest}): {_AGAIN}",
+        f"{said}; {now} ({workload.deployment.template.digest}): {_again(request)}",
     )
 
 
@@ -142,11 +145,14 @@ def _another_target(case: Case, request: RollbackRequest) -> Refusal | None:
     )
 
 
-def _own_hands(remedy: Remedy) -> Refusal | None:
+def _own_hands(deployment: Deployment, remedy: Remedy) -> Refusal | None:
     """A person who may set a flag does so; nothing has to be gone back to for it."""
     if remedy.flag is None:
         return None
-    said = "set it in its ConfigMap, then kubectl rollout restart where pods read it as a variable"
+    said = (
+        "set it in its ConfigMap. Where pods read it as a variable, then: kubectl rollout restart "
+        f"deployment/{deployment.name} -n {deployment.namespace}"
+    )
     return Refusal(Reason.FLAG_UNUSABLE, f"a flag is not set by a Rollback made by hand: {said}")
 
 

@@ -12,11 +12,12 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Response,
     Rollback,
+    RollbackPolicy,
     RollbackPolicyStatus,
     Severity,
     VerdictValue,
 )
-from rollback_operator.core import flags
+from rollback_operator.core import commands, flags
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
@@ -96,7 +97,6 @@ def policy_notices(
     return notices + [replace(one, cause=healthy.reason) for one in found]
 
 
-WAY_BACK = "To go back now: kubectl rollback undo (kubectl rollout undo refuses what is paused)"
 _LONGEST = 1024
 _SIGHT = (
     (ConditionType.READY, EventReason.POLICY_NOT_READY),
@@ -160,9 +160,11 @@ def _trusted(status: RollbackPolicyStatus, release: str) -> datetime | None:
     return entry.trusted_time if entry is not None else None
 
 
-def held(hold: Hold) -> Notice:
+def held(policy: RollbackPolicy, hold: Hold) -> Notice:
     """Tell that a rollout is held, why, and until when, and how people go back meanwhile."""
-    said = f"{hold.reason}: {held_message(hold)}. {WAY_BACK}"
+    undo = commands.undo(policy.metadata.name, policy.metadata.namespace)
+    back = f"To go back now: {undo} (kubectl's own undo is refused while a rollout is paused)"
+    said = f"{hold.reason}: {held_message(hold)}. {back}"
     return Notice(EventReason.ROLLOUT_HELD, clipped(said, _LONGEST), True)
 
 

@@ -55,7 +55,7 @@ def _followed(rollback: Rollback, found: Autoscaler, deployment: Deployment, now
     if seconds <= rollback.spec.verification.timeout_seconds:
         return Wait()
     said = (
-        f"{found} has set {deployment.replicas} replicas and not {wanted} in {seconds:.0f} s: "
-        f"kubectl describe hpa {found.name} -n {deployment.namespace} tells why"
+        f"{found} has set {deployment.replicas} replicas and not {wanted} in {seconds:.0f} s. Why: "
+        f"kubectl describe hpa {found.name} -n {deployment.namespace}"
     )
     return End(Outcome.NOT_RECOVERED, Reason.AUTOSCALER_IDLE, said)

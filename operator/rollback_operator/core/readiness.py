@@ -45,7 +45,10 @@ def readiness(policy: RollbackPolicy, deployment: Deployment | None, around: Aro
     if refused is not None:
         return refused
     if deployment is None:
-        return status.not_ready(Reason.TARGET_NOT_FOUND, not_found(policy.spec.target_ref.name))
+        return status.not_ready(
+            Reason.TARGET_NOT_FOUND,
+            not_found(policy.spec.target_ref.name, policy.metadata.namespace),
+        )
     return _surrounded(policy, _target_readiness(policy, deployment), around)
 
 
@@ -107,10 +110,10 @@ def _surrounded(policy: RollbackPolicy, found: Condition, around: Around) -> Con
         )
     if around.unusable_flags and found.status == "True" and found.reason not in IDLE:
         return _without_flags(policy, around.unusable_flags)
-    return _noted(found, around)
+    return _noted(policy, found, around)
 
 
-def _noted(found: Condition, around: Around) -> Condition:
+def _noted(policy: RollbackPolicy, found: Condition, around: Around) -> Condition:
     """Say what keeps a policy from a part of its work only."""
     if found.status != "True" or found.reason == Reason.SUSPENDED:
         return found
@@ -122,7 +125,8 @@ def _noted(found: Condition, around: Around) -> Condition:
     if around.unprotected and found.reason not in IDLE:
         said = (
             f"a rollback that asks a person could not be approved: {around.unprotected}; the "
-            "chart's admission.create installs it. Until then kubectl rollout undo goes back"
+            "chart's admission.create installs it. To go back until then: kubectl rollout undo "
+            f"deployment/{policy.spec.target_ref.name} -n {policy.metadata.namespace}"
         )
         return status.ready(Reason.APPROVAL_UNPROTECTED, said)
     return found
@@ -147,7 +151,7 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
             deployment.paused and not deployment.is_held,
             Reason.TARGET_PAUSED,
             "the Deployment is paused and can be neither judged nor undone: "
-            f"kubectl rollout resume deployment/{deployment.name}",
+            f"kubectl rollout resume deployment/{deployment.name} -n {deployment.namespace}",
         ),
         (
             deployment.replicas == 0,
@@ -218,9 +222,9 @@ def tenant_refused(tenant: str) -> str:
     )
 
 
-def not_found(name: str) -> str:
+def not_found(name: str, namespace: str) -> str:
     """Say that the target is missing."""
     return (
         f"spec.targetRef.name: there is no Deployment {name} in this namespace: correct the name "
-        "(kubectl get deployments lists them), or create it"
+        f"(there are those of: kubectl get deployments -n {namespace}), or create it"
     )

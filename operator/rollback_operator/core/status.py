@@ -24,6 +24,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.core import (
+    commands,
     conditions,
     explain,
     quarantine,
@@ -57,6 +58,8 @@ class Seen:
     """What a pass has found out, as far as the status tells it."""
 
     ready: Condition
+    key: tuple[str, str] = ("NAMESPACE", "NAME")
+    """Of the policy, for the commands that are quoted."""
     workload: Workload | None = None
     ledger: Sequence[LedgerEntry] = ()
     decision: Decision | None = None
@@ -290,10 +293,10 @@ def _found_bad(old: RollbackPolicyStatus, seen: Seen) -> Condition | None:
     is_told = seen.decision is not None and seen.decision.severity is not Severity.NONE
     if entry is None or entry.condemned is None or is_told:
         return None
-    found = entry.condemned
+    found, (namespace, name) = entry.condemned, seen.key
     said = (
         f"{found.message} ({found.time:%Y-%m-%d %H:%M:%S} UTC): no rollback leads to it unless "
-        f"somebody says that it is good: kubectl rollback trust --revision {entry.number}"
+        f"somebody says that it is good: {commands.trust(name, namespace, entry.number)}"
     )
     return conditions.condition(ConditionType.HEALTHY, False, Reason.FOUND_BAD, said)
 

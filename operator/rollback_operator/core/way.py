@@ -2,7 +2,7 @@
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
-from rollback_operator.core import autoscaling, flags
+from rollback_operator.core import autoscaling, commands, flags
 from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import bar, last_known_good
 from rollback_operator.core.recent import restored
@@ -47,17 +47,19 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
             f"revision {found.revision} differs in annotations only: it is the same release",
         )
     if why := bar(case.ledger, found.template.release):
-        policy, revision = case.policy.metadata.name, found.revision
+        meta, revision = case.policy.metadata, found.revision
         return Refusal(
             Reason.TARGET_KNOWN_BAD,
-            f"revision {revision} is {why}; if it is good after all: kubectl rollback trust "
-            f"{policy} --revision {revision} --reason TEXT",
+            f"revision {revision} is {why}; if it is good after all: "
+            f"{commands.trust(meta.name, meta.namespace, revision)}",
         )
     if (fails := case.failing.get(found.template.release)) is not None:
+        meta = case.policy.metadata
         return Refusal(
             Reason.TARGET_FAILING,
             f"revision {found.revision} would be gone back to, is not on record, and fails "
-            f"itself: {fails}; kubectl rollback undo goes back to the one that you name",
+            f"itself: {fails}; a person may name another one with --to: "
+            f"{commands.undo(meta.name, meta.namespace)}",
         )
     return found
 

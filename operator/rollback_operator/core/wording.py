@@ -20,6 +20,8 @@ class Words:
     next_steps: tuple[str, ...]
 
 
+UNDO = "{undo}"
+"""Stands for the command by which a person goes back."""
 _CAUSE = "Find the cause in what the bad release changed"
 _FIX = "Fix it and test the fix"
 _STAGED = "Roll the fix out in stages: spec.stage.maxSeconds holds its first new pods for proof"
@@ -177,7 +179,7 @@ _ASKED = {
         Stage.WAITING,
         (
             "Remove it at its source: whoever has brought it back applies it again",
-            "Roll back by hand: kubectl rollback undo",
+            f"Roll back by hand: {UNDO}",
         ),
     ),
     EventReason.ROLLBACK_REFUSED: Words(
@@ -192,7 +194,7 @@ _ASKED = {
         Stage.WAITING,
         (
             "Look at what both versions need: database, other services, nodes, traffic",
-            "Roll back by hand if you know that the release is to blame: kubectl rollback undo",
+            f"Roll back by hand if you know that the release is to blame: {UNDO}",
         ),
     ),
     EventReason.INVESTIGATION_NEEDED: Words(

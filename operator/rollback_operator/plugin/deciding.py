@@ -1,6 +1,6 @@
 """`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
 
-from rollback_operator.core import stop
+from rollback_operator.core import commands, stop
 from rollback_operator.core.autoscaling import RESTORE
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
@@ -65,8 +65,10 @@ async def suspend(asked: Asked) -> Answer:
         return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
     if asked.reason:
         raise Stop("--reason goes with --all-namespaces: a policy has no place for it", USAGE)
-    said = "suspended: nothing is judged or done by itself. Again: kubectl rollback resume"
-    return await _switch(asked, True, said)
+    found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    again = commands.resume(found.name, found.namespace)
+    said = f"suspended: nothing is judged or done by itself. To let it act again: {again}"
+    return await _switch(asked, found, True, said)
 
 
 async def resume(asked: Asked) -> Answer:
@@ -81,7 +83,7 @@ async def resume(asked: Asked) -> Answer:
         needed(await asked.cluster.patch(ROLLBACKS, one, "/metadata/annotations", wanted))
     names = ", ".join(one.name for one in raised)
     more = f"; the autoscaler's bounds that {names} has raised are put back" if raised else ""
-    return await _switch(asked, False, f"resumed{more}")
+    return await _switch(asked, found, False, f"resumed{more}")
 
 
 async def _on_leases(asked: Asked, word: str | None) -> Answer:
@@ -107,7 +109,7 @@ async def _on_leases(asked: Asked, word: str | None) -> Answer:
     if failed:
         raise Stop("\n".join([*lines, "Repeat it for those that were not reached."]))
     if word is not None:
-        lines.append("Again: kubectl rollback resume --all-namespaces")
+        lines.append("To let them act again: kubectl rollback resume --all-namespaces")
     return "\n".join(lines), DONE
 
 
@@ -133,8 +135,7 @@ def _is_raised(rollback: Record) -> bool:
     return bool(record.raw) and not record.text("restoredTime")
 
 
-async def _switch(asked: Asked, wanted: bool, said: str) -> Answer:
-    found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+async def _switch(asked: Asked, found: Record, wanted: bool, said: str) -> Answer:
     if (found.text("spec.suspend") == "true") == wanted:
         return asked.said(found, f"{found.name}: already {said}")
     written = needed(await asked.cluster.patch(POLICIES, found, "/spec/suspend", wanted))

@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from rollback_operator.core import commands
 from rollback_operator.core.explain import ratio
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.workload import ReplicaSet, Workload
@@ -268,7 +269,7 @@ def _rollback(rollback: Record, now: datetime) -> list[RenderableType]:
     if outcome and done.text("message"):
         lines.append(Text(_line(done.text("message"))))
     elif rollback.text("status.step") == "AwaitingApproval":
-        asked = f"kubectl rollback approve {rollback.name} -n {rollback.namespace} --reason TEXT"
+        asked = commands.approve(rollback.name, rollback.namespace)
         lines.append(Text(f"a person is asked: {asked}", style="yellow"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for one in rollback.rows("status.steps"):

@@ -1,5 +1,6 @@
 """The first lines of `explain`: how it stands, why, and what a person does next."""
 
+from rollback_operator.core import commands
 from rollback_operator.plugin.page import Page, clock
 from rollback_operator.plugin.record import Record, decided, word
 
@@ -24,14 +25,14 @@ _SUMMARIES = {
     "Degraded": "mend the metrics: a bad release is not seen without them",
     "Held": "nothing: the rollout goes on by itself, or is taken back",
     "Suspended": "kubectl rollback resume {name} -n {namespace}, once it may act again",
-    "RollingBack": "nothing: kubectl rollback explain -n {namespace} tells how it goes",
+    "RollingBack": "nothing. How it goes: kubectl rollback explain -n {namespace}",
     "Bad": "go back by hand, if nothing else does: kubectl rollback undo {name} -n {namespace} "
     "--dry-run",
 }
 """By a policy's status in a word."""
 _REASONS = {
     "EnvironmentPreventsPods": "mend what keeps the new pods from starting, or go back: kubectl "
-    "rollback undo {name} -n {namespace} --to last-known-good",
+    "rollback undo {name} -n {namespace} --to last-known-good --reason TEXT",
     "TooFewRequests": "nothing: it is judged once it has served enough",
     "EvidenceGathering": "nothing: it is judged once it has served for longer",
     "NoControl": "nothing: the next release is compared with this one",
@@ -69,9 +70,9 @@ def following(rollback: Record) -> str:
     if approved.text("reason") == "ApprovalUnprotected":
         return approved.text("message")
     until = clock(rollback.time("status.approvalDeadlineTime"))
-    name = f"{rollback.name} -n {rollback.namespace} --reason TEXT"
+    decide = commands.approve(rollback.name, rollback.namespace)
     asked = approved.text("message") or "a person is asked"
-    return f"decide, until {until}: kubectl rollback approve {name}\n(or reject): {asked}"
+    return f"decide, until {until}: {decide}\n(or reject): {asked}"
 
 
 def of_policy(page: Page, policy: Record) -> None:

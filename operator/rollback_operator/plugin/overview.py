@@ -80,8 +80,8 @@ def _severity(policy: Record) -> str:
 
 def _question(page: Page, name: str, policy: Record, waiting: Record | None) -> None:
     """Say below the table what a person is asked, until when, and how the answer is given."""
-    asked = f"{policy.text('status.lastRollback.name')} -n {policy.namespace}"
-    said = f"kubectl rollback explain {asked} says what a person is asked"
+    asked = policy.text("status.lastRollback.name")
+    said = f"what a person is asked: kubectl rollback explain {asked} -n {policy.namespace}"
     if waiting is not None:
         said = _one_line(headline.following(waiting))
     page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {said}")

@@ -50,7 +50,7 @@ def _revision(policy: Record, workload: Workload, number: int) -> ReplicaSet:
     raise Stop(
         f"Deployment {workload.deployment.name} has no revision {number}; it has:\n{there}\n"
         "A revision that comes back gets a new number: kubectl rollout history "
-        f"deployment/{workload.deployment.name}"
+        f"deployment/{workload.deployment.name} -n {policy.namespace}"
     )
 
 

@@ -16,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     rollback_of,
 )
+from rollback_operator.core import commands
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
@@ -53,11 +54,10 @@ async def undo(asked: Asked) -> Answer:
     written = needed(await asked.cluster.create(ROLLBACKS, made))
     if asked.given["wait"]:
         return await _follow(asked, written)
-    where = f"{written.name} -n {written.namespace}"
     return asked.said(
         written,
         f"{written.name}: asked for, while revision {made.text('spec.seen.revision')} runs. How it "
-        f"goes: kubectl rollback explain {where}",
+        f"goes: kubectl rollback explain {written.name} -n {written.namespace}",
     )
 
 
@@ -223,4 +223,4 @@ def _progress(found: Record) -> Iterator[str]:
         if step.text("finishedTime"):
             yield f"{found.name}: {step.text('name')}: {step.text('message') or 'done'}"
     if found.text("status.step") == "AwaitingApproval" and not found.text("status.outcome"):
-        yield f"{found.name}: waits for kubectl rollback approve {found.name} -n {found.namespace}"
+        yield f"{found.name}: waits for: {commands.approve(found.name, found.namespace)}"

@@ -34,7 +34,7 @@ _DRIVERS = {
     ),
     "rollouts-controller": (
         "Argo Rollouts",
-        "roll back through its Rollout (kubectl argo rollouts undo); where that is gone, set "
+        "roll back through its Rollout (the undo of its plugin); where that is gone, set "
         "spec.replicas by hand",
     ),
 }

@@ -204,7 +204,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
         {"requests": requests(missing=Missing(Reason.PROVIDER_UNREACHABLE, "refused"))},
         Level.PROBLEM,
         "spec.signals.requests",
-        ("ProviderUnreachable: refused", URL, "port-forward"),
+        ("ProviderUnreachable: refused", URL, "forwarded"),
     ),
     "no errors": (
         {"errors": errors(missing=Missing(Reason.ERROR_SERIES_MISSING, "never"))},

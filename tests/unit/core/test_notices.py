@@ -27,10 +27,13 @@ from rollback_operator.core.reading import Missing
 from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, not_ready, ready
 from tests.builders import (
+    NAME,
+    NAMESPACE,
     at,
     make_ended,
     make_entry,
     make_hold,
+    make_policy,
     make_rollback,
     make_verdict,
     make_watching,
@@ -102,7 +105,7 @@ def test_a_release_and_its_proof_are_told() -> None:
 
 def test_a_hold_and_its_end_are_told() -> None:
     begun, over = (
-        held(make_hold()),
+        held(make_policy(), make_hold()),
         let_go(
             make_hold(release_reason="SuspicionFaded", release_message="nothing speaks against it")
         ),
@@ -111,7 +114,8 @@ def test_a_hold_and_its_end_are_told() -> None:
     assert (begun.reason, begun.is_warning) == (EventReason.ROLLOUT_HELD, True)
     assert begun.message == (
         "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To go back now: "
-        "kubectl rollback undo (kubectl rollout undo refuses what is paused)"
+        f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT "
+        "(kubectl's own undo is refused while a rollout is paused)"
     )
     assert (over.reason, over.is_warning) == (EventReason.ROLLOUT_LET_GO, False)
     assert over.message == "SuspicionFaded: nothing speaks against it"

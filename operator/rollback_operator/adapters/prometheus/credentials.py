@@ -81,7 +81,7 @@ def basic(values: Mapping[str, str]) -> str:
         if _UNSAFE.search(value):
             raise ValueError(
                 f"has a line break or another control character in its key {key}: write it in one "
-                "line, as kubectl create secret generic --from-literal does"
+                "line, as --from-literal does"
             )
         login.append(value)
     if ":" in login[0]:
