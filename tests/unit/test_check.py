@@ -212,7 +212,7 @@ def test_a_prometheus_that_is_not_there_is_told_with_the_way_to_it(
     assert main(["check", "-f", path, "--kubeconfig", f"{path}.none"]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "ProviderUnreachable" in said
-    assert "give --prometheus, from outside a cluster through a port that is forwarded to it" in said
+    assert "give --prometheus, from outside a cluster through a port that is forwarded" in said
 
 
 def test_a_bad_file_is_refused_with_all_its_fields(

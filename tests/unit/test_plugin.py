@@ -6,17 +6,22 @@ import json
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    Health,
     LastRollback,
     Outcome,
+    Revision,
     RollbackPolicyStatus,
+    RollbackStatus,
     Severity,
     StepName,
     VerdictValue,
 )
 from rollback_operator.core import conditions
+from rollback_operator.plugin import explanation
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import (
     NAME,
@@ -31,6 +36,7 @@ from tests.builders import (
 from tests.kubectl import Shell, stored
 
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
+DIGEST = "0123456789abcdef"
 STATUS = RollbackPolicyStatus(
     verdict=VerdictValue.BAD,
     severity=Severity.P1,
@@ -235,7 +241,7 @@ class TestStatus:
             stored(make_policy("other"), summary="AwaitingApproval", lastRollback=last),
         )
         shell.run("status")
-        assert f"other: AwaitingApproval: kubectl rollback explain other-1f0c -n {NAMESPACE}" in (
+        assert f"what a person is asked: kubectl rollback explain other-1f0c -n {NAMESPACE}" in (
             shell.out
         )
 
@@ -467,3 +473,102 @@ class TestCompletion:
         if name == "zsh":  # whose plain arrays lose the empty word that is completed
             assert '"${(@)words[2,CURRENT]}"' in shell.out
         assert shell.logins == []
+
+
+# -- explain knows every field ---------------------------------------------------------------------
+
+
+def words(shell: Shell) -> str:
+    return " ".join(shell.out.split())
+
+
+@pytest.mark.parametrize(
+    ("model", "known"),
+    [
+        pytest.param(RollbackPolicyStatus, explanation.POLICY_KNOWN, id="policy"),
+        pytest.param(RollbackStatus, explanation.ROLLBACK_KNOWN, id="rollback"),
+    ],
+)
+def test_no_field_of_this_version_is_explained_as_raw_yaml(
+    model: type[BaseModel], known: frozenset[str]
+) -> None:
+    fields = {one.alias or name for name, one in model.model_fields.items()}
+    assert sorted(fields - known) == []
+    assert sorted(known - fields) == []
+
+
+def test_what_was_done_about_a_gitops_owner_is_explained(shell: Shell) -> None:
+    stopped = stored(
+        make_rollback(status=make_ended()),
+        owner={"namespace": "argocd", "suspendedTime": "2027-01-15T08:00:00Z"},
+    )
+    shell.cluster.put(ROLLBACKS, stopped)
+    shell.run("explain", stopped.name)
+    assert "Suspended 2027-01-15 08:00:00 UTC" in words(shell)
+    assert "Released not yet" in words(shell)
+
+
+def test_since_when_a_release_is_watched_is_explained(shell: Shell) -> None:
+    shell.cluster.put(POLICIES, stored(make_policy(), watchedSince="2027-01-15T08:10:00Z"))
+    shell.run("explain", f"policy/{NAME}")
+    assert "Watched since 2027-01-15 08:10:00 UTC" in words(shell)
+
+
+# -- what people have done -------------------------------------------------------------------------
+
+
+def test_a_suspended_policy_says_that_it_is_why(shell: Shell) -> None:
+    suspended = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Suspended",
+        "message": "spec.suspend is true: nothing is judged or done",
+    }
+    watched = {"type": "Healthy", "status": "Unknown", "reason": "NoReleaseWatched", "message": "x"}
+    one = stored(make_policy(suspend=True), conditions=[suspended, watched])
+    shell.cluster.put(POLICIES, one)
+    shell.run("explain", f"policy/{NAME}")
+    assert "Cause spec.suspend is true: nothing is judged or done" in words(shell)
+    shell.run("status")
+    assert f"{NAME}: Suspended: spec.suspend is true" in words(shell)
+    assert f"kubectl rollback resume {NAME} -n {NAMESPACE}" in words(shell)
+
+
+def test_who_has_rejected_a_request_by_hand_may_ask_again(shell: Shell) -> None:
+    done = {
+        "type": "Complete",
+        "status": "True",
+        "reason": "RejectedByPerson",
+        "message": "rejected by ann: no",
+    }
+    made = stored(
+        make_rollback(status=make_ended(Outcome.REJECTED), requested_by="ann", reason="x"),
+        conditions=[done],
+    )
+    shell.cluster.put(ROLLBACKS, made)
+    shell.run("explain", made.name)
+    assert "Outcome Rejected by ann: no" in words(shell)
+    assert "not done to this release any more" not in words(shell)
+    assert f"ask again: kubectl rollback undo {NAME} -n {NAMESPACE}" in words(shell)
+
+
+def test_a_person_gives_no_severity(shell: Shell) -> None:
+    made = stored(make_rollback(status=make_ended(), requested_by="ann", reason="x"), severity="P3")
+    shell.cluster.put(ROLLBACKS, made)
+    for asked in (("history",), ("explain", made.name), ("report", made.name)):
+        shell.run(*asked)
+        assert "P3" not in shell.out
+
+
+def test_what_would_be_gone_back_to_is_not_called_good_where_it_is_not(shell: Shell) -> None:
+    entry = make_entry("v1", health=Health.ASSUMED)
+    status = RollbackPolicyStatus(
+        revisions=[entry],
+        last_known_good=Revision(
+            number=entry.number, template_hash="x", digest=DIGEST, release=entry.release
+        ),
+    )
+    shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
+    shell.run("explain", f"policy/{NAME}")
+    assert "Last known good" not in words(shell)
+    assert "Would go back to revision 1 (Assumed: never seen to be good)" in words(shell)

@@ -182,6 +182,32 @@ class TestUndo:
         assert undo(shell, "--wait", "--timeout", "5") == 4
         assert "goes on without you" in shell.out
 
+    @pytest.fixture
+    def strict(self, shell: Shell) -> Shell:
+        status = RollbackPolicyStatus(revisions=[make_entry("v1", health=Health.ASSUMED)])
+        policy = make_policy(safety={"requireVerified": True})
+        shell.cluster.put(POLICIES, stored(policy.model_copy(update={"status": status})))
+        return shell
+
+    def test_says_beforehand_that_a_person_will_be_asked(self, strict: Shell) -> None:
+        assert undo(strict, "--dry-run") == 0
+        assert "A person will be asked first: spec.safety.requireVerified is true" in strict.out
+        assert undo(strict) == 0
+        assert "A person will be asked first" in strict.out
+        assert f"kubectl rollback approve {BY_HAND} -n {NAMESPACE} --reason TEXT" in strict.out
+
+    def test_says_nothing_of_a_person_where_none_is_asked(self, shell: Shell) -> None:
+        undo(shell)
+        assert "asked first" not in shell.out
+
+    def test_a_rehearsal_says_what_becomes_of_what_runs(self, shell: Shell) -> None:
+        undo(shell, "--dry-run")
+        assert "From revision 2: " in " ".join(shell.out.split())
+        assert "Afterwards revision 2 counts as Bad" in shell.out
+        assert "its images are in quarantine for 7d" in shell.out
+        undo(shell, "--dry-run", "--replicas", "8")
+        assert "Afterwards" not in shell.out
+
 
 class TestDecision:
     @pytest.fixture

@@ -20,6 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
     RemedyType,
+    RevisionRef,
     Rollback,
     RollbackPolicy,
 )
@@ -99,14 +100,19 @@ def known_good(facts: Facts) -> CheckItem:
         return _item(name, CheckResult.PASSED, f"{said} Good")
     if target.health is Health.BAD:
         return _item(name, CheckResult.FAILED, f"{said} Bad", Consequence.BLOCK)
-    policy = facts.policy
-    is_asked = policy is not None and policy.spec.safety.require_verified
     return _item(
         name,
         CheckResult.WARNED,
         f"{said} {target.health}: it was never seen to be good under this policy",
-        Consequence.REQUIRE_APPROVAL if is_asked else Consequence.PROCEED,
+        Consequence.REQUIRE_APPROVAL if is_asked(facts.policy, target) else Consequence.PROCEED,
     )
+
+
+def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
+    """Tell whether a person is asked before this is gone back to, by spec.safety."""
+    if policy is None or target is None or target.health is Health.GOOD:
+        return False
+    return policy.spec.safety.require_verified
 
 
 def template(facts: Facts) -> CheckItem:

@@ -5,22 +5,23 @@ from collections.abc import Sequence
 import yaml
 
 from rollback_operator.plugin import headline
-from rollback_operator.plugin.overview import by, took
+from rollback_operator.plugin.overview import by, severity_of, took
 from rollback_operator.plugin.page import Page, clock, span
 from rollback_operator.plugin.record import Record, decided, decided_time, way
 
-_ROLLBACK_KNOWN = frozenset(
+ROLLBACK_KNOWN = frozenset(
     {
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
         "checklist", "verification", "notifications", "planDigest", "approvalDeadlineTime",
-        "message", "plan", "pace", "escalatedTime", "autoscaler",
+        "message", "plan", "pace", "escalatedTime", "autoscaler", "owner",
     }
 )  # fmt: skip
-_POLICY_KNOWN = frozenset(
+POLICY_KNOWN = frozenset(
     {
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
         "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
-        "evaluation", "deployment", "recentRollbacks", "earlierTargets", "notifications", "probes",
+        "evaluation", "deployment", "watchedSince", "recentRollbacks", "earlierTargets",
+        "notifications", "probes",
     }
 )  # fmt: skip
 
@@ -33,10 +34,11 @@ def explain_rollback(page: Page, rollback: Record) -> None:
     _approval(page, rollback)
     _steps(page, rollback)
     _bounds(page, rollback)
+    _owner(page, rollback)
     _rows(page, "Verification", rollback.rows("status.verification"), ("result", "name", "message"))
     _told(page, rollback)
     _end(page, rollback)
-    _others(page, rollback.part("status"), _ROLLBACK_KNOWN)
+    _others(page, rollback.part("status"), ROLLBACK_KNOWN)
 
 
 def _summary(page: Page, rollback: Record) -> None:
@@ -44,10 +46,9 @@ def _summary(page: Page, rollback: Record) -> None:
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
     headline.of_rollback(page, rollback)
     page.head("What")
-    severity = rollback.text("status.severity") or spec.text("severity")
     page.pairs(
         [
-            ("Severity", severity),
+            ("Severity", severity_of(rollback)),
             ("Policy", spec.text("policyRef.name")),
             ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
             ("Mode", spec.text("mode")),
@@ -181,6 +182,24 @@ def _bounds(page: Page, rollback: Record) -> None:
     )
 
 
+def _owner(page: Page, rollback: Record) -> None:
+    """Tell what was done about who else steers the Deployment."""
+    record, plan = rollback.part("status.owner"), decided(rollback).part("owner")
+    if not record.raw:
+        return
+    page.head(f"{plan.text('kind') or 'Owner'} {plan.text('name')}".rstrip())
+    was_suspended = record.text("wasSuspended") == "true"
+    page.pairs(
+        [
+            ("Namespace", record.text("namespace")),
+            ("Before", "suspended by somebody else, and stays so" if was_suspended else ""),
+            ("Suspended", clock(record.time("suspendedTime"))),
+            ("Released", "" if was_suspended else clock(record.time("releasedTime")) or "not yet"),
+            ("Because", record.text("releaseMessage")),
+        ]
+    )
+
+
 def _told(page: Page, rollback: Record) -> None:
     rows = []
     for one in rollback.rows("status.notifications"):
@@ -232,7 +251,8 @@ def explain_policy(page: Page, policy: Record) -> None:
             ("Severity", status.text("severity").replace("None", "")),
             ("Running", revision(status.part("revision"))),
             ("Since", clock(status.time("revision.since"))),
-            ("Last known good", revision(status.part("lastKnownGood"))),
+            ("Watched since", clock(status.time("watchedSince"))),
+            _way_back(status),
             ("Last rollback", " ".join(
                 (status.text("lastRollback.name"), status.text("lastRollback.outcome"))
             ).strip()),
@@ -258,7 +278,17 @@ def explain_policy(page: Page, policy: Record) -> None:
         ("number", "health", "templateHash", "reason"),
     )
     _quarantine(page, policy)
-    _others(page, status, _POLICY_KNOWN)
+    _others(page, status, POLICY_KNOWN)
+
+
+def _way_back(status: Record) -> tuple[str, str]:
+    """Tell which revision a rollback leads to; it is called good only where it was seen to be."""
+    found, rows = status.part("lastKnownGood"), status.rows("revisions")
+    entry = next((one for one in rows if one.text("release") == found.text("release")), Record())
+    if entry.text("health") != "Assumed":
+        return "Last known good", revision(found)
+    known = Record({**found.raw, "health": "Assumed: never seen to be good"})
+    return "Would go back to", revision(known)
 
 
 def _held(page: Page, hold: Record) -> None:

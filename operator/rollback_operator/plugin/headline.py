@@ -48,7 +48,9 @@ def of_rollback(page: Page, rollback: Record) -> None:
     outcome, done = rollback.text("status.outcome"), rollback.condition("Complete")
     step = rollback.text("status.step")
     how = f"running, at step {step}" if step else "running"
-    told = [outcome or how, done.text("message") if outcome else ""]
+    said = done.text("message") if outcome else ""
+    is_told = bool(outcome) and said.startswith(f"{outcome.lower()} ")
+    told = [f"{said[:1].upper()}{said[1:]}"] if is_told else [outcome or how, said]
     cause = decided(rollback).text("trigger.message") or rollback.text("spec.reason")
     page.pairs(
         [
@@ -62,6 +64,9 @@ def of_rollback(page: Page, rollback: Record) -> None:
 def following(rollback: Record) -> str:
     """Say what a person does next about a rollback."""
     outcome = rollback.text("status.outcome")
+    if outcome == "Rejected" and decided(rollback).text("requestedBy"):
+        again = commands.undo(decided(rollback).text("policyRef.name"), rollback.namespace)
+        return f"nothing was done. To ask again: {again}"
     if outcome:
         return _NEXT.get(outcome, "")
     if rollback.text("status.step") != "AwaitingApproval":
@@ -82,7 +87,8 @@ def of_policy(page: Page, policy: Record) -> None:
     kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(known, "Healthy")
     if are_pods_prevented(policy):
         kind = "Healthy"  # pods that do not start have no metrics either
-    cause = ready if ready.text("status") == "False" else policy.condition(kind)
+    is_why = known == "Suspended" or ready.text("status") == "False"
+    cause = ready if is_why else policy.condition(kind)
     page.pairs(
         [
             ("Status", known or "not looked at yet"),

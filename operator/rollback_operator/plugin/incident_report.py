@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rollback_operator.plugin.explanation import revision
-from rollback_operator.plugin.overview import by, took
+from rollback_operator.plugin.overview import by, severity_of, took
 from rollback_operator.plugin.page import clock
 from rollback_operator.plugin.record import Record, decided, decided_time, way
 
@@ -31,7 +31,7 @@ def report(rollback: Record, policy: Record) -> str:
     spec, outcome = decided(rollback), rollback.text("status.outcome")
     said = policy.part("spec.communication")
     done = rollback.condition("Complete")
-    severity = rollback.text("status.severity") or spec.text("severity")
+    severity = severity_of(rollback) or ("by hand" if by(rollback) != "rollback-operator" else "")
     service = said.text("service") or spec.text("targetRef.name") or spec.text("policyRef.name")
     lines = [
         f"# Incident: {service}, {severity or 'severity unknown'}, {outcome or 'in progress'}",

@@ -96,6 +96,10 @@ def _concerns(page: Page, name: str, policy: Record) -> None:
     elif said and (known in _DOUBTFUL or headline.are_pods_prevented(policy)):
         page.line(f"{name}: {page.paint.word(known)} {healthy.text('reason')}: {said}")
         page.line(f"{name}: next: {headline.following_policy(policy)}")
+    ready = policy.condition("Ready")
+    if known == "Suspended" and ready.text("reason") == known:
+        page.line(f"{name}: {page.paint.word(known)}: {_one_line(ready.text('message'))}")
+        page.line(f"{name}: next: {headline.following_policy(policy)}")
     for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
         found = policy.condition(kind)
         if found.text("status") == "False":
@@ -127,7 +131,7 @@ def history_page(
             *((one.namespace,) if has_namespaces else ()),
             one.name,
             spec.text("policyRef.name"),
-            one.text("status.severity") or spec.text("severity") or "-",
+            severity_of(one) or "-",
             spec.text("fromRevision.number") or "-",
             spec.text("toRevision.number") or way(one),
             one.text("status.step") or "-",
@@ -156,6 +160,13 @@ def took(rollback: Record, since: datetime | None) -> str:
     """Tell how long a rollback took from the decision to its end."""
     end = rollback.time("status.finishedTime")
     return span((end - since).total_seconds()) if end is not None and since is not None else "-"
+
+
+def severity_of(rollback: Record) -> str:
+    """Give the severity that was found; a person who asks for a rollback gives none."""
+    if by(rollback) != "rollback-operator":
+        return ""
+    return rollback.text("status.severity") or decided(rollback).text("severity")
 
 
 def by(rollback: Record) -> str:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
+    RemedyType,
     Rollback,
     RollbackPolicy,
     RollbackRequest,
@@ -18,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import commands
 from rollback_operator.core.case import Refusal
+from rollback_operator.core.checks import is_asked
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
 from rollback_operator.core.steps import steps_of
@@ -33,7 +35,7 @@ from rollback_operator.plugin.cluster import (
     needed,
 )
 from rollback_operator.plugin.explanation import revision
-from rollback_operator.plugin.page import Page
+from rollback_operator.plugin.page import Page, span
 from rollback_operator.plugin.record import Record
 
 NAME_PART = 40
@@ -54,10 +56,14 @@ async def undo(asked: Asked) -> Answer:
     written = needed(await asked.cluster.create(ROLLBACKS, made))
     if asked.given["wait"]:
         return await _follow(asked, written)
+    asks = _asks(policy, plan)
+    decide = commands.approve(written.name, written.namespace)
+    more = f"\n{asks} Whoever may update rollbacks/approval then lets it go on: {decide}"
     return asked.said(
         written,
         f"{written.name}: asked for, while revision {made.text('spec.seen.revision')} runs. How it "
-        f"goes: kubectl rollback explain {written.name} -n {written.namespace}",
+        f"goes: kubectl rollback explain {written.name} -n {written.namespace}"
+        + (more if asks else ""),
     )
 
 
@@ -109,16 +115,31 @@ async def _rehearse(asked: Asked, policy: Record, made: Record, plan: RollbackSp
     planned = plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json")
     return asked.shown(
         Record({**made.raw, "status": {"plan": planned}}),
-        lambda page: _draw(page, plan, Record(planned), list(_difference(old, new))),
+        lambda page: _draw(page, policy, plan, list(_difference(old, new))),
+    )
+
+
+def _known(policy: Record) -> RollbackPolicy:
+    try:
+        return RollbackPolicy.model_validate(policy.raw)
+    except ValidationError as error:
+        raise Stop(f"policy {policy.name} cannot be read: {error}") from None
+
+
+def _asks(policy: Record, plan: RollbackSpec) -> str:
+    """Say beforehand that a person will be asked; empty: nothing known here asks."""
+    target = plan.to_revision
+    if target is None or not is_asked(_known(policy), target):
+        return ""
+    return (
+        "A person will be asked first: spec.safety.requireVerified is true, and revision "
+        f"{target.number} is recorded as {target.health}, not as Good."
     )
 
 
 async def _plan(asked: Asked, policy: Record, made: Record, workload: Workload) -> RollbackSpec:
     """Plan as the operator would; ends the command where it would refuse."""
-    try:
-        known = RollbackPolicy.model_validate(policy.raw)
-    except ValidationError as error:
-        raise Stop(f"policy {policy.name} cannot be read: {error}") from None
+    known = _known(policy)
     uid = workload.deployment.uid
     stored = needed(await asked.cluster.list(ROLLBACKS, policy.namespace))
     rollbacks = [one for one in map(_parsed, stored) if isinstance(one, Rollback)]
@@ -168,7 +189,26 @@ def _lines(template: Record) -> list[str]:
     return text.splitlines()
 
 
-def _draw(page: Page, plan: RollbackSpec, shown: Record, difference: list[str]) -> None:
+def _before(policy: Record, shown: Record) -> Record:
+    """Show what runs by what is known of it now: a plan has it as Bad already."""
+    known = finding.entry(policy, shown.text("release")).text("health")
+    return Record({**shown.raw, "health": known})
+
+
+def _afterwards(policy: Record, plan: RollbackSpec) -> str:
+    """Say what becomes of the release that is left; empty: it stays."""
+    if plan.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
+        return ""
+    seconds = _known(policy).spec.safety.quarantine_seconds
+    kept = f", and its images are in quarantine for {span(seconds)}" if seconds else ""
+    return (
+        f"Afterwards revision {plan.from_revision.number} counts as Bad: no rollback leads to it"
+        f"{kept}, unless a person trusts it."
+    )
+
+
+def _draw(page: Page, policy: Record, plan: RollbackSpec, difference: list[str]) -> None:
+    shown = Record(plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json"))
     page.head("Plan (dry run: nothing was done)")
     remedy = plan.remedy
     what = {
@@ -182,12 +222,14 @@ def _draw(page: Page, plan: RollbackSpec, shown: Record, difference: list[str]) 
             ("Target", f"Deployment {plan.target_ref.name}"),
             ("Remedy", what),
             ("Pace", plan.pace),
-            ("From", revision(shown.part("fromRevision"))),
+            ("From", revision(_before(policy, shown.part("fromRevision")))),
             ("To", revision(shown.part("toRevision"))),
             ("Steps", ", ".join(steps_of(plan))),
         ]
     )
     page.line("  The checklist is gone through before the first step and may stop it or ask.")
+    for said in filter(None, (_asks(policy, plan), _afterwards(policy, plan))):
+        page.line(f"  {said}")
     page.head("Pod template")
     for line in difference or ["  no change"]:
         colour = {"+": "green", "-": "red"}.get(line[:1], "")
