@@ -23,7 +23,15 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.freeze import frozen
 from rollback_operator.core.guards import is_restored
-from rollback_operator.core.lapses import End, is_over, lapse, latest_end, outcome, timed_out
+from rollback_operator.core.lapses import (
+    REPLACED,
+    End,
+    is_over,
+    lapse,
+    latest_end,
+    outcome,
+    timed_out,
+)
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.progress import was_done
 from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, speaks_against
@@ -33,7 +41,6 @@ LEAST_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""
 _FINAL = frozenset({Reason.PAUSE_LIFTED, Reason.TARGET_PAUSED, Reason.RELEASED_BY_COMMAND})
 """A person has decided about this release: it is not held again."""
-_REPLACED = frozenset({Reason.RELEASE_CHANGED, Reason.RELEASE_TAKEN_BACK})
 _LED_AWAY = frozenset({Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN})
 
 
@@ -137,7 +144,7 @@ def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
     """
     if hold.digest != case.workload.deployment.template.digest or hold.released_time is None:
         return False
-    if hold.release_reason in _REPLACED:
+    if hold.release_reason in REPLACED:
         return False
     return not any(
         one.spec.from_revision.digest == hold.digest

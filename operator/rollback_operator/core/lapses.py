@@ -9,6 +9,7 @@ from rollback_operator.api.v1alpha1 import (
     Hold,
     HoldReason,
     Mode,
+    Revision,
     RollbackPolicy,
     VerdictValue,
 )
@@ -21,6 +22,8 @@ from rollback_operator.core.rollout import Facts, odds, old_pods, speaks_against
 
 FADED_SHARE = 0.1
 """Part of the odds of a suspicion below which it has faded: between the two nothing is changed."""
+REPLACED = frozenset({Reason.RELEASE_CHANGED, Reason.RELEASE_TAKEN_BACK})
+"""Of a hold that ended because another template came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,15 @@ def _replaced(hold: Hold, case: Case) -> End:
     if undone:
         return End(Reason.RELEASE_TAKEN_BACK, "the release has been taken back")
     return End(Reason.RELEASE_CHANGED, "another release has been pushed")
+
+
+def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
+    """Tell whether a hold has ended before what runs came: its end says nothing of that."""
+    if running is None or hold.released_time is None:
+        return False
+    if running.since is not None and running.since > hold.released_time:
+        return True
+    return running.digest != hold.digest and hold.release_reason not in REPLACED
 
 
 def timed_out(hold: Hold, now: datetime) -> End:

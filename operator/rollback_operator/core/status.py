@@ -27,6 +27,7 @@ from rollback_operator.core import (
     commands,
     conditions,
     explain,
+    lapses,
     quarantine,
     recent,
     recovery,
@@ -107,8 +108,8 @@ def next_status(
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, *_sources(seen, now)]
-    made += [_healthy(old, seen, verdict, now), _held(old.hold)]
     revision, last = _revision(old, seen), recent.last((*seen.rollbacks, *seen.own))
+    made += [_healthy(old, seen, verdict, now), _held(old.hold, revision)]
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
     made.append(quarantine.condition(kept, revision, _images(seen, revision), seen.rollbacks, now))
@@ -198,14 +199,14 @@ def with_hold(
     old: RollbackPolicyStatus, hold: Hold, generation: int, now: datetime
 ) -> RollbackPolicyStatus:
     """Put a hold on record, or its end, and nothing else: it must not wait for a judgement."""
-    held = conditions.upsert(old.conditions, [_held(hold)], generation, now)
+    held = conditions.upsert(old.conditions, [_held(hold, None)], generation, now)
     word = HELD if hold.is_open else old.summary
     return old.model_copy(update={"hold": hold, "conditions": held, "summary": word})
 
 
-def _held(hold: Hold | None) -> Condition:
+def _held(hold: Hold | None, running: Revision | None) -> Condition:
     kind = ConditionType.ROLLOUT_HELD
-    if hold is None:
+    if hold is None or lapses.is_of_earlier_release(hold, running):
         return conditions.condition(kind, False, Reason.NOT_HELD)
     if hold.is_open:
         return conditions.condition(kind, True, Reason(hold.reason.value), held_message(hold))

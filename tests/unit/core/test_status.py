@@ -342,6 +342,33 @@ def test_a_hold_is_told_by_a_condition(hold, expected, says) -> None:
     assert find(found.conditions, ConditionType.ROLLOUT_HELD).message.startswith(says)
 
 
+LATER = [
+    ("v2", "SuspicionFaded", at(0), "SuspicionFaded"),
+    ("v3", "SuspicionFaded", at(60), "NotHeld"),
+    ("v3", "NoOldPodLeft", None, "NotHeld"),
+    ("v2", "SuspicionFaded", at(60), "NotHeld"),
+    ("v3", "ReleaseChanged", at(39), "ReleaseChanged"),
+    ("v3", "ReleaseTakenBack", at(60), "NotHeld"),
+    ("v3", "ReleaseTakenBack", None, "ReleaseTakenBack"),
+]
+
+
+@pytest.mark.parametrize(("runs", "reason", "since", "expected"), LATER)
+def test_why_a_rollout_was_let_go_is_not_told_of_a_later_release(
+    runs, reason, since, expected
+) -> None:
+    over = make_hold(released_time=at(40), release_reason=reason, release_message="why")
+    old = status_of(old=RollbackPolicyStatus(hold=over), now=41)
+    seen = replace(SEEN, workload=make_workload(runs), opened=since)
+    old = old.model_copy(update={"revision": None})
+
+    found = status_of(seen, old, 70)
+
+    assert word(found, ConditionType.ROLLOUT_HELD) == ("False", expected)
+    assert found.hold == over
+    assert status_of(seen, found, 80) == found
+
+
 def test_a_hold_is_recorded_without_a_judgement() -> None:
     before = status_of(SEEN)
 
