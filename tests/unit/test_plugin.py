@@ -509,9 +509,11 @@ def test_what_was_done_about_a_gitops_owner_is_explained(shell: Shell) -> None:
 
 
 def test_since_when_a_release_is_watched_is_explained(shell: Shell) -> None:
-    shell.cluster.put(POLICIES, stored(make_policy(), watchedSince="2027-01-15T08:10:00Z"))
+    times = {"watchedSince": "2027-01-15T08:10:00Z", "watchedUntil": "2027-01-15T08:16:00Z"}
+    shell.cluster.put(POLICIES, stored(make_policy(), **times))
     shell.run("explain", f"policy/{NAME}")
     assert "Watched since 2027-01-15 08:10:00 UTC" in words(shell)
+    assert "Watched until 2027-01-15 08:16:00 UTC" in words(shell)
 
 
 # -- what people have done -------------------------------------------------------------------------

@@ -20,8 +20,8 @@ POLICY_KNOWN = frozenset(
     {
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
         "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
-        "evaluation", "deployment", "watchedSince", "recentRollbacks", "earlierTargets",
-        "notifications", "probes",
+        "evaluation", "deployment", "watchedSince", "watchedUntil", "recentRollbacks",
+        "earlierTargets", "notifications", "probes",
     }
 )  # fmt: skip
 
@@ -252,6 +252,7 @@ def explain_policy(page: Page, policy: Record) -> None:
             ("Running", revision(status.part("revision"))),
             ("Since", clock(status.time("revision.since"))),
             ("Watched since", clock(status.time("watchedSince"))),
+            ("Watched until", clock(status.time("watchedUntil"))),
             _way_back(status),
             ("Last rollback", " ".join(
                 (status.text("lastRollback.name"), status.text("lastRollback.outcome"))

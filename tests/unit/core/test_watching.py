@@ -52,7 +52,14 @@ def looked_at(**changes: Any) -> RollbackPolicy:
 def seen(entries: Sequence[LedgerEntry] = (make_entry("v2", Health.UNKNOWN),)) -> Seen:
     """A look that nothing is missing in."""
     workload, decision = make_workload("v2"), Decision(make_watching())
-    return Seen(READY, workload, entries, decision, opened=at(0), safety=SAFETY)
+    return Seen(
+        READY,
+        workload=workload,
+        ledger=entries,
+        decision=decision,
+        opened=at(0),
+        safety=SAFETY,
+    )
 
 
 def followed(policy: RollbackPolicy, found: Seen, seconds: float) -> RollbackPolicy:
