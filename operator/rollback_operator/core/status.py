@@ -59,8 +59,6 @@ class Seen:
     """What a pass has found out, as far as the status tells it."""
 
     ready: Condition
-    key: tuple[str, str] = ("NAMESPACE", "NAME")
-    """Of the policy, for the commands that are quoted."""
     workload: Workload | None = None
     ledger: Sequence[LedgerEntry] = ()
     decision: Decision | None = None
@@ -90,6 +88,8 @@ class Seen:
     """What people trust, by the policy."""
     notified: Condition | None = None
     """Whether people were told; None: not known in this pass."""
+    key: tuple[str, str] = ("NAMESPACE", "NAME")
+    """Of the policy, for the commands that are quoted."""
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
