@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     RollbackPolicyStatus,
     RollbackRequest,
+    TargetRef,
     Trust,
     rollback_of,
 )
@@ -478,3 +479,44 @@ class TestStopForEverything:
     def test_who_may_not_is_told(self, leases: Shell) -> None:
         leases.cluster.fail_next("patch", REFUSAL)
         assert leases.run("suspend", "-A", "--reason", "x") == 1
+
+
+# -- what is said where something is wrong ---------------------------------------------------------
+
+
+def test_a_missing_reason_shows_the_usage_of_the_verb(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        shell.run("undo", NAME)
+    assert "usage: kubectl rollback undo " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prefix", ["deployment", "deployments", "deploy"])
+def test_a_policy_may_be_named_by_its_deployment(shell: Shell, prefix: str) -> None:
+    policy = make_policy("watcher", target_ref=TargetRef(name=NAME))
+    shell.cluster.objects.clear()
+    shell.cluster.put(POLICIES, stored(policy))
+    assert shell.run("suspend", f"{prefix}/{NAME}") == 0
+    assert "watcher: suspended" in shell.out
+
+
+def test_a_container_that_there_is_not_is_named_as_it_was_given(shell: Shell) -> None:
+    assert undo(shell, "--image", f"web={OLD_IMAGE}") == 1
+    assert "the container in --image" in shell.err
+
+
+def test_without_a_known_good_revision_another_one_can_be_named(shell: Shell) -> None:
+    status = RollbackPolicyStatus(revisions=[make_entry("v1", health=Health.UNKNOWN)])
+    shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
+    assert undo(shell) == 1
+    back = f"kubectl rollback undo {NAME} -n {NAMESPACE} --to previous --reason TEXT"
+    assert f"To go back to an older one all the same: {back}" in shell.err
+
+
+def test_another_namespace_is_offered_in_a_sentence(shell: Shell) -> None:
+    shell.cluster.objects.clear()
+    assert undo(shell) == 1
+    assert "To ask in another namespace: -n NAMESPACE" in shell.err
+    shell.run("status")
+    assert f"Nothing found in namespace {NAMESPACE}. All namespaces: -A" in shell.out

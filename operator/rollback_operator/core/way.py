@@ -39,7 +39,8 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
     if found is None:
         return Refusal(
             Reason.NO_TARGET_REVISION,
-            f"no revision to go back to: {_told(remedy)} is not among the Deployment's ReplicaSets",
+            f"no revision to go back to: {_told(remedy)} is not among the Deployment's ReplicaSets"
+            + _older(case, remedy),
         )
     if found.template.release == case.workload.deployment.template.release:
         return Refusal(
@@ -62,6 +63,20 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
             f"{commands.undo(meta.name, meta.namespace)}",
         )
     return found
+
+
+def _older(case: Case, remedy: Remedy) -> str:
+    """Say how a person goes back to a revision that nobody knows to be good, where there is one."""
+    if remedy.to is not UndoTo.LAST_KNOWN_GOOD:
+        return ""
+    previous = _named(case, Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS))
+    if previous is None or bar(case.ledger, previous.template.release):
+        return ""
+    meta = case.policy.metadata
+    return (
+        ". To go back to an older one all the same: kubectl rollback undo "
+        f"{meta.name} -n {meta.namespace} --to previous --reason TEXT"
+    )
 
 
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
@@ -93,7 +108,8 @@ def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
         return Refusal(
             Reason.UNKNOWN_CONTAINER,
             f"the pod template has no container {remedy.container!r}, only "
-            f"{', '.join(template.containers)}: correct spec.remedies[].container",
+            f"{', '.join(template.containers)}: correct spec.remedies[].container, or "
+            "the container in --image",
         )
     if image == remedy.image:
         return Refusal(Reason.ALREADY_AT_TARGET, f"{remedy.container} runs {remedy.image} already")

@@ -68,10 +68,10 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     Returns:
         What was given; `verb` is None where none was.
     """
-    made = parser()
-    given = vars(made.parse_args(arguments))
-    if given.get("reason", "") is None and not given.get("dry_run"):
-        made.error(f"{given['verb']}: --reason TEXT is required: why, for the record")
+    given = vars(parser().parse_args(arguments))
+    refuse = given.pop("refuse", None)
+    if refuse is not None and given.get("reason", "") is None and not given.get("dry_run"):
+        refuse("--reason TEXT is required: why, for the record")
     return given
 
 
@@ -82,13 +82,15 @@ def _verb(
     examples: str,
 ) -> argparse.ArgumentParser:
     first, _, rest = what.partition("\n")
-    return verbs.add_parser(
+    made = verbs.add_parser(
         name,
         help=first,
         description=f"{first[0].upper()}{first[1:]}.\n{rest}".rstrip(),
         epilog=f"examples:\n{examples}",
         formatter_class=_Formatter,
     )
+    made.set_defaults(refuse=made.error)
+    return made
 
 
 def _add_cluster(made: argparse.ArgumentParser) -> None:

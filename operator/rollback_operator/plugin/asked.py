@@ -92,8 +92,9 @@ class Asked:
         if output == "name":
             return "\n".join(_name(one) for one in found), DONE
         if not found:
-            where = "the cluster" if self.shape[0] else f"namespace {self.namespace}"
-            return f"Nothing found in {where}.", DONE
+            if self.shape[0]:
+                return "Nothing found in the cluster.", DONE
+            return f"Nothing found in namespace {self.namespace}. All namespaces: -A", DONE
         return self.drawn(draw), DONE
 
     def shown(self, found: Record, draw: Callable[[Page], None]) -> Answer:

@@ -101,7 +101,7 @@ def _why(page: Page, rollback: Record) -> None:
             ("Odds that the release is to blame", trigger.text("blameOdds")),
             ("First bad sample", clock(trigger.time("firstBadTime"))),
             ("Decided", clock(trigger.time("decidedTime")) + _after(trigger)),
-            ("Deadline", clock(trigger.time("deadlineTime"))),
+            ("To be sent by", clock(trigger.time("deadlineTime"))),
         ]
     )
 
@@ -145,7 +145,7 @@ def _approval(page: Page, rollback: Record) -> None:
                 "Approved plan",
                 given.text("planDigest") if given.text("planDigest") != digest else "",
             ),
-            ("Deadline", clock(rollback.time("status.approvalDeadlineTime"))),
+            ("Decide until", clock(rollback.time("status.approvalDeadlineTime"))),
         ]
     )
 

@@ -10,6 +10,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 
 _PREFIXES = {
     **dict.fromkeys(("rollback", "rollbacks", "rbk"), ROLLBACKS),
+    **dict.fromkeys(("deployment", "deployments", "deploy"), POLICIES),
     **dict.fromkeys(("rollbackpolicy", "rollbackpolicies", "policy", "rbp"), POLICIES),
 }
 
@@ -35,7 +36,8 @@ async def read_policy(cluster: Cluster, namespace: str, name: str) -> Record:
         else ("say which policy is meant" if known else "there is no policy")
     )
     meant = near(bare, (name for one in known for name in _names(one)))
-    raise Stop(f"{wanted}{meant}; namespace {namespace} has: {names}.\nAnother one: -n NAMESPACE.")
+    there = f"namespace {namespace} has: {names}."
+    raise Stop(f"{wanted}{meant}; {there}\nTo ask in another namespace: -n NAMESPACE")
 
 
 def called(policies: list[Record], name: str) -> list[Record]:
@@ -134,7 +136,10 @@ def split(name: str) -> tuple[str, str]:
     if not slash:
         return "", name
     if prefix.lower() not in _PREFIXES:
-        raise Stop(f"{name}: {prefix} is no kind known here; say rollback/NAME or policy/NAME")
+        raise Stop(
+            f"{name}: {prefix} is no kind known here; say rollback/NAME, policy/NAME or "
+            "deployment/NAME"
+        )
     return _PREFIXES[prefix.lower()], rest
 
 

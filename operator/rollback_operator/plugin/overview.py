@@ -92,7 +92,9 @@ def _concerns(page: Page, name: str, policy: Record) -> None:
     healthy, known = policy.condition("Healthy"), word(policy)
     said = _one_line(healthy.text("message"))
     if "Not rolled back: " in said:
-        page.line(f"{name}: {page.paint.word('Bad')} {healthy.text('reason')}: {said}")
+        evidence, _, why = said.partition(". Not rolled back: ")
+        said = f"{healthy.text('reason')}: not rolled back: {why}. Why it is bad: {evidence}"
+        page.line(f"{name}: {page.paint.word('Bad')} {said}")
     elif said and (known in _DOUBTFUL or headline.are_pods_prevented(policy)):
         page.line(f"{name}: {page.paint.word(known)} {healthy.text('reason')}: {said}")
         page.line(f"{name}: next: {headline.following_policy(policy)}")
