@@ -295,6 +295,14 @@ class TestSuspension:
         assert shell.run("suspend", NAME) == 0
         assert "already suspended" in shell.out
 
+    def test_says_how_to_let_it_act_again(self, shell: Shell) -> None:
+        shell.run("suspend", NAME)
+        assert f"kubectl rollback resume {NAME} -n {NAMESPACE}" in shell.out
+
+    def test_a_reason_that_has_no_place_is_to_be_left_out(self, shell: Shell) -> None:
+        assert shell.run("suspend", NAME, "--reason", "x") == 2
+        assert "leave it out" in shell.err
+
 
 class TestBounds:
     """Those of an autoscaler, which a Scale has raised."""

@@ -226,5 +226,5 @@ def not_found(name: str, namespace: str) -> str:
     """Say that the target is missing."""
     return (
         f"spec.targetRef.name: there is no Deployment {name} in this namespace: correct the name "
-        f"(there are those of: kubectl get deployments -n {namespace}), or create it"
+        f"(see: kubectl get deployments -n {namespace}), or create it"
     )

@@ -64,7 +64,10 @@ async def suspend(asked: Asked) -> Answer:
         user = needed(await asked.cluster.user())
         return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
     if asked.reason:
-        raise Stop("--reason goes with --all-namespaces: a policy has no place for it", USAGE)
+        said = (
+            "--reason goes with --all-namespaces only: leave it out (spec.suspend is true or false)"
+        )
+        raise Stop(said, USAGE)
     found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     again = commands.resume(found.name, found.namespace)
     said = f"suspended: nothing is judged or done by itself. To let it act again: {again}"
