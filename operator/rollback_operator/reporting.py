@@ -76,6 +76,7 @@ class Reporter:
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)
         told = [*events, *notices.suspicion(new, seen.decision)]
+        events = notices.on_deployment(events, seen.workload)
         return await self._write(policy, outbox.told_of_policy(policy, new, told, now), events)
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:

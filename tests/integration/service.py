@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -368,12 +369,19 @@ class Service:
 
     def events(self, reason: str = "") -> list[str]:
         """List what the operator has told, in the order of the telling."""
+        return self._events(reason, lambda kind: kind != "Deployment")
+
+    def events_on_deployment(self, reason: str = "") -> list[str]:
+        """List what whoever looks at the Deployment finds there."""
+        return self._events(reason, lambda kind: kind == "Deployment")
+
+    def _events(self, reason: str, is_listed: Callable[[str], bool]) -> list[str]:
         found = self.stand.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
-        listed = [one for one in found if one["involvedObject"]["kind"] != "Deployment"]
         ours = [
             one
-            for one in listed
-            if one.get("source", {}).get("component") == "rollback-operator"
+            for one in found
+            if is_listed(one["involvedObject"]["kind"])
+            and one.get("source", {}).get("component") == "rollback-operator"
             and reason in ("", one["reason"])
         ]
         ours.sort(key=lambda one: int(one["metadata"]["resourceVersion"]))

@@ -27,6 +27,8 @@ def refused(service: Service, reason: str) -> str:
     message = str(service.wait_for("Healthy", reason)["message"])
     told = service.wait_for_event("RollbackRefused")
     assert message[:100] in told
+    on_it = eventually(lambda: service.events_on_deployment("RollbackRefused"), "told on it too")
+    assert message[:100] in on_it[0]
     return message
 
 

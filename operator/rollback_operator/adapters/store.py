@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rollback_operator import paths
-from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     FINALIZER,
@@ -121,7 +120,7 @@ class ApiStore:
         return await self._seen_anew(record, done) if isinstance(done, Failure) else None
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
-        """Post an Event, and of what is done to a Deployment one on that too."""
+        """Post an Event, and on the Deployment too what is done to it or asks for people."""
         objects = [_reference(regarding), *_touched(regarding, notice)]
         await asyncio.gather(*(self._post(regarding, one, notice) for one in objects))
 
@@ -234,13 +233,11 @@ def _reference(regarding: Resource) -> dict[str, str]:
 
 
 def _touched(regarding: Resource, notice: Notice) -> Iterator[dict[str, str]]:
-    """Name the Deployment that an Event tells of, where something is done to it or is to be."""
+    """Name the Deployment that an Event tells of, where whoever looks at that has to know it."""
     name = uid = ""
     if isinstance(regarding, Rollback):
         name, uid = regarding.spec.target_ref.name, regarding.spec.target_ref.uid
-    elif isinstance(regarding, RollbackPolicy) and regarding.status.hold is not None:
-        is_of_hold = notice.reason in (EventReason.ROLLOUT_HELD, EventReason.ROLLOUT_LET_GO)
-        hold = regarding.status.hold
-        name, uid = (hold.deployment, hold.deployment_uid) if is_of_hold else ("", "")
+    elif notice.deployment is not None:
+        name, uid = notice.deployment.name, notice.deployment.uid
     if name and uid:
         yield {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid}

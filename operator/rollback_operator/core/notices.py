@@ -1,5 +1,6 @@
 """Which Kubernetes Events tell of a change: transitions between two statuses, each told once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,6 +24,15 @@ from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.ledger import entry_of, health_of
 from rollback_operator.core.status import QUIET, held_message
+from rollback_operator.core.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A Deployment that an Event of a policy tells of."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,8 @@ class Notice:
     """None: that of the policy's status."""
     cause: str = ""
     """Of what is told while it lasts: it is told again for another cause, or much later."""
+    deployment: Affected | None = None
+    """Whoever looks at this Deployment has to know too: the Event is posted on it as well."""
 
     @property
     def is_for_people(self) -> bool:
@@ -54,6 +66,17 @@ _FOR_PEOPLE = frozenset(
         EventReason.RELEASE_CAME_BACK,
     }
 )
+_ON_DEPLOYMENT = _FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}
+
+
+def on_deployment(events: Sequence[Notice], workload: Workload | None) -> list[Notice]:
+    """Have what asks for people told on the Deployment too; without a workload none is known."""
+    if workload is None:
+        return list(events)
+    affected = Affected(workload.deployment.name, workload.deployment.uid)
+    return [
+        replace(one, deployment=affected) if one.reason in _ON_DEPLOYMENT else one for one in events
+    ]
 
 
 def policy_notices(
@@ -164,14 +187,18 @@ def held(policy: RollbackPolicy, hold: Hold) -> Notice:
     """Tell that a rollout is held, why, and until when, and how people go back meanwhile."""
     undo = commands.undo(policy.metadata.name, policy.metadata.namespace)
     back = f"To go back now: {undo} (kubectl's own undo is refused while a rollout is paused)"
-    said = f"{hold.reason}: {held_message(hold)}. {back}"
-    return Notice(EventReason.ROLLOUT_HELD, clipped(said, _LONGEST), True)
+    said = clipped(f"{hold.reason}: {held_message(hold)}. {back}", _LONGEST)
+    return Notice(EventReason.ROLLOUT_HELD, said, True, deployment=_of(hold))
 
 
 def let_go(hold: Hold) -> Notice:
     """Tell that a rollout is held no longer, and why."""
     said = f"{hold.release_reason}: {hold.release_message}"
-    return Notice(EventReason.ROLLOUT_LET_GO, said)
+    return Notice(EventReason.ROLLOUT_LET_GO, said, deployment=_of(hold))
+
+
+def _of(hold: Hold) -> Affected:
+    return Affected(hold.deployment, hold.deployment_uid)
 
 
 def owner_suspended(said: str) -> Notice:

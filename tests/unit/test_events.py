@@ -1,0 +1,87 @@
+"""Which Events whoever looks at the Deployment finds there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from rollback_operator.adapters.store import ApiStore
+from rollback_operator.api.reasons import EventReason
+from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
+from rollback_operator.apiserver import ApiServer
+from rollback_operator.core import notices
+from rollback_operator.core.notices import Notice
+from tests.builders import NAME, make_hold, make_policy, make_workload
+from tests.unit.test_reconcile import World
+
+ON_BOTH = ["RollbackPolicy", "Deployment"]
+
+
+class Server:
+    """An API server that takes Events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    async def create(self, _: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.events.append(body)
+        return body
+
+
+async def posted(notice: Notice) -> list[dict[str, Any]]:
+    server = Server()
+    now = lambda: datetime(2026, 1, 1, tzinfo=UTC)  # noqa: E731
+    store = ApiStore(cast("ApiServer", server), "me", now)
+    status = RollbackPolicyStatus(hold=make_hold())
+    await store.post(make_policy().model_copy(update={"status": status}), notice)
+    return server.events
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("ReleaseCameBack", ON_BOTH),
+        ("RollbackNotRecovered", ON_BOTH),
+        ("RollbackRefused", ON_BOTH),
+        ("InvestigationNeeded", ON_BOTH),
+        ("FixForwardAdvised", ON_BOTH),
+        ("MetricsUnavailable", ["RollbackPolicy"]),
+        ("ReleaseWatched", ["RollbackPolicy"]),
+    ],
+)
+async def test_what_asks_for_people_is_told_on_the_deployment_too(reason, expected) -> None:
+    (notice,) = notices.on_deployment([Notice(EventReason(reason), "why", True)], make_workload())
+
+    found = await posted(notice)
+
+    assert [one["involvedObject"]["kind"] for one in found] == expected
+    if expected == ON_BOTH:
+        involved = found[1]["involvedObject"]
+        assert (involved["name"], involved["uid"]) == (NAME, "deployment-uid")
+        assert found[1]["message"] == f"RollbackPolicy {make_policy().metadata.name}: why"
+
+
+@pytest.mark.parametrize(
+    "notice", [notices.held(make_policy(), make_hold()), notices.let_go(make_hold())]
+)
+async def test_a_hold_and_its_end_are_told_on_the_deployment_too(notice) -> None:
+    found = await posted(notice)
+    assert [one["involvedObject"]["kind"] for one in found] == ON_BOTH
+
+
+async def test_without_a_deployment_they_are_told_on_the_policy_alone() -> None:
+    (notice,) = notices.on_deployment([Notice(EventReason.RELEASE_CAME_BACK, "why")], None)
+    found = await posted(notice)
+    assert [one["involvedObject"]["kind"] for one in found] == ["RollbackPolicy"]
+
+
+async def test_a_rollback_that_did_not_help_is_told_on_the_deployment() -> None:
+    world = World(bad=frozenset({"v1", "v2"}))
+    needed = EventReason.ROLLBACK_NOT_RECOVERED
+
+    await world.run(world.operator(), lambda: needed in world.store.told())
+
+    (found,) = [one for one in world.store.notices if one.reason == needed]
+    assert found.deployment == notices.Affected(NAME, "deployment-uid")
