@@ -313,7 +313,7 @@ class Reconciler:
             decision=found.decision,
             missing=watch.missing,
             folded=watch.folded,
-            direct=watch.direct,
+            direct=watch.pages_state,
             rollbacks=ownership.own(policy, rollbacks),
             quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),

@@ -97,6 +97,8 @@ def test_a_release_is_watched_and_its_status_says_that_prometheus_does_not_answe
 
     service.wait_for_watch("v2")
     service.wait_for("MetricsAvailable", "ProviderUnreachable", seconds=120)
+    waits = service.wait_for("PodMetricsAvailable", "ProviderUnreachable")
+    assert "waits for Prometheus" in waits["message"]
     before = service.policy()["metadata"]["resourceVersion"]
     operator.wait_for_passes(5)
     assert service.policy()["metadata"]["resourceVersion"] == before  # no write a look

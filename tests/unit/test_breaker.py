@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.adapters.prometheus import Limits, PrometheusMetrics
-from rollback_operator.adapters.prometheus.breaker import LONGEST_REST_SECONDS, Breaker
+from rollback_operator.adapters.prometheus.breaker import Breaker
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.core.reading import Missing
+from rollback_operator.core.reading import LONGEST_REST_SECONDS, Missing
 from rollback_operator.ports.queries import Prometheus
 from tests.provider import ANYWHERE, Answer, Provider, answer_of, running
 
@@ -116,7 +116,7 @@ async def test_what_it_says_does_not_change_while_it_is_open(
         time.now += LONGEST_REST_SECONDS
 
     assert len(set(said)) == 1
-    assert "tried again every 30 s" in said[0]
+    assert "tried again" not in said[0]  # who asks once does not try again
 
 
 async def test_it_is_asked_again_once_it_answers(
@@ -180,4 +180,3 @@ async def test_what_was_wrong_is_told() -> None:
 
     assert isinstance(found, Missing)
     assert "refused" in found.message.lower()
-    assert "tried again" in found.message

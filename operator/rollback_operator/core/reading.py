@@ -9,6 +9,8 @@ LATEST = 1e10
 """Seconds since 1970 in the year 2286: a later time is told in another unit."""
 MOST_COUNTED = 1e15
 """Above it a float cannot tell a count from the next one."""
+LONGEST_REST_SECONDS = 30.0
+"""Whoever does not answer is asked again after so long at the latest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Condition
 from rollback_operator.core import conditions
 from rollback_operator.core.direct import Direct
-from rollback_operator.core.reading import Missing
+from rollback_operator.core.reading import LONGEST_REST_SECONDS, Missing
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.workload import Workload
@@ -50,7 +50,10 @@ def metrics(
         )
     if missing is not None:
         status = None if missing.reason in unripe else False
-        return conditions.condition(kind, status, missing.reason, missing.message)
+        said = missing.message
+        if missing.reason is Reason.PROVIDER_UNREACHABLE:
+            said = f"{said}; it is tried again every {LONGEST_REST_SECONDS:.0f} s, or sooner"
+        return conditions.condition(kind, status, missing.reason, said)
     if verdict.reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
         return conditions.condition(kind, False, verdict.reason, verdict.message)
     if folded:

@@ -100,6 +100,18 @@ class Watch:
         """Tell whether the pods' own pages are being read, beside Prometheus."""
         return self.read_due < math.inf and self.direct.is_usable(now)
 
+    @property
+    def pages_state(self) -> Direct:
+        """How reading the pods goes; not begun, it may wait for Prometheus."""
+        is_waiting = self.direct.missing is direct.NOT_YET and self.skew_read is None
+        if not is_waiting or self.missing is None or self.missing.reason is Reason.NOT_YET_READ:
+            return self.direct
+        said = (
+            f"{direct.NOT_YET.message}: that waits for Prometheus, "
+            f"by whose clock samples are timed: {self.missing.message}"
+        )
+        return replace(self.direct, missing=Missing(self.missing.reason, clipped(said, 500)))
+
 
 def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Watch:
     """Start to watch a release whose template appeared at `opened`."""

@@ -195,7 +195,8 @@ def test_metrics_that_are_missing_are_told() -> None:
     assert [(one.reason, one.message) for one in found] == [
         (
             EventReason.METRICS_UNAVAILABLE,
-            "ProviderUnreachable: http://prometheus: connection refused",
+            "ProviderUnreachable: http://prometheus: connection refused; it is tried again "
+            "every 30 s, or sooner",
         )
     ]
 

@@ -199,6 +199,12 @@ def test_metrics_available(changes, expected) -> None:
     assert word(status, ConditionType.METRICS_AVAILABLE) == expected
 
 
+def test_that_prometheus_does_not_answer_says_that_it_is_asked_again() -> None:
+    away = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")
+    found = find(status_of(replace(SEEN, missing=away)).conditions, ConditionType.METRICS_AVAILABLE)
+    assert found.message == "connection refused; it is tried again every 30 s, or sooner"
+
+
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.core.direct import Direct
 from rollback_operator.core.look import watch_of
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import NOT_YET_READ, open_watch, with_reading, with_workload
@@ -25,6 +26,22 @@ def test_it_opens_knowing_nothing() -> None:
     assert WATCH.missing is NOT_YET_READ
     assert WATCH.evidence.opened == T0
     assert WATCH.pods == ()
+
+
+DOWN = Missing(Reason.PROVIDER_UNREACHABLE, "http://prometheus: connection refused")
+
+
+def test_that_pods_are_not_read_while_prometheus_is_away_is_said_as_that() -> None:
+    waits = replace(WATCH, missing=DOWN).pages_state
+
+    assert waits.missing is not None
+    assert waits.missing.reason is Reason.PROVIDER_UNREACHABLE
+    assert "no pod of the target has been read yet" in waits.missing.message
+    assert "waits for Prometheus" in waits.missing.message
+    assert "connection refused" in waits.missing.message
+    known = replace(WATCH, missing=DOWN, skew_read=T0)
+    for other in (WATCH, known, replace(known, direct=Direct(None), skew_read=None)):
+        assert other.pages_state is other.direct
 
 
 def test_an_answer_ends_the_lack_of_one_and_is_kept_through_the_next_lack() -> None:

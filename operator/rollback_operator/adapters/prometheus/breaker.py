@@ -14,10 +14,9 @@ from prometheus_api_client import PrometheusConnect
 
 from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.reading import Missing
+from rollback_operator.core.reading import LONGEST_REST_SECONDS, Missing
 
 FIRST_REST_SECONDS = 2.0
-LONGEST_REST_SECONDS = 30.0
 
 
 @dataclass
@@ -62,8 +61,7 @@ def light(api: PrometheusConnect) -> Any:
 
 def left_alone(breaker: Breaker) -> Missing:
     """Say that an address is not asked, and what became of the last question."""
-    said = f"{breaker.why}; it is tried again every {LONGEST_REST_SECONDS:.0f} s, or sooner"
-    return Missing(Reason.PROVIDER_UNREACHABLE, said)
+    return Missing(Reason.PROVIDER_UNREACHABLE, breaker.why)
 
 
 def unless_open(
