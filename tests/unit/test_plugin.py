@@ -373,6 +373,21 @@ class TestExplain:
         assert f"kubectl rollback approve {waiting.name}" in shell.out
         assert "awaited" in shell.out
 
+    def test_tells_of_a_verification_that_is_under_way(self, shell: Shell) -> None:
+        step = make_step(StepName.VERIFY, 3)
+        status = make_rollback().status.model_copy(update={"steps": [step]})
+        going = stored(make_rollback(status=status), step="Verify")
+        shell.cluster.put(ROLLBACKS, going)
+        shell.run("explain", going.name)
+        assert "\nVerification\n  under way for at most 10m" in shell.out
+        failing = [{"name": "live", "result": "Failed", "message": "503"}]
+        shell.cluster.put(
+            ROLLBACKS, stored(make_rollback(status=status), step="Verify", verification=failing)
+        )
+        shell.run("explain", going.name)
+        assert "under way for at most" not in shell.out
+        assert "503" in shell.out
+
     def test_a_rollback_that_is_not_there_is_answered_with_where_to_look(
         self, shell: Shell
     ) -> None:

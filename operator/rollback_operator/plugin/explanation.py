@@ -35,7 +35,7 @@ def explain_rollback(page: Page, rollback: Record) -> None:
     _steps(page, rollback)
     _bounds(page, rollback)
     _owner(page, rollback)
-    _rows(page, "Verification", rollback.rows("status.verification"), ("result", "name", "message"))
+    _verification(page, rollback)
     _told(page, rollback)
     _end(page, rollback)
     _others(page, rollback.part("status"), ROLLBACK_KNOWN)
@@ -198,6 +198,18 @@ def _owner(page: Page, rollback: Record) -> None:
             ("Because", record.text("releaseMessage")),
         ]
     )
+
+
+def _verification(page: Page, rollback: Record) -> None:
+    """Show the checks; those that are under way are on record as soon as one of them fails."""
+    found = rollback.rows("status.verification")
+    is_going = rollback.text("status.step") == "Verify" and not rollback.text("status.outcome")
+    if is_going and not found:
+        limit = span(decided(rollback).number("verification.timeoutSeconds"))
+        page.head("Verification")
+        page.line(f"  under way for at most {limit}, and no check is on record as failed: all of")
+        page.line("  them are shown here once one fails, or at the end")
+    _rows(page, "Verification", found, ("result", "name", "message"))
 
 
 def _told(page: Page, rollback: Record) -> None:
