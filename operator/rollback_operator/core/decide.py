@@ -5,16 +5,20 @@ from datetime import datetime
 
 from rollback_operator.api.approval import LEAST_SECONDS, ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
     Response,
     RollbackSpec,
     Severity,
     VerdictValue,
 )
-from rollback_operator.core import matrix
+from rollback_operator.core import matrix, recent
 from rollback_operator.core.case import Case, Refusal
+from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.plan import make_plan, make_trigger, tried
 from rollback_operator.core.verdict import Thresholds, Verdict
+from rollback_operator.core.warm_up import WARM_UP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,29 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
             return _respond(case, verdict, shown, now)
         doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
         return Decision(verdict, deadline=due, doubted=doubted)
+    if _is_useless(case, verdict, now):
+        return Decision(verdict, doubted=Severity.P1)
     doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
     return Decision(verdict, doubted=doubted)
+
+
+def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:
+    """Tell whether people are told of a release that fails half, whatever it is compared with.
+
+    Its older ReplicaSets were deleted, it is the first, or what it replaces fails as much. Of what
+    a rollback restored its own end tells, unless that said that the service recovered.
+    """
+    began = verdict.first_bad
+    if not fails_alike(verdict) or began is None or now.timestamp() - began < WARM_UP_SECONDS:
+        return False
+    release = case.workload.deployment.template.release
+    led = [
+        one
+        for one in recent.of_target(case, now)
+        if one.to_release == release and one.mode is Mode.ENFORCE and recent.is_done(one)
+    ]
+    newest = max(led, key=lambda one: one.decided_time, default=None)
+    return newest is None or newest.outcome is Outcome.VERIFIED
 
 
 def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:

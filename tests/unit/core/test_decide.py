@@ -6,6 +6,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     MatrixRule,
     Mode,
+    Outcome,
     Response,
     SafetySpec,
     Severity,
@@ -24,6 +25,7 @@ from tests.builders import (
     make_case,
     make_ended,
     make_policy,
+    make_ref,
     make_rollback,
     make_scope,
     make_verdict,
@@ -203,6 +205,62 @@ def test_people_are_told_of_a_suspicion_that_waits_for_nothing(verdict, seconds,
 
     assert found.doubted is doubted
     assert found.plan is None
+
+
+HALF = replace(rate(0.5, odds=0.0), late_lower_bound=0.5)
+RESTORED = {"from_revision": make_ref("v3"), "to_revision": make_ref("v2")}
+
+
+def alike(scope=HALF, reason=Reason.NO_CONTROL, value=VerdictValue.NO_VERDICT):
+    return make_verdict(scope, value=value, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seconds", "doubted"),
+    [
+        (alike(), 20, Severity.P1),
+        (alike(value=VerdictValue.WATCHING, reason=Reason.NO_EVIDENCE_AGAINST), 20, Severity.P1),
+        (alike(replace(HALF, rate_lower_bound=0.01)), 20, Severity.P1),
+        (alike(), 19, Severity.NONE),
+        (alike(rate(0.49, odds=0.0)), 1000, Severity.NONE),
+        (alike(reason=Reason.TOO_FEW_REQUESTS), 1000, Severity.NONE),
+    ],
+    ids=[
+        "nothing to compare with",
+        "what it is compared with fails as much",
+        "of late",
+        "in its first seconds",
+        "less than half",
+        "too few requests",
+    ],
+)
+def test_people_are_told_of_what_fails_half_whatever_it_is_compared_with(
+    verdict, seconds, doubted
+) -> None:
+    found = decide(CASE, verdict, at(verdict.first_bad - T0 + seconds))
+
+    assert (found.doubted, found.severity, found.plan) == (doubted, Severity.NONE, None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "doubted"),
+    [
+        (Outcome.NOT_RECOVERED, Severity.NONE),
+        (Outcome.UNKNOWN, Severity.NONE),
+        (Outcome.VERIFIED, Severity.P1),
+        (Outcome.ABANDONED, Severity.P1),
+    ],
+)
+def test_what_a_rollback_has_told_of_what_it_restored_is_not_told_again(outcome, doubted) -> None:
+    case = make_case(rollbacks=[make_rollback("r-1", make_ended(outcome), **RESTORED)])
+
+    assert decide(case, alike(), at(1000)).doubted is doubted
+
+
+def test_what_a_rollback_that_goes_on_has_restored_is_for_it_to_tell() -> None:
+    case = make_case(rollbacks=[make_rollback("r-1", **RESTORED)])
+
+    assert decide(case, alike(), at(1000)).doubted is Severity.NONE
 
 
 @pytest.mark.parametrize(
