@@ -301,10 +301,18 @@ def _decision(spec: Raw) -> tuple[Any, ...]:
 
 def _is_unbegun(rollback: Raw) -> bool:
     status = rollback.get("status") or {}
-    has_acted = any(
-        one["name"] in _ACTS and "finishedTime" in one for one in status.get("steps") or []
-    )
+    steps = status.get("steps") or []
+    if _reason(status) == "ReplicaSetGone":
+        # The end closes the step that is open: what was done was closed before.
+        ended = status.get("finishedTime")
+        return not any(one["name"] in _ACTS and one.get("finishedTime") != ended for one in steps)
+    has_acted = any(one["name"] in _ACTS and "finishedTime" in one for one in steps)
     return status.get("outcome") in ("Blocked", "Abandoned") and not has_acted
+
+
+def _reason(status: Raw) -> str:
+    known = {one["type"]: one["reason"] for one in status.get("conditions") or []}
+    return str(known.get("Complete", ""))
 
 
 def _version(asked: Asked) -> str:

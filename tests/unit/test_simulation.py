@@ -832,6 +832,16 @@ def test_a_request_is_answered_soon() -> None:
     assert world.broken == ["by-hand-1 is answered after 31 s, at most 30 s"]
 
 
+def _gone(acted: str) -> dict[str, Any]:
+    """The ReplicaSet was gone at the ninth second; the act was closed then or before."""
+    return {
+        "outcome": "Failed",
+        "finishedTime": "2027-01-15T08:00:09Z",
+        "conditions": [{"type": "Complete", "reason": "ReplicaSetGone"}],
+        "steps": [{"name": "Undo", "finishedTime": acted}],
+    }
+
+
 @pytest.mark.parametrize(
     ("status", "attempt", "broken"),
     [
@@ -847,6 +857,8 @@ def test_a_request_is_answered_soon() -> None:
             2,
             ["intent-2 and intent-1 decide on one revision"],
         ),
+        (_gone("2027-01-15T08:00:09Z"), 2, []),
+        (_gone("2027-01-15T08:00:00Z"), 2, ["intent-2 and intent-1 decide on one revision"]),
     ],
 )
 def test_one_revision_is_decided_on_once(

@@ -1,7 +1,8 @@
 """Which try a rollback is: what was not begun is tried again once its cause is mended.
 
-Pure. That is what the checklist has blocked, and what was abandoned before anything was done as the
-policy or its target did not stand ready. Each try is a Rollback of its own under a name that
+Pure. That is what the checklist has blocked, what was abandoned before anything was done as the
+policy or its target did not stand ready, and what failed as the ReplicaSet to go back to was gone:
+a plan leads to one that is there. Each try is a Rollback of its own under a name that
 follows from its number: how the one before ended stays on record, and a replay or a second leader
 finds the try that is there.
 """
@@ -16,7 +17,7 @@ from rollback_operator.core import commands
 from rollback_operator.core.case import Case
 from rollback_operator.core.conditions import find
 from rollback_operator.core.names import name_of, rollback_name
-from rollback_operator.core.progress import ended_time, has_acted
+from rollback_operator.core.progress import ended_time, has_acted, was_done
 
 FIRST_WAIT = timedelta(seconds=30)
 """Between a blocked try and the next one; twice as long each time."""
@@ -78,6 +79,9 @@ def is_unbegun(last: Rollback) -> bool:
     if last.status.outcome is Outcome.BLOCKED:
         return True
     done = find(last.status.conditions, ConditionType.COMPLETE)
+    if last.status.outcome is Outcome.FAILED:
+        is_gone = done is not None and done.reason == Reason.REPLICA_SET_GONE
+        return is_gone and not was_done(last)
     if last.status.outcome is not Outcome.ABANDONED or done is None or done.reason not in _PASSING:
         return False
     # Paused by a person for the whole time of a step that had begun: nothing was changed either.
@@ -89,7 +93,7 @@ def told(last: Rollback) -> str:
     name, outcome = last.metadata.name, last.status.outcome
     if not is_unbegun(last) or outcome is None:
         return f"{name} deals with this revision"
-    said = f"{name} was {outcome.lower()}"
+    said = f"{name} has failed" if outcome is Outcome.FAILED else f"{name} was {outcome.lower()}"
     if last.spec.attempt >= MOST_ATTEMPTS:
         by_hand = commands.undo(last.spec.policy_ref.name, last.metadata.namespace)
         return f"{said}, the last of {MOST_ATTEMPTS} tries. By hand: {by_hand}"

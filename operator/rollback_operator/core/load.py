@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import Mode, Rollback
-from rollback_operator.core import ownership, progress
+from rollback_operator.core import attempts, ownership, progress
 from rollback_operator.core.budget import Budget, Load
 
 _DAY = timedelta(days=1)
@@ -41,13 +41,18 @@ def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: 
         is_waiting = one.status.approval_deadline_time is not None
         if one.status.outcome is None and not is_waiting and age < LONGEST_RUN:
             active[where] += 1
-        is_left = one.status.outcome in progress.NOTHING_DONE and not progress.was_done(one)
-        day[where] += age < _DAY and not is_left
+        day[where] += age < _DAY and not _is_left(one)
     return Load(
         budget,
         _felt(active, namespace, budget.max_concurrent),
         _felt(day, namespace, budget.max_per_day),
     )
+
+
+def _is_left(rollback: Rollback) -> bool:
+    """Tell whether it has ended and nothing was done."""
+    is_idle = rollback.status.outcome in progress.NOTHING_DONE or attempts.is_unbegun(rollback)
+    return is_idle and not progress.was_done(rollback)
 
 
 def _felt(counts: Counter[str], namespace: str, most: int) -> int:

@@ -73,7 +73,7 @@ def restored(case: Case) -> frozenset[str]:
 
 def is_done(record: RecentRollback) -> bool:
     """Tell whether something was done, or is being done; how it ended does not undo it."""
-    return record.done or record.outcome not in NOTHING_DONE
+    return record.done or not (record.outcome in NOTHING_DONE or record.retryable)
 
 
 def ended(record: RecentRollback) -> datetime:
