@@ -353,7 +353,11 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> End | N
     act = step_status(rollback, step)
     if step not in _TEMPLATE_ACTS or act is None or act.finished_time is not None:
         return None
-    if act.revision is None or not gitops.is_reverted(rollback, workload.deployment):
+    if act.revision is None:
+        return None
+    if _was_another_between(rollback, act.revision, workload):
+        return _rolled_out_again(rollback, workload.deployment)
+    if not gitops.is_reverted(rollback, workload.deployment):
         return None
     if _may_have_run(rollback, act.revision, workload):
         return None
@@ -367,6 +371,18 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> End:
         Reason.TARGET_MOVED,
         f"the release of revision {number} was rolled out once more, as revision {runs}, before "
         "anything was changed: it is judged anew",
+    )
+
+
+def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:
+    """Tell whether another template ran after the judgement and before the act began.
+
+    The controller has not numbered the judged one anew yet, as a moment after a restore.
+    """
+    judged = rollback.spec.from_revision
+    return workload.deployment.template.digest == judged.digest and any(
+        judged.number < one.revision <= begun and one.template.digest != judged.digest
+        for one in workload.replica_sets
     )
 
 

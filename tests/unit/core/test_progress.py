@@ -239,6 +239,15 @@ LATE = {
     ),
     "the step has not begun": (UNDOING, StepName.UNDO, back(3, V1), False),
     "no act": (BEGUN, StepName.ROLLOUT_COMPLETE, back(3, V1), False),
+    "put back with another in between, and not numbered yet": (
+        running(make_step(StepName.UNDO, 10).model_copy(update={"revision": 3})),
+        StepName.UNDO,
+        replace(
+            back(2, V1_AGAIN, annotated=False),
+            deployment=back(3, annotated=False).deployment,
+        ),
+        True,
+    ),
     "restarted before the pin": (PIN_BEGUN, StepName.PIN_IMAGE, back(3, V1), True),
     "pinned, and put back": (PIN_BEGUN, StepName.PIN_IMAGE, back(4, V1), False),
     "pinned, and the controller has not seen it put back": (
