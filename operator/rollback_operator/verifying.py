@@ -16,11 +16,12 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.core import ceasing, level, pod_names, probing, progress
+from rollback_operator.core.check import Check, unknown, unseeable
 from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.reading import Missing
-from rollback_operator.core.verification import HEALTH, LATENCY, LOGS, Check, unknown, unseeable
+from rollback_operator.core.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes

@@ -12,7 +12,7 @@ from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core import notices
-from rollback_operator.core.notices import Notice
+from rollback_operator.core.event import Affected, Notice
 from tests.builders import NAME, make_hold, make_policy, make_workload
 from tests.unit.test_reconcile import World
 
@@ -84,4 +84,4 @@ async def test_a_rollback_that_did_not_help_is_told_on_the_deployment() -> None:
     await world.run(world.operator(), lambda: needed in world.store.told())
 
     (found,) = [one for one in world.store.notices if one.reason == needed]
-    assert found.deployment == notices.Affected(NAME, "deployment-uid")
+    assert found.deployment == Affected(NAME, "deployment-uid")

@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import commands, conditions, progress, rollback_status
 from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
-from rollback_operator.core.notices import Notice
+from rollback_operator.core.event import Notice
 from rollback_operator.core.progress import Done, End, Wait
 from rollback_operator.core.workload import Deployment
 

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
-from rollback_operator.core import ownership, progress
+from rollback_operator.core import matrix, ownership, progress
 from rollback_operator.core.progress import End
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment
@@ -131,7 +131,7 @@ def _standing(rollback: Rollback, policy: RollbackPolicy | None, ready: Conditio
         (ready.reason == Reason.SUSPENDED, Standing.SUSPENDED),
         (ready.reason in IDLE, Standing.AT_REST),
         (is_for_record and rollback.spec.mode is Mode.ENFORCE, Standing.OBSERVING),
-        (not ownership.is_wanted(rollback, policy), Standing.REVISED),
+        (not is_wanted(rollback, policy), Standing.REVISED),
     )
     return next((standing for is_so, standing in states if is_so), Standing.ACTIVE)
 
@@ -261,3 +261,19 @@ _LEFT: dict[Standing, tuple[Reason, str]] = {
 REPLACED = "the Deployment was deleted and created anew: this is another object"
 _LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED}
 _IDLE = frozenset({Standing.SUSPENDED, Standing.AT_REST, Standing.UNREADABLE})
+
+
+def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
+    """Tell whether a policy, as it is by now, would lead to a Rollback that it has decided.
+
+    What a person has asked for is theirs.
+    """
+    if rollback.is_by_hand:
+        return True
+    spec, plan = policy.spec, rollback.spec
+    severities = {plan.severity, rollback.status.severity}
+    return (
+        plan.remedy in spec.remedies
+        and any(matrix.acts(one) for one in spec.matrix if one.severity in severities)
+        and (plan.owner is None or plan.owner.response is spec.safety.git_ops)
+    )

@@ -1,7 +1,7 @@
 """Which Kubernetes Events tell of a change: transitions between two statuses, each told once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
@@ -22,51 +22,12 @@ from rollback_operator.core import commands, flags
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import find
 from rollback_operator.core.decide import Decision
+from rollback_operator.core.event import FOR_PEOPLE, Affected, Notice
 from rollback_operator.core.ledger import entry_of, health_of
 from rollback_operator.core.status import QUIET, held_message
 from rollback_operator.core.workload import Workload
 
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """A Deployment that an Event of a policy tells of."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """An Event to post."""
-
-    reason: EventReason
-    message: str
-    is_warning: bool = False
-    is_told_elsewhere: bool = False
-    """By the end of a Rollback."""
-    severity: Severity | None = None
-    """None: that of the policy's status."""
-    cause: str = ""
-    """Of what is told while it lasts: it is told again for another cause, or much later."""
-    deployment: Affected | None = None
-    """Whoever looks at this Deployment has to know too: the Event is posted on it as well."""
-
-    @property
-    def is_for_people(self) -> bool:
-        """Tell whether somebody has to look, and no Rollback tells of it."""
-        is_asked = self.reason in _FOR_PEOPLE or self.severity is not None
-        return is_asked and not self.is_told_elsewhere
-
-
-_FOR_PEOPLE = frozenset(
-    {
-        EventReason.ROLLBACK_REFUSED,
-        EventReason.INVESTIGATION_NEEDED,
-        EventReason.FIX_FORWARD_ADVISED,
-        EventReason.RELEASE_CAME_BACK,
-    }
-)
-_ON_DEPLOYMENT = _FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}
+_ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}
 
 
 def on_deployment(events: Sequence[Notice], workload: Workload | None) -> list[Notice]:

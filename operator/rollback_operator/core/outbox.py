@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
 )
 from rollback_operator.core import conditions, incident, manual, renderings
-from rollback_operator.core.notices import Notice
+from rollback_operator.core.event import Notice
 from rollback_operator.core.transitions import Kind, transitions
 
 MOST_ATTEMPTS = 16

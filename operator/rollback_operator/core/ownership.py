@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackPolicy
-from rollback_operator.core import matrix
 from rollback_operator.core.case import is_active
 from rollback_operator.core.names import name_of
 
@@ -26,22 +25,6 @@ def is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
 def is_named(rollback: Rollback) -> bool:
     """Tell whether the operator has planned a Rollback: by its name, or by what it stored."""
     return rollback.is_by_hand or rollback.metadata.name == name_of(rollback.spec)
-
-
-def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Tell whether a policy, as it is by now, would lead to a Rollback that it has decided.
-
-    What a person has asked for is theirs.
-    """
-    if rollback.is_by_hand:
-        return True
-    spec, plan = policy.spec, rollback.spec
-    severities = {plan.severity, rollback.status.severity}
-    return (
-        plan.remedy in spec.remedies
-        and any(matrix.acts(one) for one in spec.matrix if one.severity in severities)
-        and (plan.owner is None or plan.owner.response is spec.safety.git_ops)
-    )
 
 
 def is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:

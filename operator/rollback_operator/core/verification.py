@@ -13,6 +13,7 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, SignalName, StepName
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.core import progress
+from rollback_operator.core.check import Check, failed, passed, unknown
 from rollback_operator.core.progress import End, Next, Wait
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import NOT_YET_READ
@@ -32,37 +33,6 @@ NO_METRICS_SECONDS = 120.0
 LONGEST_MESSAGE = 512
 MOST_TOLD = 1024
 _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check has shown so far."""
-
-    name: str
-    result: VerificationResult
-    message: str
-    is_final: bool = False
-    """Another look shows nothing else: a proved failure, or what cannot be seen at all."""
-
-
-def passed(name: str, message: str) -> Check:
-    """Make a check that has passed."""
-    return Check(name, VerificationResult.PASSED, message)
-
-
-def failed(name: str, message: str) -> Check:
-    """Make a check that has failed, and may pass the next time."""
-    return Check(name, VerificationResult.FAILED, message)
-
-
-def unknown(name: str, message: str) -> Check:
-    """Make a check that has not shown anything yet."""
-    return Check(name, VerificationResult.UNKNOWN, message)
-
-
-def unseeable(name: str, message: str) -> Check:
-    """Make a check that cannot show anything."""
-    return Check(name, VerificationResult.UNKNOWN, message, is_final=True)
 
 
 # -- checks that need no question of their own -----------------------------------------------------

@@ -28,8 +28,8 @@ from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.core import incident, manual, renderings
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.conditions import condition
+from rollback_operator.core.event import Notice
 from rollback_operator.core.message import Message, Stage
-from rollback_operator.core.notices import Notice
 from rollback_operator.core.transitions import transition_named
 from rollback_operator.core.wording import words_asked
 from tests.builders import (

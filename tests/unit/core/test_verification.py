@@ -15,6 +15,7 @@ from rollback_operator.api.verification import (
     VerificationResult,
     VerificationSpec,
 )
+from rollback_operator.core.check import Check, failed, passed, unknown, unseeable
 from rollback_operator.core.progress import End, Next, Wait
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import (
@@ -25,19 +26,14 @@ from rollback_operator.core.verification import (
     NO_METRICS_SECONDS,
     ROLLOUT,
     SETTLE_SECONDS,
-    Check,
     Situation,
     conclude,
     error_rate,
-    failed,
     failures_of,
     in_order,
-    passed,
     rollout,
     situation,
     stored,
-    unknown,
-    unseeable,
 )
 from tests.builders import (
     at,
