@@ -19,8 +19,7 @@ from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
 from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.core import rollback_status
-from rollback_operator.core.budget import Load
-from rollback_operator.core.case import is_active
+from rollback_operator.core.case import Load, is_active
 from rollback_operator.core.course import Standing
 from rollback_operator.core.progress import Act
 from rollback_operator.holding import Settled

@@ -33,7 +33,7 @@ from rollback_operator.carrying import Carrier
 from rollback_operator.census import Census
 from rollback_operator.checking import Checker, Records
 from rollback_operator.clock import ServerClock
-from rollback_operator.core.budget import Budget
+from rollback_operator.core.case import Budget
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight

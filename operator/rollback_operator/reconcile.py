@@ -32,8 +32,7 @@ from rollback_operator.core import (
     status,
     targets,
 )
-from rollback_operator.core.budget import Budget
-from rollback_operator.core.case import Case, Refusal, is_active
+from rollback_operator.core.case import Budget, Case, Refusal, is_active
 from rollback_operator.core.course import course, scene_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose

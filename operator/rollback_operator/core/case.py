@@ -6,10 +6,42 @@ from dataclasses import dataclass, field
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
-from rollback_operator.core.budget import Load
 from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The operator's own limits over all policies; 0: none."""
+
+    max_concurrent: int = 0
+    max_per_day: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What of the limits is used up."""
+
+    budget: Budget = field(default_factory=Budget)
+    active: int = 0
+    day: int = 0
+
+    @property
+    def exhausted(self) -> str:
+        """Say which limit is reached; empty: none."""
+        if 0 < self.budget.max_concurrent <= self.active:
+            most = self.budget.max_concurrent
+            return (
+                f"{self.active} rollbacks run in this cluster and --max-concurrent is {most}: it "
+                "waits its turn; where so many releases fail at once, look at what they share"
+            )
+        if 0 < self.budget.max_per_day <= self.day:
+            return (
+                f"{self.day} rollbacks in this cluster in the last 24 hours, "
+                f"--max-rollbacks-per-day is {self.budget.max_per_day}"
+            )
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

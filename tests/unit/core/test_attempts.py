@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.core import attempts, guards, recent
-from rollback_operator.core.budget import Budget
+from rollback_operator.core.case import Budget
 from rollback_operator.core.load import load_of
 from rollback_operator.core.names import rollback_name
 from rollback_operator.core.progress import End

@@ -9,8 +9,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackStatus, StepName
-from rollback_operator.core.budget import Budget, Load
-from rollback_operator.core.case import Refusal
+from rollback_operator.core.case import Budget, Load, Refusal
 from rollback_operator.core.load import load_of
 from rollback_operator.core.names import name_of
 from rollback_operator.core.plan import make_plan

@@ -22,8 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
 )
 from rollback_operator.core import attempts, ledger, quarantine
-from rollback_operator.core.budget import Budget
-from rollback_operator.core.case import Refusal
+from rollback_operator.core.case import Budget, Refusal
 from rollback_operator.core.load import load_of
 from rollback_operator.core.progress import FURTHEST_AHEAD, is_stale
 from tests.builders import (
