@@ -38,16 +38,22 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
     rollback_of,
 )
-from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.case import Case
-from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.increments import Increment
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.question import Question
 from rollback_operator.core.reading import Counters, CounterSeries
 from rollback_operator.core.verdict import Blame, Method, ScopeVerdict, Verdict
-from rollback_operator.core.workload import Deployment, ReplicaSet, Template, Workload
+from rollback_operator.core.workload import (
+    Autoscaler,
+    Bounds,
+    ConfigRead,
+    Deployment,
+    ReplicaSet,
+    Template,
+    Workload,
+)
 
 T0 = 1_800_000_000.0
 PURCHASE = "/api/v1/tickets/purchase"

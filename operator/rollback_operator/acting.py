@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
-from rollback_operator.core import progress, raising
-from rollback_operator.core.autoscaler import Autoscaler
+from rollback_operator.core import autoscaling, progress
 from rollback_operator.core.progress import Done, End, Wait
 from rollback_operator.core.steps import done_in_words
-from rollback_operator.core.workload import Deployment
+from rollback_operator.core.workload import Autoscaler, Deployment
 from rollback_operator.flagging import Switch
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
@@ -66,7 +65,7 @@ class Actor:
             return Acted(taken.rollback, deployment, taken.next)
         if step is StepName.DISABLE_FLAG:
             return Acted(rollback, deployment, await self.switch.set(rollback))
-        if raising.is_left_to_autoscaler(rollback, step):
+        if autoscaling.is_left_to_autoscaler(rollback, step):
             assert autoscaler is not None  # or there would be nothing to be done
             return await self._raise(rollback, deployment, autoscaler)
         done = await self._change(rollback, step)

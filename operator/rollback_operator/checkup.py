@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from rollback_operator.core.finding import Finding, Level
 from rollback_operator.core.findings import find
 from rollback_operator.core.outlook import Outlook, outlook
+from rollback_operator.core.policy_findings import Finding, Level
 from rollback_operator.core.reach import DISCOVERY_SECONDS, Reach
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.survey import Survey

@@ -26,11 +26,11 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.checking import Checker
 from rollback_operator.core import (
     approval,
+    autoscaling,
     ceasing,
     manual,
     notices,
     progress,
-    raising,
     rollback_status,
     stop,
     verification,
@@ -267,8 +267,8 @@ class Executor:
 
     def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
         now = self.clock()
-        if raising.is_left_to_autoscaler(rollback, step):
-            found = raising.look(rollback, seen.workload.autoscaler, seen.deployment, now)
+        if autoscaling.is_left_to_autoscaler(rollback, step):
+            found = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
         else:
             late = progress.overtaken(rollback, step, seen.workload)
             found = late or progress.look(rollback, step, seen.deployment, now)

@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core import change_cause, history, schedule
+from rollback_operator.core import change_cause, recent, schedule
 from rollback_operator.core.case import is_active
 from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.core.progress import End
@@ -179,7 +179,7 @@ class Keeper:
         policy = self.cache.policy_at(key)
         known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
         waits = []
-        for one in history.superfluous(policy, *known, self.clock()):
+        for one in recent.superfluous(policy, *known, self.clock()):
             failure = await self.store.delete_rollback(one)
             if failure is None or failure.kind is FailureKind.GONE:
                 self.cache.drop_rollback(one.key)

@@ -22,26 +22,17 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.carrying import SOON, Carried, Carrier
-from rollback_operator.core import (
-    freeze,
-    holds,
-    lapses,
-    ownership,
-    quarantine,
-    schedule,
-    status,
-    targets,
-)
+from rollback_operator.core import freeze, holds, lapses, ownership, quarantine, schedule, status
 from rollback_operator.core.case import Budget, Case, Refusal, is_active
 from rollback_operator.core.course import course, scene_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
+from rollback_operator.core.lapses import Facts
 from rollback_operator.core.load import load_of
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import not_found, readiness
-from rollback_operator.core.rollout import Facts
 from rollback_operator.core.watch import Watch
 from rollback_operator.core.workload import Deployment
 from rollback_operator.evaluating import Evaluator
@@ -133,7 +124,7 @@ class Reconciler:
     # -- observe -----------------------------------------------------------------------------------
 
     async def _pass(self, policy: RollbackPolicy) -> float | None:
-        policy, key = targets.of_target(policy), policy.key
+        policy, key = ownership.of_target(policy), policy.key
         target = key[0], policy.spec.target_ref.name
         deployment = self.cache.deployments.get(target)
         if deployment is not None:
@@ -212,7 +203,7 @@ class Reconciler:
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
         flags = await self.switch.states(policy)
         records = self.cache.records_of(policy, deployment.uid)
-        known = targets.informed(policy, self.cache.policies_on(key[0], deployment.name))
+        known = ownership.informed(policy, self.cache.policies_on(key[0], deployment.name))
         made = replace(case_of(known, workload, records, now), load=load, flags=flags)
         case = await self._settled(made, now)
         workload, policy = case.workload, case.policy

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
-from rollback_operator.core import ledger, notices, outbox, status, targets
+from rollback_operator.core import ledger, notices, outbox, ownership, status
 from rollback_operator.core.event import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
@@ -61,7 +61,7 @@ class Reporter:
 
     async def report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""
-        policy = targets.of_target(policy)
+        policy = ownership.of_target(policy)
         old, now = policy.status, self.clock()
         own = self.cache.rollbacks_by(policy.key)
         asked = self.cache.requests_by(policy.key)
@@ -71,7 +71,7 @@ class Reporter:
         seen = replace(seen, trust=spec.trust, safety=spec.safety)
         if seen.workload is None:
             others = self.cache.policies_on(policy.key[0], spec.target_ref.name)
-            known = targets.informed(policy, others)
+            known = ownership.informed(policy, others)
             seen = replace(seen, ledger=ledger.at_rest(known, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
         events = notices.policy_notices(old, new, seen.decision)

@@ -28,9 +28,9 @@ from rollback_operator.backtest.rollouts import Rollouts
 from rollback_operator.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.backtest.tracks import tracks_of
 from rollback_operator.core import schedule, status
+from rollback_operator.core.attempts import rollback_name
 from rollback_operator.core.judge import SETTLING_SECONDS
 from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
-from rollback_operator.core.names import rollback_name
 from rollback_operator.core.question import STALE_INTERVALS
 from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.core.trends import LOOK_SECONDS

@@ -7,8 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from rollback_operator.core.control import Control, RouteControl
-from rollback_operator.core.counts import Counts, counted
-from rollback_operator.core.increments import Increment
+from rollback_operator.core.increments import Counts, Increment, counted
 from rollback_operator.core.verdict import Thresholds
 
 LEAST_REQUESTS = 20

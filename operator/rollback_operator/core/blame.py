@@ -23,9 +23,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rollback_operator.core.ending import Failing, lasting, served
 from rollback_operator.core.increments import Increment
-from rollback_operator.core.onset import Level, likelihoods, likelihoods_of_growth, parts, pooled
+from rollback_operator.core.onset import (
+    Failing,
+    Level,
+    lasting,
+    likelihoods,
+    likelihoods_of_growth,
+    parts,
+    pooled,
+    served,
+)
 from rollback_operator.core.verdict import Blame
 
 BAD_RELEASES = 0.02

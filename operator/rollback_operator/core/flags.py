@@ -21,11 +21,10 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.attempts import is_unbegun
 from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.conditions import find
-from rollback_operator.core.config_map import ConfigRead, FlagState
 from rollback_operator.core.owner import Owner
 from rollback_operator.core.progress import Act, Done, End, ended_time, was_done
 from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.core.workload import ConfigRead, Deployment, FlagState, Workload
 
 NOT_READ = "no container of the release reads it from there"
 _NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

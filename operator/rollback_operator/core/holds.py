@@ -26,15 +26,18 @@ from rollback_operator.core.guards import is_restored
 from rollback_operator.core.lapses import (
     REPLACED,
     End,
+    Facts,
+    is_being_undone,
     is_over,
     lapse,
     latest_end,
+    old_pods,
     outcome,
+    speaks_against,
     timed_out,
 )
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.progress import was_done
-from rollback_operator.core.rollout import Facts, is_being_undone, old_pods, speaks_against
 from rollback_operator.core.workload import Deployment
 
 LEAST_SECONDS = 10

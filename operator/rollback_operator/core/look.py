@@ -33,6 +33,7 @@ from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
 from rollback_operator.core.judge import judge
+from rollback_operator.core.lapses import Facts, old_pods
 from rollback_operator.core.opening import (
     bad_hashes,
     control_hashes,
@@ -43,7 +44,6 @@ from rollback_operator.core.opening import (
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.question import Question, arms_of
-from rollback_operator.core.rollout import Facts, old_pods
 from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.core.workload import Deployment, Workload

@@ -1,12 +1,42 @@
-"""What follows from a policy by itself: what the operator would refuse, and what means nothing."""
+"""What follows from a policy by itself, for its flags and for its remedies: one finding each.
 
-from collections.abc import Iterator
+What the operator would refuse, what means nothing, which flags could not be set, which remedies can
+never be taken, and for what none is left. It is said before a release is bad.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 
-from rollback_operator.api.v1alpha1 import SignalName
-from rollback_operator.core.finding import Finding, Level
+from rollback_operator.api.v1alpha1 import MatrixSeverity, Remedy, SignalName
+from rollback_operator.core import flags, matrix
 from rollback_operator.core.matrix import faults
-from rollback_operator.core.survey import Survey
+from rollback_operator.core.reading import Missing
+from rollback_operator.core.survey import FlagFacts, Survey
+from rollback_operator.core.workload import FlagState, Workload
+
+
+class Level(StrEnum):
+    """What a finding means for the policy."""
+
+    PROBLEM = "Problem"
+    """It prevents judging, or what the policy asks for can never be done."""
+    WARNING = "Warning"
+    """It makes judging slower, blinder, or impossible on a part."""
+    NOTE = "Note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that somebody who writes a policy should know."""
+
+    level: Level
+    path: str
+    """The field of the policy."""
+    message: str
+    remedy: str = ""
+
 
 _ALWAYS = {
     SignalName.LATENCY_RATIO: (Decimal(1), "a release that is no slower than the old one"),
@@ -69,3 +99,127 @@ def _thresholds(survey: Survey) -> Iterator[Finding]:
                     f"{one.signal} above {one.above} meets {whom}",
                     f"let it be above {bound}, with room for noise",
                 )
+
+
+def of_flags(survey: Survey) -> Iterator[Finding]:
+    """Say which flags could not be set, and what would be done instead."""
+    if survey.workload is None:
+        return  # that nothing was looked at is said of the target
+    unusable = {one.flag: why for one in survey.flags if (why := _unusable(survey, one))}
+    helpless = flags.helpless(survey.policy, unusable)
+    for one in survey.flags:
+        if one.flag in unusable:
+            said = f"{flags.named(one.flag)} could not be set: {unusable[one.flag]}"
+            left = f"; for {', '.join(helpless)} no other remedy is left" if helpless else ""
+            level = Level.PROBLEM if helpless else Level.WARNING
+            then = "put it right" if helpless else "put it right, or the next remedy is taken"
+            yield Finding(level, one.path, f"{said}{left}", then)
+        else:
+            yield from _doubts(one, survey.workload)
+
+
+def _unusable(survey: Survey, facts: FlagFacts) -> str:
+    """Say why a flag could not be set, as far as it could be looked at."""
+    assert survey.workload is not None
+    if isinstance(facts.found, Missing) and not facts.is_gone:
+        return ""
+    return flags.obstacle(survey.policy, survey.workload.deployment, facts.flag, facts.found)
+
+
+def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[Finding]:
+    name, found = facts.flag.config_map_ref.name, facts.found
+    if not isinstance(found, FlagState):
+        yield Finding(Level.NOTE, facts.path, f"it was not looked at: {found.message}")
+        return
+    if flags.taking(workload, facts.flag) is None:
+        yield Finding(
+            Level.WARNING,
+            facts.path,
+            f"{flags.named(facts.flag)}: {flags.NOT_READ}: it would be passed over",
+            "have a container read it by env, envFrom or a volume",
+        )
+    if found.value == facts.flag.value:
+        said = f"{flags.named(facts.flag)}: it has that value already: it would be passed over"
+        yield Finding(Level.NOTE, facts.path, said)
+    if facts.may_set is False:
+        yield Finding(
+            Level.WARNING,
+            facts.path,
+            f"whoever runs this may not patch ConfigMap {name}: where the chart's admission "
+            "policies are installed, the policy would be refused",
+            "whether the operator may, the policy's condition Ready tells once it is applied",
+        )
+
+
+def of_remedies(survey: Survey) -> Iterator[Finding]:
+    """Say which remedies are in vain, as a plan takes them: in order, and the first that applies.
+
+    Only a flag that cannot be the cure is passed over for the next one.
+    """
+    spec = survey.policy.spec
+    acting = [one.severity for one in spec.matrix if matrix.acts(one)]
+    taken: dict[MatrixSeverity, str] = {}
+    for number, remedy in enumerate(spec.remedies):
+        path = f"spec.remedies[{number}]"
+        meant = [one for one in acting if remedy.applies_to(one)]
+        before = sorted({taken[one] for one in meant if one in taken})
+        if not meant:
+            yield from _for_nothing(path, remedy)
+        elif all(one in taken for one in meant):
+            yield _behind(path, before)
+        elif survey.workload is not None:
+            yield from _of_target(path, remedy, survey.workload)
+        if remedy.flag is None:
+            taken = dict.fromkeys(meant, path) | taken
+    for number, rule in enumerate(spec.matrix):
+        if matrix.acts(rule) and not any(one.applies_to(rule.severity) for one in spec.remedies):
+            yield Finding(
+                Level.PROBLEM,
+                f"spec.matrix[{number}]",
+                f"no remedy applies to {rule.severity}: nothing would be done",
+                f"add one to spec.remedies for {rule.severity}, or leave its severities out",
+            )
+
+
+def _for_nothing(path: str, remedy: Remedy) -> Iterator[Finding]:
+    if remedy.severities is None:
+        return  # of a policy that only reports, the default is no fault
+    named = " and ".join(remedy.severities)
+    yield Finding(
+        Level.PROBLEM,
+        f"{path}.severities",
+        f"it is never taken: no row of spec.matrix does anything about {named} by itself",
+        "name a severity whose row has response: Rollback, or Investigate with propose, or give "
+        f"{named} such a response",
+    )
+
+
+def _behind(path: str, before: Sequence[str]) -> Finding:
+    verb = "is" if len(before) == 1 else "are"
+    return Finding(
+        Level.PROBLEM,
+        path,
+        f"it is never taken: {' and '.join(before)} {verb} taken first for each of its severities, "
+        "and only a flag that is no cure (DisableFlag) is followed by the next remedy",
+        "put it in front of it, give the two other severities, or take it out",
+    )
+
+
+def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[Finding]:
+    template = workload.deployment.template
+    if remedy.container is not None and template.image_of(remedy.container) is None:
+        yield Finding(
+            Level.PROBLEM,
+            f"{path}.container",
+            f"the Deployment's pod template has no container {remedy.container}",
+            f"name one that there is: {', '.join(template.containers)}",
+        )
+    revisions = sorted(one.revision for one in workload.replica_sets)
+    if remedy.revision is not None and remedy.revision not in revisions:
+        known = ", ".join(str(one) for one in revisions) or "none"
+        yield Finding(
+            Level.PROBLEM,
+            f"{path}.revision",
+            f"the Deployment keeps no revision {remedy.revision}",
+            f"name one of those that there are ({known}), or let the undo go to: LastKnownGood",
+        )

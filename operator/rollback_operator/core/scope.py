@@ -20,11 +20,9 @@ from rollback_operator.core.arms import (
     total,
 )
 from rollback_operator.core.blame import blame
-from rollback_operator.core.counts import Counts
-from rollback_operator.core.ending import Failing, has_ended
-from rollback_operator.core.increments import Increment
+from rollback_operator.core.increments import Counts, Increment
 from rollback_operator.core.increments import by_route as counts_by_route
-from rollback_operator.core.onset import Level
+from rollback_operator.core.onset import Failing, Level, has_ended
 from rollback_operator.core.overlap import cells
 from rollback_operator.core.sequential import Odds, coin_flip, dispersion, wilson_lower
 from rollback_operator.core.verdict import ENDED, Method, ScopeVerdict

@@ -1,4 +1,4 @@
-"""The target as it was read: its Deployment, the ReplicaSets that it can go back to, its pods.
+"""The target as it was read: its Deployment, ReplicaSets and pods, who scales it, what it reads.
 
 Values only: projections/ makes them from the API server's dictionaries, and availability.py says
 what keeps pods from serving.
@@ -7,11 +7,74 @@ what keeps pods from serving.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rollback_operator.core.autoscaler import Autoscaler
-from rollback_operator.core.config_map import ConfigRead
 from rollback_operator.core.owner import Owner, Updater
 from rollback_operator.core.pod import Pod
 from rollback_operator.core.surroundings import Amounts, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class FlagState:
+    """A flag in its ConfigMap, as it was found."""
+
+    uid: str
+    """The ConfigMap's."""
+    value: str | None = None
+    """None: the ConfigMap has no such key."""
+    is_immutable: bool = False
+    owner: Owner | None = None
+    """Who else steers the ConfigMap, and would set it back."""
+    changed_by: str = ""
+    """Who has last changed what is in it, by its field owners; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRead:
+    """One way by which pods read a ConfigMap."""
+
+    name: str
+    """The ConfigMap's."""
+    keys: tuple[str, ...] | None = None
+    """Which keys are read; None: all."""
+    hidden: tuple[str, ...] = ()
+    """Of all keys those that do not come through: a variable of their name is set otherwise."""
+    is_mounted: bool = False
+    """Read as a file that is renewed while the pod runs."""
+
+    def takes(self, name: str, key: str) -> bool:
+        """Tell whether a key of a ConfigMap is read by it."""
+        is_read = key in self.keys if self.keys is not None else key not in self.hidden
+        return name == self.name and is_read
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Between which numbers of replicas an autoscaler chooses."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most} replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler that scales the target."""
+
+    name: str
+    uid: str
+    bounds: Bounds
+    owner: str = ""
+    """Who steers it in turn, and would put its bounds back; empty: nobody is seen to."""
+    set_by: str = ""
+    """Who has set its lower bound, by the field owners."""
+    is_ours: bool = False
+    """Its lower bound was set by this operator, and nobody else says the same."""
+    rivals: tuple[str, ...] = ()
+    """Others that scale the same target: Kubernetes lets none of them do it then."""
+
+    def __str__(self) -> str:
+        return f"HorizontalPodAutoscaler {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

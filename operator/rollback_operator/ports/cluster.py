@@ -5,12 +5,10 @@ from typing import Protocol
 
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.core.autoscaler import Autoscaler, Bounds
 from rollback_operator.core.change_cause import Overdue
-from rollback_operator.core.config_map import FlagState
 from rollback_operator.core.owner import Claims, OwnerState, Steered
 from rollback_operator.core.rights import Right
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.core.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.failure import Failure
 
 

@@ -19,13 +19,12 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import autoscaling, raising
-from rollback_operator.core.autoscaler import Autoscaler, Bounds
+from rollback_operator.core import autoscaling
 from rollback_operator.core.autoscaling import Closed, Due
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.core.progress import Act, Done, End, Wait
-from rollback_operator.core.workload import Deployment
+from rollback_operator.core.workload import Autoscaler, Bounds, Deployment
 from tests.builders import (
     at,
     make_autoscaler,
@@ -125,7 +124,7 @@ LOOKS: dict[str, tuple[Rollback, Autoscaler | None, Deployment, type, Reason | N
 def test_a_look(case: str) -> None:
     rollback, found, deployment, kind, reason = LOOKS[case]
 
-    following = raising.look(rollback, found, deployment, at(20))
+    following = autoscaling.look(rollback, found, deployment, at(20))
 
     assert isinstance(following, kind)
     if isinstance(following, End):
@@ -136,7 +135,7 @@ def test_a_look(case: str) -> None:
 
 
 def test_an_autoscaler_that_does_not_follow_is_told_in_the_end() -> None:
-    following = raising.look(scaling(RECORD), RAISED, BAD, at(10 + 601))
+    following = autoscaling.look(scaling(RECORD), RAISED, BAD, at(10 + 601))
 
     assert isinstance(following, End)
     assert following.outcome is Outcome.NOT_RECOVERED

@@ -3,9 +3,8 @@
 import pytest
 
 from rollback_operator.core.blame import blame
-from rollback_operator.core.ending import Failing, has_ended
 from rollback_operator.core.increments import Increment
-from rollback_operator.core.onset import Level
+from rollback_operator.core.onset import Failing, Level, has_ended
 from tests.builders import make_increment
 
 HOUR = 3600.0

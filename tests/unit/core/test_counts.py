@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.core.counts import Counts, counted
-from rollback_operator.core.increments import Increment
+from rollback_operator.core.increments import Counts, Increment, counted
 from rollback_operator.core.sequential import MINUTE_SECONDS, against_ceiling
 
 moments = st.integers(0, 1200).map(lambda one: one / 4)

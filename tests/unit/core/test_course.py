@@ -25,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.core import status
+from rollback_operator.core.attempts import name_of
 from rollback_operator.core.course import (
     BEGUN,
     Carry,
@@ -37,7 +38,6 @@ from rollback_operator.core.course import (
     scene_of,
     stage_of,
 )
-from rollback_operator.core.names import name_of
 from rollback_operator.core.progress import End, is_stale, last_time
 from rollback_operator.core.reading import Missing
 from rollback_operator.core.workload import Deployment

@@ -13,9 +13,9 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     VerdictValue,
 )
+from rollback_operator.core.attempts import rollback_name
 from rollback_operator.core.decide import decide
 from rollback_operator.core.look import look
-from rollback_operator.core.names import rollback_name
 from rollback_operator.core.verdict import ENDED, Blame, Symptom, Thresholds
 from rollback_operator.core.watch import open_watch
 from tests.builders import (

@@ -30,9 +30,8 @@ from rollback_operator.core import holds
 from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.holds import wanted_hold
-from rollback_operator.core.lapses import End
+from rollback_operator.core.lapses import End, Facts
 from rollback_operator.core.owner import Owner
-from rollback_operator.core.rollout import Facts
 from rollback_operator.core.workload import Workload
 from tests.builders import (
     at,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.v1alpha1 import MatrixRule
-from rollback_operator.core.finding import Level
 from rollback_operator.core.findings import find
+from rollback_operator.core.policy_findings import Level
 from tests.builders import make_policy, make_workload
 from tests.unit.core.test_findings import make_survey
 
