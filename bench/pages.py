@@ -19,12 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from rollback_operator.adapters.pod_metrics import PodPages
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, CounterSignal, SignalLabels
 from rollback_operator.core.judge import judge
-from rollback_operator.core.pod import Page, Pod
 from rollback_operator.core.question import Question
-from rollback_operator.core.reading import Counters
 from rollback_operator.core.schedule import next_read
 from rollback_operator.core.watch import open_watch, with_pages, with_workload
-from rollback_operator.core.workload import Deployment, ReplicaSet, Template, Workload
+from rollback_operator.model.pod import Page, Pod
+from rollback_operator.model.samples import Counters
+from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
 from rollback_operator.ports.queries import PageQuery, PodPage
 
 REQUESTS, ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"

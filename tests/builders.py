@@ -38,14 +38,14 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
     rollback_of,
 )
-from rollback_operator.core.case import Case
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.increments import Increment
-from rollback_operator.core.pod import Pod
 from rollback_operator.core.question import Question
-from rollback_operator.core.reading import Counters, CounterSeries
-from rollback_operator.core.verdict import Blame, Method, ScopeVerdict, Verdict
-from rollback_operator.core.workload import (
+from rollback_operator.model.context import Case
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, CounterSeries
+from rollback_operator.model.verdict import Blame, Method, ScopeVerdict, Verdict
+from rollback_operator.model.workload import (
     Autoscaler,
     Bounds,
     ConfigRead,

@@ -10,9 +10,9 @@ from rollback_operator.acting import Actor
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
 from rollback_operator.checking import Checker, Records
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Again, Executor
 from rollback_operator.flagging import Switch
+from rollback_operator.model.workload import Workload
 from rollback_operator.recording import Recorder
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import API_VERSION, Resource
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.workload import Workload
 from rollback_operator.plugin.asked import OpenScreen
 from rollback_operator.plugin.connection import Connection, Login
 from rollback_operator.plugin.record import Record

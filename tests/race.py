@@ -18,9 +18,9 @@ from typing import Any
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, StoredStrategy
 from rollback_operator.core.control import Control
-from rollback_operator.core.pod import Page, Pod
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.model.pod import Page, Pod
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import CounterQuery, PageQuery, PodPage, Prometheus
 from rollback_operator.workqueue import WorkQueue

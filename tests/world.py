@@ -13,9 +13,6 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackPol
 from rollback_operator.cache import Cache
 from rollback_operator.carrying import Carrier
 from rollback_operator.checking import Checker, Records
-from rollback_operator.core.conditions import find
-from rollback_operator.core.reading import CounterSeries
-from rollback_operator.core.workload import Workload
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
@@ -24,6 +21,9 @@ from rollback_operator.inspection import Inspector
 from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
+from rollback_operator.model.conditions import find
+from rollback_operator.model.samples import CounterSeries
+from rollback_operator.model.workload import Workload
 from rollback_operator.observation import Observer
 from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.metrics import Metrics

@@ -7,7 +7,7 @@ from bench.detection.limits import limit, truth
 from bench.detection.scenario import Scenario
 from bench.detection.world import build
 from rollback_operator.core.look import Look
-from rollback_operator.core.verdict import ScopeVerdict
+from rollback_operator.model.verdict import ScopeVerdict
 
 
 def explain(scenario: Scenario) -> None:

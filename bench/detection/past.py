@@ -17,7 +17,7 @@ from bench.detection.scenario import Confounder, Scenario
 from bench.detection.world import T0, Floats, Series, World
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import Control, control_of
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 
 HOUR, MINUTE = 3600.0, 60.0

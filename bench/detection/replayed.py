@@ -17,7 +17,7 @@ from rollback_operator.backtest.history import History
 from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Span
 from rollback_operator.backtest.rollouts import parse_rollouts
-from rollback_operator.core.reading import Counters, CounterSeries
+from rollback_operator.model.samples import Counters, CounterSeries
 
 STEP = 1.0
 BEFORE = 60.0

@@ -32,9 +32,9 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
     UndoTo,
 )
-from rollback_operator.core.case import Case
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.workload import Deployment, ReplicaSet, Template, Workload
+from rollback_operator.model.context import Case
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
 
 NAMESPACE = "production"
 PROMETHEUS = "http://prometheus.monitoring:9090"

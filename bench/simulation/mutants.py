@@ -19,10 +19,10 @@ from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
 from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.core import rollback_status
-from rollback_operator.core.case import Load, is_active
 from rollback_operator.core.course import Standing
 from rollback_operator.core.progress import Act
 from rollback_operator.holding import Settled
+from rollback_operator.model.context import Load, is_active
 
 
 @dataclass(frozen=True, slots=True)

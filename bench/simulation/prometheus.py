@@ -18,7 +18,7 @@ from bench.simulation.traffic import BASE_ERRORS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
 
 INTERVAL = 5.0

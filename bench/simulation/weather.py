@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from bench.simulation.prometheus import NO_SERIES, UNREACHABLE
 from bench.simulation.server import Request, Response, refusal
-from rollback_operator.core.reading import Missing
+from rollback_operator.model.samples import Missing
 
 
 class Effect(StrEnum):

@@ -33,7 +33,6 @@ from rollback_operator.carrying import Carrier
 from rollback_operator.census import Census
 from rollback_operator.checking import Checker, Records
 from rollback_operator.clock import ServerClock
-from rollback_operator.core.case import Budget
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
@@ -43,6 +42,7 @@ from rollback_operator.intake import Intake, Refresher
 from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
+from rollback_operator.model.context import Budget
 from rollback_operator.observation import Observer
 from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.application import Probes, Schemas

@@ -15,16 +15,16 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.core import approval, checklist, gitops
 from rollback_operator.core.approval import Looked
-from rollback_operator.core.case import is_active
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.claims import claimed
 from rollback_operator.core.freeze import frozen
-from rollback_operator.core.owner import Claims, OwnerState, Steered
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.context import is_active
+from rollback_operator.model.controllers import Claims, OwnerState, Steered
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.cluster import Owners, Tools
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -32,16 +32,16 @@ from rollback_operator.core import (
     notices,
     progress,
     rollback_status,
-    stop,
     verification,
 )
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.course import REPLACED
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import Act, Done, End, Wait
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import NOT_YET_READ, Watch
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.model import stop
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store

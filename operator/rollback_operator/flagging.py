@@ -12,8 +12,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackPolicy
 from rollback_operator.core import flags
 from rollback_operator.core.progress import Act, Done, End
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import Deployment, FlagState
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment, FlagState
 from rollback_operator.ports.cluster import Flags
 from rollback_operator.ports.failure import Failure, FailureKind
 

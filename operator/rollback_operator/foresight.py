@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core import schedule
 from rollback_operator.core.readiness import Around
-from rollback_operator.core.workload import Deployment
 from rollback_operator.flagging import Switch
+from rollback_operator.model.workload import Deployment
 from rollback_operator.observation import Observer
 from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.queries import Prometheus

@@ -14,7 +14,7 @@ from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, Ro
 from rollback_operator.core import holds, notices, status
 from rollback_operator.core.lapses import End
 from rollback_operator.core.ledger import with_entry
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store

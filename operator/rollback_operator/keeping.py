@@ -18,12 +18,12 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key
 from rollback_operator.core import change_cause, recent, schedule
-from rollback_operator.core.case import is_active
 from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.core.progress import End
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import Deployment, Workload
 from rollback_operator.execution import Again, Executor
+from rollback_operator.model.context import is_active
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.core.claims import claimed
-from rollback_operator.core.owner import Claims
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.controllers import Claims
+from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Tools
 
 LOOK_SECONDS = 300.0

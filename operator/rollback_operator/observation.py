@@ -8,14 +8,12 @@ from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core import pod_names, podless
+from rollback_operator.core import podless
 from rollback_operator.core.control import Control
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.readiness import Around
-from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.core.trends import Trends
 from rollback_operator.core.watch import (
     Watch,
@@ -25,7 +23,10 @@ from rollback_operator.core.watch import (
     with_workload,
     without_pages,
 )
-from rollback_operator.core.workload import Workload
+from rollback_operator.model import pod_names
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, Missing, Reading
+from rollback_operator.model.workload import Workload
 from rollback_operator.pages import page_query, usable_pages, with_use
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.cache import Key
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.watch import Watch, with_read
-from rollback_operator.core.workload import Workload
 from rollback_operator.holdings import Holdings
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Workload
 from rollback_operator.observation import Observer, Source
 
 _log = logging.getLogger(__name__)

@@ -23,7 +23,6 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.carrying import SOON, Carried, Carrier
 from rollback_operator.core import freeze, holds, lapses, ownership, quarantine, schedule, status
-from rollback_operator.core.case import Budget, Case, Refusal, is_active
 from rollback_operator.core.course import course, scene_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
@@ -34,7 +33,6 @@ from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Deployment
 from rollback_operator.evaluating import Evaluator
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
@@ -43,6 +41,8 @@ from rollback_operator.inspection import Inspector
 from rollback_operator.keeping import Keeper
 from rollback_operator.lookout import Lookout
 from rollback_operator.manual import Desk
+from rollback_operator.model.context import Budget, Case, Refusal, is_active
+from rollback_operator.model.workload import Deployment
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus

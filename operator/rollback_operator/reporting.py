@@ -12,7 +12,7 @@ from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
 from rollback_operator.core import ledger, notices, outbox, ownership, status
-from rollback_operator.core.event import Notice
+from rollback_operator.model.event import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
-from rollback_operator.core import services
-from rollback_operator.core.services import LEAST_SECONDS, Routing
 from rollback_operator.core.traffic import ready_since
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import ReplicaSet, Workload
+from rollback_operator.model import services
+from rollback_operator.model.services import LEAST_SECONDS, Routing
+from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.surroundings import Services
 

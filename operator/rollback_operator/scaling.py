@@ -14,7 +14,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.core import autoscaling, notices
 from rollback_operator.core.autoscaling import Closed, Due
-from rollback_operator.core.workload import Autoscaler
+from rollback_operator.model.workload import Autoscaler
 from rollback_operator.ports.cluster import Autoscalers
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store

@@ -17,14 +17,14 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     SignalName,
 )
-from rollback_operator.core import pod_names
 from rollback_operator.core.claims import claimed
 from rollback_operator.core.control import Control
-from rollback_operator.core.owner import Claims
 from rollback_operator.core.probes import left_out
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
-from rollback_operator.core.workload import Workload
+from rollback_operator.model import pod_names
+from rollback_operator.model.controllers import Claims
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.cluster import Flags, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import TrendMetrics

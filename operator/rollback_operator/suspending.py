@@ -20,10 +20,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.core import conditions, gitops, notices, suspension
-from rollback_operator.core.owner import OwnerState, Steered
+from rollback_operator.core import gitops, notices, suspension
 from rollback_operator.core.progress import Done, End
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model import conditions
+from rollback_operator.model.controllers import OwnerState, Steered
+from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Owners
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store

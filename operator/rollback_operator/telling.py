@@ -17,9 +17,9 @@ from typing import Protocol
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackRequest, RollbackStatus
 from rollback_operator.core import incident, outbox
-from rollback_operator.core.message import Message
 from rollback_operator.core.transitions import next_update, transition_named
 from rollback_operator.gates import Gate
+from rollback_operator.model.message import Message
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store, left_as_known

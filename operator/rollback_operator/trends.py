@@ -9,12 +9,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
-from rollback_operator.core import pod_names
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.growth import LEAST_SECONDS, WARM_UP_SECONDS
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import (
     PastGrowth,
     Trends,
@@ -23,6 +21,8 @@ from rollback_operator.core.trends import (
     with_query,
 )
 from rollback_operator.core.watch import Watch
+from rollback_operator.model import pod_names
+from rollback_operator.model.samples import Missing
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 

@@ -15,15 +15,16 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
-from rollback_operator.core import ceasing, level, pod_names, probing, progress
-from rollback_operator.core.check import Check, unknown, unseeable
+from rollback_operator.core import ceasing, level, probing, progress
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.model import pod_names
+from rollback_operator.model.check import Check, unknown, unseeable
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollback_operator.api.notify import Channel
-from rollback_operator.core.message import Message
+from rollback_operator.model.message import Message
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure
 from tests.fakes.failures import OUTAGE

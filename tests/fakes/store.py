@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
 )
 from rollback_operator.cache import Cache
-from rollback_operator.core.event import Notice
+from rollback_operator.model.event import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference
+from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.surroundings import Surroundings
 from tests.fakes.failures import Failures

@@ -28,11 +28,11 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.message import Message
-from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import Answer, Reply, Silence
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.schema import Applied, Migration
+from rollback_operator.model.message import Message
+from rollback_operator.model.pod import Endpoint
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
 

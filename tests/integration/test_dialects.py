@@ -28,7 +28,7 @@ from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.reading import Counters, Missing
+from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.ports import queries
 from rollback_operator.ports.queries import CounterQuery
 from tests.integration.api import eventually

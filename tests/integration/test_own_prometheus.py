@@ -22,7 +22,7 @@ from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.reading import Counters, Missing
+from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 from tests.integration.api import eventually

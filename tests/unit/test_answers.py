@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rollback_operator.adapters.prometheus import answers
 from rollback_operator.api.v1alpha1 import SignalLabels
-from rollback_operator.core.reading import Missing, usable
+from rollback_operator.model.samples import Missing, usable
 
 SCALARS = st.one_of(
     st.none(),

@@ -33,11 +33,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core import ledger
-from rollback_operator.core.owner import Claims, OwnerObject, Steered
 from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.core.status import Seen, next_status, ready
-from rollback_operator.core.surroundings import Cluster
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.controllers import Claims, OwnerObject, Steered
+from rollback_operator.model.surroundings import Cluster
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.autoscalers import autoscaler_of
 from rollback_operator.projections.config_maps import flag_of

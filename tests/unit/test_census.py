@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache
 from rollback_operator.census import Census
-from rollback_operator.core.conditions import condition
+from rollback_operator.model.conditions import condition
 from rollback_operator.recording import Recorder
 from tests.builders import (
     at,

@@ -12,7 +12,7 @@ from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.core import notices
-from rollback_operator.core.event import Affected, Notice
+from rollback_operator.model.event import Affected, Notice
 from tests.builders import NAME, make_hold, make_policy, make_workload
 from tests.unit.test_reconcile import World
 

@@ -24,8 +24,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Unreadable
 from rollback_operator.core.holds import let_go
 from rollback_operator.core.lapses import End
-from rollback_operator.core.reading import CounterSeries
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.model.samples import CounterSeries
+from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
 from tests.builders import (
     NAME,

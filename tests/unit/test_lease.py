@@ -13,7 +13,7 @@ import pytest
 
 from rollback_operator.adapters.lease import Elector, LeaseName
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core import stop
+from rollback_operator.model import stop
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Failures

@@ -12,10 +12,10 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, SignalsSpec
 from rollback_operator.core.control import Control
 from rollback_operator.core.direct import FAILED_ROUNDS, Direct
-from rollback_operator.core.pod import Page
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.watch import Watch, open_watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Page
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.workload import Workload
 from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
 from tests.builders import (

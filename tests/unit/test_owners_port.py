@@ -11,7 +11,7 @@ import pytest
 from rollback_operator.adapters.owners import MOST_TRIES, ApiOwners
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.owner import OwnerObject, OwnerState, Steered
+from rollback_operator.model.controllers import OwnerObject, OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
 
 STEERED = Steered(OwnerObject(OwnerKind.APPLICATION, "argocd", "shop"), "production", "shop")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.core.pod import Page
+from rollback_operator.model.pod import Page
 from rollback_operator.projections.pods import pod_of
 
 

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.core import conditions
+from rollback_operator.model import conditions
 from rollback_operator.plugin import explanation
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import (

@@ -19,9 +19,9 @@ from rollback_operator.adapters.pod_metrics import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.pod import Page
-from rollback_operator.core.reading import Counters, Missing, Reading
 from rollback_operator.holdings import Holdings
+from rollback_operator.model.pod import Page
+from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.ports.queries import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
 from tests.loop_time import watched

@@ -16,7 +16,7 @@ from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetr
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.core.control import Control
-from rollback_operator.core.reading import Counters, Missing, Reading
+from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 from tests.builders import T0
 from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series

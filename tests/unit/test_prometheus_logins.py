@@ -15,7 +15,7 @@ from rollback_operator.adapters.prometheus.credentials import AGAIN_SECONDS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.signals import PrometheusSpec
-from rollback_operator.core.reading import Missing
+from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.settings import Settings

@@ -6,8 +6,8 @@ from rollback_operator.api.checklist import CheckName, CheckResult
 from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, SafetySpec, VerdictValue
-from rollback_operator.core.conditions import find
-from rollback_operator.core.owner import Claims, Owner, Updater
+from rollback_operator.model.conditions import find
+from rollback_operator.model.controllers import Claims, Owner, Updater
 from tests.builders import make_policy
 from tests.world import World, watched
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.core.pod import Page
+from rollback_operator.model.pod import Page
 from tests.builders import T0, make_counters, make_request, make_series
 from tests.world import KEY, World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollback_operator.api.reasons import EventReason
-from rollback_operator.core.event import Notice
+from rollback_operator.model.event import Notice
 from rollback_operator.reporting import REPEAT_AFTER, Told
 from tests.builders import at, make_workload
 from tests.unit.core.test_notices import CLEAN, WATCHING, status_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, RollbackPolicy, SignalName
-from rollback_operator.core.services import Service
 from rollback_operator.core.watch import Watch, open_watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.services import Service
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.routing import Router
 from tests.builders import T0, make_pods, make_policy, make_replica_set, make_workload

@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Unreadable
 from rollback_operator.core import autoscaling
-from rollback_operator.core.workload import Bounds
+from rollback_operator.model.workload import Bounds
 from rollback_operator.ports.failure import Failure
 from tests.builders import (
     NAME,

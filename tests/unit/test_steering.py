@@ -8,9 +8,9 @@ import pytest
 
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.owner import OwnerObject, Steered
 from rollback_operator.core.suspension import SUSPENDED_BY
-from rollback_operator.core.workload import Bounds
+from rollback_operator.model.controllers import OwnerObject, Steered
+from rollback_operator.model.workload import Bounds
 from rollback_operator.projections.autoscalers import autoscaler_on
 from rollback_operator.projections.gitops import (
     SKIP_RECONCILE,

@@ -20,12 +20,12 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.core import gitops, suspension
-from rollback_operator.core.conditions import find
-from rollback_operator.core.owner import Owner, OwnerObject
 from rollback_operator.core.readiness import Around
-from rollback_operator.core.workload import Workload
 from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.foresight import Foresight
+from rollback_operator.model.conditions import find
+from rollback_operator.model.controllers import Owner, OwnerObject
+from rollback_operator.model.workload import Workload
 from rollback_operator.observation import Observer
 from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.failure import Failure, FailureKind

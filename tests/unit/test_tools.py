@@ -10,9 +10,9 @@ import pytest
 from rollback_operator.adapters.tools import SERVED_SECONDS, ApiTools
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.owner import Claims, Owner, OwnerObject
-from rollback_operator.core.workload import Deployment
 from rollback_operator.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
+from rollback_operator.model.controllers import Claims, Owner, OwnerObject
+from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at, make_deployment
 from tests.fakes.cluster import FakeTools

@@ -6,7 +6,7 @@ resourceVersion, which the controller's own status updates move every 15 seconds
 
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.workload import Autoscaler, Bounds
+from rollback_operator.model.workload import Autoscaler, Bounds
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.autoscalers import autoscaler_of
 

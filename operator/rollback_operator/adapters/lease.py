@@ -14,7 +14,7 @@ from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core import stop
+from rollback_operator.model import stop
 from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)

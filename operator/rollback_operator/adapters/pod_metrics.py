@@ -20,9 +20,9 @@ from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.causes import cause
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.gates import Gate
 from rollback_operator.holdings import Holdings
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.page_text import Look, NoRoomError, PageLimits, wanted_lines
 from rollback_operator.ports.queries import PageQuery, PodPage
 from rollback_operator.slices import Slices

@@ -1,7 +1,7 @@
 """The operator's own rights, by a review that every authenticated user may have made."""
 
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.rights import Right
+from rollback_operator.model.rights import Right
 from rollback_operator.ports.failure import Failure
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.services import Service
+from rollback_operator.model.services import Service
 from rollback_operator.ports.failure import Failure
 
 SERVICE_LABEL = "kubernetes.io/service-name"

@@ -11,7 +11,7 @@ from typing import Any
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.approval import POLICY_NAME
-from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
+from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.needs import quantity, requests_of
 

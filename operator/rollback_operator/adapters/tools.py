@@ -15,8 +15,8 @@ from rollback_operator import paths
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.claims import joined
-from rollback_operator.core.owner import Claims
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.controllers import Claims
+from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.claims import (
     FLAGGER,

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrateg
 from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.core.change_cause import CHANGE_CAUSE, Overdue, written
 from rollback_operator.core.progress import EXPRESS_SURGE
-from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
+from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.autoscalers import autoscaler_on, scales
 from rollback_operator.projections.deployments import (

@@ -9,8 +9,8 @@ from typing import Any
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.apiserver import ApiServer
 from rollback_operator.backtest.case import rfc3339
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.workload import ReplicaSet, Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure
 
 

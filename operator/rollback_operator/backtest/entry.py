@@ -11,10 +11,10 @@ from rollback_operator.core.arms import LEAST_CEILING
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.increments import Increment
 from rollback_operator.core.look import Look
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.status import QUIET
-from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
 from rollback_operator.core.watch import Watch
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
 
 NEARLY_ALL = 0.8
 """A route, a pod or a node with this share of the errors has the fault."""

@@ -11,8 +11,8 @@ from rollback_operator.backtest.case import Ran
 from rollback_operator.backtest.entry import Action, Entry
 from rollback_operator.backtest.files import BadFileError
 from rollback_operator.backtest.tracks import hash_of
-from rollback_operator.core.reading import CounterSeries, Missing
-from rollback_operator.core.verdict import Thresholds
+from rollback_operator.model.samples import CounterSeries, Missing
+from rollback_operator.model.verdict import Thresholds
 
 WIDTH, LEFT, RIGHT = 960, 70, 20
 RATES_TOP, RATES_HEIGHT = 76, 190

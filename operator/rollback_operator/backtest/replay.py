@@ -35,7 +35,7 @@ from rollback_operator.core.question import STALE_INTERVALS
 from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.workload import Workload
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus

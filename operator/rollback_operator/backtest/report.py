@@ -6,7 +6,7 @@ from typing import Any
 
 from rollback_operator.backtest.case import Ran, rfc3339
 from rollback_operator.backtest.entry import Action, Blamed, Entry
-from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
+from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
 
 _MOST = 1e300
 """JSON has no infinity."""

@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from rollback_operator.backtest.files import BadFileError, parsed
 from rollback_operator.backtest.tracks import hash_of
-from rollback_operator.core.reading import LATEST
+from rollback_operator.model.samples import LATEST
 from rollback_operator.parsing import unknown_keys
 
 _TIME = TypeAdapter[Any](AwareDatetime)

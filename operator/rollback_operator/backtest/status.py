@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.backtest.rollouts import Observation, Rollouts
-from rollback_operator.core.pod import Pod
+from rollback_operator.model.pod import Pod
 
 DEFAULT_DEADLINE = 600
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median_low
 
-from rollback_operator.core.reading import Counters, CounterSeries, Missing
+from rollback_operator.model.samples import Counters, CounterSeries, Missing
 
 DEFAULT_INTERVAL = 15.0
 RECENT_GAPS = 5

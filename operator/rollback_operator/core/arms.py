@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.increments import Counts, Increment, counted
-from rollback_operator.core.verdict import Thresholds
+from rollback_operator.model.verdict import Thresholds
 
 LEAST_REQUESTS = 20
 LEAST_CEILING = 0.01

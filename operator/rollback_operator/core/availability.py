@@ -7,8 +7,8 @@ a registry that does not answer, quota) is told apart and leads to no verdict.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.workload import Workload
 
 GRACE_SECONDS = 30.0
 RESTARTS = 3

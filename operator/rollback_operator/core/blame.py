@@ -34,7 +34,7 @@ from rollback_operator.core.onset import (
     pooled,
     served,
 )
-from rollback_operator.core.verdict import Blame
+from rollback_operator.model.verdict import Blame
 
 BAD_RELEASES = 0.02
 """Share of releases that are bad."""

@@ -26,13 +26,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import autoscaling, gitops, schema
 from rollback_operator.core.claims import warning
-from rollback_operator.core.owner import Claims, OwnerState
 from rollback_operator.core.progress import has_acted
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import Applied
-from rollback_operator.core.surroundings import Cluster, Quota, Reference, quota_left
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Deployment, ReplicaSet, Workload
+from rollback_operator.model.controllers import Claims, OwnerState
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.surroundings import Cluster, Quota, Reference, quota_left
+from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 
 FRESH_SECONDS = 60.0
 """A sample older than this does not show how a service does now."""

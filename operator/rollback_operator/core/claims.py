@@ -10,8 +10,8 @@ from dataclasses import replace
 from rollback_operator.api.gitops import MOST_UPDATERS, UpdaterPlan
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RemedyType, Rollback
-from rollback_operator.core.owner import Claims, Owner, Updater
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.controllers import Claims, Owner, Updater
+from rollback_operator.model.workload import Deployment
 
 NEW_RELEASE = "would take an undo for a new release"
 """What a rollout tool makes of an undo."""

@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from rollback_operator.core.reading import Counters, CounterSeries
 from rollback_operator.core.retention import MOST_ROUTES, shortened
+from rollback_operator.model.samples import Counters, CounterSeries
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60

@@ -21,8 +21,8 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import matrix, ownership, progress
 from rollback_operator.core.progress import End
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment
 
 
 class Standing(StrEnum):

@@ -13,12 +13,12 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core import matrix, recent
-from rollback_operator.core.case import Case, Refusal
 from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.plan import make_plan, make_trigger, tried
-from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.warm_up import WARM_UP_SECONDS
+from rollback_operator.model.context import Case, Refusal
+from rollback_operator.model.verdict import Thresholds, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters, Missing, Reading
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, Missing, Reading
 
 MOST_PODS = 50
 """Per read, both revisions together: the rest comes by Prometheus."""

@@ -23,7 +23,7 @@ from rollback_operator.core.arms import (
 )
 from rollback_operator.core.control import Control
 from rollback_operator.core.increments import COARSE_SECONDS, Increment
-from rollback_operator.core.verdict import CEASED
+from rollback_operator.model.verdict import CEASED
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9

@@ -13,10 +13,10 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.growth import ALONE_SECONDS, LEAST_SECONDS, WARM_UP_SECONDS
-from rollback_operator.core.pod import Pod
 from rollback_operator.core.trends import SECOND_LOOK_SECONDS, Trends
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.workload import Workload
 
 _AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})

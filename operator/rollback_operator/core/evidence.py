@@ -27,8 +27,6 @@ from rollback_operator.core.pairing import (
     named_as_read,
     named_as_scraped,
 )
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters, CounterSeries
 from rollback_operator.core.retention import (
     INCREMENT_BYTES,
     Routes,
@@ -36,6 +34,8 @@ from rollback_operator.core.retention import (
     within,
     without_ceased,
 )
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, CounterSeries
 
 T = TypeVar("T")
 SLOWEST_SCRAPE_SECONDS = 10.0

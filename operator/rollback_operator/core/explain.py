@@ -1,7 +1,7 @@
 """Decisions in words, as one would tell them on the phone: counts, odds, blame, what is missing."""
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.verdict import Method, ScopeVerdict, Symptom
+from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
 
 _WORDS = {
     Reason.OLD_REVISION_FAILS_TOO: "the old pods had begun to fail alike before they went, so "

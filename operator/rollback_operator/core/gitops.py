@@ -16,9 +16,9 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StepStatus,
 )
-from rollback_operator.core.owner import Owner, OwnerObject, OwnerState, Steered
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.controllers import Owner, OwnerObject, OwnerState, Steered
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment
 
 _ACTS = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE, StepName.DISABLE_FLAG)
 

@@ -19,7 +19,6 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     RollbackPolicy,
 )
-from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.freeze import frozen
 from rollback_operator.core.guards import is_restored
@@ -38,7 +37,8 @@ from rollback_operator.core.lapses import (
 )
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.progress import was_done
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.context import Case
+from rollback_operator.model.workload import Deployment
 
 LEAST_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""

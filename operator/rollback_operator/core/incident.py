@@ -22,9 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core import autoscaling, claims, commands, flags, manual, suspension
-from rollback_operator.core.conditions import find
-from rollback_operator.core.message import Message, Moment, Version
+from rollback_operator.core import autoscaling, claims, flags, manual, suspension
 from rollback_operator.core.transitions import Kind, Transition
 from rollback_operator.core.wording import (
     BY_ITSELF,
@@ -37,6 +35,9 @@ from rollback_operator.core.wording import (
     words_asked,
     words_of,
 )
+from rollback_operator.model import commands
+from rollback_operator.model.conditions import find
+from rollback_operator.model.message import Message, Moment, Version
 
 
 def of_rollback(

@@ -18,10 +18,10 @@ from rollback_operator.core.probes import drowned
 from rollback_operator.core.question import STALE_INTERVALS, Question, arms_of
 from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.traffic import traffic_ceased, traffic_lost
-from rollback_operator.core.verdict import ScopeVerdict, Thresholds, Verdict
 from rollback_operator.core.warm_up import WARM_UP_SECONDS
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.verdict import ScopeVerdict, Thresholds, Verdict
+from rollback_operator.model.workload import Workload
 
 SETTLING_SECONDS = 30.0
 ENOUGH_REQUESTS = 20

@@ -14,13 +14,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     VerdictValue,
 )
-from rollback_operator.core.case import Case, is_active
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.explain import ratio
-from rollback_operator.core.pod import Pod
 from rollback_operator.core.progress import is_believed
 from rollback_operator.core.proof import margin_of
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.context import Case, is_active
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.workload import Workload
 
 PROOF_ODDS = 100.0
 """As good as the old pods against clearly worse; a suspicion needs as much."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import Mode, Rollback
 from rollback_operator.core import attempts, ownership, progress
-from rollback_operator.core.case import Budget, Load
+from rollback_operator.model.context import Budget, Load
 
 _DAY = timedelta(days=1)
 LONGEST_RUN = timedelta(minutes=15)

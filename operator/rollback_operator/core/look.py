@@ -29,7 +29,6 @@ from rollback_operator.core import (
     recent,
     watching,
 )
-from rollback_operator.core.case import Case
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
 from rollback_operator.core.judge import judge
@@ -41,12 +40,13 @@ from rollback_operator.core.opening import (
     opened,
     replaced_hashes,
 )
-from rollback_operator.core.pod import Pod
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.question import Question, arms_of
-from rollback_operator.core.verdict import Thresholds, Verdict
 from rollback_operator.core.watch import Watch, open_watch
-from rollback_operator.core.workload import Deployment, Workload
+from rollback_operator.model.context import Case
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.verdict import Thresholds, Verdict
+from rollback_operator.model.workload import Deployment, Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.core.verdict import (
+from rollback_operator.model.verdict import (
     BAD_ODDS,
     ENDED,
     ScopeVerdict,

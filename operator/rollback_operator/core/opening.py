@@ -5,9 +5,9 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
 from rollback_operator.core import flags, ledger, recent
-from rollback_operator.core.case import Case
 from rollback_operator.core.control import HOUR_SECONDS
-from rollback_operator.core.workload import ReplicaSet
+from rollback_operator.model.context import Case
+from rollback_operator.model.workload import ReplicaSet
 
 LEAST_RUN_SECONDS = 60.0
 """A release that fails from its first request on is known to by then."""

@@ -20,9 +20,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     Severity,
 )
-from rollback_operator.core import conditions, incident, manual, renderings
-from rollback_operator.core.event import Notice
+from rollback_operator.core import incident, manual, renderings
 from rollback_operator.core.transitions import Kind, transitions
+from rollback_operator.model import conditions
+from rollback_operator.model.event import Notice
 
 MOST_ATTEMPTS = 16
 NEWS_SECONDS = 3600

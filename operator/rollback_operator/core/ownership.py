@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
 )
 from rollback_operator.core.attempts import name_of
-from rollback_operator.core.case import is_active
+from rollback_operator.model.context import is_active
 
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from rollback_operator.core.reading import CounterSeries
+from rollback_operator.model.samples import CounterSeries
 
 CLOCK_GRAIN = 1.0
 """Kubernetes' times have no fractions: a start may be up to this much later than it is told."""

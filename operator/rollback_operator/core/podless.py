@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rollback_operator.core.increments import Increment
-from rollback_operator.core.pod import Pod
+from rollback_operator.model.pod import Pod
 
 POD = ""
 """What such a series says that it belongs to."""

@@ -28,8 +28,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import autoscaling, suspension, words
 from rollback_operator.core.attempts import is_unbegun
-from rollback_operator.core.case import Case, is_active
-from rollback_operator.core.conditions import find
 from rollback_operator.core.progress import (
     NOTHING_DONE,
     decided_time,
@@ -38,7 +36,9 @@ from rollback_operator.core.progress import (
     was_done,
 )
 from rollback_operator.core.words import condemns
-from rollback_operator.core.workload import Template, Workload
+from rollback_operator.model.conditions import find
+from rollback_operator.model.context import Case, is_active
+from rollback_operator.model.workload import Template, Workload
 
 DAY = timedelta(days=1)
 _LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rollback_operator.api.notify import LONGEST_MESSAGE
-from rollback_operator.core.message import Message, Stage
+from rollback_operator.model.message import Message, Stage
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Also the marks that turn the direction of writing: they make a text read other than it is."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.core.increments import Increment, widened
 from rollback_operator.core.pairing import Book, Labels
-from rollback_operator.core.pod import Endpoint, Pod
+from rollback_operator.model.pod import Endpoint, Pod
 
 MIB = 1 << 20
 MOST_INCREMENTS = 150_000

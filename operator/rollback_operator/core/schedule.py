@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from rollback_operator.core.availability import GRACE_SECONDS
 from rollback_operator.core.direct import MOST_PODS
 from rollback_operator.core.question import Question
-from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.workload import Workload
 
 AFTER_SAMPLE = 0.3
 """A scrape is timed at its start and can be queried once it has been stored."""

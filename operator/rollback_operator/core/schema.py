@@ -18,7 +18,7 @@ from rollback_operator.api.database import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
-from rollback_operator.core.reading import Missing
+from rollback_operator.model.samples import Missing
 
 MOST_TOLD = 5
 _CONSEQUENCES = {

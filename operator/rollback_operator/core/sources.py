@@ -5,12 +5,12 @@ from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Condition
-from rollback_operator.core import conditions
 from rollback_operator.core.direct import Direct
-from rollback_operator.core.reading import LONGEST_REST_SECONDS, Missing
 from rollback_operator.core.trends import Trends
-from rollback_operator.core.verdict import Verdict
-from rollback_operator.core.workload import Workload
+from rollback_operator.model import conditions
+from rollback_operator.model.samples import LONGEST_REST_SECONDS, Missing
+from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.workload import Workload
 
 FIRST_SCRAPE_SECONDS = 30.0
 """So long after a pod has become ready its series may be missing with nothing wrong."""

@@ -24,8 +24,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.core import (
-    commands,
-    conditions,
     explain,
     lapses,
     quarantine,
@@ -45,10 +43,11 @@ from rollback_operator.core.ledger import (
     last_known_good,
     revision_of,
 )
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.summary import HELD, summary
 from rollback_operator.core.trends import Trends
-from rollback_operator.core.workload import Workload
+from rollback_operator.model import commands, conditions
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Workload
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""

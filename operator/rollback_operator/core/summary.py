@@ -14,8 +14,8 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.core.case import is_active
-from rollback_operator.core.conditions import find
+from rollback_operator.model.conditions import find
+from rollback_operator.model.context import is_active
 
 ROLLING_BACK = "RollingBack"
 AWAITING_APPROVAL = "AwaitingApproval"

@@ -11,8 +11,8 @@ from rollback_operator.api.flags import Flag
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core.control import Control
 from rollback_operator.core.probes import left_out
-from rollback_operator.core.reading import CounterSeries, Missing
-from rollback_operator.core.workload import FlagState, Workload
+from rollback_operator.model.samples import CounterSeries, Missing
+from rollback_operator.model.workload import FlagState, Workload
 
 READ_SECONDS = 300.0
 """Of this time samples are read."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rollback_operator.core.arms import Arms, total
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.workload import Workload
 
 LEAST_EXPECTED = 100.0
 LOST_SHARE = 0.01

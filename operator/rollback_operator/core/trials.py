@@ -12,10 +12,10 @@ from enum import Enum, auto
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.api.verification import ProbeRecord, VerificationResult
-from rollback_operator.core.check import Check
 from rollback_operator.core.trends import Trial
-from rollback_operator.core.verdict import Symptom
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.check import Check
+from rollback_operator.model.verdict import Symptom
+from rollback_operator.model.workload import Workload
 
 LEAST_FAILURES = 3
 MOST_RECORDS = 16

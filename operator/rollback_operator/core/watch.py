@@ -15,12 +15,12 @@ from rollback_operator.core import direct, podless
 from rollback_operator.core.control import Control
 from rollback_operator.core.direct import Direct
 from rollback_operator.core.evidence import Evidence, fold, fold_read
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters, CounterSeries, Missing, Reading
 from rollback_operator.core.retention import OTHER, pod_size
-from rollback_operator.core.services import Routing
 from rollback_operator.core.trends import Trends, with_kills
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.services import Routing
+from rollback_operator.model.workload import Workload
 
 DEFAULT_STARTUP_SECONDS = 30.0
 LONGEST_STARTUP_SECONDS = 600.0

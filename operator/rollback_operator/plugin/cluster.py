@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.workload import Workload
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
 

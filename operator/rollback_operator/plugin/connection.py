@@ -12,8 +12,8 @@ from rollback_operator import paths
 from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.workload import Workload
 from rollback_operator.login import log_in, usual_kubeconfig
+from rollback_operator.model.workload import Workload
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure

@@ -1,7 +1,7 @@
 """`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
 
-from rollback_operator.core import commands, stop
 from rollback_operator.core.autoscaling import RESTORE
+from rollback_operator.model import commands, stop
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import DONE, LEASES, POLICIES, ROLLBACKS, USAGE, Stop, needed

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.workload import Workload
 from rollback_operator.plugin.cluster import POLICIES, ROLLBACKS, Cluster, Stop, needed
 from rollback_operator.plugin.record import Record, decided, newest_first, word
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -9,10 +9,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from rollback_operator.core import commands
 from rollback_operator.core.explain import ratio
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.workload import ReplicaSet, Workload
+from rollback_operator.model import commands
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.plugin.page import age, clock, colour_of, span
 from rollback_operator.plugin.record import Record, decided, shown, way, word
 

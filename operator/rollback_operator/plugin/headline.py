@@ -1,6 +1,6 @@
 """The first lines of `explain`: how it stands, why, and what a person does next."""
 
-from rollback_operator.core import commands
+from rollback_operator.model import commands
 from rollback_operator.plugin.page import Page, clock
 from rollback_operator.plugin.record import Record, decided, word
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import MOST_TRUSTED
-from rollback_operator.core.workload import ReplicaSet, Workload
+from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import POLICIES, Stop, needed

@@ -17,13 +17,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     rollback_of,
 )
-from rollback_operator.core import commands
-from rollback_operator.core.case import Refusal
 from rollback_operator.core.checks import is_asked
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
 from rollback_operator.core.steps import steps_of
-from rollback_operator.core.workload import Workload
+from rollback_operator.model import commands
+from rollback_operator.model.context import Refusal
+from rollback_operator.model.workload import Workload
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import (

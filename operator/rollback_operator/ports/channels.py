@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from rollback_operator.api.notify import Channel
-from rollback_operator.core.message import Message
+from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure
 
 

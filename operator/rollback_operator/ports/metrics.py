@@ -5,7 +5,7 @@ from typing import Protocol
 
 from rollback_operator.core.control import Control
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.reading import Missing, Reading
+from rollback_operator.model.samples import Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
 
 

@@ -5,7 +5,7 @@ from typing import Self
 
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalLabels
-from rollback_operator.core.pod import Page
+from rollback_operator.model.pod import Page
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from rollback_operator.core.services import Service
-from rollback_operator.core.surroundings import Cluster, Quota, Reference
+from rollback_operator.model.services import Service
+from rollback_operator.model.surroundings import Cluster, Quota, Reference
 from rollback_operator.ports.failure import Failure
 
 

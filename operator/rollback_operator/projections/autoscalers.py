@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.workload import Autoscaler, Bounds
+from rollback_operator.model.workload import Autoscaler, Bounds
 
 _KEDA = "scaledobject.keda.sh/name"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rollback_operator.core.workload import ConfigRead, FlagState
+from rollback_operator.model.workload import ConfigRead, FlagState
 from rollback_operator.projections.owners import DATA, changed_by, owner_of
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rollback_operator.core.surroundings import Amounts, Reference
+from rollback_operator.model.surroundings import Amounts, Reference
 
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
 LONGEST = 64

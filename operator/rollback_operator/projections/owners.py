@@ -6,7 +6,7 @@ from typing import Any
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.shape import is_object_name
 from rollback_operator.core.claims import NEW_RELEASE
-from rollback_operator.core.owner import Owner, OwnerObject
+from rollback_operator.model.controllers import Owner, OwnerObject
 
 REPLICAS = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rollback_operator.core.workload import Template
+from rollback_operator.model.workload import Template
 from rollback_operator.projections.needs import LONGEST
 
 POD_HASH_LABEL = "pod-template-hash"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rollback_operator.core.reading import Counters, CounterSeries
+from rollback_operator.model.samples import Counters, CounterSeries
 from tests.builders import LIST, NAME, NAMESPACE, PURCHASE, RESERVE, T0
 
 OLD, NEW = "hash1", "hash2"

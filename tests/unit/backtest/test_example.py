@@ -12,7 +12,7 @@ from rollback_operator.backtest.history import History
 from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Span
 from rollback_operator.backtest.rollouts import parse_rollouts, time_of
-from rollback_operator.core.reading import Counters, CounterSeries
+from rollback_operator.model.samples import Counters, CounterSeries
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "backtest"
 

@@ -15,7 +15,7 @@ from rollback_operator.backtest.history import History
 from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Replayed, Span
 from rollback_operator.backtest.rollouts import parse_rollouts
-from rollback_operator.core.reading import Counters, CounterSeries, Missing
+from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from tests.builders import NAME, PURCHASE, T0
 from tests.unit.backtest.past import NEW, OLD, counted, make_file, pods, release, rfc3339
 

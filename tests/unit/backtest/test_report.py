@@ -17,7 +17,7 @@ from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Span
 from rollback_operator.backtest.report import as_json, as_text
 from rollback_operator.backtest.rollouts import parse_rollouts
-from rollback_operator.core.reading import Missing
+from rollback_operator.model.samples import Missing
 from tests.builders import T0, make_pod, make_replica_set, make_workload
 from tests.unit.backtest.past import counted, make_file, release
 

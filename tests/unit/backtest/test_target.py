@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rollback_operator.backtest.rollouts import parse_rollouts
 from rollback_operator.backtest.target import VirtualTarget
 from rollback_operator.backtest.tracks import hash_of, tracks_of
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters
+from rollback_operator.model.workload import Workload
 from tests.builders import NAME, T0
 from tests.unit.backtest.past import (
     NEW,

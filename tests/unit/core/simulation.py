@@ -13,9 +13,6 @@ from dataclasses import dataclass, field, replace
 from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.judge import judge
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters, CounterSeries
-from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import (
     Watch,
     open_watch,
@@ -23,7 +20,10 @@ from rollback_operator.core.watch import (
     with_reading,
     with_workload,
 )
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, CounterSeries
+from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.workload import Workload
 from tests.builders import (
     LIST,
     PURCHASE,

@@ -34,11 +34,11 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import checklist, checks
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.owner import Owner
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
 from rollback_operator.core.watch import Watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.controllers import Owner
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
+from rollback_operator.model.workload import Workload
 from tests.builders import (
     T0,
     at,

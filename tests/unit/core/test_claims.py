@@ -18,14 +18,14 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
 )
 from rollback_operator.core import checks, claims, incident
-from rollback_operator.core.case import Refusal
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.decide import make_plan
-from rollback_operator.core.owner import Claims, Owner, Updater
 from rollback_operator.core.readiness import Around, readiness
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.transitions import transition_named
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.context import Refusal
+from rollback_operator.model.controllers import Claims, Owner, Updater
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment
 from tests.builders import (
     UNDO,
     at,

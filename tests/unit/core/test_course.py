@@ -39,8 +39,8 @@ from rollback_operator.core.course import (
     stage_of,
 )
 from rollback_operator.core.progress import End, is_stale, last_time
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import Deployment
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment
 from tests.builders import NAME, at, make_deployment, make_policy, make_rollback, make_step
 
 STEPS = {

@@ -6,8 +6,8 @@ from rollback_operator.api.v1alpha1 import MatrixSeverity, Response, Severity, S
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import RouteLatency, changes, diagnose
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.verdict import Symptom
 from rollback_operator.core.watch import open_watch, with_reading, with_workload
+from rollback_operator.model.verdict import Symptom
 from rollback_operator.projections.deployments import replica_set_of
 from tests.builders import (
     PURCHASE,

@@ -17,7 +17,7 @@ from rollback_operator.core.direct import (
     chosen,
     off,
 )
-from rollback_operator.core.reading import Counters, Missing
+from rollback_operator.model.samples import Counters, Missing
 from tests.builders import T0, make_pods
 
 REFUSED = Missing(Reason.PODS_UNREACHABLE, "connection refused")

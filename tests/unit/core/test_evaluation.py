@@ -25,8 +25,8 @@ from rollback_operator.core.evaluation import (
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.look import Look
 from rollback_operator.core.status import Seen, next_status, ready
-from rollback_operator.core.verdict import Verdict
 from rollback_operator.core.watch import open_watch
+from rollback_operator.model.verdict import Verdict
 from tests.builders import (
     PURCHASE,
     T0,

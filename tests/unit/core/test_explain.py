@@ -6,7 +6,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.explain import ratio, scope
-from rollback_operator.core.verdict import Blame, Method
+from rollback_operator.model.verdict import Blame, Method
 from tests.builders import PURCHASE, make_scope
 
 

@@ -23,8 +23,8 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
 )
 from rollback_operator.core import recent
-from rollback_operator.core.conditions import condition, upsert
 from rollback_operator.core.recent import KEPT, Record
+from rollback_operator.model.conditions import condition, upsert
 from tests.builders import (
     at,
     make_ended,

@@ -27,12 +27,12 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core import holds
-from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.holds import wanted_hold
 from rollback_operator.core.lapses import End, Facts
-from rollback_operator.core.owner import Owner
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.context import Refusal
+from rollback_operator.model.controllers import Owner
+from rollback_operator.model.workload import Workload
 from tests.builders import (
     at,
     make_case,

@@ -26,12 +26,12 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.core import incident, manual, renderings
-from rollback_operator.core.case import Refusal
-from rollback_operator.core.conditions import condition
-from rollback_operator.core.event import Notice
-from rollback_operator.core.message import Message, Stage
 from rollback_operator.core.transitions import transition_named
 from rollback_operator.core.wording import words_asked
+from rollback_operator.model.conditions import condition
+from rollback_operator.model.context import Refusal
+from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Message, Stage
 from tests.builders import (
     NAME,
     at,

@@ -11,11 +11,11 @@ from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import judge
 from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import classify
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.verdict import BAD_ODDS, Method, Verdict
 from rollback_operator.core.watch import Watch, open_watch
-from rollback_operator.core.workload import Workload
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.verdict import BAD_ODDS, Method, Verdict
+from rollback_operator.model.workload import Workload
 from tests.builders import (
     LIST,
     PURCHASE,

@@ -19,7 +19,7 @@ from rollback_operator.core.matrix import (
     faults,
     is_rolled_back_on_timeout,
 )
-from rollback_operator.core.verdict import BAD_ODDS, DEADLINE_ODDS, Blame, Symptom
+from rollback_operator.model.verdict import BAD_ODDS, DEADLINE_ODDS, Blame, Symptom
 from tests.builders import PURCHASE, RESERVE, T0, make_scope, make_verdict
 
 POOLED, ROUTE = make_scope(), make_scope(PURCHASE)

@@ -12,7 +12,6 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.case import Refusal
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.notices import (
     finished,
@@ -23,9 +22,10 @@ from rollback_operator.core.notices import (
     suspicion,
 )
 from rollback_operator.core.progress import End
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, not_ready, ready
+from rollback_operator.model.context import Refusal
+from rollback_operator.model.samples import Missing
 from tests.builders import (
     NAME,
     NAMESPACE,

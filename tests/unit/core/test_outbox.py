@@ -21,8 +21,8 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.core import outbox
-from rollback_operator.core.event import Notice
 from rollback_operator.core.transitions import UPDATE_SECONDS, next_update, transitions
+from rollback_operator.model.event import Notice
 from tests.builders import at, make_entry, make_policy, make_rollback, make_step
 
 

@@ -16,7 +16,7 @@ from rollback_operator.core.pairing import (
     named_as_read,
     named_as_scraped,
 )
-from rollback_operator.core.reading import CounterSeries
+from rollback_operator.model.samples import CounterSeries
 from tests.growth import growth
 
 

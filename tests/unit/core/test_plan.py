@@ -19,13 +19,13 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.core.attempts import name_of, rollback_name
-from rollback_operator.core.case import Refusal, is_active
-from rollback_operator.core.conditions import condition
 from rollback_operator.core.matrix import Match
-from rollback_operator.core.owner import Owner
 from rollback_operator.core.plan import make_plan, make_trigger
 from rollback_operator.core.steps import steps_of
-from rollback_operator.core.workload import Autoscaler
+from rollback_operator.model.conditions import condition
+from rollback_operator.model.context import Refusal, is_active
+from rollback_operator.model.controllers import Owner
+from rollback_operator.model.workload import Autoscaler
 from tests.builders import (
     NAME,
     UNDO,

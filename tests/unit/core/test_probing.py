@@ -7,7 +7,6 @@ import json
 import pytest
 
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
-from rollback_operator.core.pod import Endpoint
 from rollback_operator.core.probing import (
     Answer,
     LineCount,
@@ -16,6 +15,7 @@ from rollback_operator.core.probing import (
     health,
     logs,
 )
+from rollback_operator.model.pod import Endpoint
 
 URL = "http://shop.production.svc/api/v1/tickets/reserve"
 BODY = {

@@ -25,11 +25,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import flags, recent, rollback_status, status
 from rollback_operator.core.attempts import rollback_name
-from rollback_operator.core.case import Case
 from rollback_operator.core.guards import refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.core.progress import End
-from rollback_operator.core.workload import FlagState, Workload
+from rollback_operator.model.context import Case
+from rollback_operator.model.workload import FlagState, Workload
 from tests.builders import (
     DISABLE,
     NAME,

@@ -10,8 +10,6 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.reading import Counters, CounterSeries, Missing
 from rollback_operator.core.trends import with_latency, with_memory
 from rollback_operator.core.watch import (
     Watch,
@@ -21,6 +19,8 @@ from rollback_operator.core.watch import (
     with_workload,
     without_pages,
 )
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from rollback_operator.projections.pods import pod_of
 from tests.builders import PURCHASE, T0, make_counters, make_pod, make_series, make_workload
 

@@ -7,9 +7,9 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.core.direct import Direct, off
 from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.pairing import Book
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.schedule import next_limit, next_look, next_read
 from rollback_operator.core.watch import open_watch
+from rollback_operator.model.samples import Missing
 from tests.builders import (
     T0,
     make_pods,

@@ -16,7 +16,6 @@ from rollback_operator.api.database import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core import schema
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.schema import (
     Applied,
     Compatible,
@@ -28,6 +27,7 @@ from rollback_operator.core.schema import (
     ordered,
     recorded,
 )
+from rollback_operator.model.samples import Missing
 from tests.builders import at
 
 RELEASED = 10_000.0

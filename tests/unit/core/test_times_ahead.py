@@ -22,9 +22,9 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
 )
 from rollback_operator.core import attempts, ledger, quarantine
-from rollback_operator.core.case import Budget, Refusal
 from rollback_operator.core.load import load_of
 from rollback_operator.core.progress import FURTHEST_AHEAD, is_stale
+from rollback_operator.model.context import Budget, Refusal
 from tests.builders import (
     at,
     make_case,

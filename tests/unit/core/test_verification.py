@@ -15,9 +15,7 @@ from rollback_operator.api.verification import (
     VerificationResult,
     VerificationSpec,
 )
-from rollback_operator.core.check import Check, failed, passed, unknown, unseeable
 from rollback_operator.core.progress import End, Next, Wait
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.verification import (
     ERRORS,
     HEALTH,
@@ -35,6 +33,8 @@ from rollback_operator.core.verification import (
     situation,
     stored,
 )
+from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
+from rollback_operator.model.samples import Missing
 from tests.builders import (
     at,
     make_deployment,

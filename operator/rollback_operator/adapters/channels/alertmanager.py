@@ -7,7 +7,7 @@ from datetime import timedelta
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.core import renderings
-from rollback_operator.core.message import Message, Stage
+from rollback_operator.model.message import Message, Stage
 from rollback_operator.ports.failure import Failure
 
 OPEN_HOURS = 24

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.core import renderings
-from rollback_operator.core.message import Message, Stage
+from rollback_operator.model.message import Message, Stage
 from rollback_operator.ports.failure import Failure
 
 URL = "https://events.pagerduty.com/v2/enqueue"

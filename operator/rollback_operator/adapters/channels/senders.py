@@ -7,7 +7,7 @@ from rollback_operator.adapters.channels import alertmanager, pagerduty, slack, 
 from rollback_operator.addresses import Addresses, PinnedUrl
 from rollback_operator.api.notify import Channel, ChannelType
 from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.core.message import Message
+from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.secrets import Secrets
 

@@ -3,7 +3,7 @@
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.core import renderings
-from rollback_operator.core.message import Message
+from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure
 
 

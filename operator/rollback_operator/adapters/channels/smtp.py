@@ -13,7 +13,7 @@ import aiosmtplib
 from rollback_operator.addresses import Pinned
 from rollback_operator.api.notify import Encryption, MailSpec
 from rollback_operator.core import renderings
-from rollback_operator.core.message import Message
+from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
 
 CONNECT_SECONDS = 5.0

@@ -14,7 +14,7 @@ from prometheus_api_client import PrometheusConnect
 
 from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.reading import LONGEST_REST_SECONDS, Missing
+from rollback_operator.model.samples import LONGEST_REST_SECONDS, Missing
 
 FIRST_REST_SECONDS = 2.0
 

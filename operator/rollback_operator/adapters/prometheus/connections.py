@@ -15,7 +15,7 @@ from urllib3.util.connection import create_connection
 from rollback_operator.adapters.prometheus.credentials import trusting
 from rollback_operator.addresses import Pinned
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.reading import Missing
+from rollback_operator.model.samples import Missing
 
 
 class AnswerError(Exception):

@@ -16,7 +16,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
-from rollback_operator.core.reading import Missing
+from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets

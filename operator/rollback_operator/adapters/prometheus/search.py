@@ -17,8 +17,8 @@ from rollback_operator.adapters.prometheus.queries import (
     text,
 )
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.survey import Trace
+from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import CounterQuery
 
 MOST_SERIES = 50

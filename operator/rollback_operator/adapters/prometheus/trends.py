@@ -15,8 +15,8 @@ from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.histogram import Histogram
-from rollback_operator.core.reading import Missing
 from rollback_operator.core.trends import LOOK_SECONDS
+from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 
 MOST_REMEMBERED = 10_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
-from rollback_operator.core.reading import Counters, CounterSeries, Missing
+from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 
 MOST_ASKED = 20

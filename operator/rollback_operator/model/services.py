@@ -8,7 +8,7 @@ from the template, so that a Service that never led anywhere is not held against
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollback_operator.core.workload import ReplicaSet
+from rollback_operator.model.workload import ReplicaSet
 
 LEAST_SECONDS = 5.0
 """Endpoints follow the pods a moment later."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
-from rollback_operator.core.reading import Missing
-from rollback_operator.core.workload import FlagState, Workload
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import FlagState, Workload
 
 
 @dataclass(frozen=True, slots=True)

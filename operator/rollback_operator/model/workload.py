@@ -7,9 +7,9 @@ what keeps pods from serving.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rollback_operator.core.owner import Owner, Updater
-from rollback_operator.core.pod import Pod
-from rollback_operator.core.surroundings import Amounts, Reference
+from rollback_operator.model.controllers import Owner, Updater
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.surroundings import Amounts, Reference
 
 
 @dataclass(frozen=True, slots=True)
