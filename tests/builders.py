@@ -39,7 +39,6 @@ from rollback_operator.api.v1alpha1 import (
     rollback_of,
 )
 from rollback_operator.core.control import Control, RouteControl
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.question import Question
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
@@ -54,6 +53,7 @@ from rollback_operator.model.workload import (
     Template,
     Workload,
 )
+from rollback_operator.stats.windows import Increment
 
 T0 = 1_800_000_000.0
 PURCHASE = "/api/v1/tickets/purchase"

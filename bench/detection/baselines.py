@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.detection.past import increase
 from bench.detection.world import Floats, Series, World
-from rollback_operator.core.sequential import EFFECTS
+from rollback_operator.stats.sequential import EFFECTS
 
 EVERY = 15.0
 """Prometheus evaluates alert rules each 15 s, a usual setting."""

@@ -38,7 +38,7 @@ from bench.detection.scenario import (
     Truth,
 )
 from bench.detection.world import Floats, World
-from rollback_operator.core.sequential import wilson_lower
+from rollback_operator.stats.sequential import wilson_lower
 
 ALPHA = 1e-4
 LEAST_REQUESTS, LEAST_ERRORS = 20, 10

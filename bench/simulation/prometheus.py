@@ -17,9 +17,9 @@ from bench.simulation.releases import LIST, PURCHASE, ROUTES, Truth
 from bench.simulation.traffic import BASE_ERRORS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.control import Control, RouteControl
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
+from rollback_operator.stats.histogram import Histogram
 
 INTERVAL = 5.0
 INGESTED = 0.3

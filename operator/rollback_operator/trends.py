@@ -12,7 +12,6 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.core.growth import LEAST_SECONDS, WARM_UP_SECONDS
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.trends import (
     PastGrowth,
     Trends,
@@ -25,6 +24,7 @@ from rollback_operator.model import pod_names
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.stats.histogram import Histogram
 
 T = TypeVar("T")
 ANEW_TIMES = 1.5

@@ -16,7 +16,6 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.core import ceasing, level, probing, progress
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.probes import left_out
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.core.watch import Watch
@@ -28,6 +27,7 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.stats.histogram import Histogram
 
 QUICK_SECONDS = 0.2
 """So long a look waits for answers that come at once."""

@@ -12,12 +12,12 @@ import pytest
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LatencySignal, MatrixCondition, MatrixRule, SignalLabels
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.trends import LOOK_SECONDS, PastGrowth
 from rollback_operator.core.watch import Watch, open_watch
 from rollback_operator.model.samples import Missing
 from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes.metrics import FakeMetrics, FakeTrends
 from tests.provider import ANYWHERE, Provider, answer_of, running

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rollback_operator.core.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
-from rollback_operator.core.increments import Increment
+from rollback_operator.stats.windows import Increment
 
 LEAST_RATE = 0.001
 """No error rate is taken for less, and no share of successes."""

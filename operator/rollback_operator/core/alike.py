@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from rollback_operator.core.arms import CEILING_TIMES
 from rollback_operator.core.blame import BAD_RELEASES
-from rollback_operator.core.increments import Increment
-from rollback_operator.core.onset import FINE_STEPS, GRAIN, MOST_TIMES
+from rollback_operator.stats.change_point import FINE_STEPS, GRAIN, MOST_TIMES
+from rollback_operator.stats.windows import Increment
 
 ALIKE_ODDS = 100.0
 ALIKE_ERRORS = 2.0

@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from rollback_operator.core.control import Control, RouteControl
-from rollback_operator.core.increments import Counts, Increment, counted
 from rollback_operator.model.verdict import Thresholds
+from rollback_operator.stats.windows import Counts, Increment, counted
 
 LEAST_REQUESTS = 20
 LEAST_CEILING = 0.01

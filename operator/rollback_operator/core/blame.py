@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rollback_operator.core.increments import Increment
-from rollback_operator.core.onset import (
+from rollback_operator.model.verdict import Blame
+from rollback_operator.stats.change_point import (
     Failing,
     Level,
     lasting,
@@ -34,7 +34,7 @@ from rollback_operator.core.onset import (
     pooled,
     served,
 )
-from rollback_operator.model.verdict import Blame
+from rollback_operator.stats.windows import Increment
 
 BAD_RELEASES = 0.02
 """Share of releases that are bad."""

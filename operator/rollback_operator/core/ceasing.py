@@ -13,12 +13,12 @@ from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.core import podless
 from rollback_operator.core.arms import LEAST_REQUESTS, in_order, plausible, total
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.progress import End, Next, Wait, is_out_of_time, step_status
-from rollback_operator.core.sequential import against_ceiling
 from rollback_operator.core.warm_up import without_warm_up
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
+from rollback_operator.stats.sequential import against_ceiling
+from rollback_operator.stats.windows import Increment
 
 RECENT_SECONDS = 60.0
 UNKNOWN_CEILING = 0.05

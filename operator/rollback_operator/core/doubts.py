@@ -22,8 +22,8 @@ from rollback_operator.core.arms import (
     total,
 )
 from rollback_operator.core.control import Control
-from rollback_operator.core.increments import COARSE_SECONDS, Increment
 from rollback_operator.model.verdict import CEASED
+from rollback_operator.stats.windows import COARSE_SECONDS, Increment
 
 LEAST_ERRORS = 10
 NEARLY_ALL = 0.9

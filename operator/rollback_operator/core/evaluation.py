@@ -17,10 +17,10 @@ from rollback_operator.api.evaluation import (
     PastCounts,
 )
 from rollback_operator.core.arms import past, total
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.look import Look
 from rollback_operator.core.question import arms_of
 from rollback_operator.model.verdict import Verdict
+from rollback_operator.stats.windows import Increment
 
 LONGEST_WATCH = timedelta(seconds=120)
 """An annotation that reaches further is ignored: nobody leaves one on for a day."""

@@ -14,11 +14,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from rollback_operator.core.increments import (
-    Cell,
-    Increment,
-    merged,
-)
 from rollback_operator.core.pairing import (
     CLOCK_GRAIN,
     Book,
@@ -36,6 +31,7 @@ from rollback_operator.core.retention import (
 )
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
+from rollback_operator.stats.windows import Cell, Increment, merged
 
 T = TypeVar("T")
 SLOWEST_SCRAPE_SECONDS = 10.0

@@ -9,13 +9,13 @@ Nor is one that fails less than half: it is better than a release that was prove
 from collections.abc import Sequence
 
 from rollback_operator.core.arms import LEAST_REQUESTS, in_order, total
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.ledger import USELESS, health_of
-from rollback_operator.core.sequential import against_ceiling, wilson_lower
 from rollback_operator.core.watch import Watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.model.workload import ReplicaSet
+from rollback_operator.stats.sequential import against_ceiling, wilson_lower
+from rollback_operator.stats.windows import Increment
 
 RECENT_SECONDS = 60.0
 

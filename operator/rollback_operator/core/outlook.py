@@ -14,9 +14,9 @@ from rollback_operator.core.reach import (
     against_old_pods,
     reach,
 )
-from rollback_operator.core.sequential import wilson_lower
 from rollback_operator.core.survey import Survey
 from rollback_operator.model.samples import Missing
+from rollback_operator.stats.sequential import wilson_lower
 
 FAULTS = (1.0, 0.20, 0.05)
 POD_METRICS_SECONDS = 0.5

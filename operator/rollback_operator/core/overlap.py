@@ -10,13 +10,13 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rollback_operator.core.increments import (
+from rollback_operator.stats.sequential import Cell
+from rollback_operator.stats.windows import (
     COARSE_AFTER_SECONDS,
     COARSE_SECONDS,
     Increment,
     by_route,
 )
-from rollback_operator.core.sequential import Cell
 
 _SHORTEST = 1e-9
 

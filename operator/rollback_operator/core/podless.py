@@ -9,8 +9,8 @@ revision's, which thins its errors out: what that share may have been is no sign
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from rollback_operator.core.increments import Increment
 from rollback_operator.model.pod import Pod
+from rollback_operator.stats.windows import Increment
 
 POD = ""
 """What such a series says that it belongs to."""

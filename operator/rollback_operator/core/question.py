@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from rollback_operator.api.v1alpha1 import MatrixCondition
 from rollback_operator.core import podless
 from rollback_operator.core.arms import Arms
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.watch import Watch
 from rollback_operator.model.verdict import Thresholds
 from rollback_operator.model.workload import Workload
+from rollback_operator.stats.windows import Increment
 
 STALE_INTERVALS = 3
 """A pod that has had no new sample for so many scrape intervals is silent."""

@@ -10,9 +10,9 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from rollback_operator.core.increments import Increment, widened
 from rollback_operator.core.pairing import Book, Labels
 from rollback_operator.model.pod import Endpoint, Pod
+from rollback_operator.stats.windows import Increment, widened
 
 MIB = 1 << 20
 MOST_INCREMENTS = 150_000

@@ -20,13 +20,13 @@ from rollback_operator.core.arms import (
     total,
 )
 from rollback_operator.core.blame import blame
-from rollback_operator.core.increments import Counts, Increment
-from rollback_operator.core.increments import by_route as counts_by_route
-from rollback_operator.core.onset import Failing, Level, has_ended
 from rollback_operator.core.overlap import cells
-from rollback_operator.core.sequential import Odds, coin_flip, dispersion, wilson_lower
 from rollback_operator.core.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
+from rollback_operator.stats.change_point import Failing, Level, has_ended
+from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
+from rollback_operator.stats.windows import Counts, Increment
+from rollback_operator.stats.windows import by_route as counts_by_route
 
 MOMENT_SECONDS = 0.05
 FIRST_WEIGHT = 0.8

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.core.histogram import Histogram, added
-from rollback_operator.core.sequential import Cell, against_ceiling, coin_flip, dispersion
 from rollback_operator.core.trends import SECOND_LOOK_SECONDS, LatencyLook, Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
+from rollback_operator.stats.histogram import Histogram, added
+from rollback_operator.stats.sequential import Cell, against_ceiling, coin_flip, dispersion
 
 LEAST_REQUESTS = 100
 LEAST_POD_REQUESTS = 20

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
+from rollback_operator.stats.histogram import Histogram
 
 LOOK_SECONDS = 15.0
 WARM_UP_SECONDS = 30.0

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from rollback_operator.core.arms import LEAST_CEILING, total
 from rollback_operator.core.doubts import NEARLY_ALL
-from rollback_operator.core.increments import Counts, Increment, counted
-from rollback_operator.core.sequential import lasting, log_likelihood
+from rollback_operator.stats.sequential import lasting, log_likelihood
+from rollback_operator.stats.windows import Counts, Increment, counted
 
 TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
 """Seconds in which the errors may fall to a third."""

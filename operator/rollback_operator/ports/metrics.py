@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from rollback_operator.core.control import Control
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.model.samples import Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
+from rollback_operator.stats.histogram import Histogram
 
 
 class TrendMetrics(Protocol):

@@ -3,7 +3,7 @@
 import pytest
 
 from rollback_operator.core.alike import is_alike
-from rollback_operator.core.increments import Increment
+from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment
 
 KNOWN = (0.001, 0.005)

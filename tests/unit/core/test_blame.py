@@ -3,8 +3,8 @@
 import pytest
 
 from rollback_operator.core.blame import blame
-from rollback_operator.core.increments import Increment
-from rollback_operator.core.onset import Failing, Level, has_ended
+from rollback_operator.stats.change_point import Failing, Level, has_ended
+from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment
 
 HOUR = 3600.0

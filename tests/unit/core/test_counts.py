@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.core.increments import Counts, Increment, counted
-from rollback_operator.core.sequential import MINUTE_SECONDS, against_ceiling
+from rollback_operator.stats.sequential import MINUTE_SECONDS, against_ceiling
+from rollback_operator.stats.windows import Counts, Increment, counted
 
 moments = st.integers(0, 1200).map(lambda one: one / 4)
 increments = st.builds(

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.core.evidence import Evidence, fold
-from rollback_operator.core.increments import COARSE_SECONDS, EARLY_SECONDS
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters
+from rollback_operator.stats.windows import COARSE_SECONDS, EARLY_SECONDS
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series
 
 OLD = make_pod(name="pod-0", created=T0 - 3600, started=T0 - 3600, ready_since=T0 - 3590)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.core.histogram import Histogram, added
+from rollback_operator.stats.histogram import Histogram, added
 from tests.growth import growth
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, math.inf)

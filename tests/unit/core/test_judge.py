@@ -7,7 +7,6 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import judge
 from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import classify
@@ -16,6 +15,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import BAD_ODDS, Method, Verdict
 from rollback_operator.model.workload import Workload
+from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,
     PURCHASE,

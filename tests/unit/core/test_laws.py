@@ -19,7 +19,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.evidence import Evidence, fold
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
 from rollback_operator.core.progress import Act, Done, End, look, next_step
@@ -30,6 +29,7 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.model.verdict import BAD_ODDS, CEASED, ENDED, Verdict
+from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,
     NAME,

@@ -19,9 +19,9 @@ from rollback_operator.core.ledger import (
     last_known_good,
     with_health,
 )
-from rollback_operator.core.sequential import wilson_lower
 from rollback_operator.core.watch import open_watch
 from rollback_operator.model.samples import Missing
+from rollback_operator.stats.sequential import wilson_lower
 from tests.builders import (
     T0,
     at,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.overlap import cells
+from rollback_operator.stats.windows import Increment
 from tests.builders import LIST, T0, make_increment
 
 

@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, MatrixCondition, Matr
 from rollback_operator.core.arms import Arms
 from rollback_operator.core.lapses import PROOF_ODDS
 from rollback_operator.core.proof import margin_of, no_worse, odds_against_worse
-from rollback_operator.core.sequential import Cell
+from rollback_operator.stats.sequential import Cell
 from tests.builders import LIST, PURCHASE, T0, make_increment
 
 law = settings(max_examples=60, database=None)

@@ -9,7 +9,6 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.trends import with_latency, with_memory
 from rollback_operator.core.watch import (
     Watch,
@@ -22,6 +21,7 @@ from rollback_operator.core.watch import (
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from rollback_operator.projections.pods import pod_of
+from rollback_operator.stats.histogram import Histogram
 from tests.builders import PURCHASE, T0, make_counters, make_pod, make_series, make_workload
 
 MIB = 1 << 20

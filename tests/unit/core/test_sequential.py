@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from rollback_operator.core.sequential import (
+from rollback_operator.stats.sequential import (
     EFFECTS,
     Cell,
     against_ceiling,

@@ -5,7 +5,6 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.symptoms import Subject, symptoms, worst
 from rollback_operator.core.trends import (
     Kills,
@@ -16,6 +15,7 @@ from rollback_operator.core.trends import (
     with_latency,
     with_query,
 )
+from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_pod, make_pods
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, math.inf)

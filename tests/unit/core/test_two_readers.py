@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.core.evidence import Evidence, fold, fold_read
-from rollback_operator.core.increments import EARLY_GRAIN, EARLY_SECONDS
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
+from rollback_operator.stats.windows import EARLY_GRAIN, EARLY_SECONDS
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series
 
 OLD = make_pod(0, "v1", name="old", created=T0 - 3600, started=T0 - 3600, ready_since=T0 - 3590)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.core.increments import Increment
 from rollback_operator.core.warm_up import without_warm_up
+from rollback_operator.stats.windows import Increment
 from tests.builders import T0, make_increment
 
 STARTS = {"pod-0": (T0,), "pod-1": (T0,)}

@@ -14,10 +14,10 @@ from rollback_operator.adapters.prometheus.queries import matchers, quoted, sele
 from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.histogram import Histogram
 from rollback_operator.core.trends import LOOK_SECONDS
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.stats.histogram import Histogram
 
 MOST_REMEMBERED = 10_000
 REMEMBERED_SECONDS = 3600.0

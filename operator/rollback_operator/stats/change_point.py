@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
-from rollback_operator.core.increments import Increment
-from rollback_operator.core.sequential import log_likelihood
+from rollback_operator.stats.sequential import log_likelihood
+from rollback_operator.stats.windows import Increment
 
 GRAIN = 0.5
 """Seconds within which two samples are taken for simultaneous."""

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import accumulate, islice
 from operator import attrgetter, gt
 
-from rollback_operator.core.sequential import MINUTE_SECONDS, Minute, Odds, against_ceilings
+from rollback_operator.stats.sequential import MINUTE_SECONDS, Minute, Odds, against_ceilings
 
 FINE_SECONDS = 10.0
 """How long what the operator reads itself stays finer than scrapes."""

@@ -1,0 +1,1 @@
+"""Arithmetic that knows nothing of releases: odds, change points, counts over spans, quantiles."""
