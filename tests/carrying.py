@@ -9,7 +9,7 @@ from typing import ClassVar
 from rollback_operator.acting import Actor
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
 from rollback_operator.checking import Checker, Records
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.model.workload import Workload

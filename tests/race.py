@@ -17,7 +17,7 @@ from typing import Any
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, StoredStrategy
-from rollback_operator.core.control import Control
+from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.pod import Page, Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Deployment, Workload

@@ -16,7 +16,7 @@ import numpy as np
 from bench.detection.scenario import Confounder, Scenario
 from bench.detection.world import T0, Floats, Series, World
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.control import Control, control_of
+from rollback_operator.evidence.baseline import Control, control_of
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 

@@ -16,7 +16,7 @@ from bench.simulation.pods import Pod
 from bench.simulation.releases import LIST, PURCHASE, ROUTES, Truth
 from bench.simulation.traffic import BASE_ERRORS
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.control import Control, RouteControl
+from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
 from rollback_operator.stats.histogram import Histogram

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
     rollback_of,
 )
-from rollback_operator.core.retention import weight
+from rollback_operator.evidence.retention import weight
 from rollback_operator.model.workload import Deployment
 from rollback_operator.parsing import fault_of
 from rollback_operator.projections.deployments import deployment_of

@@ -22,7 +22,7 @@ from rollback_operator.core import approval, attempts, ownership
 from rollback_operator.core.attempts import name_of
 from rollback_operator.core.course import NOT_OURS, needs_no_metrics
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind

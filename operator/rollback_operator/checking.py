@@ -20,7 +20,7 @@ from rollback_operator.core.checks import Facts
 from rollback_operator.core.claims import claimed
 from rollback_operator.core.freeze import frozen
 from rollback_operator.core.schema import Applied
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
 from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.samples import Missing

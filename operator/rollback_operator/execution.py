@@ -36,9 +36,9 @@ from rollback_operator.core import (
 )
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.course import REPLACED
-from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.progress import Act, Done, End, Wait
-from rollback_operator.core.watch import NOT_YET_READ, Watch
+from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.watch import NOT_YET_READ, Watch
 from rollback_operator.model import stop
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, Workload

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rollback_operator.apiserver import TooLarge
 from rollback_operator.cache import Key
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.lookout import Lookout
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Workloads

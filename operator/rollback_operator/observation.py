@@ -8,14 +8,14 @@ from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core import podless
-from rollback_operator.core.control import Control
 from rollback_operator.core.diagnosis import RouteLatency
-from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.probes import left_out
 from rollback_operator.core.readiness import Around
-from rollback_operator.core.trends import Trends
-from rollback_operator.core.watch import (
+from rollback_operator.evidence import aggregate
+from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.excluded_routes import left_out
+from rollback_operator.evidence.trends import Trends
+from rollback_operator.evidence.watch import (
     Watch,
     naming,
     with_pages,
@@ -316,7 +316,7 @@ def _interval(counters: Counters, known: float) -> float:
 
 def _of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
     """Leave out other Deployments' pods, whose names may begin alike."""
-    names = {podless.POD, *(pod.name for pod in pods)}
+    names = {aggregate.POD, *(pod.name for pod in pods)}
     return Counters(
         tuple(one for one in counters.requests if one.pod in names),
         tuple(one for one in counters.errors if one.pod in names),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from rollback_operator.core.retention import LABEL_BYTES, SERIES_BYTES
+from rollback_operator.evidence.retention import LABEL_BYTES, SERIES_BYTES
 from rollback_operator.holdings import Holder, Holdings
 from rollback_operator.slices import Slices
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, RollbackPolicy, RollbackPolicySpec
-from rollback_operator.core.direct import Direct, chosen, off
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.scrape_state import Direct, chosen, off
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.model.workload import Workload

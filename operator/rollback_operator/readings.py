@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.cache import Key
-from rollback_operator.core.watch import Watch, with_read
+from rollback_operator.evidence.watch import Watch, with_read
 from rollback_operator.holdings import Holdings
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload

@@ -32,8 +32,8 @@ from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import not_found, readiness
-from rollback_operator.core.watch import Watch
 from rollback_operator.evaluating import Evaluator
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight
 from rollback_operator.holding import Holder

@@ -18,9 +18,9 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.core.claims import claimed
-from rollback_operator.core.control import Control
-from rollback_operator.core.probes import left_out
 from rollback_operator.core.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
+from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.model import pod_names
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading

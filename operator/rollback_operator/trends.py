@@ -9,17 +9,17 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
-from rollback_operator.core.control import HOUR_SECONDS
 from rollback_operator.core.diagnosis import RouteLatency
-from rollback_operator.core.growth import LEAST_SECONDS, WARM_UP_SECONDS
-from rollback_operator.core.trends import (
+from rollback_operator.evidence.baseline import HOUR_SECONDS
+from rollback_operator.evidence.growth import LEAST_SECONDS, WARM_UP_SECONDS
+from rollback_operator.evidence.trends import (
     PastGrowth,
     Trends,
     with_latency,
     with_memory,
     with_query,
 )
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.metrics import TrendMetrics

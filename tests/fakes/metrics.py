@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.control import Control
+from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Missing, Reading
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery

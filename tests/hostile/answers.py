@@ -26,9 +26,9 @@ from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.core.schema import Applied, Migration
+from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading

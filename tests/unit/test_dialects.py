@@ -19,8 +19,8 @@ from rollback_operator.adapters.prometheus.native import BOUNDS, Histogram, hist
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal, SignalLabels
-from rollback_operator.core.control import Control
-from rollback_operator.core.evidence import Evidence, fold
+from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, SeriesQuery
 from tests.builders import T0, make_pod

@@ -23,9 +23,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.core import guards
-from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.probing import Answer
-from rollback_operator.core.watch import open_watch
+from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.watch import open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.model.conditions import find
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind

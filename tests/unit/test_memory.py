@@ -13,7 +13,7 @@ from rollback_operator.adapters import pod_metrics
 from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import VALUE_BYTES
 from rollback_operator.api import expression
-from rollback_operator.core import retention
+from rollback_operator.evidence import retention
 
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ BUDGETS = {
 WITHIN_ONE = {
     ("room", "ANSWER_BYTES"),
     ("adapters/database", "MOST_BYTES"),
-    ("core/retention", "MOST_SERIES_BYTES"),
+    ("evidence/retention", "MOST_SERIES_BYTES"),
 }
 """Bounds of one answer or one watch: what all of them take is among the budgets, or small."""
 COUNTED = {

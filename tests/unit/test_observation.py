@@ -10,9 +10,9 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, SignalsSpec
-from rollback_operator.core.control import Control
-from rollback_operator.core.direct import FAILED_ROUNDS, Direct
-from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.scrape_state import FAILED_ROUNDS, Direct
+from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.pod import Page
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Workload

@@ -15,7 +15,7 @@ import pytest
 from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetrics
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.core.control import Control
+from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 from tests.builders import T0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, RollbackPolicy, SignalName
-from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.services import Service
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import HttpProbe, ProbeRecord, VerificationSpec
 from rollback_operator.core.probing import Answer
-from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Workload
 from rollback_operator.trying import Trier

@@ -22,7 +22,7 @@ from rollback_operator.backtest.policy import parse_policy
 from rollback_operator.backtest.replay import Replay, Replayed, Span
 from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts, time_of
 from rollback_operator.backtest.vectors import PastVectors
-from rollback_operator.core.control import HOUR_SECONDS
+from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import LATEST
 from rollback_operator.observation import Source, all_pods
 from rollback_operator.ports.queries import Prometheus

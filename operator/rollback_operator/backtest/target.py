@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from rollback_operator.backtest.rollouts import ListedPod, Rollout, Rollouts
 from rollback_operator.backtest.status import Status, observed
 from rollback_operator.backtest.tracks import Track, Tracks, hash_of
-from rollback_operator.core.watch import DEFAULT_STARTUP_SECONDS
+from rollback_operator.evidence.watch import DEFAULT_STARTUP_SECONDS
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
 

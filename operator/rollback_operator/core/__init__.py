@@ -1,1 +1,1 @@
-"""Decisions. No I/O, no clock, no log: `now` is an argument, and what is seen comes in as values."""
+"""Decisions. No I/O, no clock, no log: `now` is an argument, what is seen comes in as values."""

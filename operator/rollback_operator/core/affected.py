@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rollback_operator.core.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
+from rollback_operator.evidence.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
 from rollback_operator.stats.windows import Increment
 
 LEAST_RATE = 0.001

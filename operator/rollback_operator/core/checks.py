@@ -28,7 +28,7 @@ from rollback_operator.core import autoscaling, gitops, schema
 from rollback_operator.core.claims import warning
 from rollback_operator.core.progress import has_acted
 from rollback_operator.core.schema import Applied
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Cluster, Quota, Reference, quota_left

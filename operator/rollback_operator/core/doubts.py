@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core.affected import LEAST_RATE, Affected
 from rollback_operator.core.alike import is_alike
-from rollback_operator.core.arms import (
+from rollback_operator.evidence.arms import (
     CEILING_TIMES,
     LEAST_REQUESTS,
     Arms,
@@ -21,7 +21,7 @@ from rollback_operator.core.arms import (
     past,
     total,
 )
-from rollback_operator.core.control import Control
+from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.verdict import CEASED
 from rollback_operator.stats.windows import COARSE_SECONDS, Increment
 

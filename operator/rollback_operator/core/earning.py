@@ -12,9 +12,9 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.growth import ALONE_SECONDS, LEAST_SECONDS, WARM_UP_SECONDS
-from rollback_operator.core.trends import SECOND_LOOK_SECONDS, Trends
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.growth import ALONE_SECONDS, LEAST_SECONDS, WARM_UP_SECONDS
+from rollback_operator.evidence.trends import SECOND_LOOK_SECONDS, Trends
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Workload
 

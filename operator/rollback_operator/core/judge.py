@@ -10,16 +10,17 @@ from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
-from rollback_operator.core import explain, podless, symptoms
-from rollback_operator.core.arms import LEAST_CEILING, Arms
+from rollback_operator.core import explain, symptoms
 from rollback_operator.core.availability import Availability, Patience, Since, availability
 from rollback_operator.core.doubts import NEARLY_ALL
-from rollback_operator.core.probes import drowned
-from rollback_operator.core.question import STALE_INTERVALS, Question, arms_of
 from rollback_operator.core.scope import judge_scope
 from rollback_operator.core.traffic import traffic_ceased, traffic_lost
 from rollback_operator.core.warm_up import WARM_UP_SECONDS
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence import aggregate
+from rollback_operator.evidence.arms import LEAST_CEILING, Arms
+from rollback_operator.evidence.excluded_routes import drowned
+from rollback_operator.evidence.question import STALE_INTERVALS, Question, arms_of
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import ScopeVerdict, Thresholds, Verdict
 from rollback_operator.model.workload import Workload
 
@@ -191,7 +192,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
             f"scrape interval of {interval:.0f} s: set both by NTP",
         )
     pods = workload.current_of(watch.pods)
-    names = [pod.name for pod in pods] if question.has_pods else [podless.POD]
+    names = [pod.name for pod in pods] if question.has_pods else [aggregate.POD]
     newest = watch.evidence.newest_of(names)
     ready = [pod for pod in pods if pod.ready]
     patience = SETTLING_SECONDS + STALE_INTERVALS * interval

@@ -22,8 +22,8 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.watch import Watch
 from rollback_operator.core.words import weighed, words
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Workload
 

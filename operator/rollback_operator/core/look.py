@@ -40,9 +40,9 @@ from rollback_operator.core.opening import (
     opened,
     replaced_hashes,
 )
-from rollback_operator.core.probes import left_out
-from rollback_operator.core.question import Question, arms_of
-from rollback_operator.core.watch import Watch, open_watch
+from rollback_operator.evidence.excluded_routes import left_out
+from rollback_operator.evidence.question import Question, arms_of
+from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Thresholds, Verdict

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
 from rollback_operator.core import flags, ledger, recent
-from rollback_operator.core.control import HOUR_SECONDS
+from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
 

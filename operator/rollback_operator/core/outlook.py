@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
-from rollback_operator.core.arms import LEAST_CEILING, Ceiling, ceilings, mean
 from rollback_operator.core.reach import (
     DISCOVERY_SECONDS,
     Reach,
@@ -15,6 +14,7 @@ from rollback_operator.core.reach import (
     reach,
 )
 from rollback_operator.core.survey import Survey
+from rollback_operator.evidence.arms import LEAST_CEILING, Ceiling, ceilings, mean
 from rollback_operator.model.samples import Missing
 from rollback_operator.stats.sequential import wilson_lower
 

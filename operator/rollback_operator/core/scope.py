@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.core import doubts
 from rollback_operator.core.affected import Affected, affected, by_route
-from rollback_operator.core.arms import (
+from rollback_operator.core.blame import blame
+from rollback_operator.core.warm_up import warm_up
+from rollback_operator.evidence.arms import (
     LEAST_REQUESTS,
     Arms,
     Ceiling,
@@ -19,9 +21,7 @@ from rollback_operator.core.arms import (
     plausible,
     total,
 )
-from rollback_operator.core.blame import blame
-from rollback_operator.core.overlap import cells
-from rollback_operator.core.warm_up import warm_up
+from rollback_operator.evidence.overlap import cells
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import Failing, Level, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower

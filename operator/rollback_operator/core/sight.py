@@ -6,9 +6,9 @@ from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
 from rollback_operator.core.policy_findings import Finding, Level
-from rollback_operator.core.probes import TIMES
-from rollback_operator.core.question import STALE_INTERVALS
 from rollback_operator.core.survey import SignalFacts, Survey, Trace, rates, twice
+from rollback_operator.evidence.excluded_routes import TIMES
+from rollback_operator.evidence.question import STALE_INTERVALS
 
 SHOWN = 8
 

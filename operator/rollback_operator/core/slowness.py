@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.core.trends import SECOND_LOOK_SECONDS, LatencyLook, Trends
+from rollback_operator.evidence.trends import SECOND_LOOK_SECONDS, LatencyLook, Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 from rollback_operator.stats.histogram import Histogram, added

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Condition
-from rollback_operator.core.direct import Direct
-from rollback_operator.core.trends import Trends
+from rollback_operator.evidence.scrape_state import Direct
+from rollback_operator.evidence.trends import Trends
 from rollback_operator.model import conditions
 from rollback_operator.model.samples import LONGEST_REST_SECONDS, Missing
 from rollback_operator.model.verdict import Verdict

@@ -34,7 +34,6 @@ from rollback_operator.core import (
     watching,
 )
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.direct import Direct
 from rollback_operator.core.ledger import (
     CLEAN,
     entry_of,
@@ -44,7 +43,8 @@ from rollback_operator.core.ledger import (
     revision_of,
 )
 from rollback_operator.core.summary import HELD, summary
-from rollback_operator.core.trends import Trends
+from rollback_operator.evidence.scrape_state import Direct
+from rollback_operator.evidence.trends import Trends
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload

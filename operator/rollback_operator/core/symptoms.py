@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.core import growth, slowness, trials
+from rollback_operator.core import slowness, trials
 from rollback_operator.core.availability import RESTARTS
 from rollback_operator.core.slowness import Slowness
-from rollback_operator.core.trends import Trends
+from rollback_operator.evidence import growth
+from rollback_operator.evidence.trends import Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollback_operator.core.arms import Arms, total
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence.arms import Arms, total
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.workload import Workload
 
 LEAST_EXPECTED = 100.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from rollback_operator.core.control import Control
+from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
 from rollback_operator.stats.histogram import Histogram

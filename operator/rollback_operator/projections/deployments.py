@@ -6,7 +6,7 @@ from typing import Any
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.core.change_cause import CHANGE_CAUSE, own
-from rollback_operator.core.retention import LABEL_BYTES, weight
+from rollback_operator.evidence.retention import LABEL_BYTES, weight
 from rollback_operator.model.workload import Deployment, ReplicaSet
 from rollback_operator.projections.claims import updaters_on
 from rollback_operator.projections.config_maps import reads_of

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from rollback_operator.api.json_text import whole
-from rollback_operator.core.retention import endpoint_size, weight
+from rollback_operator.evidence.retention import endpoint_size, weight
 from rollback_operator.model.pod import Endpoint, Page, Pod
 from rollback_operator.projections.templates import POD_HASH_LABEL
 from rollback_operator.projections.times import seconds_of

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.core.control import Control, RouteControl
 from rollback_operator.core.judge import judge
-from rollback_operator.core.watch import (
+from rollback_operator.evidence.baseline import Control, RouteControl
+from rollback_operator.evidence.watch import (
     Watch,
     open_watch,
     with_pages,

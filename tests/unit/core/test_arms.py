@@ -2,8 +2,8 @@
 
 import pytest
 
-from rollback_operator.core.arms import ceilings
-from rollback_operator.core.control import Control, RouteControl
+from rollback_operator.evidence.arms import ceilings
+from rollback_operator.evidence.baseline import Control, RouteControl
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.core.control import HOUR_SECONDS, Control, RouteControl, control_from
+from rollback_operator.evidence.baseline import HOUR_SECONDS, Control, RouteControl, control_from
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_series
 
 Samples = list[tuple[float, float]]

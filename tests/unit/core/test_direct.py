@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.direct import (
+from rollback_operator.evidence.scrape_state import (
     EMPTY_ROUNDS,
     FAILED_ROUNDS,
     MOST_PODS,

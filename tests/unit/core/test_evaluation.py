@@ -22,10 +22,10 @@ from rollback_operator.core.evaluation import (
     is_due,
     is_watched,
 )
-from rollback_operator.core.evidence import Evidence
 from rollback_operator.core.look import Look
 from rollback_operator.core.status import Seen, next_status, ready
-from rollback_operator.core.watch import open_watch
+from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.verdict import Verdict
 from tests.builders import (
     PURCHASE,

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.core.evidence import Evidence, fold
+from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters
 from rollback_operator.stats.windows import COARSE_SECONDS, EARLY_SECONDS

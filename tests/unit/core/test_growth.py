@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from rollback_operator.core.growth import growth
-from rollback_operator.core.trends import MOST_POINTS, Point, thinned
+from rollback_operator.evidence.growth import growth
+from rollback_operator.evidence.trends import MOST_POINTS, Point, thinned
 
 MIB = 2.0**20
 

@@ -19,7 +19,7 @@ from rollback_operator.core.ledger import (
     last_known_good,
     with_health,
 )
-from rollback_operator.core.watch import open_watch
+from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.samples import Missing
 from rollback_operator.stats.sequential import wilson_lower
 from tests.builders import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.overlap import cells
+from rollback_operator.evidence.overlap import cells
 from rollback_operator.stats.windows import Increment
 from tests.builders import LIST, T0, make_increment
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback_operator.core import pairing
-from rollback_operator.core.pairing import (
+from rollback_operator.evidence import series_identity
+from rollback_operator.evidence.series_identity import (
     MOST_SHAPES,
     Book,
     Head,
@@ -44,7 +44,7 @@ class EachWithEach:
     def nearest(self, group, labels):
         found = self._found(group, labels)
         nearest = found[min(found)] if found else []
-        return pairing._Alike(len(nearest), nearest[0] if len(nearest) == 1 else None)
+        return series_identity._Alike(len(nearest), nearest[0] if len(nearest) == 1 else None)
 
     def all_alike(self, group, labels) -> list[object]:
         return [one for all_ in self._found(group, labels).values() for one in all_]
@@ -98,12 +98,12 @@ def rounds(looks: list[tuple[bool, list[tuple[str, CounterSeries]]]]) -> list[Bo
 @given(st.lists(st.tuples(st.booleans(), COUNTED), min_size=1, max_size=5))
 def test_series_are_paired_as_comparing_each_with_each_pairs_them(looks) -> None:
     found = rounds(looks)
-    related = pairing._Related
-    pairing._Related = EachWithEach
+    related = series_identity._Related
+    series_identity._Related = EachWithEach
     try:
         expected = rounds(looks)
     finally:
-        pairing._Related = related
+        series_identity._Related = related
     assert found == expected
 
 

@@ -9,8 +9,8 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.trends import with_latency, with_memory
-from rollback_operator.core.watch import (
+from rollback_operator.evidence.trends import with_latency, with_memory
+from rollback_operator.evidence.watch import (
     Watch,
     open_watch,
     with_pages,

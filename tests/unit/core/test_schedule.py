@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.direct import Direct, off
-from rollback_operator.core.evidence import Evidence
-from rollback_operator.core.pairing import Book
 from rollback_operator.core.schedule import next_limit, next_look, next_read
-from rollback_operator.core.watch import open_watch
+from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.scrape_state import Direct, off
+from rollback_operator.evidence.series_identity import Book
+from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.samples import Missing
 from tests.builders import (
     T0,

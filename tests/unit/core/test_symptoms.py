@@ -6,7 +6,7 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition
 from rollback_operator.core.symptoms import Subject, symptoms, worst
-from rollback_operator.core.trends import (
+from rollback_operator.evidence.trends import (
     Kills,
     PastGrowth,
     Point,

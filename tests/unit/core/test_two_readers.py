@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback_operator.core.evidence import Evidence, fold, fold_read
+from rollback_operator.evidence.counters import Evidence, fold, fold_read
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.stats.windows import EARLY_GRAIN, EARLY_SECONDS

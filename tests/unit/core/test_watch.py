@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.direct import Direct
 from rollback_operator.core.look import watch_of
-from rollback_operator.core.watch import NOT_YET_READ, open_watch, with_reading, with_workload
+from rollback_operator.evidence.scrape_state import Direct
+from rollback_operator.evidence.watch import NOT_YET_READ, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing
 from tests.builders import (
     T0,

@@ -8,7 +8,7 @@ from typing import Any
 from rollback_operator.adapters.prometheus.native import histogram, rows
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalLabels
-from rollback_operator.core.control import Minutes
+from rollback_operator.evidence.baseline import Minutes
 from rollback_operator.model.samples import LATEST, Counters, CounterSeries, Missing, is_count
 
 _SCRAPER_LABELS = frozenset(

@@ -20,7 +20,7 @@ from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal
-from rollback_operator.core.control import HOUR_SECONDS
+from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 

@@ -20,7 +20,7 @@ from rollback_operator.adapters.prometheus.session import Session, Span, Steps
 from rollback_operator.adapters.prometheus.transport import DEFAULT_LIMITS, Access, Limits
 from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.control import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
+from rollback_operator.evidence.baseline import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
 from rollback_operator.model.samples import Counters, Missing, Reading, usable
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 from rollback_operator.ports.secrets import Secrets

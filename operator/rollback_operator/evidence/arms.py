@@ -6,7 +6,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
-from rollback_operator.core.control import Control, RouteControl
+from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.verdict import Thresholds
 from rollback_operator.stats.windows import Counts, Increment, counted
 

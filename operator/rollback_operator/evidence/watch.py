@@ -11,12 +11,12 @@ from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
-from rollback_operator.core import direct, podless
-from rollback_operator.core.control import Control
-from rollback_operator.core.direct import Direct
-from rollback_operator.core.evidence import Evidence, fold, fold_read
-from rollback_operator.core.retention import OTHER, pod_size
-from rollback_operator.core.trends import Trends, with_kills
+from rollback_operator.evidence import aggregate, scrape_state
+from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.counters import Evidence, fold, fold_read
+from rollback_operator.evidence.retention import OTHER, pod_size
+from rollback_operator.evidence.scrape_state import Direct
+from rollback_operator.evidence.trends import Trends, with_kills
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.services import Routing
@@ -103,11 +103,11 @@ class Watch:
     @property
     def pages_state(self) -> Direct:
         """How reading the pods goes; not begun, it may wait for Prometheus."""
-        is_waiting = self.direct.missing is direct.NOT_YET and self.skew_read is None
+        is_waiting = self.direct.missing is scrape_state.NOT_YET and self.skew_read is None
         if not is_waiting or self.missing is None or self.missing.reason is Reason.NOT_YET_READ:
             return self.direct
         said = (
-            f"{direct.NOT_YET.message}: that waits for Prometheus, "
+            f"{scrape_state.NOT_YET.message}: that waits for Prometheus, "
             f"by whose clock samples are timed: {self.missing.message}"
         )
         return replace(self.direct, missing=Missing(self.missing.reason, clipped(said, 500)))
@@ -153,7 +153,7 @@ def _without_oldest(
     if len(gone) <= MOST_GONE:
         return watch, pods
     kept = {*listed, *gone[-MOST_GONE:]}
-    evidence, trends = watch.evidence.of({podless.POD, *kept}), watch.trends.of(kept)
+    evidence, trends = watch.evidence.of({aggregate.POD, *kept}), watch.trends.of(kept)
     watch = replace(watch, evidence=evidence, trends=trends, is_forgetting=True)
     return watch, {name: pod for name, pod in pods.items() if name in kept}
 
@@ -186,7 +186,7 @@ def with_reading(watch: Watch, reading: Reading) -> Watch:
 
 def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:
     """Take in what the pods' own pages show; their times are the operator's."""
-    watch = replace(watch, direct=direct.after_round(watch.direct, reading, now))
+    watch = replace(watch, direct=scrape_state.after_round(watch.direct, reading, now))
     if isinstance(reading, Missing):
         return watch
     shifted = Counters(*(_shifted(one, watch.skew) for one in (reading.requests, reading.errors)))
@@ -226,5 +226,5 @@ def without_pages(watch: Watch) -> Watch:
     evidence = Evidence(watch.opened, interval=watch.evidence.interval)
     said = f"the pods' own series are not those in Prometheus: {watch.evidence.book.conflict}"
     return replace(
-        watch, evidence=evidence, direct=direct.off(Reason.SERIES_DIFFER, clipped(said, 500))
+        watch, evidence=evidence, direct=scrape_state.off(Reason.SERIES_DIFFER, clipped(said, 500))
     )

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from rollback_operator.core.retention import MOST_ROUTES, shortened
+from rollback_operator.evidence.retention import MOST_ROUTES, shortened
 from rollback_operator.model.samples import Counters, CounterSeries
 
 HOUR_SECONDS = 3600

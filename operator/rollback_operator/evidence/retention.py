@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from rollback_operator.core.pairing import Book, Labels
+from rollback_operator.evidence.series_identity import Book, Labels
 from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.stats.windows import Increment, widened
 

@@ -14,20 +14,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from rollback_operator.core.pairing import (
+from rollback_operator.evidence.retention import (
+    INCREMENT_BYTES,
+    Routes,
+    Scraped,
+    within,
+    without_ceased,
+)
+from rollback_operator.evidence.series_identity import (
     CLOCK_GRAIN,
     Book,
     Head,
     SeriesKey,
     named_as_read,
     named_as_scraped,
-)
-from rollback_operator.core.retention import (
-    INCREMENT_BYTES,
-    Routes,
-    Scraped,
-    within,
-    without_ceased,
 )
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rollback_operator.api.v1alpha1 import MatrixCondition
-from rollback_operator.core import podless
-from rollback_operator.core.arms import Arms
-from rollback_operator.core.watch import Watch
+from rollback_operator.evidence import aggregate
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Thresholds
 from rollback_operator.model.workload import Workload
 from rollback_operator.stats.windows import Increment
@@ -81,12 +81,12 @@ def _podless(
     pods = [pod for pod in workload.current_of(watch.pods) if not pod.terminating]
     complete = max((pod.ready_since or 0.0 for pod in pods), default=0.0)
     until = complete if workload.deployment.is_rolled_out else watch.evidence.newest or complete
-    since, before = podless.split(judged, pods, until)
+    since, before = aggregate.split(judged, pods, until)
     return Arms(
         new=tuple(since),
         old=tuple(before),
         control=watch.control,
-        living_new=frozenset({podless.POD}),
+        living_new=frozenset({aggregate.POD}),
         living_old=frozenset(),
         seen=watch.evidence.seen,
         starts={},

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollback_operator.core.control import HOUR_SECONDS
-from rollback_operator.core.trends import Point
+from rollback_operator.evidence.baseline import HOUR_SECONDS
+from rollback_operator.evidence.trends import Point
 
 WARM_UP_SECONDS = 60.0
 LEAST_SECONDS = 300.0
