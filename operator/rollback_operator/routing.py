@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
-from rollback_operator.core.traffic import ready_since
 from rollback_operator.evidence.watch import Watch
+from rollback_operator.judge.traffic import ready_since
 from rollback_operator.model import services
 from rollback_operator.model.services import LEAST_SECONDS, Routing
 from rollback_operator.model.workload import ReplicaSet, Workload

@@ -29,12 +29,12 @@ from rollback_operator.backtest.target import WITHOUT_POD_LABEL, Unknown, Virtua
 from rollback_operator.backtest.tracks import tracks_of
 from rollback_operator.core import schedule, status
 from rollback_operator.core.attempts import rollback_name
-from rollback_operator.core.judge import SETTLING_SECONDS
 from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
 from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.evidence.question import STALE_INTERVALS
 from rollback_operator.evidence.trends import LOOK_SECONDS
 from rollback_operator.evidence.watch import Watch
+from rollback_operator.judge.judge import SETTLING_SECONDS
 from rollback_operator.model.workload import Workload
 from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.metrics import TrendMetrics

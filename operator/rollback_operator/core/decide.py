@@ -16,7 +16,7 @@ from rollback_operator.core import matrix, recent
 from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.plan import make_plan, make_trigger, tried
-from rollback_operator.core.warm_up import WARM_UP_SECONDS
+from rollback_operator.judge.warm_up import WARM_UP_SECONDS
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict
 

@@ -24,14 +24,12 @@ from rollback_operator.core import (
     holds,
     ledger,
     ownership,
-    proof,
     quarantine,
     recent,
     watching,
 )
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
-from rollback_operator.core.judge import judge
 from rollback_operator.core.lapses import Facts, old_pods
 from rollback_operator.core.opening import (
     bad_hashes,
@@ -43,6 +41,8 @@ from rollback_operator.core.opening import (
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch, open_watch
+from rollback_operator.judge import non_inferiority
+from rollback_operator.judge.judge import judge
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Thresholds, Verdict
@@ -193,8 +193,8 @@ def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEnt
 def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float:
     """Compute the odds that the release is no worse than the old pods."""
     arms = arms_of(_beside(watch, case.workload), case.workload, question, now.timestamp())
-    margin = proof.margin_of(case.policy.spec.matrix)
-    return proof.no_worse(arms, question.purchase_routes, margin)
+    margin = non_inferiority.margin_of(case.policy.spec.matrix)
+    return non_inferiority.no_worse(arms, question.purchase_routes, margin)
 
 
 def _beside(watch: Watch, workload: Workload) -> Watch:

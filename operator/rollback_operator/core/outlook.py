@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
-from rollback_operator.core.reach import (
+from rollback_operator.core.survey import Survey
+from rollback_operator.evidence.arms import LEAST_CEILING, Ceiling, ceilings, mean
+from rollback_operator.judge.time_to_detect import (
     DISCOVERY_SECONDS,
     Reach,
     Sampling,
@@ -13,8 +15,6 @@ from rollback_operator.core.reach import (
     against_old_pods,
     reach,
 )
-from rollback_operator.core.survey import Survey
-from rollback_operator.evidence.arms import LEAST_CEILING, Ceiling, ceilings, mean
 from rollback_operator.model.samples import Missing
 from rollback_operator.stats.sequential import wilson_lower
 

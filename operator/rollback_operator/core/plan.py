@@ -24,10 +24,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackTarget,
     Trigger,
 )
-from rollback_operator.core import attempts, autoscaling, claims, explain, flags, gitops, guards
+from rollback_operator.core import attempts, autoscaling, claims, flags, gitops, guards
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.way import way
+from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload

@@ -23,16 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import (
-    explain,
-    lapses,
-    quarantine,
-    recent,
-    recovery,
-    sources,
-    trials,
-    watching,
-)
+from rollback_operator.core import lapses, quarantine, recent, recovery, sources, watching
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.ledger import (
     CLEAN,
@@ -45,6 +36,7 @@ from rollback_operator.core.ledger import (
 from rollback_operator.core.summary import HELD, summary
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
+from rollback_operator.judge import explain, trials
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload

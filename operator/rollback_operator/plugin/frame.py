@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from rollback_operator.core.explain import ratio
+from rollback_operator.judge.explain import ratio
 from rollback_operator.model import commands
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import ReplicaSet, Workload

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.core.judge import judge
 from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.evidence.watch import (
     Watch,
@@ -20,6 +19,7 @@ from rollback_operator.evidence.watch import (
     with_reading,
     with_workload,
 )
+from rollback_operator.judge.judge import judge
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.model.verdict import Verdict

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.alike import is_alike
+from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment
 

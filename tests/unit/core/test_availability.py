@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.availability import Availability, Patience, Since, availability
+from rollback_operator.judge.availability import Availability, Patience, Since, availability
 from rollback_operator.model.workload import Workload
 from tests.builders import T0, make_deployment, make_pod, make_pods, make_workload
 

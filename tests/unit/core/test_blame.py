@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.core.blame import blame
+from rollback_operator.judge.blame import blame
 from rollback_operator.stats.change_point import Failing, Level, has_ended
 from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment

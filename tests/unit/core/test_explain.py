@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.explain import ratio, scope
+from rollback_operator.judge.explain import ratio, scope
 from rollback_operator.model.verdict import Blame, Method
 from tests.builders import PURCHASE, make_scope
 

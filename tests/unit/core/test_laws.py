@@ -18,13 +18,13 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.judge import judge
 from rollback_operator.core.matrix import classify
 from rollback_operator.core.progress import Act, Done, End, look, next_step
 from rollback_operator.core.rollback_status import begun, ended, finished
 from rollback_operator.core.status import Seen, next_status
 from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.evidence.watch import Watch, open_watch
+from rollback_operator.judge.judge import judge
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Counters, Missing

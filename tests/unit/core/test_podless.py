@@ -4,8 +4,8 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.core.judge import judge
 from rollback_operator.evidence.watch import open_watch, with_reading, with_workload
+from rollback_operator.judge.judge import judge
 from rollback_operator.model.samples import Counters, CounterSeries
 from tests.builders import (
     LIST,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.core.reach import (
+from rollback_operator.evidence.arms import Ceiling
+from rollback_operator.judge.time_to_detect import (
     Sampling,
     Traffic,
     against_history,
@@ -14,7 +15,6 @@ from rollback_operator.core.reach import (
     divergence,
     reach,
 )
-from rollback_operator.evidence.arms import Ceiling
 
 USUAL = (Ceiling(0.0, 0.01),)
 CLEAN = Traffic(rate=100, error_rate=0.001, ceilings=USUAL, pods=4)

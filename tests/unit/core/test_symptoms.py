@@ -5,7 +5,6 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition
-from rollback_operator.core.symptoms import Subject, symptoms, worst
 from rollback_operator.evidence.trends import (
     Kills,
     PastGrowth,
@@ -15,6 +14,7 @@ from rollback_operator.evidence.trends import (
     with_latency,
     with_query,
 )
+from rollback_operator.judge.symptoms import Subject, symptoms, worst
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_pod, make_pods
 

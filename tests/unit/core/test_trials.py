@@ -9,9 +9,9 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import trials
-from rollback_operator.core.trials import MOST_RECORDS, Serving, after, opened, recorded, serving
 from rollback_operator.evidence.trends import Trial
+from rollback_operator.judge import trials
+from rollback_operator.judge.trials import MOST_RECORDS, Serving, after, opened, recorded, serving
 from rollback_operator.model.check import failed, passed, unknown
 from tests.builders import T0, at, make_pods, make_workload
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.core.warm_up import without_warm_up
+from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.stats.windows import Increment
 from tests.builders import T0, make_increment
 

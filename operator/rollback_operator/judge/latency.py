@@ -132,7 +132,7 @@ def _veto(slow: Slowness, limit: float, slow_pods: tuple[str, ...]) -> Reason | 
     if slow.is_spike:
         return Reason.TRAFFIC_SPIKE
     # No old pod to compare with: slow from the first request on is the release's doing, slow all of
-    # a sudden is as likely that of something it depends on (core/blame.py has the odds).
+    # a sudden is as likely that of something it depends on (judge/blame.py has the odds).
     if not slow.is_simultaneous and slow.first <= limit:
         return Reason.ENVIRONMENT_SUSPECTED
     return None

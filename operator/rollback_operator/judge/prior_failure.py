@@ -11,8 +11,8 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from rollback_operator.core.blame import BAD_RELEASES
 from rollback_operator.evidence.arms import CEILING_TIMES
+from rollback_operator.judge.blame import BAD_RELEASES
 from rollback_operator.stats.change_point import FINE_STEPS, GRAIN, MOST_TIMES
 from rollback_operator.stats.windows import Increment
 

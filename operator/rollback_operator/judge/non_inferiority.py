@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from rollback_operator.api.v1alpha1 import MatrixRule, Response, SignalName
-from rollback_operator.core.warm_up import without_warm_up
 from rollback_operator.evidence.arms import Arms, on
 from rollback_operator.evidence.overlap import cells
+from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.stats.sequential import Cell
 
 DEFAULT_MARGIN = 0.05

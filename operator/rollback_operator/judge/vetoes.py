@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.affected import LEAST_RATE, Affected
-from rollback_operator.core.alike import is_alike
 from rollback_operator.evidence.arms import (
     CEILING_TIMES,
     LEAST_REQUESTS,
@@ -22,6 +20,8 @@ from rollback_operator.evidence.arms import (
     total,
 )
 from rollback_operator.evidence.baseline import Control
+from rollback_operator.judge.affected import LEAST_RATE, Affected
+from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
 from rollback_operator.stats.windows import COARSE_SECONDS, Increment
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.core import slowness, trials
-from rollback_operator.core.availability import RESTARTS
-from rollback_operator.core.slowness import Slowness
 from rollback_operator.evidence import growth
 from rollback_operator.evidence.trends import Trends
+from rollback_operator.judge import latency, trials
+from rollback_operator.judge.availability import RESTARTS
+from rollback_operator.judge.latency import Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 
@@ -42,7 +42,7 @@ def symptoms(subject: Subject, conditions: Iterable[MatrixCondition]) -> tuple[S
     wanted = list(conditions)
     slow = None
     if any(one.signal in _LATENCY for one in wanted):
-        slow = slowness.slowness(
+        slow = latency.slowness(
             subject.trends, (subject.new, subject.old), subject.quantile, subject.busiest
         )
     found = (_symptom(subject, one, slow) for one in wanted)
@@ -51,7 +51,7 @@ def symptoms(subject: Subject, conditions: Iterable[MatrixCondition]) -> tuple[S
 
 def _symptom(subject: Subject, condition: MatrixCondition, slow: Slowness | None) -> Symptom | None:
     if condition.signal in _LATENCY:
-        return None if slow is None else slowness.symptom(slow, condition)
+        return None if slow is None else latency.symptom(slow, condition)
     finder = _FINDERS.get(condition.signal)
     return None if finder is None else finder(subject, condition)
 

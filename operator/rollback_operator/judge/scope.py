@@ -5,10 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core import doubts
-from rollback_operator.core.affected import Affected, affected, by_route
-from rollback_operator.core.blame import blame
-from rollback_operator.core.warm_up import warm_up
 from rollback_operator.evidence.arms import (
     LEAST_REQUESTS,
     Arms,
@@ -22,6 +18,10 @@ from rollback_operator.evidence.arms import (
     total,
 )
 from rollback_operator.evidence.overlap import cells
+from rollback_operator.judge import vetoes
+from rollback_operator.judge.affected import Affected, affected, by_route
+from rollback_operator.judge.blame import blame
+from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import Failing, Level, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
@@ -188,7 +188,7 @@ def _verdict(
         new = tally.new
         usual = _usual(arms, compared, new)
         pods = affected(arms, by_route(new), route, usual)
-        unmet = doubts.unmet(arms, new, pods)
+        unmet = vetoes.unmet(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
         # One fault began on all routes that fail: what they tell of it together holds for each of
@@ -200,7 +200,7 @@ def _verdict(
         # It is that, whatever the release is compared with.
         veto = Reason.FEW_PODS_AFFECTED if pods.few else None
         if compared.method is Method.HISTORY and arms.control is not None:
-            veto = veto or doubts.veto_by_history(arms, arms.control, new, route, together)
+            veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, together)
             blamed = blame(failing, arms.watch_seconds)
         if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rollback_operator.core.doubts import NEARLY_ALL
 from rollback_operator.evidence.arms import LEAST_CEILING, total
+from rollback_operator.judge.vetoes import NEARLY_ALL
 from rollback_operator.stats.sequential import lasting, log_likelihood
 from rollback_operator.stats.windows import Counts, Increment, counted
 
