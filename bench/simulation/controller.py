@@ -17,7 +17,7 @@ from bench.simulation.loop import VirtualLoop
 from bench.simulation.pods import Kubelet, Pod
 from bench.simulation.releases import Release, pod_hash
 from bench.simulation.server import Change, Id, Raw, Server
-from rollback_operator.core.change_cause import CHANGE_CAUSE
+from rollback_operator.remedies.change_cause import CHANGE_CAUSE
 
 CONTROLLER = "controller"
 REVISION = "deployment.kubernetes.io/revision"

@@ -18,11 +18,11 @@ from typing import Any
 from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
 from rollback_operator.api.rollback import MOST_ATTEMPTS
-from rollback_operator.core import rollback_status
 from rollback_operator.core.course import Standing
-from rollback_operator.core.progress import Act
 from rollback_operator.holding import Settled
 from rollback_operator.model.context import Load, is_active
+from rollback_operator.remedies import rollback_status
+from rollback_operator.remedies.progress import Act
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a person's pause, at the look",
-        (Removal("core.progress:_stopped", _sees_no_pause),),
+        (Removal("remedies.progress:_stopped", _sees_no_pause),),
         tests="tests/unit/core/test_progress.py",
     ),
     Mutant(
@@ -273,7 +273,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a person's pause: look, adapter and patch",
         (
-            Removal("core.progress:_stopped", _sees_no_pause),
+            Removal("remedies.progress:_stopped", _sees_no_pause),
             Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
             Removal("adapters.workloads:_lifted", _lifts_without_test),
         ),
@@ -348,7 +348,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what was blocked is tried so often, and waits",
-        (Removal("core.attempts:following", _tries_for_ever),),
+        (Removal("remedies.attempts:following", _tries_for_ever),),
         tests="tests/unit/core/test_decide.py",
     ),
     Mutant(
@@ -398,12 +398,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "an undo that others were faster than",
-        (Removal("core.progress:overtaken", _always(None)),),
+        (Removal("remedies.progress:overtaken", _always(None)),),
         tests="tests/unit/core/test_progress.py",
     ),
     Mutant(
         "what is from a backup is stale",
-        (Removal("core.progress:is_stale", _always(False)),),
+        (Removal("remedies.progress:is_stale", _always(False)),),
         tests="tests/unit/test_ends.py",
     ),
     Mutant(

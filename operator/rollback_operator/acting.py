@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
-from rollback_operator.core import autoscaling, progress
-from rollback_operator.core.progress import Done, End, Wait
-from rollback_operator.core.steps import done_in_words
 from rollback_operator.flagging import Switch
 from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
+from rollback_operator.remedies import autoscaling, progress
+from rollback_operator.remedies.progress import Done, End, Wait
+from rollback_operator.remedies.steps import done_in_words
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 

@@ -13,13 +13,11 @@ from typing import TypeVar
 from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.core import approval, checklist, gitops
+from rollback_operator.core import approval, checklist
 from rollback_operator.core.approval import Looked
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
-from rollback_operator.core.claims import claimed
 from rollback_operator.core.freeze import frozen
-from rollback_operator.core.schema import Applied
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
 from rollback_operator.model.controllers import Claims, OwnerState, Steered
@@ -29,6 +27,9 @@ from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.cluster import Owners, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.surroundings import Surroundings
+from rollback_operator.remedies import gitops
+from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.schema import Applied
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""

@@ -24,19 +24,9 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import (
-    approval,
-    autoscaling,
-    ceasing,
-    manual,
-    notices,
-    progress,
-    rollback_status,
-    verification,
-)
+from rollback_operator.core import approval, ceasing, manual, notices, verification
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.course import REPLACED
-from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import NOT_YET_READ, Watch
 from rollback_operator.model import stop
@@ -46,6 +36,8 @@ from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.recording import Recorder
+from rollback_operator.remedies import autoscaling, progress, rollback_status
+from rollback_operator.remedies.progress import Act, Done, End, Wait
 from rollback_operator.verifying import Meter, Sight, Subject, Verifier
 
 _log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackPolicy
-from rollback_operator.core import flags
-from rollback_operator.core.progress import Act, Done, End
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, FlagState
 from rollback_operator.ports.cluster import Flags
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies import flags
+from rollback_operator.remedies.progress import Act, Done, End
 
 KNOWN_SECONDS = 5.0
 """How long what was read of a flag will do for a decision: what is set is looked at anew."""

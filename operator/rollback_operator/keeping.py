@@ -17,9 +17,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core import change_cause, recent, schedule
+from rollback_operator.core import recent, schedule
 from rollback_operator.core.course import Carry, Retry, course, scene_of
-from rollback_operator.core.progress import End
 from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import is_active
 from rollback_operator.model.samples import Missing
@@ -28,6 +27,8 @@ from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.recording import Recorder
+from rollback_operator.remedies import change_cause
+from rollback_operator.remedies.progress import End
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 from rollback_operator.tags import tagged

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rollback_operator.core.claims import claimed
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Tools
+from rollback_operator.remedies.claims import claimed
 
 LOOK_SECONDS = 300.0
 """How long it is known who claims a Deployment."""

@@ -30,7 +30,6 @@ from rollback_operator.core.lapses import Facts
 from rollback_operator.core.load import load_of
 from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.opening import control_hashes
-from rollback_operator.core.progress import End
 from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.evaluating import Evaluator
 from rollback_operator.evidence.watch import Watch
@@ -48,6 +47,7 @@ from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.store import Store
 from rollback_operator.readings import Readings
+from rollback_operator.remedies.progress import End
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
 from rollback_operator.slices import apart

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import Health, LedgerEntry, RollbackPolicy
-from rollback_operator.core import schema
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.schema import Applied
 from rollback_operator.ports.application import Schemas
+from rollback_operator.remedies import schema
+from rollback_operator.remedies.schema import Applied
 
 LIMIT_SECONDS = 2.0
 REST_SECONDS = 30.0

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from rollback_operator.api.group import BOUNDS_FINALIZER
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback
-from rollback_operator.core import autoscaling, notices
-from rollback_operator.core.autoscaling import Closed, Due
+from rollback_operator.core import notices
 from rollback_operator.model.workload import Autoscaler
 from rollback_operator.ports.cluster import Autoscalers
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.recording import Write
+from rollback_operator.remedies import autoscaling
+from rollback_operator.remedies.autoscaling import Closed, Due
 
 _log = logging.getLogger(__name__)
 

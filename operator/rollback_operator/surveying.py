@@ -17,7 +17,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     SignalName,
 )
-from rollback_operator.core.claims import claimed
 from rollback_operator.core.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.excluded_routes import left_out
@@ -29,6 +28,7 @@ from rollback_operator.ports.cluster import Flags, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
+from rollback_operator.remedies.claims import claimed
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.core import gitops, notices, suspension
-from rollback_operator.core.progress import Done, End
+from rollback_operator.core import notices
 from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.model.workload import Deployment
@@ -29,6 +28,8 @@ from rollback_operator.ports.cluster import Owners
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.recording import Write
+from rollback_operator.remedies import gitops, suspension
+from rollback_operator.remedies.progress import Done, End
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 30.0

@@ -15,7 +15,7 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
-from rollback_operator.core import ceasing, level, probing, progress
+from rollback_operator.core import ceasing, level, probing
 from rollback_operator.core.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.watch import Watch
@@ -27,6 +27,7 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.remedies import progress
 from rollback_operator.stats.histogram import Histogram
 
 QUICK_SECONDS = 0.2

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.core.change_cause import Overdue, written
-from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.cluster import Autoscalers, Flags, Owners, Rights, Tools, Workloads
 from rollback_operator.ports.failure import Failure
+from rollback_operator.remedies.change_cause import Overdue, written
+from rollback_operator.remedies.progress import EXPRESS_SURGE
 from tests.builders import make_workload
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab import chart
 from lab.control_plane import ControlPlane
-from rollback_operator.core.autoscaling import RESTORE
+from rollback_operator.remedies.autoscaling import RESTORE
 from tests.integration.api import Api, ApiError, Object, eventually, policies, rollbacks
 
 pytestmark = pytest.mark.xdist_group("admission")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.core.autoscaling import RESTORE
+from rollback_operator.remedies.autoscaling import RESTORE
 from tests.integration.api import Object, eventually, rollbacks, throughout
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import Service, outcome

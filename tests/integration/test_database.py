@@ -19,9 +19,9 @@ from lab.postgres_server import Postgres
 from rollback_operator.adapters.database import MOST_ROWS, PostgresSchemas
 from rollback_operator.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.database import DatabaseSpec
-from rollback_operator.core.schema import Applied
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies.schema import Applied
 
 pytestmark = pytest.mark.xdist_group("database")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback
-from rollback_operator.core.attempts import name_of
+from rollback_operator.remedies.attempts import name_of
 from tests.integration.api import Object, eventually, policies, rollbacks
 from tests.integration.conftest import RunningOperator
 from tests.integration.manifests import rollback as manifest

@@ -25,8 +25,6 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.core import gitops
-from rollback_operator.core.attempts import name_of
 from rollback_operator.core.load import load_of
 from rollback_operator.intake import Intake
 from rollback_operator.model.conditions import find
@@ -34,6 +32,8 @@ from rollback_operator.model.context import Budget
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile import Reconciler
+from rollback_operator.remedies import gitops
+from rollback_operator.remedies.attempts import name_of
 from rollback_operator.suspending import LOOK_SECONDS
 from tests.builders import (
     NAME,

@@ -8,7 +8,6 @@ import pytest
 
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.suspension import SUSPENDED_BY
 from rollback_operator.model.controllers import OwnerObject, Steered
 from rollback_operator.model.workload import Bounds
 from rollback_operator.projections.autoscalers import autoscaler_on
@@ -19,6 +18,7 @@ from rollback_operator.projections.gitops import (
     generator_of,
 )
 from rollback_operator.projections.owners import changed_by, owner_of
+from rollback_operator.remedies.suspension import SUSPENDED_BY
 
 APPLICATION, KUSTOMIZATION, HELM_RELEASE = OwnerKind
 TRACKING, INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"

@@ -16,9 +16,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
 )
 from rollback_operator.cache import Unreadable
-from rollback_operator.core import suspension
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure
+from rollback_operator.remedies import suspension
 from rollback_operator.suspending import LOOK_SECONDS
 from tests.builders import NAME, NAMESPACE, make_policy, make_template
 from tests.fakes.cluster import UNTOUCHED

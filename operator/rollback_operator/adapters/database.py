@@ -19,11 +19,11 @@ from rollback_operator.api.database import DatabaseSpec, HistoryPreset, HistoryS
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
-from rollback_operator.core.schema import Applied, Migration, ordered
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.secrets import Secrets
 from rollback_operator.relay import HOST, Relay
+from rollback_operator.remedies.schema import Applied, Migration, ordered
 
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500

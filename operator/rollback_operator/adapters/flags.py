@@ -5,10 +5,10 @@ from typing import Any
 from rollback_operator import paths
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core import flags
 from rollback_operator.model.workload import FlagState
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.config_maps import flag_of
+from rollback_operator.remedies import flags
 
 
 class ApiFlags:

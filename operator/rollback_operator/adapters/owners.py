@@ -13,11 +13,11 @@ from typing import Any
 from rollback_operator import paths
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.suspension import SUSPENDED_BY, automation
 from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.foreign import projected
 from rollback_operator.projections.gitops import application_of, flux_of, generator_of
+from rollback_operator.remedies.suspension import SUSPENDED_BY, automation
 
 KINDS = {
     OwnerKind.APPLICATION: ("argoproj.io", "applications"),

@@ -14,7 +14,6 @@ from typing import Any
 from rollback_operator import paths
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.claims import joined
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -30,6 +29,7 @@ from rollback_operator.projections.claims import (
     rollout_on,
 )
 from rollback_operator.projections.foreign import projected
+from rollback_operator.remedies.claims import joined
 
 Kind = tuple[str, str]
 """Group and plural."""

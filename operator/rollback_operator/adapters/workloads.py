@@ -17,8 +17,6 @@ from rollback_operator.api.json_text import whole
 from rollback_operator.api.safety import MOST_REPLICAS
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.change_cause import CHANGE_CAUSE, Overdue, written
-from rollback_operator.core.progress import EXPRESS_SURGE
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.autoscalers import autoscaler_on, scales
@@ -31,6 +29,8 @@ from rollback_operator.projections.deployments import (
 )
 from rollback_operator.projections.pods import pod_of
 from rollback_operator.projections.templates import template_of, without_pod_hash
+from rollback_operator.remedies.change_cause import CHANGE_CAUSE, Overdue, written
+from rollback_operator.remedies.progress import EXPRESS_SURGE
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"

@@ -10,13 +10,13 @@ from datetime import datetime
 from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
-from rollback_operator.core.progress import End, Next, Wait, is_out_of_time, step_status
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.arms import LEAST_REQUESTS, in_order, plausible, total
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
+from rollback_operator.remedies.progress import End, Next, Wait, is_out_of_time, step_status
 from rollback_operator.stats.sequential import against_ceiling
 from rollback_operator.stats.windows import Increment
 

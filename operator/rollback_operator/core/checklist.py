@@ -21,8 +21,8 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import checks
 from rollback_operator.core.checks import Facts
-from rollback_operator.core.progress import End
 from rollback_operator.model.surroundings import Cluster
+from rollback_operator.remedies.progress import End
 
 _ITEMS: tuple[Callable[[Facts], CheckItem], ...] = (
     checks.bad_revision,

@@ -24,15 +24,15 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicy,
 )
-from rollback_operator.core import autoscaling, gitops, schema
-from rollback_operator.core.claims import warning
-from rollback_operator.core.progress import has_acted
-from rollback_operator.core.schema import Applied
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Cluster, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
+from rollback_operator.remedies import autoscaling, gitops, schema
+from rollback_operator.remedies.claims import warning
+from rollback_operator.remedies.progress import has_acted
+from rollback_operator.remedies.schema import Applied
 
 FRESH_SECONDS = 60.0
 """A sample older than this does not show how a service does now."""

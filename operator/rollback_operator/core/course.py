@@ -19,10 +19,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
-from rollback_operator.core import matrix, ownership, progress
-from rollback_operator.core.progress import End
+from rollback_operator.core import matrix, ownership
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies import progress
+from rollback_operator.remedies.progress import End
 
 
 class Standing(StrEnum):

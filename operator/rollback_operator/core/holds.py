@@ -36,9 +36,9 @@ from rollback_operator.core.lapses import (
     timed_out,
 )
 from rollback_operator.core.ledger import health_of
-from rollback_operator.core.progress import was_done
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies.progress import was_done
 
 LEAST_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""

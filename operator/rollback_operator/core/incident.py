@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core import autoscaling, claims, flags, manual, suspension
+from rollback_operator.core import manual
 from rollback_operator.core.transitions import Kind, Transition
 from rollback_operator.core.wording import (
     BY_ITSELF,
@@ -38,6 +38,7 @@ from rollback_operator.core.wording import (
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.message import Message, Moment, Version
+from rollback_operator.remedies import autoscaling, claims, flags, suspension
 
 
 def of_rollback(

@@ -15,12 +15,12 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.progress import is_believed
 from rollback_operator.judge.explain import ratio
 from rollback_operator.judge.non_inferiority import margin_of
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Workload
+from rollback_operator.remedies.progress import is_believed
 
 PROOF_ODDS = 100.0
 """As good as the old pods against clearly worse; a suspicion needs as much."""

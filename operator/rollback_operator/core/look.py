@@ -18,16 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     VerdictValue,
 )
-from rollback_operator.core import (
-    earning,
-    flags,
-    holds,
-    ledger,
-    ownership,
-    quarantine,
-    recent,
-    watching,
-)
+from rollback_operator.core import earning, holds, ledger, ownership, quarantine, recent, watching
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.failing import failing
 from rollback_operator.core.lapses import Facts, old_pods
@@ -47,6 +38,7 @@ from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.model.workload import Deployment, Workload
+from rollback_operator.remedies import flags
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,14 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     Trigger,
 )
-from rollback_operator.core import progress
 from rollback_operator.core.guards import obstacle
 from rollback_operator.core.ledger import bar
 from rollback_operator.core.plan import Order, plan_remedy
-from rollback_operator.core.progress import End
 from rollback_operator.model import conditions
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies import progress
+from rollback_operator.remedies.progress import End
 
 LIFE = timedelta(minutes=10)
 """Of a request: after that nobody has in mind what it would undo."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
-from rollback_operator.core import flags, ledger, recent
+from rollback_operator.core import ledger, recent
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
+from rollback_operator.remedies import flags
 
 LEAST_RUN_SECONDS = 60.0
 """A release that fails from its first request on is known to by then."""

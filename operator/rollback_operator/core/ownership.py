@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicyStatus,
 )
-from rollback_operator.core.attempts import name_of
 from rollback_operator.model.context import is_active
+from rollback_operator.remedies.attempts import name_of
 
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:

@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackTarget,
     Trigger,
 )
-from rollback_operator.core import attempts, autoscaling, claims, flags, gitops, guards
+from rollback_operator.core import guards
 from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.way import way
@@ -32,6 +32,7 @@ from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
+from rollback_operator.remedies import attempts, autoscaling, claims, flags, gitops
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048

@@ -26,19 +26,20 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import autoscaling, suspension, words
-from rollback_operator.core.attempts import is_unbegun
-from rollback_operator.core.progress import (
+from rollback_operator.core import words
+from rollback_operator.core.words import condemns
+from rollback_operator.model.conditions import find
+from rollback_operator.model.context import Case, is_active
+from rollback_operator.model.workload import Template, Workload
+from rollback_operator.remedies import autoscaling, suspension
+from rollback_operator.remedies.attempts import is_unbegun
+from rollback_operator.remedies.progress import (
     NOTHING_DONE,
     decided_time,
     ended_time,
     step_status,
     was_done,
 )
-from rollback_operator.core.words import condemns
-from rollback_operator.model.conditions import find
-from rollback_operator.model.context import Case, is_active
-from rollback_operator.model.workload import Template, Workload
 
 DAY = timedelta(days=1)
 _LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)

@@ -9,8 +9,8 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.api.shape import is_among, is_whole
 from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, Rollback
-from rollback_operator.core import attempts
 from rollback_operator.model import conditions
+from rollback_operator.remedies import attempts
 
 NEEDED = "people are needed: a rollback is not rolled back"
 AGAIN = "nothing was changed, and it is tried again once that is mended"

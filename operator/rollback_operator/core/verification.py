@@ -12,12 +12,12 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, SignalName, StepName
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
-from rollback_operator.core import progress
-from rollback_operator.core.progress import End, Next, Wait
 from rollback_operator.evidence.watch import NOT_YET_READ
 from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies import progress
+from rollback_operator.remedies.progress import End, Next, Wait
 
 ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "RolloutComplete",

@@ -20,8 +20,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
-from rollback_operator.core.progress import LONG_AGO, decided_time, ended_time, is_believed
 from rollback_operator.model.conditions import find
+from rollback_operator.remedies.progress import LONG_AGO, decided_time, ended_time, is_believed
 
 SKEW = timedelta(seconds=60)
 """A trust that is dated further ahead does not count yet: clocks differ by seconds."""

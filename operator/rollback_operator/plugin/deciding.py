@@ -1,12 +1,12 @@
 """`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
 
-from rollback_operator.core.autoscaling import RESTORE
 from rollback_operator.model import commands, stop
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked
 from rollback_operator.plugin.cluster import DONE, LEASES, POLICIES, ROLLBACKS, USAGE, Stop, needed
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies.autoscaling import RESTORE
 
 MOST_TRIES = 20
 """A Lease is renewed every few seconds: one of them finds it as it was read."""

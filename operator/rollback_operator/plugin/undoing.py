@@ -20,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core.checks import is_asked
 from rollback_operator.core.look import case_of
 from rollback_operator.core.manual import make_manual_plan
-from rollback_operator.core.steps import steps_of
 from rollback_operator.model import commands
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Workload
@@ -37,6 +36,7 @@ from rollback_operator.plugin.cluster import (
 from rollback_operator.plugin.explanation import revision
 from rollback_operator.plugin.page import Page, span
 from rollback_operator.plugin.record import Record
+from rollback_operator.remedies.steps import steps_of
 
 NAME_PART = 40
 LOOK_SECONDS = 1.0

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.core.change_cause import Overdue
 from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.failure import Failure
+from rollback_operator.remedies.change_cause import Overdue
 
 
 class Workloads(Protocol):

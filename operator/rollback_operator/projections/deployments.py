@@ -5,7 +5,6 @@ from typing import Any
 
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.change_cause import CHANGE_CAUSE, own
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
 from rollback_operator.model.workload import Deployment, ReplicaSet
 from rollback_operator.projections.claims import updaters_on
@@ -15,6 +14,7 @@ from rollback_operator.projections.owners import changed_by, owner_of
 from rollback_operator.projections.pods import MOST_PROBE_BYTES
 from rollback_operator.projections.templates import POD_HASH_LABEL, facts_of, labels_of, template_of
 from rollback_operator.projections.times import seconds_of
+from rollback_operator.remedies.change_cause import CHANGE_CAUSE, own
 
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 PROBE_SECONDS = 10

@@ -10,10 +10,10 @@ from typing import Any
 
 from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.core.suspension import SUSPENDED_BY
 from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.projections.owners import entries_of
 from rollback_operator.projections.times import seconds_of
+from rollback_operator.remedies.suspension import SUSPENDED_BY
 
 SKIP_RECONCILE = "argocd.argoproj.io/skip-reconcile"
 _HERE = frozenset({"", "https://kubernetes.default.svc", "https://kubernetes.default.svc:443"})

@@ -14,12 +14,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core import attempts, guards, recent
-from rollback_operator.core.attempts import rollback_name
+from rollback_operator.core import guards, recent
 from rollback_operator.core.load import load_of
-from rollback_operator.core.progress import End
-from rollback_operator.core.rollback_status import ended
 from rollback_operator.model.context import Budget
+from rollback_operator.remedies import attempts
+from rollback_operator.remedies.attempts import rollback_name
+from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.rollback_status import ended
 from tests.builders import at, make_case, make_rollback, make_step, make_workload
 
 CASE = make_case(workload=make_workload("v2"))

@@ -19,12 +19,12 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import autoscaling
-from rollback_operator.core.autoscaling import Closed, Due
 from rollback_operator.core.plan import Order, plan_remedy
-from rollback_operator.core.progress import Act, Done, End, Wait
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment
+from rollback_operator.remedies import autoscaling
+from rollback_operator.remedies.autoscaling import Closed, Due
+from rollback_operator.remedies.progress import Act, Done, End, Wait
 from tests.builders import (
     at,
     make_autoscaler,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, Rollback, RollbackStatus
-from rollback_operator.core.change_cause import Overdue, overdue, own, written
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies.change_cause import Overdue, overdue, own, written
 from tests.builders import make_deployment, make_ended, make_ref, make_rollback
 
 PIN = Remedy(type=RemedyType.PIN_IMAGE, container="shop", image="registry.example.com/shop:v1")

@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     SafetySpec,
 )
-from rollback_operator.core import checks, claims, incident
+from rollback_operator.core import checks, incident
 from rollback_operator.core.checks import Facts
 from rollback_operator.core.decide import make_plan
 from rollback_operator.core.readiness import Around, readiness
@@ -26,6 +26,7 @@ from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Claims, Owner, Updater
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies import claims
 from tests.builders import (
     UNDO,
     at,

@@ -18,20 +18,21 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import flags, ledger, quarantine, recovery
-from rollback_operator.core.attempts import name_of, rollback_name
+from rollback_operator.core import ledger, quarantine, recovery
 from rollback_operator.core.ceasing import proof_begins
 from rollback_operator.core.ledger import revision_of
 from rollback_operator.core.look import watch_of
 from rollback_operator.core.notices import started
 from rollback_operator.core.plan import make_plan
-from rollback_operator.core.progress import Act, Done, End, look
-from rollback_operator.core.steps import steps_of
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import ConfigRead
+from rollback_operator.remedies import flags
+from rollback_operator.remedies.attempts import name_of, rollback_name
+from rollback_operator.remedies.progress import Act, Done, End, look
+from rollback_operator.remedies.steps import steps_of
 from tests.builders import (
     CONFIG_MAP,
     DISABLE,

@@ -19,8 +19,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.decide import Decision, decide
 from rollback_operator.core.matrix import classify
-from rollback_operator.core.progress import Act, Done, End, look, next_step
-from rollback_operator.core.rollback_status import begun, ended, finished
 from rollback_operator.core.status import Seen, next_status
 from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.evidence.watch import Watch, open_watch
@@ -29,6 +27,8 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.model.verdict import BAD_ODDS, CEASED, ENDED, Verdict
+from rollback_operator.remedies.progress import Act, Done, End, look, next_step
+from rollback_operator.remedies.rollback_status import begun, ended, finished
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,

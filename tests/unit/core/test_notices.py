@@ -21,11 +21,11 @@ from rollback_operator.core.notices import (
     started,
     suspicion,
 )
-from rollback_operator.core.progress import End
-from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, not_ready, ready
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
+from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.rollback_status import ended
 from tests.builders import (
     NAME,
     NAMESPACE,

@@ -18,14 +18,14 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     UndoTo,
 )
-from rollback_operator.core.attempts import name_of, rollback_name
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.plan import make_plan, make_trigger
-from rollback_operator.core.steps import steps_of
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal, is_active
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.workload import Autoscaler
+from rollback_operator.remedies.attempts import name_of, rollback_name
+from rollback_operator.remedies.steps import steps_of
 from tests.builders import (
     NAME,
     UNDO,

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StoredStrategy,
 )
-from rollback_operator.core.progress import (
+from rollback_operator.remedies.progress import (
     Act,
     Done,
     End,

@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.core.attempts import name_of
 from rollback_operator.core.decide import Decision, decide
+from rollback_operator.remedies.attempts import name_of
 from tests.builders import at, make_case, make_ended, make_policy, make_rollback, make_verdict
 
 FAILS = MatrixCondition(signal=SignalName.ERROR_RATE, above="0.05")

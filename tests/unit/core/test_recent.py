@@ -23,13 +23,14 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import flags, recent, rollback_status, status
-from rollback_operator.core.attempts import rollback_name
+from rollback_operator.core import recent, status
 from rollback_operator.core.guards import refusal
 from rollback_operator.core.look import case_of
-from rollback_operator.core.progress import End
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import FlagState, Workload
+from rollback_operator.remedies import flags, rollback_status
+from rollback_operator.remedies.attempts import rollback_name
+from rollback_operator.remedies.progress import End
 from tests.builders import (
     DISABLE,
     NAME,

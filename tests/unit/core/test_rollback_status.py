@@ -2,9 +2,9 @@
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus, StepName, StoredStrategy
-from rollback_operator.core.progress import End, step_status
-from rollback_operator.core.rollback_status import begun, ended, finished
 from rollback_operator.model.conditions import find
+from rollback_operator.remedies.progress import End, step_status
+from rollback_operator.remedies.rollback_status import begun, ended, finished
 from tests.builders import at, make_rollback
 
 STORED = StoredStrategy(max_surge="25%", max_unavailable="25%")

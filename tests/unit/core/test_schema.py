@@ -15,8 +15,9 @@ from rollback_operator.api.database import (
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core import schema
-from rollback_operator.core.schema import (
+from rollback_operator.model.samples import Missing
+from rollback_operator.remedies import schema
+from rollback_operator.remedies.schema import (
     Applied,
     Compatible,
     Finding,
@@ -27,7 +28,6 @@ from rollback_operator.core.schema import (
     ordered,
     recorded,
 )
-from rollback_operator.model.samples import Missing
 from tests.builders import at
 
 RELEASED = 10_000.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, StepName
-from rollback_operator.core.steps import done_in_words
+from rollback_operator.remedies.steps import done_in_words
 from tests.builders import make_ref, make_rollback
 
 PIN = Remedy(type=RemedyType.PIN_IMAGE, container="shop", image="shop:v1")

@@ -28,11 +28,11 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.core import ledger, quarantine, recent
 from rollback_operator.core.look import case_of
 from rollback_operator.core.notices import policy_notices
-from rollback_operator.core.progress import End
-from rollback_operator.core.rollback_status import ended
 from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.model.workload import Workload
+from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.rollback_status import ended
 from tests.builders import (
     T0,
     at,

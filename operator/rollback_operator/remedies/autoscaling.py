@@ -20,10 +20,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core import progress
-from rollback_operator.core.progress import Act, Done, End, Next, Wait
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, Workload
+from rollback_operator.remedies import progress
+from rollback_operator.remedies.progress import Act, Done, End, Next, Wait
 
 RESTORE = f"{GROUP}/restore-bounds"
 """Annotation on a Rollback: a person wants the bounds put back now."""

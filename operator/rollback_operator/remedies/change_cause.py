@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Rollback
-from rollback_operator.core.progress import has_moved
 from rollback_operator.model.context import is_active
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies.progress import has_moved
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 _OWN = "rollback-operator: "

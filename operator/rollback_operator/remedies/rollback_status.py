@@ -7,8 +7,8 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
-from rollback_operator.core.progress import End
 from rollback_operator.model import conditions
+from rollback_operator.remedies.progress import End
 
 AHEAD = timedelta(seconds=60)
 """Two clocks may differ by so much."""

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
-from rollback_operator.core import gitops
-from rollback_operator.core.steps import steps_of
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Deployment, Workload
+from rollback_operator.remedies import gitops
+from rollback_operator.remedies.steps import steps_of
 
 EXPRESS_SURGE = "100%"
 LEAST_BOUND_SECONDS = 900.0

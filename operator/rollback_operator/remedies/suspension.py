@@ -14,10 +14,10 @@ from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Condition, RemedyType, Rollback
-from rollback_operator.core.gitops import act_of, named
 from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies.gitops import act_of, named
 
 SETTLE = timedelta(seconds=10)
 """An owner's comparison that is younger than this against the act may not have seen it."""

@@ -2,7 +2,7 @@
 
 from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
-from rollback_operator.core import gitops
+from rollback_operator.remedies import gitops
 
 _ACTS = {
     RemedyType.DISABLE_FLAG: (StepName.DISABLE_FLAG, StepName.RESTART_PODS),

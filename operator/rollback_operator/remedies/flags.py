@@ -18,13 +18,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     StepName,
 )
-from rollback_operator.core.attempts import is_unbegun
-from rollback_operator.core.progress import Act, Done, End, ended_time, was_done
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import ConfigRead, Deployment, FlagState, Workload
+from rollback_operator.remedies.attempts import is_unbegun
+from rollback_operator.remedies.progress import Act, Done, End, ended_time, was_done
 
 NOT_READ = "no container of the release reads it from there"
 _NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import IDLE, ConditionType, Reason
 from rollback_operator.api.rollback import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, RollbackSpec
-from rollback_operator.core.progress import ended_time, has_acted, was_done
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case
+from rollback_operator.remedies.progress import ended_time, has_acted, was_done
 
 NAME_PART = 40
 
