@@ -239,7 +239,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),), (1227,)),
     Mutant(
         "a fresh look before the intent",
-        (Removal("core.ownership:records", _always(set())),),
+        (Removal("releases.ownership:records", _always(set())),),
         tests="tests/unit/test_reconcile.py",
     ),
     Mutant(
@@ -325,7 +325,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what was gone away from is bad",
-        (Removal("core.words:condemns", _always(False)),),
+        (Removal("releases.statements:condemns", _always(False)),),
         tests="tests/unit/core/test_words.py",
     ),
     Mutant(
@@ -335,13 +335,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a Rollback is its policy's",
-        (Removal("core.ownership:is_ours", _always(True)),),
+        (Removal("releases.ownership:is_ours", _always(True)),),
         masked_by="what is done for a policy that was made anew",
     ),
     Mutant(
         "a Rollback is its policy's, and what is done for one that was made anew",
         (
-            Removal("core.ownership:is_ours", _always(True)),
+            Removal("releases.ownership:is_ours", _always(True)),
             Removal("core.course:_standing", _never_recreated),
         ),
         tests="tests/unit/test_ends.py",
@@ -354,8 +354,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "what was found bad is no target",
         (
-            Removal("core.words:condemns", _always(False)),
-            Removal("core.ledger:condemn", lambda _: lambda ledger, release, found: list(ledger)),
+            Removal("releases.statements:condemns", _always(False)),
+            Removal(
+                "releases.ledger:condemn", lambda _: lambda ledger, release, found: list(ledger)
+            ),
         ),
         tests="tests/unit/core/test_ledger.py",
     ),

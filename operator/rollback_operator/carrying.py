@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
 )
 from rollback_operator.cache import Cache
-from rollback_operator.core import approval, ownership
+from rollback_operator.core import approval
 from rollback_operator.core.course import NOT_OURS, needs_no_metrics
 from rollback_operator.core.decide import Decision
 from rollback_operator.evidence.watch import Watch
@@ -26,6 +26,7 @@ from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import name_of
 from rollback_operator.tags import tagged

@@ -13,11 +13,11 @@ from datetime import datetime
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
 from rollback_operator.core import holds, notices, status
 from rollback_operator.core.lapses import End
-from rollback_operator.core.ledger import with_entry
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.releases.ledger import with_entry
 
 _log = logging.getLogger(__name__)
 

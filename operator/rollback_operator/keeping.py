@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core import recent, schedule
+from rollback_operator.core import schedule
 from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import is_active
@@ -27,6 +27,7 @@ from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.recording import Recorder
+from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
 from rollback_operator.remedies.progress import End
 from rollback_operator.scaling import Scaler
@@ -180,7 +181,7 @@ class Keeper:
         policy = self.cache.policy_at(key)
         known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
         waits = []
-        for one in recent.superfluous(policy, *known, self.clock()):
+        for one in records.superfluous(policy, *known, self.clock()):
             failure = await self.store.delete_rollback(one)
             if failure is None or failure.kind is FailureKind.GONE:
                 self.cache.drop_rollback(one.key)

@@ -22,14 +22,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.carrying import SOON, Carried, Carrier
-from rollback_operator.core import freeze, holds, lapses, ownership, quarantine, schedule, status
+from rollback_operator.core import freeze, holds, lapses, schedule, status
 from rollback_operator.core.course import course, scene_of
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.lapses import Facts
 from rollback_operator.core.load import load_of
 from rollback_operator.core.look import case_of, is_due, look, watch_of
-from rollback_operator.core.opening import control_hashes
 from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.evaluating import Evaluator
 from rollback_operator.evidence.watch import Watch
@@ -47,6 +46,8 @@ from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.store import Store
 from rollback_operator.readings import Readings
+from rollback_operator.releases import ownership, quarantine
+from rollback_operator.releases.baseline_choice import control_hashes
 from rollback_operator.remedies.progress import End
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import Health, LedgerEntry, RollbackPolicy
-from rollback_operator.core.ledger import health_of
 from rollback_operator.ports.application import Schemas
+from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies import schema
 from rollback_operator.remedies.schema import Applied
 

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from rollback_operator.core.recent import KEPT
+from rollback_operator.releases.records import KEPT
 from tests.integration import manifests
 from tests.integration.api import Object, eventually, rollbacks
 from tests.integration.service import FLAGS, Service, outcome

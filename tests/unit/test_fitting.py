@@ -17,10 +17,10 @@ from rollback_operator.api.shape import (
     is_whole,
 )
 from rollback_operator.api.v1alpha1 import Health, Mode, Remedy, RemedyType
-from rollback_operator.core import quarantine
-from rollback_operator.core.ledger import revision_of
 from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.projections.owners import owner_of
+from rollback_operator.releases import quarantine
+from rollback_operator.releases.ledger import revision_of
 from tests.builders import (
     at,
     make_case,

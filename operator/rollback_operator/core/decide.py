@@ -12,13 +12,14 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core import matrix, recent
-from rollback_operator.core.ledger import fails_alike
+from rollback_operator.core import matrix
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.plan import make_plan, make_trigger, tried
 from rollback_operator.judge.warm_up import WARM_UP_SECONDS
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict
+from rollback_operator.releases import records
+from rollback_operator.releases.ledger import fails_alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:
     release = case.workload.deployment.template.release
     led = [
         one
-        for one in recent.of_target(case, now)
-        if one.to_release == release and one.mode is Mode.ENFORCE and recent.is_done(one)
+        for one in records.of_target(case, now)
+        if one.to_release == release and one.mode is Mode.ENFORCE and records.is_done(one)
     ]
     newest = max(led, key=lambda one: one.decided_time, default=None)
     return newest is None or newest.outcome is Outcome.VERIFIED

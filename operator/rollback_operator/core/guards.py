@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback, StepName
-from rollback_operator.core import recent
 from rollback_operator.core.freeze import frozen
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, Refusal, is_active
+from rollback_operator.releases import records
 from rollback_operator.remedies import attempts, flags, gitops
 
 
@@ -72,12 +72,12 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
     """
     release = case.workload.deployment.template.release
     span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
-    for one in recent.of_target(case, now):
+    for one in records.of_target(case, now):
         restored = one.to_release == release and one.mode is Mode.ENFORCE
-        if restored and now - recent.ended(one) < span:
+        if restored and now - records.ended(one) < span:
             # Others may have gone back to it where the operator was kept from it: the same holds.
-            how = "was restored by" if recent.is_done(one) else "is what"
-            what = "" if recent.is_done(one) else " was to restore"
+            how = "was restored by" if records.is_done(one) else "is what"
+            what = "" if records.is_done(one) else " was to restore"
             said = f"this revision {how} {one.name}{what}; it is not rolled back again"
             return Refusal(Reason.IS_A_ROLLBACK, said)
     return None
@@ -87,10 +87,10 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
     """A person has decided on this release: a restart asks nobody again, unless it is worse."""
     release = case.workload.deployment.template.release
     span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
-    for one in recent.of_target(case, now):
+    for one in records.of_target(case, now):
         is_it = one.outcome is Outcome.REJECTED and one.from_release == release
         is_worse = severity < one.severity
-        if is_it and not is_worse and not one.by_hand and now - recent.ended(one) < span:
+        if is_it and not is_worse and not one.by_hand and now - records.ended(one) < span:
             said = f"a person has rejected {one.name} for this release"
             return Refusal(Reason.ALREADY_ROLLED_BACK, said)
     return None
@@ -121,24 +121,24 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
     # Whichever policy did it: one that is made anew must not do it all over again.
-    for one in recent.of_target(case, now):
+    for one in records.of_target(case, now):
         if one.flag is not None or one.mode is not case.policy.spec.mode:
             continue  # the release was left as it was: what follows is the next remedy
-        is_back = one.from_release == release and recent.is_done(one)
-        if is_back and now - recent.ended(one) < span:
+        is_back = one.from_release == release and records.is_done(one)
+        if is_back and now - records.ended(one) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,
                 f"{one.name} has rolled this release back already and it has come back"
                 f"{by}: remove it at its source; it is not rolled back by itself again before "
-                f"{(recent.ended(one) + span):%Y-%m-%d %H:%M:%S} UTC",
+                f"{(records.ended(one) + span):%Y-%m-%d %H:%M:%S} UTC",
             )
     return None
 
 
 def _budget(case: Case, now: datetime) -> Refusal | None:
     # Whatever it watched: made anew, or another for a while, a target gives no new budget.
-    own = [one for one in recent.of_policy(case, now) if one.mode is case.policy.spec.mode]
-    day = [one for one in own if recent.is_counted(one, now)]
+    own = [one for one in records.of_policy(case, now) if one.mode is case.policy.spec.mode]
+    day = [one for one in own if records.is_counted(one, now)]
     most = case.policy.spec.safety.max_rollbacks_per_day
     if len(day) < most:
         return None

@@ -35,9 +35,9 @@ from rollback_operator.core.lapses import (
     speaks_against,
     timed_out,
 )
-from rollback_operator.core.ledger import health_of
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import Deployment
+from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies.progress import was_done
 
 LEAST_SECONDS = 10

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import Mode, Rollback
-from rollback_operator.core import ownership
 from rollback_operator.model.context import Budget, Load
+from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts, progress
 
 _DAY = timedelta(days=1)

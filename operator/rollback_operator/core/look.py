@@ -18,17 +18,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     VerdictValue,
 )
-from rollback_operator.core import earning, holds, ledger, ownership, quarantine, recent, watching
+from rollback_operator.core import earning, holds
 from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.failing import failing
 from rollback_operator.core.lapses import Facts, old_pods
-from rollback_operator.core.opening import (
-    bad_hashes,
-    control_hashes,
-    good_hashes,
-    opened,
-    replaced_hashes,
-)
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch, open_watch
@@ -38,6 +30,15 @@ from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.model.workload import Deployment, Workload
+from rollback_operator.releases import ledger, ownership, quarantine, records, watch_time
+from rollback_operator.releases.baseline_choice import (
+    bad_hashes,
+    control_hashes,
+    good_hashes,
+    opened,
+    replaced_hashes,
+)
+from rollback_operator.releases.revision_health import failing
 from rollback_operator.remedies import flags
 
 
@@ -61,7 +62,7 @@ def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> boo
     known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
         return True
-    return not watching.is_over(status, policy.spec.safety.watch_seconds, now)
+    return not watch_time.is_over(status, policy.spec.safety.watch_seconds, now)
 
 
 def case_of(
@@ -75,7 +76,7 @@ def case_of(
         rollbacks: all of the target; and those that name the policy, whatever their target.
         now: the time of the look.
     """
-    past = recent.past(policy, workload, rollbacks, now)
+    past = records.past(policy, workload, rollbacks, now)
     uid = workload.deployment.uid
     rollbacks = [one for one in rollbacks if one.spec.target_ref.uid == uid]
     entries = ledger.entries(policy, workload, rollbacks, now)

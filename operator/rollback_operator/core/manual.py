@@ -24,11 +24,11 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
 )
 from rollback_operator.core.guards import obstacle
-from rollback_operator.core.ledger import bar
 from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.model import conditions
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import Deployment
+from rollback_operator.releases.ledger import bar
 from rollback_operator.remedies import progress
 from rollback_operator.remedies.progress import End
 

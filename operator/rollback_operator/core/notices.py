@@ -19,13 +19,13 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.ledger import entry_of, health_of
 from rollback_operator.core.status import QUIET, held_message
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.event import FOR_PEOPLE, Affected, Notice
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags
 
 _ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}

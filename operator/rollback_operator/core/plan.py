@@ -25,13 +25,13 @@ from rollback_operator.api.v1alpha1 import (
     Trigger,
 )
 from rollback_operator.core import guards
-from rollback_operator.core.ledger import health_of
 from rollback_operator.core.matrix import Match
 from rollback_operator.core.way import way
 from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
+from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies import attempts, autoscaling, claims, flags, gitops
 
 EXPRESS_READY_SECONDS = 30

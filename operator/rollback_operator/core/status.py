@@ -23,16 +23,8 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import lapses, quarantine, recent, recovery, sources, watching
+from rollback_operator.core import lapses, recovery, sources
 from rollback_operator.core.decide import Decision
-from rollback_operator.core.ledger import (
-    CLEAN,
-    entry_of,
-    fails_alike,
-    health_of,
-    last_known_good,
-    revision_of,
-)
 from rollback_operator.core.summary import HELD, summary
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
@@ -40,6 +32,15 @@ from rollback_operator.judge import explain, trials
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases import quarantine, records, watch_time
+from rollback_operator.releases.ledger import (
+    CLEAN,
+    entry_of,
+    fails_alike,
+    health_of,
+    last_known_good,
+    revision_of,
+)
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""
@@ -99,7 +100,7 @@ def next_status(
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, *_sources(seen, now)]
-    revision, last = _revision(old, seen), recent.last((*seen.rollbacks, *seen.own))
+    revision, last = _revision(old, seen), records.last((*seen.rollbacks, *seen.own))
     made += [_healthy(old, seen, verdict, now), _held(old.hold, revision)]
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
@@ -151,8 +152,8 @@ def _recent(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[Recent
     """Remember what a guard will ask for, whatever becomes of the records."""
     if seen.safety is None:
         return old.recent_rollbacks
-    known = recent.remembered(old.recent_rollbacks, seen.own, seen.workload, now)
-    return recent.needed(known, seen.safety, now)
+    known = records.remembered(old.recent_rollbacks, seen.own, seen.workload, now)
+    return records.needed(known, seen.safety, now)
 
 
 def _revisions(old: RollbackPolicyStatus, seen: Seen) -> Sequence[LedgerEntry]:
@@ -303,7 +304,7 @@ def _healthy(
         return found
     if seen.decision is None:
         is_open = _health(old, seen) is Health.UNKNOWN
-        said = watching.ended(old, seen.safety if is_open else None, now)
+        said = watch_time.ended(old, seen.safety if is_open else None, now)
         return conditions.condition(kind, status, Reason.NO_RELEASE_WATCHED, said)
     refusal = seen.decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
@@ -330,18 +331,18 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     return revision_of(current, since).model_copy(update={"changed_by": by or None})
 
 
-def _watched(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> watching.Times:
-    known = watching.Times(old.watched_since, old.watched_until)
+def _watched(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> watch_time.Times:
+    known = watch_time.Times(old.watched_since, old.watched_until)
     current, safety = seen.workload.current if seen.workload else None, seen.safety
     if current is None:
         return known
-    is_earned = safety is None or _health(old, seen) in watching.EARNED
+    is_earned = safety is None or _health(old, seen) in watch_time.EARNED
     verdict = seen.decision.verdict if seen.decision is not None else None
     if old.revision is None or old.revision.digest != current.template.digest:
-        known = watching.begun(seen.opened, now)
-    elif safety is not None and not is_earned and watching.is_look(verdict, seen.missing):
+        known = watch_time.begun(seen.opened, now)
+    elif safety is not None and not is_earned and watch_time.is_look(verdict, seen.missing):
         made = old.revision.since or now
-        known = watching.looked(known, made, safety.watch_seconds, now)
+        known = watch_time.looked(known, made, safety.watch_seconds, now)
     return replace(known, until=None) if is_earned else known
 
 

@@ -2,11 +2,11 @@
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
-from rollback_operator.core.ledger import bar, last_known_good
-from rollback_operator.core.recent import restored
 from rollback_operator.model import commands
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import ReplicaSet, Workload
+from rollback_operator.releases.ledger import bar, last_known_good
+from rollback_operator.releases.records import restored
 from rollback_operator.remedies import autoscaling, flags
 
 

@@ -14,9 +14,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core import guards, recent
+from rollback_operator.core import guards
 from rollback_operator.core.load import load_of
 from rollback_operator.model.context import Budget
+from rollback_operator.releases import records
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.remedies.progress import End
@@ -63,7 +64,7 @@ def test_a_failure_before_anything_was_done_refuses_nothing() -> None:
 
 
 def test_nor_does_it_once_its_record_is_gone() -> None:
-    left = recent.of_rollback(failed(StepName.UNDO), None, at(100))
+    left = records.of_rollback(failed(StepName.UNDO), None, at(100))
     case = replace(CASE, past=(left,))
 
     assert guards.refusal(case, MatrixSeverity.P1, at(100)) is None
@@ -77,5 +78,5 @@ def test_it_counts_for_no_budget() -> None:
 
     assert counted(failed(StepName.UNDO)) == 0
     assert counted(failed(StepName.UNDO, StepName.ROLLOUT_COMPLETE)) == 1
-    left = recent.of_rollback(failed(StepName.UNDO), None, at(100))
-    assert not recent.is_counted(left, at(100))
+    left = records.of_rollback(failed(StepName.UNDO), None, at(100))
+    assert not records.is_counted(left, at(100))

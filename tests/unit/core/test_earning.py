@@ -17,13 +17,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core.decide import Decision
 from rollback_operator.core.earning import is_ripe, looked
-from rollback_operator.core.ledger import health_of
 from rollback_operator.core.look import look
 from rollback_operator.evidence.trends import LatencyLook, PastGrowth, Point, Trends, Trial
 from rollback_operator.evidence.watch import Watch, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Symptom, Verdict
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases.ledger import health_of
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import (
     T0,

@@ -18,9 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import ledger, quarantine, recovery
+from rollback_operator.core import recovery
 from rollback_operator.core.ceasing import proof_begins
-from rollback_operator.core.ledger import revision_of
 from rollback_operator.core.look import watch_of
 from rollback_operator.core.notices import started
 from rollback_operator.core.plan import make_plan
@@ -29,6 +28,8 @@ from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import ConfigRead
+from rollback_operator.releases import ledger, quarantine
+from rollback_operator.releases.ledger import revision_of
 from rollback_operator.remedies import flags
 from rollback_operator.remedies.attempts import name_of, rollback_name
 from rollback_operator.remedies.progress import Act, Done, End, look

@@ -22,9 +22,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackTarget,
     SafetySpec,
 )
-from rollback_operator.core import recent
-from rollback_operator.core.recent import KEPT, Record
 from rollback_operator.model.conditions import condition, upsert
+from rollback_operator.releases import records
+from rollback_operator.releases.records import KEPT, Record
 from tests.builders import (
     at,
     make_ended,
@@ -47,7 +47,7 @@ def superfluous(
     requests: Sequence[RollbackRequest],
     seconds: float = LATER,
 ) -> list[Record]:
-    return recent.superfluous(policy, rollbacks, requests, at(seconds))
+    return records.superfluous(policy, rollbacks, requests, at(seconds))
 
 
 def ended(number: int, status: RollbackStatus | None = None, **spec: Any) -> Rollback:

@@ -6,7 +6,6 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
-from rollback_operator.core.ledger import fails_alike
 from rollback_operator.core.matrix import classify
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import Watch, open_watch
@@ -15,6 +14,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import BAD_ODDS, Method, Verdict
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases.ledger import fails_alike
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,

@@ -11,16 +11,16 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     VerdictValue,
 )
-from rollback_operator.core import ledger
-from rollback_operator.core.ledger import (
+from rollback_operator.evidence.watch import open_watch
+from rollback_operator.model.samples import Missing
+from rollback_operator.releases import ledger
+from rollback_operator.releases.ledger import (
     LIMIT,
     health_of,
     is_proved_good,
     last_known_good,
     with_health,
 )
-from rollback_operator.evidence.watch import open_watch
-from rollback_operator.model.samples import Missing
 from rollback_operator.stats.sequential import wilson_lower
 from tests.builders import (
     T0,

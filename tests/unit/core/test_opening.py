@@ -6,7 +6,12 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicyStatus
 from rollback_operator.core.look import watch_of
-from rollback_operator.core.opening import control_hashes, good_hashes, opened, replaced_hashes
+from rollback_operator.releases.baseline_choice import (
+    control_hashes,
+    good_hashes,
+    opened,
+    replaced_hashes,
+)
 from tests.builders import (
     T0,
     at,

@@ -23,11 +23,12 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import recent, status
+from rollback_operator.core import status
 from rollback_operator.core.guards import refusal
 from rollback_operator.core.look import case_of
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import FlagState, Workload
+from rollback_operator.releases import records
 from rollback_operator.remedies import flags, rollback_status
 from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.remedies.progress import End
@@ -201,7 +202,7 @@ def test_what_was_given_up_before_its_act_takes_nothing_back(reason: Reason) -> 
 def test_what_was_gone_back_to_is_known_however_the_rollback_ended() -> None:
     made = left(Reason.TARGET_DELETED)
     policy = remembering(POLICY, [made], make_workload("v3"))
-    assert recent.restored(case_of(policy, make_workload("v3"), [], at(LATER))) == {"release-v1"}
+    assert records.restored(case_of(policy, make_workload("v3"), [], at(LATER))) == {"release-v1"}
 
 
 def test_what_was_rejected_is_done_once_it_is_worse() -> None:
@@ -275,8 +276,8 @@ def test_what_was_gone_back_to_is_known_without_the_record() -> None:
     made = make_rollback("r-1", done)
     policy = remembering(POLICY, [made], make_workload("v3"))
     known = {"release-v1"}
-    assert recent.restored(case_of(policy, make_workload("v3"), [made], at(LATER))) == known
-    assert recent.restored(case_of(policy, make_workload("v3"), [], at(LATER))) == known
+    assert records.restored(case_of(policy, make_workload("v3"), [made], at(LATER))) == known
+    assert records.restored(case_of(policy, make_workload("v3"), [], at(LATER))) == known
 
 
 def test_what_is_remembered_is_bounded_and_the_newest_stays() -> None:

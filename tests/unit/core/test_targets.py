@@ -10,7 +10,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     TargetRef,
 )
-from rollback_operator.core.ownership import informed, of_target
+from rollback_operator.releases.ownership import informed, of_target
 from tests.builders import at, make_entry, make_policy
 
 BAD, GOOD = make_entry("v2", Health.BAD), make_entry("v1")

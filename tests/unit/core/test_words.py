@@ -25,12 +25,12 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     VerdictValue,
 )
-from rollback_operator.core import ledger, quarantine, recent
 from rollback_operator.core.look import case_of
 from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases import ledger, quarantine, records
 from rollback_operator.remedies.progress import End
 from rollback_operator.remedies.rollback_status import ended
 from tests.builders import (
@@ -269,17 +269,17 @@ def test_who_goes_back_from_what_is_suspect_leaves_it_bad(
 
 
 def test_the_newest_record_against_each_release_that_is_there_is_kept() -> None:
-    newer = [back_to("v8", 100.0 + one) for one in range(recent.KEPT)]
+    newer = [back_to("v8", 100.0 + one) for one in range(records.KEPT)]
     against = left(10)
     names = [
         one.metadata.name
-        for one in recent.superfluous(policy_of(), [against, *newer], [], at(100_000))
+        for one in records.superfluous(policy_of(), [against, *newer], [], at(100_000))
     ]
     assert names == []
     other = (make_entry("v7", GOOD),)
-    gone = recent.superfluous(policy_of(other), [against, *newer], [], at(100_000))
+    gone = records.superfluous(policy_of(other), [against, *newer], [], at(100_000))
     assert [one.metadata.name for one in gone] == ["r-10"]
-    lost = recent.superfluous(policy_of(()), [against, *newer], [], at(100_000))
+    lost = records.superfluous(policy_of(()), [against, *newer], [], at(100_000))
     assert lost == [], "nobody knows what is there"
 
 

@@ -21,9 +21,9 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     Rollback,
 )
-from rollback_operator.core.ledger import health_of
 from rollback_operator.model import conditions
 from rollback_operator.model.workload import Template
+from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies.progress import decided_time, has_acted, is_believed
 
 _LEAVE_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)

@@ -22,10 +22,10 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.words import weighed, words
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Workload
+from rollback_operator.releases.statements import weighed, words
 
 _LONGEST = 256
 LIMIT = MOST_REVISIONS

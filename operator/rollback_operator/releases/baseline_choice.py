@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Health
-from rollback_operator.core import ledger, recent
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
+from rollback_operator.releases import ledger, records
 from rollback_operator.remedies import flags
 
 LEAST_RUN_SECONDS = 60.0
@@ -48,7 +48,7 @@ def control_hashes(case: Case) -> frozenset[str]:
     """
     current = case.workload.deployment.template.release
     others = [one for one in case.workload.replica_sets if one.template.release != current]
-    gone_back_to = recent.restored(case)
+    gone_back_to = records.restored(case)
     good = ledger.last_known_good(case.ledger, case.workload, gone_back_to)
     before = max(others, key=lambda one: one.revision, default=None)
     control = before if good is None or _is_forgotten(good, before, case) else good

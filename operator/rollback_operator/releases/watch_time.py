@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Health, RollbackPolicyStatus, SafetySpec
-from rollback_operator.core import ledger
 from rollback_operator.model import conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Verdict
+from rollback_operator.releases import ledger
 
 LATE = timedelta(seconds=30)
 """So late a first look is no late one: events, leaders and pods take their time."""

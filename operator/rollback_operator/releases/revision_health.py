@@ -8,12 +8,12 @@ Nor is one that fails less than half: it is better than a release that was prove
 
 from collections.abc import Sequence
 
-from rollback_operator.core.ledger import USELESS, health_of
 from rollback_operator.evidence.arms import LEAST_REQUESTS, in_order, total
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.model.workload import ReplicaSet
+from rollback_operator.releases.ledger import USELESS, health_of
 from rollback_operator.stats.sequential import against_ceiling, wilson_lower
 from rollback_operator.stats.windows import Increment
 

@@ -26,11 +26,11 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import words
-from rollback_operator.core.words import condemns
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.model.workload import Template, Workload
+from rollback_operator.releases import statements
+from rollback_operator.releases.statements import condemns
 from rollback_operator.remedies import autoscaling, suspension
 from rollback_operator.remedies.attempts import is_unbegun
 from rollback_operator.remedies.progress import (
@@ -76,7 +76,7 @@ def restored(case: Case) -> frozenset[str]:
     past = (one for one in case.past if one.deployment == name and one.mode is Mode.ENFORCE)
     led_away = (one for one in past if one.done or one.outcome in _LED_AWAY)
     gone_back_to = {one.to_release for one in led_away if one.to_release}
-    return words.restored(case.rollbacks) | gone_back_to
+    return statements.restored(case.rollbacks) | gone_back_to
 
 
 def is_done(record: RecentRollback) -> bool:
