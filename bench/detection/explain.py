@@ -6,7 +6,7 @@ from bench.detection.judged import Follower
 from bench.detection.limits import limit, truth
 from bench.detection.scenario import Scenario
 from bench.detection.world import build
-from rollback_operator.core.look import Look
+from rollback_operator.decide.evaluate import Look
 from rollback_operator.model.verdict import ScopeVerdict
 
 

@@ -15,8 +15,8 @@ from bench.detection.scenario import Scenario, worse
 from bench.detection.target import PROMETHEUS, Target, case, when
 from bench.detection.world import T0, World, build
 from rollback_operator.api.v1alpha1 import Severity, VerdictValue
-from rollback_operator.core import schedule
-from rollback_operator.core.look import Look, look, watch_of
+from rollback_operator.decide import schedule
+from rollback_operator.decide.evaluate import Look, look, watch_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.observation import Observer, Source

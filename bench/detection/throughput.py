@@ -19,7 +19,7 @@ from bench.detection.judged import Follower
 from bench.detection.lives import BIRTH, NEW, OLD, Cast, Life
 from bench.detection.scenario import PURCHASE, RESERVE, Scenario
 from bench.detection.world import Floats, Series, World
-from rollback_operator.core.look import Look
+from rollback_operator.decide.evaluate import Look
 
 SCRAPE = 5.0
 PER_POD = 20.0

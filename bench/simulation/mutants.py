@@ -84,7 +84,7 @@ def _without(name: str) -> Callable[[Any], Any]:
 
 
 def _guard(name: str) -> Removal:
-    return Removal("core.guards:_GUARDS", _without(name))
+    return Removal("decide.guards:_GUARDS", _without(name))
 
 
 def run(mutant: Mutant, seed: int) -> tuple[str, ...]:
@@ -309,7 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a hold has a limit",
-        (Removal("core.holds:latest_end", _never_over),),
+        (Removal("decide.holds:latest_end", _never_over),),
         (18,),
         tests="tests/unit/test_holding.py",
     ),
@@ -330,7 +330,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what is known good has earned it",
-        (Removal("core.earning:is_ripe", _always(True)),),
+        (Removal("decide.goodness:is_ripe", _always(True)),),
         tests="tests/unit/core/test_earning.py",
     ),
     Mutant(
@@ -363,25 +363,25 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a request acts on what its author saw",
-        (Removal("core.manual:_another_release", _always(None)),),
+        (Removal("decide.requests:_another_release", _always(None)),),
         tests="tests/unit/test_manual.py",
     ),
     Mutant(
         "a request expires",
-        (Removal("core.manual:expired", _always(None)),),
+        (Removal("decide.requests:expired", _always(None)),),
         tests="tests/unit/test_manual.py",
     ),
     Mutant(
         "a request is no older than its policy",
-        (Removal("core.manual:_before_policy", _always(None)),),
+        (Removal("decide.requests:_before_policy", _always(None)),),
         masked_by="the refusal of a request that finds no policy for ten seconds",
     ),
     Mutant(
         "a request: what was seen, expiry, and the age of its policy",
         (
-            Removal("core.manual:_another_release", _always(None)),
-            Removal("core.manual:expired", _always(None)),
-            Removal("core.manual:_before_policy", _always(None)),
+            Removal("decide.requests:_another_release", _always(None)),
+            Removal("decide.requests:expired", _always(None)),
+            Removal("decide.requests:_before_policy", _always(None)),
         ),
         (108,),
     ),
@@ -394,7 +394,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "orphans use up no budget",
         (
             Removal("reconcile:load_of", _counts_orphans),
-            Removal("core.load:load_of", _counts_orphans),
+            Removal("decide.cluster_budget:load_of", _counts_orphans),
         ),
         tests="tests/unit/test_ends.py",
     ),

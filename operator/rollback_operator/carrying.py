@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache
 from rollback_operator.core import approval
 from rollback_operator.core.course import NOT_OURS, needs_no_metrics
-from rollback_operator.core.decide import Decision
+from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import Case, is_active

@@ -17,7 +17,7 @@ from rollback_operator.core import approval, checklist
 from rollback_operator.core.approval import Looked
 from rollback_operator.core.checklist import Checklist
 from rollback_operator.core.checks import Facts
-from rollback_operator.core.freeze import frozen
+from rollback_operator.decide.freeze import frozen
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
 from rollback_operator.model.controllers import Claims, OwnerState, Steered

@@ -8,7 +8,7 @@ from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.core import evaluation
 from rollback_operator.core.evaluation import Pace
-from rollback_operator.core.look import Look
+from rollback_operator.decide.evaluate import Look
 from rollback_operator.slices import apart
 
 

@@ -24,9 +24,10 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import approval, ceasing, manual, notices, verification
+from rollback_operator.core import approval, ceasing, notices, verification
 from rollback_operator.core.checklist import with_checklist
 from rollback_operator.core.course import REPLACED
+from rollback_operator.decide import requests
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import NOT_YET_READ, Watch
 from rollback_operator.model import stop
@@ -129,7 +130,7 @@ class Executor:
             return _again(rollback, rebased)
         rollback = rebased
         if not rollback.status.steps:
-            late = manual.too_late_to_begin(rollback, seen.deployment, self.clock())
+            late = requests.too_late_to_begin(rollback, seen.deployment, self.clock())
             if late is not None:
                 return await self.end(rollback, late)
             checked = await self._checked(rollback, seen)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
-from rollback_operator.core import holds, notices, status
-from rollback_operator.core.lapses import End
+from rollback_operator.core import notices, status
+from rollback_operator.decide import holds
+from rollback_operator.decide.hold_end import End
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind

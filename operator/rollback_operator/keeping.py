@@ -17,8 +17,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core import schedule
 from rollback_operator.core.course import Carry, Retry, course, scene_of
+from rollback_operator.decide import schedule
 from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import is_active
 from rollback_operator.model.samples import Missing

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Resource, RollbackRequest, RollbackSpec, RollbackStatus
-from rollback_operator.core import manual, notices
+from rollback_operator.core import notices
+from rollback_operator.decide import requests as manual
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store

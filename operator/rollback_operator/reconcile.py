@@ -22,14 +22,15 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.carrying import SOON, Carried, Carrier
-from rollback_operator.core import freeze, holds, lapses, schedule, status
+from rollback_operator.core import status
 from rollback_operator.core.course import course, scene_of
-from rollback_operator.core.decide import Decision
 from rollback_operator.core.diagnosis import diagnose
-from rollback_operator.core.lapses import Facts
-from rollback_operator.core.load import load_of
-from rollback_operator.core.look import case_of, is_due, look, watch_of
 from rollback_operator.core.readiness import not_found, readiness
+from rollback_operator.decide import freeze, hold_end, holds, schedule
+from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.evaluate import case_of, is_due, look, watch_of
+from rollback_operator.decide.hold_end import Facts
 from rollback_operator.evaluating import Evaluator
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.flagging import Switch
@@ -241,7 +242,7 @@ class Reconciler:
         self._end_watch(policy.key)
         # Another policy's target may be held by that one.
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
-        end = lapses.End(Reason(why.reason), why.message)
+        end = hold_end.End(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
         answered = await self._answer_at_rest(policy, ours, why)
         carried = schedule.soonest(answered, await self.keeper.carry_open(policy.key, why))
@@ -355,7 +356,7 @@ class Reconciler:
         return failure.wait
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
-        end = lapses.End(Reason.INVALID_SPEC, policy.message)
+        end = hold_end.End(Reason.INVALID_SPEC, policy.message)
         settled = await self.holder.end(policy.shell, end, None)
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
         told = await self.reporter.report_unreadable(settled.policy, said)

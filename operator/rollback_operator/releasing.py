@@ -26,8 +26,8 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.core.holds import is_on_record
-from rollback_operator.core.lapses import End
+from rollback_operator.decide.hold_end import End
+from rollback_operator.decide.holds import is_on_record
 from rollback_operator.holding import Holder
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.projections.deployments import is_held

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.cache import Cache
-from rollback_operator.core import freeze
 from rollback_operator.core.readiness import Around
+from rollback_operator.decide import freeze
 from rollback_operator.model import stop
 
 

@@ -32,8 +32,8 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.plan import Order, plan_remedy
 from rollback_operator.core.status import Seen, next_status, ready
+from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.model.controllers import Claims, OwnerObject, Steered
 from rollback_operator.model.surroundings import Cluster
 from rollback_operator.model.workload import Workload

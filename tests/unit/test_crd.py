@@ -49,8 +49,8 @@ from rollback_operator.api.verification import (
     VerificationCheck,
     VerificationSpec,
 )
-from rollback_operator.core.decide import Decision
 from rollback_operator.core.status import Seen, next_status, ready
+from rollback_operator.decide.decide import Decision
 from rollback_operator.model.conditions import condition
 from tests.builders import (
     at,

@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.core.load import load_of
+from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.intake import Intake
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Budget

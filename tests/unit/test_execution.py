@@ -22,8 +22,8 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
-from rollback_operator.core import guards
 from rollback_operator.core.probing import Answer
+from rollback_operator.decide import guards
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again

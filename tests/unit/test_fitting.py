@@ -17,7 +17,7 @@ from rollback_operator.api.shape import (
     is_whole,
 )
 from rollback_operator.api.v1alpha1 import Health, Mode, Remedy, RemedyType
-from rollback_operator.core.plan import Order, plan_remedy
+from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.projections.owners import owner_of
 from rollback_operator.releases import quarantine
 from rollback_operator.releases.ledger import revision_of

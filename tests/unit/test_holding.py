@@ -22,8 +22,8 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.cache import Unreadable
-from rollback_operator.core.holds import let_go
-from rollback_operator.core.lapses import End
+from rollback_operator.decide.hold_end import End
+from rollback_operator.decide.holds import let_go
 from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure

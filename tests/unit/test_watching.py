@@ -26,8 +26,8 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     StepName,
 )
-from rollback_operator.core.decide import Decision
 from rollback_operator.core.status import Seen, next_status, ready
+from rollback_operator.decide.decide import Decision
 from rollback_operator.plugin.frame import Scene, frame
 from rollback_operator.plugin.page import Paint
 from rollback_operator.plugin.record import Record

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
-from rollback_operator.core.decide import Decision
-from rollback_operator.core.look import Look
 from rollback_operator.core.status import QUIET
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.evaluate import Look
 from rollback_operator.evidence.arms import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import by_pod, by_route, failing

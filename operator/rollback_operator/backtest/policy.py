@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.backtest.files import BadFileError, parsed
 from rollback_operator.backtest.rollouts import Rollouts
-from rollback_operator.core import matrix
+from rollback_operator.decide import matrix
 from rollback_operator.parsing import unknown_keys
 
 _MANIFEST = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})

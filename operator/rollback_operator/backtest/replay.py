@@ -27,9 +27,10 @@ from rollback_operator.backtest.history import History, PastMetrics
 from rollback_operator.backtest.rollouts import Rollouts
 from rollback_operator.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.backtest.tracks import tracks_of
-from rollback_operator.core import schedule, status
-from rollback_operator.core.look import Look, case_of, is_due, look, watch_of
+from rollback_operator.core import status
 from rollback_operator.core.readiness import Around, readiness
+from rollback_operator.decide import schedule
+from rollback_operator.decide.evaluate import Look, case_of, is_due, look, watch_of
 from rollback_operator.evidence.question import STALE_INTERVALS
 from rollback_operator.evidence.trends import LOOK_SECONDS
 from rollback_operator.evidence.watch import Watch

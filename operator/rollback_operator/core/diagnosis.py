@@ -10,7 +10,7 @@ from datetime import datetime
 
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Finding, Investigation, MatrixSeverity
-from rollback_operator.core.decide import Decision
+from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import ReplicaSet, Workload

@@ -16,7 +16,7 @@ from rollback_operator.api.evaluation import (
     ObservedCounts,
     PastCounts,
 )
-from rollback_operator.core.look import Look
+from rollback_operator.decide.evaluate import Look
 from rollback_operator.evidence.arms import past, total
 from rollback_operator.evidence.question import arms_of
 from rollback_operator.model.verdict import Verdict

@@ -22,7 +22,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core import manual
 from rollback_operator.core.transitions import Kind, Transition
 from rollback_operator.core.wording import (
     BY_ITSELF,
@@ -35,6 +34,7 @@ from rollback_operator.core.wording import (
     words_asked,
     words_of,
 )
+from rollback_operator.decide import requests
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.message import Message, Moment, Version
@@ -224,7 +224,7 @@ def of_request(request: RollbackRequest, policy: RollbackPolicy, told: Notificat
         made,
         source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbacks/{meta.name}",
         status=f"{made.status} - {why.message if why is not None else 'no reason'}",
-        reason=f"{request.spec.remedy.type}: {manual.said(request)}",
+        reason=f"{request.spec.remedy.type}: {requests.said(request)}",
         timeline=(*asked, Moment(told.time, "refused")),
         begun=meta.creation_timestamp or told.time,
     )

@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.decide import Decision
 from rollback_operator.core.status import QUIET, held_message
+from rollback_operator.decide.decide import Decision
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Refusal

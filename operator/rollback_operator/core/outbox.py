@@ -20,8 +20,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     Severity,
 )
-from rollback_operator.core import incident, manual, renderings
+from rollback_operator.core import incident, renderings
 from rollback_operator.core.transitions import Kind, transitions
+from rollback_operator.decide import requests
 from rollback_operator.model import conditions
 from rollback_operator.model.event import Notice
 
@@ -82,7 +83,7 @@ def refused(
     """
     if policy is None or status.outcome is None or status.finished_time is None:
         return status
-    severity, uid = manual.severity_asked(policy), request.metadata.uid
+    severity, uid = requests.severity_asked(policy), request.metadata.uid
     wanted = [
         _notification(uid, status.outcome, channel, status.finished_time).model_copy(
             update={"severity": str(severity)}

@@ -23,9 +23,10 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import lapses, recovery, sources
-from rollback_operator.core.decide import Decision
+from rollback_operator.core import recovery, sources
 from rollback_operator.core.summary import HELD, summary
+from rollback_operator.decide import hold_end
+from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import explain, trials
@@ -198,7 +199,7 @@ def with_hold(
 
 def _held(hold: Hold | None, running: Revision | None) -> Condition:
     kind = ConditionType.ROLLOUT_HELD
-    if hold is None or lapses.is_of_earlier_release(hold, running):
+    if hold is None or hold_end.is_of_earlier_release(hold, running):
         return conditions.condition(kind, False, Reason.NOT_HELD)
     if hold.is_open:
         return conditions.condition(kind, True, Reason(hold.reason.value), held_message(hold))

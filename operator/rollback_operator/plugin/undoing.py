@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     rollback_of,
 )
 from rollback_operator.core.checks import is_asked
-from rollback_operator.core.look import case_of
-from rollback_operator.core.manual import make_manual_plan
+from rollback_operator.decide.evaluate import case_of
+from rollback_operator.decide.requests import make_manual_plan
 from rollback_operator.model import commands
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Workload

@@ -14,8 +14,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core import guards
-from rollback_operator.core.load import load_of
+from rollback_operator.decide import guards
+from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.model.context import Budget
 from rollback_operator.releases import records
 from rollback_operator.remedies import attempts

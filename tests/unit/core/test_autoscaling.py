@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core.plan import Order, plan_remedy
+from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment
 from rollback_operator.remedies import autoscaling

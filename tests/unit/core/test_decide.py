@@ -13,8 +13,8 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     VerdictValue,
 )
-from rollback_operator.core.decide import decide
-from rollback_operator.core.look import look
+from rollback_operator.decide.decide import decide
+from rollback_operator.decide.evaluate import look
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.verdict import ENDED, Blame, Symptom, Thresholds
 from rollback_operator.remedies.attempts import rollback_name

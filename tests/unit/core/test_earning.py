@@ -15,9 +15,9 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     VerdictValue,
 )
-from rollback_operator.core.decide import Decision
-from rollback_operator.core.earning import is_ripe, looked
-from rollback_operator.core.look import look
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.evaluate import look
+from rollback_operator.decide.goodness import is_ripe, looked
 from rollback_operator.evidence.trends import LatencyLook, PastGrowth, Point, Trends, Trial
 from rollback_operator.evidence.watch import Watch, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing

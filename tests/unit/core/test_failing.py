@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, VerdictValue
-from rollback_operator.core.look import look
+from rollback_operator.decide.evaluate import look
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.releases.revision_health import failing
 from tests.builders import (

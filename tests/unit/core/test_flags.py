@@ -20,9 +20,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import recovery
 from rollback_operator.core.ceasing import proof_begins
-from rollback_operator.core.look import watch_of
 from rollback_operator.core.notices import started
-from rollback_operator.core.plan import make_plan
+from rollback_operator.decide.evaluate import watch_of
+from rollback_operator.decide.plan import make_plan
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner, OwnerObject

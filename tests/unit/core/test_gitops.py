@@ -22,9 +22,9 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.core import checks
 from rollback_operator.core.checks import Facts
-from rollback_operator.core.decide import make_plan
-from rollback_operator.core.guards import obstacle
 from rollback_operator.core.readiness import Around, readiness
+from rollback_operator.decide.decide import make_plan
+from rollback_operator.decide.guards import obstacle
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner, OwnerObject, OwnerState
 from rollback_operator.model.samples import Missing

@@ -26,10 +26,10 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.core import holds
-from rollback_operator.core.decide import Decision
-from rollback_operator.core.holds import wanted_hold
-from rollback_operator.core.lapses import End, Facts
+from rollback_operator.decide import holds
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.hold_end import End, Facts
+from rollback_operator.decide.holds import wanted_hold
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.workload import Workload

@@ -25,9 +25,10 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import VerificationCheck
-from rollback_operator.core import incident, manual, renderings
+from rollback_operator.core import incident, renderings
 from rollback_operator.core.transitions import transition_named
 from rollback_operator.core.wording import words_asked
+from rollback_operator.decide import requests
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.event import Notice
@@ -142,7 +143,7 @@ def refused() -> Message:
     not_there = {"type": "Undo", "to": "Revision", "revision": 9}
     request = make_request(not_there, seconds=25, requestedBy="ann")
     why = Refusal(Reason.NO_TARGET_REVISION, "there is no revision 9")
-    status = manual.refused(request.status, why, at(26))
+    status = requests.refused(request.status, why, at(26))
     told = Notification(
         id="uid-by-hand.Refused.chat",
         transition=Outcome.REFUSED,

@@ -6,7 +6,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
-from rollback_operator.core.matrix import classify
+from rollback_operator.decide.matrix import classify
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge.judge import judge

@@ -17,9 +17,9 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.matrix import classify
 from rollback_operator.core.status import Seen, next_status
+from rollback_operator.decide.decide import Decision, decide
+from rollback_operator.decide.matrix import classify
 from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge.judge import judge

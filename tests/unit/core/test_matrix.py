@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.core.matrix import (
+from rollback_operator.decide.matrix import (
     Match,
     classify,
     deadline,

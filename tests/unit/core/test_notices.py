@@ -12,7 +12,6 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.decide import Decision
 from rollback_operator.core.notices import (
     finished,
     held,
@@ -22,6 +21,7 @@ from rollback_operator.core.notices import (
     suspicion,
 )
 from rollback_operator.core.status import Seen, next_status, not_ready, ready
+from rollback_operator.decide.decide import Decision
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
 from rollback_operator.remedies.progress import End

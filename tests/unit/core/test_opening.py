@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.v1alpha1 import Health, Revision, RollbackPolicyStatus
-from rollback_operator.core.look import watch_of
+from rollback_operator.decide.evaluate import watch_of
 from rollback_operator.releases.baseline_choice import (
     control_hashes,
     good_hashes,

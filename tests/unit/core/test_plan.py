@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     UndoTo,
 )
-from rollback_operator.core.matrix import Match
-from rollback_operator.core.plan import make_plan, make_trigger
+from rollback_operator.decide.matrix import Match
+from rollback_operator.decide.plan import make_plan, make_trigger
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal, is_active
 from rollback_operator.model.controllers import Owner

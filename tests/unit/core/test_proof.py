@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
-from rollback_operator.core.lapses import PROOF_ODDS
+from rollback_operator.decide.hold_end import PROOF_ODDS
 from rollback_operator.evidence.arms import Arms
 from rollback_operator.judge.non_inferiority import margin_of, no_worse, odds_against_worse
 from rollback_operator.stats.sequential import Cell

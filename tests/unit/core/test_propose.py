@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.core.decide import Decision, decide
+from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.remedies.attempts import name_of
 from tests.builders import at, make_case, make_ended, make_policy, make_rollback, make_verdict
 

@@ -24,8 +24,8 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.core import status
-from rollback_operator.core.guards import refusal
-from rollback_operator.core.look import case_of
+from rollback_operator.decide.evaluate import case_of
+from rollback_operator.decide.guards import refusal
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import FlagState, Workload
 from rollback_operator.releases import records

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.schedule import next_limit, next_look, next_read
+from rollback_operator.decide.schedule import next_limit, next_look, next_read
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.scrape_state import Direct, off
 from rollback_operator.evidence.series_identity import Book

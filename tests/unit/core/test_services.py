@@ -6,7 +6,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, MatrixCondition, SignalName, VerdictValue
-from rollback_operator.core.matrix import classify
+from rollback_operator.decide.matrix import classify
 from rollback_operator.evidence.watch import open_watch, with_reading, with_workload
 from rollback_operator.judge.judge import judge
 from rollback_operator.model.services import LEAST_SECONDS, Routing, Service, after, leads_to

@@ -14,9 +14,9 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.core.decide import Decision
 from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
+from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct, off
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.model.conditions import condition, find, upsert

@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     Trust,
 )
-from rollback_operator.core.load import load_of
+from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.model.context import Budget, Refusal
 from rollback_operator.releases import ledger, quarantine
 from rollback_operator.remedies import attempts

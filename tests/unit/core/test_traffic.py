@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
-from rollback_operator.core.matrix import classify, doubted
+from rollback_operator.decide.matrix import classify, doubted
 from rollback_operator.evidence.watch import open_watch, with_reading, with_workload
 from rollback_operator.judge.judge import judge
 from rollback_operator.model.verdict import BAD_ODDS, Thresholds

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.look import watch_of
+from rollback_operator.decide.evaluate import watch_of
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.watch import NOT_YET_READ, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing

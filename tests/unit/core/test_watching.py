@@ -18,9 +18,9 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.core import status
-from rollback_operator.core.decide import Decision
-from rollback_operator.core.look import is_due
 from rollback_operator.core.status import Seen, next_status
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.evaluate import is_due
 from rollback_operator.model import conditions
 from rollback_operator.model.samples import Missing
 from tests.builders import (

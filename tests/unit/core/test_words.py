@@ -25,9 +25,9 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     VerdictValue,
 )
-from rollback_operator.core.look import case_of
 from rollback_operator.core.notices import policy_notices
 from rollback_operator.core.status import Seen, next_status, ready
+from rollback_operator.decide.evaluate import case_of
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases import ledger, quarantine, records

@@ -19,10 +19,10 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     RollbackPolicy,
 )
-from rollback_operator.core.decide import Decision
-from rollback_operator.core.freeze import frozen
-from rollback_operator.core.guards import is_restored
-from rollback_operator.core.lapses import (
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.freeze import frozen
+from rollback_operator.decide.guards import is_restored
+from rollback_operator.decide.hold_end import (
     REPLACED,
     End,
     Facts,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
-from rollback_operator.core.decide import Decision
+from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.growth import ALONE_SECONDS, LEAST_SECONDS, WARM_UP_SECONDS
 from rollback_operator.evidence.trends import SECOND_LOOK_SECONDS, Trends
 from rollback_operator.evidence.watch import Watch

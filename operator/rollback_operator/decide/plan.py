@@ -24,9 +24,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackTarget,
     Trigger,
 )
-from rollback_operator.core import guards
-from rollback_operator.core.matrix import Match
-from rollback_operator.core.way import way
+from rollback_operator.decide import guards
+from rollback_operator.decide.matrix import Match
+from rollback_operator.decide.target import way
 from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict

@@ -14,7 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     VerdictValue,
 )
-from rollback_operator.core.decide import Decision
+from rollback_operator.decide.decide import Decision
 from rollback_operator.judge.explain import ratio
 from rollback_operator.judge.non_inferiority import margin_of
 from rollback_operator.model.context import Case, is_active

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollback, StepName
-from rollback_operator.core.freeze import frozen
+from rollback_operator.decide.freeze import frozen
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, Refusal, is_active

@@ -12,9 +12,9 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core import matrix
-from rollback_operator.core.matrix import Match
-from rollback_operator.core.plan import make_plan, make_trigger, tried
+from rollback_operator.decide import matrix
+from rollback_operator.decide.matrix import Match
+from rollback_operator.decide.plan import make_plan, make_trigger, tried
 from rollback_operator.judge.warm_up import WARM_UP_SECONDS
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict

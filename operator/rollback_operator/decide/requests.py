@@ -23,8 +23,8 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     Trigger,
 )
-from rollback_operator.core.guards import obstacle
-from rollback_operator.core.plan import Order, plan_remedy
+from rollback_operator.decide.guards import obstacle
+from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.model import conditions
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import Deployment

@@ -18,9 +18,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     VerdictValue,
 )
-from rollback_operator.core import earning, holds
-from rollback_operator.core.decide import Decision, decide
-from rollback_operator.core.lapses import Facts, old_pods
+from rollback_operator.decide import goodness, holds
+from rollback_operator.decide.decide import Decision, decide
+from rollback_operator.decide.hold_end import Facts, old_pods
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch, open_watch
@@ -136,11 +136,11 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     verdict = judge(watch, workload, question, now.timestamp())
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
-    watch = earning.looked(watch, decision, now.timestamp())
+    watch = goodness.looked(watch, decision, now.timestamp())
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
     release = workload.deployment.template.release
-    is_ripe = earning.is_ripe(watch, workload, question.conditions, since)
+    is_ripe = goodness.is_ripe(watch, workload, question.conditions, since)
     is_earned = (
         is_ripe
         and ledger.is_proved_good(watch, workload, verdict, since)

@@ -1,0 +1,1 @@
+"""A verdict becomes a plan, or the reason why there is none."""
