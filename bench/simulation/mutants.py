@@ -18,11 +18,11 @@ from typing import Any
 from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
 from rollback_operator.api.rollback import MOST_ATTEMPTS
-from rollback_operator.core.course import Standing
 from rollback_operator.holding import Settled
 from rollback_operator.model.context import Load, is_active
 from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.progress import Act
+from rollback_operator.rollback.course import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +342,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a Rollback is its policy's, and what is done for one that was made anew",
         (
             Removal("releases.ownership:is_ours", _always(True)),
-            Removal("core.course:_standing", _never_recreated),
+            Removal("rollback.course:_standing", _never_recreated),
         ),
         tests="tests/unit/test_ends.py",
     ),

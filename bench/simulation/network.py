@@ -28,13 +28,13 @@ from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import PageQuery, PodPage
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback.probing import Answer, Reply, Silence
 
 KEPT = 4000
 

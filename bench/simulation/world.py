@@ -28,9 +28,9 @@ from bench.simulation.tenants import USER, Tenants
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackSpec
-from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.projections.templates import template_of
 from rollback_operator.remedies.attempts import name_of
+from rollback_operator.rollback.approval import POLICY_NAME
 
 AGE = 7200.0
 """For how long the first release has been running, seconds."""

@@ -18,8 +18,6 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
 )
 from rollback_operator.cache import Cache
-from rollback_operator.core import approval
-from rollback_operator.core.course import NOT_OURS, needs_no_metrics
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.execution import Again, Executor
@@ -29,6 +27,8 @@ from rollback_operator.ports.store import Store
 from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import name_of
+from rollback_operator.rollback import approval
+from rollback_operator.rollback.course import NOT_OURS, needs_no_metrics
 from rollback_operator.tags import tagged
 from rollback_operator.verifying import Sight, meter_of
 

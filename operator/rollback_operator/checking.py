@@ -13,10 +13,6 @@ from typing import TypeVar
 from rollback_operator.api.approval import Approval, ApprovalSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.core import approval, checklist
-from rollback_operator.core.approval import Looked
-from rollback_operator.core.checklist import Checklist
-from rollback_operator.core.checks import Facts
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
@@ -30,6 +26,10 @@ from rollback_operator.ports.surroundings import Surroundings
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.claims import claimed
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback import approval, checklist
+from rollback_operator.rollback.approval import Looked
+from rollback_operator.rollback.checklist import Checklist
+from rollback_operator.rollback.checks import Facts
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""

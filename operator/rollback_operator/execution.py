@@ -24,9 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import approval, ceasing, notices, verification
-from rollback_operator.core.checklist import with_checklist
-from rollback_operator.core.course import REPLACED
+from rollback_operator.core import notices
 from rollback_operator.decide import requests
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import NOT_YET_READ, Watch
@@ -39,6 +37,9 @@ from rollback_operator.ports.store import Store
 from rollback_operator.recording import Recorder
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, End, Wait
+from rollback_operator.rollback import approval, error_recovery, verification
+from rollback_operator.rollback.checklist import with_checklist
+from rollback_operator.rollback.course import REPLACED
 from rollback_operator.verifying import Meter, Sight, Subject, Verifier
 
 _log = logging.getLogger(__name__)
@@ -274,12 +275,12 @@ class Executor:
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = ceasing.without_evidence(rollback, seen.sight.blind, now)
+            counted = error_recovery.without_evidence(rollback, seen.sight.blind, now)
             if seen.sight.blind:
                 missing = Missing(Reason.NOT_YET_READ, seen.sight.blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = ceasing.verify(rollback, _judged(watch, seen), pods, now)
+            counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.look(Subject(rollback, seen.workload, seen.meter, skew))
         checks = verification.in_order(

@@ -17,7 +17,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.cache import Cache, Key
-from rollback_operator.core.course import Carry, Retry, course, scene_of
 from rollback_operator.decide import schedule
 from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import is_active
@@ -30,6 +29,7 @@ from rollback_operator.recording import Recorder
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
 from rollback_operator.remedies.progress import End
+from rollback_operator.rollback.course import Carry, Retry, course, scene_of
 from rollback_operator.scaling import Scaler
 from rollback_operator.suspending import Suspender
 from rollback_operator.tags import tagged

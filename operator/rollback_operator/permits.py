@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core import approval
 from rollback_operator.model import rights
 from rollback_operator.model.rights import Right
 from rollback_operator.ports.cluster import Rights
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.surroundings import Surroundings
+from rollback_operator.rollback import approval
 
 GIVEN_SECONDS = 300.0
 """How long it is known that a right is there."""

@@ -23,7 +23,6 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.carrying import SOON, Carried, Carrier
 from rollback_operator.core import status
-from rollback_operator.core.course import course, scene_of
 from rollback_operator.core.diagnosis import diagnose
 from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.decide import freeze, hold_end, holds, schedule
@@ -52,6 +51,7 @@ from rollback_operator.releases.baseline_choice import control_hashes
 from rollback_operator.remedies.progress import End
 from rollback_operator.remembering import Rememberer
 from rollback_operator.reporting import Reporter
+from rollback_operator.rollback.course import course, scene_of
 from rollback_operator.slices import apart
 from rollback_operator.standing import Address, around
 from rollback_operator.telling import Teller

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core import probing
 from rollback_operator.evidence.trends import Trial
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import trials
@@ -18,6 +17,7 @@ from rollback_operator.judge.trials import LEAST_FAILURES, Serving
 from rollback_operator.model.check import Check
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Probes
+from rollback_operator.rollback import probing
 
 QUICK_SECONDS = 0.05
 EVERY_SECONDS = 2.0

@@ -15,8 +15,6 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
-from rollback_operator.core import ceasing, level, probing
-from rollback_operator.core.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
@@ -28,6 +26,8 @@ from rollback_operator.ports.application import LogQuery, Logs, Probes
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from rollback_operator.remedies import progress
+from rollback_operator.rollback import error_recovery, latency_recovery, probing
+from rollback_operator.rollback.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.stats.histogram import Histogram
 
 QUICK_SECONDS = 0.2
@@ -101,8 +101,8 @@ class _Course:
     tries: dict[str, int] = field(default_factory=dict)
     past: Histogram | None = None
     bases: dict[str, Histogram] = field(default_factory=dict)
-    looks: list[tuple[float, level.Counted]] = field(default_factory=list)
-    warm: level.Counted | None = None
+    looks: list[tuple[float, latency_recovery.Counted]] = field(default_factory=list)
+    warm: latency_recovery.Counted | None = None
     """What the pods had counted at the first look that saw all of them warm."""
 
 
@@ -223,10 +223,13 @@ class Verifier:
         names = {pod.name for pod in subject.pods}
         living = {name: one for name, one in read.items() if name in names}
         youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
-        if course.warm is None and self.clock().timestamp() - youngest >= level.WARM_UP_SECONDS:
+        if (
+            course.warm is None
+            and self.clock().timestamp() - youngest >= latency_recovery.WARM_UP_SECONDS
+        ):
             course.warm = living
         spans, warm = _spans(subject, course, living, at)
-        return level.latency(spans, course.past, meter.quantile, warm)
+        return latency_recovery.latency(spans, course.past, meter.quantile, warm)
 
     async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
@@ -244,20 +247,20 @@ class Verifier:
         found: Histogram | Missing = Histogram()
         for until in (*made, bad.timestamp()):
             found = await self.trends.read_past_latency(query, until + subject.skew)
-            if isinstance(found, Histogram) and found.total >= level.LEAST_REQUESTS:
+            if isinstance(found, Histogram) and found.total >= latency_recovery.LEAST_REQUESTS:
                 return found
         is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
         return Histogram() if is_none else found
 
 
 def _flag_taken(rollback: Rollback) -> datetime | None:
-    begins = ceasing.proof_begins(rollback)
+    begins = error_recovery.proof_begins(rollback)
     return datetime.fromtimestamp(begins, UTC) if 0 < begins < math.inf else None
 
 
 def _spans(
-    subject: Subject, course: _Course, read: level.Counted, at: float
-) -> tuple[list[level.Counted], list[level.Counted]]:
+    subject: Subject, course: _Course, read: latency_recovery.Counted, at: float
+) -> tuple[list[latency_recovery.Counted], list[latency_recovery.Counted]]:
     """Give what was counted of late and since the act, and the same without the warm-up.
 
     What an old pod had counted before the act is taken off; a new one has counted nothing before.
@@ -274,16 +277,18 @@ def _spans(
         if any(at - time <= span for time, _ in course.looks)
     ]
     course.looks.append((at, read))
-    spans: list[level.Counted] = [
-        level.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})
+    spans: list[latency_recovery.Counted] = [
+        latency_recovery.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})
     ]
     if course.warm is None:
         return spans, []
     later = ({**course.warm, **_later(begin, course.warm)} for begin in (*begins, {}))
-    return spans, [level.since_base(read, begin) for begin in later]
+    return spans, [latency_recovery.since_base(read, begin) for begin in later]
 
 
-def _later(begin: level.Counted, warm: level.Counted) -> level.Counted:
+def _later(
+    begin: latency_recovery.Counted, warm: latency_recovery.Counted
+) -> latency_recovery.Counted:
     """Keep of a span's begin what lies after the warm-up: counts only grow."""
     return {
         name: one for name, one in begin.items() if name not in warm or one.total > warm[name].total

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.probing import Answer, LineCount, Reply, Silence
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback.probing import Answer, LineCount, Reply, Silence
 
 
 @dataclass

@@ -26,7 +26,6 @@ from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
@@ -34,6 +33,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
 from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.rollback.probing import Answer, Reply, Silence
 from rollback_operator.stats.histogram import Histogram
 
 _SEGMENT = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._]*")

@@ -25,11 +25,11 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.core import approval
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Amounts, Quota, Reference
 from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.rollback import approval
 from tests.builders import (
     NAMESPACE,
     at,

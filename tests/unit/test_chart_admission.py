@@ -14,7 +14,7 @@ from lab import chart
 from lab.errors import LabError
 from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.v1alpha1 import GROUP, RollbackPolicy
-from rollback_operator.core.approval import POLICY_NAME
+from rollback_operator.rollback.approval import POLICY_NAME
 
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"

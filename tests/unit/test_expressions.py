@@ -21,7 +21,7 @@ CONSTANTS_ONLY = {
     "api/matrix.py",
     "api/shape.py",
     "api/verification.py",
-    "core/probing.py",
+    "rollback/probing.py",
     "core/renderings.py",
     "outgoing.py",
     "paths.py",

@@ -17,10 +17,10 @@ from rollback_operator.adapters.logs import MOST_BYTES, ApiLogs
 from rollback_operator.adapters.probes import HttpProbes
 from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.probing import Answer, LineCount, Silence
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure
+from rollback_operator.rollback.probing import Answer, LineCount, Silence
 from tests.builders import at
 from tests.fakes.failures import GONE, OUTAGE, REFUSAL
 

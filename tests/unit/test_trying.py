@@ -17,10 +17,10 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.api.verification import HttpProbe, ProbeRecord, VerificationSpec
-from rollback_operator.core.probing import Answer
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Workload
+from rollback_operator.rollback.probing import Answer
 from rollback_operator.trying import Trier
 from tests.builders import T0, at, make_pods, make_policy, make_workload
 from tests.fakes.application import FakeProbes

@@ -4,9 +4,9 @@ from datetime import UTC
 
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core.probing import LineCount, Silence
 from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.rollback.probing import LineCount, Silence
 
 MOST_BYTES = 1024 * 1024
 """Of one pod's log, from the beginning of the time that is asked for."""

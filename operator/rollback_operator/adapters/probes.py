@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 from rollback_operator.addresses import Addresses, Pinned, PinnedUrl, is_callable
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.probing import Answer, Reply, Silence
 from rollback_operator.gates import Gate
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.outgoing import MOST_BYTES, Request, send
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.secrets import Secrets
+from rollback_operator.rollback.probing import Answer, Reply, Silence
 
 AT_ONCE, EACH = 64, 8
 """Requests of all policies together, and of one namespace's."""

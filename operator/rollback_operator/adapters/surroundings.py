@@ -10,10 +10,10 @@ from typing import Any
 
 from rollback_operator import paths
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.approval import POLICY_NAME
 from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.needs import quantity, requests_of
+from rollback_operator.rollback.approval import POLICY_NAME
 
 MOST_NODES = 200
 MOST_PODS = 500

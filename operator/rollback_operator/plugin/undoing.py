@@ -17,7 +17,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     rollback_of,
 )
-from rollback_operator.core.checks import is_asked
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.decide.requests import make_manual_plan
 from rollback_operator.model import commands
@@ -37,6 +36,7 @@ from rollback_operator.plugin.explanation import revision
 from rollback_operator.plugin.page import Page, span
 from rollback_operator.plugin.record import Record
 from rollback_operator.remedies.steps import steps_of
+from rollback_operator.rollback.checks import is_asked
 
 NAME_PART = 40
 LOOK_SECONDS = 1.0

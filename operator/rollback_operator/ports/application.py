@@ -6,10 +6,10 @@ from typing import Protocol
 
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.core.probing import LineCount, Reply, Silence
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback.probing import LineCount, Reply, Silence
 
 
 class Schemas(Protocol):

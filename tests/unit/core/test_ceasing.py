@@ -4,9 +4,9 @@ import pytest
 
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, RollbackStatus, StepName
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.core.ceasing import verify, without_evidence
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.remedies.progress import End, Wait
+from rollback_operator.rollback.error_recovery import verify, without_evidence
 from tests.builders import (
     T0,
     at,

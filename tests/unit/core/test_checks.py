@@ -31,14 +31,14 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import checklist, checks
-from rollback_operator.core.checks import Facts
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
 from rollback_operator.model.workload import Workload
+from rollback_operator.rollback import checklist, checks
+from rollback_operator.rollback.checks import Facts
 from tests.builders import (
     T0,
     at,

@@ -25,7 +25,11 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.core import status
-from rollback_operator.core.course import (
+from rollback_operator.model.samples import Missing
+from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies.attempts import name_of
+from rollback_operator.remedies.progress import End, is_stale, last_time
+from rollback_operator.rollback.course import (
     BEGUN,
     Carry,
     Retry,
@@ -37,10 +41,6 @@ from rollback_operator.core.course import (
     scene_of,
     stage_of,
 )
-from rollback_operator.model.samples import Missing
-from rollback_operator.model.workload import Deployment
-from rollback_operator.remedies.attempts import name_of
-from rollback_operator.remedies.progress import End, is_stale, last_time
 from tests.builders import NAME, at, make_deployment, make_policy, make_rollback, make_step
 
 STEPS = {

@@ -7,15 +7,8 @@ import json
 import pytest
 
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
-from rollback_operator.core.probing import (
-    Answer,
-    LineCount,
-    Silence,
-    functional,
-    health,
-    logs,
-)
 from rollback_operator.model.pod import Endpoint
+from rollback_operator.rollback.probing import Answer, LineCount, Silence, functional, health, logs
 
 URL = "http://shop.production.svc/api/v1/tickets/reserve"
 BODY = {

@@ -15,7 +15,10 @@ from rollback_operator.api.verification import (
     VerificationResult,
     VerificationSpec,
 )
-from rollback_operator.core.verification import (
+from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
+from rollback_operator.model.samples import Missing
+from rollback_operator.remedies.progress import End, Next, Wait
+from rollback_operator.rollback.verification import (
     ERRORS,
     HEALTH,
     LATENCY,
@@ -32,9 +35,6 @@ from rollback_operator.core.verification import (
     situation,
     stored,
 )
-from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
-from rollback_operator.model.samples import Missing
-from rollback_operator.remedies.progress import End, Next, Wait
 from tests.builders import (
     at,
     make_deployment,

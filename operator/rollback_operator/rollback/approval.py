@@ -23,12 +23,12 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core.checklist import Checklist, plan_digest, told, with_checklist
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.event import Notice
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import progress, rollback_status
 from rollback_operator.remedies.progress import Done, End, Wait
+from rollback_operator.rollback.checklist import Checklist, plan_digest, told, with_checklist
 
 POLICY_NAME = "rollback-operator-approvals"
 """Of the ValidatingAdmissionPolicy, and of its binding."""

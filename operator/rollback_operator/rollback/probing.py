@@ -11,9 +11,9 @@ from typing import Any
 
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
-from rollback_operator.core.verification import HEALTH, LOGS
 from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
 from rollback_operator.model.pod import Endpoint
+from rollback_operator.rollback.verification import HEALTH, LOGS
 
 _OK_FROM, _OK_BELOW = 200, 400
 """What the kubelet takes for healthy."""

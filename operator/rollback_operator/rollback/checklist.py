@@ -19,10 +19,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.core import checks
-from rollback_operator.core.checks import Facts
 from rollback_operator.model.surroundings import Cluster
 from rollback_operator.remedies.progress import End
+from rollback_operator.rollback import checks
+from rollback_operator.rollback.checks import Facts
 
 _ITEMS: tuple[Callable[[Facts], CheckItem], ...] = (
     checks.bad_revision,

@@ -7,8 +7,8 @@ what passes early has passed; against it counts only what the pods have served s
 
 from collections.abc import Mapping, Sequence
 
-from rollback_operator.core.verification import LATENCY
 from rollback_operator.model.check import Check, failed, passed, unknown
+from rollback_operator.rollback.verification import LATENCY
 from rollback_operator.stats.histogram import Histogram, added
 
 LEAST_REQUESTS = 100
