@@ -423,7 +423,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (Removal("cache:_is_newer", _old_news),),
         tests="tests/unit/test_resync.py",
     ),
-    Mutant("a message is on record once", (Removal("core.outbox:added", _told_again),), (306,)),
+    Mutant("a message is on record once", (Removal("report.outbox:added", _told_again),), (306,)),
 )
 BY_NAME = {one.guard: one for one in MUTANTS}
 

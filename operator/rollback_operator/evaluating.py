@@ -6,9 +6,9 @@ from functools import partial
 
 from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core import evaluation
-from rollback_operator.core.evaluation import Pace
 from rollback_operator.decide.evaluate import Look
+from rollback_operator.report import live_counts
+from rollback_operator.report.live_counts import Pace
 from rollback_operator.slices import apart
 
 
@@ -28,12 +28,12 @@ class Evaluator:
             found: by the look at its release.
             now: the time of the look.
         """
-        if not evaluation.is_watched(policy.metadata.annotations, now):
+        if not live_counts.is_watched(policy.metadata.annotations, now):
             return None
         known = policy.status.evaluation
-        if known is not None and not evaluation.is_current(known, found):
+        if known is not None and not live_counts.is_current(known, found):
             known = None
-        if not evaluation.is_due(known, found.verdict, now):
+        if not live_counts.is_due(known, found.verdict, now):
             return known
         namespace = policy.metadata.namespace
         pace = self.pace.after(namespace, now)
@@ -41,4 +41,4 @@ class Evaluator:
             return known
         self.pace = pace
         size = len(found.watch.evidence.increments)
-        return await apart(namespace, size, partial(evaluation.evaluate, found, now))
+        return await apart(namespace, size, partial(live_counts.evaluate, found, now))

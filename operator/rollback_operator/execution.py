@@ -24,7 +24,6 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.checking import Checker
-from rollback_operator.core import notices
 from rollback_operator.decide import requests
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import NOT_YET_READ, Watch
@@ -37,6 +36,7 @@ from rollback_operator.ports.store import Store
 from rollback_operator.recording import Recorder
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, End, Wait
+from rollback_operator.report import events
 from rollback_operator.rollback import approval, error_recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
 from rollback_operator.rollback.course import REPLACED
@@ -313,7 +313,7 @@ class Executor:
             return rollback
         if not progress.has_acted(rollback):
             # Before the first step is stored: who finds none stored cannot know it was told.
-            await self.store.post(rollback, notices.started(rollback))
+            await self.store.post(rollback, events.started(rollback))
         strategy = None
         if step is StepName.UNDO and (rollback.status.pace or rollback.spec.pace) is Pace.EXPRESS:
             strategy = stored_strategy(deployment.max_surge, deployment.max_unavailable)

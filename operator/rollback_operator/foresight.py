@@ -6,13 +6,13 @@ Only tells; each looks as seldom as that allows.
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core.readiness import Around
 from rollback_operator.decide import schedule
 from rollback_operator.flagging import Switch
 from rollback_operator.model.workload import Deployment
 from rollback_operator.observation import Observer
 from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.queries import Prometheus
+from rollback_operator.report.readiness import Around
 from rollback_operator.suspending import OWNER_SECONDS, Suspender
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
-from rollback_operator.core import notices, status
 from rollback_operator.decide import holds
 from rollback_operator.decide.hold_end import End
 from rollback_operator.model.workload import Deployment
@@ -19,6 +18,7 @@ from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.releases.ledger import with_entry
+from rollback_operator.report import events, status
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Holder:
             return _again(stands, paused)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Told before it is noted as done: who finds it not noted tells it again.
-        await self.store.post(policy, notices.held(policy, wanted))
+        await self.store.post(policy, events.held(policy, wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
 
@@ -105,7 +105,7 @@ class Holder:
             return stands
         if wanted is not None and wanted.paused_time is not None:
             # Told before the finalizer is off: who finds it tells it again.
-            await self.store.post(stands.policy, notices.let_go(wanted))
+            await self.store.post(stands.policy, events.let_go(wanted))
         return self._stored(stands, await self.store.release(stands.policy, HOLD_FINALIZER))
 
     def _cannot_wait(self, hold: Hold, failure: Failure) -> bool:

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Resource, RollbackRequest, RollbackSpec, RollbackStatus
-from rollback_operator.core import notices
 from rollback_operator.decide import requests as manual
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store
+from rollback_operator.report import events
 
 _log = logging.getLogger(__name__)
 GRACE = timedelta(seconds=10)
@@ -67,7 +67,7 @@ class Desk:
         status = manual.refused(request.status, refusal, self.clock())
         wait = await self._store(request, self.announced(request, status))
         if not wait:
-            await self.store.post(request, notices.request_refused(refusal))
+            await self.store.post(request, events.request_refused(refusal))
         return wait
 
     async def without_policy(self, requests: Iterable[RollbackRequest]) -> float | None:

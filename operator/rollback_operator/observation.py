@@ -8,8 +8,6 @@ from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.core.diagnosis import RouteLatency
-from rollback_operator.core.readiness import Around
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence
@@ -30,6 +28,8 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.pages import page_query, usable_pages, with_use
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
+from rollback_operator.report.diagnosis import RouteLatency
+from rollback_operator.report.readiness import Around
 from rollback_operator.routing import Router
 from rollback_operator.slices import apart
 from rollback_operator.trends import Place, read_route_latency, read_trends

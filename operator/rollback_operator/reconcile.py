@@ -22,9 +22,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cache import Cache, Key, Unreadable
 from rollback_operator.carrying import SOON, Carried, Carrier
-from rollback_operator.core import status
-from rollback_operator.core.diagnosis import diagnose
-from rollback_operator.core.readiness import not_found, readiness
 from rollback_operator.decide import freeze, hold_end, holds, schedule
 from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.decide.decide import Decision
@@ -50,6 +47,9 @@ from rollback_operator.releases import ownership, quarantine
 from rollback_operator.releases.baseline_choice import control_hashes
 from rollback_operator.remedies.progress import End
 from rollback_operator.remembering import Rememberer
+from rollback_operator.report import status
+from rollback_operator.report.diagnosis import diagnose
+from rollback_operator.report.readiness import not_found, readiness
 from rollback_operator.reporting import Reporter
 from rollback_operator.rollback.course import course, scene_of
 from rollback_operator.slices import apart

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus
-from rollback_operator.core import notices
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store
+from rollback_operator.report import events
 
 Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 """Stores a Rollback's status, and gives the Rollback as it is then."""
@@ -48,7 +48,7 @@ class Recorder:
 
         In this order: an end that a crash kept from being told is told by who finds the finalizer.
         """
-        await self.store.post(rollback, notices.finished(rollback))
+        await self.store.post(rollback, events.finished(rollback))
         released = await self.store.release(rollback, FINALIZER)
         if isinstance(released, Rollback):
             self.remember(released)

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.cache import Cache
-from rollback_operator.core import notices, outbox, status
 from rollback_operator.model.event import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.releases import ledger, ownership
+from rollback_operator.report import events as notices
+from rollback_operator.report import outbox, status
 
 _log = logging.getLogger(__name__)
 GONE_SECONDS = 0.05

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from rollback_operator.api.group import BOUNDS_FINALIZER
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback
-from rollback_operator.core import notices
 from rollback_operator.model.workload import Autoscaler
 from rollback_operator.ports.cluster import Autoscalers
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -20,6 +19,7 @@ from rollback_operator.ports.store import Store
 from rollback_operator.recording import Write
 from rollback_operator.remedies import autoscaling
 from rollback_operator.remedies.autoscaling import Closed, Due
+from rollback_operator.report import events
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Scaler:
         if record != rollback.status.autoscaler:
             told = autoscaling.told(rollback, record)
             # Before it is stored: who finds it on record cannot know that it was told.
-            await self.store.post(rollback, notices.bounds_raised(told.message))
+            await self.store.post(rollback, events.bounds_raised(told.message))
             status = autoscaling.stored(rollback.status, record, told, self.clock())
             written = await self.write(rollback, status)
             if isinstance(written, Failure):
@@ -125,5 +125,5 @@ class Scaler:
     async def _close(self, rollback: Rollback, end: Closed) -> Rollback | Failure:
         now = self.clock()
         record, told = autoscaling.closed(rollback, end, now)
-        await self.store.post(rollback, notices.bounds_settled(end.reason, told.message))
+        await self.store.post(rollback, events.bounds_settled(end.reason, told.message))
         return await self.write(rollback, autoscaling.stored(rollback.status, record, told, now))

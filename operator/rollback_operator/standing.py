@@ -6,9 +6,9 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.cache import Cache
-from rollback_operator.core.readiness import Around
 from rollback_operator.decide import freeze
 from rollback_operator.model import stop
+from rollback_operator.report.readiness import Around
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.core import notices
 from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.model.workload import Deployment
@@ -30,6 +29,7 @@ from rollback_operator.ports.store import Store
 from rollback_operator.recording import Write
 from rollback_operator.remedies import gitops, suspension
 from rollback_operator.remedies.progress import Done, End
+from rollback_operator.report import events
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 30.0
@@ -109,7 +109,7 @@ class Suspender:
         record, told = suspension.suspended(noted, record, now)
         if not record.was_suspended:
             # Before it is stored: who finds the step open cannot know that it was told.
-            await self.store.post(noted, notices.owner_suspended(told.message))
+            await self.store.post(noted, events.owner_suspended(told.message))
         status = _with(noted.status, record, told, now)
         changed = noted.model_copy(update={"status": status})
         return Taken(changed, Done(told.message))
@@ -171,7 +171,7 @@ class Suspender:
         """
         said = suspension.left(rollback, why)
         _log.warning("%s", said)
-        await self.store.post(rollback, notices.owner_left(said))
+        await self.store.post(rollback, events.owner_left(said))
         self.due.pop(rollback.metadata.uid, None)
         return await self._let_go(rollback)
 
@@ -222,7 +222,7 @@ class Suspender:
         now = self.clock()
         record, told = suspension.released(rollback, why, now)
         if told is not None:
-            await self.store.post(rollback, notices.owner_released(told.message))
+            await self.store.post(rollback, events.owner_released(told.message))
         return await self.write(rollback, _with(rollback.status, record, told, now))
 
 

@@ -16,13 +16,13 @@ from typing import Protocol
 
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackRequest, RollbackStatus
-from rollback_operator.core import incident, outbox
-from rollback_operator.core.transitions import next_update, transition_named
 from rollback_operator.gates import Gate
 from rollback_operator.model.message import Message
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store, left_as_known
+from rollback_operator.report import incident, outbox
+from rollback_operator.report.transitions import next_update, transition_named
 
 _log = logging.getLogger(__name__)
 AT_ONCE, EACH = 64, 8

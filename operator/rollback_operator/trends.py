@@ -9,7 +9,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
-from rollback_operator.core.diagnosis import RouteLatency
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.evidence.growth import LEAST_SECONDS, WARM_UP_SECONDS
 from rollback_operator.evidence.trends import (
@@ -24,6 +23,7 @@ from rollback_operator.model import pod_names
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.report.diagnosis import RouteLatency
 from rollback_operator.stats.histogram import Histogram
 
 T = TypeVar("T")

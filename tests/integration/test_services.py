@@ -26,10 +26,10 @@ from rollback_operator.api.notify import Channel, MailSpec
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core import incident
-from rollback_operator.core.transitions import transition_named
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
+from rollback_operator.report import incident
+from rollback_operator.report.transitions import transition_named
 from rollback_operator.settings import Settings
 from tests.builders import at, make_rollback
 from tests.integration.api import Object, eventually

@@ -32,7 +32,6 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.model.controllers import Claims, OwnerObject, Steered
 from rollback_operator.model.surroundings import Cluster
@@ -41,6 +40,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.projections.autoscalers import autoscaler_of
 from rollback_operator.projections.config_maps import flag_of
 from rollback_operator.releases import ledger
+from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import at, make_case, make_policy, make_rollback, make_trigger_record
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")

@@ -27,10 +27,10 @@ from rollback_operator.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.notify import Channel, MailSpec
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus
-from rollback_operator.core import incident
-from rollback_operator.core.transitions import transition_named
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.report import incident
+from rollback_operator.report.transitions import transition_named
 from tests.builders import NAMESPACE, at, make_rollback
 
 HOST = "listener.production"

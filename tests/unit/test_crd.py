@@ -49,9 +49,9 @@ from rollback_operator.api.verification import (
     VerificationCheck,
     VerificationSpec,
 )
-from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.decide.decide import Decision
 from rollback_operator.model.conditions import condition
+from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import (
     at,
     make_ended,

@@ -13,8 +13,8 @@ from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome
-from rollback_operator.core import outbox
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.report import outbox
 from tests.builders import make_policy
 from tests.unit.test_channels import HOST, SECRET, listening, mail
 from tests.unit.test_telling import KEY, Desk

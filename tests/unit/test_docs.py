@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     VerdictValue,
 )
-from rollback_operator.core.summary import WORDS
 from rollback_operator.parsing import load_all, model_as_stored, unknown_keys
+from rollback_operator.report.summary import WORDS
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"ignoreApplicationDifferences"}

@@ -11,8 +11,8 @@ from rollback_operator.adapters.store import ApiStore
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.apiserver import ApiServer
-from rollback_operator.core import notices
 from rollback_operator.model.event import Affected, Notice
+from rollback_operator.report import events
 from tests.builders import NAME, make_hold, make_policy, make_workload
 from tests.unit.test_reconcile import World
 
@@ -52,7 +52,7 @@ async def posted(notice: Notice) -> list[dict[str, Any]]:
     ],
 )
 async def test_what_asks_for_people_is_told_on_the_deployment_too(reason, expected) -> None:
-    (notice,) = notices.on_deployment([Notice(EventReason(reason), "why", True)], make_workload())
+    (notice,) = events.on_deployment([Notice(EventReason(reason), "why", True)], make_workload())
 
     found = await posted(notice)
 
@@ -64,7 +64,7 @@ async def test_what_asks_for_people_is_told_on_the_deployment_too(reason, expect
 
 
 @pytest.mark.parametrize(
-    "notice", [notices.held(make_policy(), make_hold()), notices.let_go(make_hold())]
+    "notice", [events.held(make_policy(), make_hold()), events.let_go(make_hold())]
 )
 async def test_a_hold_and_its_end_are_told_on_the_deployment_too(notice) -> None:
     found = await posted(notice)
@@ -72,7 +72,7 @@ async def test_a_hold_and_its_end_are_told_on_the_deployment_too(notice) -> None
 
 
 async def test_without_a_deployment_they_are_told_on_the_policy_alone() -> None:
-    (notice,) = notices.on_deployment([Notice(EventReason.RELEASE_CAME_BACK, "why")], None)
+    (notice,) = events.on_deployment([Notice(EventReason.RELEASE_CAME_BACK, "why")], None)
     found = await posted(notice)
     assert [one["involvedObject"]["kind"] for one in found] == ["RollbackPolicy"]
 

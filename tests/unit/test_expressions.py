@@ -22,7 +22,7 @@ CONSTANTS_ONLY = {
     "api/shape.py",
     "api/verification.py",
     "rollback/probing.py",
-    "core/renderings.py",
+    "report/formats.py",
     "outgoing.py",
     "paths.py",
     "plugin/record.py",

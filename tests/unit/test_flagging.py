@@ -9,9 +9,9 @@ import pytest
 from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Health, Mode, Outcome, RemedyType, Rollback, StepName
-from rollback_operator.core.incident import of_rollback
-from rollback_operator.core.transitions import transitions
 from rollback_operator.model.conditions import find
+from rollback_operator.report.incident import of_rollback
+from rollback_operator.report.transitions import transitions
 from tests.builders import (
     CONFIG_MAP,
     DISABLE,

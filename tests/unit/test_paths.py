@@ -156,7 +156,7 @@ def test_a_list_of_one_is_asked_for_by_a_name_and_nothing_else() -> None:
 # -- nobody else makes one -------------------------------------------------------------------------
 
 SHOWN = {
-    ("core/incident.py", "/"): "CloudEvents' source, which is sent to nobody as a path",
+    ("report/incident.py", "/"): "CloudEvents' source, which is sent to nobody as a path",
     ("api/signals.py", "/api/v1/tickets/"): "routes of the service that is watched",
     ("adapters/channels/alertmanager.py", "/api/v2/alerts"): "of Alertmanager",
 }

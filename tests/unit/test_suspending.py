@@ -19,7 +19,6 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.core.readiness import Around
 from rollback_operator.execution import MOST_ATTEMPTS, Again
 from rollback_operator.foresight import Foresight
 from rollback_operator.model.conditions import find
@@ -29,6 +28,7 @@ from rollback_operator.observation import Observer
 from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import gitops, suspension
+from rollback_operator.report.readiness import Around
 from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried

@@ -6,7 +6,6 @@ from enum import StrEnum
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
-from rollback_operator.core.status import QUIET
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import Look
 from rollback_operator.evidence.arms import LEAST_CEILING
@@ -14,6 +13,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import by_pod, by_route, failing
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
+from rollback_operator.report.status import QUIET
 from rollback_operator.stats.windows import Increment
 
 NEARLY_ALL = 0.8

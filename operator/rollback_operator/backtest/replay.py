@@ -27,8 +27,6 @@ from rollback_operator.backtest.history import History, PastMetrics
 from rollback_operator.backtest.rollouts import Rollouts
 from rollback_operator.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.backtest.tracks import tracks_of
-from rollback_operator.core import status
-from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import Look, case_of, is_due, look, watch_of
 from rollback_operator.evidence.question import STALE_INTERVALS
@@ -40,6 +38,8 @@ from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.remedies.attempts import rollback_name
+from rollback_operator.report import status
+from rollback_operator.report.readiness import Around, readiness
 
 PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""

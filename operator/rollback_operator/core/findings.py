@@ -10,12 +10,12 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Response, SignalName
 from rollback_operator.core.outlook import outlook
 from rollback_operator.core.policy_findings import Finding, Level, of_flags, of_policy, of_remedies
-from rollback_operator.core.readiness import Around, not_found, readiness
 from rollback_operator.core.sight import SLOW_SCRAPE_SECONDS, of_errors, of_requests, where_instead
 from rollback_operator.core.survey import SignalFacts, SlowFacts, Survey
 from rollback_operator.decide.matrix import faults
 from rollback_operator.evidence.arms import ceilings
 from rollback_operator.model.samples import Missing
+from rollback_operator.report.readiness import Around, not_found, readiness
 
 _OF_QUERIES = (
     Reason.QUERY_REFUSED,

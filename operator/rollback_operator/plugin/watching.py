@@ -13,7 +13,6 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from rollback_operator.api.evaluation import WATCHED_UNTIL
-from rollback_operator.core.evaluation import LONGEST_WATCH
 from rollback_operator.plugin import finding
 from rollback_operator.plugin.asked import Answer, Asked, Screen
 from rollback_operator.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop
@@ -21,6 +20,7 @@ from rollback_operator.plugin.frame import Scene, frame
 from rollback_operator.plugin.page import Paint
 from rollback_operator.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.report.live_counts import LONGEST_WATCH
 
 LOOK_SECONDS = 1.0
 ASKED_FOR = timedelta(seconds=60)

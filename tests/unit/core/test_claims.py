@@ -17,15 +17,15 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     SafetySpec,
 )
-from rollback_operator.core import incident
-from rollback_operator.core.readiness import Around, readiness
-from rollback_operator.core.transitions import transition_named
 from rollback_operator.decide.decide import make_plan
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Claims, Owner, Updater
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import claims
+from rollback_operator.report import incident
+from rollback_operator.report.readiness import Around, readiness
+from rollback_operator.report.transitions import transition_named
 from rollback_operator.rollback import checks
 from rollback_operator.rollback.checks import Facts
 from tests.builders import (

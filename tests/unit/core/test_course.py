@@ -24,11 +24,11 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
     UndoTo,
 )
-from rollback_operator.core import status
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies.attempts import name_of
 from rollback_operator.remedies.progress import End, is_stale, last_time
+from rollback_operator.report import status
 from rollback_operator.rollback.course import (
     BEGUN,
     Carry,

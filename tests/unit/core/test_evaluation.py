@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from rollback_operator.api.evaluation import WATCHED_UNTIL, ObservedCounts
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
-from rollback_operator.core.evaluation import (
+from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.evaluate import Look
+from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.watch import open_watch
+from rollback_operator.model.verdict import Verdict
+from rollback_operator.report.live_counts import (
     EVERY,
     MOST_A_SECOND,
     MOST_OF_NAMESPACE,
@@ -21,12 +26,7 @@ from rollback_operator.core.evaluation import (
     is_due,
     is_watched,
 )
-from rollback_operator.core.status import Seen, next_status, ready
-from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import Look
-from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.watch import open_watch
-from rollback_operator.model.verdict import Verdict
+from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import (
     PURCHASE,
     T0,

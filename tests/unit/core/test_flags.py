@@ -18,8 +18,6 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import recovery
-from rollback_operator.core.notices import started
 from rollback_operator.decide.evaluate import watch_of
 from rollback_operator.decide.plan import make_plan
 from rollback_operator.model.conditions import condition
@@ -33,6 +31,8 @@ from rollback_operator.remedies import flags
 from rollback_operator.remedies.attempts import name_of, rollback_name
 from rollback_operator.remedies.progress import Act, Done, End, look
 from rollback_operator.remedies.steps import steps_of
+from rollback_operator.report import recovery
+from rollback_operator.report.events import started
 from rollback_operator.rollback.error_recovery import proof_begins
 from tests.builders import (
     CONFIG_MAP,

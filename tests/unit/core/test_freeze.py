@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SafetySpec
-from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.decide.freeze import frozen, next_change
 from rollback_operator.decide.plan import make_plan
 from rollback_operator.model.context import Refusal
+from rollback_operator.report.readiness import Around, readiness
 from tests.builders import at, make_case, make_deployment, make_policy, make_trigger_record
 
 NIGHT = {"name": "night", "from": "22:00", "until": "06:00", "timeZone": "Europe/Berlin"}

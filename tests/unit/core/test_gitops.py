@@ -20,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.decide.decide import make_plan
 from rollback_operator.decide.guards import obstacle
 from rollback_operator.model.context import Refusal
@@ -28,6 +27,7 @@ from rollback_operator.model.controllers import Owner, OwnerObject, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.remedies import gitops, progress, suspension
 from rollback_operator.remedies.steps import steps_of
+from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.rollback import checks
 from rollback_operator.rollback.checks import Facts
 from tests.builders import (

@@ -25,14 +25,14 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import VerificationCheck
-from rollback_operator.core import incident, renderings
-from rollback_operator.core.transitions import transition_named
-from rollback_operator.core.wording import words_asked
 from rollback_operator.decide import requests
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.event import Notice
 from rollback_operator.model.message import Message, Stage
+from rollback_operator.report import formats, incident
+from rollback_operator.report.transitions import transition_named
+from rollback_operator.report.wording import words_asked
 from tests.builders import (
     NAME,
     at,
@@ -197,15 +197,15 @@ def as_json(found: object) -> str:
 
 
 def as_mail(message: Message) -> str:
-    found = renderings.mail(message)
+    found = formats.mail(message)
     headers = [f"{name}: {value}" for name, value in found.headers.items()]
     return "\n".join([f"Subject: {found.subject}", *headers, "", found.text])
 
 
 RENDERED: Mapping[str, Callable[[Message], str]] = {
-    "txt": lambda message: renderings.plain(message) + "\n",
-    "slack.json": lambda message: as_json(renderings.slack(message)),
-    "json": lambda message: as_json(renderings.document(message)),
+    "txt": lambda message: formats.plain(message) + "\n",
+    "slack.json": lambda message: as_json(formats.slack(message)),
+    "json": lambda message: as_json(formats.document(message)),
     "eml": as_mail,
 }
 
@@ -257,7 +257,7 @@ def test_without_words_of_the_policy_it_speaks_for_itself() -> None:
 
     assert found.service == NAME
     assert found.impact == "100 % of the requests to the release failed"
-    assert "Contact: not named" in renderings.plain(found)
+    assert "Contact: not named" in formats.plain(found)
 
 
 def test_an_outage_without_counts_tells_none() -> None:
@@ -266,7 +266,7 @@ def test_an_outage_without_counts_tells_none() -> None:
     found = incident.of_rollback(rollback, None, transition_named("Verified", at(60)))
 
     assert found.counts == ""
-    assert "Evidence" not in renderings.plain(found)
+    assert "Evidence" not in formats.plain(found)
 
 
 # -- what comes from outside -----------------------------------------------------------------------
@@ -283,7 +283,7 @@ def made(text: str) -> Message:
 
 
 def test_markup_calls_nobody() -> None:
-    found = json.dumps(renderings.slack(made("<!channel> <https://evil.example|click> & co")))
+    found = json.dumps(formats.slack(made("<!channel> <https://evil.example|click> & co")))
 
     assert "<!channel>" not in found
     assert "<https" not in found
@@ -291,7 +291,7 @@ def test_markup_calls_nobody() -> None:
 
 
 def test_a_line_end_makes_no_header_and_no_line() -> None:
-    found = renderings.mail(made("a\r\nBcc: victim@example.com\nStatus: fine\u2028x\u202eevil"))
+    found = formats.mail(made("a\r\nBcc: victim@example.com\nStatus: fine\u2028x\u202eevil"))
 
     assert "\n" not in found.subject
     assert "\nBcc" not in found.text
@@ -303,10 +303,10 @@ def test_a_line_end_makes_no_header_and_no_line() -> None:
 def test_no_text_breaks_a_form_or_its_bounds(text: str) -> None:
     message = made(text)
 
-    assert len(renderings.plain(message)) <= LONGEST_MESSAGE
-    assert "\n" not in renderings.mail(message).subject
-    json.dumps(renderings.document(message))
-    (attached,) = renderings.slack(message)["attachments"]  # type: ignore[misc]
+    assert len(formats.plain(message)) <= LONGEST_MESSAGE
+    assert "\n" not in formats.mail(message).subject
+    json.dumps(formats.document(message))
+    (attached,) = formats.slack(message)["attachments"]  # type: ignore[misc]
     for block in attached["blocks"]:
         if block["type"] == "section":
             assert 0 < len(block["text"]["text"]) <= 3000

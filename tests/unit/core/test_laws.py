@@ -17,7 +17,6 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.status import Seen, next_status
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.decide.matrix import classify
 from rollback_operator.evidence.counters import Evidence, fold
@@ -29,6 +28,7 @@ from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.model.verdict import BAD_ODDS, CEASED, ENDED, Verdict
 from rollback_operator.remedies.progress import Act, Done, End, look, next_step
 from rollback_operator.remedies.rollback_status import begun, ended, finished
+from rollback_operator.report.status import Seen, next_status
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,

@@ -12,7 +12,12 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.notices import (
+from rollback_operator.decide.decide import Decision
+from rollback_operator.model.context import Refusal
+from rollback_operator.model.samples import Missing
+from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.rollback_status import ended
+from rollback_operator.report.events import (
     finished,
     held,
     let_go,
@@ -20,12 +25,7 @@ from rollback_operator.core.notices import (
     started,
     suspicion,
 )
-from rollback_operator.core.status import Seen, next_status, not_ready, ready
-from rollback_operator.decide.decide import Decision
-from rollback_operator.model.context import Refusal
-from rollback_operator.model.samples import Missing
-from rollback_operator.remedies.progress import End
-from rollback_operator.remedies.rollback_status import ended
+from rollback_operator.report.status import Seen, next_status, not_ready, ready
 from tests.builders import (
     NAME,
     NAMESPACE,

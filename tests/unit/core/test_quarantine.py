@@ -23,11 +23,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.core.notices import policy_notices
-from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.releases import quarantine
 from rollback_operator.releases.ledger import bar, last_known_good
+from rollback_operator.report.events import policy_notices
+from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import (
     at,
     make_entry,

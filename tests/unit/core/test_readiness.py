@@ -12,8 +12,8 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
 )
 from rollback_operator.api.verification import HttpProbe, VerificationSpec
-from rollback_operator.core.readiness import Around, readiness
 from rollback_operator.model.controllers import Owner, OwnerObject
+from rollback_operator.report.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
 
 HIDDEN = [

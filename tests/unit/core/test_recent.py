@@ -23,7 +23,6 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     StepName,
 )
-from rollback_operator.core import status
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.decide.guards import refusal
 from rollback_operator.model.context import Case
@@ -32,6 +31,7 @@ from rollback_operator.releases import records
 from rollback_operator.remedies import flags, rollback_status
 from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.remedies.progress import End
+from rollback_operator.report import status
 from tests.builders import (
     DISABLE,
     NAME,

@@ -18,12 +18,12 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicyStatus,
     RollbackStatus,
 )
-from rollback_operator.core.notices import policy_notices
-from rollback_operator.core.recovery import AGAIN, NEEDED, REMOVE, STAYS, recovered
-from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.remedies.progress import End
 from rollback_operator.remedies.rollback_status import ended
+from rollback_operator.report.events import policy_notices
+from rollback_operator.report.recovery import AGAIN, NEEDED, REMOVE, STAYS, recovered
+from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import at, make_entry, make_rollback, make_workload
 
 BLOCKED = Outcome.BLOCKED, Reason.CHECKLIST_BLOCKED

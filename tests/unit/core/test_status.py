@@ -14,14 +14,14 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.core.notices import policy_notices
-from rollback_operator.core.status import Seen, next_status, not_ready, ready, with_hold
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct, off
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.model.conditions import condition, find, upsert
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
+from rollback_operator.report.events import policy_notices
+from rollback_operator.report.status import Seen, next_status, not_ready, ready, with_hold
 from tests.builders import (
     T0,
     at,

@@ -17,12 +17,12 @@ from rollback_operator.api.v1alpha1 import (
     SafetySpec,
     VerdictValue,
 )
-from rollback_operator.core import status
-from rollback_operator.core.status import Seen, next_status
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import is_due
 from rollback_operator.model import conditions
 from rollback_operator.model.samples import Missing
+from rollback_operator.report import status
+from rollback_operator.report.status import Seen, next_status
 from tests.builders import (
     at,
     make_deployment,

@@ -25,14 +25,14 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     VerdictValue,
 )
-from rollback_operator.core.notices import policy_notices
-from rollback_operator.core.status import Seen, next_status, ready
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases import ledger, quarantine, records
 from rollback_operator.remedies.progress import End
 from rollback_operator.remedies.rollback_status import ended
+from rollback_operator.report.events import policy_notices
+from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import (
     T0,
     at,

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
-from rollback_operator.core import renderings
 from rollback_operator.model.message import Message, Stage
 from rollback_operator.ports.failure import Failure
+from rollback_operator.report import formats
 
 OPEN_HOURS = 24
 """Without an end of its own an alert would be taken for resolved after five minutes."""
@@ -19,10 +19,10 @@ def alert(message: Message) -> Mapping[str, object]:
     """Make the alert. Its labels are the same in all messages of an incident, or none would end."""
     is_over = message.stage is Stage.RESOLVED
     ends = message.time if is_over else message.time + timedelta(hours=OPEN_HOURS)
-    told = renderings.document(message)
+    told = formats.document(message)
     annotations = {
         "summary": told["subject"],
-        "description": renderings.plain(message),
+        "description": formats.plain(message),
         "severity": message.severity,
         "status": told["status"],
         "id": message.id,

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
-from rollback_operator.core import renderings
 from rollback_operator.model.message import Message, Stage
 from rollback_operator.ports.failure import Failure
+from rollback_operator.report import formats
 
 URL = "https://events.pagerduty.com/v2/enqueue"
 _SEVERITIES = {"P1": "critical", "P2": "error", "P3": "warning", "P4": "info"}
@@ -22,14 +22,14 @@ def event(message: Message, routing_key: str) -> Mapping[str, object]:
         "dedup_key": message.incident,
         "client": "rollback-operator",
         "payload": {
-            "summary": renderings.mail(message).subject[:_SUMMARY],
+            "summary": formats.mail(message).subject[:_SUMMARY],
             "source": f"{message.namespace}/{message.deployment}",
             "severity": _SEVERITIES.get(message.severity, "warning"),
             "timestamp": message.time.isoformat(),
             "component": message.deployment,
             "group": message.namespace,
             "class": message.transition,
-            "custom_details": renderings.document(message),
+            "custom_details": formats.document(message),
         },
     }
 

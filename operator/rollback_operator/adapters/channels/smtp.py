@@ -12,9 +12,9 @@ import aiosmtplib
 
 from rollback_operator.addresses import Pinned
 from rollback_operator.api.notify import Encryption, MailSpec
-from rollback_operator.core import renderings
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.report import formats
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -23,7 +23,7 @@ _PERMANENT = 500
 
 def letter(message: Message, spec: MailSpec) -> EmailMessage:
     """Make the e-mail."""
-    found, rendered = EmailMessage(), renderings.mail(message)
+    found, rendered = EmailMessage(), formats.mail(message)
     domain = spec.from_.rpartition("@")[2]
     found["Subject"] = rendered.subject
     found["From"] = spec.from_

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.addresses import PinnedUrl
 from rollback_operator.api.v1alpha1 import GROUP
-from rollback_operator.core import renderings
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure
+from rollback_operator.report import formats
 
 SIGNATURE = "X-Rollback-Signature-256"
 EVENT_TYPE = ".".join(reversed(GROUP.split(".")))
@@ -34,5 +34,5 @@ def headers(message: Message, body: bytes, key: str | None) -> Mapping[str, str]
 
 async def tell(url: PinnedUrl, key: str | None, message: Message) -> Failure | None:
     """Send one message."""
-    body = encoded(renderings.document(message))
+    body = encoded(formats.document(message))
     return await post(url, body, headers(message, body, key))

@@ -45,11 +45,11 @@ from rollback_operator.adapters.prometheus.transport import (
 from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.api.reasons import Reason
 from rollback_operator.causes import cause
-from rollback_operator.core.readiness import tenant_refused
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
+from rollback_operator.report.readiness import tenant_refused
 
 T = TypeVar("T")
 OWN_THREADS = 16

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
-from rollback_operator.core import status
 from rollback_operator.decide import matrix
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import claims, flags, gitops
+from rollback_operator.report import status
 
 
 @dataclass(frozen=True, slots=True)

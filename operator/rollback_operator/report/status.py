@@ -23,8 +23,6 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.core import recovery, sources
-from rollback_operator.core.summary import HELD, summary
 from rollback_operator.decide import hold_end
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct
@@ -42,6 +40,8 @@ from rollback_operator.releases.ledger import (
     last_known_good,
     revision_of,
 )
+from rollback_operator.report import recovery, sources
+from rollback_operator.report.summary import HELD, summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals that only say that something is being done already."""

@@ -20,11 +20,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     Severity,
 )
-from rollback_operator.core import incident, renderings
-from rollback_operator.core.transitions import Kind, transitions
 from rollback_operator.decide import requests
 from rollback_operator.model import conditions
 from rollback_operator.model.event import Notice
+from rollback_operator.report import formats, incident
+from rollback_operator.report.transitions import Kind, transitions
 
 MOST_ATTEMPTS = 16
 NEWS_SECONDS = 3600
@@ -66,7 +66,7 @@ def announced(
     return status.model_copy(
         update={
             "notifications": added(known, wanted),
-            "message": renderings.plain(told),
+            "message": formats.plain(told),
         }
     )
 

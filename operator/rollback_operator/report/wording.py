@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
-from rollback_operator.core.transitions import Kind, Transition
 from rollback_operator.model.conditions import find
 from rollback_operator.model.message import Stage
 from rollback_operator.remedies import flags
+from rollback_operator.report.transitions import Kind, Transition
 
 
 @dataclass(frozen=True, slots=True)

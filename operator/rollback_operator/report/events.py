@@ -18,7 +18,6 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.core.status import QUIET, held_message
 from rollback_operator.decide.decide import Decision
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
@@ -27,6 +26,7 @@ from rollback_operator.model.event import FOR_PEOPLE, Affected, Notice
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags
+from rollback_operator.report.status import QUIET, held_message
 
 _ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}
 

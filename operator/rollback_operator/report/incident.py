@@ -22,8 +22,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     StepName,
 )
-from rollback_operator.core.transitions import Kind, Transition
-from rollback_operator.core.wording import (
+from rollback_operator.decide import requests
+from rollback_operator.model import commands
+from rollback_operator.model.conditions import find
+from rollback_operator.model.message import Message, Moment, Version
+from rollback_operator.remedies import autoscaling, claims, flags, suspension
+from rollback_operator.report.transitions import Kind, Transition
+from rollback_operator.report.wording import (
     BY_ITSELF,
     RAISED,
     RELEASE,
@@ -34,11 +39,6 @@ from rollback_operator.core.wording import (
     words_asked,
     words_of,
 )
-from rollback_operator.decide import requests
-from rollback_operator.model import commands
-from rollback_operator.model.conditions import find
-from rollback_operator.model.message import Message, Moment, Version
-from rollback_operator.remedies import autoscaling, claims, flags, suspension
 
 
 def of_rollback(

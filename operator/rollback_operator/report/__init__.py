@@ -1,0 +1,1 @@
+"""What people are told: the status, its conditions, Events and messages."""
