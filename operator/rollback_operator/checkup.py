@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from rollback_operator.core.findings import find
-from rollback_operator.core.outlook import Outlook, outlook
-from rollback_operator.core.policy_findings import Finding, Level
-from rollback_operator.core.survey import Survey
+from rollback_operator.advise.findings import find
+from rollback_operator.advise.outlook import Outlook, outlook
+from rollback_operator.advise.policy import Finding, Level
+from rollback_operator.advise.survey import Survey
 from rollback_operator.documents import Document
 from rollback_operator.judge.time_to_detect import DISCOVERY_SECONDS, Reach
 from rollback_operator.model.samples import Missing

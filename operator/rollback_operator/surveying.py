@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.search import Search
+from rollback_operator.advise.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -17,7 +18,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     SignalName,
 )
-from rollback_operator.core.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.model import pod_names

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.advise.findings import find
+from rollback_operator.advise.outlook import outlook
+from rollback_operator.advise.policy import Level
+from rollback_operator.advise.survey import SignalFacts, SlowFacts, Survey, Trace, rates, twice
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
@@ -17,10 +21,6 @@ from rollback_operator.api.v1alpha1 import (
     SignalLabels,
     SignalsSpec,
 )
-from rollback_operator.core.findings import find
-from rollback_operator.core.outlook import outlook
-from rollback_operator.core.policy_findings import Level
-from rollback_operator.core.survey import SignalFacts, SlowFacts, Survey, Trace, rates, twice
 from rollback_operator.evidence.baseline import RouteControl
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import CounterSeries, Missing

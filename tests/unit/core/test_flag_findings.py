@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.advise.findings import find
+from rollback_operator.advise.policy import Finding, Level
+from rollback_operator.advise.survey import FlagFacts, Survey
 from rollback_operator.api.reasons import Reason
-from rollback_operator.core.findings import find
-from rollback_operator.core.policy_findings import Finding, Level
-from rollback_operator.core.survey import FlagFacts, Survey
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import FlagState
 from tests.builders import DISABLE, READ, UNDO, make_policy, make_replica_set, make_workload

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.advise.findings import find
+from rollback_operator.advise.policy import Level
 from rollback_operator.api.v1alpha1 import MatrixRule
-from rollback_operator.core.findings import find
-from rollback_operator.core.policy_findings import Level
 from tests.builders import make_policy, make_workload
 from tests.unit.core.test_findings import make_survey
 

@@ -16,8 +16,8 @@ from rollback_operator.adapters.prometheus.queries import (
     select,
     text,
 )
+from rollback_operator.advise.survey import Trace
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
-from rollback_operator.core.survey import Trace
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import CounterQuery
 

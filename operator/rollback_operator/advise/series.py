@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from rollback_operator.advise.policy import Finding, Level
+from rollback_operator.advise.survey import SignalFacts, Survey, Trace, rates, twice
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
-from rollback_operator.core.policy_findings import Finding, Level
-from rollback_operator.core.survey import SignalFacts, Survey, Trace, rates, twice
 from rollback_operator.evidence.excluded_routes import TIMES
 from rollback_operator.evidence.question import STALE_INTERVALS
 

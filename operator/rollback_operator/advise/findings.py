@@ -6,12 +6,17 @@ Each finding names the field that it is about and what can be done.
 import math
 from collections.abc import Iterator
 
+from rollback_operator.advise.outlook import outlook
+from rollback_operator.advise.policy import Finding, Level, of_flags, of_policy, of_remedies
+from rollback_operator.advise.series import (
+    SLOW_SCRAPE_SECONDS,
+    of_errors,
+    of_requests,
+    where_instead,
+)
+from rollback_operator.advise.survey import SignalFacts, SlowFacts, Survey
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Response, SignalName
-from rollback_operator.core.outlook import outlook
-from rollback_operator.core.policy_findings import Finding, Level, of_flags, of_policy, of_remedies
-from rollback_operator.core.sight import SLOW_SCRAPE_SECONDS, of_errors, of_requests, where_instead
-from rollback_operator.core.survey import SignalFacts, SlowFacts, Survey
 from rollback_operator.decide.matrix import faults
 from rollback_operator.evidence.arms import ceilings
 from rollback_operator.model.samples import Missing

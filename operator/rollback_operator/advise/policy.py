@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from rollback_operator.advise.survey import FlagFacts, Survey
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Remedy, SignalName
-from rollback_operator.core.survey import FlagFacts, Survey
 from rollback_operator.decide import matrix
 from rollback_operator.decide.matrix import faults
 from rollback_operator.model.samples import Missing
