@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Resource, RollbackRequest, RollbackSpec, RollbackStatus
-from rollback_operator.decide import requests as manual
+from rollback_operator.decide import requests
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store
@@ -33,12 +33,12 @@ class Desk:
     announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus] = silent
     """Adds to a refusal what it has to tell people, so that both are one write."""
 
-    async def answer(self, case: Case, requests: Iterable[RollbackRequest]) -> float:
+    async def answer(self, case: Case, asked: Iterable[RollbackRequest]) -> float:
         """Plan the first, so that the others find it active; gives when to look again."""
         waits = [0.05]
-        for request in requests:
+        for request in asked:
             now = self.clock()
-            made = manual.make_manual_plan(case, request, now)
+            made = requests.make_manual_plan(case, request, now)
             if isinstance(made, Refusal):
                 waits.append(await self.refuse(request, made))
                 continue
@@ -60,20 +60,20 @@ class Desk:
             self.remember(one)
         if unseen:
             return 0.05
-        return await self._store(request, manual.planned(request.status, made))
+        return await self._store(request, requests.planned(request.status, made))
 
     async def refuse(self, request: RollbackRequest, refusal: Refusal) -> float:
         """Store why nothing is done."""
-        status = manual.refused(request.status, refusal, self.clock())
+        status = requests.refused(request.status, refusal, self.clock())
         wait = await self._store(request, self.announced(request, status))
         if not wait:
             await self.store.post(request, events.request_refused(refusal))
         return wait
 
-    async def without_policy(self, requests: Iterable[RollbackRequest]) -> float | None:
+    async def without_policy(self, asked: Iterable[RollbackRequest]) -> float | None:
         """Refuse what names a policy that is not there, once it cannot be merely unseen."""
         waits = []
-        for request in requests:
+        for request in asked:
             made, now = request.metadata.creation_timestamp, self.clock()
             if made is not None and now - made < GRACE:
                 waits.append((made + GRACE - now).total_seconds())

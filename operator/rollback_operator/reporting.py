@@ -15,8 +15,7 @@ from rollback_operator.model.event import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.releases import ledger, ownership
-from rollback_operator.report import events as notices
-from rollback_operator.report import outbox, status
+from rollback_operator.report import events, outbox, status
 
 _log = logging.getLogger(__name__)
 GONE_SECONDS = 0.05
@@ -76,10 +75,10 @@ class Reporter:
             known = ownership.informed(policy, others)
             seen = replace(seen, ledger=ledger.at_rest(known, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
-        events = notices.policy_notices(old, new, seen.decision)
-        told = [*events, *notices.suspicion(new, seen.decision)]
-        events = notices.on_deployment(events, seen.workload)
-        return await self._write(policy, outbox.told_of_policy(policy, new, told, now), events)
+        found = events.policy_notices(old, new, seen.decision)
+        told = [*found, *events.suspicion(new, seen.decision)]
+        found = events.on_deployment(found, seen.workload)
+        return await self._write(policy, outbox.told_of_policy(policy, new, told, now), found)
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
         """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""

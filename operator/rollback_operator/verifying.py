@@ -27,6 +27,7 @@ from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from rollback_operator.remedies import progress
 from rollback_operator.rollback import error_recovery, latency_recovery, probing
+from rollback_operator.rollback.latency_recovery import Counted
 from rollback_operator.rollback.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.stats.histogram import Histogram
 
@@ -101,8 +102,8 @@ class _Course:
     tries: dict[str, int] = field(default_factory=dict)
     past: Histogram | None = None
     bases: dict[str, Histogram] = field(default_factory=dict)
-    looks: list[tuple[float, latency_recovery.Counted]] = field(default_factory=list)
-    warm: latency_recovery.Counted | None = None
+    looks: list[tuple[float, Counted]] = field(default_factory=list)
+    warm: Counted | None = None
     """What the pods had counted at the first look that saw all of them warm."""
 
 
@@ -259,8 +260,8 @@ def _flag_taken(rollback: Rollback) -> datetime | None:
 
 
 def _spans(
-    subject: Subject, course: _Course, read: latency_recovery.Counted, at: float
-) -> tuple[list[latency_recovery.Counted], list[latency_recovery.Counted]]:
+    subject: Subject, course: _Course, read: Counted, at: float
+) -> tuple[list[Counted], list[Counted]]:
     """Give what was counted of late and since the act, and the same without the warm-up.
 
     What an old pod had counted before the act is taken off; a new one has counted nothing before.
@@ -277,7 +278,7 @@ def _spans(
         if any(at - time <= span for time, _ in course.looks)
     ]
     course.looks.append((at, read))
-    spans: list[latency_recovery.Counted] = [
+    spans: list[Counted] = [
         latency_recovery.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})
     ]
     if course.warm is None:
@@ -286,9 +287,7 @@ def _spans(
     return spans, [latency_recovery.since_base(read, begin) for begin in later]
 
 
-def _later(
-    begin: latency_recovery.Counted, warm: latency_recovery.Counted
-) -> latency_recovery.Counted:
+def _later(begin: Counted, warm: Counted) -> Counted:
     """Keep of a span's begin what lies after the warm-up: counts only grow."""
     return {
         name: one for name, one in begin.items() if name not in warm or one.total > warm[name].total

@@ -1,1 +1,1 @@
-"""The rules of each remedy and its steps: undo, image, replicas, flag, and who is suspended for it."""
+"""The rules of each remedy and its steps: undo, image, replicas, flag; who is suspended for it."""
