@@ -233,7 +233,9 @@ MUTANTS: tuple[Mutant, ...] = (
         tests="tests/unit/test_reconcile.py",
     ),
     Mutant(
-        "whether one goes on: _active", (_guard("_active"),), tests="tests/unit/core/test_decide.py"
+        "whether one goes on: _active",
+        (_guard("_active"),),
+        tests="tests/unit/decide/test_decide.py",
     ),
     Mutant("a rollback is never rolled back: _restored", (_guard("_restored"),), (252,)),
     Mutant("what comes back is told: _cooldown", (_guard("_cooldown"),), (1227,)),
@@ -263,7 +265,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a person's pause, at the look",
         (Removal("remedies.progress:_stopped", _sees_no_pause),),
-        tests="tests/unit/core/test_progress.py",
+        tests="tests/unit/remedies/test_progress.py",
     ),
     Mutant(
         "a person's pause, tested by the patch",
@@ -295,7 +297,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a name that follows from what is done",
         (Removal("core.names:name_of", _named_anew),),
-        tests="tests/unit/core/test_plan.py",
+        tests="tests/unit/decide/test_plan.py",
     ),
     Mutant(
         "a step's start is stored before it",
@@ -326,12 +328,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "what was gone away from is bad",
         (Removal("releases.statements:condemns", _always(False)),),
-        tests="tests/unit/core/test_words.py",
+        tests="tests/unit/releases/test_statements.py",
     ),
     Mutant(
         "what is known good has earned it",
         (Removal("decide.goodness:is_ripe", _always(True)),),
-        tests="tests/unit/core/test_earning.py",
+        tests="tests/unit/decide/test_goodness.py",
     ),
     Mutant(
         "a Rollback is its policy's",
@@ -349,7 +351,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "what was blocked is tried so often, and waits",
         (Removal("remedies.attempts:following", _tries_for_ever),),
-        tests="tests/unit/core/test_decide.py",
+        tests="tests/unit/decide/test_decide.py",
     ),
     Mutant(
         "what was found bad is no target",
@@ -359,7 +361,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "releases.ledger:condemn", lambda _: lambda ledger, release, found: list(ledger)
             ),
         ),
-        tests="tests/unit/core/test_ledger.py",
+        tests="tests/unit/releases/test_ledger.py",
     ),
     Mutant(
         "a request acts on what its author saw",
@@ -401,7 +403,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an undo that others were faster than",
         (Removal("remedies.progress:overtaken", _always(None)),),
-        tests="tests/unit/core/test_progress.py",
+        tests="tests/unit/remedies/test_progress.py",
     ),
     Mutant(
         "what is from a backup is stale",

@@ -32,7 +32,7 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.unit.core.test_quarantine import WEEK, ended
+from tests.unit.releases.test_quarantine import WEEK, ended
 
 LONG = "registry.example.com/" + "a" * 2000
 MANY = [f"registry.example.com/sidecar-{number}:v1" for number in range(100)]

@@ -8,7 +8,7 @@ from rollback_operator.api.reasons import EventReason
 from rollback_operator.model.event import Notice
 from rollback_operator.reporting import REPEAT_AFTER, Told
 from tests.builders import at, make_workload
-from tests.unit.core.test_notices import CLEAN, WATCHING, status_of
+from tests.unit.report.test_events import CLEAN, WATCHING, status_of
 
 
 def test_what_comes_and_goes_is_told_once_in_a_while() -> None:

@@ -10,7 +10,7 @@ from rollback_operator.advise.findings import find
 from rollback_operator.advise.policy import Level
 from rollback_operator.api.v1alpha1 import MatrixRule
 from tests.builders import make_policy, make_workload
-from tests.unit.core.test_findings import make_survey
+from tests.unit.advise.test_findings import make_survey
 
 UNDO = {"type": "Undo", "to": "LastKnownGood"}
 FLAG = {

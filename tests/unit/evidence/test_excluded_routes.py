@@ -7,7 +7,7 @@ from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.evidence.excluded_routes import drowned
 from rollback_operator.judge.judge import judge
 from tests.builders import T0, make_deployment, make_increment, make_question, make_workload
-from tests.unit.core.test_judge import NEW, served, watch_of
+from tests.unit.judge.test_judge import NEW, served, watch_of
 
 
 @pytest.mark.parametrize(

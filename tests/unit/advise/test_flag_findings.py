@@ -14,7 +14,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import FlagState
 from tests.builders import DISABLE, READ, UNDO, make_policy, make_replica_set, make_workload
 from tests.fakes.cluster import flag_state
-from tests.unit.core.test_findings import make_survey
+from tests.unit.advise.test_findings import make_survey
 
 PATH = "spec.remedies[0].flag"
 

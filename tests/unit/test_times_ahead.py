@@ -39,7 +39,8 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.unit.core import test_budget, test_flags, test_holds, test_plan
+from tests.unit.decide import test_cluster_budget, test_holds, test_plan
+from tests.unit.remedies import test_flags
 
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800
 AHEAD = 60 * 365 * DAY
@@ -91,7 +92,7 @@ def test_a_budget_is_for_a_day() -> None:
 
 def test_nobody_fills_the_cluster_s_budget_for_ever() -> None:
     limits = Budget(max_concurrent=2, max_per_day=3)
-    runs = test_budget.planned(trigger=make_trigger_record(decided_time=at(AHEAD)))
+    runs = test_cluster_budget.planned(trigger=make_trigger_record(decided_time=at(AHEAD)))
 
     def counted(seconds: float) -> tuple[int, int]:
         found = load_of([runs], "production", limits, at(seconds))

@@ -42,7 +42,7 @@ from tests.builders import (
     make_step,
     make_trigger_record,
 )
-from tests.unit.core.test_progress import running
+from tests.unit.remedies.test_progress import running
 
 VERIFIED, FAILING, UNKNOWN = Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN
 SERVED = "0 of 300 requests have failed on the pods that serve now"

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.decide.matrix import classify
 from rollback_operator.model.verdict import BAD_ODDS
 from tests.builders import PURCHASE, RESERVE
-from tests.unit.core.simulation import (
+from tests.unit.judge.simulation import (
     MIX,
     Burst,
     Life,
