@@ -12,15 +12,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel, ValidationError
 
-from rollback_operator.api.shape import (
-    DNS_LABEL_FORM,
-    FORMS,
-    LONGEST_LABEL,
-    LONGEST_NAME,
-    OBJECT_FORM,
-)
-from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
-from rollback_operator.parsing import (
+from rollback_operator.api.parsing import (
     UnparsableError,
     fault_of,
     load_all,
@@ -29,6 +21,14 @@ from rollback_operator.parsing import (
     path_of,
     unknown_keys,
 )
+from rollback_operator.api.shape import (
+    DNS_LABEL_FORM,
+    FORMS,
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    OBJECT_FORM,
+)
+from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 
 STANDARD_INPUT = Path("-")
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")

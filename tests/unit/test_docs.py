@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lab import chart
+from rollback_operator.api.parsing import load_all, model_as_stored, unknown_keys
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
@@ -18,7 +19,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
     VerdictValue,
 )
-from rollback_operator.parsing import load_all, model_as_stored, unknown_keys
 from rollback_operator.report.summary import WORDS
 
 ROOT = Path(__file__).parents[2]

@@ -10,12 +10,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.flags import ConfigMapRef, Flag
 from rollback_operator.api.notify import MailSpec
+from rollback_operator.api.parsing import fault_of
 from rollback_operator.api.safety import Remedy
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.shape import FORMS, DataKey, Name
 from rollback_operator.api.v1alpha1 import KINDS, RequestedPolicy, SignalsSpec, TargetRef
 from rollback_operator.cache import Cache, Unreadable
-from rollback_operator.parsing import fault_of
 
 TRAVERSAL = "../../victim/secrets/payments"
 LONGEST = ".".join(["a" * 63] * 3 + ["a" * 61])

@@ -10,11 +10,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from rollback_operator.api.parsing import UnparsableError, load_json
 from rollback_operator.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.backtest.files import BadFileError
 from rollback_operator.backtest.plot import draw
 from rollback_operator.backtest.report import as_json
-from rollback_operator.parsing import UnparsableError, load_json
 
 Line = tuple[int, str]
 LINE_OPTIONS = frozenset({*OPTIONS, "continue", "plot", "output"})

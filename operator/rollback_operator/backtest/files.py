@@ -6,7 +6,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.parsing import Model, UnparsableError, fault_of, load_all, model_of, path_of
+from rollback_operator.api.parsing import (
+    Model,
+    UnparsableError,
+    fault_of,
+    load_all,
+    model_of,
+    path_of,
+)
 
 
 class BadFileError(Exception):

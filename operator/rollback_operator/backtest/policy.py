@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rollback_operator.api.group import API_VERSION, GROUP
+from rollback_operator.api.parsing import unknown_keys
 from rollback_operator.api.signals import PrometheusSpec
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -19,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.backtest.files import BadFileError, parsed
 from rollback_operator.backtest.rollouts import Rollouts
 from rollback_operator.decide import matrix
-from rollback_operator.parsing import unknown_keys
 
 _MANIFEST = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 Warn = Callable[[str], None]

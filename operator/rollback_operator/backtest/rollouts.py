@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
+from rollback_operator.api.parsing import unknown_keys
 from rollback_operator.backtest.files import BadFileError, parsed
 from rollback_operator.backtest.tracks import hash_of
 from rollback_operator.model.samples import LATEST
-from rollback_operator.parsing import unknown_keys
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 _NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
