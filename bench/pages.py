@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from rollback_operator.adapters.pod_metrics import PodPages
+from rollback_operator.adapters.http.pod_pages import PodPages
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, CounterSignal, SignalLabels
 from rollback_operator.decide.schedule import next_read
 from rollback_operator.evidence.question import Question

@@ -28,7 +28,7 @@ from aiohttp import web
 
 from bench.node import ROOT, Results
 from lab.ports import free_ports
-from rollback_operator import paths
+from rollback_operator.adapters.kube import paths
 from tests.integration.api import deployments, rollbacks
 from tests.integration.faulty_prometheus import FaultyPrometheus, hanging, passed_on
 from tests.integration.operator_process import Options, Zygote

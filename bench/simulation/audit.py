@@ -15,10 +15,10 @@ from bench.simulation.pods import Pod
 from bench.simulation.releases import Release, Truth, pod_hash
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
+from rollback_operator.adapters.kube.projections.deployments import change_cause_of, is_held
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.api.terms import Mode, Response
 from rollback_operator.api.v1alpha1 import RollbackPolicySpec
-from rollback_operator.projections.deployments import change_cause_of, is_held
-from rollback_operator.projections.templates import template_of
 from rollback_operator.remedies.change_cause import own
 
 EPOCH = 1_800_000_000.0

@@ -16,7 +16,7 @@ from bench.simulation.operators import Pass
 from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS
 from bench.simulation.server import Change, Raw, Request, Server
-from rollback_operator.projections.deployments import REVISION_ANNOTATION, is_held
+from rollback_operator.adapters.kube.projections.deployments import REVISION_ANNOTATION, is_held
 from rollback_operator.remedies.change_cause import own
 
 EXPIRY = 600.0

@@ -246,19 +246,19 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the adapter's own look before a write",
-        (Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),),
+        (Removal("adapters.kube.target.workloads:ApiWorkloads._judged", _seen_as_judged),),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "what a patch tests: uid, template, revision",
-        (Removal("adapters.workloads:_guard", _always([])),),
+        (Removal("adapters.kube.target.workloads:_guard", _always([])),),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "the adapter's own look, and what a patch tests",
         (
-            Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
-            Removal("adapters.workloads:_guard", _always([])),
+            Removal("adapters.kube.target.workloads:ApiWorkloads._judged", _seen_as_judged),
+            Removal("adapters.kube.target.workloads:_guard", _always([])),
         ),
         (2759,),
     ),
@@ -269,29 +269,31 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a person's pause, tested by the patch",
-        (Removal("adapters.workloads:_lifted", _lifts_without_test),),
+        (Removal("adapters.kube.target.workloads:_lifted", _lifts_without_test),),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "a person's pause: look, adapter and patch",
         (
             Removal("remedies.progress:_stopped", _sees_no_pause),
-            Removal("adapters.workloads:ApiWorkloads._judged", _seen_as_judged),
-            Removal("adapters.workloads:_lifted", _lifts_without_test),
+            Removal("adapters.kube.target.workloads:ApiWorkloads._judged", _seen_as_judged),
+            Removal("adapters.kube.target.workloads:_lifted", _lifts_without_test),
         ),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "the lease is fresh: is_leading",
-        (Removal("adapters.lease:Elector.is_leading", _leads_while_set),),
+        (Removal("adapters.kube.lease:Elector.is_leading", _leads_while_set),),
         tests="tests/unit/test_lease.py",
     ),
     Mutant(
-        "one leader: the lease", (Removal("adapters.lease:Elector._note", _leads_always),), (10,)
+        "one leader: the lease",
+        (Removal("adapters.kube.lease:Elector._note", _leads_always),),
+        (10,),
     ),
     Mutant(
         "a status is written by who has seen the last one",
-        (Removal("adapters.store:_unchanged", _tests_the_name),),
+        (Removal("adapters.kube.store:_unchanged", _tests_the_name),),
         (603,),
     ),
     Mutant(

@@ -24,12 +24,13 @@ from bench.simulation.pods import Pod
 from bench.simulation.prometheus import Database, Provider
 from bench.simulation.server import Event, Id, Server
 from bench.simulation.weather import Effect
-from rollback_operator import handlers, paths
+from rollback_operator import handlers
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import Outside, Parts, wire
 from rollback_operator.cache import Key
-from rollback_operator.clock import ServerClock
 from rollback_operator.main import Delivered, Life, live, settle
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile import Reconciler

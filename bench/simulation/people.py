@@ -13,9 +13,9 @@ from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, OPERATORS, Act, Cue, Deed, Reflex
 from bench.simulation.server import Change, Id, Raw, Request, Server
 from bench.simulation.tenants import DEPLOYMENT, POLICY, USER, Tenants
+from rollback_operator.adapters.kube.projections.deployments import REVISION_ANNOTATION, is_held
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.api.v1alpha1 import API_VERSION
-from rollback_operator.projections.deployments import REVISION_ANNOTATION, is_held
-from rollback_operator.projections.templates import template_of
 
 HELD_SECONDS = 5.0
 """Between two tries to make a policy anew whose finalizer is still on."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from rollback_operator.projections.templates import template_of
+from rollback_operator.adapters.kube.projections.templates import template_of
 
 PURCHASE, LIST = "/api/v1/tickets/purchase", "/api/v1/tickets"
 ROUTES = {PURCHASE: 0.6, LIST: 0.4}

@@ -13,8 +13,8 @@ from bench.simulation.loop import VirtualLoop
 from bench.simulation.releases import Release
 from bench.simulation.scenario import APP, NAMESPACE, Act, Deed
 from bench.simulation.server import Id, Raw, Server
+from rollback_operator.adapters.kube.projections.templates import template_of, without_pod_hash
 from rollback_operator.api.v1alpha1 import API_VERSION
-from rollback_operator.projections.templates import template_of, without_pod_hash
 
 USER = "user"
 DEPLOYMENT: Id = "deployments", NAMESPACE, APP

@@ -27,8 +27,8 @@ from bench.simulation.server import Raw, Request, Server
 from bench.simulation.tenants import USER, Tenants
 from bench.simulation.traffic import Traffic
 from bench.simulation.weather import Effect, Spell, Weather
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackSpec
-from rollback_operator.projections.templates import template_of
 from rollback_operator.remedies.attempts import name_of
 from rollback_operator.rollback.approval import POLICY_NAME
 

@@ -7,32 +7,32 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rollback_operator.acting import Actor
-from rollback_operator.adapters.autoscalers import ApiAutoscalers
-from rollback_operator.adapters.backends import ServiceBackends
 from rollback_operator.adapters.channels.senders import Senders
-from rollback_operator.adapters.database import PostgresSchemas
-from rollback_operator.adapters.flags import ApiFlags
-from rollback_operator.adapters.lease import Elector, LeaseName
-from rollback_operator.adapters.logs import ApiLogs
-from rollback_operator.adapters.owners import ApiOwners
-from rollback_operator.adapters.pod_metrics import PodPages
-from rollback_operator.adapters.probes import HttpProbes
+from rollback_operator.adapters.http.addresses import Addresses, Rules
+from rollback_operator.adapters.http.pod_pages import PodPages
+from rollback_operator.adapters.http.probes import HttpProbes
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.clock import ServerClock
+from rollback_operator.adapters.kube.lease import Elector, LeaseName
+from rollback_operator.adapters.kube.rights import ApiRights
+from rollback_operator.adapters.kube.secrets import ApiSecrets
+from rollback_operator.adapters.kube.store import ApiStore
+from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.backends import ServiceBackends
+from rollback_operator.adapters.kube.target.flags import ApiFlags
+from rollback_operator.adapters.kube.target.logs import ApiLogs
+from rollback_operator.adapters.kube.target.owners import ApiOwners
+from rollback_operator.adapters.kube.target.services import ApiServices
+from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings, NarrowSurroundings
+from rollback_operator.adapters.kube.target.tools import ApiTools
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
+from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
-from rollback_operator.adapters.rights import ApiRights
-from rollback_operator.adapters.secrets import ApiSecrets
-from rollback_operator.adapters.services import ApiServices
-from rollback_operator.adapters.store import ApiStore
-from rollback_operator.adapters.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.adapters.tools import ApiTools
-from rollback_operator.adapters.workloads import ApiWorkloads
-from rollback_operator.addresses import Addresses, Rules
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.carrying import Carrier
 from rollback_operator.census import Census
 from rollback_operator.checking import Checker, Records
-from rollback_operator.clock import ServerClock
 from rollback_operator.execution import Executor
 from rollback_operator.flagging import Switch
 from rollback_operator.foresight import Foresight

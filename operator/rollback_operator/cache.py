@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rollback_operator.adapters.kube.projections.deployments import deployment_of
 from rollback_operator.api.parsing import fault_of
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -22,7 +23,6 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.evidence.retention import weight
 from rollback_operator.model.workload import Deployment
-from rollback_operator.projections.deployments import deployment_of
 from rollback_operator.sharing import Sharing
 
 Key = tuple[str, str]

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.decide.evaluate import Look
 from rollback_operator.report import live_counts
 from rollback_operator.report.live_counts import Pace
-from rollback_operator.slices import apart
 
 
 @dataclass

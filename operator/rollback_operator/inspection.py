@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rollback_operator.apiserver import TooLarge
+from rollback_operator.adapters.kube.apiserver import TooLarge
 from rollback_operator.cache import Key
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.lookout import Lookout

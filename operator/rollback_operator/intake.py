@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollback_operator import paths
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.paths import only_one
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
-from rollback_operator.paths import only_one
 from rollback_operator.ports.failure import Failure
 
 _log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
+from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.evidence import aggregate
@@ -31,7 +32,6 @@ from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
 from rollback_operator.report.diagnosis import RouteLatency
 from rollback_operator.report.readiness import Around
 from rollback_operator.routing import Router
-from rollback_operator.slices import apart
 from rollback_operator.trends import Place, read_route_latency, read_trends
 from rollback_operator.trying import Trier
 

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from rollback_operator.adapters.fairness.holdings import Holdings
 from rollback_operator.api.reasons import Reason
 from rollback_operator.cache import Key
 from rollback_operator.evidence.watch import Watch, with_read
-from rollback_operator.holdings import Holdings
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.observation import Observer, Source

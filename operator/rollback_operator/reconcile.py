@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -52,7 +53,6 @@ from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.readiness import not_found, readiness
 from rollback_operator.reporting import Reporter
 from rollback_operator.rollback.course import course, scene_of
-from rollback_operator.slices import apart
 from rollback_operator.standing import Address, around
 from rollback_operator.telling import Teller
 

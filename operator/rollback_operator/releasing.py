@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from rollback_operator import paths
-from rollback_operator.adapters.autoscalers import ApiAutoscalers
-from rollback_operator.adapters.lease import Elector, LeaseName
-from rollback_operator.adapters.store import ApiStore
-from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.lease import Elector, LeaseName
+from rollback_operator.adapters.kube.projections.deployments import is_held
+from rollback_operator.adapters.kube.store import ApiStore
+from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
@@ -23,14 +25,12 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackStatus,
 )
-from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.bootstrap import utc_now
 from rollback_operator.cache import Cache, Unreadable
 from rollback_operator.decide.hold_end import End
 from rollback_operator.decide.holds import is_on_record
 from rollback_operator.holding import Holder
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.projections.deployments import is_held
 from rollback_operator.remedies import autoscaling, suspension
 from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings

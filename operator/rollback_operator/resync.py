@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
 from rollback_operator.intake import WATCHED, Intake, Refresher, path_of
 from rollback_operator.ports.failure import Failure

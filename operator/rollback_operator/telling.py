@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackRequest, RollbackStatus
-from rollback_operator.gates import Gate
 from rollback_operator.model.message import Message
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure, FailureKind

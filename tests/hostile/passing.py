@@ -19,12 +19,12 @@ from typing import Any
 import looptime
 
 from bench.simulation.server import DELETED, Event, Server
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.clock import ServerClock
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.bootstrap import Outside, Parts, wire
 from rollback_operator.cache import Unreadable
-from rollback_operator.clock import ServerClock
-from rollback_operator.projections.templates import template_of
 from rollback_operator.settings import Settings
 from tests.hostile.answers import (
     DrawnChannels,

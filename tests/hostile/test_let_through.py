@@ -16,7 +16,7 @@ import pytest
 import requests
 from aiohttp import web
 
-from rollback_operator.projections.templates import template_of
+from rollback_operator.adapters.kube.projections.templates import template_of
 from tests.hostile import carriers
 from tests.hostile.scenes import DRY, Scene, batched, deployment, put_up_services, scenes, secret
 from tests.hostile.stand import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.deployments import REVISION_ANNOTATION
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.api.v1alpha1 import FINALIZER
-from rollback_operator.projections.deployments import REVISION_ANNOTATION
-from rollback_operator.projections.templates import template_of
 from tests.integration.api import Object, deployments, eventually, policies, rollbacks
 from tests.integration.manifests import rollback as manifest
 from tests.integration.remote_write import write

@@ -16,8 +16,8 @@ import pytest
 from psycopg import sql
 
 from lab.postgres_server import Postgres
-from rollback_operator.adapters.database import MOST_ROWS, PostgresSchemas
-from rollback_operator.addresses import Addresses, Pinned, Rules
+from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
+from rollback_operator.adapters.postgres.database import MOST_ROWS, PostgresSchemas
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.adapters.backends import ServiceBackends
 from rollback_operator.adapters.channels.senders import Senders
-from rollback_operator.adapters.database import PostgresSchemas
-from rollback_operator.adapters.probes import HttpProbes
+from rollback_operator.adapters.http.addresses import Addresses, Rules
+from rollback_operator.adapters.http.probes import HttpProbes
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.target.backends import ServiceBackends
+from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetrics
-from rollback_operator.addresses import Addresses, Rules
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.api.notify import Channel, MailSpec
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.verification import HttpProbe
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.report import incident

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from rollback_operator import outgoing
-from rollback_operator.addresses import (
+from rollback_operator.adapters.http import outgoing
+from rollback_operator.adapters.http.addresses import (
     Addresses,
     Backends,
     Pinned,

@@ -15,11 +15,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from rollback_operator.adapters.owners import ApiOwners
-from rollback_operator.adapters.services import ApiServices
-from rollback_operator.adapters.surroundings import ApiSurroundings
-from rollback_operator.adapters.tools import ApiTools
-from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.projections.autoscalers import autoscaler_of
+from rollback_operator.adapters.kube.projections.config_maps import flag_of
+from rollback_operator.adapters.kube.target.owners import ApiOwners
+from rollback_operator.adapters.kube.target.services import ApiServices
+from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings
+from rollback_operator.adapters.kube.target.tools import ApiTools
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import LABEL_VALUE_FORM
@@ -31,14 +34,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     UndoTo,
 )
-from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.model.controllers import Claims, OwnerObject, Steered
 from rollback_operator.model.surroundings import Cluster
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections.autoscalers import autoscaler_of
-from rollback_operator.projections.config_maps import flag_of
 from rollback_operator.releases import ledger
 from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import at, make_case, make_policy, make_rollback, make_trigger_record

@@ -12,11 +12,17 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
-from rollback_operator.apiserver import LIST_BYTES, ApiServer, Listing, TooLarge, failure_of
-from rollback_operator.paths import ApiPath
+from rollback_operator.adapters.kube.apiserver import (
+    LIST_BYTES,
+    ApiServer,
+    Listing,
+    TooLarge,
+    failure_of,
+)
+from rollback_operator.adapters.kube.paths import ApiPath
+from rollback_operator.adapters.kube.room import ANSWER_BYTES
 from rollback_operator.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.room import ANSWER_BYTES
 
 PATH = "/apis/apps/v1/namespaces/production/deployments/shop"
 

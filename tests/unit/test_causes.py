@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import requests
 
-from rollback_operator.causes import cause
+from rollback_operator.adapters.http.causes import cause
 
 
 @pytest.fixture

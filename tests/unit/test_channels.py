@@ -23,7 +23,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from rollback_operator.adapters.channels import pagerduty, smtp
 from rollback_operator.adapters.channels.senders import Senders
-from rollback_operator.addresses import Addresses, Pinned, Rules
+from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.notify import Channel, MailSpec
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus

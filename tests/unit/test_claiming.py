@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.projections.claims import (
+from rollback_operator.adapters.kube.projections.claims import (
     FLAGGER,
     IMAGE_LIST,
     ROLLOUTS,

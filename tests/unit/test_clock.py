@@ -6,9 +6,9 @@ from email.utils import format_datetime
 from aiohttp import web
 from kubernetes.aio import client
 
-from rollback_operator.apiserver import ApiServer
-from rollback_operator.clock import ServerClock
-from rollback_operator.paths import ApiPath
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.clock import ServerClock
+from rollback_operator.adapters.kube.paths import ApiPath
 from tests.builders import at
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from rollback_operator.adapters.channels.senders import Senders
-from rollback_operator.addresses import Addresses, Rules
+from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from rollback_operator.adapters.store import ApiStore
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.model.event import Affected, Notice
 from rollback_operator.report import events
 from tests.builders import NAME, make_hold, make_policy, make_workload

@@ -12,9 +12,9 @@ from tests.growth import growth
 
 PACKAGE = Path(__file__).parents[2] / "operator" / "rollback_operator"
 CONSTANTS_ONLY = {
-    "addresses.py",  # a policy's URLs and hosts, bounded by the CRD
+    "adapters/http/addresses.py",  # a policy's URLs and hosts, bounded by the CRD
     "adapters/channels/senders.py",  # characters of a secret
-    "adapters/probes.py",  # headers' names and values, as many characters as they may have
+    "adapters/http/probes.py",  # headers' names and values, as many characters as they may have
     "adapters/prometheus/credentials.py",  # a token
     "adapters/prometheus/queries.py",
     "api/freeze.py",
@@ -23,15 +23,15 @@ CONSTANTS_ONLY = {
     "api/verification.py",
     "rollback/probing.py",
     "report/formats.py",
-    "outgoing.py",
-    "paths.py",
+    "adapters/http/outgoing.py",
+    "adapters/kube/paths.py",
     "plugin/record.py",
-    "projections/needs.py",
-    "projections/templates.py",
+    "adapters/kube/projections/needs.py",
+    "adapters/kube/projections/templates.py",
     "settings.py",
 }
 """May compile and match patterns of their own that take linear time, or texts that are short."""
-BY_FORM = {("documents.py", "re.fullmatch"), ("paths.py", "re.fullmatch")}
+BY_FORM = {("documents.py", "re.fullmatch"), ("adapters/kube/paths.py", "re.fullmatch")}
 """By a form that the models give names: no author's, and of a text whose length is bounded."""
 ESCAPING = {"re.escape"}
 """Matches nothing."""

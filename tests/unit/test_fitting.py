@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.adapters.kube.projections.owners import owner_of
 from rollback_operator.api.rollback import stored_strategy
 from rollback_operator.api.shape import (
     LONGEST_IMAGE,
@@ -18,7 +19,6 @@ from rollback_operator.api.shape import (
 )
 from rollback_operator.api.v1alpha1 import Health, Mode, Remedy, RemedyType
 from rollback_operator.decide.plan import Order, plan_remedy
-from rollback_operator.projections.owners import owner_of
 from rollback_operator.releases import quarantine
 from rollback_operator.releases.ledger import revision_of
 from tests.builders import (

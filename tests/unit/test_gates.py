@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import rollback_operator
-from rollback_operator.gates import Gate
+from rollback_operator.adapters.fairness.gates import Gate
 
 SOURCES = Path(rollback_operator.__file__).parent
-SHARED_OUT = {"gates.py", "adapters/prometheus/threads.py"}
+SHARED_OUT = {"adapters/fairness/gates.py", "adapters/prometheus/threads.py"}
 """What hands out turns by namespace itself."""
 UNSHARED = re.compile(r"asyncio\.(Bounded)?Semaphore\(|TCPConnector\(limit=[^0]")
 

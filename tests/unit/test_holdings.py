@@ -1,6 +1,6 @@
 """What all watches together keep: one budget, of which every namespace finds a part."""
 
-from rollback_operator.holdings import Holdings
+from rollback_operator.adapters.fairness.holdings import Holdings
 
 OWN, OTHER = ("team-a", "shop"), ("team-b", "shop")
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rollback_operator.adapters.logs import MOST_BYTES, ApiLogs
-from rollback_operator.adapters.probes import HttpProbes
-from rollback_operator.addresses import Addresses, Rules
+from rollback_operator.adapters.http.addresses import Addresses, Rules
+from rollback_operator.adapters.http.probes import HttpProbes
+from rollback_operator.adapters.kube.target.logs import MOST_BYTES, ApiLogs
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.application import LogQuery

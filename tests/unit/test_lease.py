@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from rollback_operator.adapters.lease import Elector, LeaseName
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.lease import Elector, LeaseName
 from rollback_operator.model import stop
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import at

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from rollback_operator import apiserver, holdings, page_text, room
-from rollback_operator.adapters import pod_metrics
+from rollback_operator.adapters.fairness import holdings
+from rollback_operator.adapters.http import page_text, pod_pages
+from rollback_operator.adapters.kube import apiserver, room
 from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import VALUE_BYTES
 from rollback_operator.api import expression
@@ -30,8 +31,8 @@ BUDGETS = {
     "objects of lists": apiserver.LIST_BYTES,
     "watches": holdings.MOST_BYTES,
     "pods' pages": page_text.MOST_BYTES,
-    "lines of pages": pod_metrics.KNOWN_SERIES * REMEMBERED_BYTES,
-    "matches": pod_metrics.KNOWN_MATCHES * 1024,
+    "lines of pages": pod_pages.KNOWN_SERIES * REMEMBERED_BYTES,
+    "matches": pod_pages.KNOWN_MATCHES * 1024,
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
 }
 WITHIN_ONE = {
@@ -100,18 +101,18 @@ def test_one_namespace_may_have_each_answer_that_is_within_its_limits() -> None:
 
 
 def test_what_is_remembered_of_a_line_is_small() -> None:
-    pod_metrics._known_sample.cache_clear()
+    pod_pages._known_sample.cache_clear()
     lines = []
     for number in range(200):
         labels = ",".join(f'l{number}{index}="v"' for index in range(60))
-        cut = labels[: pod_metrics.LONGEST_KNOWN - 3].rpartition('",')[0]
+        cut = labels[: pod_pages.LONGEST_KNOWN - 3].rpartition('",')[0]
         lines.append("m{" + cut + '"} 0')
     tracemalloc.start()
     try:
         for line in lines:
-            pod_metrics._known_sample(line)
+            pod_pages._known_sample(line)
         taken = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-        pod_metrics._known_sample.cache_clear()
+        pod_pages._known_sample.cache_clear()
     assert taken / len(lines) <= REMEMBERED_BYTES

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from rollback_operator.adapters.owners import MOST_TRIES, ApiOwners
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.target.owners import MOST_TRIES, ApiOwners
 from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.model.controllers import OwnerObject, OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.adapters.kube.projections.pods import pod_of
 from rollback_operator.model.pod import Page
-from rollback_operator.projections.pods import pod_of
 
 
 def raw(

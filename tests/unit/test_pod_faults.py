@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.projections.deployments import deployment_of
-from rollback_operator.projections.pods import pod_of
+from rollback_operator.adapters.kube.projections.deployments import deployment_of
+from rollback_operator.adapters.kube.projections.pods import pod_of
 
 RUNNING = {"running": {"startedAt": "2026-01-05T08:00:00Z"}}
 

@@ -12,14 +12,10 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from rollback_operator.adapters.pod_metrics import (
-    DEFAULT_LIMITS,
-    PageLimits,
-    PodPages,
-)
+from rollback_operator.adapters.fairness.holdings import Holdings
+from rollback_operator.adapters.http.pod_pages import DEFAULT_LIMITS, PageLimits, PodPages
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.holdings import Holdings
 from rollback_operator.model.pod import Page
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.ports.queries import PageQuery, PodPage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.projections.deployments import deployment_of
+from rollback_operator.adapters.kube.projections.deployments import deployment_of
 
 GET = {"path": "/health", "port": 80}
 

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.adapters.kube.projections.config_maps import flag_of, reads_of
+from rollback_operator.adapters.kube.projections.deployments import (
+    deployment_of,
+    is_held,
+    replica_set_of,
+)
+from rollback_operator.adapters.kube.projections.pods import pod_of
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.workload import ConfigRead
-from rollback_operator.projections.config_maps import flag_of, reads_of
-from rollback_operator.projections.deployments import deployment_of, is_held, replica_set_of
-from rollback_operator.projections.pods import pod_of
-from rollback_operator.projections.templates import template_of
 
 
 def owner(manager: str, *fields: str, operation: str = "Update") -> dict[str, Any]:

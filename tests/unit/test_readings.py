@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
+from rollback_operator.adapters.fairness.holdings import Holdings
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, VerdictValue
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.holdings import Holdings
 from rollback_operator.model.samples import Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 from rollback_operator.readings import QUICK_SECONDS

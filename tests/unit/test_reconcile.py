@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.adapters.kube.apiserver import TooLarge
 from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
@@ -23,7 +24,6 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.apiserver import TooLarge
 from rollback_operator.cache import Unreadable
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import Missing

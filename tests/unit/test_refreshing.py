@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from rollback_operator.adapters.store import ApiStore
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Resource,
@@ -17,7 +18,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackRequest,
 )
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.cache import Cache, Key
 from rollback_operator.intake import Intake, Refresher
 from rollback_operator.ports.failure import CONFLICT_SECONDS, RETRY_SECONDS, Failure, FailureKind

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
+from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     OWNER_FINALIZER,
@@ -19,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.releasing import Sweep
 from tests.builders import NAMESPACE, make_ended, make_rollback, make_step
 

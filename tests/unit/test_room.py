@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from rollback_operator import room
-from rollback_operator.room import ANSWER_BYTES, MIB, NoRoomError, Room
-from rollback_operator.weighing import weight_of
+from rollback_operator.adapters.kube import room
+from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, NoRoomError, Room
+from rollback_operator.adapters.kube.weighing import weight_of
 
 
 async def test_small_answers_wait_for_nobody() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.adapters.secrets import ApiSecrets
+from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.ports.failure import Failure, FailureKind
 
 VALUE = "s3cret-value"

@@ -26,7 +26,7 @@ from bench.simulation.releases import Release, Truth, pod_hash
 from bench.simulation.scenario import APP, KINDS, NAMESPACE, OPERATORS, plain
 from bench.simulation.server import Raw, Request, Server
 from bench.simulation.world import BARE_NOISE, simulate
-from rollback_operator.projections.templates import template_of
+from rollback_operator.adapters.kube.projections.templates import template_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_KIND = dict(zip(KINDS, range(len(KINDS)), strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from rollback_operator.slices import LARGE, apart
+from rollback_operator.adapters.fairness.slices import LARGE, apart
 
 PATIENCE = 30.0
 

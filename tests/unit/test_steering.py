@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.model.controllers import OwnerObject, Steered
-from rollback_operator.model.workload import Bounds
-from rollback_operator.projections.autoscalers import autoscaler_on
-from rollback_operator.projections.gitops import (
+from rollback_operator.adapters.kube.projections.autoscalers import autoscaler_on
+from rollback_operator.adapters.kube.projections.gitops import (
     SKIP_RECONCILE,
     application_of,
     flux_of,
     generator_of,
 )
-from rollback_operator.projections.owners import changed_by, owner_of
+from rollback_operator.adapters.kube.projections.owners import changed_by, owner_of
+from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.model.controllers import OwnerObject, Steered
+from rollback_operator.model.workload import Bounds
 from rollback_operator.remedies.suspension import SUSPENDED_BY
 
 APPLICATION, KUSTOMIZATION, HELM_RELEASE = OwnerKind

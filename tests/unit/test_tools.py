@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from rollback_operator.adapters.tools import SERVED_SECONDS, ApiTools
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.target.tools import SERVED_SECONDS, ApiTools
 from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
 from rollback_operator.model.controllers import Claims, Owner, OwnerObject
 from rollback_operator.model.workload import Deployment

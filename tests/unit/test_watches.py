@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rollback_operator.room import ANSWER_BYTES, Room
-from rollback_operator.watches import HELD_SECONDS, Bounded, ReadLimits
+from rollback_operator.adapters.kube.room import ANSWER_BYTES, Room
+from rollback_operator.adapters.kube.watches import HELD_SECONDS, Bounded, ReadLimits
 
 PATH = "/apis/apps/v1/deployments"
 LARGE = "x" * (ANSWER_BYTES // 3)

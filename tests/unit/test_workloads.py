@@ -9,14 +9,17 @@ from typing import Any, cast
 import pytest
 
 from bench.simulation.patching import PatchError, apply
-from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.projections.deployments import (
+    REVISION_ANNOTATION,
+    deployment_of,
+)
+from rollback_operator.adapters.kube.projections.templates import template_of
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.rollback import stored_strategy
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER, Remedy, RollbackStatus, StoredStrategy
-from rollback_operator.apiserver import ApiServer
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.projections.deployments import REVISION_ANNOTATION, deployment_of
-from rollback_operator.projections.templates import template_of
 from rollback_operator.remedies.change_cause import Overdue
 from tests.builders import make_hold, make_ref, make_rollback
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL

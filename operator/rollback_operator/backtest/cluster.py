@@ -6,8 +6,8 @@ time of its ReplicaSet's creation.
 
 from typing import Any
 
-from rollback_operator.adapters.workloads import ApiWorkloads
-from rollback_operator.apiserver import ApiServer
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.backtest.case import rfc3339
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import ReplicaSet, Workload

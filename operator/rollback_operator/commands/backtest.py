@@ -107,8 +107,8 @@ def _from_cluster(given: dict[str, Any]) -> int:
     # Only this needs a Kubernetes client, which takes long to load.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
+    from rollback_operator.adapters.kube.login import usual_kubeconfig  # noqa: PLC0415
     from rollback_operator.backtest.cluster import read_rollouts  # noqa: PLC0415
-    from rollback_operator.login import usual_kubeconfig  # noqa: PLC0415
     from rollback_operator.ports.failure import Failure  # noqa: PLC0415
 
     namespace, deployment = given["namespace"], given["deployment"]

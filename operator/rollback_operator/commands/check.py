@@ -13,19 +13,20 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from rollback_operator import checkup, paths
-from rollback_operator.adapters.flags import ApiFlags
+from rollback_operator import checkup
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.login import usual_kubeconfig
+from rollback_operator.adapters.kube.secrets import ApiSecrets
+from rollback_operator.adapters.kube.target.flags import ApiFlags
+from rollback_operator.adapters.kube.target.tools import ApiTools
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.prometheus.credentials import LOGIN_KEYS
-from rollback_operator.adapters.secrets import ApiSecrets
-from rollback_operator.adapters.tools import ApiTools
-from rollback_operator.adapters.workloads import ApiWorkloads
 from rollback_operator.api.shape import base_address
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.apiserver import ApiServer, Listing
 from rollback_operator.commands import refused
 from rollback_operator.documents import Document, read
-from rollback_operator.login import usual_kubeconfig
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets

@@ -8,11 +8,11 @@ from typing import Any
 
 from kubernetes.aio import config
 
-from rollback_operator import paths
-from rollback_operator.adapters.workloads import ApiWorkloads
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.login import log_in, usual_kubeconfig
+from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
-from rollback_operator.apiserver import ApiServer, Listing
-from rollback_operator.login import log_in, usual_kubeconfig
 from rollback_operator.model.workload import Workload
 from rollback_operator.plugin.cluster import USAGE, Cluster, Stop
 from rollback_operator.plugin.record import Record

@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
+from rollback_operator.adapters.kube.projections.pods import pod_of
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.trends import with_latency, with_memory
 from rollback_operator.evidence.watch import (
@@ -20,7 +21,6 @@ from rollback_operator.evidence.watch import (
 )
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
-from rollback_operator.projections.pods import pod_of
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import PURCHASE, T0, make_counters, make_pod, make_series, make_workload
 

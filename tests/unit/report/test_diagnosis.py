@@ -1,12 +1,12 @@
 import math
 from dataclasses import replace
 
+from rollback_operator.adapters.kube.projections.deployments import replica_set_of
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Response, Severity, SignalName
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import open_watch, with_reading, with_workload
 from rollback_operator.model.verdict import Symptom
-from rollback_operator.projections.deployments import replica_set_of
 from rollback_operator.report.diagnosis import RouteLatency, changes, diagnose
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rollback_operator.adapters.channels.posting import encoded, post
-from rollback_operator.addresses import PinnedUrl
+from rollback_operator.adapters.http.addresses import PinnedUrl
 from rollback_operator.model.message import Message, Stage
 from rollback_operator.ports.failure import Failure
 from rollback_operator.report import formats

@@ -6,8 +6,8 @@ Its words may repeat what was sent, and with it a credential.
 import json
 from collections.abc import Mapping
 
-from rollback_operator.addresses import PinnedUrl
-from rollback_operator.outgoing import Request, send
+from rollback_operator.adapters.http.addresses import PinnedUrl
+from rollback_operator.adapters.http.outgoing import Request, send
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
 
 JSON = "application/json; charset=utf-8"

@@ -10,7 +10,7 @@ from functools import cache
 
 import aiosmtplib
 
-from rollback_operator.addresses import Pinned
+from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.api.notify import Encryption, MailSpec
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Mapping
 
 from rollback_operator.adapters.channels.posting import encoded, post
-from rollback_operator.addresses import PinnedUrl
+from rollback_operator.adapters.http.addresses import PinnedUrl
 from rollback_operator.api.v1alpha1 import GROUP
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure

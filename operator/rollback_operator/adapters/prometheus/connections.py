@@ -12,8 +12,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import create_connection
 
+from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.prometheus.credentials import trusting
-from rollback_operator.addresses import Pinned
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
 

@@ -19,6 +19,8 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
+from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.prometheus.answers import UNREADABLE
 from rollback_operator.adapters.prometheus.breaker import (
     Breaker,
@@ -42,9 +44,7 @@ from rollback_operator.adapters.prometheus.transport import (
     Limits,
     Opening,
 )
-from rollback_operator.addresses import Pinned, PinnedUrl
 from rollback_operator.api.reasons import Reason
-from rollback_operator.causes import cause
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import FailureKind
 from rollback_operator.ports.queries import Prometheus

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, is_callable
 from rollback_operator.adapters.prometheus.budget import NoRoomError, Part
 from rollback_operator.adapters.prometheus.connections import AnswerError, Connections, Line
 from rollback_operator.adapters.prometheus.credentials import (
@@ -32,7 +33,6 @@ from rollback_operator.adapters.prometheus.decoding import (
     Unpacking,
     decoded,
 )
-from rollback_operator.addresses import Pinned, PinnedUrl, is_callable
 from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
 from rollback_operator.ports.failure import Failure

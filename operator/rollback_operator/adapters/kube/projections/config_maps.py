@@ -1,0 +1,65 @@
+"""ConfigMaps: a flag in one, and the ways by which a template's pods read them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rollback_operator.adapters.kube.projections.owners import DATA, changed_by, owner_of
+from rollback_operator.model.workload import ConfigRead, FlagState
+
+
+def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:
+    """Project a ConfigMap: one key of it. One that is being deleted has none any more."""
+    metadata = raw["metadata"]
+    data = {} if metadata.get("deletionTimestamp") else raw.get("data") or {}
+    value = data.get(key)
+    return FlagState(
+        uid=metadata["uid"],
+        value=None if value is None else str(value),
+        is_immutable=bool(raw.get("immutable")),
+        owner=owner_of(metadata, DATA),
+        changed_by=changed_by(metadata, DATA),
+    )
+
+
+def reads_of(template: Mapping[str, Any]) -> tuple[ConfigRead, ...]:
+    """List the ways by which a template's pods read ConfigMaps."""
+    spec = template.get("spec") or {}
+    found: list[ConfigRead] = []
+    mounted: dict[str, bool] = {}
+    for kind in ("initContainers", "containers"):
+        for container in spec.get(kind) or []:
+            found += _variables(container)
+            for one in container.get("volumeMounts") or []:
+                # A file below subPath stays as it was when the container started.
+                is_renewed = not (one.get("subPath") or one.get("subPathExpr"))
+                name = str(one.get("name"))
+                mounted[name] = mounted.get(name, True) and is_renewed
+    for volume in spec.get("volumes") or []:
+        name = str(volume.get("name"))
+        if name in mounted:
+            found += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
+    return tuple(found)
+
+
+def _variables(container: Mapping[str, Any]) -> Iterator[ConfigRead]:
+    own = container.get("env") or []
+    for one in own:
+        source = (one.get("valueFrom") or {}).get("configMapKeyRef")
+        if source:
+            yield ConfigRead(str(source.get("name") or ""), (str(source.get("key") or ""),))
+    for one in container.get("envFrom") or []:
+        source, prefix = one.get("configMapRef"), str(one.get("prefix") or "")
+        if source:
+            names = [str(each.get("name")) for each in own]
+            hidden = tuple(each.removeprefix(prefix) for each in names if each.startswith(prefix))
+            yield ConfigRead(str(source.get("name") or ""), hidden=hidden)
+
+
+def _files(volume: Mapping[str, Any]) -> Iterator[ConfigRead]:
+    for source in (volume, *((volume.get("projected") or {}).get("sources") or [])):
+        one = source.get("configMap")
+        if one:
+            items = one.get("items")
+            keys = tuple(str(each.get("key")) for each in items) if items else None
+            yield ConfigRead(str(one.get("name") or ""), keys)

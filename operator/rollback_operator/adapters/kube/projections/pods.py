@@ -1,0 +1,182 @@
+"""Pods: how they do, whose doing that is, and where they answer."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from rollback_operator.adapters.kube.projections.templates import POD_HASH_LABEL
+from rollback_operator.adapters.kube.projections.times import seconds_of
+from rollback_operator.api.json_text import whole
+from rollback_operator.evidence.retention import endpoint_size, weight
+from rollback_operator.model.pod import Endpoint, Page, Pod
+
+MOST_PORTS = 65536
+MOST_PROBE_BYTES = 16 * 1024
+"""Of memory, for all of a pod's probes."""
+MOST_DIGESTS, LONGEST_DIGEST, LONGEST_PATH, LONGEST_NAMES = 64, 71, 1024, 400
+"""Thousands of pods are kept at once: what a template says at any length is not kept at any."""
+_REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
+_METRICS_PORTS = ("metrics", "http-metrics", "http")
+_SERVING_PORTS = ("http", "web", "https")
+_STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing", ""})
+
+
+def pod_of(raw: Mapping[str, Any]) -> Pod:
+    """Project a pod."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    containers = [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
+    running = status.get("containerStatuses") or []
+    conditions = {one.get("type"): one for one in status.get("conditions") or []}
+    ready = conditions.get("Ready") or {}
+    is_ready = ready.get("status") == "True"
+    starts = [
+        seconds_of(((one.get("state") or {}).get("running") or {}).get("startedAt"))
+        for one in running
+    ]
+    known = [one for one in starts if one is not None]
+    changed = seconds_of(ready.get("lastTransitionTime") or metadata.get("creationTimestamp"))
+    return Pod(
+        name=metadata["name"],
+        pod_hash=str((metadata.get("labels") or {}).get(POD_HASH_LABEL, "")),
+        node=str(spec.get("nodeName") or ""),
+        created=seconds_of(metadata.get("creationTimestamp")) or 0.0,
+        started=max(known, default=None),
+        ready=is_ready,
+        ready_since=seconds_of(ready.get("lastTransitionTime")) if is_ready else None,
+        unready_since=None if is_ready else changed,
+        restarts=sum(int(one.get("restartCount") or 0) for one in containers),
+        terminating=bool(metadata.get("deletionTimestamp"))
+        or status.get("phase") in ("Succeeded", "Failed"),
+        own_failure=_own_failure(containers, conditions),
+        is_out_of_memory=any(map(_is_out_of_memory, containers)),
+        environment=_environment(containers, conditions, status),
+        address=_address(metadata, spec, status),
+        page=_page(metadata, spec),
+        image_digests=tuple(islice(_digests(containers), MOST_DIGESTS)),
+        endpoints=tuple(_fitting(dict.fromkeys(_endpoints(spec)))),
+    )
+
+
+def _digests(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Give by container what its image is."""
+    for one in containers:
+        digest = str(one.get("imageID") or "").rpartition("@")[2]
+        if digest.startswith("sha256:") and len(digest) <= LONGEST_DIGEST:
+            yield str(one.get("name")), digest
+
+
+def _fitting(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    """Give those that take no more memory together than there is for them."""
+    left = MOST_PROBE_BYTES
+    for one in endpoints:
+        size = endpoint_size(one)
+        if size <= left:
+            left -= size
+            yield one
+
+
+def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
+    """List the httpGet probes of a pod's containers; what names another host is not the pod's."""
+    for container in spec.get("containers") or []:
+        ports = {one.get("name"): one.get("containerPort") for one in container.get("ports") or []}
+        for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+            found = (container.get(kind) or {}).get("httpGet") or {}
+            named = found.get("port")
+            port = str(ports.get(named, named))
+            number = whole(port, MOST_PORTS - 1)
+            if not found or found.get("host") or number is None:
+                continue
+            path = str(found.get("path") or "/")
+            yield Endpoint(
+                path=path if path.startswith("/") else f"/{path}",
+                port=number,
+                scheme="https" if found.get("scheme") == "HTTPS" else "http",
+                headers=tuple(
+                    (str(one.get("name")), str(one.get("value") or ""))
+                    for one in found.get("httpHeaders") or []
+                ),
+            )
+
+
+def _own_failure(
+    containers: Iterable[Mapping[str, Any]], conditions: Mapping[Any, Mapping[str, Any]]
+) -> str:
+    for one in containers:
+        name, state = one.get("name"), one.get("state") or {}
+        waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+        reason = str(waiting.get("reason") or "")
+        if waiting and reason not in _STARTING_REASONS and not _is_registry(waiting):
+            return f"container {name}: {reason} {waiting.get('message', '')}".strip()[:400]
+        if terminated and terminated.get("exitCode"):
+            return f"container {name}: {terminated.get('reason')} ({terminated['exitCode']})"
+    is_ready = (conditions.get("Ready") or {}).get("status") == "True"
+    unready = [
+        str(one.get("name"))
+        for one in containers
+        if (one.get("state") or {}).get("running") and not one.get("ready")
+    ]
+    if unready and not is_ready:
+        return f"container {', '.join(unready)}"[:LONGEST_NAMES] + ": running but not ready"
+    return ""
+
+
+def _environment(
+    containers: Iterable[Mapping[str, Any]],
+    conditions: Mapping[Any, Mapping[str, Any]],
+    status: Mapping[str, Any],
+) -> str:
+    scheduled = conditions.get("PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return f"a pod cannot be scheduled: {scheduled.get('message', '')}"[:400]
+    if status.get("reason") == "NodeLost":
+        return "a pod's node does not answer"
+    for one in containers:
+        waiting = (one.get("state") or {}).get("waiting") or {}
+        if _is_registry(waiting):
+            return f"an image cannot be pulled: {waiting.get('message', '')}"[:400]
+    return ""
+
+
+def _is_registry(waiting: Mapping[str, Any]) -> bool:
+    """Tell a registry that does not answer from an image that is not there: the release's fault."""
+    if waiting.get("reason") not in _REGISTRY_REASONS:
+        return False
+    message = str(waiting.get("message") or "").lower()
+    return not any(word in message for word in ("not found", "manifest unknown"))
+
+
+def _address(
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
+) -> str:
+    """Give the address that is the pod's alone: a node's, or a dead pod's, is somebody else's."""
+    is_refused = (metadata.get("annotations") or {}).get("prometheus.io/scrape") == "false"
+    has_ended = status.get("phase") in ("Succeeded", "Failed")
+    if spec.get("hostNetwork") or is_refused or has_ended:
+        return ""
+    return str(status.get("podIP") or "")
+
+
+def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
+    annotations = metadata.get("annotations") or {}
+    named = {
+        str(port.get("name")): port.get("containerPort")
+        for container in spec.get("containers") or []
+        for port in container.get("ports") or []
+    }
+    guessed = next((named[name] for name in _METRICS_PORTS if name in named), 0)
+    port = str(annotations.get("prometheus.io/port") or guessed)
+    path = str(annotations.get("prometheus.io/path") or "")
+    return Page(
+        port=whole(port, MOST_PORTS - 1) or 0,
+        path=path if path.startswith("/") and weight(path) <= LONGEST_PATH else "/metrics",
+        scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
+        serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0) or 0),
+    )
+
+
+def _is_out_of_memory(container: Mapping[str, Any]) -> bool:
+    states = (container.get("state") or {}, container.get("lastState") or {})
+    return any((one.get("terminated") or {}).get("reason") == "OOMKilled" for one in states)

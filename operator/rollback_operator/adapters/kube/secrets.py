@@ -1,0 +1,70 @@
+"""Secrets of a policy's namespace, read when they are needed and kept nowhere.
+
+No value is logged, cached or put into a failure.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.ports.failure import Failure, FailureKind
+
+
+class ApiSecrets:
+    """The Secrets port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
+        """Read one value."""
+        data = await self._data(namespace, name)
+        if isinstance(data, Failure):
+            return data
+        if data.get(key) is None:
+            return Failure(FailureKind.GONE, f"Secret {name} has no key {key}")
+        return _decoded(data[key], name, key)
+
+    async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Read all values."""
+        data = await self._data(namespace, name)
+        if isinstance(data, Failure):
+            return data
+        found: dict[str, str] = {}
+        for key, value in data.items():
+            text = _decoded(value, name, key)
+            if isinstance(text, Failure):
+                return text
+            found[key] = text
+        return found
+
+    async def _data(self, namespace: str, name: str) -> dict[str, Any] | Failure:
+        raw = await self._api.get(paths.one_in(paths.SECRETS, namespace, name))
+        return _told(raw, namespace, name) if isinstance(raw, Failure) else raw.get("data") or {}
+
+
+def _decoded(value: Any, name: str, key: str) -> str | Failure:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
+        # Not chained and without words of the error: a decoder's would quote the value.
+        return Failure(FailureKind.REJECTED, f"key {key} of Secret {name} is not UTF-8 text")
+
+
+def _told(failure: Failure, namespace: str, name: str) -> Failure:
+    """Say what is missing and what helps, in place of the server's words."""
+    match failure.kind:
+        case FailureKind.GONE:
+            return Failure(FailureKind.GONE, f"there is no Secret {name} in namespace {namespace}")
+        case FailureKind.REJECTED:
+            said = (
+                f"the operator may not read Secret {name} of namespace {namespace}: list it in the "
+                "chart's readSecrets"
+            )
+            return Failure(FailureKind.REJECTED, said)
+        case _:
+            said = f"Secret {name} cannot be read now: the API server does not answer"
+            return Failure(FailureKind.UNAVAILABLE, said, failure.retry_after)

@@ -1,0 +1,1 @@
+"""What is read and written around a policy's target."""

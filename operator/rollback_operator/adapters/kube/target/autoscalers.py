@@ -1,0 +1,56 @@
+"""HorizontalPodAutoscalers through the API server: read fresh, their bounds set and nothing else.
+
+Every write is a JSON patch that tests uid and bounds as they were looked at: not guarded by
+resourceVersion, which the controller's own status updates move every 15 seconds.
+"""
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.projections.autoscalers import autoscaler_of
+from rollback_operator.model.workload import Autoscaler, Bounds
+from rollback_operator.ports.failure import Failure, FailureKind
+
+_LEAST, _MOST = "/spec/minReplicas", "/spec/maxReplicas"
+
+
+class ApiAutoscalers:
+    """The Autoscalers port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+        """Read one."""
+        raw = await self._api.get(_path(namespace, name))
+        return raw if isinstance(raw, Failure) else autoscaler_of(raw)
+
+    async def set_bounds(
+        self, namespace: str, found: Autoscaler, bounds: Bounds
+    ) -> Autoscaler | Failure:
+        """Set both bounds, those that differ."""
+        known = found.bounds
+        operations: list[dict[str, object]] = [
+            {"op": "test", "path": "/metadata/uid", "value": found.uid},
+            {"op": "test", "path": _LEAST, "value": known.least},
+            {"op": "test", "path": _MOST, "value": known.most},
+        ]
+        for path, before, after in (
+            (_LEAST, known.least, bounds.least),
+            (_MOST, known.most, bounds.most),
+        ):
+            if before != after:
+                operations.append({"op": "replace", "path": path, "value": after})
+        written = await self._api.patch(_path(namespace, found.name), operations)
+        if isinstance(written, Failure):
+            if written.kind is FailureKind.REJECTED:
+                # No right, or refused by admission: the server's words say which.
+                said = f"{written.message} (the right: rbac.autoscalers of the operator's chart)"
+                return Failure(written.kind, said)
+            is_gone = written.kind is FailureKind.GONE
+            # Read again: whoever looks then finds that it is gone.
+            return Failure(FailureKind.CONFLICT, written.message) if is_gone else written
+        return autoscaler_of(written)
+
+
+def _path(namespace: str, name: str) -> paths.ApiPath:
+    return paths.one_in(paths.AUTOSCALERS, namespace, name)

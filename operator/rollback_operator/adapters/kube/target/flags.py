@@ -1,0 +1,65 @@
+"""Feature flags in ConfigMaps, through the API server: one key is read, and set as it was found."""
+
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.projections.config_maps import flag_of
+from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.model.workload import FlagState
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies import flags
+
+
+class ApiFlags:
+    """The Flags port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+        """Read the flag."""
+        raw = await self._api.get(_path(namespace, flag))
+        return _unread(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+
+    async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
+        """Ask for the right by a review, which every authenticated user may have made."""
+        right = {
+            "namespace": namespace,
+            "verb": "patch",
+            "resource": "configmaps",
+            "name": flag.config_map_ref.name,
+        }
+        return await self._api.may(right)
+
+    async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
+        """Set the flag, guarded by the ConfigMap's uid and the value as it was found."""
+        place = f"/data/{flag.name}"  # a key of a ConfigMap has neither / nor ~
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": plan.config_map_uid},
+            {"op": "test", "path": place, "value": plan.old_value},
+            {"op": "replace", "path": place, "value": flag.value},
+        ]
+        raw = await self._api.patch(_path(namespace, flag), operations)
+        return _told(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+
+
+def _path(namespace: str, flag: Flag) -> paths.ApiPath:
+    return paths.one_in(paths.CONFIG_MAPS, namespace, flag.config_map_ref.name)
+
+
+def _unread(failure: Failure, flag: Flag) -> Failure:
+    match failure.kind:
+        case FailureKind.GONE:
+            return Failure(failure.kind, f"there is no ConfigMap {flag.config_map_ref.name}")
+        case FailureKind.REJECTED:
+            return Failure(failure.kind, flags.no_right(flag))
+        case _:
+            return failure
+
+
+def _told(failure: Failure, flag: Flag) -> Failure:
+    """Say what helps, beside the server's words."""
+    if failure.kind is FailureKind.REJECTED:
+        return Failure(failure.kind, f"{flags.no_right(flag)} ({failure.message})")
+    return _unread(failure, flag)

@@ -1,0 +1,168 @@
+"""Applications, Kustomizations and HelmReleases through the API server: looked at, suspended.
+
+Which version of a group is served is asked of the API server, so that an absent CRD is told from an
+absent object. Every write is guarded by the resourceVersion of an object that stands as it was
+looked at.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.projections.foreign import projected
+from rollback_operator.adapters.kube.projections.gitops import application_of, flux_of, generator_of
+from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.model.controllers import OwnerState, Steered
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies.suspension import SUSPENDED_BY, automation
+
+KINDS = {
+    OwnerKind.APPLICATION: ("argoproj.io", "applications"),
+    OwnerKind.KUSTOMIZATION: ("kustomize.toolkit.fluxcd.io", "kustomizations"),
+    OwnerKind.HELM_RELEASE: ("helm.toolkit.fluxcd.io", "helmreleases"),
+}
+_SYNC_POLICY = "/spec/syncPolicy"
+_AUTOMATED = f"{_SYNC_POLICY}/automated"
+_SUSPEND = "/spec/suspend"
+_ANNOTATIONS = "/metadata/annotations"
+_MARK = f"{_ANNOTATIONS}/{SUSPENDED_BY.replace('/', '~1')}"
+
+MOST_TRIES = 5
+"""How often a write is tried whose object is written by its controller in the same moment."""
+
+Operations = list[dict[str, Any]]
+Changes = Callable[[dict[str, Any]], Operations]
+
+
+class ApiOwners:
+    """The Owners port on a real API server.
+
+    Args:
+        api: the way to it.
+        argo_cd: the namespace of Applications that name none.
+    """
+
+    def __init__(self, api: ApiServer, argo_cd: str) -> None:
+        self._api = api
+        self._argo_cd = argo_cd
+
+    async def look(self, steered: Steered) -> OwnerState | Failure:
+        """Read the object."""
+        raw = await self._read(steered)
+        return raw if isinstance(raw, Failure) else await self._state(raw, steered)
+
+    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+        """Suspend it, and mark for which Rollback."""
+        return await self._change(steered, state, lambda raw: _suspension(raw, steered, by))
+
+    async def resume(
+        self, steered: Steered, state: OwnerState, automated: str
+    ) -> OwnerState | Failure:
+        """Let it go on, and take the mark off."""
+        return await self._change(steered, state, lambda raw: _resumption(raw, steered, automated))
+
+    async def _change(
+        self, steered: Steered, state: OwnerState, changes_of: Changes
+    ) -> OwnerState | Failure:
+        """Change what stands as it was looked at.
+
+        Its controller writes its status all the time: that alone is no reason to wait.
+        """
+        for _ in range(MOST_TRIES):
+            raw = await self._read(steered)
+            seen = raw if isinstance(raw, Failure) else await self._state(raw, steered)
+            if isinstance(raw, Failure) or isinstance(seen, Failure):
+                return seen
+            if _without_status(seen) != _without_status(state):
+                said = f"{_named(steered)} is not as it was looked at"
+                return Failure(FailureKind.CONFLICT, said)
+            changes = projected(_named(steered), partial(changes_of, raw))
+            if isinstance(changes, Failure):
+                return changes
+            written = await self._patch(steered, seen, changes)
+            if not isinstance(written, Failure) or written.kind is not FailureKind.CONFLICT:
+                return written
+        return written
+
+    async def _read(self, steered: Steered) -> dict[str, Any] | Failure:
+        path = await self._path(steered)
+        return path if isinstance(path, Failure) else await self._api.get(path)
+
+    async def _path(self, steered: Steered) -> paths.ApiPath | Failure:
+        group, plural = KINDS[steered.object.kind]
+        served = await self._api.get(paths.api_group(group))
+        if isinstance(served, Failure):
+            if served.kind is not FailureKind.GONE:
+                return served
+            said = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
+            return Failure(FailureKind.UNKNOWN_KIND, said)
+        version = projected(group, lambda: str(served["preferredVersion"]["version"]))
+        if isinstance(version, Failure):
+            return version
+        kind = paths.Kind(group, version, plural)
+        return paths.one_in(kind, self._namespace(steered), steered.object.name)
+
+    def _namespace(self, steered: Steered) -> str:
+        return steered.object.namespace or self._argo_cd
+
+    async def _patch(
+        self, steered: Steered, seen: OwnerState, changes: Operations
+    ) -> OwnerState | Failure:
+        path = await self._path(steered)
+        if isinstance(path, Failure):
+            return path
+        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": seen.version}
+        written = await self._api.patch(path, [guard, *changes])
+        return written if isinstance(written, Failure) else await self._state(written, steered)
+
+    async def _state(self, raw: dict[str, Any], steered: Steered) -> OwnerState | Failure:
+        if steered.object.kind is not OwnerKind.APPLICATION:
+            return projected(_named(steered), lambda: flux_of(raw, steered))
+        name, generator = projected(_named(steered), lambda: generator_of(raw)), None
+        if isinstance(name, Failure):
+            return name
+        if name:
+            kind = paths.kind_of(raw["apiVersion"], "applicationsets")
+            found = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
+            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
+                return found
+            generator = None if isinstance(found, Failure) else found
+        return projected(_named(steered), lambda: application_of(raw, generator, steered))
+
+
+def _without_status(state: OwnerState) -> OwnerState:
+    """Leave out what changes by its controller's writes alone."""
+    return replace(state, version="", in_sync_at=None)
+
+
+def _named(steered: Steered) -> str:
+    return f"{steered.object.kind} {steered.object.name}"
+
+
+def _suspension(raw: dict[str, Any], steered: Steered, by: str) -> Operations:
+    mark: Operations = [{"op": "add", "path": _MARK, "value": by}]
+    if not raw["metadata"].get("annotations"):
+        mark = [{"op": "add", "path": _ANNOTATIONS, "value": {SUSPENDED_BY: by}}]
+    if steered.object.kind is OwnerKind.APPLICATION:
+        mark.append({"op": "remove", "path": _AUTOMATED})
+    else:
+        mark.append({"op": "add", "path": _SUSPEND, "value": True})
+    return mark
+
+
+def _resumption(raw: dict[str, Any], steered: Steered, automated: str) -> Operations:
+    changes: Operations = []
+    if SUSPENDED_BY in (raw["metadata"].get("annotations") or {}):
+        changes.append({"op": "remove", "path": _MARK})
+    if steered.object.kind is not OwnerKind.APPLICATION:
+        changes.append({"op": "remove", "path": _SUSPEND})
+    elif raw["spec"].get("syncPolicy") is None:
+        value = {"automated": automation(automated)}
+        changes.append({"op": "add", "path": _SYNC_POLICY, "value": value})
+    else:
+        value = automation(automated)
+        changes.append({"op": "add", "path": _AUTOMATED, "value": value})
+    return changes

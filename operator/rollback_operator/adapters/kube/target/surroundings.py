@@ -1,0 +1,159 @@
+"""What a target needs around it, through the API server: existence, nodes, quotas, protection.
+
+Of ConfigMaps and Secrets only metadata is asked for: what is in them is nobody's business here.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.projections.needs import quantity, requests_of
+from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.rollback.approval import POLICY_NAME
+
+MOST_NODES = 200
+MOST_PODS = 500
+KINDS = {
+    "ConfigMap": paths.CONFIG_MAPS,
+    "Secret": paths.SECRETS,
+    "ServiceAccount": paths.SERVICE_ACCOUNTS,
+    "PersistentVolumeClaim": paths.VOLUME_CLAIMS,
+}
+LISTED = {"ConfigMap": "readConfigMaps", "Secret": "readSecrets"}
+"""The chart's values that give the right to look for one: nobody has it unasked."""
+_ENDED = ("Succeeded", "Failed")
+
+
+class ApiSurroundings:
+    """The Surroundings port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
+        """Look whether an object exists."""
+        path = paths.one_in(KINDS[reference.kind], namespace, reference.name)
+        if path.fault:
+            # A template may name anything: no object has a name of another form.
+            return False
+        found = await self._api.get_metadata(path)
+        if not isinstance(found, Failure):
+            return not found["metadata"].get("deletionTimestamp")
+        if found.kind is FailureKind.GONE:
+            return False
+        if found.kind is FailureKind.REJECTED:
+            value = LISTED.get(reference.kind)
+            listed = f": list it in the chart's {value}" if value else ""
+            return Failure(found.kind, f"the operator may not look for it{listed}")
+        return found
+
+    async def cluster(self) -> Cluster | Failure:
+        """Read the nodes, and the pods if they are not too many."""
+        everywhere = paths.whole_cluster
+        nodes, pods = await asyncio.gather(
+            self._api.list_of(Listing(everywhere(paths.NODES), _node, most=MOST_NODES + 1)),
+            self._api.list_of(
+                Listing(everywhere(paths.PODS), _usage, free=inf, most=MOST_PODS + 1)
+            ),
+        )
+        if isinstance(nodes, Failure):
+            refused = nodes.kind is FailureKind.REJECTED
+            return Failure(nodes.kind, "the operator may not list nodes") if refused else nodes
+        is_counted = not isinstance(pods, Failure) and len(pods) <= MOST_PODS
+        counted = pods if is_counted and not isinstance(pods, Failure) else None
+        return Cluster(
+            nodes=tuple(nodes[:MOST_NODES]),
+            usage=None if counted is None else tuple(one for one in counted if one is not None),
+            is_whole=len(nodes) <= MOST_NODES,
+        )
+
+    async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
+        """Read what the quotas of a namespace leave."""
+        found = await self._api.list_of(
+            Listing(paths.in_namespace(paths.QUOTAS, namespace), _quota)
+        )
+        if isinstance(found, Failure):
+            return found
+        return tuple(one for one in found if one is not None)
+
+    async def approvals_unprotected(self) -> str | Failure:
+        """Look whether the chart's admission policy on approvals is there and bites."""
+        policy, binding = await asyncio.gather(
+            self._api.get(paths.one_of_cluster(paths.ADMISSION_POLICIES, POLICY_NAME)),
+            self._api.get(paths.one_of_cluster(paths.ADMISSION_BINDINGS, POLICY_NAME)),
+        )
+        for kind, found in (("policy", policy), ("its binding", binding)):
+            if isinstance(found, Failure) and found.kind is FailureKind.GONE:
+                return f"the admission policy {POLICY_NAME} is not installed ({kind} is missing)"
+            if isinstance(found, Failure) and found.kind is FailureKind.REJECTED:
+                return f"the operator may not see whether admission policy {POLICY_NAME} is there"
+            if isinstance(found, Failure):
+                return found
+        return "" if _bites(policy, binding) else f"admission policy {POLICY_NAME} refuses nothing"
+
+
+class NarrowSurroundings(ApiSurroundings):
+    """The same for an operator of single namespaces, which may not look at the whole cluster."""
+
+    async def cluster(self) -> Cluster | Failure:
+        """Say that the nodes cannot be seen, without asking in vain."""
+        return Failure(FailureKind.REJECTED, "an operator of single namespaces may not list nodes")
+
+
+def _bites(policy: Any, binding: Any) -> bool:
+    """Tell whether a policy is bound so that it refuses, everywhere."""
+    spec, bound = policy.get("spec") or {}, binding.get("spec") or {}
+    narrow = bound.get("matchResources") or {}
+    return (
+        spec.get("failurePolicy", "Fail") == "Fail"
+        and bound.get("policyName") == POLICY_NAME
+        and "Deny" in (bound.get("validationActions") or [])
+        and not any(
+            narrow.get(key)
+            for key in ("namespaceSelector", "objectSelector", "excludeResourceRules")
+        )
+    )
+
+
+def _node(raw: Mapping[str, Any]) -> Node:
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or []}
+    allocatable = status.get("allocatable") or {}
+    return Node(
+        name=raw["metadata"]["name"],
+        is_usable=conditions.get("Ready") == "True" and not spec.get("unschedulable"),
+        allocatable=Amounts(
+            quantity(allocatable.get("cpu")),
+            quantity(allocatable.get("memory")),
+            quantity(allocatable.get("pods")),
+        ),
+        images=frozenset(
+            name for one in status.get("images") or [] for name in one.get("names") or []
+        ),
+    )
+
+
+def _usage(pod: Mapping[str, Any]) -> Usage | None:
+    """Tell what a pod takes of its node; None: nothing."""
+    spec = pod["spec"]
+    if not spec.get("nodeName") or (pod.get("status") or {}).get("phase") in _ENDED:
+        return None
+    return Usage(str(spec["nodeName"]), requests_of(spec))
+
+
+def _quota(raw: Mapping[str, Any]) -> Quota | None:
+    """Project a quota; None: one of some pods only (best effort, a priority) may not be theirs."""
+    spec = raw.get("spec") or {}
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        return None
+    status = raw.get("status") or {}
+    used = status.get("used") or {}
+    left = {
+        name: quantity(hard) - quantity(used.get(name))
+        for name, hard in (status.get("hard") or {}).items()
+    }
+    return Quota(raw["metadata"]["name"], left)

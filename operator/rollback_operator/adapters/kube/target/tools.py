@@ -1,0 +1,206 @@
+"""Canaries, Rollouts, image policies and ImageUpdaters through the API server; only read.
+
+Most clusters have few of these kinds: which are served is asked first, and remembered for a while,
+so that nothing is asked of a cluster that has none, and an absent kind is told from a right that is
+missing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.projections.claims import (
+    FLAGGER,
+    ROLLOUTS,
+    Application,
+    application_of,
+    argo_cd_updater,
+    canary_on,
+    flux_updaters,
+    primary_of,
+    rollout_on,
+)
+from rollback_operator.adapters.kube.projections.foreign import projected
+from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.model.controllers import Claims
+from rollback_operator.model.workload import Deployment
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies.claims import joined
+
+Kind = tuple[str, str]
+"""Group and plural."""
+CANARIES: Kind = ("flagger.app", "canaries")
+ROLLOUT_KIND: Kind = ("argoproj.io", "rollouts")
+APPLICATIONS: Kind = ("argoproj.io", "applications")
+IMAGE_UPDATERS: Kind = ("argocd-image-updater.argoproj.io", "imageupdaters")
+IMAGE_POLICIES: Kind = ("image.toolkit.fluxcd.io", "imagepolicies")
+AUTOMATIONS: Kind = ("image.toolkit.fluxcd.io", "imageupdateautomations")
+_GROUPS = frozenset(
+    group for group, _ in (CANARIES, ROLLOUT_KIND, IMAGE_UPDATERS, IMAGE_POLICIES, AUTOMATIONS)
+)
+SERVED_SECONDS = 300.0
+"""How long it is known which kinds the cluster has."""
+_FLUX = (OwnerKind.KUSTOMIZATION, OwnerKind.HELM_RELEASE)
+
+Served = Mapping[Kind, paths.Kind]
+"""The version by which a kind is served; those that are not are missing."""
+Items = list[dict[str, Any]]
+
+
+@dataclass
+class ApiTools:
+    """The Tools port on a real API server."""
+
+    api: ApiServer
+    argo_cd: str
+    """The namespace of Applications that name none."""
+    monotonic: Callable[[], float]
+    known: tuple[float, Served] | None = field(default=None, init=False)
+    """Until when it is known which kinds are served."""
+
+    async def look(self, deployment: Deployment) -> Claims:
+        """Read what names the Deployment, or its images."""
+        served = await self._served()
+        if isinstance(served, Failure):
+            return Claims(unseen=(f"rollout tools and image updaters ({served.message})",))
+        return joined(
+            await asyncio.gather(
+                self._canary(served, deployment),
+                self._rollout(served, deployment),
+                self._flux(served, deployment),
+                self._argo_cd(served, deployment),
+            )
+        )
+
+    async def _served(self) -> Served | Failure:
+        now = self.monotonic()
+        if self.known is not None and now < self.known[0]:
+            return self.known[1]
+        groups = await self.api.get(paths.api_groups())
+        if isinstance(groups, Failure):
+            return groups
+        versions = projected("the list of API groups", lambda: _versions(groups))
+        if isinstance(versions, Failure):
+            return versions
+        served: dict[Kind, paths.Kind] = {}
+        for group, version in versions.items():
+            found = await self.api.get(paths.kinds_of(version))
+            if isinstance(found, Failure):
+                return found
+            plurals = projected(version, partial(_plurals, found))
+            if isinstance(plurals, Failure):
+                return plurals
+            served |= {(group, one): paths.kind_of(version, one) for one in plurals}
+        self.known = now + SERVED_SECONDS, served
+        return served
+
+    async def _canary(self, served: Served, deployment: Deployment) -> Claims:
+        if CANARIES not in served:
+            return Claims(denied=frozenset({FLAGGER}))
+        listed = await self._list(served, CANARIES, deployment.namespace)
+        if not isinstance(listed, Failure):
+            return _seen("Canaries", lambda: canary_on(listed, deployment.name))
+        if listed.kind is not FailureKind.REJECTED:
+            return _unseen("Canaries", listed)
+        # What Flagger makes of its target may be read without a right of its own.
+        namespace, name = deployment.namespace, f"{deployment.name}-primary"
+        primary = await self.api.get(paths.one_in(paths.DEPLOYMENTS, namespace, name))
+        if not isinstance(primary, Failure):
+            return _seen("Canaries", lambda: primary_of(primary, deployment.name))
+        if primary.kind is FailureKind.GONE:
+            return Claims(denied=frozenset({FLAGGER}))
+        return _unseen("Canaries", listed)
+
+    async def _rollout(self, served: Served, deployment: Deployment) -> Claims:
+        if ROLLOUT_KIND not in served:
+            return Claims(denied=frozenset({ROLLOUTS}))
+        listed = await self._list(served, ROLLOUT_KIND, deployment.namespace)
+        if isinstance(listed, Failure):
+            return _unseen("Rollouts", listed)
+        return _seen("Rollouts", lambda: rollout_on(listed, deployment.name))
+
+    async def _flux(self, served: Served, deployment: Deployment) -> Claims:
+        """Look where the Deployment is, and where what steers it is."""
+        if IMAGE_POLICIES not in served or AUTOMATIONS not in served:
+            return Claims()
+        places = {deployment.namespace}
+        steering = deployment.owner.object if deployment.owner is not None else None
+        if steering is not None and steering.kind in _FLUX:
+            places.add(steering.namespace)
+        found = [await self._flux_in(served, one, deployment) for one in sorted(places)]
+        return joined(found)
+
+    async def _flux_in(self, served: Served, namespace: str, deployment: Deployment) -> Claims:
+        policies, automations = await asyncio.gather(
+            self._list(served, IMAGE_POLICIES, namespace),
+            self._list(served, AUTOMATIONS, namespace),
+        )
+        if isinstance(policies, Failure):
+            return _unseen("Flux image policies", policies)
+        if isinstance(automations, Failure):
+            return _unseen("Flux image automations", automations)
+        images = deployment.template.all_images
+        return _seen(
+            "Flux image policies",
+            lambda: Claims(updaters=tuple(flux_updaters(policies, automations, images))),
+        )
+
+    async def _argo_cd(self, served: Served, deployment: Deployment) -> Claims:
+        steering = deployment.owner.object if deployment.owner is not None else None
+        if steering is None or steering.kind is not OwnerKind.APPLICATION:
+            return Claims()
+        if APPLICATIONS not in served:
+            return Claims()
+        namespace, kind = steering.namespace or self.argo_cd, served[APPLICATIONS]
+        raw = await self.api.get(paths.one_in(kind, namespace, steering.name))
+        if isinstance(raw, Failure):
+            is_gone = raw.kind is FailureKind.GONE
+            return Claims() if is_gone else _unseen("its Application's image updater", raw)
+        application = projected(f"Application {steering.name}", lambda: application_of(raw))
+        if isinstance(application, Failure):
+            return _unseen("its Application's image updater", application)
+        return await self._argo_cd_updater(served, application, deployment)
+
+    async def _argo_cd_updater(
+        self, served: Served, application: Application, deployment: Deployment
+    ) -> Claims:
+        images, listed = deployment.template.all_images, None
+        if IMAGE_UPDATERS in served:
+            listed = await self._list(served, IMAGE_UPDATERS, application.namespace)
+        if isinstance(listed, Failure):
+            by_annotation = tuple(argo_cd_updater(application, None, images))
+            return joined((Claims(updaters=by_annotation), _unseen("ImageUpdaters", listed)))
+        return _seen(
+            "ImageUpdaters",
+            lambda: Claims(updaters=tuple(argo_cd_updater(application, listed, images))),
+        )
+
+    async def _list(self, served: Served, kind: Kind, namespace: str) -> Items | Failure:
+        path = paths.in_namespace(served[kind], namespace)
+        return await self.api.list_of(Listing(path, lambda one: one, free=0))
+
+
+def _versions(groups: dict[str, Any]) -> dict[str, str]:
+    return {
+        str(one["name"]): str(one["preferredVersion"]["groupVersion"])
+        for one in groups.get("groups") or ()
+        if one.get("name") in _GROUPS
+    }
+
+
+def _plurals(found: dict[str, Any]) -> list[str]:
+    return [str(one["name"]) for one in found.get("resources") or ()]
+
+
+def _seen(what: str, look: Callable[[], Claims]) -> Claims:
+    """Look at objects of others; what cannot be read is not seen."""
+    found = projected(what, look)
+    return _unseen(what, found) if isinstance(found, Failure) else found
+
+
+def _unseen(what: str, failure: Failure) -> Claims:
+    return Claims(unseen=(f"{what} ({failure.message})",))

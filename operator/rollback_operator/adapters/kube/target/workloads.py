@@ -1,0 +1,305 @@
+"""Deployments through the API server: read fresh, write guarded.
+
+Every write is a JSON patch that tests uid, template and revision as judged, and replaces only the
+fields meant; one that changes what runs tests, too, that nobody has paused the Deployment; one that
+sets replicas or maxSurge tests what they are: what a person sets meanwhile stays. Not guarded by
+resourceVersion: a rollout's status updates would refuse half of the patches; nor by generation: an
+autoscaler moves it.
+"""
+
+import asyncio
+from datetime import datetime
+from math import inf
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.projections.autoscalers import autoscaler_on, scales
+from rollback_operator.adapters.kube.projections.deployments import (
+    REVISION_ANNOTATION,
+    change_cause_of,
+    deployment_of,
+    is_held,
+    replica_set_of,
+)
+from rollback_operator.adapters.kube.projections.pods import pod_of
+from rollback_operator.adapters.kube.projections.templates import template_of, without_pod_hash
+from rollback_operator.api.json_text import whole
+from rollback_operator.api.safety import MOST_REPLICAS
+from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
+from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies.change_cause import CHANGE_CAUSE, Overdue, written
+from rollback_operator.remedies.progress import EXPRESS_SURGE
+
+Operations = list[dict[str, Any]]
+PAUSED = "/spec/paused"
+REPLICAS = "/spec/replicas"
+MAX_SURGE = "/spec/strategy/rollingUpdate/maxSurge"
+ANNOTATIONS = "/metadata/annotations"
+REVISION, CAUSE = (
+    f"{ANNOTATIONS}/{one.replace('/', '~1')}" for one in (REVISION_ANNOTATION, CHANGE_CAUSE)
+)
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
+"""What `kubectl rollout restart` marks a template with, and GitOps tools know to leave alone."""
+
+
+class ApiWorkloads:
+    """The Workloads port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        """Read the Deployment with its ReplicaSets, pods and autoscaler."""
+        raw = await self._api.get(_deployment(namespace, name))
+        if isinstance(raw, Failure):
+            return raw
+        selector = paths.label_query(raw["spec"].get("selector") or {})
+        if isinstance(selector, Failure):
+            return selector
+        at, uid, chosen = paths.in_namespace, raw["metadata"]["uid"], {"labelSelector": selector}
+        sets, pods, scalers = await asyncio.gather(
+            self._api.list_of(
+                Listing(at(paths.REPLICA_SETS, namespace), lambda one: _owned(one, uid), chosen)
+            ),
+            self._api.list_of(Listing(at(paths.PODS, namespace), pod_of, chosen, free=inf)),
+            self._api.list_of(
+                Listing(
+                    at(paths.AUTOSCALERS, namespace), lambda one: one if scales(one, name) else None
+                )
+            ),
+        )
+        if isinstance(sets, Failure):
+            return sets
+        if isinstance(pods, Failure):
+            return pods
+        if isinstance(scalers, Failure):
+            return scalers
+        owned = [one for one in sets if one is not None]
+        hashes = {one.pod_hash for one in owned}
+        return Workload(
+            deployment_of(raw),
+            replica_sets=tuple(owned),
+            pods=tuple(pod for pod in pods if pod.pod_hash in hashes),
+            autoscaler=autoscaler_on((one for one in scalers if one is not None), name),
+        )
+
+    async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
+        """Put the recorded ReplicaSet's template into the Deployment."""
+        raw = await self._judged(rollback)
+        if isinstance(raw, Failure):
+            return raw
+        target = rollback.spec.to_revision
+        if target is None:
+            return Failure(FailureKind.REJECTED, "the Rollback names no revision to go back to")
+        source = await self._api.get(
+            paths.one_in(paths.REPLICA_SETS, rollback.metadata.namespace, target.replica_set)
+        )
+        if isinstance(source, Failure):
+            return source
+        if not _is_recorded(source, raw, rollback):
+            return Failure(
+                FailureKind.GONE,
+                f"ReplicaSet {target.replica_set} is not the one of revision {target.number} any "
+                "more",
+            )
+        template = without_pod_hash(source["spec"]["template"])
+        change = {"op": "replace", "path": "/spec/template", "value": template}
+        plain = [*_guard(raw), *_lifted(raw), change]
+        cause = _traced(raw, written(rollback, change_cause_of(source["metadata"])))
+        if surge is not None:
+            raised = _raised(rollback.status.strategy, surge)
+            express = await self._patch(rollback, [*plain, *raised, *cause])
+            # A patch that cannot be applied is answered like a test that failed; the plain one,
+            # guarded by itself, tells the two apart.
+            refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
+            if not isinstance(express, Failure) or express.kind not in refused:
+                return express
+        return await self._change(rollback, plain, cause)
+
+    async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
+        """Pin an image, or set the replicas."""
+        raw = await self._judged(rollback)
+        if isinstance(raw, Failure):
+            return raw
+        if remedy.replicas is not None:
+            known = {"op": "test", "path": REPLICAS, "value": raw["spec"].get("replicas")}
+            change = {"op": "replace", "path": REPLICAS, "value": remedy.replicas}
+            return await self._patch(rollback, [*_guard(raw), *_lifted(raw), known, change])
+        containers = raw["spec"]["template"]["spec"]["containers"]
+        names = [one["name"] for one in containers]
+        if remedy.container not in names:
+            return Failure(
+                FailureKind.REJECTED, f"the pod template has no container {remedy.container!r}"
+            )
+        path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
+        change = {"op": "replace", "path": path, "value": remedy.image}
+        cause = _traced(raw, written(rollback, ""))
+        return await self._change(rollback, [*_guard(raw), *_lifted(raw), change], cause)
+
+    async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
+        """Mark the pod template, so that all pods are replaced by the same release."""
+        raw = await self._judged(rollback)
+        if isinstance(raw, Failure):
+            return raw
+        known = raw["spec"]["template"]["metadata"].get("annotations") or {}
+        marked = {**known, RESTARTED: time.isoformat()}
+        change = {"op": "add", "path": "/spec/template/metadata/annotations", "value": marked}
+        return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
+
+    async def set_strategy(
+        self, rollback: Rollback, strategy: StoredStrategy
+    ) -> Deployment | Failure:
+        """Set maxSurge back, only while it is the express undo's.
+
+        maxUnavailable was not changed: what it is by now is somebody's word.
+        """
+        ours = {"op": "test", "path": MAX_SURGE, "value": EXPRESS_SURGE}
+        uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
+        return await self._patch(rollback, [uid, ours, *_surge(strategy)])
+
+    async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
+        """Take our change-cause off, only while it and the revision are as they were seen."""
+        known = {
+            "/metadata/uid": deployment.uid,
+            REVISION: str(deployment.revision),
+            CAUSE: deployment.change_cause,
+        }
+        operations = [{"op": "test", "path": path, "value": one} for path, one in known.items()]
+        if overdue.is_inherited:
+            operations.append({"op": "replace", "path": CAUSE, "value": ""})
+        else:
+            operations.append({"op": "remove", "path": CAUSE})
+        path = _deployment(deployment.namespace, deployment.name)
+        done = await self._api.patch(path, operations)
+        return done if isinstance(done, Failure) else deployment_of(done)
+
+    async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
+        """Pause a rollout as its owner's `kubectl rollout pause` does, under our own name."""
+        path = _deployment(namespace, hold.deployment)
+        raw = await self._api.get(path)
+        if isinstance(raw, Failure):
+            return raw
+        digest = template_of(raw["spec"]["template"]).digest
+        if (raw["metadata"]["uid"], digest) != (hold.deployment_uid, hold.digest):
+            return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
+        if raw["spec"].get("paused"):
+            is_ours = is_held(raw)
+            said = "somebody else has paused the Deployment"
+            return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, said)
+        operations = [
+            *_guard(raw),
+            {"op": "test", "path": PAUSED, "value": None},
+            {"op": "add", "path": PAUSED, "value": True},
+        ]
+        written = await self._api.patch(path, operations)
+        return written if isinstance(written, Failure) else deployment_of(written)
+
+    async def resume(self, namespace: str, name: str) -> Deployment | Failure:
+        """Lift our own pause, whatever the template is by now."""
+        path = _deployment(namespace, name)
+        raw = await self._api.get(path)
+        if isinstance(raw, Failure) or not is_held(raw):
+            return raw if isinstance(raw, Failure) else deployment_of(raw)
+        written = await self._api.patch(path, [*_guard(raw), *_lifted(raw)])
+        return written if isinstance(written, Failure) else deployment_of(written)
+
+    async def _judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
+        """Read the Deployment and see that it is the one that was judged, and paused by nobody."""
+        raw = await self._api.get(
+            _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
+        )
+        if isinstance(raw, Failure):
+            return raw
+        template, judged = template_of(raw["spec"]["template"]), rollback.spec.from_revision
+        # More replicas leave the template as it is: a restart of the release is nothing to them.
+        is_scaled = rollback.spec.remedy.replicas is not None
+        is_same = template.digest == judged.digest or (
+            is_scaled and template.release == judged.release
+        )
+        if raw["metadata"]["uid"] != rollback.spec.target_ref.uid or not is_same:
+            return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
+        if raw["spec"].get("paused") and not is_held(raw):
+            return Failure(FailureKind.CONFLICT, "somebody has paused the Deployment")
+        return raw
+
+    async def _change(
+        self, rollback: Rollback, operations: Operations, cause: Operations
+    ) -> Deployment | Failure:
+        """Change the Deployment and say why; if that is refused, change it all the same."""
+        done = await self._patch(rollback, [*operations, *cause])
+        if isinstance(done, Failure) and done.kind is FailureKind.REJECTED:
+            return await self._patch(rollback, operations)
+        return done
+
+    async def _patch(self, rollback: Rollback, operations: Operations) -> Deployment | Failure:
+        path = _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
+        written = await self._api.patch(path, operations)
+        return written if isinstance(written, Failure) else deployment_of(written)
+
+
+def _deployment(namespace: str, name: str) -> paths.ApiPath:
+    return paths.one_in(paths.DEPLOYMENTS, namespace, name)
+
+
+def _guard(raw: dict[str, Any]) -> Operations:
+    """Test what was judged; its revision too: a patch that comes late must not meet its return."""
+    revision = (raw["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
+    known = {"/metadata/uid": raw["metadata"]["uid"], "/spec/template": raw["spec"]["template"]}
+    if revision is not None:
+        known[REVISION] = revision
+    return [{"op": "test", "path": path, "value": value} for path, value in known.items()]
+
+
+def _traced(raw: dict[str, Any], cause: str) -> Operations:
+    """Say in the Deployment why it is changed, in the patch that changes it."""
+    if raw["metadata"].get("annotations") is None:
+        none = {"op": "test", "path": ANNOTATIONS, "value": None}
+        return [none, {"op": "add", "path": ANNOTATIONS, "value": {CHANGE_CAUSE: cause}}]
+    return [{"op": "add", "path": CAUSE, "value": cause}]
+
+
+def _lifted(raw: dict[str, Any]) -> Operations:
+    """Lift the pause in the same patch, if it is ours: a change that waits for it helps nobody.
+
+    Where there is none, one that a person sets meanwhile is respected.
+    """
+    if not is_held(raw):
+        return [{"op": "test", "path": PAUSED, "value": None}]
+    return [{"op": "test", "path": PAUSED, "value": True}, {"op": "remove", "path": PAUSED}]
+
+
+def _raised(stored: StoredStrategy | None, surge: StoredStrategy) -> Operations:
+    """Raise maxSurge, only while it is what is on record to be put back: another is a person's."""
+    if stored is None:
+        return _surge(surge)
+    known = {"op": "test", "path": MAX_SURGE, "value": _number_or_share(stored.max_surge)}
+    return [known, *_surge(surge)]
+
+
+def _surge(bounds: StoredStrategy) -> Operations:
+    """Set maxSurge alone: maxUnavailable stays as it is, whoever sets it meanwhile."""
+    return [{"op": "add", "path": MAX_SURGE, "value": _number_or_share(bounds.max_surge)}]
+
+
+def _number_or_share(bound: str) -> int | str:
+    number = whole(bound, MOST_REPLICAS)
+    return bound if number is None else number
+
+
+def _owned(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
+    owners = raw["metadata"].get("ownerReferences") or []
+    is_owned = any(ref.get("controller") and ref.get("uid") == uid for ref in owners)
+    return replica_set_of(raw) if is_owned else None
+
+
+def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback) -> bool:
+    """Tell whether a ReplicaSet is the one that was recorded, and still the Deployment's own."""
+    target = rollback.spec.to_revision
+    return (
+        target is not None
+        and source["metadata"]["uid"] == target.replica_set_uid
+        and template_of(source["spec"]["template"]).digest == target.digest
+        and _owned(source, raw["metadata"]["uid"]) is not None
+    )

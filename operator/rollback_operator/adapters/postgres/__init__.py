@@ -1,0 +1,1 @@
+"""The database that releases share: which migrations are applied."""
