@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from rollback_operator.acting import Actor
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
-from rollback_operator.checking import Checker, Records
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.execution import Again, Executor
-from rollback_operator.flagging import Switch
 from rollback_operator.model.workload import Workload
-from rollback_operator.recording import Recorder
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import Suspender
-from rollback_operator.verifying import Sight, Verifier
+from rollback_operator.reconcile.act.acting import Actor
+from rollback_operator.reconcile.act.checking import Checker, Records
+from rollback_operator.reconcile.act.execution import Again, Executor
+from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.verifying import Sight, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads

@@ -7,37 +7,37 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from rollback_operator.acting import Actor
 from rollback_operator.api.reasons import ConditionType
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackPolicyStatus
-from rollback_operator.cache import Cache
-from rollback_operator.carrying import Carrier
-from rollback_operator.checking import Checker, Records
-from rollback_operator.execution import Executor
-from rollback_operator.flagging import Switch
-from rollback_operator.foresight import Foresight
-from rollback_operator.holding import Holder
-from rollback_operator.inspection import Inspector
-from rollback_operator.keeping import Keeper
-from rollback_operator.lookout import Lookout
-from rollback_operator.manual import Desk
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Workload
-from rollback_operator.observation import Observer
-from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.metrics import Metrics
-from rollback_operator.readings import Readings
-from rollback_operator.reconcile import Reconciler
-from rollback_operator.recording import Recorder
-from rollback_operator.remembering import Rememberer
-from rollback_operator.reporting import Reporter
-from rollback_operator.scaling import Scaler
-from rollback_operator.standing import Address
-from rollback_operator.suspending import Suspender
-from rollback_operator.telling import Runtime, Teller
-from rollback_operator.trying import Trier
-from rollback_operator.verifying import Verifier
+from rollback_operator.reconcile.act.acting import Actor
+from rollback_operator.reconcile.act.checking import Checker, Records
+from rollback_operator.reconcile.act.execution import Executor
+from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.verifying import Verifier
+from rollback_operator.reconcile.cache import Cache
+from rollback_operator.reconcile.carrying import Carrier
+from rollback_operator.reconcile.keeping import Keeper
+from rollback_operator.reconcile.migrations import Rememberer
+from rollback_operator.reconcile.notifier import Runtime, Teller
+from rollback_operator.reconcile.observe.foresight import Foresight
+from rollback_operator.reconcile.observe.inspection import Inspector
+from rollback_operator.reconcile.observe.lookout import Lookout
+from rollback_operator.reconcile.observe.observation import Observer
+from rollback_operator.reconcile.observe.permits import Decisions, Permits
+from rollback_operator.reconcile.observe.readings import Readings
+from rollback_operator.reconcile.observe.standing import Address
+from rollback_operator.reconcile.observe.trying import Trier
+from rollback_operator.reconcile.reconciler import Reconciler
+from rollback_operator.reconcile.requests import Desk
+from rollback_operator.reconcile.status_writer import Reporter
 from tests.builders import (
     NAME,
     NAMESPACE,

@@ -19,8 +19,8 @@ from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import Look, look, watch_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
-from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.queries import Prometheus
+from rollback_operator.reconcile.observe.observation import Observer, Source
 
 HEARTBEAT = 15.0
 """At least this often something is looked at, whatever has come in."""

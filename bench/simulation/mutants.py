@@ -18,8 +18,8 @@ from typing import Any
 from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
 from rollback_operator.api.rollback import MOST_ATTEMPTS
-from rollback_operator.holding import Settled
 from rollback_operator.model.context import Load, is_active
+from rollback_operator.reconcile.act.holding import Settled
 from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.progress import Act
 from rollback_operator.rollback.course import Standing
@@ -303,12 +303,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a step's start is stored before it",
-        (Removal("execution:Executor._begin", _begins_unstored),),
+        (Removal("reconcile.act.execution:Executor._begin", _begins_unstored),),
         (306,),
     ),
     Mutant(
         "an end leaves no surge behind",
-        (Removal("execution:Executor._conclude", _ends_at_once),),
+        (Removal("reconcile.act.execution:Executor._conclude", _ends_at_once),),
         tests="tests/unit/test_execution.py",
     ),
     Mutant(
@@ -319,12 +319,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a policy at a stand lets go",
-        (Removal("holding:Holder.end", _keeps_holding),),
+        (Removal("reconcile.act.holding:Holder.end", _keeps_holding),),
         tests="tests/unit/test_holding.py",
     ),
     Mutant(
         "what has begun is carried on",
-        (Removal("keeping:Keeper.carry_open", _carries_nothing),),
+        (Removal("reconcile.keeping:Keeper.carry_open", _carries_nothing),),
         tests="tests/unit/test_ends.py",
     ),
     Mutant(
@@ -391,13 +391,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "every open Rollback is carried on",
-        (Removal("keeping:Keeper.carry", _carries_nothing),),
+        (Removal("reconcile.keeping:Keeper.carry", _carries_nothing),),
         (972,),
     ),
     Mutant(
         "orphans use up no budget",
         (
-            Removal("reconcile:load_of", _counts_orphans),
+            Removal("reconcile.reconciler:load_of", _counts_orphans),
             Removal("decide.cluster_budget:load_of", _counts_orphans),
         ),
         tests="tests/unit/test_ends.py",
@@ -424,7 +424,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "an older version is no news",
-        (Removal("cache:_is_newer", _old_news),),
+        (Removal("reconcile.cache:_is_newer", _old_news),),
         tests="tests/unit/test_resync.py",
     ),
     Mutant("a message is on record once", (Removal("report.outbox:added", _told_again),), (306,)),

@@ -30,10 +30,10 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.bootstrap import Outside, Parts, wire
-from rollback_operator.cache import Key
 from rollback_operator.main import Delivered, Life, live, settle
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile import Reconciler
+from rollback_operator.reconcile.cache import Key
+from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.settings import Settings
 
 LEASE_SECONDS = 15.0

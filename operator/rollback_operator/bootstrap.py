@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rollback_operator.acting import Actor
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.adapters.http.pod_pages import PodPages
@@ -29,39 +28,40 @@ from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.cache import Cache, Key
-from rollback_operator.carrying import Carrier
 from rollback_operator.census import Census
-from rollback_operator.checking import Checker, Records
-from rollback_operator.execution import Executor
-from rollback_operator.flagging import Switch
-from rollback_operator.foresight import Foresight
-from rollback_operator.holding import Holder
-from rollback_operator.inspection import Inspector
 from rollback_operator.intake import Intake, Refresher
-from rollback_operator.keeping import Keeper
-from rollback_operator.lookout import Lookout
-from rollback_operator.manual import Desk
 from rollback_operator.model.context import Budget
-from rollback_operator.observation import Observer
-from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
-from rollback_operator.readings import Readings
-from rollback_operator.reconcile import Reconciler
-from rollback_operator.recording import Recorder
-from rollback_operator.remembering import Rememberer
-from rollback_operator.reporting import Reporter
+from rollback_operator.reconcile.act.acting import Actor
+from rollback_operator.reconcile.act.checking import Checker, Records
+from rollback_operator.reconcile.act.execution import Executor
+from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.verifying import Verifier
+from rollback_operator.reconcile.cache import Cache, Key
+from rollback_operator.reconcile.carrying import Carrier
+from rollback_operator.reconcile.keeping import Keeper
+from rollback_operator.reconcile.migrations import Rememberer
+from rollback_operator.reconcile.notifier import Runtime, Teller
+from rollback_operator.reconcile.observe.foresight import Foresight
+from rollback_operator.reconcile.observe.inspection import Inspector
+from rollback_operator.reconcile.observe.lookout import Lookout
+from rollback_operator.reconcile.observe.observation import Observer
+from rollback_operator.reconcile.observe.permits import Decisions, Permits
+from rollback_operator.reconcile.observe.readings import Readings
+from rollback_operator.reconcile.observe.routing import Router
+from rollback_operator.reconcile.observe.standing import Address
+from rollback_operator.reconcile.observe.trying import Trier
+from rollback_operator.reconcile.reconciler import Reconciler
+from rollback_operator.reconcile.requests import Desk
+from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.resync import Resync
-from rollback_operator.routing import Router
-from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings
-from rollback_operator.standing import Address
-from rollback_operator.suspending import Suspender
-from rollback_operator.telling import Runtime, Teller
-from rollback_operator.trying import Trier
-from rollback_operator.verifying import Verifier
 from rollback_operator.workqueue import WorkQueue
 
 

@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy, StepName
-from rollback_operator.cache import Cache, Unreadable
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import is_active
+from rollback_operator.reconcile.cache import Cache, Unreadable
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.paths import only_one
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.cache import DEPLOYMENTS, Cache, Key, Version
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.cache import DEPLOYMENTS, Cache, Key, Version
 
 _log = logging.getLogger(__name__)
 WATCHED: Mapping[str, paths.Kind] = {

@@ -26,13 +26,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
 )
 from rollback_operator.bootstrap import utc_now
-from rollback_operator.cache import Cache, Unreadable
 from rollback_operator.decide.hold_end import End
 from rollback_operator.decide.holds import is_on_record
-from rollback_operator.holding import Holder
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.remedies import autoscaling, suspension
-from rollback_operator.scaling import Scaler
 from rollback_operator.settings import Settings
 
 TRIES = 10

@@ -24,10 +24,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     RollbackStatus,
 )
-from rollback_operator.cache import Cache
 from rollback_operator.model.event import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
+from rollback_operator.reconcile.cache import Cache
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures
 
 R = TypeVar("R", bound=Resource)

@@ -24,7 +24,7 @@ from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.bootstrap import Outside, Parts, wire
-from rollback_operator.cache import Unreadable
+from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.settings import Settings
 from tests.hostile.answers import (
     DrawnChannels,

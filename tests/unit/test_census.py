@@ -14,10 +14,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.cache import Cache
 from rollback_operator.census import Census
 from rollback_operator.model.conditions import condition
-from rollback_operator.recording import Recorder
+from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.cache import Cache
 from tests.builders import (
     at,
     make_ended,

@@ -9,7 +9,7 @@ import pytest
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
 from rollback_operator.api.v1alpha1 import Outcome
 from rollback_operator.ports.failure import RETRY_SECONDS
-from rollback_operator.reconcile import Reconciler
+from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.remedies.change_cause import Overdue
 from tests.builders import make_deployment, make_ended, make_replica_set, make_rollback
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL

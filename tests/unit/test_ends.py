@@ -24,17 +24,17 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     TargetRef,
 )
-from rollback_operator.cache import Cache, Unreadable
 from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.intake import Intake
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Budget
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile import Reconciler
+from rollback_operator.reconcile.act.suspending import LOOK_SECONDS
+from rollback_operator.reconcile.cache import Cache, Unreadable
+from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.attempts import name_of
-from rollback_operator.suspending import LOOK_SECONDS
 from tests.builders import (
     NAME,
     NAMESPACE,

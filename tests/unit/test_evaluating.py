@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollback_operator.api.evaluation import WATCHED_UNTIL
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.reconcile import Reconciler
+from rollback_operator.reconcile.reconciler import Reconciler
 from tests.builders import NAME, at, make_policy
 from tests.world import KEY, World, watched
 

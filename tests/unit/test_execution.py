@@ -25,12 +25,12 @@ from rollback_operator.api.verification import HttpProbe, VerificationSpec
 from rollback_operator.decide import guards
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import open_watch
-from rollback_operator.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.model.conditions import find
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
+from rollback_operator.reconcile.act.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
+from rollback_operator.reconcile.act.verifying import Sight
 from rollback_operator.rollback.probing import Answer
 from rollback_operator.stats.windows import Increment
-from rollback_operator.verifying import Sight
 from tests.builders import (
     T0,
     at,

@@ -9,11 +9,11 @@ import pytest
 
 from rollback_operator.api.reasons import ConditionType
 from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode
-from rollback_operator.flagging import AGAIN_SECONDS, FORESEEN_SECONDS
 from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.workload import FlagState
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.flagging import AGAIN_SECONDS, FORESEEN_SECONDS
 from tests.builders import DISABLE, UNDO, at, make_entry, make_policy, make_workload
 from tests.fakes.cluster import flag_state
 from tests.fakes.failures import OUTAGE, REFUSAL

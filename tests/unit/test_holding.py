@@ -21,12 +21,12 @@ from rollback_operator.api.v1alpha1 import (
     StageSpec,
     TargetRef,
 )
-from rollback_operator.cache import Unreadable
 from rollback_operator.decide.hold_end import End
 from rollback_operator.decide.holds import let_go
 from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.cache import Unreadable
 from tests.builders import (
     NAME,
     T0,

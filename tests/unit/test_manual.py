@@ -23,10 +23,10 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     rollback_of,
 )
-from rollback_operator.cache import Unreadable
 from rollback_operator.decide.requests import make_manual_plan, refused
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.model.context import Budget, Case, Refusal
+from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.releases import ledger
 from rollback_operator.releases.records import KEPT
 from rollback_operator.remedies.attempts import name_of

@@ -15,7 +15,7 @@ from rollback_operator.api.safety import Remedy
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.shape import FORMS, DataKey, Name
 from rollback_operator.api.v1alpha1 import KINDS, RequestedPolicy, SignalsSpec, TargetRef
-from rollback_operator.cache import Cache, Unreadable
+from rollback_operator.reconcile.cache import Cache, Unreadable
 
 TRAVERSAL = "../../victim/secrets/payments"
 LONGEST = ".".join(["a" * 63] * 3 + ["a" * 61])

@@ -16,8 +16,8 @@ from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.pod import Page
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Workload
-from rollback_operator.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
+from rollback_operator.reconcile.observe.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from tests.builders import (
     T0,
     make_control,

@@ -11,7 +11,12 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
 from rollback_operator.model.rights import BOUNDS, LOGS, Right
-from rollback_operator.permits import AGAIN_SECONDS, GIVEN_SECONDS, Decisions, Permits
+from rollback_operator.reconcile.observe.permits import (
+    AGAIN_SECONDS,
+    GIVEN_SECONDS,
+    Decisions,
+    Permits,
+)
 from rollback_operator.report.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
 from tests.fakes.cluster import FakeRights

@@ -24,11 +24,11 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
-from rollback_operator.cache import Unreadable
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile import RETRY_SECONDS, Reconciler
+from rollback_operator.reconcile.cache import Unreadable
+from rollback_operator.reconcile.reconciler import RETRY_SECONDS, Reconciler
 from rollback_operator.releases.records import KEPT
 from rollback_operator.remedies.attempts import name_of
 from tests.builders import (

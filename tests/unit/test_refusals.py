@@ -11,7 +11,7 @@ import pytest
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.reasons import ConditionType
 from rollback_operator.model.conditions import find
-from rollback_operator.reconcile import Reconciler
+from rollback_operator.reconcile.reconciler import Reconciler
 from tests.builders import make_policy, make_request
 from tests.fakes.failures import REFUSAL, Crash
 from tests.world import KEY, World, watched

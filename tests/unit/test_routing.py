@@ -11,7 +11,7 @@ from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.services import Service
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.routing import Router
+from rollback_operator.reconcile.observe.routing import Router
 from tests.builders import T0, make_pods, make_policy, make_replica_set, make_workload
 from tests.fakes.failures import OUTAGE
 

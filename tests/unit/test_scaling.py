@@ -12,10 +12,10 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, Rollback, RollbackPolicy
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.execution import Again
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Bounds, Workload
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.execution import Again
 from rollback_operator.remedies import autoscaling
 from tests.builders import (
     make_autoscaler,

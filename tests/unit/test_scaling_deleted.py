@@ -14,9 +14,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicyStatus,
 )
-from rollback_operator.cache import Unreadable
 from rollback_operator.model.workload import Bounds
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.remedies import autoscaling
 from tests.builders import (
     NAME,

@@ -6,7 +6,7 @@ import gc
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import Mode, RollbackPolicy
-from rollback_operator.cache import Cache
+from rollback_operator.reconcile.cache import Cache
 from tests.builders import make_policy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, RollbackRequest
 from rollback_operator.model.conditions import find
-from rollback_operator.reconcile import Reconciler
+from rollback_operator.reconcile.reconciler import Reconciler
 from tests.builders import make_request
 from tests.unit.test_ends import begun, intent
 from tests.world import KEY, World

@@ -19,17 +19,17 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import VerificationSpec
-from rollback_operator.execution import MOST_ATTEMPTS, Again
-from rollback_operator.foresight import Foresight
 from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.model.workload import Workload
-from rollback_operator.observation import Observer
-from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile.act.execution import MOST_ATTEMPTS, Again
+from rollback_operator.reconcile.act.suspending import LOOK_SECONDS, OWNER_SECONDS
+from rollback_operator.reconcile.observe.foresight import Foresight
+from rollback_operator.reconcile.observe.observation import Observer
+from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.remedies import gitops, suspension
 from rollback_operator.report.readiness import Around
-from rollback_operator.suspending import LOOK_SECONDS, OWNER_SECONDS
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried
 from tests.fakes.cluster import UNTOUCHED, FakeRights

@@ -15,11 +15,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicyStatus,
 )
-from rollback_operator.cache import Unreadable
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.suspending import LOOK_SECONDS
+from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.remedies import suspension
-from rollback_operator.suspending import LOOK_SECONDS
 from tests.builders import NAME, NAMESPACE, make_policy, make_template
 from tests.fakes.cluster import UNTOUCHED
 from tests.fakes.failures import OUTAGE, REFUSAL, Crash

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from kopf._core.actions.loggers import ObjectJsonFormatter
 
-from rollback_operator import tags
-from rollback_operator.tags import tagged
+from rollback_operator.reconcile import tags
+from rollback_operator.reconcile.tags import tagged
 
 
 @pytest.fixture

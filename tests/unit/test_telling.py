@@ -23,13 +23,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.cache import Cache
 from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile.cache import Cache
+from rollback_operator.reconcile.notifier import Runtime, Teller
 from rollback_operator.report import outbox
-from rollback_operator.telling import Runtime, Teller
 from tests.builders import NAME, NAMESPACE, at, make_policy, make_rollback, make_step
 from tests.fakes.channels import FakeChannels
 from tests.fakes.failures import CONFLICT, OUTAGE

@@ -10,10 +10,10 @@ import pytest
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.target.tools import SERVED_SECONDS, ApiTools
 from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
 from rollback_operator.model.controllers import Claims, Owner, OwnerObject
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile.observe.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
 from tests.builders import at, make_deployment
 from tests.fakes.cluster import FakeTools
 from tests.unit.test_claiming import (

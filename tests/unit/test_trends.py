@@ -15,8 +15,8 @@ from rollback_operator.api.v1alpha1 import LatencySignal, MatrixCondition, Matri
 from rollback_operator.evidence.trends import LOOK_SECONDS, PastGrowth
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.samples import Missing
-from rollback_operator.observation import PATIENCE_SECONDS, Observer, Source
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.reconcile.observe.observation import PATIENCE_SECONDS, Observer, Source
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes.metrics import FakeMetrics, FakeTrends

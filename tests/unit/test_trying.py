@@ -20,8 +20,8 @@ from rollback_operator.api.verification import HttpProbe, ProbeRecord, Verificat
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Workload
+from rollback_operator.reconcile.observe.trying import Trier
 from rollback_operator.rollback.probing import Answer
-from rollback_operator.trying import Trier
 from tests.builders import T0, at, make_pods, make_policy, make_workload
 from tests.fakes.application import FakeProbes
 from tests.world import KEY, World, watched

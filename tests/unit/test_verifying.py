@@ -22,10 +22,10 @@ from rollback_operator.model.check import Check
 from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.reconcile.act.verifying import MOST_PODS, Meter, Subject, Verifier
 from rollback_operator.rollback.latency_recovery import WARM_UP_SECONDS
 from rollback_operator.rollback.probing import Answer, LineCount, Silence
 from rollback_operator.stats.histogram import Histogram, added
-from rollback_operator.verifying import MOST_PODS, Meter, Subject, Verifier
 from tests.builders import (
     T0,
     at,

@@ -24,8 +24,8 @@ from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts, time_o
 from rollback_operator.backtest.vectors import PastVectors
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import LATEST
-from rollback_operator.observation import Source, all_pods
 from rollback_operator.ports.queries import Prometheus
+from rollback_operator.reconcile.observe.observation import Source, all_pods
 from rollback_operator.settings import Settings, faults
 
 OPTIONS = ("policy", "rollouts", "prometheus", "start", "end", "step")

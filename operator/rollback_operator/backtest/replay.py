@@ -1,6 +1,6 @@
 """The loop: at each step of a virtual clock the same look that the operator makes.
 
-One pass of reconcile.py without its writes: what it would have stored is kept here, what it would
+One pass of reconcile/reconciler.py without its writes: what it would have stored is kept here, what it would
 have carried out is taken for done.
 """
 
@@ -34,9 +34,9 @@ from rollback_operator.evidence.trends import LOOK_SECONDS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.judge import SETTLING_SECONDS
 from rollback_operator.model.workload import Workload
-from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus
+from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.report import status
 from rollback_operator.report.readiness import Around, readiness

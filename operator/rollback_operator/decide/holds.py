@@ -1,4 +1,4 @@
-"""Which rollout is to be held, why, and until when. Pure: holding.py carries it out.
+"""Which rollout is to be held, why, and until when. Pure: reconcile/act/holding.py carries it out.
 
 A hold on suspicion keeps the old pods alive as the control, until it has faded. Stage holds a
 rollout with its first new pods until they are proved no worse (proof.py). Neither lasts longer than

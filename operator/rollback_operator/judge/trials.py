@@ -1,7 +1,7 @@
 """Functional probes of the matrix while a release is watched: how each has fared, old and new.
 
 What the old revision passed and the new one fails three times running is the new one's doing. Pure;
-who sends them is trying.py.
+who sends them is reconcile/observe/trying.py.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.cache import Cache
 from rollback_operator.decide import freeze
 from rollback_operator.model import stop
+from rollback_operator.reconcile.cache import Cache
 from rollback_operator.report.readiness import Around
 
 

@@ -17,20 +17,20 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     Severity,
 )
-from rollback_operator.cache import Cache
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.reconcile.act.execution import Again, Executor
+from rollback_operator.reconcile.act.verifying import Sight, meter_of
+from rollback_operator.reconcile.cache import Cache
+from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import name_of
 from rollback_operator.rollback import approval
 from rollback_operator.rollback.course import NOT_OURS, needs_no_metrics
-from rollback_operator.tags import tagged
-from rollback_operator.verifying import Sight, meter_of
 
 _log = logging.getLogger(__name__)
 SOON = 0.05

@@ -26,7 +26,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Owners
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
-from rollback_operator.recording import Write
+from rollback_operator.reconcile.act.recording import Write
 from rollback_operator.remedies import gitops, suspension
 from rollback_operator.remedies.progress import Done, End
 from rollback_operator.report import events

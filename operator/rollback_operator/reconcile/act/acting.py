@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
-from rollback_operator.flagging import Switch
 from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.act.suspending import Suspender
 from rollback_operator.remedies import autoscaling, progress
 from rollback_operator.remedies.progress import Done, End, Wait
 from rollback_operator.remedies.steps import done_in_words
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import Suspender
 
 _log = logging.getLogger(__name__)
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.adapters.fairness.holdings import Holdings
 from rollback_operator.api.reasons import Reason
-from rollback_operator.cache import Key
 from rollback_operator.evidence.watch import Watch, with_read
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
-from rollback_operator.observation import Observer, Source
+from rollback_operator.reconcile.cache import Key
+from rollback_operator.reconcile.observe.observation import Observer, Source
 
 _log = logging.getLogger(__name__)
 QUICK_SECONDS = 0.25

@@ -16,7 +16,7 @@ from rollback_operator.model.workload import Autoscaler
 from rollback_operator.ports.cluster import Autoscalers
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
-from rollback_operator.recording import Write
+from rollback_operator.reconcile.act.recording import Write
 from rollback_operator.remedies import autoscaling
 from rollback_operator.remedies.autoscaling import Closed, Due
 from rollback_operator.report import events

@@ -21,40 +21,40 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackRequest,
 )
-from rollback_operator.cache import Cache, Key, Unreadable
-from rollback_operator.carrying import SOON, Carried, Carrier
 from rollback_operator.decide import freeze, hold_end, holds, schedule
 from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import case_of, is_due, look, watch_of
 from rollback_operator.decide.hold_end import Facts
-from rollback_operator.evaluating import Evaluator
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.flagging import Switch
-from rollback_operator.foresight import Foresight
-from rollback_operator.holding import Holder
-from rollback_operator.inspection import Inspector
-from rollback_operator.keeping import Keeper
-from rollback_operator.lookout import Lookout
-from rollback_operator.manual import Desk
 from rollback_operator.model.context import Budget, Case, Refusal, is_active
 from rollback_operator.model.workload import Deployment
-from rollback_operator.observation import Observer, Source
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.store import Store
-from rollback_operator.readings import Readings
+from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.cache import Cache, Key, Unreadable
+from rollback_operator.reconcile.carrying import SOON, Carried, Carrier
+from rollback_operator.reconcile.keeping import Keeper
+from rollback_operator.reconcile.live_counts import Evaluator
+from rollback_operator.reconcile.migrations import Rememberer
+from rollback_operator.reconcile.notifier import Teller
+from rollback_operator.reconcile.observe.foresight import Foresight
+from rollback_operator.reconcile.observe.inspection import Inspector
+from rollback_operator.reconcile.observe.lookout import Lookout
+from rollback_operator.reconcile.observe.observation import Observer, Source
+from rollback_operator.reconcile.observe.readings import Readings
+from rollback_operator.reconcile.observe.standing import Address, around
+from rollback_operator.reconcile.requests import Desk
+from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.releases import ownership, quarantine
 from rollback_operator.releases.baseline_choice import control_hashes
 from rollback_operator.remedies.progress import End
-from rollback_operator.remembering import Rememberer
 from rollback_operator.report import status
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.readiness import not_found, readiness
-from rollback_operator.reporting import Reporter
 from rollback_operator.rollback.course import course, scene_of
-from rollback_operator.standing import Address, around
-from rollback_operator.telling import Teller
 
 _log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rollback_operator.adapters.kube.apiserver import TooLarge
-from rollback_operator.cache import Key
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.lookout import Lookout
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile.cache import Key
+from rollback_operator.reconcile.observe.lookout import Lookout
 
 INSPECT_SECONDS = 1.0
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rollback_operator.acting import Actor
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.rollback import stored_strategy
@@ -23,7 +22,6 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.checking import Checker
 from rollback_operator.decide import requests
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import NOT_YET_READ, Watch
@@ -33,14 +31,16 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
-from rollback_operator.recording import Recorder
+from rollback_operator.reconcile.act.acting import Actor
+from rollback_operator.reconcile.act.checking import Checker
+from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.verifying import Meter, Sight, Subject, Verifier
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, End, Wait
 from rollback_operator.report import events
 from rollback_operator.rollback import approval, error_recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
 from rollback_operator.rollback.course import REPLACED
-from rollback_operator.verifying import Meter, Sight, Subject, Verifier
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0

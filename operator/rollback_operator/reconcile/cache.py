@@ -23,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.evidence.retention import weight
 from rollback_operator.model.workload import Deployment
-from rollback_operator.sharing import Sharing
+from rollback_operator.reconcile.interning import Sharing
 
 Key = tuple[str, str]
 DEPLOYMENTS = "deployments"

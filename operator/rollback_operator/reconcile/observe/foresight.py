@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.decide import schedule
-from rollback_operator.flagging import Switch
 from rollback_operator.model.workload import Deployment
-from rollback_operator.observation import Observer
-from rollback_operator.permits import Decisions, Permits
 from rollback_operator.ports.queries import Prometheus
+from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.suspending import OWNER_SECONDS, Suspender
+from rollback_operator.reconcile.observe.observation import Observer
+from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.report.readiness import Around
-from rollback_operator.suspending import OWNER_SECONDS, Suspender
 
 
 @dataclass

@@ -16,24 +16,24 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackRequest,
 )
-from rollback_operator.cache import Cache, Key
 from rollback_operator.decide import schedule
-from rollback_operator.execution import Again, Executor
 from rollback_operator.model.context import is_active
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
-from rollback_operator.recording import Recorder
+from rollback_operator.reconcile.act.execution import Again, Executor
+from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.verifying import Sight
+from rollback_operator.reconcile.cache import Cache, Key
+from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
 from rollback_operator.remedies.progress import End
 from rollback_operator.rollback.course import Carry, Retry, course, scene_of
-from rollback_operator.scaling import Scaler
-from rollback_operator.suspending import Suspender
-from rollback_operator.tags import tagged
-from rollback_operator.verifying import Sight
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""One pass for one policy: observe, decide, act, report. Straight down, once."""

@@ -1,0 +1,1 @@
+"""Carries a stored Rollback on, step by step: each looked at before it is done."""
