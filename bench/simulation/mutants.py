@@ -414,12 +414,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "all is listed once a minute",
-        (Removal("resync:Resync.look", _never_compares),),
+        (Removal("runtime.resync:Resync.look", _never_compares),),
         tests="tests/unit/test_resync.py",
     ),
     Mutant(
         "the first lists are complete",
-        (Removal("main:settle", _is_ready_at_once),),
+        (Removal("runtime.main:settle", _is_ready_at_once),),
         tests="tests/unit/test_main.py",
     ),
     Mutant(

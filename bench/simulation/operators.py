@@ -24,17 +24,17 @@ from bench.simulation.pods import Pod
 from bench.simulation.prometheus import Database, Provider
 from bench.simulation.server import Event, Id, Server
 from bench.simulation.weather import Effect
-from rollback_operator import handlers
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.clock import ServerClock
-from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.bootstrap import Outside, Parts, wire
-from rollback_operator.main import Delivered, Life, live, settle
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.cache import Key
 from rollback_operator.reconcile.reconciler import Reconciler
-from rollback_operator.settings import Settings
+from rollback_operator.runtime import handlers
+from rollback_operator.runtime.bootstrap import Outside, Parts, wire
+from rollback_operator.runtime.main import Delivered, Life, live, settle
+from rollback_operator.runtime.settings import Settings
+from rollback_operator.runtime.telemetry import Telemetry
 
 LEASE_SECONDS = 15.0
 WATCHED = {

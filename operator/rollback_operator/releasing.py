@@ -25,7 +25,6 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackStatus,
 )
-from rollback_operator.bootstrap import utc_now
 from rollback_operator.decide.hold_end import End
 from rollback_operator.decide.holds import is_on_record
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
@@ -33,7 +32,8 @@ from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.scaling import Scaler
 from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.remedies import autoscaling, suspension
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.bootstrap import utc_now
+from rollback_operator.runtime.settings import Settings
 
 TRIES = 10
 _END = End(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` has let all rollouts go")

@@ -22,10 +22,10 @@ from bench.simulation.server import DELETED, Event, Server
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.projections.templates import template_of
-from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.bootstrap import Outside, Parts, wire
 from rollback_operator.reconcile.cache import Unreadable
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.bootstrap import Outside, Parts, wire
+from rollback_operator.runtime.settings import Settings
+from rollback_operator.runtime.telemetry import Telemetry
 from tests.hostile.answers import (
     DrawnChannels,
     DrawnClient,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rollback_operator.intake import WATCHED
+from rollback_operator.runtime.intake import WATCHED
 from tests.integration.api import Object, eventually, policies, rollbacks, throughout
 from tests.integration.api_proxy import ApiProxy, Call
 from tests.integration.operator_process import OperatorProcess, Options, Zygote

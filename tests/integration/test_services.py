@@ -30,7 +30,7 @@ from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.report import incident
 from rollback_operator.report.transitions import transition_named
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.settings import Settings
 from tests.builders import at, make_rollback
 from tests.integration.api import Object, eventually
 from tests.integration.stand import Stand

@@ -19,7 +19,7 @@ from rollback_operator.adapters.http.addresses import (
     is_callable,
 )
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.settings import Settings
 
 SETTINGS = Settings(
     prometheus_url="http://prometheus.monitoring:9090",

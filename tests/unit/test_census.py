@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from rollback_operator.adapters.telemetry import Telemetry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Outcome,
@@ -14,10 +13,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.census import Census
 from rollback_operator.model.conditions import condition
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.cache import Cache
+from rollback_operator.runtime.census import Census
+from rollback_operator.runtime.telemetry import Telemetry
 from tests.builders import (
     at,
     make_ended,

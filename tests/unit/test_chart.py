@@ -15,7 +15,7 @@ import yaml
 from lab import chart
 from lab.errors import LabError
 from rollback_operator.api.v1alpha1 import GROUP
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "rollback-operator"

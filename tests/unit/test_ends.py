@@ -25,7 +25,6 @@ from rollback_operator.api.v1alpha1 import (
     TargetRef,
 )
 from rollback_operator.decide.cluster_budget import load_of
-from rollback_operator.intake import Intake
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Budget
 from rollback_operator.model.workload import Workload
@@ -35,6 +34,7 @@ from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.attempts import name_of
+from rollback_operator.runtime.intake import Intake
 from tests.builders import (
     NAME,
     NAMESPACE,

@@ -28,7 +28,7 @@ CONSTANTS_ONLY = {
     "plugin/record.py",
     "adapters/kube/projections/needs.py",
     "adapters/kube/projections/templates.py",
-    "settings.py",
+    "runtime/settings.py",
 }
 """May compile and match patterns of their own that take linear time, or texts that are short."""
 BY_FORM = {("documents.py", "re.fullmatch"), ("adapters/kube/paths.py", "re.fullmatch")}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import rollback_operator
-from rollback_operator.bootstrap import Parts
-from rollback_operator.main import Delivered, settle
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.cache import Version
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.bootstrap import Parts
+from rollback_operator.runtime.main import Delivered, settle
+from rollback_operator.runtime.settings import Settings
 from tests.fakes.failures import OUTAGE
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.census import Census
 from rollback_operator.reconcile.cache import Cache
+from rollback_operator.runtime.census import Census
+from rollback_operator.runtime.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "deploy" / "helm" / "rollback-operator" / "files"

@@ -18,9 +18,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackRequest,
 )
-from rollback_operator.intake import Intake, Refresher
 from rollback_operator.ports.failure import CONFLICT_SECONDS, RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.cache import Cache, Key
+from rollback_operator.runtime.intake import Intake, Refresher
 from tests.builders import make_policy, make_request, make_rollback
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE
 

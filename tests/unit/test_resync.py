@@ -10,10 +10,10 @@ import pytest
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
-from rollback_operator.intake import Intake
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import DEPLOYMENTS, MOST_NAMES, Cache, Key
-from rollback_operator.resync import Resync
+from rollback_operator.runtime.intake import Intake
+from rollback_operator.runtime.resync import Resync
 
 SHOP = "production", "shop"
 POLICIES, ROLLBACKS = RollbackPolicy.PLURAL, Rollback.PLURAL

@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
     MatrixRule,
     PrometheusSpec,
 )
-from rollback_operator.settings import Settings
+from rollback_operator.runtime.settings import Settings
 from tests.builders import NAMESPACE, make_policy
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,13 +10,8 @@ from time import monotonic
 
 import pytest
 
-from rollback_operator.turns import MOST_IN_A_ROW
-from rollback_operator.workqueue import (
-    FIRST_BACKOFF_SECONDS,
-    MOST_SLOW,
-    Work,
-    WorkQueue,
-)
+from rollback_operator.runtime.turns import MOST_IN_A_ROW
+from rollback_operator.runtime.workqueue import FIRST_BACKOFF_SECONDS, MOST_SLOW, Work, WorkQueue
 from tests.loop_time import watched
 
 

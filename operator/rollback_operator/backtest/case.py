@@ -26,7 +26,7 @@ from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import LATEST
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.reconcile.observe.observation import Source, all_pods
-from rollback_operator.settings import Settings, faults
+from rollback_operator.runtime.settings import Settings, faults
 
 OPTIONS = ("policy", "rollouts", "prometheus", "start", "end", "step")
 LIMITS = Limits(read_seconds=30.0)

@@ -30,7 +30,7 @@ from rollback_operator.documents import Document, read
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
-from rollback_operator.settings import Settings, faults
+from rollback_operator.runtime.settings import Settings, faults
 from rollback_operator.surveying import Surveyor
 
 _DESCRIPTION = """\

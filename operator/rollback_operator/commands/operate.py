@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rollback_operator.commands import refused
-from rollback_operator.settings import Settings, faults
+from rollback_operator.runtime.settings import Settings, faults
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,7 +39,7 @@ def run(given: dict[str, Any]) -> int:
     # Loaded only here: other commands need no watches and no Kubernetes client.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
-    from rollback_operator.main import serve  # noqa: PLC0415
+    from rollback_operator.runtime.main import serve  # noqa: PLC0415
 
     try:
         return serve(settings)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from rollback_operator.commands import refused
 from rollback_operator.releasing import Released, release
-from rollback_operator.settings import Settings, faults
+from rollback_operator.runtime.settings import Settings, faults
 
 _SETTINGS = ("kubeconfig", "namespaces", "lease_namespace", "lease_name", "lease_seconds")
 _EPILOG = """\

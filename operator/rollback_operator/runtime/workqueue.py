@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Generic, TypeVar
 
-from rollback_operator.turns import Turns
+from rollback_operator.runtime.turns import Turns
 
 _log = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.5

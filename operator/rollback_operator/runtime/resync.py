@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.intake import WATCHED, Intake, Refresher, path_of
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.cache import DEPLOYMENTS, Cache, Key, Version
+from rollback_operator.runtime.intake import WATCHED, Intake, Refresher, path_of
 
 _log = logging.getLogger(__name__)
 RESYNC_SECONDS = 60.0

@@ -10,8 +10,8 @@ from typing import Any
 import kopf
 
 from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPolicy
-from rollback_operator.intake import Intake
 from rollback_operator.reconcile.cache import DEPLOYMENTS
+from rollback_operator.runtime.intake import Intake
 
 DELETED = "DELETED"
 WATCH_SECONDS = 20

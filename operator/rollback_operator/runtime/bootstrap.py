@@ -27,9 +27,6 @@ from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
-from rollback_operator.adapters.telemetry import Telemetry
-from rollback_operator.census import Census
-from rollback_operator.intake import Intake, Refresher
 from rollback_operator.model.context import Budget
 from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
@@ -60,9 +57,12 @@ from rollback_operator.reconcile.observe.trying import Trier
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
-from rollback_operator.resync import Resync
-from rollback_operator.settings import Settings
-from rollback_operator.workqueue import WorkQueue
+from rollback_operator.runtime.census import Census
+from rollback_operator.runtime.intake import Intake, Refresher
+from rollback_operator.runtime.resync import Resync
+from rollback_operator.runtime.settings import Settings
+from rollback_operator.runtime.telemetry import Telemetry
+from rollback_operator.runtime.workqueue import WorkQueue
 
 
 def utc_now() -> datetime:

@@ -16,17 +16,16 @@ from typing import Any
 import aiohttp
 import kopf
 
-from rollback_operator import handlers
-from rollback_operator.adapters import telemetry
 from rollback_operator.adapters.kube.room import Room
 from rollback_operator.adapters.kube.watches import Bounded, ReadLimits
 from rollback_operator.api.v1alpha1 import KINDS
-from rollback_operator.bootstrap import Parts, build, utc_now
-from rollback_operator.intake import path_of
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile import tags
 from rollback_operator.reconcile.cache import Key
-from rollback_operator.settings import Settings
+from rollback_operator.runtime import handlers, telemetry
+from rollback_operator.runtime.bootstrap import Parts, build, utc_now
+from rollback_operator.runtime.intake import path_of
+from rollback_operator.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
