@@ -12,11 +12,11 @@ from bench.detection.scenario import PURCHASE, RESERVE, Fault, Scenario, worse
 from bench.detection.target import NAMESPACE, Target
 from bench.detection.world import T0, Series, World
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.backtest.entry import Action, Entry
-from rollback_operator.backtest.history import History
-from rollback_operator.backtest.policy import parse_policy
-from rollback_operator.backtest.replay import Replay, Span
-from rollback_operator.backtest.rollouts import parse_rollouts
+from rollback_operator.cli.backtest.entry import Action, Entry
+from rollback_operator.cli.backtest.history import History
+from rollback_operator.cli.backtest.policy import parse_policy
+from rollback_operator.cli.backtest.replay import Replay, Span
+from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Counters, CounterSeries
 
 STEP = 1.0

@@ -21,7 +21,7 @@ from rollback_operator.adapters.kube.apiserver import (
 )
 from rollback_operator.adapters.kube.paths import ApiPath
 from rollback_operator.adapters.kube.room import ANSWER_BYTES
-from rollback_operator.plugin.connection import ApiCluster
+from rollback_operator.cli.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
 
 PATH = "/apis/apps/v1/namespaces/production/deployments/shop"

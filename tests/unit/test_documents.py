@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rollback_operator.documents import Document, read
+from rollback_operator.cli.documents import Document, read
 
 HEAD = "apiVersion: rollback.tickettoken.io/v1alpha1\nkind: RollbackPolicy\n"
 GOOD = HEAD + "metadata: {name: shop}\nspec: {targetRef: {name: shop}, mode: Observe}\n"

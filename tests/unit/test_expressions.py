@@ -25,13 +25,13 @@ CONSTANTS_ONLY = {
     "report/formats.py",
     "adapters/http/outgoing.py",
     "adapters/kube/paths.py",
-    "plugin/record.py",
+    "cli/plugin/record.py",
     "adapters/kube/projections/needs.py",
     "adapters/kube/projections/templates.py",
     "runtime/settings.py",
 }
 """May compile and match patterns of their own that take linear time, or texts that are short."""
-BY_FORM = {("documents.py", "re.fullmatch"), ("adapters/kube/paths.py", "re.fullmatch")}
+BY_FORM = {("cli/documents.py", "re.fullmatch"), ("adapters/kube/paths.py", "re.fullmatch")}
 """By a form that the models give names: no author's, and of a text whose length is bounded."""
 ESCAPING = {"re.escape"}
 """Matches nothing."""

@@ -20,8 +20,8 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     VerdictValue,
 )
+from rollback_operator.cli.plugin import explanation
 from rollback_operator.model import conditions
-from rollback_operator.plugin import explanation
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import (
     NAME,

@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     rollback_of,
 )
+from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import stop
-from rollback_operator.plugin.record import Record
 from tests.builders import (
     NAME,
     NAMESPACE,

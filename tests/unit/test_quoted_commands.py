@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import rollback_operator
-from rollback_operator.plugin.arguments import parse
+from rollback_operator.cli.plugin.arguments import parse
 
 ROOT = Path(rollback_operator.__file__).parent
 HELP = ROOT / "plugin" / "arguments.py"

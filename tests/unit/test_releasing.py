@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
-from rollback_operator.releasing import Sweep
+from rollback_operator.cli.releasing import Sweep
 from tests.builders import NAMESPACE, make_ended, make_rollback, make_step
 
 UNDER_WAY = RollbackStatus(steps=[make_step(StepName.UNDO, 10)])

@@ -26,11 +26,11 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     StepName,
 )
+from rollback_operator.cli.plugin.frame import Scene, frame
+from rollback_operator.cli.plugin.page import Paint
+from rollback_operator.cli.plugin.record import Record
+from rollback_operator.cli.plugin.watching import drawn
 from rollback_operator.decide.decide import Decision
-from rollback_operator.plugin.frame import Scene, frame
-from rollback_operator.plugin.page import Paint
-from rollback_operator.plugin.record import Record
-from rollback_operator.plugin.watching import drawn
 from rollback_operator.report.status import Seen, next_status, ready
 from tests.builders import (
     NAME,

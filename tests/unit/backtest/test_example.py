@@ -5,13 +5,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rollback_operator.backtest.case import rfc3339
-from rollback_operator.backtest.entry import Action
-from rollback_operator.backtest.files import read_file
-from rollback_operator.backtest.history import History
-from rollback_operator.backtest.policy import parse_policy
-from rollback_operator.backtest.replay import Replay, Span
-from rollback_operator.backtest.rollouts import parse_rollouts, time_of
+from rollback_operator.cli.backtest.case import rfc3339
+from rollback_operator.cli.backtest.entry import Action
+from rollback_operator.cli.backtest.files import read_file
+from rollback_operator.cli.backtest.history import History
+from rollback_operator.cli.backtest.policy import parse_policy
+from rollback_operator.cli.backtest.replay import Replay, Span
+from rollback_operator.cli.backtest.rollouts import parse_rollouts, time_of
 from rollback_operator.model.samples import Counters, CounterSeries
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "backtest"

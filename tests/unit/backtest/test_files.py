@@ -12,11 +12,11 @@ import yaml
 
 from rollback_operator.__main__ import main
 from rollback_operator.api.v1alpha1 import Mode
-from rollback_operator.backtest.batch import run_batch
-from rollback_operator.backtest.case import parse_options, run_case
-from rollback_operator.backtest.files import BadFileError, read_file
-from rollback_operator.backtest.policy import parse_policy
-from rollback_operator.backtest.rollouts import Rollouts, parse_rollouts
+from rollback_operator.cli.backtest.batch import run_batch
+from rollback_operator.cli.backtest.case import parse_options, run_case
+from rollback_operator.cli.backtest.files import BadFileError, read_file
+from rollback_operator.cli.backtest.policy import parse_policy
+from rollback_operator.cli.backtest.rollouts import Rollouts, parse_rollouts
 from tests.builders import NAME, NAMESPACE, T0
 from tests.unit.backtest.past import NEW, OLD, make_file, rfc3339
 

@@ -10,11 +10,11 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.backtest.entry import Action, Entry
-from rollback_operator.backtest.history import History
-from rollback_operator.backtest.policy import parse_policy
-from rollback_operator.backtest.replay import Replay, Replayed, Span
-from rollback_operator.backtest.rollouts import parse_rollouts
+from rollback_operator.cli.backtest.entry import Action, Entry
+from rollback_operator.cli.backtest.history import History
+from rollback_operator.cli.backtest.policy import parse_policy
+from rollback_operator.cli.backtest.replay import Replay, Replayed, Span
+from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from tests.builders import NAME, PURCHASE, T0
 from tests.unit.backtest.past import NEW, OLD, counted, make_file, pods, release, rfc3339

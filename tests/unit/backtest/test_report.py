@@ -9,14 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.backtest.case import Ran, rfc3339
-from rollback_operator.backtest.cluster import rollouts_of
-from rollback_operator.backtest.history import History
-from rollback_operator.backtest.plot import plot
-from rollback_operator.backtest.policy import parse_policy
-from rollback_operator.backtest.replay import Replay, Span
-from rollback_operator.backtest.report import as_json, as_text
-from rollback_operator.backtest.rollouts import parse_rollouts
+from rollback_operator.cli.backtest.case import Ran, rfc3339
+from rollback_operator.cli.backtest.cluster import rollouts_of
+from rollback_operator.cli.backtest.history import History
+from rollback_operator.cli.backtest.plot import plot
+from rollback_operator.cli.backtest.policy import parse_policy
+from rollback_operator.cli.backtest.replay import Replay, Span
+from rollback_operator.cli.backtest.report import as_json, as_text
+from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Missing
 from tests.builders import T0, make_pod, make_replica_set, make_workload
 from tests.unit.backtest.past import counted, make_file, release

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollback_operator.backtest.rollouts import parse_rollouts
-from rollback_operator.backtest.target import VirtualTarget
-from rollback_operator.backtest.tracks import hash_of, tracks_of
+from rollback_operator.cli.backtest.rollouts import parse_rollouts
+from rollback_operator.cli.backtest.target import VirtualTarget
+from rollback_operator.cli.backtest.tracks import hash_of, tracks_of
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters
 from rollback_operator.model.workload import Workload

@@ -1,0 +1,93 @@
+"""Many cases, one line each: results in the order of the lines, some processes at a time."""
+
+import asyncio
+import traceback
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rollback_operator.api.parsing import UnparsableError, load_json
+from rollback_operator.cli.backtest.case import OPTIONS, parse_options, run_case
+from rollback_operator.cli.backtest.files import BadFileError
+from rollback_operator.cli.backtest.plot import draw
+from rollback_operator.cli.backtest.report import as_json
+
+Line = tuple[int, str]
+LINE_OPTIONS = frozenset({*OPTIONS, "continue", "plot", "output"})
+
+
+def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[str, Any]]:
+    """Run each line of a file; a line that cannot be run gives an object with `error`.
+
+    Args:
+        path: of the file; paths in it are relative to its folder.
+        given: options for lines that have none of their own.
+        jobs: how many processes work at a time.
+
+    Raises:
+        BadFileError: the file itself cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFileError("batch", f"{path}: {error}") from None
+    lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
+    if not lines:
+        raise BadFileError("batch", f"{path}: there is no case in it")
+    work = partial(run_line, given=dict(given), folder=path.parent)
+    if jobs == 1:
+        yield from map(work, lines)
+        return
+    # Not forked: a copy of threads that hold locks would wait for ever.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
+        yield from pool.map(work, lines)
+
+
+def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Run one line."""
+    number, text = line
+    warnings: list[str] = []
+    try:
+        raw = _object(text)
+        unknown = [name for name in raw if name not in LINE_OPTIONS]
+        warnings += [f"{name} is not known to this version and is ignored" for name in unknown]
+        options = parse_options({**given, **raw}, folder)
+        drawn = _path("plot", raw)
+        options = replace(options, keeps_looks=drawn is not None)
+        ran = asyncio.run(run_case(options, warnings.append))
+        if drawn is not None:
+            draw(ran, folder / drawn)
+    except BadFileError as error:
+        return _failed(number, error.field, error.message)
+    except Exception as error:
+        # A fault of this program in one case must not take the results of all others with it.
+        traceback.print_exc()
+        return _failed(number, "", f"could not be run: {type(error).__name__}: {error}")
+    return as_json(ran) | ({"warnings": warnings} if warnings else {})
+
+
+def _failed(number: int, field: str, message: str) -> dict[str, Any]:
+    return {"error": {"line": number, "field": field, "message": message}}
+
+
+def _path(name: str, raw: Mapping[str, Any]) -> str | None:
+    given = raw.get(name)
+    if given is not None and not isinstance(given, str):
+        raise BadFileError(name, f"must be the path of a file, not {given!r}")
+    return given
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        raw = load_json(text)
+    except UnparsableError as error:
+        raise BadFileError("", str(error)) from None
+    except ValueError as error:
+        raise BadFileError("", f"the line is no JSON: {error}") from None
+    if not isinstance(raw, Mapping):
+        raise BadFileError("", "the line is no JSON object")
+    return raw
