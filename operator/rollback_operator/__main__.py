@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from rollback_operator import __version__
 
 COMMANDS = {
-    "run": "operate",
-    "check": "check",
-    "backtest": "backtest",
+    "run": "run",
+    "check": "check.command",
+    "backtest": "backtest.command",
     "release": "release",
     "crd": "crd",
 }
-"""Which module of commands/ holds which command."""
+"""Which module of cli/ holds which command."""
 _INTERRUPTED = 130
 """What a shell gives for a command that Ctrl-C has ended."""
 
@@ -29,7 +29,7 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=__version__)
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     for name in names:
-        importlib.import_module(f"rollback_operator.commands.{COMMANDS[name]}").add(commands)
+        importlib.import_module(f"rollback_operator.cli.{COMMANDS[name]}").add(commands)
     return made
 
 

@@ -13,8 +13,6 @@ import signal
 import sys
 from typing import Any
 
-import rollback_operator.commands.operate
-import rollback_operator.main  # noqa: F401 (both are loaded here, before there are forks)
 from rollback_operator.__main__ import main
 
 PR_SET_PDEATHSIG = 1

@@ -8,8 +8,8 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
+from rollback_operator.cli import refused
 from rollback_operator.cli.releasing import Released, release
-from rollback_operator.commands import refused
 from rollback_operator.runtime.settings import Settings, faults
 
 _SETTINGS = ("kubeconfig", "namespaces", "lease_namespace", "lease_name", "lease_seconds")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.commands import refused
+from rollback_operator.cli import refused
 from rollback_operator.runtime.settings import Settings, faults
 
 

@@ -40,12 +40,12 @@ from rollback_operator.reconcile.keeping import Keeper
 from rollback_operator.reconcile.live_counts import Evaluator
 from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Teller
-from rollback_operator.reconcile.observe.foresight import Foresight
 from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.lookout import Lookout
 from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.observe.standing import Address, around
+from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.releases import ownership, quarantine

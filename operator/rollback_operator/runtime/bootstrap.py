@@ -45,7 +45,6 @@ from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.keeping import Keeper
 from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Runtime, Teller
-from rollback_operator.reconcile.observe.foresight import Foresight
 from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.lookout import Lookout
 from rollback_operator.reconcile.observe.observation import Observer
@@ -54,6 +53,7 @@ from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.observe.routing import Router
 from rollback_operator.reconcile.observe.standing import Address
 from rollback_operator.reconcile.observe.trying import Trier
+from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter

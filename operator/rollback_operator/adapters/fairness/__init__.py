@@ -1,1 +1,1 @@
-"""What there is only so much of, shared out by namespace: turns, memory, and the time of the loop."""
+"""What there is only so much of, shared out by namespace: turns, memory, time of the loop."""

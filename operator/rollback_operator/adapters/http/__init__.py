@@ -1,1 +1,1 @@
-"""What is not the API server, over HTTP: guarded addresses, bounded answers, probes, pods' pages."""
+"""What is not the API server, over HTTP: guarded addresses, bounded answers, probes, pages."""

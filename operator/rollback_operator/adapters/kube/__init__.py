@@ -1,1 +1,1 @@
-"""The API server: one client, its paths, the memory of its answers, leases and our own resources."""
+"""The API server: one client, its paths, the memory of answers, leases, our own resources."""

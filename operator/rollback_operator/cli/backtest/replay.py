@@ -1,7 +1,7 @@
 """The loop: at each step of a virtual clock the same look that the operator makes.
 
-One pass of reconcile/reconciler.py without its writes: what it would have stored is kept here, what it would
-have carried out is taken for done.
+One pass of reconcile/reconciler.py without its writes: what it would have stored is kept here, what
+it would have carried out is taken for done.
 """
 
 import asyncio

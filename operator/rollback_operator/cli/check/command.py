@@ -24,10 +24,10 @@ from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, Pro
 from rollback_operator.adapters.prometheus.credentials import LOGIN_KEYS
 from rollback_operator.api.shape import base_address
 from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.cli import refused
 from rollback_operator.cli.check import checkup
 from rollback_operator.cli.check.surveying import Surveyor
 from rollback_operator.cli.documents import Document, read
-from rollback_operator.commands import refused
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
