@@ -17,7 +17,19 @@ from bench.detection.replayed import replay
 from bench.detection.scenario import Scenario, Truth, parse
 from bench.detection.world import build
 
-JUDGES = ("core", "backtest", "rollback_operator")
+JUDGES = (
+    "model",
+    "stats",
+    "evidence",
+    "judge",
+    "remedies",
+    "releases",
+    "decide",
+    "report",
+    "reconcile",
+    "observe",
+    "backtest",
+)
 REPLAYED = 50
 """One scenario in so many is replayed as `backtest` would, too: it looks each second, and takes
 three times as long."""

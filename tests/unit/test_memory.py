@@ -36,16 +36,16 @@ BUDGETS = {
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
 }
 WITHIN_ONE = {
-    ("room", "ANSWER_BYTES"),
-    ("adapters/database", "MOST_BYTES"),
+    ("adapters/kube/room", "ANSWER_BYTES"),
+    ("adapters/postgres/database", "MOST_BYTES"),
     ("evidence/retention", "MOST_SERIES_BYTES"),
 }
 """Bounds of one answer or one watch: what all of them take is among the budgets, or small."""
 COUNTED = {
-    ("room", "MOST_BYTES"),
-    ("apiserver", "LIST_BYTES"),
-    ("holdings", "MOST_BYTES"),
-    ("page_text", "MOST_BYTES"),
+    ("adapters/kube/room", "MOST_BYTES"),
+    ("adapters/kube/apiserver", "LIST_BYTES"),
+    ("adapters/fairness/holdings", "MOST_BYTES"),
+    ("adapters/http/page_text", "MOST_BYTES"),
     ("adapters/prometheus/budget", "MOST_BYTES"),
 }
 

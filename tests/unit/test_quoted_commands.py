@@ -18,7 +18,7 @@ import rollback_operator
 from rollback_operator.cli.plugin.arguments import parse
 
 ROOT = Path(rollback_operator.__file__).parent
-HELP = ROOT / "plugin" / "arguments.py"
+HELP = ROOT / "cli" / "plugin" / "arguments.py"
 PROGRAM = "kubectl rollback"
 ENDS = r"`|\n|;|, |: | \(|\)|\. |  |$"
 QUOTED = re.compile(rf"kubectl [a-z-].*?(?={ENDS})")
