@@ -229,7 +229,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "whether it is on record, and the name that follows from what is done",
-        (_guard("_recorded"), Removal("core.names:name_of", _named_anew)),
+        (_guard("_recorded"), Removal("remedies.attempts:name_of", _named_anew)),
         tests="tests/unit/test_reconcile.py",
     ),
     Mutant(
@@ -298,7 +298,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a name that follows from what is done",
-        (Removal("core.names:name_of", _named_anew),),
+        (Removal("remedies.attempts:name_of", _named_anew),),
         tests="tests/unit/decide/test_plan.py",
     ),
     Mutant(

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rollback_operator
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.paths import ApiPath, Kind
 from rollback_operator.ports.failure import Failure, FailureKind
 
-PACKAGE = Path(paths.__file__).parent
+PACKAGE = Path(rollback_operator.__file__).parent
 LONGEST = ".".join(["a" * 63] * 3 + ["a" * 61])
 NAMES = {
     "short": "a",
