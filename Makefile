@@ -21,10 +21,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test unit sample integration hostile e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-down demo-shell test unit sample integration hostile e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
+##@ use
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ /{group = substr($$0, 5); next} \
+		/^[a-z0-9-]+:.*## /{lines[group] = lines[group] sprintf("  make %-16s %s\n", $$1, $$2)} \
+		END{count = split("use,test,lint,image and chart,benchmarks", order, ","); \
+			for (at = 1; at <= count; at++) printf "%s\n%s", order[at], lines[order[at]]}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with the operator and everything that tests need
 
@@ -36,7 +40,8 @@ $(STAMP): pyproject.toml
 	@$(BIN)/pip install --quiet --editable '.[cli,dev]'
 	@touch $(STAMP)
 
-image: ## build the operator's image with Docker or buildah (IMAGE=registry/name:tag, BASE_IMAGE= with Python 3.11)
+##@ image and chart
+image: ## build the operator's image (IMAGE=registry/name:tag, BASE_IMAGE= with Python 3.11)
 	@test -n "$(BUILDER)" || { echo "make image needs Docker, running, or buildah, and finds neither: install one"; exit 1; }
 	@echo "== building $(IMAGE) with $(notdir $(BUILDER))"
 	@SOURCE_DATE_EPOCH=$(COMMITTED) $(BUILDER) build $(BUILD_FLAGS) --tag $(IMAGE) \
@@ -49,42 +54,45 @@ chart: install ## package the chart -> dist/rollback-operator-VERSION.tgz
 	@mkdir -p dist
 	@$(BIN)/python -c 'import helm_python; print(helm_python.package("deploy/helm/rollback-operator", destination="dist"))'
 
-demo: install ## watch a bad release being taken back, on a cluster made for it or one of yours (CLUSTER=lab|kind|current)
+##@ use
+demo: install ## watch a bad release being taken back (CLUSTER=lab|kind|current)
 	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
 
-demo-down: ## remove all that the demo has made (CLUSTER as for demo)
+demo-down: ## remove all that the demo made (CLUSTER as for demo)
 	@$(PYTHON) -m lab.demo.down --cluster $(CLUSTER)
 
-demo-shell: ## a shell with kubectl set up for the demo's cluster (CLUSTER=lab)
+demo-shell: ## open a shell with kubectl set up for the demo's cluster (CLUSTER=lab)
 	@$(PYTHON) -m lab shell demo || true
 
-test: install lint unit sample integration e2e ## everything: lint, unit, integration, e2e
+##@ test
+test: install lint unit sample integration e2e ## lint, unit, sample, integration and e2e, in this order
 
-unit: install ## tables over the pure rooms and passes with swapped ports; no server
+unit: install ## tables over the pure rooms, passes with swapped ports; no server
 	@$(BIN)/python -m pytest tests/unit $(addprefix --ignore ,$(OF_PURE)) -n 2 --timeout 120
 	@rm -f .coverage.unit*
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest $(OF_PURE) -n 2 --timeout 240
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage combine --quiet
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage report --fail-under=95
 
-integration: install ## against a real API server, Prometheus and PostgreSQL, without containers; what hostile tenants try
+integration: install ## real API server, Prometheus and PostgreSQL; hostile tenants; no containers
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m pytest tests/lab tests/integration tests/hostile -n 2 --dist loadgroup --timeout 300 -m 'not long'
 
-sample: install ## the sample service's and the load generator's own tests
+sample: install ## the tests of the sample service and of the load generator
 	@cd lab/loadgen && CGO_ENABLED=0 go test ./...
 	@$(PYTHON) -c 'from lab import packages; packages.ensure(packages.POSTGRES)'
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
 
-hostile: install ## every attack that admission lets through, used by the real operator (many minutes)
+hostile: install ## every attack that admission lets through, against the real operator
 	@$(BIN)/python -m pytest tests/hostile tests/integration/test_large_objects.py -n 0 -m long
 
 e2e: install ## the whole operator on a real node with real pods
 	@$(BIN)/python -m lab.e2e
 
-e2e-long: install ## the scenarios of e2e that take many minutes each
+e2e-long: install ## the e2e scenarios that take many minutes each
 	@$(BIN)/python -m lab.e2e -m long
 
+##@ lint
 lint: install ## ruff, mypy strict, import contracts, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -92,7 +100,7 @@ lint: install ## ruff, mypy strict, import contracts, generated files
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(BIN)/python tools/generate.py --check
 
-rights: install ## what the operator's account uses on a real API server, against what the chart gives it
+rights: install ## the rights that the operator uses, against those that the chart grants
 	@$(BIN)/python -m tools.rights
 
 types: install ## mypy strict
@@ -105,46 +113,49 @@ fmt: install ## format, and fix what can be fixed
 generate: install ## write the CRDs and docs/api.md from the models
 	@$(BIN)/python tools/generate.py
 
-verify: generate ## fail if a generated file was not committed
+verify: generate ## fail if a generated file is not committed
 	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/files/crds docs/api.md
 
-bench: bench-race bench-standing bench-detection ## all benchmarks
+##@ benchmarks
+bench: bench-race bench-standing bench-detection ## the benchmarks of speed and of right and wrong verdicts
 
-bench-standing: install ## good releases, errors that were there before, an outage: none is to be rolled back -> bench/results/standing.json (25 minutes; resumes)
+bench-standing: install ## releases that must not be rolled back (25 minutes)
 	@$(BIN)/python -m bench.standing
 
-bench-race: install ## first failed request -> undo sent, with Prometheus alone, with pod metrics, and staged -> bench/results/race.json (45 minutes; resumes)
+bench-race: install ## time from the first failed request to the undo (45 minutes)
 	@$(BIN)/python -m bench.reaction --source prometheus
 	@$(BIN)/python -m bench.reaction --source pods
 	@$(BIN)/python -m bench.reaction --source stage
 
-bench-pages: install ## what reading pods' own metrics pages costs, per page and per look
+bench-pages: install ## the cost of reading the metrics pages of pods
 	@$(BIN)/python -m bench.pages
 
-bench-handover: install ## how long nobody acts when a leader ends, in good order or killed -> bench/results/handover.json
+bench-handover: install ## time without a leader after one ends or is killed
 	@$(BIN)/python -m bench.handover
 
-bench-detection: install ## right and wrong verdicts on 12,000 seeded releases -> bench/results/detection.json (hours; resumes)
+bench-detection: install ## right and wrong verdicts on 12,000 seeded releases (hours)
 	@$(BIN)/python -m bench.detection run
 
-bench-scale: install ## what one operator costs with ten thousand policies (about an hour)
+bench-scale: install ## the cost of ten thousand policies (an hour)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.scale
 
-bench-undo: install ## how long an undo by hand takes while Prometheus hangs, is slow, refuses or is well -> bench/results/undo_latency.json (15 minutes; resumes)
+bench-undo: install ## time of an undo by hand while Prometheus fails (15 minutes)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.undo_latency
 
-bench-faults: install ## undos lost and double under faults on real connections -> bench/results/faults.json (an hour; resumes)
+bench-faults: install ## undos lost or doubled under connection faults (an hour)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.faults
 
-fuzz: install ## manifests drawn from the CRDs, admitted by a real API server, and passes over them -> bench/results/fuzz.json (half an hour)
+##@ test
+fuzz: install ## manifests drawn from the CRDs, on a real API server (half an hour)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m tests.hostile.fuzz
 
-simulate: install ## whole operators on virtual time, faults drawn from seeds: a million steps -> bench/results/simulation.json (half an hour; resumes)
+simulate: install ## whole operators on virtual time with seeded faults (half an hour)
 	@$(BIN)/python -m bench.simulation run --steps 1000000
 
-clean: demo-down ## remove what make has made here; the lab's builds in ~/.cache stay
+##@ use
+clean: demo-down ## remove what make made here; the builds of the lab in ~/.cache stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist
