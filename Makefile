@@ -93,12 +93,14 @@ e2e-long: install ## the e2e scenarios that take many minutes each
 	@$(BIN)/python -m lab.e2e -m long
 
 ##@ lint
-lint: install ## ruff, mypy strict, import contracts, generated files
+lint: install ## ruff, mypy strict, import contracts, generated files, words, spelling
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python tools/words.py --check
+	@$(BIN)/codespell
 
 rights: install ## the rights that the operator uses, against those that the chart grants
 	@$(BIN)/python -m tools.rights
