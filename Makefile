@@ -12,6 +12,8 @@ IMAGE ?= rollback-operator:$(VERSION)
 BASE_IMAGE ?=
 BUILD_FLAGS ?=
 BUILDER ?= $(shell if docker info > /dev/null 2>&1; then echo docker; else command -v buildah; fi)
+# A line that says which tier begins, and when: tools/test_times.py reads it.
+MARK = @echo "== $@ $$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 # Both builders can give all that they make the time of the commit.
 COMMITTED = $(shell git log -1 --format=%ct)
 # What the pure rooms are covered by: their own tables, and whole passes where only they lead there.
@@ -66,8 +68,10 @@ demo-shell: ## open a shell with kubectl set up for the demo's cluster (CLUSTER=
 
 ##@ test
 test: install lint unit sample integration e2e ## lint, unit, sample, integration and e2e, in this order
+	$(MARK)
 
 unit: install ## tables over the pure rooms, passes with swapped ports; no server
+	$(MARK)
 	@$(BIN)/python -m pytest tests/unit $(addprefix --ignore ,$(OF_PURE)) -n 2 --timeout 120
 	@rm -f .coverage.unit*
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest $(OF_PURE) -n 2 --timeout 240
@@ -75,10 +79,12 @@ unit: install ## tables over the pure rooms, passes with swapped ports; no serve
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage report --fail-under=95
 
 integration: install ## real API server, Prometheus and PostgreSQL; hostile tenants; no containers
+	$(MARK)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m pytest tests/lab tests/integration tests/hostile -n 2 --dist loadgroup --timeout 300 -m 'not long'
 
 sample: install ## the tests of the sample service and of the load generator
+	$(MARK)
 	@cd lab/loadgen && CGO_ENABLED=0 go test ./...
 	@$(PYTHON) -c 'from lab import packages; packages.ensure(packages.POSTGRES)'
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
@@ -87,6 +93,7 @@ hostile: install ## every attack that admission lets through, against the real o
 	@$(BIN)/python -m pytest tests/hostile tests/integration/test_large_objects.py -n 0 -m long
 
 e2e: install ## the whole operator on a real node with real pods
+	$(MARK)
 	@$(BIN)/python -m lab.e2e
 
 e2e-long: install ## the e2e scenarios that take many minutes each
@@ -94,6 +101,7 @@ e2e-long: install ## the e2e scenarios that take many minutes each
 
 ##@ lint
 lint: install ## ruff, mypy strict, import contracts, generated files, words, spelling
+	$(MARK)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

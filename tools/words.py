@@ -263,7 +263,8 @@ def main(arguments: list[str]) -> int:
             _write(lowered(counts, read()))
         case ["--check"]:
             wrong = over(counts, read())
-            print("\n".join([*wrong, "see each: python tools/words.py --list ROOM"] * bool(wrong)))
+            for line in [*wrong, "each place: python tools/words.py --list ROOM"] if wrong else []:
+                print(line)
             return 1 if wrong else 0
         case _:
             print(__doc__)
