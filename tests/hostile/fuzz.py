@@ -42,7 +42,7 @@ LEAST = 20
 SHOWN = 20
 COLLECTED = 20
 _UNSAYABLE = re.compile(
-    r"no time zone that is known|no regular expression of RE2|valid datetime|base address"
+    r"not a known time zone|not a valid RE2 regular expression|valid datetime|base address"
 )
 """What no schema can say; a list for a date-time is taken by the API server, schema or not."""
 _PART = re.compile(r"\bspec\.([a-zA-Z]+)")

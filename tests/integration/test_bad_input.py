@@ -174,7 +174,7 @@ def test_a_matrix_that_nothing_can_meet_is_not_admitted(service: Service) -> Non
         "when": [{"signal": "ErrorRate", "above": "1.0"}],
         "response": "Rollback",
     }
-    with pytest.raises(ApiError, match="this condition could not match"):
+    with pytest.raises(ApiError, match="the condition cannot match"):
         service.watch(matrix=[rule])
 
 

@@ -315,7 +315,7 @@ def test_a_plan_is_decided_on_once_and_in_ones_own_name(
     assert outcome(done) == ("Rejected", "RejectedByPerson")
     assert nothing_was_done(service, operator)
     path = f"{rollbacks(service.namespace)}/{done['metadata']['name']}"
-    with pytest.raises(ApiError, match="approved or rejected once"):
+    with pytest.raises(ApiError, match="approved or rejected only once"):
         stand.api.merge(path, {"spec": {"approval": {"decision": "Approve"}}})
 
 

@@ -278,7 +278,7 @@ def test_a_stored_intent_never_changes(cluster: ControlPlane, change: Change) ->
     send(cluster, manifest)
     change(manifest)
 
-    with pytest.raises(LabError, match=r"spec: .*stored intent and never changes"):
+    with pytest.raises(LabError, match=r"spec: .*immutable except for approval"):
         send(cluster, manifest)
 
 
@@ -416,9 +416,9 @@ def test_one_category_lists_both_kinds(cluster: ControlPlane) -> None:
 @pytest.mark.parametrize(
     ("field", "said"),
     [
-        ("rollbackpolicy", "takes bad releases of it back"),
-        ("rbp.spec.mode", "Observe decides and records; Enforce also acts"),
-        ("rbp.spec.matrix.when.atLeast", "at least this"),
+        ("rollbackpolicy", "rolls back bad releases"),
+        ("rbp.spec.mode", "Observe evaluates and records; Enforce also acts"),
+        ("rbp.spec.matrix.when.atLeast", "equal or greater"),
         ("rbp.spec.safety.express", "maxSurge 100 %"),
         ("rbk.spec.trigger.firstBadTime", "first bad sample"),
     ],

@@ -136,7 +136,7 @@ def test_a_request_that_is_older_than_what_it_would_undo_is_refused(service: Ser
 def test_a_request_says_what_was_seen_and_is_younger_than_its_policy(service: Service) -> None:
     service.deploy()
     service.remember()
-    with pytest.raises(ApiError, match="needs seen"):
+    with pytest.raises(ApiError, match="seen is required"):
         service.ask("blind", seen=None)
     service.ask("before-its-policy")
     time.sleep(1.1)  # of whole seconds this is the younger one

@@ -580,7 +580,7 @@ async def test_who_asks_by_a_policy_that_cannot_be_read_is_told_the_field() -> N
     world.store.hold(make_request())
     operator = world.operator()
     metadata = world.store.policies[NAME].metadata
-    said = "spec.safety.freeze.0.timeZone: Europe is no time zone that is known here"
+    said = "spec.safety.freeze.0.timeZone: Europe is not a known time zone; example: Europe/Berlin"
     operator.cache.policies[KEY] = Unreadable(metadata, said, RollbackPolicyStatus())
 
     await operator.reconcile(KEY)

@@ -59,64 +59,64 @@ BROKEN: dict[str, dict[str, Any]] = {
     "suspectOdds must be below badOdds": {"safety": {"suspectOdds": 1000, "badOdds": 500}},
     "maxPauseSeconds must be at most": {"safety": LONGEST | {"maxPauseSeconds": 900}},
     "stage.maxSeconds must be at most": {"safety": LONGEST, "stage": {"maxSeconds": 900}},
-    "set bearerTokenSecretRef or basicAuthSecretRef": {
+    "set only one of bearerTokenSecretRef": {
         "prometheus": {
             "url": "http://prometheus:9090",
             "bearerTokenSecretRef": SECRET,
             "basicAuthSecretRef": {"name": "one"},
         }
     },
-    "errors selects the series of requests": {
+    "errors must not select the same series": {
         "signals": {"requests": {"metric": "http"}, "errors": {"metric": "http"}}
     },
-    "a name with a colon": _counter(metric="job:http:rate5m"),
-    "a label name has letters": _counter(metric="http", matchers={"a-b": "x"}),
-    "rules go from the worst": {"matrix": [_row(severity="P2"), _row(severity="P1")]},
-    "onTimeout belongs to": {"matrix": [_row(onTimeout="Rollback")]},
-    "propose belongs to": {"matrix": [_row(propose=True)]},
-    "ErrorRate needs exactly one": _when(signal="ErrorRate"),
-    "LatencyRatio, Latency and MemoryGrowth need": _when(signal="LatencyRatio", atLeast="3"),
-    "OOMKills and Restarts need a whole": _when(signal="Restarts", atLeast="1.5"),
-    "Query needs query and exactly one": _when(signal="Query", name="own", query="up"),
-    "query, name, below and changeAbove": _when(signal="Unavailable", query="up"),
-    "Probe needs name": _when(signal="Probe"),
+    "must be a counter, histogram or gauge": _counter(metric="job:http:rate5m"),
+    "label names must contain only": _counter(metric="http", matchers={"a-b": "x"}),
+    "rules must be ordered": {"matrix": [_row(severity="P2"), _row(severity="P1")]},
+    "onTimeout requires": {"matrix": [_row(onTimeout="Rollback")]},
+    "propose requires": {"matrix": [_row(propose=True)]},
+    "ErrorRate requires exactly one": _when(signal="ErrorRate"),
+    "LatencyRatio, Latency and MemoryGrowth require": _when(signal="LatencyRatio", atLeast="3"),
+    "OOMKills and Restarts require": _when(signal="Restarts", atLeast="1.5"),
+    "Query requires query and exactly one": _when(signal="Query", name="own", query="up"),
+    "query, below and changeAbove are allowed": _when(signal="Unavailable", query="up"),
+    "Probe requires name": _when(signal="Probe"),
     "Unavailable, StuckRollout, TrafficLost": _when(signal="Unavailable", above="1"),
-    "routes belongs to ErrorRate": _when(signal="Unavailable", routes="Purchase"),
-    "a rate is from 0 to 1": _when(signal="ErrorRate", above="1.5"),
-    "a rate is above 0": _when(signal="ErrorRate", atLeast="0"),
-    "times and looks belong": _when(signal="Unavailable", times=2),
-    "times is at most looks": _when(
+    "routes is allowed only": _when(signal="Unavailable", routes="Purchase"),
+    "above must be at least 0": _when(signal="ErrorRate", above="1.5"),
+    "atLeast must be greater than 0": _when(signal="ErrorRate", atLeast="0"),
+    "times and looks are allowed": _when(signal="Unavailable", times=2),
+    "times must be at most looks": _when(
         signal="Query", name="own", query="up", above="1", times=4, looks=2
     ),
-    "to belongs to type Undo": {"remedies": [{"type": "Undo"}]},
-    "revision belongs to": {"remedies": [{"type": "Undo", "to": "Revision"}]},
-    "container and image belong": {"remedies": [{"type": "PinImage", "container": "web"}]},
-    "replicas belongs to type Scale": {"remedies": [{"type": "Scale"}]},
-    "flag belongs to type DisableFlag": {"remedies": [{"type": "DisableFlag"}]},
-    "history takes a preset": {
+    "to is required for type Undo": {"remedies": [{"type": "Undo"}]},
+    "revision is required for": {"remedies": [{"type": "Undo", "to": "Revision"}]},
+    "container and image are required": {"remedies": [{"type": "PinImage", "container": "web"}]},
+    "replicas is required for type Scale": {"remedies": [{"type": "Scale"}]},
+    "flag is required for type DisableFlag": {"remedies": [{"type": "DisableFlag"}]},
+    "query must not be set together with preset": {
         "database": {
             "connectionSecretRef": SECRET,
             "history": {"query": "select 1", "preset": "SchemaMigrations"},
         }
     },
-    "this is the name of one of the operator's own": {
+    "name must not be the name of a built-in check": {
         "verification": {"http": [{"name": "ErrorRate", "url": "http://shop.shop.svc/"}]}
     },
-    "GET and HEAD carry no body": {
+    "body requires a method": {
         "verification": {"http": [{"name": "one", "url": "http://shop.shop.svc/", "body": "{}"}]}
     },
-    "from and until are both": _freeze("22:00", "2026-12-24T18:00"),
-    "until is after from": _freeze("2026-12-24T18:00", "2026-12-23T18:00"),
-    "days belongs to clock times": _freeze("2026-12-24T18:00", "2026-12-25T18:00", days=["Mon"]),
-    "everyMilliseconds is 0": {"podMetrics": {"everyMilliseconds": 100}},
-    "Slack needs secretRef": _told(type="Slack"),
-    "Webhook needs exactly one": _told(type="Webhook"),
-    "Alertmanager needs url": _told(type="Alertmanager"),
-    "mail belongs to type SMTP": _told(type="SMTP"),
-    "SMTP takes mail.username": _told(type="SMTP", mail=MAIL | {"username": "me"}),
-    "url belongs to Webhook": _told(type="Slack", secretRef=SECRET, url="http://example.com"),
-    "urlSecretRef belongs to Webhook": _told(type="Slack", secretRef=SECRET, urlSecretRef=SECRET),
-    "a password is not sent": _told(
+    "from and until must both": _freeze("22:00", "2026-12-24T18:00"),
+    "until must be later than from": _freeze("2026-12-24T18:00", "2026-12-23T18:00"),
+    "days requires clock times": _freeze("2026-12-24T18:00", "2026-12-25T18:00", days=["Mon"]),
+    "everyMilliseconds must be 0": {"podMetrics": {"everyMilliseconds": 100}},
+    "Slack and PagerDuty require secretRef": _told(type="Slack"),
+    "Webhook requires exactly one": _told(type="Webhook"),
+    "Alertmanager requires url": _told(type="Alertmanager"),
+    "mail is required for type SMTP": _told(type="SMTP"),
+    "mail.username and secretRef": _told(type="SMTP", mail=MAIL | {"username": "me"}),
+    "url is allowed only": _told(type="Slack", secretRef=SECRET, url="http://example.com"),
+    "urlSecretRef is allowed only": _told(type="Slack", secretRef=SECRET, urlSecretRef=SECRET),
+    "encryption must be StartTLS or TLS": _told(
         type="SMTP", secretRef=SECRET, mail=MAIL | {"username": "me", "encryption": "None"}
     ),
 }

@@ -11,36 +11,39 @@ LEAST_SECONDS = 10
 
 
 class ApprovalDecision(StrEnum):
-    """What a person has decided."""
+    """Decision on a plan: Approve or Reject."""
 
     APPROVE = "Approve"
     REJECT = "Reject"
 
 
 class ApprovalTimeout(StrEnum):
-    """What follows when nobody has decided in time."""
+    """Action at the approval deadline: Abandon or Proceed."""
 
     ABANDON = "Abandon"
     PROCEED = "Proceed"
 
 
 class Approval(Model):
-    """A person's decision on one plan."""
+    """Decision of a person on one plan."""
 
     decision: ApprovalDecision
+    """Approve starts the rollback. Reject ends it with outcome Rejected."""
     by: Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
-    """Who: the user name that the API server knows them by. The chart's admission policy refuses
-    any other; where it is not installed, approvals do not count."""
+    """User name of the person, as authenticated by the API server. The chart's admission policy
+    rejects any other name; without that policy, approvals are ignored."""
     reason: Annotated[str, Field(max_length=1024)] = ""
+    """Reason for the decision, kept for the record. Optional."""
     plan_digest: Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
-    """What is decided on: `status.planDigest` as it was read. On another plan it does not count."""
+    """Digest of the approved plan, copied from `status.planDigest`. A decision on a different plan
+    is ignored."""
 
 
 class ApprovalSpec(Model):
-    """How long a person is waited for."""
+    """Deadline for approvals and the action when nobody responds."""
 
     timeout_seconds: Annotated[int, Field(ge=LEAST_SECONDS, le=604800)] = 3600
-    """From the question to the deadline."""
+    """Seconds to wait for a decision after approval is requested. Default: 3600."""
     on_timeout: ApprovalTimeout = ApprovalTimeout.ABANDON
-    """What follows at the deadline. Abandon: nothing is done. Proceed: the rollback goes on as if
-    it had been approved."""
+    """Action when nobody approves or rejects before the deadline. Abandon (default): the rollback
+    ends as Abandoned and nothing is changed. Proceed: the rollback continues as if approved."""

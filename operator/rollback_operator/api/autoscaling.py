@@ -14,25 +14,33 @@ Replicas = Annotated[int, Field(ge=0, le=2147483647)]
 
 
 class AutoscalerPlan(Model):
-    """Who sets the Deployment's replicas: its bounds are raised, the replicas left to it."""
+    """HorizontalPodAutoscaler whose bounds a Scale remedy raises instead of spec.replicas."""
 
     name: Name
+    """Name of the HorizontalPodAutoscaler."""
     uid: Identifier
+    """UID of the HorizontalPodAutoscaler at the time of the decision."""
     restore_after_seconds: Annotated[int, Field(ge=0, le=86400)]
-    """How long after a Verified end its bounds are put back: the policy's safety.watchSeconds."""
+    """Seconds after a Verified outcome until the original bounds are restored. Set from the
+    policy's `safety.watchSeconds`."""
 
 
 class AutoscalerRecord(Model):
-    """The autoscaler's bounds as they were, and as they are set. Stored before they are set."""
+    """Original and raised bounds of the autoscaler, stored before the change."""
 
     min_replicas: Replicas
+    """Original minReplicas."""
     max_replicas: Replicas
+    """Original maxReplicas."""
     raised_min_replicas: Replicas
+    """minReplicas during the rollback."""
     raised_max_replicas: Replicas
+    """maxReplicas during the rollback."""
     restored_time: AwareDatetime | None = None
-    """When they were put back, or found to be somebody else's; absent while they are raised."""
+    """Time when the original bounds were restored, or when another client was detected to have
+    changed them. Absent while the bounds are raised."""
     restore_message: Annotated[str, Field(max_length=512)] = ""
-    """Why they were put back, or left as they are."""
+    """Reason why the bounds were restored or left unchanged."""
 
     @property
     def is_open(self) -> bool:

@@ -9,7 +9,7 @@ from rollback_operator.api.shape import Model
 
 
 class CheckName(StrEnum):
-    """What is looked at before an act, in the order of the record."""
+    """Preflight check, listed in execution order."""
 
     BAD_REVISION = "BadRevision"
     TARGET_KNOWN_GOOD = "TargetKnownGood"
@@ -24,7 +24,7 @@ class CheckName(StrEnum):
 
 
 class CheckResult(StrEnum):
-    """How an item was found."""
+    """Result of a preflight check."""
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -33,7 +33,11 @@ class CheckResult(StrEnum):
 
 
 class Consequence(StrEnum):
-    """What an item that did not pass leads to."""
+    """Effect of a check that did not pass: Proceed, RequireApproval or Block.
+
+    Proceed: the rollback continues. RequireApproval: the rollback waits for a person's approval.
+    Block: the rollback ends as Blocked and nothing is changed.
+    """
 
     PROCEED = "Proceed"
     REQUIRE_APPROVAL = "RequireApproval"
@@ -41,20 +45,26 @@ class Consequence(StrEnum):
 
 
 class CheckItem(Model):
-    """One item of the checklist."""
+    """Result of one preflight check."""
 
     name: CheckName
+    """Name of the check."""
     result: CheckResult
+    """Passed, Failed, Warned (an issue, or the check could not be completed) or Skipped (not
+    applicable)."""
     consequence: Consequence = Consequence.PROCEED
-    """Block: nothing is done. RequireApproval: a person is asked."""
+    """Effect on the rollback. Proceed: it continues. RequireApproval: it waits for a person's
+    approval. Block: it ends as Blocked and nothing is changed."""
     message: Annotated[str, Field(max_length=1024)] = ""
-    """One sentence, with the evidence."""
+    """Explanation with the evidence."""
 
 
 class CheckRule(Model):
-    """How strictly an item of the checklist is taken."""
+    """Stricter handling of a warning from one preflight check."""
 
     name: CheckName
+    """Name of the check."""
     on_warned: Consequence
-    """What follows when the item is Warned. It only tightens: what the item itself asks for, and
-    what Failed leads to, stands. Proceed is the default."""
+    """Effect when the check results in Warned. Proceed (default): continue. RequireApproval: wait
+    for a person's approval. Block: end the rollback. This can only tighten the check's own
+    handling; Failed is not affected."""

@@ -14,14 +14,14 @@ MigrationName = Annotated[str, Field(max_length=NAME_LENGTH)]
 
 
 class HistoryPreset(StrEnum):
-    """Where the applied migrations are on record."""
+    """Layout of the table that records applied migrations."""
 
     AUTO = "Auto"
     SCHEMA_MIGRATIONS = "SchemaMigrations"
 
 
 class SchemaResponse(StrEnum):
-    """What a finding about the schema leads to."""
+    """Action for a schema check that does not pass: Block, RequireApproval or Ignore."""
 
     BLOCK = "Block"
     REQUIRE_APPROVAL = "RequireApproval"
@@ -29,21 +29,22 @@ class SchemaResponse(StrEnum):
 
 
 class ConnectionSecretRef(Model):
-    """A Secret in the policy's namespace with a DSN of PostgreSQL."""
+    """Secret in the policy's namespace that holds a PostgreSQL DSN."""
 
     name: Name
-    """The Secret's name; the operator must be allowed to read it: the chart's `readSecrets`."""
+    """Name of the Secret. The operator needs read access: list the Secret in the chart value
+    `readSecrets`."""
     key: DataKey = "dsn"
-    """The key of the DSN, a URI or key=value pairs of host, port, dbname, user, password, sslmode,
-    sslrootcert=system and channel_binding. The operator sets application_name and connect_timeout
-    itself; with any other key the DSN is not taken."""
+    """Key of the DSN in the Secret. Default: dsn. The DSN is a URI or key=value pairs and may set
+    host, port, dbname, user, password, sslmode, sslrootcert=system and channel_binding; any other
+    parameter is rejected. The operator sets application_name and connect_timeout."""
 
 
-_ONE = "history takes a preset, with the schema if need be, or a query"
+_ONE = "query must not be set together with preset or schema"
 
 
 class HistorySpec(Model):
-    """Where the applied migrations are on record."""
+    """Source of the list of applied migrations: a preset table or a query."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -54,15 +55,17 @@ class HistorySpec(Model):
     )
 
     preset: HistoryPreset | None = None
-    """SchemaMigrations: a table schema_migrations(name, applied_at). Auto, the default: that table
-    with name, version, filename or id as its key, with or without applied_at and dirty."""
+    """Layout of the migrations table. SchemaMigrations: table schema_migrations(name, applied_at).
+    Auto (default): table schema_migrations with key column name, version, filename or id, and
+    optional columns applied_at and dirty. Cannot be set with `query`."""
     schema_name: Annotated[
         str, Field(alias="schema", min_length=1, max_length=63, pattern=r"^[^\x00]+$")
     ] = ""
-    """The schema of that table. Default: the first of the role's search path that has it."""
+    """PostgreSQL schema of the migrations table. Default: the first schema in the role's search
+    path that contains the table. Cannot be set with `query`."""
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    """One SELECT with a row for each applied migration: a column `name`, and, if they are known,
-    a column `applied_at` with time zone."""
+    """SELECT statement that returns a row for each applied migration, with a column `name` and an
+    optional column `applied_at` (timestamp with time zone). Use it instead of `preset`."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -72,30 +75,36 @@ class HistorySpec(Model):
 
 
 class DatabaseSpec(Model):
-    """A PostgreSQL that the target's releases migrate.
+    """PostgreSQL database that the target's releases migrate.
 
-    No release goes back by itself onto a schema that is newer than the one it ran on.
+    The operator does not automatically roll back onto a schema that is newer than the schema of the
+    target revision, unless `onNewerSchema` is Ignore.
     """
 
     connection_secret_ref: ConnectionSecretRef
-    """Its role needs SELECT on the table of migrations and nothing else. The host must be a Service
-    of the policy's namespace or on the operator's allow-list."""
+    """Secret with the connection string. The role needs only SELECT on the migrations table. The
+    host must be a Service in the policy's namespace or be listed in the operator's allow-list."""
     history: HistorySpec = HistorySpec()
+    """Source of the list of applied migrations. Default: preset Auto."""
     on_newer_schema: SchemaResponse = SchemaResponse.BLOCK
-    """When migrations are applied that were not when the target was good. Block: it is not rolled
-    back; fix forward, or roll the migrations back first. RequireApproval: a person is asked."""
+    """Action when migrations were applied after the target revision was last Good. Block (default):
+    no rollback; fix forward, or revert the migrations first. RequireApproval: wait for a person's
+    approval. Ignore: continue."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
-    """When that cannot be found out: the database does not answer, there is no record. While a
-    person is asked it is looked again; if the answer is good then, nobody needs to decide."""
+    """Action when the schema cannot be compared, because the database does not respond or no record
+    exists. Block: no rollback. RequireApproval (default): wait for a person's approval; the check
+    is repeated meanwhile, and approval is no longer needed if it passes. Ignore: continue."""
 
 
 class AppliedMigrations(Model):
-    """The migrations that were applied when a revision was found good."""
+    """Migrations that were applied when the revision was recorded as good."""
 
     count: Annotated[int, Field(ge=0)]
+    """Total number of applied migrations."""
     names: Annotated[
         list[MigrationName],
         Field(max_length=MOST_REMEMBERED, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
-    """The newest of them, the newest last."""
+    """Names of the most recent migrations, at most 30, newest last."""
     time: AwareDatetime
+    """Time of the reading."""

@@ -12,49 +12,54 @@ WATCHED_UNTIL = f"{GROUP}/watched-until"
 
 
 class ObservedCounts(Model):
-    """What has been counted of a revision since the release began."""
+    """Counts for a revision since the release began."""
 
     pods: Annotated[int, Field(ge=0)]
-    """Pods that have been counted, also those that are gone; 0 where series carry no pod label."""
+    """Number of pods counted, including deleted pods. 0 if the series have no pod label."""
     requests: Annotated[int, Field(ge=0)]
+    """Number of requests."""
     errors: Annotated[int, Field(ge=0)]
+    """Number of failed requests."""
 
 
 class PastCounts(Model):
-    """What the old revision served before the release began."""
+    """Counts for the old revision before the release began."""
 
     seconds: Annotated[int, Field(ge=0)]
-    """How long a past it is."""
+    """Length of the period in seconds."""
     requests: Annotated[int, Field(ge=0)]
+    """Number of requests."""
     errors: Annotated[int, Field(ge=0)]
+    """Number of failed requests."""
 
 
 class Evaluation(Model):
-    """What one evaluation of the release under watch has found; its verdict is beside it."""
+    """Most recent evaluation of the watched release. The verdict is in status.verdict."""
 
     time: AwareDatetime
+    """Time of the evaluation."""
     revision: Annotated[int, Field(ge=0)]
-    """Number of the revision that is judged."""
+    """Number of the evaluated revision."""
     since_time: AwareDatetime
-    """When its release began."""
+    """Time when the release began."""
     new: ObservedCounts
-    """The revision that is judged."""
+    """Counts for the evaluated revision."""
     old: ObservedCounts
-    """The revision that it is compared with."""
+    """Counts for the revision used as the baseline."""
     past: PastCounts | None = None
-    """What it is compared with where no old pod is left; absent: it has not been read."""
+    """Baseline before the release, used when no old pod is left. Absent if it has not been read."""
     odds: Decimal
-    """That the new revision is worse, on the route that speaks most against it; to 1; at most
+    """Odds to 1 that the new revision is worse, on the route with the strongest evidence. Capped at
     1000000000."""
     route: Route | None = None
-    """That route; absent: all routes together."""
+    """Route with the strongest evidence. Absent: all routes combined."""
     blame_odds: Decimal | None = None
-    """That the release is to blame for it, and not its environment; absent: not asked."""
+    """Odds to 1 that the release, not its environment, is the cause. Absent if not evaluated."""
     suspect_odds: Annotated[int, Field(ge=0)]
-    """From these odds the release is Suspect."""
+    """Odds at which the release becomes Suspect."""
     bad_odds: Annotated[int, Field(ge=0)]
-    """From these odds it is Bad."""
+    """Odds at which the release becomes Bad."""
     reason: Identifier
-    """Why the verdict is what it is, in a word."""
+    """Reason for the verdict, in CamelCase."""
     message: Annotated[str, Field(max_length=1024)] = ""
-    """The same in a sentence."""
+    """Explanation of the verdict."""

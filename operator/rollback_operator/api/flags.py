@@ -14,21 +14,23 @@ LONGEST_VALUE = 1024
 
 
 class ConfigMapRef(Model):
-    """A ConfigMap of the policy's own namespace."""
+    """Reference to a ConfigMap in the policy's namespace."""
 
     name: Name
-    """Its name; the operator must be allowed to patch it: the chart's `patchConfigMaps`."""
+    """Name of the ConfigMap. The operator needs permission to patch it: list the ConfigMap in the
+    chart value `patchConfigMaps`."""
 
 
 class Flag(Model):
-    """A key of a ConfigMap, and the value that switches a feature off."""
+    """Feature flag: a ConfigMap key and the value that disables the feature."""
 
     name: DataKey
-    """The ConfigMap's key."""
+    """Key in the ConfigMap."""
     value: Annotated[str, Field(max_length=LONGEST_VALUE)]
-    """What it is set to."""
+    """Value to set."""
     config_map_ref: ConfigMapRef
-    """The ConfigMap, in the policy's own namespace; who writes the policy may patch it."""
+    """ConfigMap that holds the flag, in the policy's namespace. With the chart's admission
+    policies, the author of the policy must have permission to patch it."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -37,18 +39,19 @@ class Flag(Model):
 
 
 class FlagTaking(StrEnum):
-    """How pods come by another value."""
+    """Mechanism by which pods receive a changed value: Restart or Mount."""
 
     RESTART = "Restart"
     MOUNT = "Mount"
 
 
 class FlagPlan(Model):
-    """The ConfigMap as it was found when the flag was decided on."""
+    """State of the ConfigMap at the time of the decision."""
 
     config_map_uid: Identifier
+    """UID of the ConfigMap."""
     old_value: Annotated[str, Field(max_length=LONGEST_VALUE)]
-    """What the flag was: by this value it can be set back, and the change is guarded."""
+    """Value before the change. The change is applied only while the flag still has this value."""
     taken_by: FlagTaking
-    """Restart: a container reads it into its environment, so the pods are replaced. Mount: it is
-    read as a file only, which the kubelet renews while the pods run."""
+    """Restart: a container reads the flag as an environment variable, so the pods are restarted.
+    Mount: the flag is read only from a mounted file, which the kubelet updates in running pods."""

@@ -12,13 +12,16 @@ from rollback_operator.api.shape import Label, Model, cel
 
 _CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]$"
+_FORM = "from and until must both be clock times (22:00) or both be dates (2026-12-24T18:00)"
+_ORDER = "until must be later than from"
+_DAYS = "days requires clock times in from and until"
 MOMENT = f"({_CLOCK})|({_DATE})"
 
 Moment = Annotated[str, Field(max_length=16, pattern=MOMENT)]
 
 
 class Day(StrEnum):
-    """A day of the week."""
+    """Day of the week."""
 
     MON = "Mon"
     TUE = "Tue"
@@ -30,7 +33,7 @@ class Day(StrEnum):
 
 
 class FrozenSeverity(StrEnum):
-    """A severity that may be acted on in a freeze all the same."""
+    """Severity that can be exempt from a freeze window."""
 
     P1 = "P1"
     P2 = "P2"
@@ -41,37 +44,44 @@ def _shape(schema: dict[str, Any]) -> None:
     schema["x-kubernetes-validations"] = [
         cel(
             "self.from.contains('T') == self.until.contains('T')",
-            "from and until are both clock times (22:00) or both dates (2026-12-24T18:00)",
+            _FORM,
             ".until",
         ),
         cel(
             "!self.from.contains('T') || self.from < self.until",
-            "until is after from",
+            _ORDER,
             ".until",
         ),
         cel(
             "!has(self.days) || !self.from.contains('T')",
-            "days belongs to clock times",
+            _DAYS,
             ".days",
         ),
     ]
 
 
 class FreezeWindow(Model):
-    """A time in which the operator judges and tells, and does nothing by itself."""
+    """Period without automatic action.
+
+    Releases are evaluated and people are notified, but the operator does not roll back or pause
+    rollouts automatically. Rollbacks that a person requests are executed. Example for nights: name:
+    night, from: "22:00", until: "06:00", timeZone: Europe/Berlin.
+    """
 
     model_config = ConfigDict(json_schema_extra=_shape)
 
     name: Label
-    """What it is called in messages."""
+    """Name of the window in messages."""
     time_zone: Annotated[
         str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")
     ] = "UTC"
-    """A name of the IANA time zone database, as Europe/Berlin: whose clocks count."""
+    """IANA time zone of `from` and `until`, such as Europe/Berlin. Default: UTC."""
     from_: Annotated[Moment, Field(alias="from")]
-    """When it begins: a clock time for every day, as 22:00, or a date, as 2026-12-24T18:00."""
+    """Start of the window: a clock time such as "22:00", which recurs daily or on `days`, or a date
+    such as "2026-12-24T18:00", which applies once."""
     until: Moment
-    """When it is over, in the same form. A clock time not after `from` is the next day's."""
+    """End of the window, in the same form as `from`. A clock time that is not later than `from`
+    refers to the next day."""
     days: (
         Annotated[
             list[Day],
@@ -79,12 +89,14 @@ class FreezeWindow(Model):
         ]
         | None
     ) = None
-    """On which days it begins, for clock times. Default: every day."""
+    """Days of the week on which a recurring window starts. Only for clock times. Default: every
+    day."""
     exempt: Annotated[
         list[FrozenSeverity],
         Field(max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = []
-    """Severities that are acted on all the same. Default: none."""
+    """Severities for which automatic action continues during the window, such as P1. Default:
+    none."""
 
     @field_validator("time_zone")
     @classmethod
@@ -92,21 +104,19 @@ class FreezeWindow(Model):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{name} is no time zone that is known here: Europe/Berlin") from None
+            raise ValueError(f"{name} is not a known time zone; example: Europe/Berlin") from None
         return name
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if self.is_daily != bool(re.match(_CLOCK, self.until)):
-            raise ValueError(
-                "from and until are both clock times (22:00) or both dates (2026-12-24T18:00)"
-            )
+            raise ValueError(_FORM)
         if self.is_daily:
             return self
         if self.days is not None:
-            raise ValueError("days belongs to clock times")
+            raise ValueError(_DAYS)
         if datetime.fromisoformat(self.from_) >= datetime.fromisoformat(self.until):
-            raise ValueError("until is after from")
+            raise ValueError(_ORDER)
         return self
 
     @property

@@ -15,7 +15,7 @@ MOST_UPDATERS = 8
 
 
 class GitOps(StrEnum):
-    """What is done where a GitOps controller would revert an undo."""
+    """Handling of a Deployment whose GitOps controller would revert a rollback."""
 
     REFUSE = "Refuse"
     SUSPEND = "Suspend"
@@ -23,7 +23,7 @@ class GitOps(StrEnum):
 
 
 class OwnerKind(StrEnum):
-    """The objects by which GitOps controllers can be suspended."""
+    """Kind of GitOps object that the operator can suspend."""
 
     APPLICATION = "Application"
     KUSTOMIZATION = "Kustomization"
@@ -31,33 +31,38 @@ class OwnerKind(StrEnum):
 
 
 class OwnerPlan(Model):
-    """Who else steers the Deployment, and what is done about it."""
+    """GitOps owner of the Deployment and its handling during the rollback."""
 
     tool: Annotated[str, Field(min_length=1, max_length=64)]
-    """Argo CD, Flux or Helm."""
+    """Name of the tool: Argo CD, Flux or Helm."""
     kind: OwnerKind | None = None
-    """Absent where it is not known by which object the tool steers the Deployment."""
+    """Kind of the owning object. Absent if the object is not known."""
     namespace: NameOrNone = ""
-    """Where that object is; empty: where the operator's own setting says."""
+    """Namespace of the owning object. Empty: the namespace from the operator's settings."""
     name: NameOrNone = ""
+    """Name of the owning object. Empty if the object is not known."""
     response: GitOps
-    """Suspend: it is suspended before the act. Proceed: it may revert the act."""
+    """Suspend: the owner is suspended before the rollback. Proceed: the owner stays active and may
+    revert the rollback."""
 
 
 class OwnerRecord(Model):
-    """What was done about who else steers the Deployment. Stored before it is done."""
+    """Suspension of the GitOps owner, stored before the change."""
 
     namespace: NameOrNone = ""
-    """Where the object is."""
+    """Namespace of the owning object."""
     was_suspended: bool = False
-    """True: somebody else had suspended it; it was left as it was, and stays so."""
+    """Indicates that another client had already suspended the owner. The operator then leaves it
+    suspended."""
     automated: Annotated[str, Field(max_length=LONGEST_SYNC_POLICY)] = ""
-    """Of an Application: spec.syncPolicy.automated as it was, in JSON."""
+    """Original `spec.syncPolicy.automated` of an Argo CD Application, as JSON."""
     suspended_time: AwareDatetime | None = None
+    """Time when the owner was suspended."""
     released_time: AwareDatetime | None = None
-    """When it was released, or was found to be; absent while it is suspended for this rollback."""
+    """Time when the owner was resumed, or was detected as resumed. Absent while it is suspended for
+    this rollback."""
     release_message: Annotated[str, Field(max_length=512)] = ""
-    """Why it is released, or by whom it was."""
+    """Reason why the owner was resumed, or the client that resumed it."""
 
     @property
     def is_open(self) -> bool:
@@ -66,12 +71,12 @@ class OwnerRecord(Model):
 
 
 class UpdaterPlan(Model):
-    """Who may push the bad image again by itself."""
+    """Image updater that may deploy the bad image again."""
 
     tool: Annotated[str, Field(min_length=1, max_length=64)]
-    """Keel, Argo CD Image Updater and others."""
+    """Name of the tool, such as Keel or Argo CD Image Updater."""
     advice: Annotated[str, Field(max_length=512)]
-    """What keeps it from doing so."""
+    """Action that prevents the tool from deploying the bad image again."""
 
 
 Updaters = Annotated[

@@ -34,28 +34,28 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
         [
             cel(
                 " && ".join([*together, *within]),
-                "a Rollback made by hand has policyRef.name, remedy, reason and seen: the "
+                "a manual request must set only policyRef.name, remedy, reason and seen; the "
                 "operator plans the rest",
             ),
             cel(
                 f"has(self.{first}) != has(self.reason)",
-                "a Rollback made by hand needs reason, for the record",
+                "reason is required in a manual request and must not be set otherwise",
                 ".reason",
             ),
             cel(
                 f"has(self.{first}) != has(self.seen)",
-                "a Rollback made by hand needs seen: Deployment, revision and digest as "
-                "status.revision of the policy shows them; the plugin's undo fills it in",
+                "seen is required in a manual request and must not be set otherwise: Deployment, "
+                "revision and digest from the policy's status; kubectl rollback undo sets it",
                 ".seen",
             ),
             cel(
                 f"!has(self.{first}) || has(self.policyRef.uid)",
-                "policyRef.uid belongs to a plan",
+                "policyRef.uid is required in a plan",
             ),
             cel(
                 f"has(self.{first}) || self.remedy.type != 'DisableFlag'",
-                "a person sets a flag in its ConfigMap, and restarts the pods if they read it as a "
-                "variable",
+                "DisableFlag must not be set in a manual request: change the ConfigMap, and "
+                "restart the pods if they read it as an environment variable",
                 ".remedy.type",
             ),
         ]

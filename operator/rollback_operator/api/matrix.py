@@ -20,18 +20,23 @@ _ABOVE = (SignalName.LATENCY_RATIO, SignalName.LATENCY, SignalName.MEMORY_GROWTH
 _COUNT = (SignalName.OOM_KILLS, SignalName.RESTARTS)
 _QUERY_FIELDS = ("query", "name", "below", "change_above")
 _TIMES, _LOOKS = 3, 5
-_LOOKED_AT = "times and looks belong to Query only"
+_QUERY_ONLY = (
+    "query, below and changeAbove are allowed only for Query, and name only for Query and Probe"
+)
+_PROBE_NAME = "Probe requires name, the name of a probe in spec.verification.http"
+_LOOKED_AT = "times and looks are allowed only for Query"
 
 
 class MatrixCondition(Model):
-    """One symptom.
+    """Condition on one signal.
 
-    ErrorRate takes `above` or `atLeast`, and `routes`. LatencyRatio (times the old revision's),
-    Latency (seconds) and MemoryGrowth (share of the limit an hour) take `above`; OOMKills and
-    Restarts take a number `atLeast`; Query takes `query` with `above` or `below`. Probe takes the
-    `name` of one of `verification.http`: it is sent to each release, and matches when it has passed
-    on the old one and fails three times running on the new one. Unavailable, StuckRollout and
-    TrafficLost take nothing.
+    ErrorRate takes `above` or `atLeast` (a fraction from 0 to 1) and `routes`. LatencyRatio
+    (latency divided by the old revision's), Latency (seconds) and MemoryGrowth (fraction of the
+    memory limit per hour) take `above`. OOMKills and Restarts take a whole number `atLeast`. Query
+    takes your own PromQL in `query`, with `above` or `below`. Probe takes the `name` of a probe in
+    `verification.http`; it matches when the old revision passes the probe and the new revision
+    fails it three times in a row. Unavailable (no available pod), StuckRollout (no rollout
+    progress) and TrafficLost (requests no longer arrive) take no threshold.
     """
 
     model_config = ConfigDict(
@@ -39,53 +44,57 @@ class MatrixCondition(Model):
             "x-kubernetes-validations": [
                 cel(
                     "self.signal != 'ErrorRate' || has(self.above) != has(self.atLeast)",
-                    "ErrorRate needs exactly one of above and atLeast",
+                    "ErrorRate requires exactly one of above and atLeast",
                 ),
                 cel(
                     "!(self.signal in ['LatencyRatio', 'Latency', 'MemoryGrowth'])"
                     " || (has(self.above) && !has(self.atLeast))",
-                    "LatencyRatio, Latency and MemoryGrowth need above",
+                    "LatencyRatio, Latency and MemoryGrowth require above and do not"
+                    " accept atLeast",
                 ),
                 cel(
                     "!(self.signal in ['OOMKills', 'Restarts'])"
                     " || (has(self.atLeast) && !has(self.above)"
                     " && self.atLeast.matches('^[1-9][0-9]*$'))",
-                    "OOMKills and Restarts need a whole number atLeast",
+                    "OOMKills and Restarts require atLeast, a whole number of at least 1, and do"
+                    " not accept above",
                 ),
                 cel(
                     "self.signal != 'Query' || (has(self.query)"
                     " && has(self.above) != has(self.below) && !has(self.atLeast))",
-                    "Query needs query and exactly one of above and below",
+                    "Query requires query and exactly one of above and below",
                 ),
                 cel(
                     "self.signal == 'Query' || !(has(self.query) || has(self.below)"
                     " || has(self.changeAbove) || (has(self.name) && self.signal != 'Probe'))",
-                    "query, name, below and changeAbove belong to Query only, name to Probe too",
+                    _QUERY_ONLY,
                 ),
                 cel(
                     "self.signal != 'Probe' || has(self.name)",
-                    "Probe needs name, that of a probe in spec.verification.http",
+                    _PROBE_NAME,
                 ),
                 cel(
                     "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe'])"
                     " || !(has(self.above) || has(self.atLeast))",
-                    "Unavailable, StuckRollout, TrafficLost and Probe take no threshold",
+                    "Unavailable, StuckRollout, TrafficLost and Probe do not accept above or"
+                    " atLeast",
                 ),
                 cel(
                     "self.signal == 'ErrorRate' || !has(self.routes)",
-                    "routes belongs to ErrorRate only",
+                    "routes is allowed only for ErrorRate",
                 ),
                 cel(
                     "self.signal != 'ErrorRate' || !has(self.above)"
                     " || (double(self.above) >= 0.0 && double(self.above) < 1.0)",
-                    "a rate is from 0 to 1 and never above 1: this condition could not match",
+                    "above must be at least 0 and less than 1 for ErrorRate; otherwise the"
+                    " condition cannot match",
                     ".above",
                 ),
                 cel(
                     "self.signal != 'ErrorRate' || !has(self.atLeast)"
                     " || (double(self.atLeast) > 0.0 && double(self.atLeast) <= 1.0)",
-                    "a rate is above 0 and at most 1: this condition would match every release, "
-                    "or none",
+                    "atLeast must be greater than 0 and at most 1 for ErrorRate; otherwise the"
+                    " condition matches every release, or none",
                     ".atLeast",
                 ),
                 cel(
@@ -96,7 +105,7 @@ class MatrixCondition(Model):
                 cel(
                     f"(has(self.times) ? self.times : {_TIMES})"
                     f" <= (has(self.looks) ? self.looks : {_LOOKS})",
-                    "times is at most looks",
+                    "times must be at most looks",
                     ".times",
                 ),
             ]
@@ -104,25 +113,31 @@ class MatrixCondition(Model):
     )
 
     signal: SignalName
+    """Signal to evaluate."""
     above: Decimal | None = None
-    """Matches when what is measured is above this; of a rate or a quantile its lower bound."""
+    """Threshold: the condition matches when the value is greater. Rates and quantiles are compared
+    by their lower confidence bound."""
     at_least: Decimal | None = None
-    """Matches when what is measured is at least this; an error rate also when all of 20 or more
-    requests failed."""
+    """Threshold: the condition matches when the value is equal or greater. An error rate also
+    matches when all of 20 or more requests failed."""
     routes: RouteSet | None = None
-    """Purchase: the worst of `signals.purchaseRoutes`. Default: all routes together."""
+    """Routes whose error rate is evaluated. Purchase: the route of `signals.purchaseRoutes` with
+    the highest error rate. Default: all routes combined."""
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    """PromQL that gives one number, looked at every 15 s."""
+    """PromQL expression that returns one number, evaluated every 15 seconds. Only for signal
+    Query."""
     name: Label | None = None
-    """What the query's number is called in messages; of Probe, which probe."""
+    """For Query: name of the value in messages. For Probe: name of the probe in
+    `verification.http`."""
     below: Decimal | None = None
-    """Matches when the query's number is below this."""
+    """Threshold for Query: the condition matches when the value is less."""
     change_above: Decimal | None = None
-    """... and when it is more than so many times what it was before the release."""
+    """Additional requirement for Query: the value must also exceed this multiple of its value
+    before the release. Default: no comparison."""
     times: Annotated[int, Field(ge=1, le=60)] = _TIMES
-    """How many of the newest `looks` at the query must match. Default: 3."""
+    """For Query: number of the last `looks` evaluations that must match. Default: 3."""
     looks: Annotated[int, Field(ge=1, le=60)] = _LOOKS
-    """How many of the newest looks at the query count. Default: 5."""
+    """For Query: number of most recent evaluations considered. Default: 5."""
 
     @property
     def limit(self) -> float:
@@ -139,47 +154,45 @@ class MatrixCondition(Model):
         # The API server says the same in CEL; a file given to the command line has only this.
         thresholds = (self.above is not None) + (self.at_least is not None)
         if self.signal in _RATE and thresholds != 1:
-            raise ValueError("ErrorRate needs exactly one of above and atLeast")
+            raise ValueError("ErrorRate requires exactly one of above and atLeast")
         if self.signal in _RATE and not (
             0 <= self.limit <= 1 and (self.limit < 1 if self.above else self.limit > 0)
         ):
-            raise ValueError("above and atLeast of ErrorRate are rates from 0 to 1")
+            raise ValueError("above and atLeast of ErrorRate must be rates from 0 to 1")
         if self.signal in _ABOVE and (self.above is None or self.at_least is not None):
-            raise ValueError(f"{self.signal} needs above")
+            raise ValueError(f"{self.signal} requires above and does not accept atLeast")
         if self.signal in _COUNT and not re.fullmatch("[1-9][0-9]*", self.at_least or ""):
-            raise ValueError(f"{self.signal} needs a whole number atLeast")
+            raise ValueError(f"{self.signal} requires atLeast, a whole number of at least 1")
         if self.signal is SignalName.QUERY and (
             self.query is None
             or (self.above is None) == (self.below is None)
             or self.at_least is not None
         ):
-            raise ValueError("Query needs query and exactly one of above and below")
+            raise ValueError("Query requires query and exactly one of above and below")
         self._refuse_foreign(thresholds)
         return self
 
     def _refuse_foreign(self, thresholds: int) -> None:
         takes = {SignalName.ERROR_RATE, SignalName.QUERY, *_ABOVE, *_COUNT}
         if self.signal not in takes and thresholds:
-            raise ValueError(f"{self.signal} takes no threshold")
+            raise ValueError(f"{self.signal} does not accept above or atLeast")
         if self.signal is not SignalName.ERROR_RATE and self.routes:
-            raise ValueError("routes belongs to ErrorRate only")
+            raise ValueError("routes is allowed only for ErrorRate")
         foreign = set(_QUERY_FIELDS) - ({"name"} if self.signal is SignalName.PROBE else set())
         if self.signal is not SignalName.QUERY and any(
             getattr(self, field) is not None for field in foreign
         ):
-            raise ValueError(
-                "query, name, below and changeAbove belong to Query only, name to Probe too"
-            )
+            raise ValueError(_QUERY_ONLY)
         if self.signal is SignalName.PROBE and self.name is None:
-            raise ValueError("Probe needs name, that of a probe in spec.verification.http")
+            raise ValueError(_PROBE_NAME)
         if self.signal is not SignalName.QUERY and (self.times, self.looks) != (_TIMES, _LOOKS):
             raise ValueError(_LOOKED_AT)
         if self.times > self.looks:
-            raise ValueError("times is at most looks")
+            raise ValueError("times must be at most looks")
 
 
 class MatrixRule(Model):
-    """A severity, its symptoms (any of them), and what is done within which time."""
+    """Severity, the conditions that cause it, and the response."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -187,12 +200,12 @@ class MatrixRule(Model):
                 cel(
                     "!has(self.onTimeout)"
                     " || (self.response == 'Investigate' && has(self.withinSeconds))",
-                    "onTimeout belongs to response Investigate with withinSeconds",
+                    "onTimeout requires response Investigate and withinSeconds",
                     ".onTimeout",
                 ),
                 cel(
                     "!has(self.propose) || !self.propose || self.response == 'Investigate'",
-                    "propose belongs to response Investigate",
+                    "propose requires response Investigate",
                     ".propose",
                 ),
             ]
@@ -200,39 +213,43 @@ class MatrixRule(Model):
     )
 
     severity: MatrixSeverity
-    """How bad a release with one of these symptoms is; one rule each, the worst first."""
+    """Severity assigned when a condition matches. Each severity has at most one rule; list the
+    worst first."""
     when: Annotated[
         list[MatrixCondition],
         Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ]
-    """The symptoms: any of them gives the severity."""
+    """Conditions. The rule matches when any of them matches."""
     response: Response
-    """Rollback acts by itself. Investigate asks people to look, Report tells them only."""
+    """Action when the rule matches. Rollback: apply a remedy automatically. Investigate: notify
+    people and record a diagnosis. Report: only notify people."""
     within_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
-    """From the first bad sample to the act. It only limits waiting for more evidence: what is
-    proved is acted on at once. For an error rate `above` a threshold it shrinks as the rate
-    grows."""
+    """Maximum time in seconds from the first bad sample to the action. It limits only the
+    collection of further evidence: proven faults are acted on at once. For an error rate `above` a
+    threshold, the time shrinks as the rate grows. Default: no limit."""
     on_timeout: TimeoutResponse | None = None
-    """What follows when nobody has helped within the time of an investigation. Rollback: the
-    release is taken back if it is proved slower or leaking. Default: people stay told."""
+    """Action when an investigation is not resolved within `withinSeconds`. Rollback: roll back if
+    the release is proved slower or leaking memory. Report (default): no further action. Requires
+    response Investigate and `withinSeconds`."""
     propose: bool = False
-    """True, with Investigate: a Rollback is prepared at once and waits for a person's approval,
-    until `withinSeconds` are over (then `onTimeout` says what follows), or as `approval` says."""
+    """With Investigate: prepare a Rollback at once that starts only after a person approves it. If
+    nobody decides, `onTimeout` applies after `withinSeconds`, or `approval` if that is not set.
+    Default: false."""
 
     @model_validator(mode="after")
     def _time_of_its_response(self) -> Self:
         is_timed = self.response is Response.INVESTIGATE and self.within_seconds is not None
         if self.on_timeout is not None and not is_timed:
-            raise ValueError("onTimeout belongs to response Investigate with withinSeconds")
+            raise ValueError("onTimeout requires response Investigate and withinSeconds")
         if self.propose and self.response is not Response.INVESTIGATE:
-            raise ValueError("propose belongs to response Investigate")
+            raise ValueError("propose requires response Investigate")
         return self
 
 
 def worst_first(rules: list[MatrixRule]) -> list[MatrixRule]:
     """Refuse rules in another order than from the worst severity to the mildest."""
     if any(one.severity >= following.severity for one, following in pairwise(rules)):
-        raise ValueError("rules go from the worst severity to the mildest: the first match wins")
+        raise ValueError("rules must be ordered from the worst severity to the mildest")
     return rules
 
 

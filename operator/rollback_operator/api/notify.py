@@ -22,7 +22,7 @@ MailAddress = Annotated[
 
 
 class ChannelType(StrEnum):
-    """How somebody is told."""
+    """Type of a notification channel."""
 
     SLACK = "Slack"
     WEBHOOK = "Webhook"
@@ -32,7 +32,7 @@ class ChannelType(StrEnum):
 
 
 class Encryption(StrEnum):
-    """How the connection to a mail server is protected."""
+    """Encryption of the connection to a mail server."""
 
     START_TLS = "StartTLS"
     TLS = "TLS"
@@ -40,14 +40,14 @@ class Encryption(StrEnum):
 
 
 class MailSpec(Model):
-    """The mail server, who writes and who is written to."""
+    """Mail server, sender and recipients."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "!has(self.username) || !has(self.encryption) || self.encryption != 'None'",
-                    "a password is not sent without encryption: StartTLS or TLS",
+                    "encryption must be StartTLS or TLS if username is set",
                     ".encryption",
                 ),
             ]
@@ -55,14 +55,16 @@ class MailSpec(Model):
     )
 
     host: Annotated[str, Field(min_length=1, max_length=253, pattern=HOST_FORM)]
-    """A Service of the policy's namespace, as smtp.production.svc, or one of the operator's allowed
-    hosts."""
+    """Host name of the mail server: a Service in the policy's namespace, such as
+    smtp.production.svc, or a host in the operator's allow-list."""
     port: Annotated[int, Field(ge=1, le=65535)] = 587
-    """Port of the mail server."""
+    """Port of the mail server. Default: 587."""
     encryption: Encryption = Encryption.START_TLS
-    """StartTLS and TLS check the server's certificate; None is for a relay in the cluster."""
+    """Encryption of the connection. StartTLS (default) and TLS verify the server's certificate.
+    None sends unencrypted mail, for a relay inside the cluster."""
     username: Annotated[str, Field(min_length=1, max_length=256, pattern=LINE_FORM)] | None = None
-    """Logs in with it and the password in `secretRef`."""
+    """User name for authentication, with the password from `secretRef`. Default: no
+    authentication."""
     from_: Annotated[MailAddress, Field(alias="from")]
     """Address of the sender."""
     to: Annotated[
@@ -74,15 +76,16 @@ class MailSpec(Model):
     @model_validator(mode="after")
     def _protects_its_password(self) -> Self:
         if self.username is not None and self.encryption is Encryption.NONE:
-            raise ValueError("a password is not sent without encryption: StartTLS or TLS")
+            raise ValueError("encryption must be StartTLS or TLS if username is set")
         return self
 
 
 class Channel(Model):
-    """One way to tell somebody.
+    """Destination for notifications.
 
-    Slack takes `secretRef`; Webhook `url` or `urlSecretRef`, and `secretRef` to sign; SMTP `mail`,
-    and `secretRef` with a user name; PagerDuty `secretRef`; Alertmanager `url`.
+    Slack and PagerDuty require `secretRef`. Webhook requires `url` or `urlSecretRef`; `secretRef`
+    signs the body. SMTP requires `mail`, and `secretRef` if `mail.username` is set. Alertmanager
+    requires `url`.
     """
 
     model_config = ConfigDict(
@@ -90,39 +93,39 @@ class Channel(Model):
             "x-kubernetes-validations": [
                 cel(
                     "!(self.type in ['Slack', 'PagerDuty']) || has(self.secretRef)",
-                    "Slack needs secretRef (the webhook's address), and so does PagerDuty (the"
-                    " integration's routing key)",
+                    "Slack and PagerDuty require secretRef: the URL of the incoming webhook, or the"
+                    " routing key",
                     ".secretRef",
                 ),
                 cel(
                     "self.type != 'Webhook' || has(self.url) != has(self.urlSecretRef)",
-                    "Webhook needs exactly one of url and urlSecretRef",
+                    "Webhook requires exactly one of url and urlSecretRef",
                     ".url",
                 ),
                 cel(
                     "self.type != 'Alertmanager' || has(self.url)",
-                    "Alertmanager needs url, its base address",
+                    "Alertmanager requires url, its base URL",
                     ".url",
                 ),
                 cel(
                     "(self.type == 'SMTP') == has(self.mail)",
-                    "mail belongs to type SMTP, which needs it",
+                    "mail is required for type SMTP and must not be set otherwise",
                     ".mail",
                 ),
                 cel(
                     "self.type != 'SMTP' || !has(self.mail)"
                     " || has(self.mail.username) == has(self.secretRef)",
-                    "SMTP takes mail.username and secretRef (the password) together",
+                    "mail.username and secretRef (the password) must be set together for SMTP",
                     ".secretRef",
                 ),
                 cel(
                     "!has(self.url) || !(self.type in ['Slack', 'SMTP'])",
-                    "url belongs to Webhook, Alertmanager and PagerDuty",
+                    "url is allowed only for Webhook, Alertmanager and PagerDuty",
                     ".url",
                 ),
                 cel(
                     "!has(self.urlSecretRef) || self.type == 'Webhook'",
-                    "urlSecretRef belongs to Webhook",
+                    "urlSecretRef is allowed only for Webhook",
                     ".urlSecretRef",
                 ),
             ]
@@ -130,16 +133,19 @@ class Channel(Model):
     )
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_FORM)]
-    """The channel's own name, in statuses and identifiers."""
+    """Name of the channel in status. Unique within the policy."""
     type: ChannelType
+    """Type of the channel."""
     secret_ref: SecretKeyRef | None = None
-    """Slack: the incoming webhook's address. Webhook: the key that signs the body. PagerDuty: the
-    integration's routing key. SMTP: the password. Alertmanager: a bearer token."""
+    """Credential of the channel. Slack: URL of the incoming webhook. Webhook: key that signs the
+    body. PagerDuty: routing key of the integration. SMTP: password. Alertmanager: bearer token."""
     url: HttpUrl | None = None
-    """Webhook: where to. Alertmanager: its base address. PagerDuty: another region's address."""
+    """URL of the channel. Webhook: destination. Alertmanager: base URL. PagerDuty: events endpoint
+    of another service region."""
     url_secret_ref: SecretKeyRef | None = None
-    """Webhook: where to, if the address itself is a credential."""
+    """For Webhook: Secret that holds the destination URL, instead of `url`."""
     mail: MailSpec | None = None
+    """Mail server and addresses. Required for SMTP."""
     severities: (
         Annotated[
             list[Literal["P1", "P2", "P3", "P4"]],
@@ -147,32 +153,34 @@ class Channel(Model):
         ]
         | None
     ) = None
-    """Told only of these, and of a release that has come back, whose severity is not known yet.
-    Default: all."""
+    """Severities to notify of. Quarantined releases that reappear are always notified, because
+    their severity is not known yet. Default: all severities."""
 
     @model_validator(mode="after")
     def _fields_of_its_type(self) -> Self:
         # The API server says the same in CEL; a file given to the command line has only this.
         kind, is_mail = self.type, self.type is ChannelType.SMTP
         if kind in (ChannelType.SLACK, ChannelType.PAGER_DUTY) and self.secret_ref is None:
-            raise ValueError(f"{kind} needs secretRef")
+            raise ValueError(f"{kind} requires secretRef")
         if kind is ChannelType.WEBHOOK and (self.url is None) == (self.url_secret_ref is None):
-            raise ValueError("Webhook needs exactly one of url and urlSecretRef")
+            raise ValueError("Webhook requires exactly one of url and urlSecretRef")
         if kind is ChannelType.ALERTMANAGER and self.url is None:
-            raise ValueError("Alertmanager needs url, its base address")
+            raise ValueError("Alertmanager requires url, its base URL")
         if is_mail != (self.mail is not None):
-            raise ValueError("mail belongs to type SMTP, which needs it")
+            raise ValueError("mail is required for type SMTP and must not be set otherwise")
         self._refuse_foreign()
         return self
 
     def _refuse_foreign(self) -> None:
         kind = self.type
         if self.mail is not None and (self.mail.username is None) != (self.secret_ref is None):
-            raise ValueError("SMTP takes mail.username and secretRef (the password) together")
+            raise ValueError(
+                "mail.username and secretRef (the password) must be set together for SMTP"
+            )
         if self.url is not None and kind in (ChannelType.SLACK, ChannelType.SMTP):
-            raise ValueError("url belongs to Webhook, Alertmanager and PagerDuty")
+            raise ValueError("url is allowed only for Webhook, Alertmanager and PagerDuty")
         if self.url_secret_ref is not None and kind is not ChannelType.WEBHOOK:
-            raise ValueError("urlSecretRef belongs to Webhook")
+            raise ValueError("urlSecretRef is allowed only for Webhook")
 
     def wants(self, severity: str) -> bool:
         """Tell whether it is told of a severity."""
@@ -180,38 +188,41 @@ class Channel(Model):
 
 
 class CommunicationSpec(Model):
-    """What a message says of the service, in words of those who run it."""
+    """Description of the service for use in notifications."""
 
     service: Annotated[str, Field(max_length=128, pattern=LINE_FORM)] = ""
-    """What people call the service. Default: the Deployment's name."""
+    """Display name of the service. Default: name of the Deployment."""
     impact: Annotated[str, Field(max_length=1024)] = ""
-    """What customers notice while it fails."""
+    """Effect of a failure on customers. Default: the share of failed requests, if known."""
     contact: Annotated[str, Field(max_length=256, pattern=LINE_FORM)] = ""
-    """Whom to ask: a person on call, an address, a chat room."""
+    """Contact for questions: an on-call person, an address or a chat room. Default: omitted."""
 
 
 class Notification(Model):
-    """One message to one channel: its identifier, and what became of it."""
+    """Delivery of one message to one channel."""
 
     id: Annotated[str, Field(min_length=1, max_length=253)]
-    """The same at each attempt, so that a message that arrives twice is known to be one."""
+    """Identifier of the message. Retries use the same identifier, so that receivers can remove
+    duplicates."""
     transition: Annotated[str, Field(min_length=1, max_length=63)]
-    """What it tells of."""
+    """Event that the message reports."""
     channel: Annotated[str, Field(min_length=1, max_length=63)]
-    """The channel's name in the policy."""
+    """Name of the channel in the policy."""
     time: AwareDatetime
-    """When that was."""
+    """Time of the event."""
     delivered_time: AwareDatetime | None = None
+    """Time when the channel accepted the message."""
     gave_up_time: AwareDatetime | None = None
-    """After too many attempts, or too late to be news."""
+    """Time when delivery was abandoned, after too many attempts or because the message was
+    outdated."""
     attempts: Annotated[int, Field(ge=0)] = 0
-    """Attempts that have failed."""
+    """Number of failed attempts."""
     message: Annotated[str, Field(max_length=512)] = ""
-    """Why the last attempt failed."""
+    """Error of the last attempt."""
     severity: Annotated[str, Field(max_length=4)] = ""
-    """Where no other record keeps it."""
+    """Severity in the message, if no other record contains it."""
     text: Annotated[str, Field(max_length=1024)] = ""
-    """What is told, where no other record keeps it."""
+    """Text of the message, if no other record contains it."""
 
     @property
     def is_open(self) -> bool:

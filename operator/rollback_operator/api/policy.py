@@ -49,30 +49,42 @@ MOST_TARGETS = 3
 
 
 class TargetRef(Model):
-    """The workload that is watched, in the policy's own namespace."""
+    """Workload to watch, in the policy's namespace."""
 
     kind: TargetKind = TargetKind.DEPLOYMENT
+    """Kind of the workload. Only Deployment is supported. Default: Deployment."""
     name: Name
-    """The Deployment's name; it need not exist yet."""
+    """Name of the Deployment. It does not have to exist yet."""
 
 
 class Trust(Model):
-    """A person's word that a release may be gone back to, whatever it was found to be."""
+    """Statement of a person that a release is a valid rollback target."""
 
     release: Identifier
-    """Which: `release` of the entry in `status.revisions`."""
+    """Trusted release: `release` of its entry in `status.revisions`."""
     revision: Annotated[int, Field(ge=1)]
-    """Its number when it was trusted, for people."""
+    """Revision number at the time of the statement, for information."""
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
-    """Why it is good after all."""
+    """Reason why the release is good."""
     by: Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
-    """Who says so; where the chart's admission policies are installed, nobody but themselves."""
+    """User name of the person. With the chart's admission policies, it must be the name of the
+    requesting user."""
     time: AwareDatetime
-    """When. What speaks against the release from later on counts again."""
+    """Time of the statement. Evidence against the release after this time counts again."""
 
 
 class RollbackPolicySpec(Model):
-    """What to watch and what is allowed."""
+    """Desired behavior: the workload to watch, when a release is bad, and the response.
+
+    Only targetRef and mode are required. Evaluate without acting: mode: Observe. Stop evaluation
+    and automatic action: suspend: true. Block automatic action at certain times, such as at night:
+    safety.freeze. Limit repetition: safety.cooldownSeconds and safety.maxRollbacksPerDay. Require a
+    person's approval: matrix[].propose, checklist[].onWarned or safety.requireVerified; if nobody
+    approves before approval.timeoutSeconds, approval.onTimeout applies (default: the rollback is
+    abandoned). Use your own counters: signals.requests and signals.errors; your own PromQL:
+    matrix[].when[].query. Notify people: notify. A release is Good, and so a rollback target, after
+    safety.goodAfterSeconds with enough traffic and without evidence against it.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -81,7 +93,8 @@ class RollbackPolicySpec(Model):
                     "!has(self.safety)"
                     " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
                     " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-                    "goodAfterSeconds must be at most watchSeconds, or no release becomes good",
+                    "goodAfterSeconds must be at most watchSeconds; otherwise no release can"
+                    " become Good",
                     ".safety.goodAfterSeconds",
                 ),
                 cel(
@@ -95,15 +108,16 @@ class RollbackPolicySpec(Model):
                     "!has(self.safety) || !has(self.safety.maxPauseSeconds)"
                     " || self.safety.maxPauseSeconds"
                     " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-                    "maxPauseSeconds must be at most watchSeconds, or nobody judges at the end",
+                    "maxPauseSeconds must be at most watchSeconds; otherwise the evaluation"
+                    " ends before the pause",
                     ".safety.maxPauseSeconds",
                 ),
                 cel(
                     "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
                     " <= (has(self.safety) && has(self.safety.watchSeconds)"
                     " ? self.safety.watchSeconds : 3600)",
-                    "stage.maxSeconds must be at most safety.watchSeconds, or nobody judges at the"
-                    " end",
+                    "stage.maxSeconds must be at most safety.watchSeconds; otherwise the evaluation"
+                    " ends before the stage",
                     ".stage.maxSeconds",
                 ),
             ]
@@ -111,12 +125,20 @@ class RollbackPolicySpec(Model):
     )
 
     target_ref: TargetRef
+    """Deployment to watch, in the policy's namespace."""
     mode: Mode
+    """Observe evaluates and records; Enforce also acts. With Observe, a bad release produces a
+    Rollback with outcome Observed and notifications, and the Deployment is never changed. With
+    suspend: true, nothing is evaluated."""
     suspend: bool = False
-    """True: nothing is judged, and nothing is done by itself, until it is false again. What has
-    begun is carried on, and what a person asks for is done."""
+    """Suspends automatic evaluation and rollback. A rollback that has already changed something
+    continues; any other is abandoned. Rollbacks that a person requests are executed. In contrast,
+    mode: Observe evaluates every release and only skips the action. Default: false."""
     prometheus: PrometheusSpec = PrometheusSpec()
+    """Connection to Prometheus. Default: the operator's own settings."""
     signals: SignalsSpec = SignalsSpec()
+    """Metrics to read: counters of requests and errors, latency, memory. Default: the metric names
+    listed per field."""
     matrix: Annotated[
         list[MatrixRule],
         AfterValidator(worst_first),
@@ -129,39 +151,59 @@ class RollbackPolicySpec(Model):
                 "x-kubernetes-validations": [
                     cel(
                         "self.all(i, r, i == 0 || self[i - 1].severity < r.severity)",
-                        "rules go from the worst severity to the mildest: the first match wins",
+                        "rules must be ordered from the worst severity to the mildest",
                     )
                 ],
             },
         ),
     ] = list(RUNBOOK_MATRIX)
-    """First match from the top wins."""
+    """Severity matrix: maps signals to severities and responses. The first matching rule applies;
+    list the worst severity first. Default: P1 (error rate of at least 90 % on a purchase route, no
+    available pod, or traffic lost) and P2 (error rate above 5 %, or stuck rollout) roll back within
+    60 and 900 seconds; P3 (latency above twice the old revision's, 2 OOM kills, 3 restarts, or
+    memory growth above 50 % of the limit per hour) is investigated; P4 (error rate above 1 %) is
+    reported."""
     remedies: Annotated[
         list[Remedy],
         Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = [Remedy(type=RemedyType.UNDO, to=UndoTo.LAST_KNOWN_GOOD)]
-    """The first that applies to the severity is taken; a DisableFlag only where it can be the cure,
-    and what follows it if it was none. Default: an undo to the newest good revision."""
+    """Remedies in order of preference. The first remedy that applies to the severity is used.
+    DisableFlag is skipped if it cannot help; the next remedy follows if it did not help. Default:
+    Undo to LastKnownGood."""
     database: DatabaseSpec | None = None
-    """The database that the releases migrate. Default: none is looked at."""
+    """Database that the releases migrate. Before a rollback, its schema is compared with the schema
+    of the target revision. Default: no database is checked."""
     verification: VerificationSpec = VerificationSpec()
+    """Checks that determine whether a rollback helped. Default: rollout, the pods' own probes,
+    error rate and latency."""
     safety: SafetySpec = SafetySpec()
+    """Limits on automatic action: evaluation period, freeze windows, cooldown, daily limit,
+    quarantine, GitOps handling."""
     checklist: Annotated[
         list[CheckRule],
         Field(max_length=len(CheckName), json_schema_extra=keyed_by("name")),
     ] = []
-    """Items of the checklist before an act that are to be taken more strictly than by default."""
+    """Preflight checks whose warnings are handled more strictly, such as to require approval.
+    Default: a warning does not block a rollback."""
     approval: ApprovalSpec = ApprovalSpec()
-    """How long a person is waited for where one is asked."""
+    """Deadline for a person's approval, and the action when nobody responds. Default: abandon the
+    rollback after one hour."""
     stage: StageSpec = StageSpec()
+    """Staged rollout: pause with the first new pods until they are proved no worse. Default:
+    rollouts are not staged."""
     pod_metrics: PodMetricsSpec = PodMetricsSpec()
+    """Direct reading of the pods' metrics endpoints, in addition to Prometheus. Default: every 500
+    milliseconds while a release is new or suspect."""
     trust: Annotated[
         list[Trust], Field(max_length=MOST_TRUSTED, json_schema_extra=keyed_by("release"))
     ] = []
-    """Releases that may be gone back to because a person has said so: `kubectl rollback trust`."""
+    """Releases that a person declared valid rollback targets, whatever their recorded health.
+    Managed by `kubectl rollback trust`. Default: none."""
     notify: Channels = []
-    """Who is told when a rollback begins, ends or needs somebody; each once, in this order."""
+    """Notification channels. Each is notified once when a rollback starts, ends or needs a person,
+    in this order. Default: none; Events and status are always written."""
     communication: CommunicationSpec = CommunicationSpec()
+    """Description of the service for use in notifications."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -172,7 +214,7 @@ class RollbackPolicySpec(Model):
             "safety.goodAfterSeconds": safety.good_after_seconds,
             "stage.maxSeconds": self.stage.max_seconds,
         }
-        if "max_pause_seconds" in safety.model_fields_set:  # the default gives way by itself
+        if "max_pause_seconds" in safety.model_fields_set:  # the default needs no check
             times["safety.maxPauseSeconds"] = safety.max_pause_seconds
         for field, seconds in times.items():
             if seconds > safety.watch_seconds:
@@ -181,84 +223,104 @@ class RollbackPolicySpec(Model):
 
 
 class Condemnation(Model):
-    """Why a release is no target of a rollback until a person trusts it."""
+    """Record that a release is Bad, valid until a person trusts the release."""
 
     time: AwareDatetime
+    """Time of the finding."""
     message: Annotated[str, Field(max_length=256)]
+    """Explanation of the finding."""
     severity: MatrixSeverity | None = None
-    """How bad it was found; absent: a person has left it."""
+    """Severity of the finding. Absent if a person rolled back the release."""
     rollback: NameOrNone = ""
-    """The Rollback that has left it, if one has."""
+    """Name of the Rollback that replaced the release, if any."""
 
 
 class Revision(Model):
-    """A revision of the target."""
+    """Revision of the target Deployment."""
 
     number: Annotated[int, Field(ge=0)]
+    """Revision number, as shown by `kubectl rollout history`."""
     template_hash: PodHash
-    """The ReplicaSet's pod-template-hash."""
+    """pod-template-hash of the ReplicaSet."""
     digest: Digest
-    """Own digest of the pod template: what opens a watch when it changes."""
+    """Digest of the pod template. A new digest starts a new evaluation period."""
     release: Digest
-    """Digest of the template without annotations: a restart is the same release."""
+    """Digest of the pod template without annotations. Restarts of a release keep it."""
     images: Images = []
+    """Images of the containers."""
     init_images: Images = []
-    """Those of its init containers, sidecars among them."""
+    """Images of the init containers, including sidecars."""
     since: AwareDatetime | None = None
+    """Time when the revision was created."""
     changed_by: Annotated[str, Field(max_length=128)] | None = None
-    """Of the running revision: who has put its template there, by the Deployment's field owners."""
+    """For the running revision: client that last changed the pod template, inferred from
+    managedFields."""
 
 
 class LedgerEntry(Revision):
-    """A revision and what is known of its health."""
+    """Revision with its recorded health."""
 
     health: Health = Health.UNKNOWN
+    """Good: it met `safety.goodAfterSeconds`, or a person trusts it. Assumed: it was running when
+    the policy started. Unknown: not evaluated, or not yet Good. Bad: it was found bad and is not a
+    rollback target until a person trusts it."""
     reason: Annotated[str, Field(max_length=256)] = ""
+    """Explanation of the health."""
     condemned: Condemnation | None = None
-    """Why it is Bad."""
+    """Finding that made the revision Bad. Absent otherwise."""
     found_time: AwareDatetime | None = None
-    """When the policy began and found it there, before it had come up: it is Assumed once it has,
-    unless another release comes or a verdict finds it bad before."""
+    """Time when the policy started and the revision was present but not yet available. It becomes
+    Assumed once available, unless it is replaced or found bad before."""
     trusted_time: AwareDatetime | None = None
-    """Since when it is Good because a person has said so."""
+    """Time of a person's trust that made the revision Good. Absent otherwise."""
     quarantined_by: NameOrNone = ""
-    """The Rollback that took one of its images back: no target while that is in quarantine."""
+    """Name of the Rollback that quarantined one of its images. The revision is not a rollback
+    target during the quarantine."""
     migrations: AppliedMigrations | None = None
-    """What was applied to the database when it was found good; only with `spec.database`."""
+    """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
 
 
 class LastRollback(Model):
-    """The newest rollback of the policy."""
+    """Most recent rollback of the policy."""
 
     name: Name
+    """Name of the Rollback."""
     outcome: Outcome | None = None
+    """Final result. Absent while the rollback is in progress."""
     time: AwareDatetime
+    """Time of the end, or of the decision while the rollback is in progress."""
 
 
 class Hold(Model):
-    """A rollout that is held, or the last one that was.
+    """Pause of a rollout: the current hold, or the most recent hold if none is active.
 
-    It is stored before the Deployment is paused, so that whoever finds it can let it go.
+    It is stored before the Deployment is paused, so that any replica of the operator can resume it.
     """
 
     reason: HoldReason
+    """Suspicion: evidence against the release. Stage: staged rollout."""
     message: Annotated[str, Field(max_length=1024)]
-    """Why, in words."""
+    """Explanation of the reason."""
     deployment: Name
+    """Name of the Deployment."""
     deployment_uid: Identifier
+    """UID of the Deployment."""
     digest: Digest
-    """Of the pod template that is being rolled out."""
+    """Digest of the pod template that is being rolled out."""
     since_time: AwareDatetime
+    """Time when the hold began."""
     until_time: AwareDatetime
-    """The rollout goes on at this time at the latest."""
+    """Time when the rollout resumes at the latest."""
     paused_time: AwareDatetime | None = None
-    """When the Deployment was paused."""
+    """Time when the Deployment was paused."""
     released_time: AwareDatetime | None = None
-    """When it was let go; absent while it is held."""
+    """Time when the rollout was resumed. Absent while it is held."""
     release_reason: Annotated[str, Field(max_length=64)] = ""
+    """Reason for the end of the hold, in CamelCase."""
     release_message: Annotated[str, Field(max_length=1024)] = ""
+    """Explanation of the end of the hold."""
     earlier_seconds: Annotated[int, Field(ge=0)] = 0
-    """How long this release had been held on suspicion before."""
+    """Seconds that earlier holds on suspicion lasted for this release."""
 
     @property
     def is_open(self) -> bool:
@@ -267,47 +329,55 @@ class Hold(Model):
 
 
 class Finding(Model):
-    """One thing that an investigation has found."""
+    """Single finding of an investigation."""
 
     name: Annotated[str, Field(max_length=64)]
     """Symptom, Latency, ErrorRate, Pods or Changes."""
     message: Annotated[str, Field(max_length=1024)]
+    """Explanation of the finding."""
 
 
 class Investigation(Model):
-    """What was known when a release was first found to need looking at."""
+    """Diagnosis recorded when the release first required an investigation."""
 
     severity: MatrixSeverity
+    """Severity of the release."""
     release: Digest
-    """Which release: digest of its template without annotations."""
+    """Digest of the pod template without annotations."""
     since: AwareDatetime
+    """Time when the investigation began."""
     findings: Annotated[
         list[Finding],
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
+    """Findings at that time."""
 
 
 class EarlierTarget(Model):
-    """What is known of a Deployment that the policy named before."""
+    """Records for a Deployment that spec.targetRef named earlier."""
 
     deployment: Name
+    """Name of the Deployment."""
     revisions: Annotated[
         list[LedgerEntry],
         Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
+    """Health records of its revisions."""
     quarantine: Annotated[
         list[QuarantineEntry],
         Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
     ] = []
+    """Its quarantined releases."""
 
 
 class RollbackPolicyStatus(Model):
-    """What the operator sees and thinks. It can be rebuilt by looking again."""
+    """Observed state of the target and the operator's current judgement."""
 
     observed_generation: Annotated[int, Field(ge=0)] = 0
+    """metadata.generation that the operator last reconciled."""
     summary: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
-    """All of it in a word, for a column: RollingBack, AwaitingApproval, Held, Suspended, Degraded
-    (no metrics to judge by), why the policy is not Ready, or else the verdict."""
+    """Overall state in one word: RollingBack, AwaitingApproval, Held, Suspended, Degraded (metrics
+    unavailable), the reason why the policy is not Ready, or else the verdict."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -315,56 +385,64 @@ class RollbackPolicyStatus(Model):
             json_schema_extra=keyed_by("type"),
         ),
     ] = []
+    """Conditions of the policy, such as Ready, Healthy and Recovered."""
     deployment: NameOrNone = ""
-    """Of which Deployment all of this tells."""
+    """Name of the Deployment that this status describes."""
     revision: Revision | None = None
+    """Running revision."""
     watched_since: AwareDatetime | None = None
-    """Since when the running release is watched, where that is not since it was made: time in
-    which nobody could look is not counted. `safety.watchSeconds` count from then."""
+    """Start of the evaluation period of the running release, if later than its creation: time
+    without evaluation is not counted. `safety.watchSeconds` counts from this time."""
     watched_until: AwareDatetime | None = None
-    """Up to when it was looked at, put on record ten times in a watch; absent once the watch is
-    over, or the release has earned to be trusted."""
+    """Time of the last evaluation, stored ten times per evaluation period. Absent after the period,
+    or once the release is Good or Assumed."""
     last_known_good: Revision | None = None
+    """Most recent revision that is recorded as good."""
     verdict: VerdictValue = VerdictValue.NO_VERDICT
+    """Judgement of the running release: Watching, Healthy, Suspect (not rolled back), Bad, or
+    NoVerdict if it cannot be judged. The condition Healthy states the reason."""
     severity: Severity = Severity.NONE
+    """Severity of the running release, or None."""
     revisions: Annotated[
         list[LedgerEntry],
         Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
-    """The health ledger: only revisions whose ReplicaSet still exists."""
+    """Health ledger: revisions whose ReplicaSet still exists, with their recorded health."""
     last_rollback: LastRollback | None = None
+    """Most recent rollback of the policy."""
     recent_rollbacks: Annotated[
         list[RecentRollback], Field(max_length=MOST_RECENT, json_schema_extra=keyed_by("name"))
     ] = []
-    """Rollbacks that still keep the next one from being done, by `safety` and as people have
-    decided; also those whose record was deleted."""
+    """Rollbacks that still limit the next rollback through `safety` settings or a person's
+    decision, including deleted Rollbacks."""
     quarantine: Annotated[
         list[QuarantineEntry],
         Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
     ] = []
-    """What was rolled back and must not come back for a while."""
+    """Quarantined releases and their images."""
     earlier_targets: Annotated[
         list[EarlierTarget],
         Field(max_length=MOST_TARGETS, json_schema_extra=keyed_by("deployment")),
     ] = []
-    """Of the Deployments that `spec.targetRef` named last: what was found bad of them stays known
-    where the policy names them again."""
+    """Records for Deployments that `spec.targetRef` named most recently, used if the policy names
+    them again."""
     hold: Hold | None = None
+    """Current or most recent pause of a rollout."""
     investigation: Investigation | None = None
-    """Of the running release; none while nothing asks for one."""
+    """Diagnosis of the running release. Absent if no investigation is required."""
     evaluation: Evaluation | None = None
-    """What the release that is under watch is judged by; only while somebody watches it, by
-    `kubectl rollback watch` or the annotation `rollback.tickettoken.io/watched-until`."""
+    """Most recent evaluation of the watched release. Written only while a client requests it,
+    through `kubectl rollback watch` or the annotation `rollback.tickettoken.io/watched-until`."""
     probes: Annotated[
         list[ProbeRecord], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = []
-    """Which release passed the matrix' probes last."""
+    """Most recent releases that passed the probes named in the matrix."""
     notifications: Notifications = []
-    """What was told of releases that were not rolled back, and to whom."""
+    """Notifications about releases without a Rollback."""
 
 
 class RollbackPolicy(Resource):
-    """Watches a Deployment and takes bad releases of it back."""
+    """RollbackPolicy watches a Deployment and rolls back bad releases."""
 
     KIND: ClassVar[str] = "RollbackPolicy"
     PLURAL: ClassVar[str] = "rollbackpolicies"
@@ -392,4 +470,6 @@ class RollbackPolicy(Resource):
     )
 
     spec: RollbackPolicySpec
+    """Desired behavior."""
     status: RollbackPolicyStatus = RollbackPolicyStatus()
+    """Observed state."""

@@ -10,22 +10,24 @@ MOST_ENTRIES = 20
 
 
 class QuarantineResponse(StrEnum):
-    """What happens to a release with an image that is in quarantine."""
+    """Handling of a release that contains a quarantined image."""
 
     TELL = "Tell"
     REFUSE = "Refuse"
 
 
 class QuarantineEntry(Model):
-    """A release that was rolled back, and until when it must not come back."""
+    """Release that was rolled back and is quarantined until untilTime."""
 
     rollback: Name
-    """The Rollback that went away from it."""
+    """Name of the Rollback that replaced the release."""
     release: Digest
-    """Digest of its template without annotations."""
+    """Digest of the pod template without annotations."""
     template_hash: PodHash = ""
+    """pod-template-hash of the ReplicaSet."""
     images: Images = []
-    """Those that what was gone back to does not have, init containers' among them."""
+    """Images of the release, including init containers, that the restored revision does not use."""
     image_digests: Images = []
-    """What these images were when they ran: sha256:..."""
+    """Digests (sha256:...) of these images when they ran."""
     until_time: AwareDatetime
+    """Time when the quarantine ends."""

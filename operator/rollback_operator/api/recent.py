@@ -11,25 +11,34 @@ MOST_RECENT = 100
 
 
 class RecentRollback(Model):
-    """A rollback, as far as it keeps the next one from being done."""
+    """Rollback that limits further rollbacks, kept after its object is deleted."""
 
     name: Name
+    """Name of the Rollback."""
     deployment: Name
-    """Its target, by the name: a Deployment that is made anew has another uid."""
+    """Name of the target Deployment."""
     mode: Mode
+    """Mode at the time of the decision."""
     severity: MatrixSeverity
+    """Severity at the time of the decision."""
     from_release: Digest
-    """What it took back: not taken back again by itself for `safety.cooldownSeconds`."""
+    """Release that was rolled back. It is not rolled back again automatically for
+    `safety.cooldownSeconds`."""
     to_release: Digest | None = None
-    """What it went back to: not rolled back in its turn for `safety.watchSeconds`."""
+    """Release that was restored. It is not rolled back automatically for `safety.watchSeconds`."""
     flag: Flag | None = None
-    """What it set in place of taking the release back."""
+    """Flag that was set instead of rolling back the release."""
     by_hand: bool = False
-    """Whether a person asked for it: it counts for no budget."""
+    """Indicates that a person requested the rollback. It does not count toward
+    `safety.maxRollbacksPerDay`."""
     outcome: Outcome | None = None
+    """Final result. Absent while the rollback is in progress."""
     done: bool = False
-    """Whether its act was carried out, however it ended."""
+    """Indicates that the remedy was applied, regardless of the outcome."""
     retryable: bool = False
-    """Whether it ended for a passing cause before it changed anything, and may be tried again."""
+    """Indicates that the rollback ended for a temporary reason before changing anything and may be
+    retried."""
     decided_time: AwareDatetime
+    """Time of the decision."""
     finished_time: AwareDatetime | None = None
+    """Time when the rollback ended."""

@@ -12,14 +12,20 @@ LONGEST_REASON = 1024
 
 
 class Condition(Model):
-    """One aspect of the state, in the shape of KEP-1623."""
+    """Condition of the object, in the standard Kubernetes form."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
+    """Type of the condition, in CamelCase."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)]
+    """True, False or Unknown."""
     observed_generation: Annotated[int, Field(ge=0)] = 0
+    """metadata.generation for which the condition was set."""
     last_transition_time: AwareDatetime
+    """Time of the last change of `status`."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Reason for the last transition, in CamelCase."""
     message: Annotated[str, Field(max_length=32768)] = ""
+    """Human-readable explanation."""
 
 
 def _own(annotations: Any) -> Any:
@@ -29,7 +35,7 @@ def _own(annotations: Any) -> Any:
 
 
 class ObjectMeta(Model):
-    """The part of an object's metadata that decisions need."""
+    """Object metadata that the operator uses."""
 
     name: str
     namespace: str
@@ -40,11 +46,11 @@ class ObjectMeta(Model):
     deletion_timestamp: AwareDatetime | None = None
     finalizers: list[str] = []
     annotations: Annotated[dict[str, str], BeforeValidator(_own)] = {}
-    """Those of this group: the others are nobody's business here, and may be long."""
+    """Annotations of this API group. Other annotations are discarded on read."""
 
 
 class Resource(Model):
-    """What every kind of this group has."""
+    """Base of the kinds of this API group."""
 
     KIND: ClassVar[str]
     PLURAL: ClassVar[str]

@@ -41,97 +41,129 @@ from rollback_operator.api.verification import VerificationCheck, VerificationSp
 
 
 class Trigger(Model):
-    """Why the rollback was decided: counts, odds, times."""
+    """Reason for the rollback, with counts, odds and times."""
 
     reason: Annotated[str, Field(max_length=256)]
+    """Reason in CamelCase."""
     message: Text
-    """The decision in words."""
+    """Explanation of the decision."""
     first_bad_time: AwareDatetime | None = None
     """Time of the first bad sample, or of the start of the outage."""
     decided_time: AwareDatetime
+    """Time of the decision."""
     deadline_time: AwareDatetime | None = None
+    """Deadline of the matrix rule."""
     requests: Annotated[int, Field(ge=0)] = 0
-    """Requests of the new revision that were judged."""
+    """Evaluated requests of the new revision."""
     errors: Annotated[int, Field(ge=0)] = 0
+    """Failed requests of the new revision."""
     control_requests: Annotated[int, Field(ge=0)] = 0
+    """Requests of the baseline, such as the old revision."""
     control_errors: Annotated[int, Field(ge=0)] = 0
+    """Failed requests of the baseline."""
     odds: Annotated[str, Field(max_length=32)] = ""
-    """How much likelier the counts are if the new revision is worse: '12000 : 1'."""
+    """Likelihood ratio in favor of the new revision being worse, such as '12000 : 1'."""
     blame_odds: Annotated[str, Field(max_length=32)] = ""
-    """Release against environment, where no old pod is left to compare with."""
+    """Likelihood ratio of release against environment as the cause. Only set when no old pod is
+    left for comparison."""
     signal: SignalName | None = None
-    """Which signal of the matrix was met, where it is no error rate."""
+    """Matrix signal that matched. Absent for ErrorRate."""
 
 
 class RollbackTarget(Model):
-    """The Deployment as it was judged."""
+    """Deployment at the time of the decision."""
 
     kind: TargetKind = TargetKind.DEPLOYMENT
+    """Kind of the workload. Only Deployment is supported."""
     name: Name
+    """Name of the Deployment."""
     uid: Identifier
+    """UID of the Deployment."""
 
 
 class RevisionRef(Model):
-    """One end of the rollback."""
+    """Source or target revision of the rollback."""
 
     number: Annotated[int, Field(ge=0)]
+    """Revision number at the time of the decision."""
     template_hash: PodHash
+    """pod-template-hash of the ReplicaSet."""
     digest: Digest
+    """Digest of the pod template."""
     release: Digest
+    """Digest of the pod template without annotations."""
     images: Images = []
+    """Images of the containers."""
     init_images: Images = []
-    """Those of its init containers, sidecars among them."""
+    """Images of the init containers, including sidecars."""
     image_digests: Images = []
-    """Of the bad revision: what its images were when they ran, without those that stay."""
+    """For the bad revision: digests of its images when they ran, except images that the target
+    revision also uses."""
     brought_images: Images | None = None
-    """Of the bad revision: those of all its images that what is gone back to does not have."""
+    """For the bad revision: images that the target revision does not use."""
     replica_set: NameOrNone = ""
+    """Name of the ReplicaSet."""
     replica_set_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """UID of the ReplicaSet."""
     health: Health = Health.UNKNOWN
+    """Recorded health at the time of the decision."""
 
 
 class PolicyRef(Model):
-    """The policy that decided."""
+    """Policy that governs the rollback."""
 
     model_config = ConfigDict(json_schema_extra=name_suffices)
 
     name: Name
+    """Name of the RollbackPolicy, in the same namespace."""
     uid: Identifier
-    """Left out where a person asks; the operator looks it up."""
+    """UID of the policy. Set by the operator; omit it in a manual request."""
 
 
 MOST_ATTEMPTS = 5
 
 
 class RollbackPlan(Model):
-    """What is to be done, and why: stored before anything is touched."""
+    """Plan of the rollback, stored before any change."""
 
     policy_ref: PolicyRef
+    """Policy that governs the rollback."""
     target_ref: RollbackTarget
+    """Deployment at the time of the decision."""
     mode: Mode
+    """Mode of the policy at the time of the decision. Observe: the Rollback is only recorded.
+    Enforce: it is executed."""
     severity: MatrixSeverity
+    """Severity at the time of the decision."""
     remedy: Remedy
+    """Remedy to apply."""
     pace: Pace = Pace.NORMAL
+    """Requested pace. Express temporarily sets maxSurge to 100 %. Normal (default) uses the
+    Deployment's own strategy."""
     from_revision: RevisionRef
+    """Revision that is replaced."""
     to_revision: RevisionRef | None = None
-    """Absent for Scale, PinImage and DisableFlag, which go to no recorded revision."""
+    """Revision that is restored. Absent for Scale, PinImage and DisableFlag."""
     flag: FlagPlan | None = None
-    """Of DisableFlag: the ConfigMap as it was found at the decision."""
+    """For DisableFlag: state of the ConfigMap at the time of the decision."""
     verification: VerificationSpec = VerificationSpec()
+    """The policy's `verification` at the time of the decision."""
     approval_policy: ApprovalSpec = ApprovalSpec()
     """The policy's `approval` at the time of the decision."""
     attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 1
-    """Which try it is: what the checklist has blocked, or was abandoned before it began, is tried
-    again as another Rollback once its cause is mended."""
+    """Number of the attempt, at most 5. A rollback that was blocked by the checklist, or abandoned
+    before any change, is retried as a new Rollback after the cause is resolved."""
     requires_approval: bool = False
-    """A person is asked, whatever the checklist says: the matrix only proposes it."""
+    """Requires approval regardless of the checklist, because the matrix rule sets `propose`."""
     owner: OwnerPlan | None = None
-    """Who else steers the Deployment, and what is done about it; absent: nobody was found."""
+    """GitOps owner of the Deployment and its handling. Absent: no owner detected."""
     updaters: Updaters = []
-    """Image updaters that may push again what is taken back."""
+    """Image updaters that may deploy the bad image again."""
     autoscaler: AutoscalerPlan | None = None
-    """With Scale: whose bounds are raised; absent: the Deployment's own replicas are set."""
+    """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
+    Deployment is set."""
     trigger: Trigger
+    """Reason for the rollback."""
 
 
 def _unchangeable(schema: dict[str, Any]) -> None:
@@ -144,46 +176,52 @@ def _unchangeable(schema: dict[str, Any]) -> None:
     schema["x-kubernetes-validations"] = [
         cel(
             " && ".join(f"({one})" for one in same),
-            "a Rollback's spec is its stored intent and never changes, but for its approval",
+            "spec is immutable except for approval",
         ),
         cel(
             "!has(oldSelf.approval) || has(self.approval) && (self.approval == oldSelf.approval"
             " || self.approval.planDigest != oldSelf.approval.planDigest)",
-            "a plan is approved or rejected once",
+            "a plan can be approved or rejected only once",
         ),
     ]
     whole_or_by_hand(schema)
 
 
 class SeenByPerson(Model):
-    """What a person looked at when they asked: a request is done for that and for nothing else."""
+    """State that the person observed before the request.
+
+    The request is executed only for this state.
+    """
 
     deployment: Name
-    """The Deployment that the policy watched. Whoever asks must be allowed to patch it; where the
-    policy watches another one when the request is planned, it is refused."""
+    """Name of the Deployment that the policy watched. The requester must have permission to patch
+    it. If the policy watches another Deployment at planning time, the request is refused."""
     revision: Annotated[int, Field(ge=1)]
-    """The number of the revision that ran: `status.revision.number` of the policy."""
+    """Number of the running revision: `status.revision.number` of the policy."""
     digest: Identifier
-    """Of its pod template: `status.revision.digest` of the policy."""
+    """Digest of its pod template: `status.revision.digest` of the policy."""
 
 
 class RollbackSpec(RollbackPlan):
-    """The stored intent. Nothing but its approval ever changes.
+    """Plan of the rollback. Immutable except for approval.
 
-    A person writes policyRef.name, remedy, reason and seen; the rest is the operator's.
+    To request a rollback, set only policyRef.name, remedy, reason and seen; the operator plans the
+    rest.
     """
 
     model_config = ConfigDict(json_schema_extra=_unchangeable)
 
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] | None = None
-    """Why a person asks for this rollback."""
+    """Reason for a manual request. Required if the rest of the plan is omitted."""
     requested_by: UserName | None = None
-    """Who asks; where the chart's admission policies are installed, nobody but themselves."""
+    """User name of the requester. With the chart's admission policies, it must be the name of the
+    requesting user."""
     seen: SeenByPerson | None = None
-    """What the person looked at. Where something else runs by the time, or ten minutes after the
-    request was made, it is refused."""
+    """State that the requester observed. The request is refused if another revision is running at
+    planning time, or if the request is older than ten minutes."""
     approval: Approval | None = None
-    """A person's decision, where one is asked for."""
+    """Decision of a person, where approval is required. Set by `kubectl rollback approve` and
+    `kubectl rollback reject`."""
 
     @property
     def plan(self) -> RollbackPlan:
@@ -192,13 +230,14 @@ class RollbackSpec(RollbackPlan):
 
 
 class RequestedPolicy(Model):
-    """The policy that a person names."""
+    """Policy named in a manual request."""
 
     name: Name
+    """Name of the RollbackPolicy, in the same namespace."""
 
 
 class RequestSpec(Model):
-    """What a person asks for, before the operator has planned it."""
+    """Manual request that the operator has not planned yet."""
 
     policy_ref: RequestedPolicy
     remedy: Remedy
@@ -208,26 +247,33 @@ class RequestSpec(Model):
 
 
 class StepStatus(Model):
-    """Facts of one step. It runs only if its start is stored."""
+    """State of one step. A step runs only after its start is stored."""
 
     name: StepName
+    """Name of the step."""
     started_time: AwareDatetime
+    """Time when the step started."""
     finished_time: AwareDatetime | None = None
+    """Time when the step finished. Absent while it is running."""
     attempts: Annotated[int, Field(ge=1)] = 1
+    """Number of attempts."""
     revision: Annotated[int, Field(ge=0)] | None = None
-    """The Deployment's revision when the step began: a later one of the same template shows that
-    the step was done and undone."""
+    """Revision of the Deployment when the step started. A later revision with the same template
+    indicates that the step was executed and reverted."""
     message: Annotated[str, Field(max_length=1024)] = ""
+    """Result of the step."""
 
 
 LONGEST_BOUND = 16
 
 
 class StoredStrategy(Model):
-    """The Deployment's rolling-update bounds as they were before an express undo."""
+    """Original rolling-update bounds of the Deployment, for restoration after an express undo."""
 
     max_surge: Annotated[str, Field(max_length=LONGEST_BOUND)]
+    """Original maxSurge."""
     max_unavailable: Annotated[str, Field(max_length=LONGEST_BOUND)]
+    """Original maxUnavailable."""
 
 
 def stored_strategy(max_surge: str, max_unavailable: str) -> StoredStrategy | None:
@@ -241,10 +287,10 @@ def stored_strategy(max_surge: str, max_unavailable: str) -> StoredStrategy | No
 
 
 class RollbackStatus(Model):
-    """How far the rollback is, and how it ended."""
+    """Progress and result of the rollback."""
 
     plan: RollbackPlan | None = None
-    """Of a Rollback made by hand: what the operator made of it, before it did anything."""
+    """For a manual request: the operator's plan, stored before any change."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -252,9 +298,11 @@ class RollbackStatus(Model):
             json_schema_extra=keyed_by("type"),
         ),
     ] = []
+    """Conditions of the rollback, such as Complete and Approved."""
     severity: MatrixSeverity | None = None
-    """The worst severity seen so far: it may rise after the decision."""
+    """Worst severity so far. It can rise after the decision."""
     step: StepName | None = None
+    """Current step, or the last step if the rollback has ended."""
     steps: Annotated[
         list[StepStatus],
         Field(
@@ -262,23 +310,25 @@ class RollbackStatus(Model):
             json_schema_extra=keyed_by("name"),
         ),
     ] = []
+    """State of each step that has started."""
     checklist: Annotated[
         list[CheckItem], Field(max_length=len(CheckName), json_schema_extra=keyed_by("name"))
     ] = []
-    """What was looked at before the act, and how it was found."""
+    """Results of the preflight checks."""
     pace: Pace | None = None
-    """The pace that there is room for."""
+    """Effective pace, after checking the available capacity."""
     plan_digest: Digest = ""
-    """Of what a person is asked to approve; a decision names it."""
+    """Digest of the plan that requires approval. A decision must name it."""
     approval_deadline_time: AwareDatetime | None = None
-    """Until when a decision is waited for."""
+    """Deadline for the approval. If nobody decides, `approvalPolicy.onTimeout` applies."""
     escalated_time: AwareDatetime | None = None
-    """When what was only proposed became so bad that it is done without asking."""
+    """Time when a proposed rollback became severe enough to start without approval."""
     strategy: StoredStrategy | None = None
+    """Original rolling-update bounds of the Deployment."""
     owner: OwnerRecord | None = None
-    """What was done about who else steers the Deployment."""
+    """Suspension of the GitOps owner."""
     autoscaler: AutoscalerRecord | None = None
-    """What was done about the bounds of who sets the Deployment's replicas."""
+    """Original and raised bounds of the HorizontalPodAutoscaler."""
     verification: Annotated[
         list[VerificationCheck],
         Field(
@@ -286,13 +336,19 @@ class RollbackStatus(Model):
             json_schema_extra=keyed_by("name"),
         ),
     ] = []
-    """What was looked at to see whether it helped."""
+    """Results of the checks after the rollback."""
     outcome: Outcome | None = None
+    """Final result. Observed: recorded only. Verified: recovery is proved. NotRecovered: the fault
+    continues. Unknown: recovery could not be determined. Abandoned: stopped because the
+    preconditions changed or approval timed out. Failed: a step failed or was reverted. Blocked: the
+    checklist blocked it. Rejected: a person rejected it. Refused: a manual request was not
+    accepted. Absent while in progress."""
     finished_time: AwareDatetime | None = None
+    """Time when the rollback ended."""
     message: Annotated[str, Field(max_length=LONGEST_MESSAGE)] = ""
-    """The newest message to people, as plain text."""
+    """Most recent notification, as plain text."""
     notifications: Notifications = []
-    """What was told, and to whom."""
+    """Notifications about this rollback and their delivery."""
 
 
 def _of_plan(path: str) -> str:
@@ -301,7 +357,7 @@ def _of_plan(path: str) -> str:
 
 
 class Rollback(Resource):
-    """One rollback: the stored intent, its steps, its end."""
+    """Rollback records one rollback: its plan, its steps and its result."""
 
     KIND: ClassVar[str] = "Rollback"
     PLURAL: ClassVar[str] = "rollbacks"
@@ -329,7 +385,9 @@ class Rollback(Resource):
     )
 
     spec: RollbackSpec
+    """Plan."""
     status: RollbackStatus = RollbackStatus()
+    """Progress and result."""
 
     @model_validator(mode="before")
     @classmethod
@@ -348,7 +406,7 @@ class Rollback(Resource):
 
 
 class RollbackRequest(Resource):
-    """A Rollback made by hand that the operator has not planned, or will not."""
+    """Rollback requested by a person that is not planned yet, or was refused."""
 
     KIND: ClassVar[str] = Rollback.KIND
     PLURAL: ClassVar[str] = Rollback.PLURAL

@@ -15,39 +15,44 @@ MOST_REPLICAS = 10_000
 
 
 class Remedy(Model):
-    """What is done. The first that applies to the severity, and can be the cure, is taken."""
+    """Action on a bad release.
+
+    The first remedy that applies to the severity and can help is used.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "has(self.to) == (self.type == 'Undo')",
-                    "to belongs to type Undo, which needs it",
+                    "to is required for type Undo and must not be set otherwise",
                 ),
                 cel(
                     "has(self.revision) == (has(self.to) && self.to == 'Revision')",
-                    "revision belongs to 'to: Revision', which needs it",
+                    "revision is required for 'to: Revision' and must not be set otherwise",
                 ),
                 cel(
                     "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
                     " && has(self.container) == has(self.image)",
-                    "container and image belong to type PinImage, which needs both",
+                    "container and image are required for type PinImage and must not be set"
+                    " otherwise",
                 ),
                 cel(
                     "has(self.replicas) == (self.type == 'Scale')",
-                    "replicas belongs to type Scale, which needs it",
+                    "replicas is required for type Scale and must not be set otherwise",
                 ),
                 cel(
                     "has(self.flag) == (self.type == 'DisableFlag')",
-                    "flag belongs to type DisableFlag, which needs it",
+                    "flag is required for type DisableFlag and must not be set otherwise",
                 ),
             ]
         }
     )
 
     type: RemedyType
-    """Undo goes back to an earlier revision, PinImage to a named image, Scale sets the replicas,
-    DisableFlag a feature flag in a ConfigMap; the remedy after it follows if that is no cure."""
+    """Undo restores an earlier revision. PinImage sets a given image. Scale sets a minimum number
+    of replicas. DisableFlag sets a feature flag in a ConfigMap instead of rolling back; if that
+    does not help, the next remedy follows."""
     severities: (
         Annotated[
             list[MatrixSeverity],
@@ -55,21 +60,22 @@ class Remedy(Model):
         ]
         | None
     ) = None
-    """The severities that this remedy is for. Default: all."""
+    """Severities to which this remedy applies. Default: all."""
     to: UndoTo | None = None
-    """LastKnownGood: the newest older revision that was recorded as good. Previous: the newest
-    older revision. Revision: the one with the number in `revision`."""
+    """For Undo: revision to restore. LastKnownGood: the newest older revision that is recorded as
+    good. Previous: the newest older revision. Revision: the revision with the number in
+    `revision`."""
     revision: Annotated[int, Field(ge=1)] | None = None
-    """With `to: Revision`: its number, as `kubectl rollout history` shows it."""
+    """For `to: Revision`: revision number, as shown by `kubectl rollout history`."""
     container: DnsLabel | None = None
-    """With PinImage: the container of the pod template whose image is set."""
+    """For PinImage: container of the pod template whose image is set."""
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_FORM)] | None = None
-    """With PinImage: the whole reference of the image."""
+    """For PinImage: full image reference."""
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
-    """With Scale: how many pods there shall be, at least. Where a HorizontalPodAutoscaler sets the
-    replicas its bounds are raised, and put back `safety.watchSeconds` after a verified end."""
+    """For Scale: minimum number of replicas. If a HorizontalPodAutoscaler controls the Deployment,
+    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome."""
     flag: Flag | None = None
-    """With DisableFlag: which key of which ConfigMap is set to what."""
+    """For DisableFlag: ConfigMap key to set, and its value."""
 
     @model_validator(mode="after")
     def _fields_of_its_type(self) -> Self:
@@ -82,7 +88,7 @@ class Remedy(Model):
         fields = ("to", "revision", "container", "image", "replicas", "flag")
         given = {field for field in fields if getattr(self, field) is not None}
         if given != wanted:
-            raise ValueError(f"type {self.type} takes {sorted(wanted)}, not {sorted(given)}")
+            raise ValueError(f"type {self.type} requires {sorted(wanted)}, not {sorted(given)}")
         return self
 
     def applies_to(self, severity: str) -> bool:
@@ -91,62 +97,80 @@ class Remedy(Model):
 
 
 class SafetySpec(Model):
-    """What keeps the operator from doing harm."""
+    """Limits on automatic action.
+
+    Rollbacks that a person requests are not limited by cooldown, daily limit or freeze windows.
+    """
 
     watch_seconds: Annotated[int, Field(ge=60, le=86400)] = 3600
-    """How long a release is judged after its template appeared. Time in which nobody could look, as
-    while the operator was down, the policy at rest or Prometheus away, is not counted."""
+    """Evaluation period of a release in seconds, from the appearance of its pod template. Time
+    without evaluation is not counted: operator down, policy suspended, or Prometheus unavailable.
+    Default: 3600."""
     good_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
-    """A release is Good after this time fully rolled out, with enough traffic, and with nothing
-    against it for as long by any signal of the matrix. It is the least: a leak shows after 15
-    minutes."""
+    """A release is Good, and so a rollback target, after it has been fully rolled out for this many
+    seconds, has served enough traffic, and no signal of the matrix has shown evidence against it
+    for as long. This is a minimum: memory growth takes 15 minutes to detect. Must be at most
+    `watchSeconds`. Default: 600."""
     cooldown_seconds: Annotated[int, Field(ge=0, le=604800)] = 3600
-    """After a rollback, how long the same release is not rolled back again by itself."""
+    """Seconds after a rollback during which the same release is not rolled back again
+    automatically. Default: 3600."""
     max_rollbacks_per_day: Annotated[int, Field(ge=1, le=100)] = 3
-    """Rollbacks that this policy may decide on in any 24 hours, whatever it watches, those that
-    were abandoned, blocked or rejected not counted; after that people are told instead."""
+    """Maximum number of automatic rollbacks of this policy in any 24 hours. Abandoned, blocked and
+    rejected rollbacks do not count. Beyond the limit, people are only notified. Default: 3."""
     stuck_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
-    """A rollout without progress for this long is stuck, or after the Deployment's
-    progressDeadlineSeconds if that is shorter."""
+    """Seconds without rollout progress after which a rollout is stuck. A shorter
+    progressDeadlineSeconds of the Deployment takes precedence. Default: 300."""
     suspect_odds: Annotated[int, Field(ge=10, le=1000000)] = 100
-    """From these odds that the release is worse it is Suspect."""
+    """Odds to 1 that the release is worse, at which it becomes Suspect. Must be below `badOdds`.
+    Default: 100."""
     bad_odds: Annotated[int, Field(ge=100, le=1000000000)] = 10000
-    """From these odds it is Bad and acted on at once; at a deadline a tenth of them will do."""
+    """Odds to 1 that the release is worse, at which it becomes Bad and is acted on at once. At the
+    deadline of a matrix rule, a tenth suffices. Higher values mean fewer false alarms and slower
+    decisions. Default: 10000."""
     express: Annotated[
         list[MatrixSeverity],
         Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = [MatrixSeverity.P1]
-    """Severities whose undo starts all good pods at once (maxSurge 100 % for its time)."""
+    """Severities whose undo starts all good pods at once, by a temporary maxSurge 100 %. Other
+    severities use the Deployment's own strategy. Default: P1."""
     pause_on_suspicion: bool = True
-    """True: while a rollout goes on, a suspicion against the release pauses it, so that the old
-    pods stay alive to compare with; it goes on when the suspicion has faded."""
+    """Pauses a rollout while there is evidence against the release, so that old pods remain for
+    comparison. The rollout resumes when the suspicion fades, or after `maxPauseSeconds`. Default:
+    true."""
     max_pause_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
-    """How long a rollout may be held on suspicion, in all, for one release."""
+    """Maximum total time in seconds that a rollout is paused on suspicion, per release. Must be at
+    most `watchSeconds`. Default: 300."""
     quarantine_seconds: Annotated[int, Field(ge=0, le=7776000)] = 604800
-    """How long a release that was rolled back, and its images, must not come back: it is told at
-    once if it does. 0: no quarantine."""
+    """Seconds during which a rolled-back release and its images are quarantined. If they are
+    deployed again, `onQuarantined` applies. 0: no quarantine. Default: 604800 (7 days)."""
     on_quarantined: QuarantineResponse = QuarantineResponse.TELL
-    """Refuse: the API server does not take an image that is in quarantine back into the Deployment;
-    for that the chart's admission policies must be installed. A release without such an image is
-    told."""
+    """Action when a quarantined release is deployed again. Tell (default): notify people at once.
+    Refuse: the API server rejects changes of the Deployment to a quarantined image; this requires
+    the chart's admission policies. A release without such an image is only notified."""
     freeze: Annotated[
         list[FreezeWindow], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = []
-    """Times in which releases are judged and people told, and nothing is done by itself; what a
-    person asks for is."""
+    """Freeze windows, such as nights or holidays: releases are evaluated and people are notified,
+    but the operator does not roll back or pause rollouts automatically. Rollbacks that a person
+    requests are executed. Default: none."""
     require_verified: bool = False
-    """True: a person is asked before an undo to a revision that is not recorded as Good."""
+    """Requires a person's approval for an undo to a revision that is not recorded as Good. Default:
+    false."""
     git_ops: GitOps = GitOps.REFUSE
-    """What is done where Argo CD or Flux steers the Deployment and would revert an undo. Refuse:
-    nothing, people are told. Suspend: its Application, Kustomization or HelmRelease is suspended
-    first and stays so until a person releases it, or Git wants what runs. Proceed: it is undone all
-    the same; if that is reverted, people are told, and it is not done again."""
+    """Handling of a Deployment that Argo CD or Flux manages and would revert. Refuse (default): no
+    rollback; people are notified. Suspend: suspends the Application, Kustomization or HelmRelease
+    before the rollback, until a person resumes it or Git contains the restored state. Proceed:
+    rolls back anyway; if that is reverted, people are notified and it is not repeated."""
 
 
 class StageSpec(Model):
-    """Holds a rollout with its first new pods until they are proved no worse than the old ones."""
+    """Staged rollout.
+
+    The rollout pauses with its first new pods until they are proved no worse than the old pods.
+    """
 
     max_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
-    """How long a rollout may be held for the proof; if nothing speaks against the release by then
-    it goes on without. 0: rollouts are not staged. It takes two replicas: of one, Kubernetes takes
-    the old pod away as soon as the new one is available, paused or not."""
+    """Maximum time in seconds that a rollout waits for the proof. Without evidence against the
+    release by then, the rollout resumes. 0 (default): rollouts are not staged. Requires at least
+    two replicas: with a single replica, Kubernetes removes the old pod as soon as the new pod is
+    available. Must be at most `safety.watchSeconds`."""

@@ -4,16 +4,22 @@ from rollback_operator.api.shape import DataKey, Model, Name
 
 
 class SecretKeyRef(Model):
-    """A value in a Secret of the policy's namespace; the chart's readSecrets must list it."""
+    """Reference to a key of a Secret in the policy's namespace.
+
+    The Secret must be listed in the chart value readSecrets.
+    """
 
     name: Name
-    """The Secret's name."""
+    """Name of the Secret."""
     key: DataKey
-    """The key whose value is used."""
+    """Key in the Secret."""
 
 
 class SecretRef(Model):
-    """A Secret in the policy's own namespace."""
+    """Reference to a Secret in the policy's namespace.
+
+    The Secret must be listed in the chart value readSecrets.
+    """
 
     name: Name
-    """The Secret's name; the operator must have been given the right to read it."""
+    """Name of the Secret. The operator needs read access to it."""

@@ -19,14 +19,15 @@ from rollback_operator.api.shape import (
 LEAST_READ_MILLISECONDS = 200
 _OPERATORS = ("=~", "!~", "!=")
 _LABEL = expression("[a-zA-Z_][a-zA-Z0-9_./]{0,127}")
-_TWO_LOGINS = "set bearerTokenSecretRef or basicAuthSecretRef, not both: a request has one login"
+_TWO_LOGINS = "set only one of bearerTokenSecretRef and basicAuthSecretRef"
+_LABEL_NAMES = "label names must contain only letters, digits, '_', '.' and '/'"
 _RULE = (
-    "a name with a colon is a recording rule's, whose values are computed: name the counter or the "
-    "histogram that it is made from"
+    "must be a counter, histogram or gauge, not a recording rule (a name with a colon): set the "
+    "metric from which the rule is computed"
 )
 _SAME = (
-    "errors selects the series of requests: name a counter of errors, or the label that makes a "
-    "request an error, as code: '=~5..'"
+    "errors must not select the same series as requests: set a counter of errors, or a matcher for "
+    "the label of an error, such as code: '=~5..'"
 )
 
 
@@ -39,7 +40,7 @@ def _counted(metric: str) -> str:
 def _matchers(matchers: dict[str, str]) -> dict[str, str]:
     for name, value in matchers.items():
         if not _LABEL.matches(name):
-            raise ValueError(f"{name!r} is no label name: letters, digits, _ . and / only")
+            raise ValueError(f"{name!r} is not a label name: {_LABEL_NAMES}")
         operator, operand = split_matcher(value)
         if "~" in operator:
             _check_expression(name, operand)
@@ -51,8 +52,8 @@ def _check_expression(name: str, operand: str) -> None:
         expression(operand)
     except ValueError as error:
         raise ValueError(
-            f"{name}: {operand!r} is no regular expression of RE2, which Prometheus takes: "
-            f"{error}; it has no lookahead, no lookbehind and no backreference; !~ excludes"
+            f"{name}: {operand!r} is not a valid RE2 regular expression: {error}; RE2 has no "
+            "lookahead, no lookbehind and no backreference; use !~ to exclude"
         ) from None
 
 
@@ -73,7 +74,7 @@ CounterName = Annotated[
 
 
 class PrometheusSpec(Model):
-    """Where the metrics come from."""
+    """Connection to Prometheus or a compatible server."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -88,22 +89,23 @@ class PrometheusSpec(Model):
     )
 
     url: BaseAddress | None = None
-    """Base address of the Prometheus HTTP API. Default: the operator's own setting. Its host must
-    be the operator's own Prometheus, in the policy's namespace, or on the operator's allow-list.
-    The operator's own credentials are sent to no other address than its own setting."""
+    """Base URL of the Prometheus HTTP API. Default: the operator's setting. The host must be the
+    operator's own Prometheus, a Service in the policy's namespace, or listed in the operator's
+    allow-list. The operator's credentials are sent only to the URL of its own setting."""
     bearer_token_secret_ref: SecretKeyRef | None = None
-    """The bearer token to read with. Default: the operator's own credentials, where `url` is its
-    own setting or none, and `caSecretRef` is not set; else none."""
+    """Bearer token for authentication. Default: the operator's credentials if `url` is unset or
+    equal to the operator's setting and `caSecretRef` is unset; otherwise none. Cannot be set with
+    `basicAuthSecretRef`."""
     basic_auth_secret_ref: SecretRef | None = None
-    """A Secret with the keys `username` and `password`, as one of type kubernetes.io/basic-auth
-    has, for HTTP basic authentication, in place of `bearerTokenSecretRef`."""
+    """Secret with the keys `username` and `password` for HTTP basic authentication, such as a
+    Secret of type kubernetes.io/basic-auth. Cannot be set with `bearerTokenSecretRef`."""
     tenant: Tenant | None = None
-    """The tenant of Mimir, Cortex or Thanos whose metrics are read, sent in the header
-    X-Scope-OrgID. At a Prometheus outside the policy's namespace the operator's owner must allow
-    it. Default: the operator's own, where `url` is its own setting or none; else none."""
+    """Tenant of Mimir, Cortex or Thanos, sent as the header X-Scope-OrgID. For a Prometheus outside
+    the policy's namespace, the operator's settings must allow it. Default: the operator's tenant if
+    `url` is unset or equal to the operator's setting; otherwise none."""
     ca_secret_ref: SecretKeyRef | None = None
-    """The certificate authorities, in PEM, one of which must have signed Prometheus' certificate.
-    Default: those that the operator trusts."""
+    """CA certificates in PEM format that verify the certificate of Prometheus. Default: the CAs
+    that the operator trusts."""
 
     @property
     def names_secrets(self) -> bool:
@@ -123,11 +125,11 @@ class PrometheusSpec(Model):
 
 
 class CounterSignal(Model):
-    """A counter in Prometheus, or a histogram, whose observations are counted."""
+    """Counter in Prometheus, or histogram whose observations are counted."""
 
     metric: CounterName
-    """The metric's name, not a query: counters are read raw. A counter, or a histogram, classic or
-    native, by its base name; no gauge and no recording rule."""
+    """Name of the metric: a counter, or the base name of a classic or native histogram. Queries,
+    gauges and recording rules are not supported, because counters are read raw."""
     matchers: Annotated[
         dict[str, Annotated[str, Field(max_length=256)]],
         Field(
@@ -136,45 +138,49 @@ class CounterSignal(Model):
                 "x-kubernetes-validations": [
                     cel(
                         "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_./]{0,127}$'))",
-                        "a label name has letters, digits, _ . and / only",
+                        _LABEL_NAMES,
                     )
                 ]
             },
         ),
         AfterValidator(_matchers),
     ] = {}
-    """Labels that the series must carry: an exact value, or one with Prometheus' operator in front,
-    as `=~5..`, `!=200` or `!~2..`. The namespace and the target's pods are always matched."""
+    """Label matchers that select the series: an exact value, or a value with a Prometheus operator
+    prefix, such as `=~5..`, `!=200` or `!~2..`. The namespace and the target's pods are always
+    matched. Default: none."""
 
 
 class LatencySignal(CounterSignal):
-    """A histogram of durations in seconds."""
+    """Histogram of durations in seconds."""
 
     metric: CounterName = "http_request_duration_seconds"
-    """The histogram's name without `_bucket`; classic or native."""
+    """Name of the histogram without `_bucket`, classic or native. Default:
+    http_request_duration_seconds."""
     quantile: Annotated[str, Field(max_length=12, pattern=r"^0\.[0-9]{1,6}$")] = "0.99"
-    """The share of the requests that is at most so slow."""
+    """Quantile of the durations to compare, such as 0.99 for the 99th percentile. Default: 0.99."""
 
 
 class GaugeSignal(CounterSignal):
-    """A gauge: what is there at a moment."""
+    """Gauge in Prometheus."""
 
     metric: CounterName = "process_resident_memory_bytes"
-    """The gauge's name, not a query, and no recording rule's."""
+    """Name of the gauge. Queries and recording rules are not supported. Default:
+    process_resident_memory_bytes."""
 
 
 class SignalLabels(Model):
-    """The labels that tell pods and routes apart."""
+    """Labels that identify pod and route."""
 
     pod: Annotated[str, Field(max_length=128, pattern=r"^([a-zA-Z_][a-zA-Z0-9_./]*)?$")] = "pod"
-    """Holds the pod's name. Empty: the series have none (an ingress, a gateway); then the time
-    after the release is judged against the time before, which takes longer and blames less."""
+    """Label with the name of the pod. Empty: the series have no such label, as for an ingress or a
+    gateway; the release is then compared with the time before it, which takes longer and identifies
+    the cause less reliably. Default: pod."""
     route: LabelName = "route"
-    """Holds the route; without it all requests are judged together."""
+    """Label with the route. Series without this label are evaluated together. Default: route."""
 
 
 class SignalsSpec(Model):
-    """Which series tell how the release does. The defaults are the runbook's metrics."""
+    """Metrics that measure a release."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -192,32 +198,35 @@ class SignalsSpec(Model):
     )
 
     requests: CounterSignal = CounterSignal(metric="http_request_duration_seconds_count")
-    """Counts every request."""
+    """Counter of all requests. Default metric: http_request_duration_seconds_count."""
     errors: CounterSignal = CounterSignal(metric="http_request_errors_total")
-    """Counts the failed ones: a counter of their own, initialised to 0 for each route, or the first
-    error is unseen; or the metric of `requests` with the label that tells an error, as
-    `code: "=~5.."`. A series without that label is no error."""
+    """Counter of failed requests. Name your own counter in `metric`, initialized to 0 for each
+    route so that the first error is visible; or use the metric of `requests` with a label matcher,
+    such as `code: "=~5.."`. Series without that label do not count as errors. Default metric:
+    http_request_errors_total."""
     latency: LatencySignal = LatencySignal()
-    """Tells how long requests take: for LatencyRatio and Latency, for an investigation, and after a
-    rollback."""
+    """Histogram of request durations. Read for LatencyRatio and Latency, for investigations, and
+    for verification after a rollback."""
     memory: GaugeSignal = GaugeSignal()
-    """A gauge of each pod's memory in bytes; read only for MemoryGrowth."""
+    """Gauge of each pod's memory in bytes. Read only for MemoryGrowth."""
     labels: SignalLabels = SignalLabels()
+    """Labels that identify pod and route."""
     purchase_routes: Annotated[
         list[Route], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = [
         "/api/v1/tickets/purchase",
         "/api/v1/tickets/reserve",
     ]
-    """The routes that `routes: Purchase` means; the worst of them counts."""
+    """Routes that `routes: Purchase` evaluates; the route with the highest error rate counts.
+    Default: /api/v1/tickets/purchase and /api/v1/tickets/reserve."""
     exclude_routes: (
         Annotated[
             list[Route], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
         ]
         | None
     ) = None
-    """Routes that are not judged. Default: the paths of the pods' HTTP probes and of their
-    metrics, since nobody buys anything there."""
+    """Routes that are not evaluated. Default: the paths of the pods' HTTP probes and of their
+    metrics endpoint."""
 
     @model_validator(mode="after")
     def _errors_are_told(self) -> Self:
@@ -227,10 +236,10 @@ class SignalsSpec(Model):
 
 
 class PodMetricsSpec(Model):
-    """The watched pods' own metrics pages, read beside Prometheus.
+    """Direct reading of the metrics endpoints of the watched pods.
 
-    Evidence without the wait for the next scrape: while a release is young or suspected, and where
-    the pods can be reached; PodMetricsAvailable says whether they can.
+    It provides evidence before the next Prometheus scrape, while a release is new or suspect and
+    the pods are reachable. The condition PodMetricsAvailable reports whether they are.
     """
 
     model_config = ConfigDict(
@@ -239,7 +248,7 @@ class PodMetricsSpec(Model):
                 cel(
                     "!has(self.everyMilliseconds) || self.everyMilliseconds == 0"
                     " || self.everyMilliseconds >= 200",
-                    "everyMilliseconds is 0 (Prometheus alone) or at least 200",
+                    "everyMilliseconds must be 0 (only Prometheus is read) or at least 200",
                     ".everyMilliseconds",
                 ),
             ]
@@ -247,15 +256,19 @@ class PodMetricsSpec(Model):
     )
 
     every_milliseconds: Annotated[int, Field(ge=0, le=60000)] = 500
-    """Time between two reads of a pod; 0: Prometheus alone."""
+    """Interval in milliseconds between two reads of a pod: 0 or at least 200. 0: only Prometheus is
+    read. Default: 500."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port of the pods' metrics page. Default: their annotation prometheus.io/port, else the
+    """Port of the metrics endpoint. Default: the pod annotation prometheus.io/port, otherwise the
     container port named metrics, http-metrics or http."""
     path: Annotated[str, Field(max_length=1024, pattern=r"^/[!-~]*$")] | None = None
-    """Path of the page. Default: the annotation prometheus.io/path, else /metrics."""
+    """Path of the metrics endpoint. Default: the pod annotation prometheus.io/path, otherwise
+    /metrics."""
 
     @model_validator(mode="after")
     def _not_too_often(self) -> Self:
         if 0 < self.every_milliseconds < LEAST_READ_MILLISECONDS:
-            raise ValueError("everyMilliseconds is 0 (Prometheus alone) or at least 200")
+            raise ValueError(
+                "everyMilliseconds must be 0 (only Prometheus is read) or at least 200"
+            )
         return self

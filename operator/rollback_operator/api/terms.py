@@ -4,14 +4,19 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """Observe decides and records; Enforce also acts."""
+    """Observe evaluates and records; Enforce also acts.
+
+    With Observe, a bad release produces a Rollback with outcome Observed, and the Deployment is
+    never changed, paused or held. Notifications are still sent. With suspend: true, nothing is
+    evaluated.
+    """
 
     OBSERVE = "Observe"
     ENFORCE = "Enforce"
 
 
 class Severity(StrEnum):
-    """The runbook's severities, worst first."""
+    """Severity of the running release: P1 is the worst, None means no matrix rule matches."""
 
     P1 = "P1"
     P2 = "P2"
@@ -21,7 +26,7 @@ class Severity(StrEnum):
 
 
 class MatrixSeverity(StrEnum):
-    """A severity that a rule may give."""
+    """Severity that a matrix rule assigns: P1 is the worst, P4 the mildest."""
 
     P1 = "P1"
     P2 = "P2"
@@ -30,7 +35,11 @@ class MatrixSeverity(StrEnum):
 
 
 class Response(StrEnum):
-    """What a rule asks for."""
+    """Action for a severity: Rollback, Investigate or Report.
+
+    Rollback applies the first suitable remedy without asking. Investigate notifies people and
+    records a diagnosis in status.investigation. Report only notifies people.
+    """
 
     ROLLBACK = "Rollback"
     INVESTIGATE = "Investigate"
@@ -38,7 +47,7 @@ class Response(StrEnum):
 
 
 class SignalName(StrEnum):
-    """What a condition looks at."""
+    """Signal that a condition evaluates."""
 
     ERROR_RATE = "ErrorRate"
     UNAVAILABLE = "Unavailable"
@@ -54,20 +63,20 @@ class SignalName(StrEnum):
 
 
 class TimeoutResponse(StrEnum):
-    """What follows when an investigation's time is up."""
+    """Action when an investigation exceeds withinSeconds: Report or Rollback."""
 
     REPORT = "Report"
     ROLLBACK = "Rollback"
 
 
 class RouteSet(StrEnum):
-    """A named set of routes."""
+    """Named set of routes. Purchase is the set in spec.signals.purchaseRoutes."""
 
     PURCHASE = "Purchase"
 
 
 class RemedyType(StrEnum):
-    """What is done about a bad release."""
+    """Action that repairs a bad release."""
 
     DISABLE_FLAG = "DisableFlag"
     UNDO = "Undo"
@@ -76,7 +85,7 @@ class RemedyType(StrEnum):
 
 
 class UndoTo(StrEnum):
-    """Which revision an undo goes back to."""
+    """Revision that an undo restores."""
 
     LAST_KNOWN_GOOD = "LastKnownGood"
     PREVIOUS = "Previous"
@@ -84,7 +93,12 @@ class UndoTo(StrEnum):
 
 
 class VerdictValue(StrEnum):
-    """What is thought of the running revision."""
+    """Current judgement of the running release.
+
+    Watching: evidence is being collected. Healthy: no evidence against the release. Suspect: some
+    evidence, or no proof that the release is the cause; it is not rolled back. Bad: proved worse.
+    NoVerdict: the release cannot be judged; the condition Healthy states the reason.
+    """
 
     WATCHING = "Watching"
     HEALTHY = "Healthy"
@@ -94,7 +108,12 @@ class VerdictValue(StrEnum):
 
 
 class Health(StrEnum):
-    """What the ledger knows of a revision."""
+    """Recorded health of a revision.
+
+    Good: it met safety.goodAfterSeconds, or a person trusts it. Assumed: it was running when the
+    policy started. Unknown: not evaluated, or not yet Good. Bad: it was found bad and is not a
+    rollback target until a person trusts it.
+    """
 
     GOOD = "Good"
     ASSUMED = "Assumed"
@@ -103,7 +122,14 @@ class Health(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a rollback ended."""
+    """Final result of a rollback.
+
+    Observed: recorded only, because mode is Observe. Verified: recovery is proved. NotRecovered:
+    the fault continues. Unknown: recovery could not be determined. Abandoned: stopped because the
+    preconditions changed or approval timed out. Failed: a step failed or was reverted. Blocked: the
+    checklist blocked it. Rejected: a person rejected it. Refused: a manual request was not
+    accepted.
+    """
 
     OBSERVED = "Observed"
     VERIFIED = "Verified"
@@ -117,7 +143,7 @@ class Outcome(StrEnum):
 
 
 class StepName(StrEnum):
-    """The steps of a rollback, in the order in which they may follow each other."""
+    """Step of a rollback, listed in execution order."""
 
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPEND_OWNER = "SuspendOwner"
@@ -132,20 +158,28 @@ class StepName(StrEnum):
 
 
 class Pace(StrEnum):
-    """Express surges all good pods at once; Normal keeps the Deployment's own strategy."""
+    """Speed of a rollout: Normal or Express.
+
+    Normal uses the Deployment's own strategy. Express temporarily sets maxSurge to 100 % to start
+    all good pods at once.
+    """
 
     NORMAL = "Normal"
     EXPRESS = "Express"
 
 
 class HoldReason(StrEnum):
-    """Why a rollout is held."""
+    """Reason for pausing a rollout: Suspicion or Stage.
+
+    Suspicion: there is evidence against the release (safety.pauseOnSuspicion). Stage: the first new
+    pods are being compared with the old pods (stage.maxSeconds).
+    """
 
     SUSPICION = "Suspicion"
     STAGE = "Stage"
 
 
 class TargetKind(StrEnum):
-    """The kinds a policy can watch."""
+    """Kind of workload that a policy can watch. Only Deployment is supported."""
 
     DEPLOYMENT = "Deployment"

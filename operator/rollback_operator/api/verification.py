@@ -23,7 +23,7 @@ Status = Annotated[int, Field(ge=100, le=599)]
 
 
 class HttpMethod(StrEnum):
-    """What is sent to a probe's address."""
+    """HTTP request method."""
 
     GET = "GET"
     HEAD = "HEAD"
@@ -34,7 +34,10 @@ class HttpMethod(StrEnum):
 
 
 class VerificationResult(StrEnum):
-    """What a check has shown. Unknown is neither good nor bad: it could not be seen."""
+    """Result of a check: Passed, Failed or Unknown.
+
+    Unknown means that the check could not be completed; it counts neither for nor against recovery.
+    """
 
     PASSED = "Passed"
     FAILED = "Failed"
@@ -42,28 +45,33 @@ class VerificationResult(StrEnum):
 
 
 class JsonExpectation(Model):
-    """A field that the answer, as JSON, must hold."""
+    """Field that the JSON response body must contain."""
 
     path: Annotated[str, Field(min_length=1, max_length=256, pattern=PATH)]
-    """Names joined by dots, with indices: `data.tickets[0].status`."""
+    """Path of the field: names joined by dots, with optional indices, such as
+    `data.tickets[0].status`."""
     value: Annotated[str, Field(max_length=256)]
-    """What it must be; numbers, true, false and null as JSON writes them."""
+    """Expected value as a string. Write numbers, true, false and null as in JSON."""
 
 
 class HttpProbe(Model):
-    """A request that the restored service must answer as it should. It may be sent many times."""
+    """Functional HTTP probe that verifies the restored service.
+
+    A matrix condition with signal: Probe also sends it to each new release. It may be sent many
+    times, so it must be safe to repeat.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     f"!(self.name in {list(CHECK_NAMES)})",
-                    "this is the name of one of the operator's own checks: choose another",
+                    "name must not be the name of a built-in check",
                     ".name",
                 ),
                 cel(
                     "!has(self.body) || has(self.method) && !(self.method in ['GET', 'HEAD'])",
-                    "GET and HEAD carry no body: set method",
+                    "body requires a method other than GET and HEAD",
                     ".body",
                 ),
             ]
@@ -73,23 +81,28 @@ class HttpProbe(Model):
     name: Annotated[
         str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$")
     ]
-    """What the probe is called in status and messages."""
+    """Name of the probe in status, messages and matrix conditions. The names of the built-in checks
+    are reserved."""
     url: Annotated[str, Field(max_length=2048, pattern=HTTP_ADDRESS)]
-    """A Service of the policy's namespace, as http://NAME.NAMESPACE.svc/path, or a host that the
-    operator's owner allows. Redirects are not followed."""
+    """URL of the request: a Service in the policy's namespace, as http://NAME.NAMESPACE.svc/path,
+    or a host in the operator's allow-list. Redirects are not followed."""
     method: HttpMethod = HttpMethod.GET
+    """HTTP method. Default: GET."""
     headers_secret_ref: SecretRef | None = None
-    """A Secret whose every key is a header, as `Authorization: Bearer ...`."""
+    """Secret whose keys are sent as request headers, such as `Authorization`. Default: no
+    additional headers."""
     body: Annotated[str, Field(max_length=8192)] | None = None
-    """Sent as it is; as application/json unless the Secret names a Content-Type."""
+    """Request body, sent unchanged. Not allowed with GET and HEAD. Content-Type is application/json
+    unless the headers Secret sets it. Default: no body."""
     expect_status: Annotated[
         list[Status],
         Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = [200]
-    """The statuses of which the answer must have one."""
+    """Accepted HTTP status codes. Any other status fails the probe. Default: 200."""
     expect_json: JsonExpectation | None = None
+    """Field that the JSON response must contain. Default: the body is not checked."""
     timeout_seconds: Annotated[int, Field(ge=1, le=30)] = 5
-    """How long one answer may take."""
+    """Timeout of a request in seconds. Default: 5."""
 
     @property
     def host(self) -> str:
@@ -100,24 +113,25 @@ class HttpProbe(Model):
     @model_validator(mode="after")
     def _can_be_sent(self) -> Self:
         if self.name in CHECK_NAMES:
-            raise ValueError(f"{self.name} is one of the operator's own checks: choose another")
+            raise ValueError(f"name must not be the name of a built-in check: {self.name}")
         if self.body is not None and self.method in (HttpMethod.GET, HttpMethod.HEAD):
-            raise ValueError(f"{self.method} carries no body: set method")
+            raise ValueError(f"body requires a method other than {self.method}")
         return self
 
 
 class LogCheck(Model):
-    """Lines that the restored pods may write only so often since the rollback."""
+    """Limit on matching log lines of the restored pods after a rollback."""
 
     pattern: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[ -{}~]+(\|[ -{}~]+)*$")]
-    """Text that a line holds, upper and lower case told apart; several texts are parted by `|`. No
-    regular expression."""
+    """Text to search for in a log line. The search is case-sensitive and does not support regular
+    expressions. Separate alternatives with `|`."""
     since_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
-    """No older lines count, and none from before the rollback."""
+    """Maximum age of counted lines in seconds. Lines from before the rollback never count. Default:
+    600."""
     at_most: Annotated[int, Field(ge=0, le=1000000)] = 0
-    """How many such lines all pods together may have written."""
+    """Maximum number of matching lines across all pods. More lines fail the check. Default: 0."""
     container: DnsLabel | None = None
-    """Whose lines. Default: the pod template's first container's."""
+    """Container whose log is read. Default: the first container of the pod template."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -126,14 +140,15 @@ class LogCheck(Model):
 
 
 class VerificationSpec(Model):
-    """How it is seen that a rollback helped.
+    """Checks that determine whether a rollback helped.
 
-    Beside what is always looked at: the rollout, the pods' own httpGet probes, error rate, latency.
+    The operator always checks the rollout, the pods' own httpGet probes, the error rate and the
+    latency. `http` and `logs` add checks.
     """
 
     timeout_seconds: Annotated[int, Field(ge=10, le=7200)] = 600
-    """How long the rollout and the proof that it helped may take, each. What fails is tried again
-    until then."""
+    """Seconds allowed for the rollout, and again for the checks after it. Failed checks are retried
+    until then; if a check still fails, the outcome is NotRecovered. Default: 600."""
     http: Annotated[
         list[HttpProbe],
         Field(
@@ -141,32 +156,36 @@ class VerificationSpec(Model):
             json_schema_extra=keyed_by("name"),
         ),
     ] = []
-    """Functional probes: without all of them passed no rollback is Verified."""
+    """Functional HTTP probes. A rollback is Verified only if all of them pass. Default: none."""
     logs: LogCheck | None = None
-    """Default: logs are not read."""
+    """Limit on matching log lines. Default: logs are not read."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [one.name for one in self.http]
         if len(set(names)) < len(names):
-            raise ValueError("http: each probe needs a name of its own")
+            raise ValueError("http: probe names must be unique")
         return self
 
 
 class ProbeRecord(Model):
-    """The newest release that a probe of the matrix has passed on."""
+    """Most recent release that passed a probe named in the matrix."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of the probe in `spec.verification.http`."""
     release: Digest
-    """Which release: digest of its template without annotations."""
+    """Digest of the pod template without annotations."""
     passed_time: AwareDatetime
+    """Time when the probe passed."""
 
 
 class VerificationCheck(Model):
-    """One thing that was looked at after a rollback."""
+    """Result of one check after a rollback."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    """RolloutComplete, HealthEndpoints, ErrorRate, Latency, Logs, or a functional probe's name."""
+    """RolloutComplete, HealthEndpoints, ErrorRate, Latency, Logs, or the name of a functional
+    probe."""
     result: VerificationResult
+    """Passed, Failed, or Unknown if the check could not be completed."""
     message: Annotated[str, Field(max_length=512)] = ""
-    """What was seen, in one sentence."""
+    """Explanation of the result."""

@@ -95,5 +95,5 @@ def test_what_nobody_approved_is_done_when_it_becomes_worse() -> None:
 
 @pytest.mark.parametrize("response", [Response.ROLLBACK, Response.REPORT])
 def test_only_an_investigation_proposes(response: Response) -> None:
-    with pytest.raises(ValidationError, match="propose belongs to response Investigate"):
+    with pytest.raises(ValidationError, match="propose requires response Investigate"):
         rule(response=response)
