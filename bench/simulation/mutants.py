@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.simulation.actors import draw
 from bench.simulation.world import quiet, simulate
-from rollback_operator.api.rollback import MOST_ATTEMPTS
+from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.model.context import Load, is_active
 from rollback_operator.reconcile.act.holding import Settled
 from rollback_operator.remedies import rollback_status

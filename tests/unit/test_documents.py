@@ -63,7 +63,7 @@ spec:
     assert "'StatefulSet'" in told["spec.targetRef.kind"]
     assert "'Enforc'" in told["spec.mode"]
     assert "recording rule" in told["spec.signals.requests.metric"]
-    assert "no regular expression" in told["spec.signals.errors.matchers"]
+    assert "not a valid RE2 regular expression" in told["spec.signals.errors.matchers"]
     assert "exactly one of above and atLeast" in told["spec.matrix[0].when[0]"]
     assert "60" in told["spec.safety.watchSeconds"]
     assert not any(one.startswith("Value error") for one in told.values())

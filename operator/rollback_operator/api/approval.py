@@ -1,4 +1,4 @@
-"""Approval: a person's decision on one plan, and what follows when nobody decides."""
+"""Approval: a person's decision on one plan, and the action when nobody decides."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What a Rollback does to the bounds of a HorizontalPodAutoscaler, and when it puts them back.
+"""Change of the bounds of a HorizontalPodAutoscaler by a Rollback, and their restoration.
 
 `spec.autoscaler` and `status.autoscaler` of a Rollback whose remedy is Scale.
 """
@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from rollback_operator.api.shape import Identifier, Model, Name
 
 Replicas = Annotated[int, Field(ge=0, le=2147483647)]
-"""As an autoscaler's bounds: a 32-bit integer."""
+"""Bound of an autoscaler: a 32-bit integer."""
 
 
 class AutoscalerPlan(Model):
@@ -44,5 +44,5 @@ class AutoscalerRecord(Model):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the bounds are still to be put back, as far as is known."""
+        """Return whether the original bounds still have to be restored."""
         return self.restored_time is None

@@ -1,4 +1,4 @@
-"""The checklist before an act: what was looked at, how it was found, what a policy tightens."""
+"""Preflight checks before a rollback: their names, results and stricter rules of a policy."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -1,7 +1,7 @@
 """Models -> CustomResourceDefinition with a structural schema (KEP-2335), as a dictionary. Pure.
 
-Pydantic emits JSON Schema 2020; the API server takes OpenAPI 3.0 without references and without a
-type union. What has no structural form is refused loudly rather than written loosely.
+Pydantic emits JSON Schema 2020; the API server requires OpenAPI 3.0 without references and type
+unions. A model without a structural form raises an error.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ _KEPT = (
 
 
 class NotStructuralError(TypeError):
-    """A model uses something that a structural schema cannot say; the path tells where."""
+    """A model has no structural schema; the message contains the path of the field."""
 
 
 def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
-    """Make the CRD of one kind."""
+    """Return the CRD of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -83,30 +83,30 @@ def _root(kind: type[Resource]) -> dict[str, Any]:
 def structural(
     node: Mapping[str, Any], definitions: Mapping[str, Any], path: str = ""
 ) -> dict[str, Any]:
-    """Rewrite one node of a pydantic JSON schema as a structural one.
+    """Convert a node of a pydantic JSON schema to its structural form.
 
     Raises:
         NotStructuralError: a union other than `X | None`, a tuple, or a node without a type.
     """
     node = _resolved(node, definitions, path)
-    found = {key: node[key] for key in _KEPT if key in node}
-    found |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+    schema = {key: node[key] for key in _KEPT if key in node}
+    schema |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
     if "const" in node:
-        found["enum"] = [node["const"]]
-    match found.get("type"):
+        schema["enum"] = [node["const"]]
+    match schema.get("type"):
         case "object":
-            found |= _object(node, definitions, path)
+            schema |= _object(node, definitions, path)
         case "array":
             if "items" not in node:
                 raise NotStructuralError(f"{path}: an array needs items of one type")
-            found["items"] = structural(node["items"], definitions, f"{path}[]")
+            schema["items"] = structural(node["items"], definitions, f"{path}[]")
         case "string" | "integer" | "boolean":
             pass
         case other:
             raise NotStructuralError(f"{path}: type {other!r} has no structural form")
-    if found.get("format") == "date-time":
-        found["maxLength"] = 64  # bounds the cost of CEL rules over it
-    return _unwrapped(found)
+    if schema.get("format") == "date-time":
+        schema["maxLength"] = 64  # bounds the cost of CEL rules over it
+    return _unwrapped(schema)
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str
     while "$ref" in merged or "anyOf" in merged:
         if "$ref" in merged:
             name = merged.pop("$ref").rsplit("/", 1)[-1]
-            # What stands beside the reference (a field's own words) wins over the referred type's.
+            # Keys beside the reference, such as a field's description, override the type's.
             merged = dict(definitions[name]) | merged
             continue
-        options = [one for one in merged.pop("anyOf") if one.get("type") != "null"]
+        options = [option for option in merged.pop("anyOf") if option.get("type") != "null"]
         if len(options) != 1:
             raise NotStructuralError(f"{path}: a union has no structural form")
         merged = dict(options[0]) | merged

@@ -1,4 +1,4 @@
-"""The database that releases share: which migrations are applied, and what newer ones mean."""
+"""The database that releases migrate: applied migrations, and handling of a newer schema."""
 
 from enum import StrEnum
 from typing import Annotated, Self
@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 from rollback_operator.api.shape import DataKey, Model, Name, cel
 
 MOST_REMEMBERED = 30
-"""Newest migrations that a revision's record names."""
+"""Maximum number of migrations that the record of a revision names."""
 NAME_LENGTH = 128
 MigrationName = Annotated[str, Field(max_length=NAME_LENGTH)]
 

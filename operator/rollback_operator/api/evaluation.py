@@ -1,4 +1,4 @@
-"""What a release was judged by when it was looked at last: on record while a person watches."""
+"""The most recent evaluation of a release, stored while a client requests it."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from rollback_operator.api.group import GROUP
 from rollback_operator.api.shape import Decimal, Identifier, Model, Route
 
 WATCHED_UNTIL = f"{GROUP}/watched-until"
-"""Annotation of a policy: until this time, RFC 3339, its evaluations are put on record."""
+"""Annotation of a policy: its evaluations are stored until this time (RFC 3339)."""
 
 
 class ObservedCounts(Model):

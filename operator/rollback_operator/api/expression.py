@@ -1,7 +1,7 @@
-"""Regular expressions that people write, on RE2: time grows with the text, never beyond.
+"""Regular expressions of users, on RE2: matching time is linear in the text.
 
-RE2 is what Prometheus itself takes. Python's own engine goes back and forth, and nine characters
-can keep it busy for years: it runs on no pattern of a policy.
+Prometheus uses RE2 too. Python's own engine backtracks, so that a pattern of nine characters can
+run for years: it must not run any pattern of a policy.
 """
 
 from functools import lru_cache
@@ -10,31 +10,31 @@ from typing import Any
 import re2
 
 MOST_MEMORY = 512 * 1024
-"""Bytes that RE2 may use for one expression."""
+"""Memory limit of RE2 per expression, in bytes."""
 MOST_SIZE = 2000
-"""RE2's instructions: a text costs at most so many steps a character."""
+"""Maximum number of RE2 instructions: the steps per character of a text."""
 KNOWN = 32
-"""Expressions that are kept, compiled."""
+"""Number of compiled expressions in the cache."""
 _KNOWN_NAMES = 256
 
 
 def _options() -> Any:
-    found = re2.Options()
-    found.log_errors = False
-    found.never_capture = True
-    found.dot_nl = True  # as in Prometheus: (?s:...)
-    found.max_mem = MOST_MEMORY
-    return found
+    result = re2.Options()
+    result.log_errors = False
+    result.never_capture = True
+    result.dot_nl = True  # as in Prometheus: (?s:...)
+    result.max_mem = MOST_MEMORY
+    return result
 
 
 class Expression:
-    """An expression that a whole text matches or does not, as a matcher of Prometheus."""
+    """Anchored regular expression, like a label matcher of Prometheus."""
 
     def __init__(self, pattern: str) -> None:
-        """Compile it.
+        """Compile the expression.
 
         Raises:
-            ValueError: it is none of RE2's, or too large; says why.
+            ValueError: it is not valid in RE2, or too large; the message states why.
         """
         try:
             self._compiled = re2.compile(pattern, _options())
@@ -43,7 +43,7 @@ class Expression:
         except UnicodeEncodeError:
             raise ValueError("it holds half a character") from None
         self.size: int = self._compiled.programsize
-        """How many steps a character may cost."""
+        """Maximum number of steps per character."""
         if self.size > MOST_SIZE:
             raise ValueError(
                 f"it needs {self.size} of RE2's instructions, {MOST_SIZE} at most are taken: "
@@ -51,7 +51,7 @@ class Expression:
             )
 
     def matches(self, text: str) -> bool:
-        """Tell whether it matches the text from its beginning to its end."""
+        """Return whether the expression matches the whole text."""
         if not text.isascii():
             text = text.encode(errors="replace").decode()  # half a character is in no UTF-8
         return self._compiled.fullmatch(text) is not None
@@ -59,17 +59,17 @@ class Expression:
 
 @lru_cache(maxsize=KNOWN)
 def expression(pattern: str) -> Expression:
-    """Compile an expression, or give one that is known.
+    """Compile an expression, or return it from the cache.
 
     Raises:
-        ValueError: it is none of RE2's, or too large; says why.
+        ValueError: it is not valid in RE2, or too large; the message states why.
     """
     return Expression(pattern)
 
 
 @lru_cache(maxsize=_KNOWN_NAMES)
 def is_glob_match(pattern: str, text: str) -> bool:
-    """Match a name by a shell's pattern of `*`, `?` and classes; a malformed one matches none."""
+    """Match a name against a shell pattern of `*`, `?` and classes; malformed: no match."""
     try:
         return Expression(_of_glob(pattern)).matches(text)
     except ValueError:
@@ -77,21 +77,21 @@ def is_glob_match(pattern: str, text: str) -> bool:
 
 
 def _of_glob(pattern: str) -> str:
-    found, index = "", 0
+    result, index = "", 0
     while index < len(pattern):
-        one = pattern[index]
-        end = pattern.find("]", index + 2) if one == "[" else -1
+        character = pattern[index]
+        end = pattern.find("]", index + 2) if character == "[" else -1
         if end > 0:
             inner = pattern[index + 1 : end].replace("\\", r"\\").replace("[", r"\[")
-            found += f"[^{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]"
+            result += f"[^{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]"
             index = end
         else:
-            found += {"*": ".*", "?": "."}.get(one) or re2.escape(one)
+            result += {"*": ".*", "?": "."}.get(character) or re2.escape(character)
         index += 1
-    return found
+    return result
 
 
 def _words(error: Exception) -> str:
-    said = error.args[0] if error.args else ""
-    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    detail = error.args[0] if error.args else ""
+    text = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
     return text[:200] or "it cannot be compiled"

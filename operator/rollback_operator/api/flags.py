@@ -1,4 +1,4 @@
-"""A feature flag that is set in place of taking the release back, and how it was found.
+"""Feature flags that are set instead of rolling back, and their state before the change.
 
 `spec.remedies[].flag` of a RollbackPolicy; `spec.flag` of a Rollback.
 """
@@ -34,7 +34,7 @@ class Flag(Model):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Which key of which ConfigMap it is."""
+        """Name of the ConfigMap, and its key."""
         return self.config_map_ref.name, self.name
 
 

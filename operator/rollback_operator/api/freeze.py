@@ -1,4 +1,4 @@
-"""Freeze: times in which nothing is done by itself, in the time of some place."""
+"""Freeze windows: periods without automatic action, in a time zone."""
 
 import re
 from datetime import datetime, time
@@ -121,15 +121,15 @@ class FreezeWindow(Model):
 
     @property
     def is_daily(self) -> bool:
-        """Tell whether it comes back every day, or on some days of the week."""
+        """Return whether the window recurs, daily or on days of the week."""
         return "T" not in self.from_
 
     @property
     def zone(self) -> ZoneInfo:
-        """The place whose time it is in."""
+        """Time zone of the window."""
         return ZoneInfo(self.time_zone)
 
     @property
     def hours(self) -> tuple[time, time]:
-        """Begin and end of one that comes back."""
+        """Start and end of a recurring window."""
         return time.fromisoformat(self.from_), time.fromisoformat(self.until)

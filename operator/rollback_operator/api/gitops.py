@@ -1,4 +1,4 @@
-"""Who else steers a Deployment, what a policy wants done about it, and what was done.
+"""GitOps owners of a Deployment: their handling by a policy, and the record of it.
 
 `spec.safety.gitOps` of a RollbackPolicy; `spec.owner` and `status.owner` of a Rollback.
 """
@@ -66,7 +66,7 @@ class OwnerRecord(Model):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it is suspended for this rollback, as far as is known."""
+        """Return whether the owner is suspended for this rollback, according to the record."""
         return self.suspended_time is not None and self.released_time is None
 
 

@@ -1,15 +1,14 @@
-"""The group, its version, and the names that the operator writes under."""
+"""API group, version, and the finalizers and field manager of the operator."""
 
 GROUP = "rollback.tickettoken.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/open-step"
 HOLD_FINALIZER = f"{GROUP}/held-rollout"
-"""On a policy only while it holds a rollout: deleted, it lets the rollout go first."""
+"""Set on a policy only while it holds a rollout, which is resumed before the deletion."""
 BOUNDS_FINALIZER = f"{GROUP}/raised-bounds"
-"""On a Rollback while an autoscaler's bounds are raised by it: its record is the only one of what
-they were."""
+"""Set on a Rollback while it raises an autoscaler's bounds: only its status has the original
+bounds."""
 OWNER_FINALIZER = f"{GROUP}/suspended-owner"
-"""On a Rollback while who steers the Deployment is suspended by it: its record is the only one of
-how they were."""
+"""Set on a Rollback while it suspends the GitOps owner: only its status has the original state."""
 FIELD_MANAGER = "rollback-operator"

@@ -1,11 +1,11 @@
-"""JSON that others wrote: a value, or a ValueError, whatever stands there."""
+"""Untrusted JSON: a value or a ValueError, whatever the text contains."""
 
 import json
 from typing import Any
 
 
 def values_in(text: bytes | bytearray) -> int:
-    """Count how many values a JSON text makes at most, without making any."""
+    """Return an upper bound of the number of values in a JSON text, without parsing it."""
     return 1 + sum(map(text.count, (b",", b"[", b"{", b":")))
 
 
@@ -13,7 +13,7 @@ def parsed(text: str | bytes | bytearray) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: it is none, is nested too deeply, or holds a number of thousands of digits.
+        ValueError: it is invalid, nested too deeply, or has a number of thousands of digits.
     """
     try:
         return json.loads(text)
@@ -22,8 +22,8 @@ def parsed(text: str | bytes | bytearray) -> Any:
 
 
 def whole(text: str, most: int) -> int | None:
-    """Read a whole number of ASCII digits; None: it is none, or more than `most`."""
+    """Parse a whole number of ASCII digits; None: invalid, or greater than `most`."""
     if not text.isascii() or not text.isdecimal() or len(text.lstrip("0")) > len(str(most)):
         return None
-    found = int(text.lstrip("0") or "0")
-    return found if found <= most else None
+    number = int(text.lstrip("0") or "0")
+    return number if number <= most else None

@@ -1,8 +1,7 @@
-"""A Rollback made by hand: what a person writes, and what the schema lets them leave out.
+"""Manual requests: the fields that a person sets, and the schema that makes the rest optional.
 
-The operator's own Rollbacks carry their whole plan in spec. One made by hand names a policy, a
-remedy, why, and what was seen; the operator stores what it makes of that in status.plan before it
-does anything.
+The operator's own Rollbacks have their whole plan in spec. A manual request has a policy, a remedy,
+a reason and the observed state; the operator stores its plan in status.plan before any change.
 """
 
 from typing import Any
@@ -24,7 +23,7 @@ _WITH_PLAN = (
 
 
 def whole_or_by_hand(schema: dict[str, Any]) -> None:
-    """Let a spec hold the whole plan or none of it; the model itself asks for the whole."""
+    """Let a spec contain the whole plan or none of it; the model itself requires the whole."""
     first, *rest = _PLANNED
     known = [name for name in _WITH_PLAN if name in schema["properties"]]
     together = [f"has(self.{name}) == has(self.{first})" for name in rest]
@@ -63,5 +62,5 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
 
 
 def name_suffices(schema: dict[str, Any]) -> None:
-    """Let a reference to a policy do without the uid, which only the operator knows for sure."""
+    """Make the uid of a policy reference optional: only the operator knows it for sure."""
     schema["required"] = ["name"]

@@ -1,4 +1,4 @@
-"""The severity matrix: which signal above which threshold is which severity."""
+"""The severity matrix: maps signals and thresholds to severities."""
 
 import re
 from itertools import pairwise
@@ -141,12 +141,12 @@ class MatrixCondition(Model):
 
     @property
     def limit(self) -> float:
-        """The threshold from above."""
+        """Upper threshold, as a number."""
         return float(self.above or self.at_least or 0)
 
     @property
     def count(self) -> int:
-        """The threshold of a signal that counts."""
+        """Threshold of a counting signal, as a number."""
         return int(self.at_least or 1)
 
     @model_validator(mode="after")
@@ -247,8 +247,8 @@ class MatrixRule(Model):
 
 
 def worst_first(rules: list[MatrixRule]) -> list[MatrixRule]:
-    """Refuse rules in another order than from the worst severity to the mildest."""
-    if any(one.severity >= following.severity for one, following in pairwise(rules)):
+    """Require rules in order from the worst severity to the mildest."""
+    if any(rule.severity >= following.severity for rule, following in pairwise(rules)):
         raise ValueError("rules must be ordered from the worst severity to the mildest")
     return rules
 

@@ -1,4 +1,4 @@
-"""Who is told of a rollback, what the message says of the service, and what was told.
+"""Notification channels, the description of the service, and the record of deliveries.
 
 `spec.notify` and `spec.communication` of a RollbackPolicy; `status.notifications` of both kinds.
 """
@@ -183,7 +183,7 @@ class Channel(Model):
             raise ValueError("urlSecretRef is allowed only for Webhook")
 
     def wants(self, severity: str) -> bool:
-        """Tell whether it is told of a severity."""
+        """Return whether the channel accepts a severity."""
         return self.severities is None or severity in self.severities
 
 
@@ -226,7 +226,7 @@ class Notification(Model):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it is still to be delivered."""
+        """Return whether the delivery is pending."""
         return self.delivered_time is None and self.gave_up_time is None
 
 

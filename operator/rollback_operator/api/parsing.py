@@ -1,6 +1,6 @@
-"""Text that a person wrote -> objects and models, each fault with the path of its field.
+"""User input -> objects and models; each error has the path of its field.
 
-JSON and YAML, as Kubernetes reads them; fields by the names that the API has, no others.
+JSON and YAML, as Kubernetes reads them; only field names of the API are accepted.
 """
 
 import json
@@ -19,19 +19,19 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 MOST_NODES = 1_000_000
-"""Of a YAML document, aliases counted as what they stand for: nine lines can make a billion."""
+"""Maximum size of a YAML document with aliases expanded: nine lines can expand to a billion."""
 
 
 class UnparsableError(ValueError):
-    """A text that is neither YAML nor JSON, and where; or one that says a thing twice."""
+    """A text that is neither YAML nor JSON, or has a duplicate key; the message says where."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # either one
-    """YAML as Kubernetes reads it: times stay the text that they are."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # either loader
+    """YAML as Kubernetes reads it: times stay strings."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+    first: [item for item in resolvers if item[0] != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
 
@@ -40,30 +40,30 @@ def load_all(text: str) -> list[Any]:
     """Parse a JSON document, or a stream of YAML documents.
 
     Raises:
-        UnparsableError: it is neither, or has a key twice: which of both is meant nobody can tell.
+        UnparsableError: it is neither, or has a duplicate key, which is ambiguous.
     """
     try:
         return [load_json(text)]
     except UnparsableError:
         raise
     except ValueError:
-        pass  # then it is YAML, of which JSON is nearly a part: tabs are not
+        pass  # YAML, a superset of JSON except for tabs
     try:
         return list(_yaml_documents(text))
     except UnparsableError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).replace('"<unicode string>", ', "").split())[:300]
+        message = " ".join(str(error).replace('"<unicode string>", ', "").split())[:300]
         hint = _TABS if _is_indented_by_tab(text, error) else ""
-        raise UnparsableError(f"neither YAML nor JSON: {said}{hint}") from None
+        raise UnparsableError(f"neither YAML nor JSON: {message}{hint}") from None
 
 
 def load_json(text: str) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: it is none.
-        UnparsableError: it has a key twice, or is nested too deeply.
+        ValueError: it is invalid.
+        UnparsableError: it has a duplicate key, or is nested too deeply.
     """
     try:
         return json.loads(text, object_pairs_hook=_object)
@@ -72,12 +72,12 @@ def load_json(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         names = Counter(name for name, _ in pairs)
         twice = next(name for name, count in names.items() if count > 1)
         raise UnparsableError(f"the key {twice!r} is there twice")
-    return found
+    return result
 
 
 def _yaml_documents(text: str) -> Iterator[Any]:
@@ -92,7 +92,7 @@ def _yaml_documents(text: str) -> Iterator[Any]:
 
 
 def _expect_soundness(whole: yaml.Node) -> None:
-    """See that a document says each thing once, ends, and is no larger than it looks."""
+    """Reject duplicate keys, recursive aliases, and aliases that expand beyond the limit."""
     sizes: dict[int, int] = {}
     above: set[int] = set()
     left = [(whole, False)]
@@ -102,7 +102,7 @@ def _expect_soundness(whole: yaml.Node) -> None:
             continue
         parts = _parts(node)
         if is_left:
-            sizes[id(node)] = size = 1 + sum(sizes[id(one)] for one in parts)
+            sizes[id(node)] = size = 1 + sum(sizes[id(item)] for item in parts)
             if size > MOST_NODES:
                 raise UnparsableError(f"its aliases make more than {MOST_NODES} values of it")
             above.discard(id(node))
@@ -112,11 +112,11 @@ def _expect_soundness(whole: yaml.Node) -> None:
             raise UnparsableError(f"what begins in line {line} has itself as a part, by an alias")
         above.add(id(node))
         left.append((node, True))
-        left += [(one, False) for one in parts]
+        left += [(item, False) for item in parts]
 
 
 def _parts(node: yaml.Node) -> list[yaml.Node]:
-    """List what a node is made of; merge keys (`<<`) may be there twice, and be overridden."""
+    """List the children of a node; merge keys (`<<`) may repeat and be overridden."""
     if not isinstance(node, yaml.MappingNode):
         return list(node.value) if isinstance(node, yaml.SequenceNode) else []
     known = set()
@@ -126,7 +126,7 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
             line = key.start_mark.line + 1
             raise UnparsableError(f"the key {key.value!r} is there twice, again in line {line}")
         known.add(name)
-    return [one for pair in node.value for one in pair]
+    return [item for pair in node.value for item in pair]
 
 
 _TABS = " (a tab: YAML is indented with spaces)"
@@ -142,7 +142,7 @@ def _is_indented_by_tab(text: str, error: Exception) -> bool:
 
 
 def model_of(model: type[Model], raw: Any) -> Model:
-    """Make a model from an object whose fields have the API's names.
+    """Parse a model from an object with the API's field names.
 
     Raises:
         ValidationError: a field is missing or wrong.
@@ -151,27 +151,27 @@ def model_of(model: type[Model], raw: Any) -> Model:
 
 
 def model_as_stored(model: type[Model], raw: Any) -> Model:
-    """Make a model from an object as strictly as the API server: no "60" for 60, no 1 for true.
+    """Parse a model as strictly as the API server: no "60" for 60, no 1 for true.
 
     Raises:
         ValidationError: a field is missing, wrong, or of another type.
     """
-    # Only of JSON pydantic takes an enum's value, or a time, from a string and is strict as well.
+    # In strict mode, pydantic parses enums and times from strings only in JSON.
     text = json.dumps(_whole(raw), default=str)
     return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
 
 
 def _whole(raw: Any) -> Any:
-    """Write 60.0 as 60: to Kubernetes they are the same, and none of its fields is a fraction."""
+    """Convert 60.0 to 60: Kubernetes treats them as equal, and no field is a fraction."""
     if isinstance(raw, Mapping):
         return {str(key): _whole(value) for key, value in raw.items()}
     if isinstance(raw, list):
-        return [_whole(one) for one in raw]
+        return [_whole(item) for item in raw]
     return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
 
 
 def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
-    """Name the keys that a model does not know, at any depth."""
+    """Yield the paths of keys that a model does not have, at any depth."""
     if not isinstance(raw, Mapping):
         return
     known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
@@ -183,23 +183,23 @@ def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator
         inner = model_in(known[key])
         if inner is not None:
             several = value if isinstance(value, list) else [value]
-            for index, one in enumerate(several):
+            for index, item in enumerate(several):
                 at = f"{path}[{index}]" if isinstance(value, list) else path
-                yield from unknown_keys(inner, one, at)
+                yield from unknown_keys(inner, item, at)
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
-    """Find the model in a field's type: itself, in a list, or beside None."""
+    """Return the model in a field's type: the type itself, a list item, or beside None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
-        found = (model_in(one) for one in get_args(annotation))
-        return next((one for one in found if one is not None), None)
+        models = (model_in(argument) for argument in get_args(annotation))
+        return next((model for model in models if model is not None), None)
     return None
 
 
 def path_of(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:
-    """Write a field's path; a location may go on to name the alternative that was tried."""
+    """Return a field's path; a location may continue with the name of a union member."""
     path, value = prefix, raw
     for part in location:
         if isinstance(value, Mapping) and isinstance(part, str):
@@ -226,7 +226,7 @@ _FORMS = {
     **FORMS,
     MOMENT: "must be a clock time as 22:00, or a date as 2026-12-24T18:00",
 }
-"""What a pattern that people meet wants, in words."""
+"""Description of each pattern that users meet."""
 _UNQUOTED = {
     "int_type": "must be a whole number, without quotes",
     "bool_type": "must be true or false, without quotes",
@@ -234,7 +234,7 @@ _UNQUOTED = {
 
 
 def fault_of(error: Any) -> str:
-    """Say what is wrong with a field: one of a ValidationError's errors, in words."""
+    """Describe an error of a ValidationError in words."""
     if error["type"] == "missing":
         return "is missing"
     given = error.get("input")
@@ -245,9 +245,9 @@ def fault_of(error: Any) -> str:
     if error["type"] == "too_short":
         return f"must hold at least {error['ctx']['min_length']}"
     shown = "" if isinstance(given, dict | list) else f" (it is {str(given)[:100]!r})"
-    said = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ")
     if isinstance(given, str):
-        said = _UNQUOTED.get(error["type"], said)
+        message = _UNQUOTED.get(error["type"], message)
     if error["type"] == "string_pattern_mismatch":
-        said = _FORMS.get(error["ctx"]["pattern"], said)
-    return f"{said}{shown}"
+        message = _FORMS.get(error["ctx"]["pattern"], message)
+    return f"{message}{shown}"

@@ -1,4 +1,4 @@
-"""Releases that were rolled back and must not come back for a while."""
+"""Quarantine of releases that were rolled back."""
 
 from enum import StrEnum
 

@@ -1,6 +1,6 @@
-"""Every condition type, reason and event of the operator: one list to grep.
+"""All condition types, reasons and event reasons of the operator.
 
-A reason names one situation. Words for people belong in messages, not here.
+A reason names a single situation. Explanations belong in messages, not here.
 """
 
 from enum import StrEnum
@@ -28,14 +28,14 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Reasons of conditions, verdicts, refusals and events."""
 
-    # Ready: the policy can do its work ...
+    # Ready: the policy is in effect ...
     WATCHING_TARGET = "WatchingTarget"
     RECREATE_STRATEGY = "RecreateStrategy"
     SINGLE_REPLICA = "SingleReplica"
     IMAGE_UPDATER = "ImageUpdater"
     SUSPENDED = "Suspended"
     EVERYTHING_SUSPENDED = "EverythingSuspended"
-    # ... or it cannot, and why.
+    # ... or is not, and why.
     INVALID_SPEC = "InvalidSpec"
     INVALID_MATRIX = "InvalidMatrix"
     TARGET_NOT_FOUND = "TargetNotFound"
@@ -100,7 +100,7 @@ class Reason(StrEnum):
     STUCK_ROLLOUT = "StuckRollout"
     ENVIRONMENT_PREVENTS_PODS = "EnvironmentPreventsPods"
 
-    # Why a wanted rollback is not made.
+    # Why an indicated rollback is not created.
     ALREADY_ROLLED_BACK = "AlreadyRolledBack"
     ROLLBACK_ACTIVE = "RollbackActive"
     IS_A_ROLLBACK = "IsARollback"
@@ -122,7 +122,7 @@ class Reason(StrEnum):
     FREEZE_ACTIVE = "FreezeActive"
     CLUSTER_BUDGET_EXHAUSTED = "ClusterBudgetExhausted"
 
-    # A rollback that a person asks for, and why it is refused.
+    # Manual requests, and why they are refused.
     REQUESTED = "Requested"
     FOREIGN_IMAGE = "ForeignImage"
     POLICY_NOT_FOUND = "PolicyNotFound"
@@ -130,7 +130,7 @@ class Reason(StrEnum):
     # RolloutHeld: a rollout is held ...
     SUSPICION = "Suspicion"
     STAGE = "Stage"
-    # ... or none is, and why the last one was let go.
+    # ... or not, and why the last hold ended.
     NOT_HELD = "NotHeld"
     SUSPICION_FADED = "SuspicionFaded"
     PROVED_NO_WORSE = "ProvedNoWorse"
@@ -144,18 +144,18 @@ class Reason(StrEnum):
     PAUSE_LIFTED = "PauseLifted"
     RELEASED_BY_COMMAND = "ReleasedByCommand"
 
-    # Recovered: no rollback stands behind what runs (else its own reason is told).
+    # Recovered: the running revision is not the result of a rollback (else the reason of its end).
     NOT_ROLLED_BACK = "NotRolledBack"
-    # Notified: people have been told ...
+    # Notified: all notifications are delivered ...
     NO_CHANNELS = "NoChannels"
     NOTHING_TO_TELL = "NothingToTell"
     DELIVERED = "Delivered"
-    # ... or they will be, or a channel takes nothing.
+    # ... or pending, or a channel fails.
     DELIVERING = "Delivering"
     DELIVERY_FAILING = "DeliveryFailing"
     DELIVERY_GIVEN_UP = "DeliveryGivenUp"
 
-    # Progress and end of a Rollback.
+    # Progress and result of a Rollback.
     IN_PROGRESS = "InProgress"
     STEP_REFUSED = "StepRefused"
     TARGET_MOVED = "TargetMoved"
@@ -182,29 +182,29 @@ class Reason(StrEnum):
     CHECK_UNKNOWN = "CheckUnknown"
     RECORDED_ONLY = "RecordedOnly"
 
-    # Trusted: a person's word on a release, or why it leads to nothing.
+    # Trusted: a person's trust in a release, or why it has no effect.
     NOTHING_TRUSTED = "NothingTrusted"
     TRUSTED_BY_PERSON = "TrustedByPerson"
     TRUST_UNUSED = "TrustUnused"
 
-    # Healthy: the running release was found bad, though nothing speaks against it just now.
+    # Healthy: the running release was Bad, although there is no current evidence against it.
     FOUND_BAD = "FoundBad"
 
-    # Quarantined: the running release is one that was rolled back.
+    # Quarantined: the running release was rolled back before.
     RELEASE_IN_QUARANTINE = "ReleaseInQuarantine"
     NOT_IN_QUARANTINE = "NotInQuarantine"
 
-    # OwnerSuspended: who would revert the act is suspended for it, or is released.
+    # OwnerSuspended: the GitOps owner is suspended for a rollback, or resumed.
     SUSPENDED_BEFORE = "SuspendedBefore"
     SUSPENDED_FOR_ROLLBACK = "SuspendedForRollback"
     OWNER_RELEASED = "OwnerReleased"
 
-    # BoundsRaised: those of an autoscaler are raised, were put back, or are somebody else's by now.
+    # BoundsRaised: an autoscaler's bounds are raised, restored, or changed by another client.
     RAISED_FOR_ROLLBACK = "RaisedForRollback"
     BOUNDS_RESTORED = "BoundsRestored"
     BOUNDS_CHANGED = "BoundsChanged"
     AUTOSCALER_GONE = "AutoscalerGone"
-    # ... or nothing has come of it.
+    # ... or had no effect.
     AUTOSCALER_IDLE = "AutoscalerIdle"
 
     # Why the checklist stops a rollback.
@@ -214,7 +214,7 @@ class Reason(StrEnum):
     SCHEMA_UNKNOWN = "SchemaUnknown"
     CHECKLIST_BLOCKED = "ChecklistBlocked"
 
-    # Approved: a person has decided, or is still asked, and why a decision does not count.
+    # Approved: decided, pending, or why a decision is ignored.
     APPROVAL_NEEDED = "ApprovalNeeded"
     APPROVAL_UNPROTECTED = "ApprovalUnprotected"
     PLAN_CHANGED = "PlanChanged"
@@ -239,7 +239,7 @@ IDLE = frozenset(
         Reason.POLICY_DELETED,
     }
 )
-"""Reasons for which a policy does nothing at all."""
+"""Reasons for which a policy is idle."""
 
 
 class EventReason(StrEnum):

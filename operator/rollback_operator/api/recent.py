@@ -1,4 +1,4 @@
-"""What is remembered of a rollback that a guard still asks for, also when its record is gone."""
+"""Rollbacks that still limit the next rollback, kept after their objects are deleted."""
 
 from pydantic import AwareDatetime
 
@@ -7,7 +7,7 @@ from rollback_operator.api.shape import Digest, Model, Name
 from rollback_operator.api.terms import MatrixSeverity, Mode, Outcome
 
 MOST_RECENT = 100
-"""As many as a policy may decide on in a day."""
+"""Equal to the maximum of `safety.maxRollbacksPerDay`."""
 
 
 class RecentRollback(Model):

@@ -1,4 +1,4 @@
-"""What every kind of this group has, and a condition."""
+"""Base of the kinds, their metadata, and conditions."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -8,7 +8,7 @@ from rollback_operator.api.group import GROUP
 from rollback_operator.api.shape import Model
 
 LONGEST_REASON = 1024
-"""What a person may say of an act, characters."""
+"""Maximum length of a person's reason, in characters."""
 
 
 class Condition(Model):

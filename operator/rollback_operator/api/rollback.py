@@ -1,173 +1,38 @@
-"""Rollback: the stored intent, its steps and its end; made by the operator or by hand."""
+"""Rollback: plan, steps and result; created by the operator or by a person."""
 
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.approval import Approval, ApprovalSpec
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
+from rollback_operator.api.approval import Approval
+from rollback_operator.api.autoscaling import AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem, CheckName
-from rollback_operator.api.flags import FlagPlan
-from rollback_operator.api.gitops import OwnerPlan, OwnerRecord, Updaters
-from rollback_operator.api.manual import name_suffices, whole_or_by_hand
+from rollback_operator.api.gitops import OwnerRecord
+from rollback_operator.api.manual import whole_or_by_hand
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
+from rollback_operator.api.rollback_plan import RollbackPlan
 from rollback_operator.api.safety import Remedy
 from rollback_operator.api.shape import (
-    TOKEN_OR_NONE_FORM,
     Digest,
     Identifier,
-    Images,
     Model,
     Name,
-    NameOrNone,
-    PodHash,
-    Text,
     UserName,
     cel,
     keyed_by,
 )
 from rollback_operator.api.terms import (
-    Health,
     MatrixSeverity,
-    Mode,
     Outcome,
     Pace,
-    SignalName,
     StepName,
-    TargetKind,
 )
-from rollback_operator.api.verification import VerificationCheck, VerificationSpec
-
-
-class Trigger(Model):
-    """Reason for the rollback, with counts, odds and times."""
-
-    reason: Annotated[str, Field(max_length=256)]
-    """Reason in CamelCase."""
-    message: Text
-    """Explanation of the decision."""
-    first_bad_time: AwareDatetime | None = None
-    """Time of the first bad sample, or of the start of the outage."""
-    decided_time: AwareDatetime
-    """Time of the decision."""
-    deadline_time: AwareDatetime | None = None
-    """Deadline of the matrix rule."""
-    requests: Annotated[int, Field(ge=0)] = 0
-    """Evaluated requests of the new revision."""
-    errors: Annotated[int, Field(ge=0)] = 0
-    """Failed requests of the new revision."""
-    control_requests: Annotated[int, Field(ge=0)] = 0
-    """Requests of the baseline, such as the old revision."""
-    control_errors: Annotated[int, Field(ge=0)] = 0
-    """Failed requests of the baseline."""
-    odds: Annotated[str, Field(max_length=32)] = ""
-    """Likelihood ratio in favor of the new revision being worse, such as '12000 : 1'."""
-    blame_odds: Annotated[str, Field(max_length=32)] = ""
-    """Likelihood ratio of release against environment as the cause. Only set when no old pod is
-    left for comparison."""
-    signal: SignalName | None = None
-    """Matrix signal that matched. Absent for ErrorRate."""
-
-
-class RollbackTarget(Model):
-    """Deployment at the time of the decision."""
-
-    kind: TargetKind = TargetKind.DEPLOYMENT
-    """Kind of the workload. Only Deployment is supported."""
-    name: Name
-    """Name of the Deployment."""
-    uid: Identifier
-    """UID of the Deployment."""
-
-
-class RevisionRef(Model):
-    """Source or target revision of the rollback."""
-
-    number: Annotated[int, Field(ge=0)]
-    """Revision number at the time of the decision."""
-    template_hash: PodHash
-    """pod-template-hash of the ReplicaSet."""
-    digest: Digest
-    """Digest of the pod template."""
-    release: Digest
-    """Digest of the pod template without annotations."""
-    images: Images = []
-    """Images of the containers."""
-    init_images: Images = []
-    """Images of the init containers, including sidecars."""
-    image_digests: Images = []
-    """For the bad revision: digests of its images when they ran, except images that the target
-    revision also uses."""
-    brought_images: Images | None = None
-    """For the bad revision: images that the target revision does not use."""
-    replica_set: NameOrNone = ""
-    """Name of the ReplicaSet."""
-    replica_set_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
-    """UID of the ReplicaSet."""
-    health: Health = Health.UNKNOWN
-    """Recorded health at the time of the decision."""
-
-
-class PolicyRef(Model):
-    """Policy that governs the rollback."""
-
-    model_config = ConfigDict(json_schema_extra=name_suffices)
-
-    name: Name
-    """Name of the RollbackPolicy, in the same namespace."""
-    uid: Identifier
-    """UID of the policy. Set by the operator; omit it in a manual request."""
-
-
-MOST_ATTEMPTS = 5
-
-
-class RollbackPlan(Model):
-    """Plan of the rollback, stored before any change."""
-
-    policy_ref: PolicyRef
-    """Policy that governs the rollback."""
-    target_ref: RollbackTarget
-    """Deployment at the time of the decision."""
-    mode: Mode
-    """Mode of the policy at the time of the decision. Observe: the Rollback is only recorded.
-    Enforce: it is executed."""
-    severity: MatrixSeverity
-    """Severity at the time of the decision."""
-    remedy: Remedy
-    """Remedy to apply."""
-    pace: Pace = Pace.NORMAL
-    """Requested pace. Express temporarily sets maxSurge to 100 %. Normal (default) uses the
-    Deployment's own strategy."""
-    from_revision: RevisionRef
-    """Revision that is replaced."""
-    to_revision: RevisionRef | None = None
-    """Revision that is restored. Absent for Scale, PinImage and DisableFlag."""
-    flag: FlagPlan | None = None
-    """For DisableFlag: state of the ConfigMap at the time of the decision."""
-    verification: VerificationSpec = VerificationSpec()
-    """The policy's `verification` at the time of the decision."""
-    approval_policy: ApprovalSpec = ApprovalSpec()
-    """The policy's `approval` at the time of the decision."""
-    attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 1
-    """Number of the attempt, at most 5. A rollback that was blocked by the checklist, or abandoned
-    before any change, is retried as a new Rollback after the cause is resolved."""
-    requires_approval: bool = False
-    """Requires approval regardless of the checklist, because the matrix rule sets `propose`."""
-    owner: OwnerPlan | None = None
-    """GitOps owner of the Deployment and its handling. Absent: no owner detected."""
-    updaters: Updaters = []
-    """Image updaters that may deploy the bad image again."""
-    autoscaler: AutoscalerPlan | None = None
-    """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
-    Deployment is set."""
-    trigger: Trigger
-    """Reason for the rollback."""
+from rollback_operator.api.verification import VerificationCheck
 
 
 def _unchangeable(schema: dict[str, Any]) -> None:
-    """Let a Rollback's spec change in nothing but its approval, which is given once for a plan."""
+    """Make the spec of a Rollback immutable except for its approval, given once per plan."""
     same = [
         f"has(self.{name}) == has(oldSelf.{name})"
         f" && (!has(self.{name}) || self.{name} == oldSelf.{name})"
@@ -175,7 +40,7 @@ def _unchangeable(schema: dict[str, Any]) -> None:
     ]
     schema["x-kubernetes-validations"] = [
         cel(
-            " && ".join(f"({one})" for one in same),
+            " && ".join(f"({rule})" for rule in same),
             "spec is immutable except for approval",
         ),
         cel(
@@ -225,7 +90,7 @@ class RollbackSpec(RollbackPlan):
 
     @property
     def plan(self) -> RollbackPlan:
-        """What is to be done, without who asked for it."""
+        """Plan without the fields of the request."""
         return RollbackPlan(**{name: getattr(self, name) for name in RollbackPlan.model_fields})
 
 
@@ -277,9 +142,9 @@ class StoredStrategy(Model):
 
 
 def stored_strategy(max_surge: str, max_unavailable: str) -> StoredStrategy | None:
-    """Put bounds on record; None: Kubernetes takes any number of digits, and there are too many.
+    """Record the bounds; None: they have more digits than the record can store.
 
-    What could not be put back is not changed.
+    The bounds must then stay unchanged, because they could not be restored.
     """
     if max(len(max_surge), len(max_unavailable)) > LONGEST_BOUND:
         return None
@@ -352,7 +217,7 @@ class RollbackStatus(Model):
 
 
 def _of_plan(path: str) -> str:
-    """Give the column of a part of the plan: it is the spec, or, made by hand, in the status."""
+    """Return the JSON path of a plan field: in spec, or in status.plan of a manual request."""
     return f".*['{path}','plan.{path}']"
 
 
@@ -385,14 +250,12 @@ class Rollback(Resource):
     )
 
     spec: RollbackSpec
-    """Plan."""
     status: RollbackStatus = RollbackStatus()
-    """Progress and result."""
 
     @model_validator(mode="before")
     @classmethod
     def _planned(cls, raw: Any) -> Any:
-        """Take the plan of one that was made by hand from where it is stored."""
+        """Read the plan of a manual request from status.plan."""
         plan = (raw.get("status") or {}).get("plan") if _is_by_hand(raw) else None
         if not plan:
             return raw
@@ -401,7 +264,7 @@ class Rollback(Resource):
 
     @property
     def is_by_hand(self) -> bool:
-        """Tell whether a person asked for it."""
+        """Return whether a person requested the rollback."""
         return self.status.plan is not None
 
 
@@ -418,10 +281,10 @@ class RollbackRequest(Resource):
 
 
 def rollback_of(raw: dict[str, Any]) -> Rollback | RollbackRequest:
-    """Read a Rollback as the API server shows it.
+    """Parse a Rollback from the API server.
 
     Raises:
-        ValidationError: it is neither a plan nor a request.
+        ValidationError: the object is neither a plan nor a request.
     """
     is_planned = (raw.get("status") or {}).get("plan") or not _is_by_hand(raw)
     return Rollback.model_validate(raw) if is_planned else RollbackRequest.model_validate(raw)

@@ -1,4 +1,4 @@
-"""What a policy allows, how it is carried out, and what keeps it from being done."""
+"""Remedies, staged rollouts, and limits on automatic action."""
 
 from typing import Annotated, Self
 
@@ -92,7 +92,7 @@ class Remedy(Model):
         return self
 
     def applies_to(self, severity: str) -> bool:
-        """Tell whether it is for a severity."""
+        """Return whether the remedy applies to a severity."""
         return self.severities is None or severity in self.severities
 
 

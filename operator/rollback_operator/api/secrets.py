@@ -1,4 +1,4 @@
-"""A Secret, or a value in one, by name: of the policy's own namespace, always."""
+"""References to a Secret or a key of it, always in the policy's namespace."""
 
 from rollback_operator.api.shape import DataKey, Model, Name
 

@@ -1,6 +1,6 @@
-"""What every group of fields is made of: the models' form, bounded strings, CEL rules.
+"""Building blocks of the API models: base model, bounded strings, CEL rules.
 
-No field of the API itself: those are in the modules whose names v1alpha1.py gathers.
+The fields of the API are in the modules that v1alpha1.py exports.
 """
 
 import hashlib
@@ -67,50 +67,50 @@ FORMS = {
     ),
     IMAGE_FORM: "must be an image's reference, as registry.example.com/shop:v1",
 }
-"""What a form wants, in words. The API server names the field and the pattern, no words."""
+"""Description of each pattern. The API server reports only the field and the pattern."""
 FORMS |= {OBJECT_OR_NONE_FORM: FORMS[OBJECT_FORM], TOKEN_OR_NONE_FORM: FORMS[TOKEN_FORM]}
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-"""What a namespace may be called (RFC 1123)."""
+"""Name of a namespace (RFC 1123)."""
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=OBJECT_FORM)]
-"""Of an object: a DNS subdomain (RFC 1123)."""
+"""Name of an object: a DNS subdomain (RFC 1123)."""
 NameOrNone = Annotated[str, Field(max_length=LONGEST_NAME, pattern=OBJECT_OR_NONE_FORM)]
 DnsLabel = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL, pattern=DNS_LABEL_FORM)]
-"""Of a container, a namespace (RFC 1123)."""
+"""Name of a container or namespace (RFC 1123)."""
 DataKey = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=KEY_FORM)]
-"""Of a ConfigMap or Secret."""
+"""Key of a ConfigMap or Secret."""
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
 Digest = Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)]
-"""Made by the operator; hexadecimal."""
+"""Hexadecimal digest, computed by the operator."""
 PodHash = Annotated[str, Field(max_length=LONGEST_LABEL, pattern=LABEL_VALUE_FORM)]
-"""A label's value: whatever the API server takes for one."""
+"""Value of a label, as the API server accepts it."""
 Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL, pattern=LINE_FORM)]
-"""What something is called in messages: no control character forges a line of them."""
+"""Display name in messages: without control characters, which could forge a line."""
 UserName = Annotated[str, Field(min_length=1, max_length=253, pattern=LINE_FORM)]
 Text = Annotated[str, Field(max_length=2048)]
 MetricName = Annotated[str, Field(min_length=1, max_length=256, pattern=METRIC_FORM)]
-"""Dots and slashes are for names that OpenTelemetry gives and Prometheus 3 keeps."""
+"""Dots and slashes occur in OpenTelemetry names, which Prometheus 3 keeps."""
 LabelName = Annotated[str, Field(min_length=1, max_length=128, pattern=LABEL_FORM)]
 Route = Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
 LONGEST_TENANT = 150
 Tenant = Annotated[str, Field(min_length=1, max_length=LONGEST_TENANT, pattern=TENANT_FORM)]
-"""Of a server of metrics, as Mimir takes it."""
+"""Tenant of a metrics server, in the form that Mimir accepts."""
 MOST_IMAGES = 32
 LONGEST_IMAGE = 512
-"""Characters; no reference that can be pulled is as long."""
+"""Maximum length of an image in characters; longer references cannot be pulled."""
 _MORE = "... and "
 
 
 def fitted(images: Any) -> Any:
     """Fit images of the cluster, of any number and length, into a status or a plan.
 
-    A long one is cut and ends with its digest: the same image is the same text. In place of those
-    that are too many stands how many they are (`is_whole`).
+    A long reference is truncated and ends with its hash, so that equal images stay equal. Excess
+    images are replaced by their number (see `is_whole`).
     """
-    if not isinstance(images, list | tuple) or not all(isinstance(one, str) for one in images):
-        return images  # not for here to refuse
-    kept = [_short(one) for one in images]
+    if not isinstance(images, list | tuple) or not all(isinstance(image, str) for image in images):
+        return images  # pydantic reports it
+    kept = [_short(image) for image in images]
     if len(kept) <= MOST_IMAGES:
         return kept
     shown = kept[: MOST_IMAGES - 1]
@@ -118,17 +118,17 @@ def fitted(images: Any) -> Any:
 
 
 def is_whole(images: Sequence[str]) -> bool:
-    """Tell whether all images are listed: only then what is not there is known not to be."""
+    """Return whether the list is complete: only then does absence from it mean anything."""
     return not images or not images[-1].startswith(_MORE)
 
 
 def listed(images: Iterable[str]) -> list[str]:
-    """Give the images of a list, without what says how many are left out."""
-    return [one for one in images if not one.startswith(_MORE)]
+    """Return the images of a list, without the number of omitted images."""
+    return [image for image in images if not image.startswith(_MORE)]
 
 
 def is_among(image: str, images: Iterable[str]) -> bool:
-    """Tell whether an image is in a list of a status or a plan."""
+    """Return whether an image is in a list of a status or a plan."""
     return _short(image) in images
 
 
@@ -154,13 +154,13 @@ MOST_PORT = 65535
 
 
 def base_address(text: str) -> str:
-    """Take an address that paths can be added to.
+    """Validate a base address to which paths can be appended.
 
     Raises:
-        ValueError: it is none: another scheme, no host, a user, a query, no such port.
+        ValueError: invalid scheme, host or port, or a user or query.
     """
-    found = _BASE_ADDRESS.fullmatch(text)
-    if found is None or int(found["port"] or 0) > MOST_PORT:
+    match = _BASE_ADDRESS.fullmatch(text)
+    if match is None or int(match["port"] or 0) > MOST_PORT:
         raise ValueError(ADDRESS_WANTED)
     return text
 
@@ -170,18 +170,18 @@ BaseAddress = Annotated[
     Field(max_length=2048, pattern=ADDRESS_FORM),
     AfterValidator(base_address),
 ]
-"""Of an HTTP API, such as Prometheus'."""
+"""Base address of an HTTP API, such as Prometheus."""
 Decimal = Annotated[str, Field(max_length=24, pattern=DECIMAL_FORM)]
-"""A decimal string of any size: the API has no floats."""
+"""Decimal number as a string: the API has no floats."""
 
 
 def is_tenant(text: str) -> bool:
-    """Tell whether a tenant can be called so."""
+    """Return whether a text is a valid tenant."""
     return len(text) <= LONGEST_TENANT and re.fullmatch(TENANT_FORM, text) is not None
 
 
 def is_object_name(text: str) -> bool:
-    """Tell whether an object of Kubernetes can have this name."""
+    """Return whether a text is a valid name of a Kubernetes object."""
     return len(text) <= LONGEST_NAME and re.fullmatch(OBJECT_FORM, text) is not None
 
 
@@ -189,9 +189,9 @@ _LONGEST_WORD = 64
 
 
 def clipped(text: str, most: int) -> str:
-    """Shorten a text to so many characters: between two words, and visibly.
+    """Truncate a text to a number of characters, between two words, with an ellipsis.
 
-    A number that loses its end is another number.
+    Truncation within a number would change its value.
     """
     if len(text) <= most:
         return text
@@ -203,18 +203,18 @@ def clipped(text: str, most: int) -> str:
 
 
 def cel(rule: str, message: str, field_path: str | None = None) -> Any:
-    """Make a rule that the API server checks; `field_path` is the field at fault."""
-    found = {"rule": rule, "message": message}
-    return found | ({"fieldPath": field_path} if field_path else {})
+    """Return a CEL rule for the API server; `field_path` is the field it reports."""
+    validation = {"rule": rule, "message": message}
+    return validation | ({"fieldPath": field_path} if field_path else {})
 
 
 def keyed_by(key: str) -> dict[str, Any]:
-    """Say that a list has one item for each value of a field, by which they are merged."""
+    """Declare a list as a map keyed by a field, for merging."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
 class Model(BaseModel):
-    """A group of fields: camelCase in the API, immutable here."""
+    """Base model: camelCase in the API, immutable."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

@@ -1,4 +1,4 @@
-"""Where requests, errors and durations are counted, and how they are read."""
+"""Metrics of a release: the Prometheus connection, metric names, labels and routes."""
 
 from typing import Annotated, Self
 
@@ -58,7 +58,7 @@ def _check_expression(name: str, operand: str) -> None:
 
 
 def split_matcher(value: str) -> tuple[str, str]:
-    """Split a matcher's value into Prometheus' operator and its operand: '=~5..' -> '=~', '5..'."""
+    """Split a matcher's value into operator and operand: '=~5..' -> '=~', '5..'."""
     for operator in _OPERATORS:
         if value.startswith(operator):
             return operator, value[len(operator) :]
@@ -70,7 +70,7 @@ CounterName = Annotated[
     Field(json_schema_extra={"x-kubernetes-validations": [cel("!self.contains(':')", _RULE)]}),
     AfterValidator(_counted),
 ]
-"""What is read raw: no recording rule."""
+"""Name of a metric that is read raw; recording rules are rejected."""
 
 
 class PrometheusSpec(Model):
@@ -109,12 +109,12 @@ class PrometheusSpec(Model):
 
     @property
     def names_secrets(self) -> bool:
-        """Tell whether Prometheus is read with something of the policy's own."""
+        """Return whether the policy sets credentials or a CA of its own."""
         return self.has_login or self.ca_secret_ref is not None
 
     @property
     def has_login(self) -> bool:
-        """Tell whether the policy reads as somebody of its own."""
+        """Return whether the policy sets credentials of its own."""
         return self.bearer_token_secret_ref is not None or self.basic_auth_secret_ref is not None
 
     @model_validator(mode="after")
@@ -229,7 +229,7 @@ class SignalsSpec(Model):
     metrics endpoint."""
 
     @model_validator(mode="after")
-    def _errors_are_told(self) -> Self:
+    def _errors_differ(self) -> Self:
         if self.errors == self.requests:
             raise ValueError(_SAME)
         return self

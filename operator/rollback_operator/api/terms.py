@@ -1,4 +1,4 @@
-"""The words that fields of both kinds take, each with its meaning."""
+"""Enumerations of both kinds."""
 
 from enum import StrEnum
 

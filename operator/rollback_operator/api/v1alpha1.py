@@ -1,8 +1,8 @@
-"""RollbackPolicy and Rollback, group rollback.tickettoken.io, version v1alpha1: all its names.
+"""RollbackPolicy and Rollback, group rollback.tickettoken.io, version v1alpha1: all exports.
 
-The models are the only source of the CRDs (crd.py), of docs/api.md and of what `kubectl explain`
-prints. Every field here works; what does not work yet is not here. Docstrings under a field become
-its description, `json_schema_extra` carries what only Kubernetes knows (CEL rules, list types).
+The models are the only source of the CRDs (crd.py), of docs/api.md and of the output of
+`kubectl explain`. Every field is implemented. The docstring under a field becomes its description;
+`json_schema_extra` carries Kubernetes extensions (CEL rules, list types).
 """
 
 from rollback_operator.api.group import (
@@ -17,9 +17,15 @@ from rollback_operator.api.group import (
 )
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
 from rollback_operator.api.policy import (
+    MOST_TRUSTED,
+    RollbackPolicy,
+    RollbackPolicySpec,
+    TargetRef,
+    Trust,
+)
+from rollback_operator.api.policy_status import (
     MOST_REVISIONS,
     MOST_TARGETS,
-    MOST_TRUSTED,
     Condemnation,
     EarlierTarget,
     Finding,
@@ -28,28 +34,26 @@ from rollback_operator.api.policy import (
     LastRollback,
     LedgerEntry,
     Revision,
-    RollbackPolicy,
-    RollbackPolicySpec,
     RollbackPolicyStatus,
-    TargetRef,
-    Trust,
 )
 from rollback_operator.api.resource import Condition, ObjectMeta, Resource
 from rollback_operator.api.rollback import (
-    PolicyRef,
     RequestedPolicy,
     RequestSpec,
-    RevisionRef,
     Rollback,
-    RollbackPlan,
     RollbackRequest,
     RollbackSpec,
     RollbackStatus,
-    RollbackTarget,
     StepStatus,
     StoredStrategy,
-    Trigger,
     rollback_of,
+)
+from rollback_operator.api.rollback_plan import (
+    PolicyRef,
+    RevisionRef,
+    RollbackPlan,
+    RollbackTarget,
+    Trigger,
 )
 from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
 from rollback_operator.api.signals import (

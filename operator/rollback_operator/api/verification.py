@@ -1,6 +1,6 @@
-"""How it is seen that a rollback helped: the checks that a policy asks for, and what came of them.
+"""Checks that determine whether a rollback helped, and their results.
 
-Held in RollbackPolicy.spec.verification and in Rollback.status.verification.
+Used in RollbackPolicy.spec.verification and in Rollback.status.verification.
 """
 
 import re
@@ -16,7 +16,7 @@ HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"
 )
 CHECK_NAMES = ("RolloutComplete", "HealthEndpoints", "ErrorRate", "Latency", "Logs")
-"""Names of the operator's own checks, in the order in which they are told."""
+"""Names of the built-in checks, in the order of the report."""
 PATH = r"^[^.\[\]\s]+(\[[0-9]{1,6}\])*(\.[^.\[\]\s]+(\[[0-9]{1,6}\])*)*$"
 
 Status = Annotated[int, Field(ge=100, le=599)]
@@ -106,9 +106,9 @@ class HttpProbe(Model):
 
     @property
     def host(self) -> str:
-        """The host that the address names."""
-        found = re.match(HTTP_ADDRESS, self.url)
-        return found[1].strip("[]") if found else ""
+        """Host of the URL."""
+        match = re.match(HTTP_ADDRESS, self.url)
+        return match[1].strip("[]") if match else ""
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> Self:
@@ -135,7 +135,7 @@ class LogCheck(Model):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The texts of which a line must hold one."""
+        """Alternatives of the pattern."""
         return tuple(self.pattern.split("|"))
 
 
@@ -162,7 +162,7 @@ class VerificationSpec(Model):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [one.name for one in self.http]
+        names = [probe.name for probe in self.http]
         if len(set(names)) < len(names):
             raise ValueError("http: probe names must be unique")
         return self

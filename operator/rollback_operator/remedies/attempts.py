@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import IDLE, ConditionType, Reason
-from rollback_operator.api.rollback import MOST_ATTEMPTS
+from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, RollbackSpec
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find

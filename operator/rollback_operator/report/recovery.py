@@ -6,7 +6,7 @@ False is for people: the rollback did not help, and nothing rolls a rollback bac
 from collections.abc import Sequence
 
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.rollback import MOST_ATTEMPTS
+from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.shape import is_among, is_whole
 from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, Rollback
 from rollback_operator.model import conditions

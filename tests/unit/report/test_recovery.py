@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
-from rollback_operator.api.rollback import MOST_ATTEMPTS
+from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,

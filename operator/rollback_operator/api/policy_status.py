@@ -1,0 +1,255 @@
+"""Status of a RollbackPolicy: revisions and their health, holds, investigations."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from rollback_operator.api.database import AppliedMigrations
+from rollback_operator.api.evaluation import Evaluation
+from rollback_operator.api.notify import Notifications
+from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.recent import MOST_RECENT, RecentRollback
+from rollback_operator.api.resource import Condition
+from rollback_operator.api.shape import (
+    TOKEN_OR_NONE_FORM,
+    Digest,
+    Identifier,
+    Images,
+    Model,
+    Name,
+    NameOrNone,
+    PodHash,
+    keyed_by,
+)
+from rollback_operator.api.terms import (
+    Health,
+    HoldReason,
+    MatrixSeverity,
+    Outcome,
+    Severity,
+    VerdictValue,
+)
+from rollback_operator.api.verification import ProbeRecord
+
+MOST_REVISIONS = 20
+"""More than the ReplicaSets that a Deployment keeps by default, so that no Bad revision is lost."""
+MOST_TARGETS = 3
+
+
+class Condemnation(Model):
+    """Record that a release is Bad, valid until a person trusts the release."""
+
+    time: AwareDatetime
+    """Time of the finding."""
+    message: Annotated[str, Field(max_length=256)]
+    """Explanation of the finding."""
+    severity: MatrixSeverity | None = None
+    """Severity of the finding. Absent if a person rolled back the release."""
+    rollback: NameOrNone = ""
+    """Name of the Rollback that replaced the release, if any."""
+
+
+class Revision(Model):
+    """Revision of the target Deployment."""
+
+    number: Annotated[int, Field(ge=0)]
+    """Revision number, as shown by `kubectl rollout history`."""
+    template_hash: PodHash
+    """pod-template-hash of the ReplicaSet."""
+    digest: Digest
+    """Digest of the pod template. A new digest starts a new evaluation period."""
+    release: Digest
+    """Digest of the pod template without annotations. Restarts of a release keep it."""
+    images: Images = []
+    """Images of the containers."""
+    init_images: Images = []
+    """Images of the init containers, including sidecars."""
+    since: AwareDatetime | None = None
+    """Time when the revision was created."""
+    changed_by: Annotated[str, Field(max_length=128)] | None = None
+    """For the running revision: client that last changed the pod template, inferred from
+    managedFields."""
+
+
+class LedgerEntry(Revision):
+    """Revision with its recorded health."""
+
+    health: Health = Health.UNKNOWN
+    """Good: it met `safety.goodAfterSeconds`, or a person trusts it. Assumed: it was running when
+    the policy started. Unknown: not evaluated, or not yet Good. Bad: it was found bad and is not a
+    rollback target until a person trusts it."""
+    reason: Annotated[str, Field(max_length=256)] = ""
+    """Explanation of the health."""
+    condemned: Condemnation | None = None
+    """Finding that made the revision Bad. Absent otherwise."""
+    found_time: AwareDatetime | None = None
+    """Time when the policy started and the revision was present but not yet available. It becomes
+    Assumed once available, unless it is replaced or found bad before."""
+    trusted_time: AwareDatetime | None = None
+    """Time of a person's trust that made the revision Good. Absent otherwise."""
+    quarantined_by: NameOrNone = ""
+    """Name of the Rollback that quarantined one of its images. The revision is not a rollback
+    target during the quarantine."""
+    migrations: AppliedMigrations | None = None
+    """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
+
+
+class LastRollback(Model):
+    """Most recent rollback of the policy."""
+
+    name: Name
+    """Name of the Rollback."""
+    outcome: Outcome | None = None
+    """Final result. Absent while the rollback is in progress."""
+    time: AwareDatetime
+    """Time of the end, or of the decision while the rollback is in progress."""
+
+
+class Hold(Model):
+    """Pause of a rollout: the current hold, or the most recent hold if none is active.
+
+    It is stored before the Deployment is paused, so that any replica of the operator can resume it.
+    """
+
+    reason: HoldReason
+    """Suspicion: evidence against the release. Stage: staged rollout."""
+    message: Annotated[str, Field(max_length=1024)]
+    """Explanation of the reason."""
+    deployment: Name
+    """Name of the Deployment."""
+    deployment_uid: Identifier
+    """UID of the Deployment."""
+    digest: Digest
+    """Digest of the pod template that is being rolled out."""
+    since_time: AwareDatetime
+    """Time when the hold began."""
+    until_time: AwareDatetime
+    """Time when the rollout resumes at the latest."""
+    paused_time: AwareDatetime | None = None
+    """Time when the Deployment was paused."""
+    released_time: AwareDatetime | None = None
+    """Time when the rollout was resumed. Absent while it is held."""
+    release_reason: Annotated[str, Field(max_length=64)] = ""
+    """Reason for the end of the hold, in CamelCase."""
+    release_message: Annotated[str, Field(max_length=1024)] = ""
+    """Explanation of the end of the hold."""
+    earlier_seconds: Annotated[int, Field(ge=0)] = 0
+    """Seconds that earlier holds on suspicion lasted for this release."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the rollout is held."""
+        return self.released_time is None
+
+
+class Finding(Model):
+    """Single finding of an investigation."""
+
+    name: Annotated[str, Field(max_length=64)]
+    """Symptom, Latency, ErrorRate, Pods or Changes."""
+    message: Annotated[str, Field(max_length=1024)]
+    """Explanation of the finding."""
+
+
+class Investigation(Model):
+    """Diagnosis recorded when the release first required an investigation."""
+
+    severity: MatrixSeverity
+    """Severity of the release."""
+    release: Digest
+    """Digest of the pod template without annotations."""
+    since: AwareDatetime
+    """Time when the investigation began."""
+    findings: Annotated[
+        list[Finding],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Findings at that time."""
+
+
+class EarlierTarget(Model):
+    """Records for a Deployment that spec.targetRef named earlier."""
+
+    deployment: Name
+    """Name of the Deployment."""
+    revisions: Annotated[
+        list[LedgerEntry],
+        Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Health records of its revisions."""
+    quarantine: Annotated[
+        list[QuarantineEntry],
+        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+    ] = []
+    """Its quarantined releases."""
+
+
+class RollbackPolicyStatus(Model):
+    """Observed state of the target and the operator's current judgement."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """metadata.generation that the operator last reconciled."""
+    summary: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """Overall state in one word: RollingBack, AwaitingApproval, Held, Suspended, Degraded (metrics
+    unavailable), the reason why the policy is not Ready, or else the verdict."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra=keyed_by("type"),
+        ),
+    ] = []
+    """Conditions of the policy, such as Ready, Healthy and Recovered."""
+    deployment: NameOrNone = ""
+    """Name of the Deployment that this status describes."""
+    revision: Revision | None = None
+    """Running revision."""
+    watched_since: AwareDatetime | None = None
+    """Start of the evaluation period of the running release, if later than its creation: time
+    without evaluation is not counted. `safety.watchSeconds` counts from this time."""
+    watched_until: AwareDatetime | None = None
+    """Time of the last evaluation, stored ten times per evaluation period. Absent after the period,
+    or once the release is Good or Assumed."""
+    last_known_good: Revision | None = None
+    """Most recent revision that is recorded as good."""
+    verdict: VerdictValue = VerdictValue.NO_VERDICT
+    """Judgement of the running release: Watching, Healthy, Suspect (not rolled back), Bad, or
+    NoVerdict if it cannot be judged. The condition Healthy states the reason."""
+    severity: Severity = Severity.NONE
+    """Severity of the running release, or None."""
+    revisions: Annotated[
+        list[LedgerEntry],
+        Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Health ledger: revisions whose ReplicaSet still exists, with their recorded health."""
+    last_rollback: LastRollback | None = None
+    """Most recent rollback of the policy."""
+    recent_rollbacks: Annotated[
+        list[RecentRollback], Field(max_length=MOST_RECENT, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Rollbacks that still limit the next rollback through `safety` settings or a person's
+    decision, including deleted Rollbacks."""
+    quarantine: Annotated[
+        list[QuarantineEntry],
+        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+    ] = []
+    """Quarantined releases and their images."""
+    earlier_targets: Annotated[
+        list[EarlierTarget],
+        Field(max_length=MOST_TARGETS, json_schema_extra=keyed_by("deployment")),
+    ] = []
+    """Records for Deployments that `spec.targetRef` named most recently, used if the policy names
+    them again."""
+    hold: Hold | None = None
+    """Current or most recent pause of a rollout."""
+    investigation: Investigation | None = None
+    """Diagnosis of the running release. Absent if no investigation is required."""
+    evaluation: Evaluation | None = None
+    """Most recent evaluation of the watched release. Written only while a client requests it,
+    through `kubectl rollback watch` or the annotation `rollback.tickettoken.io/watched-until`."""
+    probes: Annotated[
+        list[ProbeRecord], Field(max_length=16, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Most recent releases that passed the probes named in the matrix."""
+    notifications: Notifications = []
+    """Notifications about releases without a Rollback."""

@@ -1,0 +1,158 @@
+"""Plan of a Rollback: trigger, target, revisions and remedy."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from rollback_operator.api.approval import ApprovalSpec
+from rollback_operator.api.autoscaling import AutoscalerPlan
+from rollback_operator.api.flags import FlagPlan
+from rollback_operator.api.gitops import OwnerPlan, Updaters
+from rollback_operator.api.manual import name_suffices
+from rollback_operator.api.safety import Remedy
+from rollback_operator.api.shape import (
+    TOKEN_OR_NONE_FORM,
+    Digest,
+    Identifier,
+    Images,
+    Model,
+    Name,
+    NameOrNone,
+    PodHash,
+    Text,
+)
+from rollback_operator.api.terms import (
+    Health,
+    MatrixSeverity,
+    Mode,
+    Pace,
+    SignalName,
+    TargetKind,
+)
+from rollback_operator.api.verification import VerificationSpec
+
+
+class Trigger(Model):
+    """Reason for the rollback, with counts, odds and times."""
+
+    reason: Annotated[str, Field(max_length=256)]
+    """Reason in CamelCase."""
+    message: Text
+    """Explanation of the decision."""
+    first_bad_time: AwareDatetime | None = None
+    """Time of the first bad sample, or of the start of the outage."""
+    decided_time: AwareDatetime
+    """Time of the decision."""
+    deadline_time: AwareDatetime | None = None
+    """Deadline of the matrix rule."""
+    requests: Annotated[int, Field(ge=0)] = 0
+    """Evaluated requests of the new revision."""
+    errors: Annotated[int, Field(ge=0)] = 0
+    """Failed requests of the new revision."""
+    control_requests: Annotated[int, Field(ge=0)] = 0
+    """Requests of the baseline, such as the old revision."""
+    control_errors: Annotated[int, Field(ge=0)] = 0
+    """Failed requests of the baseline."""
+    odds: Annotated[str, Field(max_length=32)] = ""
+    """Likelihood ratio in favor of the new revision being worse, such as '12000 : 1'."""
+    blame_odds: Annotated[str, Field(max_length=32)] = ""
+    """Likelihood ratio of release against environment as the cause. Only set when no old pod is
+    left for comparison."""
+    signal: SignalName | None = None
+    """Matrix signal that matched. Absent for ErrorRate."""
+
+
+class RollbackTarget(Model):
+    """Deployment at the time of the decision."""
+
+    kind: TargetKind = TargetKind.DEPLOYMENT
+    """Kind of the workload. Only Deployment is supported."""
+    name: Name
+    """Name of the Deployment."""
+    uid: Identifier
+    """UID of the Deployment."""
+
+
+class RevisionRef(Model):
+    """Source or target revision of the rollback."""
+
+    number: Annotated[int, Field(ge=0)]
+    """Revision number at the time of the decision."""
+    template_hash: PodHash
+    """pod-template-hash of the ReplicaSet."""
+    digest: Digest
+    """Digest of the pod template."""
+    release: Digest
+    """Digest of the pod template without annotations."""
+    images: Images = []
+    """Images of the containers."""
+    init_images: Images = []
+    """Images of the init containers, including sidecars."""
+    image_digests: Images = []
+    """For the bad revision: digests of its images when they ran, except images that the target
+    revision also uses."""
+    brought_images: Images | None = None
+    """For the bad revision: images that the target revision does not use."""
+    replica_set: NameOrNone = ""
+    """Name of the ReplicaSet."""
+    replica_set_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """UID of the ReplicaSet."""
+    health: Health = Health.UNKNOWN
+    """Recorded health at the time of the decision."""
+
+
+class PolicyRef(Model):
+    """Policy that governs the rollback."""
+
+    model_config = ConfigDict(json_schema_extra=name_suffices)
+
+    name: Name
+    """Name of the RollbackPolicy, in the same namespace."""
+    uid: Identifier
+    """UID of the policy. Set by the operator; omit it in a manual request."""
+
+
+MOST_ATTEMPTS = 5
+
+
+class RollbackPlan(Model):
+    """Plan of the rollback, stored before any change."""
+
+    policy_ref: PolicyRef
+    """Policy that governs the rollback."""
+    target_ref: RollbackTarget
+    """Deployment at the time of the decision."""
+    mode: Mode
+    """Mode of the policy at the time of the decision. Observe: the Rollback is only recorded.
+    Enforce: it is executed."""
+    severity: MatrixSeverity
+    """Severity at the time of the decision."""
+    remedy: Remedy
+    """Remedy to apply."""
+    pace: Pace = Pace.NORMAL
+    """Requested pace. Express temporarily sets maxSurge to 100 %. Normal (default) uses the
+    Deployment's own strategy."""
+    from_revision: RevisionRef
+    """Revision that is replaced."""
+    to_revision: RevisionRef | None = None
+    """Revision that is restored. Absent for Scale, PinImage and DisableFlag."""
+    flag: FlagPlan | None = None
+    """For DisableFlag: state of the ConfigMap at the time of the decision."""
+    verification: VerificationSpec = VerificationSpec()
+    """The policy's `verification` at the time of the decision."""
+    approval_policy: ApprovalSpec = ApprovalSpec()
+    """The policy's `approval` at the time of the decision."""
+    attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 1
+    """Number of the attempt, at most 5. A rollback that was blocked by the checklist, or abandoned
+    before any change, is retried as a new Rollback after the cause is resolved."""
+    requires_approval: bool = False
+    """Requires approval regardless of the checklist, because the matrix rule sets `propose`."""
+    owner: OwnerPlan | None = None
+    """GitOps owner of the Deployment and its handling. Absent: no owner detected."""
+    updaters: Updaters = []
+    """Image updaters that may deploy the bad image again."""
+    autoscaler: AutoscalerPlan | None = None
+    """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
+    Deployment is set."""
+    trigger: Trigger
+    """Reason for the rollback."""
