@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
-from rollback_operator.adapters.prometheus.native import BOUNDS, Histogram, histogram, rows
+from rollback_operator.adapters.prometheus.native import BOUNDS, NativeSample, histogram, rows
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal, SignalLabels
@@ -164,7 +164,7 @@ def test_a_native_histogram_is_read_whole() -> None:
 
 
 def counts(*buckets: tuple[float, float, float]) -> dict[float, float]:
-    found = rows({}, Histogram(T0, sum(one[2] for one in buckets), 0.0, buckets))
+    found = rows({}, NativeSample(T0, sum(one[2] for one in buckets), 0.0, buckets))
     return {float(labels["le"]): value for labels, value in found}
 
 

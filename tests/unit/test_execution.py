@@ -29,7 +29,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.act.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
 from rollback_operator.reconcile.act.verifying import Sight
-from rollback_operator.rollback.probing import Answer
+from rollback_operator.rollback.probing import ProbeResponse
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     T0,
@@ -469,7 +469,7 @@ async def test_the_end_keeps_what_was_looked_at() -> None:
 
 async def test_a_probe_that_goes_on_failing_ends_it_at_the_time_out() -> None:
     world = probed()
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     begin = world.seconds
 
     done = await world.last()
@@ -484,7 +484,7 @@ async def test_a_probe_that_goes_on_failing_ends_it_at_the_time_out() -> None:
 
 async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it() -> None:
     world = probed(60)
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     for _ in range(4):
         world.seconds += seconds_of(await world.carry_on())
     assert results(world.stored)["buy"] == "Failed"
@@ -494,7 +494,7 @@ async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it
         world.seconds += seconds_of(await world.carry_on())
 
     assert world.journal.count("write_rollback") == writes
-    world.probes.answer("buy", Answer(200))
+    world.probes.answer("buy", ProbeResponse(200))
     for _ in range(8):
         world.seconds += seconds_of(await world.carry_on())
     assert results(world.stored)["buy"] == "Passed"
@@ -502,7 +502,7 @@ async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it
 
 async def test_a_verification_that_begins_anew_after_a_crash_asks_anew() -> None:
     world = probed(60)
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     await world.carry_on()
 
     world.executor = world.operator()
@@ -515,7 +515,7 @@ async def test_a_verification_that_begins_anew_after_a_crash_asks_anew() -> None
 async def test_failures_that_are_not_stored_now_are_stored_later() -> None:
     world = probed(60)
     await world.carry_on()
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     world.executor = world.operator()
     world.store.fail_next("write_rollback", OUTAGE)
 
@@ -536,7 +536,7 @@ async def test_a_rollout_that_never_ends_is_a_check_that_failed() -> None:
 
 async def test_a_newer_release_ends_a_verification() -> None:
     world = probed(60)
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     await world.carry_on()
     world.workloads.workload = make_workload("v3", ("v2", "v1"))
 

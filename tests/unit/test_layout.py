@@ -1,8 +1,10 @@
 """Where modules may live and what they may be called: names that would shadow something else."""
 
+import ast
 import operator
 import sys
 import sysconfig
+from collections import defaultdict
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -62,3 +64,13 @@ def test_a_room_says_what_it_is_for_and_is_not_too_large(room) -> None:
 
 LARGE = {"adapters", "api", "core", "plugin", "prometheus"}
 """Rooms that are being divided."""
+
+
+def test_no_class_name_is_in_two_modules() -> None:
+    # `_Part` and `Part` are the same word to a reader: a leading underscore does not count.
+    modules: dict[str, list[str]] = defaultdict(list)
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef):
+                modules[node.name.lstrip("_")].append(str(module.relative_to(PACKAGE)))
+    assert {name: where for name, where in modules.items() if len(where) > 1} == {}

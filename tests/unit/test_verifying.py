@@ -22,9 +22,14 @@ from rollback_operator.model.check import Check
 from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
-from rollback_operator.reconcile.act.verifying import MOST_PODS, Meter, Subject, Verifier
+from rollback_operator.reconcile.act.verifying import (
+    MOST_PODS,
+    Meter,
+    VerificationSubject,
+    Verifier,
+)
 from rollback_operator.rollback.latency_recovery import WARM_UP_SECONDS
-from rollback_operator.rollback.probing import Answer, LineCount, Silence
+from rollback_operator.rollback.probing import LineCount, ProbeResponse, Silence
 from rollback_operator.stats.histogram import Histogram, added
 from tests.builders import (
     T0,
@@ -85,7 +90,9 @@ class Bench:
 
     async def look(self, seconds: float = 0.0, meter: Meter | None = METER) -> dict[str, Check]:
         self.seconds += seconds
-        found = await self.verifier.look(Subject(self.rollback, self.workload, meter, skew=2.0))
+        found = await self.verifier.look(
+            VerificationSubject(self.rollback, self.workload, meter, skew=2.0)
+        )
         return {one.name: one for one in found}
 
 
@@ -121,7 +128,7 @@ async def test_a_probe_that_has_passed_is_not_sent_again() -> None:
 
 async def test_a_probe_that_fails_is_tried_again_ever_less_often() -> None:
     bench = Bench(rollback(http=[BUY]))
-    bench.probes.answer("buy", Answer(503))
+    bench.probes.answer("buy", ProbeResponse(503))
     times = []
     for _ in range(60):
         before = len(bench.probes.sent)
@@ -133,7 +140,7 @@ async def test_a_probe_that_fails_is_tried_again_ever_less_often() -> None:
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[:5] == [1.0, 2.0, 3.0, 5.0, 8.0]
     assert set(gaps[5:]) == {8.0}
-    bench.probes.answer("buy", Answer(200))
+    bench.probes.answer("buy", ProbeResponse(200))
     assert (await bench.look(8.0))["buy"].result == "Passed"
 
 
@@ -167,7 +174,7 @@ async def test_what_hangs_ends_with_the_rollback() -> None:
 async def test_health_is_asked_again_while_the_verification_lasts() -> None:
     bench = Bench(rollback())
     await bench.look()
-    bench.probes.answer("/ready", Answer(503))
+    bench.probes.answer("/ready", ProbeResponse(503))
 
     assert (await bench.look(1.0))["HealthEndpoints"].result == "Passed"
     assert (await bench.look(1.5))["HealthEndpoints"].result == "Failed"

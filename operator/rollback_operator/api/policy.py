@@ -266,7 +266,7 @@ class Hold(Model):
         return self.released_time is None
 
 
-class Finding(Model):
+class InvestigationFinding(Model):
     """One thing that an investigation has found."""
 
     name: Annotated[str, Field(max_length=64)]
@@ -282,7 +282,7 @@ class Investigation(Model):
     """Which release: digest of its template without annotations."""
     since: AwareDatetime
     findings: Annotated[
-        list[Finding],
+        list[InvestigationFinding],
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
 

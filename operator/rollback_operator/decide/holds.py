@@ -24,8 +24,8 @@ from rollback_operator.decide.freeze import frozen
 from rollback_operator.decide.guards import is_restored
 from rollback_operator.decide.hold_end import (
     REPLACED,
-    End,
-    Facts,
+    HoldEnd,
+    HoldFacts,
     is_being_undone,
     is_over,
     lapse,
@@ -47,7 +47,7 @@ _FINAL = frozenset({Reason.PAUSE_LIFTED, Reason.TARGET_PAUSED, Reason.RELEASED_B
 _LED_AWAY = frozenset({Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN})
 
 
-def wanted_hold(facts: Facts, now: datetime) -> Hold | None:
+def wanted_hold(facts: HoldFacts, now: datetime) -> Hold | None:
     """Give the hold as it is to be on record: going on, begun, or let go; None: never any."""
     known = facts.case.policy.status.hold
     if known is not None and known.is_open:
@@ -88,7 +88,7 @@ def resumed(policy: RollbackPolicy, digest: str) -> float | None:
     return known.released_time.timestamp()
 
 
-def let_go(hold: Hold, end: End, now: datetime) -> Hold:
+def let_go(hold: Hold, end: HoldEnd, now: datetime) -> Hold:
     """Record that a rollout is held no longer."""
     return hold.model_copy(
         update={
@@ -99,7 +99,7 @@ def let_go(hold: Hold, end: End, now: datetime) -> Hold:
     )
 
 
-def _continued(hold: Hold, facts: Facts, now: datetime) -> Hold:
+def _continued(hold: Hold, facts: HoldFacts, now: datetime) -> Hold:
     end = lapse(hold, facts)
     if end is not None:
         return let_go(hold, end, now)
@@ -120,7 +120,7 @@ def _continued(hold: Hold, facts: Facts, now: datetime) -> Hold:
 # -- a hold that begins ----------------------------------------------------------------------------
 
 
-def _begun(known: Hold | None, facts: Facts, now: datetime) -> Hold | None:
+def _begun(known: Hold | None, facts: HoldFacts, now: datetime) -> Hold | None:
     case = facts.case
     deployment = case.workload.deployment
     if known is not None and not _is_of_this_rollout(known, case):
@@ -175,7 +175,7 @@ def _may_be_held(case: Case, now: datetime) -> bool:
     )
 
 
-def _is_to_be_paused(known: Hold | None, facts: Facts) -> bool:
+def _is_to_be_paused(known: Hold | None, facts: HoldFacts) -> bool:
     safety = facts.case.policy.spec.safety
     left = safety.max_pause_seconds - _spent(known)
     return (
@@ -190,7 +190,7 @@ def _is_to_be_paused(known: Hold | None, facts: Facts) -> bool:
 
 
 def _suspected(
-    known: Hold | None, facts: Facts, now: datetime, paused: datetime | None = None
+    known: Hold | None, facts: HoldFacts, now: datetime, paused: datetime | None = None
 ) -> Hold:
     assert facts.decision is not None
     spent = _spent(known)
@@ -226,6 +226,6 @@ def _hold(
     )
 
 
-def _has_control(facts: Facts) -> bool:
+def _has_control(facts: HoldFacts) -> bool:
     """Tell whether old pods live that the release is compared with."""
     return any(pod.pod_hash in facts.control_hashes for pod in old_pods(facts.case.workload))

@@ -25,8 +25,8 @@ from itertools import pairwise
 
 from rollback_operator.model.verdict import Blame
 from rollback_operator.stats.change_point import (
+    BaselineRate,
     Failing,
-    Level,
     lasting,
     likelihoods,
     likelihoods_of_growth,
@@ -96,7 +96,9 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     return Blame(odds, False, max(1.0, since))
 
 
-def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> dict[float, float]:
+def _by_age(
+    counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]
+) -> dict[float, float]:
     """Give the log-likelihood of onsets at an age that all pods have in common, by that age.
 
     What depends on what a pod has done so far (a leak, a pool that is used up, a token that runs
@@ -118,7 +120,7 @@ def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> d
     return likelihoods(parts(map(pooled, aged), levels), 0.0)
 
 
-def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> float:
+def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]) -> float:
     """Tell over how many seconds the pods that fail began to, each by its own counts."""
     onsets = []
     for pod in {one.pod for each in counts for one in each if one.errors > 0}:

@@ -119,10 +119,12 @@ def _asks(question: Question, signal: SignalName) -> bool:
     return any(one.signal is signal for one in question.conditions)
 
 
-def _subject(watch: Watch, workload: Workload, question: Question, arms: Arms) -> symptoms.Subject:
+def _subject(
+    watch: Watch, workload: Workload, question: Question, arms: Arms
+) -> symptoms.SymptomFacts:
     living = {pod.name: pod for pod in workload.pods if not pod.terminating}
     new = {pod.name for pod in workload.current_of(living.values())}
-    return symptoms.Subject(
+    return symptoms.SymptomFacts(
         trends=watch.trends,
         new={name: living[name] for name in new},
         old={

@@ -62,7 +62,7 @@ class _Sum(NamedTuple):
         )
 
 
-class _Split(NamedTuple):
+class _TimeSplit(NamedTuple):
     """All counts, divided by a time."""
 
     before: _Sum
@@ -71,7 +71,7 @@ class _Split(NamedTuple):
     after: _Sum
 
 
-class _Counts:
+class _OldPodCounts:
     """The old pods' last counts: which end before a time, hold it, or begin later.
 
     The time is searched for: each division costs what the few counts cost that hold it.
@@ -93,7 +93,7 @@ class _Counts:
             self.all = self.all.plus(one)
         self.times = sorted({time for one in counts for time in (one.start, one.end)})
 
-    def at(self, begin: float) -> _Split:
+    def at(self, begin: float) -> _TimeSplit:
         """Divide the counts by a time."""
         before = self._ended[bisect_right(self._ends, begin)]
         first = bisect_left(self._starts, begin)
@@ -105,7 +105,7 @@ class _Counts:
                 before = before.plus(one)
             else:
                 holding.append(one)
-        return _Split(before, holding, after)
+        return _TimeSplit(before, holding, after)
 
 
 def is_alike(
@@ -129,7 +129,7 @@ def is_alike(
         beside: the new pods' error rate on other routes.
     """
     rate = min(HIGHEST, rate)
-    counts = _Counts(last)
+    counts = _OldPodCounts(last)
     if counts.all.failed < ALIKE_COUNTS:
         return False
     times = counts.times[:: -(-len(counts.times) // MOST_TIMES)]
@@ -169,7 +169,7 @@ def _together(last: Sequence[Increment]) -> list[_Last]:
     return list(found.values())
 
 
-def _since(counts: _Counts, rate: float, known: tuple[float, float], begin: float) -> float:
+def _since(counts: _OldPodCounts, rate: float, known: tuple[float, float], begin: float) -> float:
     """Compute the log-likelihood ratio of a fault that began then; 0 where too little shows."""
     parts = counts.at(begin)
     later = counts.all.minus(parts.before)
@@ -185,7 +185,7 @@ def _since(counts: _Counts, rate: float, known: tuple[float, float], begin: floa
     )
 
 
-def _likely(counts: _Counts, rate: float, known: tuple[float, float], begin: float) -> float:
+def _likely(counts: _OldPodCounts, rate: float, known: tuple[float, float], begin: float) -> float:
     """Compute the log-likelihood of all counts if a fault of that rate began at a time."""
     before, holding, after = counts.at(begin)
     share = before.errors / before.requests if before.requests else 0.0

@@ -19,11 +19,11 @@ from rollback_operator.evidence.arms import (
 )
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
-from rollback_operator.judge.affected import Affected, affected, by_route
+from rollback_operator.judge.affected import AffectedPods, affected, by_route
 from rollback_operator.judge.blame import blame
 from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
-from rollback_operator.stats.change_point import Failing, Level, has_ended
+from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
 from rollback_operator.stats.windows import Counts, Increment
 from rollback_operator.stats.windows import by_route as counts_by_route
@@ -181,7 +181,7 @@ def _verdict(
     requests, errors = tally.requests, tally.errors
     new: list[Increment] = []
     odds = compared.odds.value / scopes
-    pods, unmet = Affected(), "nothing speaks against it"
+    pods, unmet = AffectedPods(), "nothing speaks against it"
     usual: Mapping[str, float] = {}
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
@@ -252,10 +252,10 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
     # Since its first request, not only since the count began that shows it best.
     first = warm_up(arms.counted_on(route), arms.starts)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
-        level = Level(mean(arms.control, route), ceiling(arms.control, route))
+        level = BaselineRate(mean(arms.control, route), ceiling(arms.control, route))
     else:
         rate = usual.get(route, usual[""])
-        level = Level(rate, plausible(rate))
+        level = BaselineRate(rate, plausible(rate))
     return Failing(first, level)
 
 

@@ -20,7 +20,7 @@ from rollback_operator.evidence.arms import (
     total,
 )
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.judge.affected import LEAST_RATE, Affected
+from rollback_operator.judge.affected import LEAST_RATE, AffectedPods
 from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
 from rollback_operator.stats.windows import COARSE_SECONDS, Increment
@@ -40,7 +40,7 @@ EARLY_SECONDS = 0.5
 """So long after a pod's first request what it fails is no accident of its start alone."""
 
 
-def unmet(arms: Arms, new: Sequence[Increment], pods: Affected) -> str:
+def unmet(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
     """Tell the first floor that is not met, in words; empty when all are."""
     requests, errors = total(new)
     if requests < LEAST_REQUESTS:
@@ -131,7 +131,7 @@ def veto_by_history(
     # What ran before may be another revision than the control: it is asked as well, since what
     # began on its pods is nothing that this release has brought.
     if any(
-        _had_come_to_fail(side, _Fault(arms, control, since, route, together))
+        _had_come_to_fail(side, _JudgedFault(arms, control, since, route, together))
         for side in (arms.old, arms.replaced)
     ):
         return Reason.OLD_REVISION_FAILS_TOO
@@ -144,7 +144,7 @@ def veto_by_history(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class _JudgedFault:
     """What a release fails, for which old pods are asked."""
 
     arms: Arms
@@ -155,7 +155,7 @@ class _Fault:
     together: Sequence[str]
 
 
-def _had_come_to_fail(old: Sequence[Increment], fault: _Fault) -> bool:
+def _had_come_to_fail(old: Sequence[Increment], fault: _JudgedFault) -> bool:
     """Tell whether old pods had come to fail like the release before they went.
 
     All the time counts in which they served beside the new ones, whenever the fault shows best. Of

@@ -7,7 +7,7 @@ from enum import StrEnum
 MOST_IMAGES = 4
 
 
-class Stage(StrEnum):
+class IncidentStage(StrEnum):
     """How an incident stands."""
 
     OPEN = "Open"
@@ -26,7 +26,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RevisionLabel:
     """A revision as people know it."""
 
     revision: int
@@ -48,7 +48,7 @@ class Message:
     source: str
     """Path of the object that it is about, in the API."""
     transition: str
-    stage: Stage
+    stage: IncidentStage
     subject: str
     status: str
     service: str
@@ -56,7 +56,7 @@ class Message:
     deployment: str
     policy: str
     severity: str
-    before: Version | None
+    before: RevisionLabel | None
     """The release at fault."""
     after: str
     """What is gone back to, or done instead."""

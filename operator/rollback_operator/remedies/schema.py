@@ -45,7 +45,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class HistoryComparison:
     """What the history is held against."""
 
     record: AppliedMigrations | None
@@ -70,7 +70,7 @@ class Newer:
     names: tuple[str, ...]
 
 
-Finding = Compatible | Newer | Missing
+SchemaFinding = Compatible | Newer | Missing
 
 
 def ordered(migrations: Sequence[Migration]) -> Applied:
@@ -88,7 +88,7 @@ def recorded(applied: Applied, now: datetime) -> AppliedMigrations:
     return AppliedMigrations(count=len(names), names=names[-MOST_REMEMBERED:], time=now)
 
 
-def compare(found: Applied | Missing, question: Question) -> Finding:
+def compare(found: Applied | Missing, question: HistoryComparison) -> SchemaFinding:
     """Find out which migrations are newer than the target."""
     if isinstance(found, Missing):
         return found
@@ -128,7 +128,7 @@ def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Mi
     ]
 
 
-def item(finding: Finding, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
+def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
     """Say what was found, and what follows by the policy's rules."""
     match finding:
         case Compatible(count):

@@ -24,7 +24,7 @@ from rollback_operator.decide import requests
 from rollback_operator.model import conditions
 from rollback_operator.model.event import Notice
 from rollback_operator.report import formats, incident
-from rollback_operator.report.transitions import Kind, transitions
+from rollback_operator.report.transitions import TransitionKind, transitions
 
 MOST_ATTEMPTS = 16
 NEWS_SECONDS = 3600
@@ -96,7 +96,7 @@ def refused(
 
 def _is_stale(one: Notification, happened: set[str]) -> bool:
     """Tell whether an update has not arrived yet and a newer message says more."""
-    is_update = one.transition.startswith(f"{Kind.UPDATE}-")
+    is_update = one.transition.startswith(f"{TransitionKind.UPDATE}-")
     return one.is_open and is_update and one.transition not in happened
 
 

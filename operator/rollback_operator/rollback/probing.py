@@ -21,7 +21,7 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResponse:
     """What came back from an address."""
 
     status: int
@@ -39,7 +39,7 @@ class Silence:
     """It was not asked, and will not be: the address is refused, or a Secret may not be read."""
 
 
-Reply = Answer | Silence
+Reply = ProbeResponse | Silence
 
 
 def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
@@ -66,7 +66,7 @@ def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
     return passed(probe.name, f"{said} with the expected {probe.expect_json.path}{often}")
 
 
-def _fault(expected: JsonExpectation, answer: Answer) -> str:
+def _fault(expected: JsonExpectation, answer: ProbeResponse) -> str:
     if not answer.is_whole:
         return "the answer is too long to be read as JSON"
     try:
@@ -104,7 +104,7 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
     bad = [
         f"{reply.status} at {endpoint.path} of {pod}"
         for pod, endpoint, reply in replies
-        if isinstance(reply, Answer) and not _OK_FROM <= reply.status < _OK_BELOW
+        if isinstance(reply, ProbeResponse) and not _OK_FROM <= reply.status < _OK_BELOW
     ]
     if bad:
         more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""

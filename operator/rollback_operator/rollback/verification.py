@@ -17,7 +17,7 @@ from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import progress
-from rollback_operator.remedies.progress import End, Next, Wait
+from rollback_operator.remedies.progress import Next, RollbackEnd, Wait
 
 ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "RolloutComplete",
@@ -63,11 +63,11 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
         missing: why the metrics could not be read the last time; None: they could.
     """
     match found:
-        case End(Outcome.VERIFIED, _, message):
+        case RollbackEnd(Outcome.VERIFIED, _, message):
             return passed(ERRORS, message)
-        case End(Outcome.NOT_RECOVERED, _, message):
+        case RollbackEnd(Outcome.NOT_RECOVERED, _, message):
             return Check(ERRORS, VerificationResult.FAILED, message, is_final=True)
-        case End(_, _, message):
+        case RollbackEnd(_, _, message):
             return unknown(ERRORS, message)
     if missing is not None and missing != NOT_YET_READ:
         return unknown(ERRORS, missing.message)
@@ -168,7 +168,9 @@ _SAID: Mapping[Reason, str] = {
 }
 
 
-def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]) -> End:
+def _end(
+    outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]
+) -> RollbackEnd:
     """Say what decided it first, then how many checks there were of each result."""
     said = [_SAID[reason]] if reason in _SAID else []
     said += [one.message if one.name == ERRORS else f"{one.name}: {one.message}" for one in told]
@@ -178,7 +180,7 @@ def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequen
         if (count := sum(one.result is result for one in checks))
     ]
     message = f"{'; '.join(said)[:MOST_TOLD]} (checks: {', '.join(counts)})"
-    return End(outcome, reason, message, stored(checks))
+    return RollbackEnd(outcome, reason, message, stored(checks))
 
 
 def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:

@@ -79,7 +79,7 @@ async def run(settings: Settings) -> int:
     parts = await build(settings)
     life = Life()
     _end_by_signal(life.stop)
-    health = telemetry.Health(
+    health = telemetry.ProcessHealth(
         is_alive=lambda: _is_alive(parts),
         is_ready=life.ready.is_set,
         is_leading=parts.elector.is_leading,

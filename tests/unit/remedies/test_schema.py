@@ -20,10 +20,10 @@ from rollback_operator.remedies import schema
 from rollback_operator.remedies.schema import (
     Applied,
     Compatible,
-    Finding,
+    HistoryComparison,
     Migration,
     Newer,
-    Question,
+    SchemaFinding,
     compare,
     ordered,
     recorded,
@@ -44,8 +44,8 @@ def record(*names: str) -> AppliedMigrations:
     return recorded(applied(*names), at(0))
 
 
-def question(known: AppliedMigrations | None) -> Question:
-    return Question(known, at(RELEASED), SETTLE)
+def question(known: AppliedMigrations | None) -> HistoryComparison:
+    return HistoryComparison(known, at(RELEASED), SETTLE)
 
 
 def with_late(found: Applied, name: str, time: float | None) -> Applied:
@@ -55,7 +55,7 @@ def with_late(found: Applied, name: str, time: float | None) -> Applied:
 
 OLD = applied("001", "002")
 UNTIMED = applied("001", "002", time=None)
-CASES: dict[str, tuple[Applied | Missing, AppliedMigrations | None, Finding]] = {
+CASES: dict[str, tuple[Applied | Missing, AppliedMigrations | None, SchemaFinding]] = {
     "nothing new": (OLD, record("001", "002"), Compatible(2)),
     "one came with the release": (
         with_late(OLD, "003", RELEASED + 5),
@@ -156,7 +156,7 @@ BLOCK, ASK, IGNORE = SchemaResponse
     ids=["compatible", "newer", "unknown"],
 )
 def test_what_follows_is_the_policys_to_say(
-    finding: Finding, result: CheckResult, consequences: tuple[Consequence, ...]
+    finding: SchemaFinding, result: CheckResult, consequences: tuple[Consequence, ...]
 ) -> None:
     for response, consequence in zip((BLOCK, ASK, IGNORE), consequences, strict=True):
         found: CheckItem = schema.item(finding, response, response)

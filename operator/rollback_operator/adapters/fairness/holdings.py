@@ -18,6 +18,10 @@ Holder = tuple[str, Hashable]
 """A namespace, and what is told apart in it."""
 
 
+class BudgetExhaustedError(Exception):
+    """The answers in flight hold the budget; none of them ended in time."""
+
+
 @dataclass
 class Holdings:
     """How many bytes each holder keeps beyond what is free."""

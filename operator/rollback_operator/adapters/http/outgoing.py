@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back, whatever its status."""
 
     status: int
@@ -75,7 +75,7 @@ class _PinnedResolver(AbstractResolver):
         return None
 
 
-async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | Failure:
+async def send(request: Request, tls: ssl.SSLContext | None = None) -> HttpResponse | Failure:
     """Send a request.
 
     Unavailable: nobody answered, in time or at all. Any status, also of an error, is an answer.
@@ -95,7 +95,7 @@ async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | 
     return Failure(FailureKind.UNAVAILABLE, said[:300])
 
 
-async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
+async def _sent(request: Request, tls: ssl.SSLContext | None) -> HttpResponse:
     at = request.url.at
     connector = aiohttp.TCPConnector(
         resolver=_PinnedResolver(at), ssl=tls if tls is not None else True, use_dns_cache=False
@@ -123,7 +123,7 @@ async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
         body = await _start_of(response.content)
         if headers.get("content-encoding", "").strip().lower() in _COMPRESSED:
             body = _unpacked(body)
-        return Answer(response.status, headers, body)
+        return HttpResponse(response.status, headers, body)
 
 
 async def _start_of(content: aiohttp.StreamReader) -> bytes:

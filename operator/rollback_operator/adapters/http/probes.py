@@ -15,7 +15,7 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.secrets import Secrets
-from rollback_operator.rollback.probing import Answer, Reply, Silence
+from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 AT_ONCE, EACH = 64, 8
 """Requests of all policies together, and of one namespace's."""
@@ -88,7 +88,7 @@ class HttpProbes:
             found = await send(request, tls)
         if isinstance(found, Failure):
             return _silence(found)
-        return Answer(found.status, found.body, len(found.body) < MOST_BYTES)
+        return ProbeResponse(found.status, found.body, len(found.body) < MOST_BYTES)
 
 
 def _is_header(name: str, value: str) -> bool:

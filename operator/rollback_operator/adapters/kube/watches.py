@@ -17,13 +17,13 @@ from typing import Any
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.adapters.kube.room import (
     ANSWER_BYTES,
     LEAST,
     STEPS,
-    NoRoomError,
-    Part,
+    ResponseShare,
     Room,
     bounded,
 )
@@ -114,10 +114,10 @@ class ReadLimits:
         return answer
 
     async def _read(self, answer: ClientResponse) -> bytearray | None:
-        part = Part(self._room, "")
+        part = ResponseShare(self._room, "")
         try:
             return await bounded(answer, part)
-        except NoRoomError:
+        except BudgetExhaustedError:
             raise aiohttp.ClientPayloadError("there is no room for more answers") from None
         finally:
             asyncio.get_running_loop().call_later(self._held, part.give_back)
@@ -157,12 +157,12 @@ class Lines:
         if weight > ANSWER_BYTES:
             _log.warning("an event of a watch was left out, it is too large")
             return False
-        part = Part(self._room, "")
+        part = ResponseShare(self._room, "")
         while weight > STEPS[0]:
             try:
                 await part.grow(weight)
                 break
-            except NoRoomError:
+            except BudgetExhaustedError:
                 _log.warning("a watch waits: other answers hold the memory for them")
         asyncio.get_running_loop().call_later(self._held, part.give_back)
         return True

@@ -7,7 +7,7 @@ from enum import StrEnum
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import Look
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.arms import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import by_pod, by_route, failing
@@ -70,7 +70,7 @@ class Entry:
         return self.verdict, self.severity, self.action, self.reason
 
 
-def action_of(look: Look, verdict: VerdictValue) -> Action:
+def action_of(look: EvaluationResult, verdict: VerdictValue) -> Action:
     """Tell what follows from a look."""
     decision = look.decision
     refusal = decision.refusal
@@ -99,7 +99,7 @@ def reason_of(decision: Decision) -> tuple[Reason, str]:
     return refusal.reason, f"{verdict.message}. Not rolled back: {refusal.message}"
 
 
-def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blamed:
+def blame_of(look: EvaluationResult, watch: Watch, name: Callable[[str], int | str]) -> Blamed:
     """Tell where the fault is, as far as the evidence shows one.
 
     Args:

@@ -60,11 +60,11 @@ PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_PODS)]
 EventCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_EVENTS)]
 
 
-class _Model(BaseModel):
+class _RolloutModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
-class Rollout(_Model):
+class Rollout(_RolloutModel):
     """A template that the Deployment got."""
 
     time: Time
@@ -74,7 +74,7 @@ class Rollout(_Model):
     replicas: PodCount | None = None
 
 
-class Observation(_Model):
+class Observation(_RolloutModel):
     """The Deployment's status at a time; it holds until the next one."""
 
     time: Time
@@ -87,7 +87,7 @@ class Observation(_Model):
     progress_deadline_exceeded: bool | None = None
 
 
-class ListedPod(_Model):
+class ListedPod(_RolloutModel):
     """A pod by name. `ready` and `deleted`: when, or whether at all; absent: not known."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
@@ -97,7 +97,7 @@ class ListedPod(_Model):
     deleted: Moment = None
 
 
-class Rollouts(_Model):
+class Rollouts(_RolloutModel):
     """A Deployment's past."""
 
     deployment: Annotated[str, Field(min_length=1, max_length=253)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from rollback_operator.cli.plugin.cluster import DONE, Cluster
-from rollback_operator.cli.plugin.page import Page, Paint
+from rollback_operator.cli.plugin.cluster import DONE, ClusterClient
+from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record
 
 if TYPE_CHECKING:  # only `watch` needs it; the operator's image does without
@@ -49,11 +49,11 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CommandContext:
     """What was asked for, and whom."""
 
     given: dict[str, Any]
-    cluster: Cluster
+    cluster: ClusterClient
     namespace: str
     paint: Paint
     live: Live
@@ -83,7 +83,7 @@ class Asked:
         """The namespace that is listed; empty: all of them."""
         return "" if self.given.get("all_namespaces") else self.namespace
 
-    def listed(self, found: Sequence[Record], draw: Callable[[Page], None]) -> Answer:
+    def listed(self, found: Sequence[Record], draw: Callable[[TextPage], None]) -> Answer:
         """Print several objects."""
         output = self.given.get("output")
         if output in ("json", "yaml"):
@@ -97,7 +97,7 @@ class Asked:
             return f"Nothing found in namespace {self.namespace}. All namespaces: -A", DONE
         return self.drawn(draw), DONE
 
-    def shown(self, found: Record, draw: Callable[[Page], None]) -> Answer:
+    def shown(self, found: Record, draw: Callable[[TextPage], None]) -> Answer:
         """Print one object."""
         output = self.given.get("output")
         if output in ("json", "yaml"):
@@ -110,9 +110,9 @@ class Asked:
         """Print what was done to an object, or the object where that was asked for."""
         return self.shown(found, lambda page: page.line(text))
 
-    def drawn(self, draw: Callable[[Page], None]) -> str:
+    def drawn(self, draw: Callable[[TextPage], None]) -> str:
         """Print for people."""
-        page = Page(self.paint)
+        page = TextPage(self.paint)
         draw(page)
         return page.text()
 

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from rollback_operator.api.evaluation import WATCHED_UNTIL
 from rollback_operator.cli.plugin import finding
-from rollback_operator.cli.plugin.asked import Answer, Asked, Screen
+from rollback_operator.cli.plugin.asked import Answer, CommandContext, Screen
 from rollback_operator.cli.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop
-from rollback_operator.cli.plugin.frame import Scene, frame
+from rollback_operator.cli.plugin.frame import FrameInputs, frame
 from rollback_operator.cli.plugin.page import Paint
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -36,7 +36,7 @@ _TRIES = 3
 _ENDS = "q or Ctrl-C: end"
 
 
-async def watch(asked: Asked) -> Answer:
+async def watch(asked: CommandContext) -> Answer:
     """Show a release while it goes out; one frame where nobody could end the view."""
     viewer = Viewer(asked, await finding.read_policy(asked.cluster, asked.namespace, asked.name))
     try:
@@ -76,9 +76,9 @@ def is_under_watch(policy: Record) -> bool:
 class Viewer:
     """Reads what is shown, and asks the operator for counts."""
 
-    asked: Asked
+    asked: CommandContext
     policy: Record
-    scene: Scene = field(init=False)
+    scene: FrameInputs = field(init=False)
     mark: str = ""
     """The annotation's value as it was written last."""
     refusal: str = ""
@@ -88,7 +88,7 @@ class Viewer:
     """Since when the API server does not answer."""
 
     def __post_init__(self) -> None:
-        self.scene = Scene(self.policy, self.asked.now)
+        self.scene = FrameInputs(self.policy, self.asked.now)
 
     async def run(self, screen: Screen) -> None:
         """Show frames until somebody ends the view; no read that hangs keeps it open."""
@@ -136,7 +136,7 @@ class Viewer:
             remarks.append(f"Pods cannot be read: {workload.message}")
         if isinstance(rollback, Failure):
             remarks.append(f"The rollback {last} cannot be read: {rollback.message}")
-        self.scene = Scene(
+        self.scene = FrameInputs(
             self.policy,
             self.asked.now,
             None if isinstance(workload, Failure) else workload,

@@ -29,7 +29,7 @@ from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback import approval, checklist
 from rollback_operator.rollback.approval import Looked
 from rollback_operator.rollback.checklist import Checklist
-from rollback_operator.rollback.checks import Facts
+from rollback_operator.rollback.checks import ChecklistFacts
 
 LIMIT_SECONDS = 2.0
 """For all reads of a checklist together."""
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class OwnResources:
     """What is known of our own resources."""
 
     policy_of: Callable[[Rollback], RollbackPolicy | None]
@@ -61,7 +61,7 @@ class Checker:
 
     surroundings: Surroundings
     schemas: Schemas
-    records: Records
+    records: OwnResources
     clock: Callable[[], datetime]
     owners: Owners
     tools: Tools
@@ -122,7 +122,9 @@ class Checker:
         self.kept[rollback.metadata.uid] = replace(kept, unprotected=found)
         return found
 
-    async def _facts(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Facts:
+    async def _facts(
+        self, rollback: Rollback, workload: Workload, watch: Watch | None
+    ) -> ChecklistFacts:
         policy = self.records.policy_of(rollback)
         namespace, uid = rollback.metadata.namespace, rollback.spec.target_ref.uid
         others = [
@@ -130,7 +132,7 @@ class Checker:
             for one in self.records.rollbacks_of(namespace, uid)
             if is_active(one) and one.metadata.uid != rollback.metadata.uid
         ]
-        facts = Facts(rollback, workload, self.clock(), policy, others, watch)
+        facts = ChecklistFacts(rollback, workload, self.clock(), policy, others, watch)
         wanted = facts.target.references if facts.target else ()
         around = self.surroundings
         (cluster,), (quotas,), applied, owner, (claims,), there = await asyncio.gather(

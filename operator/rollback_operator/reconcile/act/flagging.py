@@ -15,7 +15,7 @@ from rollback_operator.model.workload import Deployment, FlagState
 from rollback_operator.ports.cluster import Flags
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import flags
-from rollback_operator.remedies.progress import Act, Done, End
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd
 
 KNOWN_SECONDS = 5.0
 """How long what was read of a flag will do for a decision: what is set is looked at anew."""
@@ -113,7 +113,7 @@ class Switch:
             return Missing(Reason.FLAG_UNUSABLE, flags.no_right(flag))
         return found
 
-    async def set(self, rollback: Rollback) -> Done | End | Failure:
+    async def set(self, rollback: Rollback) -> Done | RollbackEnd | Failure:
         """Set the flag of a rollback whose step has begun."""
         flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
         if flag is None or plan is None:
@@ -132,7 +132,7 @@ class Switch:
             return _refused(done.message) if done.kind is FailureKind.REJECTED else done
         return Done(f"{flags.named(flag)} was set; it was {plan.old_value[:64]!r}")
 
-    async def reverted(self, rollback: Rollback) -> End | None:
+    async def reverted(self, rollback: Rollback) -> RollbackEnd | None:
         """Tell that a flag does not stay as a rollback has set it; None: nothing shows that."""
         flag = rollback.spec.remedy.flag
         if flag is None or not flags.is_set(rollback):
@@ -147,5 +147,5 @@ class Switch:
         return None if is_gone else found
 
 
-def _refused(said: str) -> End:
-    return End(Outcome.FAILED, Reason.STEP_REFUSED, said)
+def _refused(said: str) -> RollbackEnd:
+    return RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, said)

@@ -65,7 +65,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class VerificationSubject:
     """What is verified, as it was read in this pass."""
 
     rollback: Rollback
@@ -121,7 +121,7 @@ class Verifier:
     courses: dict[str, _Course] = field(default_factory=dict)
     """By the Rollback's uid."""
 
-    async def look(self, subject: Subject) -> tuple[Check, ...]:
+    async def look(self, subject: VerificationSubject) -> tuple[Check, ...]:
         """Ask what is due and give what is known of each check that applies."""
         course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
         asks = dict(self._asks(subject, course))
@@ -151,7 +151,7 @@ class Verifier:
         for uid in list(self.courses):
             await self.forget(uid)
 
-    def _asks(self, subject: Subject, course: _Course) -> Iterator[tuple[str, Ask]]:
+    def _asks(self, subject: VerificationSubject, course: _Course) -> Iterator[tuple[str, Ask]]:
         """List the checks that apply, in the order in which they are told."""
         spec = subject.rollback.spec.verification
         if any(pod.endpoints for pod in subject.pods):
@@ -162,7 +162,9 @@ class Verifier:
         if spec.logs is not None:
             yield LOGS, partial(self._logs, subject, spec.logs)
 
-    async def _functional(self, subject: Subject, course: _Course, probe: HttpProbe) -> Check:
+    async def _functional(
+        self, subject: VerificationSubject, course: _Course, probe: HttpProbe
+    ) -> Check:
         known = course.checks.get(probe.name)
         if known is not None and known.result is VerificationResult.PASSED:
             return known  # not asked again: a reservation is not free
@@ -170,7 +172,7 @@ class Verifier:
         reply = await self.probes.send(subject.rollback.metadata.namespace, probe)
         return probing.functional(probe, reply, tries)
 
-    async def _health(self, subject: Subject) -> Check:
+    async def _health(self, subject: VerificationSubject) -> Check:
         declared = [pod for pod in subject.pods if pod.endpoints]
         asked = [(pod, one) for pod in declared[:MOST_PODS] for one in pod.endpoints]
         namespace = subject.rollback.metadata.namespace
@@ -180,7 +182,7 @@ class Verifier:
         named = [(pod.name, one, reply) for (pod, one), reply in zip(asked, replies, strict=True)]
         return probing.health(named, len(declared))
 
-    async def _logs(self, subject: Subject, asked: LogCheck) -> Check:
+    async def _logs(self, subject: VerificationSubject, asked: LogCheck) -> Check:
         deployment, pods = subject.workload.deployment, subject.pods
         now = self.clock()
         oldest = now - timedelta(seconds=asked.since_seconds)
@@ -200,7 +202,7 @@ class Verifier:
 
     # -- durations ---------------------------------------------------------------------------------
 
-    async def _latency(self, subject: Subject, course: _Course) -> Check:
+    async def _latency(self, subject: VerificationSubject, course: _Course) -> Check:
         target, meter = subject.rollback.spec.to_revision, subject.meter
         if meter is None or target is None:
             said = "there is no past of this template to compare with"
@@ -232,7 +234,7 @@ class Verifier:
         spans, warm = _spans(subject, course, living, at)
         return latency_recovery.latency(spans, course.past, meter.quantile, warm)
 
-    async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
+    async def _past(self, subject: VerificationSubject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
 
         Where that ReplicaSet is an old one that came back, its making tells nothing: then the hour
@@ -260,7 +262,7 @@ def _flag_taken(rollback: Rollback) -> datetime | None:
 
 
 def _spans(
-    subject: Subject, course: _Course, read: Counted, at: float
+    subject: VerificationSubject, course: _Course, read: Counted, at: float
 ) -> tuple[list[Counted], list[Counted]]:
     """Give what was counted of late and since the act, and the same without the warm-up.
 

@@ -102,7 +102,7 @@ class ApiOwners:
         version = projected(group, lambda: str(served["preferredVersion"]["version"]))
         if isinstance(version, Failure):
             return version
-        kind = paths.Kind(group, version, plural)
+        kind = paths.ResourceKind(group, version, plural)
         return paths.one_in(kind, self._namespace(steered), steered.object.name)
 
     def _namespace(self, steered: Steered) -> str:

@@ -11,7 +11,14 @@ from typing import Any
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.projections.needs import quantity, requests_of
-from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
+from rollback_operator.model.surroundings import (
+    Amounts,
+    ClusterCapacity,
+    Node,
+    Quota,
+    Reference,
+    Usage,
+)
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.rollback.approval import POLICY_NAME
 
@@ -51,7 +58,7 @@ class ApiSurroundings:
             return Failure(found.kind, f"the operator may not look for it{listed}")
         return found
 
-    async def cluster(self) -> Cluster | Failure:
+    async def cluster(self) -> ClusterCapacity | Failure:
         """Read the nodes, and the pods if they are not too many."""
         everywhere = paths.whole_cluster
         nodes, pods = await asyncio.gather(
@@ -65,7 +72,7 @@ class ApiSurroundings:
             return Failure(nodes.kind, "the operator may not list nodes") if refused else nodes
         is_counted = not isinstance(pods, Failure) and len(pods) <= MOST_PODS
         counted = pods if is_counted and not isinstance(pods, Failure) else None
-        return Cluster(
+        return ClusterCapacity(
             nodes=tuple(nodes[:MOST_NODES]),
             usage=None if counted is None else tuple(one for one in counted if one is not None),
             is_whole=len(nodes) <= MOST_NODES,
@@ -99,7 +106,7 @@ class ApiSurroundings:
 class NarrowSurroundings(ApiSurroundings):
     """The same for an operator of single namespaces, which may not look at the whole cluster."""
 
-    async def cluster(self) -> Cluster | Failure:
+    async def cluster(self) -> ClusterCapacity | Failure:
         """Say that the nodes cannot be seen, without asking in vain."""
         return Failure(FailureKind.REJECTED, "an operator of single namespaces may not list nodes")
 
