@@ -275,7 +275,7 @@ async def test_an_answer_is_read_only_so_far() -> None:
         found = await outgoing.send(outgoing.Request(PinnedUrl("http", at, "/")))
 
     assert isinstance(found, outgoing.HttpResponse)
-    assert len(found.body) == outgoing.MOST_BYTES
+    assert len(found.body) == outgoing.MOST_BODY_BYTES
 
 
 async def test_nobody_there_is_a_failure_that_tells_no_path() -> None:

@@ -29,7 +29,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.model.context import RollbackBudget
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.act.suspending import LOOK_SECONDS
+from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS
 from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.remedies import gitops
@@ -313,7 +313,7 @@ async def test_who_was_suspended_for_a_deployment_that_was_created_anew_goes_on(
     operator = world.operator()
     await last(world, operator, most=3)
     for _ in range(3):
-        world.seconds += LOOK_SECONDS
+        world.seconds += OWNER_POLL_SECONDS
         world.tell(operator)
         await operator.reconcile(KEY)
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.adapters.http.probes import HttpProbes
-from rollback_operator.adapters.kube.target.logs import MOST_BYTES, ApiLogs
+from rollback_operator.adapters.kube.target.logs import MOST_LOG_BYTES, ApiLogs
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.application import LogQuery
@@ -284,14 +284,14 @@ async def test_lines_are_counted(texts: tuple[str, ...], lines: int) -> None:
     assert query == {
         "container": "app",
         "sinceTime": "2027-01-15T08:00:00Z",
-        "limitBytes": str(MOST_BYTES),
+        "limitBytes": str(MOST_LOG_BYTES),
     }
 
 
 async def test_a_log_that_is_longer_is_said_to_be() -> None:
-    found, _ = await count(b"ERROR x\n" * (MOST_BYTES // 8))
+    found, _ = await count(b"ERROR x\n" * (MOST_LOG_BYTES // 8))
 
-    assert found == LineCount(MOST_BYTES // 8, is_whole=False)
+    assert found == LineCount(MOST_LOG_BYTES // 8, is_whole=False)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from rollback_operator.adapters.fairness.holdings import Holdings
-from rollback_operator.adapters.http.pod_pages import DEFAULT_LIMITS, PageLimits, PodPages
+from rollback_operator.adapters.http.pod_pages import DEFAULT_PAGE_LIMITS, PageLimits, PodPages
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.pod import MetricsPage
@@ -69,7 +69,9 @@ async def page(serve: str | Callable[..., object]) -> AsyncIterator[PodPage]:
         await runner.cleanup()
 
 
-async def read(*pages: PodPage, limits: PageLimits = DEFAULT_LIMITS, **changes: object) -> Reading:
+async def read(
+    *pages: PodPage, limits: PageLimits = DEFAULT_PAGE_LIMITS, **changes: object
+) -> Reading:
     query = PageQuery(
         pages, CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
     )
@@ -219,7 +221,7 @@ async def test_a_large_page_is_read_piece_by_piece() -> None:
     ids=["as a whole", "in one line", "in counters"],
 )
 async def test_a_huge_page_is_not_read_to_its_end(limit: dict[str, int], more: str) -> None:
-    limits = replace(DEFAULT_LIMITS, **limit)  # type: ignore[arg-type] # by name
+    limits = replace(DEFAULT_PAGE_LIMITS, **limit)  # type: ignore[arg-type] # by name
     async with page(CLASSIC + more) as pod:
         found = await read(pod, limits=limits)
     assert isinstance(found, Missing)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.adapters.prometheus.budget import (
-    FREE_BYTES,
+    FREE_ANSWER_BYTES,
     MIB,
     AnswerBudget,
 )
@@ -229,13 +229,13 @@ def test_the_budget_is_shared_in_the_order_of_coming() -> None:
             order.append(name)
 
     with budget.part("a", until) as first, budget.part("b", until) as second:
-        first.grow(4 * MIB + FREE_BYTES)
-        second.grow(2 * MIB + FREE_BYTES)
+        first.grow(4 * MIB + FREE_ANSWER_BYTES)
+        second.grow(2 * MIB + FREE_ANSWER_BYTES)
         threads = []
         for name, owner, size in [
             ("of a, who has its half", "a", 2 * MIB),
             ("large", "c", 2 * MIB),
-            ("small, later", "b", MIB + FREE_BYTES),
+            ("small, later", "b", MIB + FREE_ANSWER_BYTES),
         ]:
             thread = threading.Thread(target=wait, args=(name, owner, size))
             thread.start()
@@ -272,7 +272,7 @@ def test_who_gets_no_part_in_time_is_told() -> None:
     budget = AnswerBudget(8 * MIB)
     with budget.part("a", monotonic()) as first, budget.part("a", monotonic()) as second:
         first.grow(4 * MIB)
-        second.grow(FREE_BYTES)
+        second.grow(FREE_ANSWER_BYTES)
         with pytest.raises(BudgetExhaustedError):
             second.grow(2 * MIB)
         assert not budget._line

@@ -204,7 +204,7 @@ async def test_no_address_takes_the_threads_of_the_operator_s_own(provider: Prov
 async def test_a_thousand_addresses_leave_nothing_behind(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(session_module, "IDLE_SERVER_SECONDS", 0.2)
     metrics = PrometheusMetrics(ANYWHERE, Limits(connect_seconds=GENEROUS, read_seconds=GENEROUS))
     before, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
 

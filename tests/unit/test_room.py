@@ -19,7 +19,7 @@ async def test_small_answers_wait_for_nobody() -> None:
     with found.part("shop") as part:
         await found.take("bank", 4 * MIB)
         await found.take("shop", 4 * MIB)
-        await part.grow(room.STEPS[0])
+        await part.grow(room.SHARE_STEPS[0])
         assert found.held == 8 * MIB
 
 

@@ -23,12 +23,12 @@ from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from rollback_operator.reconcile.act.verifying import (
-    MOST_PODS,
+    MOST_VERIFIED_PODS,
     Meter,
     VerificationSubject,
     Verifier,
 )
-from rollback_operator.rollback.latency_recovery import WARM_UP_SECONDS
+from rollback_operator.rollback.latency_recovery import LATENCY_WARM_UP_SECONDS
 from rollback_operator.rollback.probing import LineCount, ProbeResponse, Silence
 from rollback_operator.stats.histogram import Histogram, added
 from tests.builders import (
@@ -188,10 +188,10 @@ async def test_only_living_pods_of_the_restored_revision_are_asked_and_not_all_o
 
     found = await bench.look()
 
-    assert len({one.partition("/")[0] for one in bench.probes.asked}) == MOST_PODS
+    assert len({one.partition("/")[0] for one in bench.probes.asked}) == MOST_VERIFIED_PODS
     assert not {"10.9.9.9/live", "10.8.8.8/live"} & set(bench.probes.asked)
-    assert f"{MOST_PODS} of 50 pods" in found["HealthEndpoints"].message
-    assert f"{MOST_PODS} of 50 pods" in found["Logs"].message
+    assert f"{MOST_VERIFIED_PODS} of 50 pods" in found["HealthEndpoints"].message
+    assert f"{MOST_VERIFIED_PODS} of 50 pods" in found["Logs"].message
 
 
 @pytest.mark.parametrize(("since", "begin"), [(600, 10.0), (5, 16.0)])
@@ -244,7 +244,7 @@ async def test_a_slow_restored_release_fails() -> None:
     bench.trends.latency = {PODS[0].name: SLOW}
 
     assert (await bench.look())["Latency"].result == "Unknown"
-    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Unknown"
+    assert (await bench.look(LATENCY_WARM_UP_SECONDS))["Latency"].result == "Unknown"
     bench.trends.latency = {PODS[0].name: added([SLOW, SLOW])}
     assert (await bench.look(6.0))["Latency"].result == "Failed"
 
@@ -277,7 +277,7 @@ async def test_what_was_slow_while_it_warmed_up_is_forgiven_soon() -> None:
     bench.trends.past = QUICK
     name = PODS[0].name
     bench.trends.latency = {name: SLOW}
-    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Unknown"
+    assert (await bench.look(LATENCY_WARM_UP_SECONDS))["Latency"].result == "Unknown"
     seconds, counted = 0, SLOW
     while seconds < 60:
         counted = added([counted, QUICK])

@@ -7,10 +7,10 @@ from rollback_operator.advise.survey import SignalFacts, Survey, Trace, rates, t
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
-from rollback_operator.evidence.excluded_routes import TIMES
+from rollback_operator.evidence.excluded_routes import PROBE_TIMES
 from rollback_operator.evidence.question import STALE_INTERVALS
 
-SHOWN = 8
+MOST_SHOWN = 8
 
 
 def where_instead(survey: Survey, facts: SignalFacts) -> str:
@@ -34,12 +34,12 @@ def _nearest(survey: Survey, facts: SignalFacts, trace: Trace) -> str:
         )
     if trace.namespaces:
         return (
-            f"{facts.metric} has series with namespace={', '.join(trace.namespaces[:SHOWN])} "
+            f"{facts.metric} has series with namespace={', '.join(trace.namespaces[:MOST_SHOWN])} "
             "only: the policy must be in the namespace that the series name (honor_labels, or a "
             "relabelling, keeps an exporter's own)"
         )
     if trace.similar:
-        return f"counters that there are: {', '.join(trace.similar[:SHOWN])}"
+        return f"counters that there are: {', '.join(trace.similar[:MOST_SHOWN])}"
     return (
         "no counter of this namespace is known: are its pods scraped, and is it their Prometheus?"
     )
@@ -175,7 +175,7 @@ def _probes(survey: Survey) -> Iterator[PolicyFinding]:
         return
     deployment = survey.workload.deployment
     probes = deployment.probe_rate * max(1, len(survey.pods))
-    if probes and survey.rate < TIMES * probes:
+    if probes and survey.rate < PROBE_TIMES * probes:
         yield PolicyFinding(
             FindingLevel.PROBLEM,
             "spec.signals.labels.route",
@@ -188,7 +188,7 @@ def _probes(survey: Survey) -> Iterator[PolicyFinding]:
 
 def _busiest(survey: Survey) -> list[str]:
     routes = sorted(survey.routes.items(), key=lambda one: (-one[1], one[0]))
-    return [name for name, _ in routes[:SHOWN]]
+    return [name for name, _ in routes[:MOST_SHOWN]]
 
 
 def of_errors(survey: Survey) -> Iterator[PolicyFinding]:
@@ -233,7 +233,7 @@ def _marked(survey: Survey) -> Iterator[PolicyFinding]:
     matchers = survey.policy.spec.signals.errors.matchers
     for name, values in sorted(survey.marks.items()):
         hit = [one for one in values if _matches(matchers[name], one)]
-        shown = ", ".join(values[:SHOWN])
+        shown = ", ".join(values[:MOST_SHOWN])
         if not hit:
             yield PolicyFinding(
                 FindingLevel.NOTE,

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from rollback_operator.api.shape import LINE_FORM, TOKEN_FORM, Model
 
-LEAST_SECONDS = 10
+LEAST_APPROVAL_SECONDS = 10
 
 
 class ApprovalDecision(StrEnum):
@@ -39,7 +39,7 @@ class Approval(Model):
 class ApprovalSpec(Model):
     """How long a person is waited for."""
 
-    timeout_seconds: Annotated[int, Field(ge=LEAST_SECONDS, le=604800)] = 3600
+    timeout_seconds: Annotated[int, Field(ge=LEAST_APPROVAL_SECONDS, le=604800)] = 3600
     """From the question to the deadline."""
     on_timeout: ApprovalTimeout = ApprovalTimeout.ABANDON
     """What follows at the deadline. Abandon: nothing is done. Proceed: the rollback goes on as if

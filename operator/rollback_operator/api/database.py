@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.shape import DataKey, Model, Name, cel
 
-MOST_REMEMBERED = 30
+MOST_RECORDED_MIGRATIONS = 30
 """Newest migrations that a revision's record names."""
 NAME_LENGTH = 128
 MigrationName = Annotated[str, Field(max_length=NAME_LENGTH)]
@@ -95,7 +95,10 @@ class AppliedMigrations(Model):
     count: Annotated[int, Field(ge=0)]
     names: Annotated[
         list[MigrationName],
-        Field(max_length=MOST_REMEMBERED, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(
+            max_length=MOST_RECORDED_MIGRATIONS,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
     ] = []
     """The newest of them, the newest last."""
     time: AwareDatetime

@@ -90,7 +90,7 @@ def are_new_pods_ready(workload: Workload) -> bool:
 
 FADED_SHARE = 0.1
 """Part of the odds of a suspicion below which it has faded: between the two nothing is changed."""
-REPLACED = frozenset({Reason.RELEASE_CHANGED, Reason.RELEASE_TAKEN_BACK})
+RELEASE_REPLACED = frozenset({Reason.RELEASE_CHANGED, Reason.RELEASE_TAKEN_BACK})
 """Of a hold that ended because another template came."""
 
 
@@ -157,7 +157,7 @@ def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
         return False
     if running.since is not None and running.since > hold.released_time:
         return True
-    return running.digest != hold.digest and hold.release_reason not in REPLACED
+    return running.digest != hold.digest and hold.release_reason not in RELEASE_REPLACED
 
 
 def timed_out(hold: Hold, now: datetime) -> HoldEnd:

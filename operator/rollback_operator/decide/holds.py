@@ -23,7 +23,7 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.decide.guards import is_restored
 from rollback_operator.decide.hold_end import (
-    REPLACED,
+    RELEASE_REPLACED,
     HoldEnd,
     HoldFacts,
     is_being_undone,
@@ -40,7 +40,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies.progress import was_done
 
-LEAST_SECONDS = 10
+LEAST_HOLD_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""
 _FINAL = frozenset({Reason.PAUSE_LIFTED, Reason.TARGET_PAUSED, Reason.RELEASED_BY_COMMAND})
 """A person has decided about this release: it is not held again."""
@@ -147,7 +147,7 @@ def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
     """
     if hold.digest != case.workload.deployment.template.digest or hold.released_time is None:
         return False
-    if hold.release_reason in REPLACED:
+    if hold.release_reason in RELEASE_REPLACED:
         return False
     return not any(
         one.spec.from_revision.digest == hold.digest
@@ -180,7 +180,7 @@ def _is_to_be_paused(known: Hold | None, facts: HoldFacts) -> bool:
     left = safety.max_pause_seconds - _spent(known)
     return (
         safety.pause_on_suspicion
-        and left >= LEAST_SECONDS
+        and left >= LEAST_HOLD_SECONDS
         and facts.decision is not None
         and facts.decision.plan is None
         # As soon as a hold ends the next pods start: that they do not serve yet is no suspicion.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rollback_operator.evidence.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
 from rollback_operator.stats.windows import Increment
 
-LEAST_RATE = 0.001
+AFFECTED_RATE = 0.001
 """No error rate is taken for less, and no share of successes."""
 CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
@@ -52,7 +52,7 @@ def by_pod(routes: Routes) -> Pods:
 
 def failing(pods: Pods, expected: float) -> frozenset[str]:
     """Name the pods whose own errors are more than chance makes of the expected rate."""
-    rate = max(LEAST_RATE, expected)
+    rate = max(AFFECTED_RATE, expected)
     return frozenset(
         pod
         for pod, (requests, errors) in pods.items()
@@ -117,7 +117,7 @@ def _split(pods: Pods, usual: float) -> _PodSplit:
     suspected = failing(pods, usual)
     requests = sum(pods[name][0] for name in suspected)
     errors = sum(pods[name][1] for name in suspected)
-    high = min(1 - LEAST_RATE, errors / requests) if requests else 0.0
+    high = min(1 - AFFECTED_RATE, errors / requests) if requests else 0.0
     low = min(plausible(usual), high / CEILING_TIMES)
     if low <= 0:
         return _PodSplit(suspected, frozenset())
@@ -223,7 +223,7 @@ def _concentrated(arms: Arms, pods: Pods, usual: float) -> frozenset[str]:
 def _nats(counts: tuple[float, float], low: float, high: float) -> float:
     """Compute the log-likelihood ratio of one error rate against a higher one."""
     served, failed = counts
-    high = min(1 - LEAST_RATE, high)
+    high = min(1 - AFFECTED_RATE, high)
     if high <= low:
         return 0.0
     passed = max(0.0, served - failed)

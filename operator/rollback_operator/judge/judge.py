@@ -25,7 +25,7 @@ from rollback_operator.model.verdict import ScopeVerdict, Thresholds, Verdict
 from rollback_operator.model.workload import Workload
 
 SETTLING_SECONDS = 30.0
-ENOUGH_REQUESTS = 20
+VERDICT_REQUESTS = 20
 
 
 def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
@@ -173,7 +173,7 @@ def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
         is_traffic_lost=True,
         first_bad=watch.routing.since,
     )
-    if requests < ENOUGH_REQUESTS or by_metrics.value is VerdictValue.BAD:
+    if requests < VERDICT_REQUESTS or by_metrics.value is VerdictValue.BAD:
         return lost
     # They are reached by another way: what this Service was for, a person has to say.
     said = f"{lost.message}; {requests:.0f} requests have come to them by another way"
@@ -243,7 +243,7 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
 
 
 def _fails_entirely(scope: ScopeVerdict) -> bool:
-    return scope.requests >= ENOUGH_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
+    return scope.requests >= VERDICT_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
 
 
 def _value(
@@ -251,7 +251,7 @@ def _value(
 ) -> tuple[VerdictValue, Reason]:
     if leading.odds >= odds.suspect and not leading.unmet:
         return _suspicion(leading, odds)
-    if max(pooled.requests, leading.requests) < ENOUGH_REQUESTS:
+    if max(pooled.requests, leading.requests) < VERDICT_REQUESTS:
         return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
     if leading.odds >= odds.suspect:
         return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING

@@ -20,7 +20,7 @@ ALIKE_ODDS = 100.0
 ALIKE_ERRORS = 2.0
 ALIKE_COUNTS = 2
 """One clump of errors that belong together is not yet a fault: so many counts must hold some."""
-LESSER = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
+LESSER_TIMES = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
 """By how much less than the release another fault may fail that the old pods had."""
 ROUNDS = 3
 HIGHEST = 0.999
@@ -138,7 +138,7 @@ def is_alike(
     one = _highest(times, partial(_likely, counts, rate, known))
     if known[0] < beside <= rate / CEILING_TIMES:
         return one >= _highest(times, partial(_likely, counts, beside, known))
-    lesser = [rate / less for less in LESSER if rate / less > known[0]]
+    lesser = [rate / less for less in LESSER_TIMES if rate / less > known[0]]
     two = (_highest(times, partial(_likely, counts, less, known)) for less in lesser)
     return one >= max(two, default=-math.inf) + math.log(BAD_RELEASES)
 

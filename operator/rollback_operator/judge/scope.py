@@ -28,12 +28,12 @@ from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wils
 from rollback_operator.stats.windows import Counts, Increment
 from rollback_operator.stats.windows import by_route as counts_by_route
 
-MOMENT_SECONDS = 0.05
-FIRST_WEIGHT = 0.8
+TIME_TOLERANCE_SECONDS = 0.05
+FIRST_REQUESTS_WEIGHT = 0.8
 MOST_SHARE = 0.5
-LATE_SECONDS = (60.0, 300.0, 900.0)
+RECENT_WINDOWS = (60.0, 300.0, 900.0)
 """Of late: the shortest of these in which there are requests enough."""
-LATE_Z = 3.5
+RECENT_ERRORS_Z = 3.5
 """It is asked at each look of a long watch: a chance run of errors must not be enough."""
 
 
@@ -101,7 +101,7 @@ def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enou
     if not old:
         return Odds(0.0, 0.0)
     # Only what ended by the old pods' last sample can be compared; reading pods is told from all.
-    last = max(one.end for one in old) + MOMENT_SECONDS
+    last = max(one.end for one in old) + TIME_TOLERANCE_SECONDS
     new = counted.increments if arms.read else counted.ended_by(last)
     whole = _flipped(arms, new, old, enough)
     if not arms.read & arms.living_old or arms.living_old <= arms.read:
@@ -139,7 +139,7 @@ def _moment(arms: Arms, new: Sequence[Increment]) -> float:
     if not requests:
         return 0.0
     seconds = max(one.end for one in new) - min(one.start for one in new)
-    return min(MOMENT_SECONDS, seconds / requests)
+    return min(TIME_TOLERANCE_SECONDS, seconds / requests)
 
 
 def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) -> Odds | None:
@@ -172,7 +172,11 @@ def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
     """Give a ceiling's share of the odds: nearly all to the one that bounds the first seconds."""
     if len(limits) == 1:
         return 1.0
-    return FIRST_WEIGHT if limit is limits[0] else (1 - FIRST_WEIGHT) / (len(limits) - 1)
+    return (
+        FIRST_REQUESTS_WEIGHT
+        if limit is limits[0]
+        else (1 - FIRST_REQUESTS_WEIGHT) / (len(limits) - 1)
+    )
 
 
 def _verdict(
@@ -225,10 +229,10 @@ def _verdict(
 
 
 def _late(counted: Counts) -> float:
-    for seconds in LATE_SECONDS:
+    for seconds in RECENT_WINDOWS:
         requests, errors = counted.since(counted.newest_start - seconds)
         if requests >= LEAST_REQUESTS:
-            return wilson_lower(requests, errors, LATE_Z)
+            return wilson_lower(requests, errors, RECENT_ERRORS_Z)
     return 0.0
 
 

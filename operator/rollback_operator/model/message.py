@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-MOST_IMAGES = 4
+MOST_IMAGES_NAMED = 4
 
 
 class IncidentStage(StrEnum):
@@ -33,8 +33,10 @@ class RevisionLabel:
     images: tuple[str, ...]
 
     def __str__(self) -> str:
-        more = [f"and {len(self.images) - MOST_IMAGES} more"] * (len(self.images) > MOST_IMAGES)
-        return f"revision {self.revision} ({', '.join([*self.images[:MOST_IMAGES], *more])})"
+        more = [f"and {len(self.images) - MOST_IMAGES_NAMED} more"] * (
+            len(self.images) > MOST_IMAGES_NAMED
+        )
+        return f"revision {self.revision} ({', '.join([*self.images[:MOST_IMAGES_NAMED], *more])})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.reconcile.interning import Sharing
 
 Key = tuple[str, str]
-DEPLOYMENTS = "deployments"
+DEPLOYMENTS_PLURAL = "deployments"
 MOST_NAMES = 8192
 """Characters of images, containers and probes of a Deployment that no policy watches."""
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
@@ -124,7 +124,7 @@ class Cache:
 
     def version(self, plural: str, key: Key) -> ObjectVersion | None:
         """Tell which version of an object is known; None: it is not."""
-        if plural == DEPLOYMENTS:
+        if plural == DEPLOYMENTS_PLURAL:
             return self._shown.get(key)
         kinds: tuple[Mapping[Key, _Known], ...] = (self.rollbacks, self.requests)
         if plural == RollbackPolicy.PLURAL:

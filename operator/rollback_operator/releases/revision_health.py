@@ -18,6 +18,7 @@ from rollback_operator.stats.sequential import against_ceiling, wilson_lower
 from rollback_operator.stats.windows import Increment
 
 RECENT_SECONDS = 60.0
+"""The newest minute of counts shows how a revision does now."""
 
 
 def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from rollback_operator.remedies.progress import Act, Done, Next, RollbackEnd, Wa
 
 RESTORE = f"{GROUP}/restore-bounds"
 """Annotation on a Rollback: a person wants the bounds put back now."""
-LOOK_SECONDS = 300.0
+BOUNDS_POLL_SECONDS = 300.0
 """How often it is looked whether bounds that are raised are still ours."""
 
 
@@ -236,8 +236,8 @@ def restore_time(rollback: Rollback) -> datetime | None:
 def next_look(rollback: Rollback, now: datetime) -> float:
     """Give the seconds until bounds that are raised are looked at again."""
     time = restore_time(rollback)
-    left = (time - now).total_seconds() if time is not None else LOOK_SECONDS
-    return max(0.05, min(LOOK_SECONDS, left))
+    left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
+    return max(0.05, min(BOUNDS_POLL_SECONDS, left))
 
 
 def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRecord, Condition]:

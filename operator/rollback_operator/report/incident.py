@@ -33,7 +33,7 @@ from rollback_operator.report.wording import (
     RAISED,
     RELEASE,
     REQUEST_REFUSED,
-    STEPS,
+    STEP_WORDS,
     UNDO,
     Words,
     words_asked,
@@ -159,7 +159,7 @@ def _timeline(rollback: Rollback, transition: Transition) -> Iterator[Moment]:
         if one.name is StepName.AWAITING_APPROVAL and one.started_time <= transition.time:
             yield Moment(one.started_time, "approval asked for")
         if one.finished_time is not None and one.finished_time <= transition.time:
-            said = STEPS.get(one.name, str(one.name))
+            said = STEP_WORDS.get(one.name, str(one.name))
             yield Moment(one.finished_time, f"{said}: {one.message or 'done'}")
     acts = [one.started_time for one in status.steps if one.name is not StepName.AWAITING_APPROVAL]
     if acts and min(acts) <= transition.time:

@@ -160,7 +160,7 @@ _KINDS = {
         ("Look at the checklist and the plan", "Approve or reject"),
     ),
 }
-STEPS = {
+STEP_WORDS = {
     StepName.AWAITING_APPROVAL: "approval",
     StepName.SUSPEND_OWNER: "suspension of who would revert it",
     StepName.DISABLE_FLAG: "flag",

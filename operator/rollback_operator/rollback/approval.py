@@ -33,9 +33,9 @@ from rollback_operator.rollback.checklist import Checklist, plan_digest, told, w
 POLICY_NAME = "rollback-operator-approvals"
 """Of the ValidatingAdmissionPolicy, and of its binding."""
 
-LOOK_SECONDS = 10.0
+APPROVAL_POLL_SECONDS = 10.0
 """How often the checklist is gone through anew while a person is asked."""
-LATE = timedelta(seconds=30)
+LATE_APPROVAL = timedelta(seconds=30)
 """So long after the deadline an approval still counts: it may have been seen late."""
 
 
@@ -186,7 +186,7 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
     """
     given, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
     is_approval = given is not None and given.decision is ApprovalDecision.APPROVE
-    return is_approval and deadline is not None and now >= deadline + LATE
+    return is_approval and deadline is not None and now >= deadline + LATE_APPROVAL
 
 
 def _undecided(rollback: Rollback) -> str:
@@ -276,8 +276,8 @@ def _answer(
 def next_look(rollback: Rollback, now: datetime) -> float:
     """Give the seconds until the next look: the list is gone through anew, or time is up."""
     deadline = rollback.status.approval_deadline_time
-    left = (deadline - now).total_seconds() if deadline is not None else LOOK_SECONDS
-    return max(0.05, min(LOOK_SECONDS, left))
+    left = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
+    return max(0.05, min(APPROVAL_POLL_SECONDS, left))
 
 
 # -- on record -------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from rollback_operator.remedies.schema import Applied
 
 FRESH_SECONDS = 60.0
 """A sample older than this does not show how a service does now."""
-MOST_NAMED = 5
+MOST_OBJECTS_NAMED = 5
 _FULL = 100
 
 
@@ -360,5 +360,5 @@ def _why(missing: Missing | None) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MOST_OBJECTS_NAMED
+    return ", ".join(names[:MOST_OBJECTS_NAMED]) + (f" and {more} more" if more > 0 else "")

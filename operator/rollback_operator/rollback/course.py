@@ -270,8 +270,8 @@ _LEFT: dict[PolicyStanding, tuple[Reason, str]] = {
     PolicyStanding.BEING_DELETED: (Reason.POLICY_DELETED, "the policy is being deleted"),
     PolicyStanding.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
 }
-REPLACED = "the Deployment was deleted and created anew: this is another object"
-_LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED}
+REPLACED_MESSAGE = "the Deployment was deleted and created anew: this is another object"
+_LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED_MESSAGE}
 _IDLE = frozenset({PolicyStanding.SUSPENDED, PolicyStanding.AT_REST, PolicyStanding.UNREADABLE})
 
 

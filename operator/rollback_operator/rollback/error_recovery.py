@@ -16,11 +16,11 @@ from rollback_operator.evidence.counters import Evidence
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
+from rollback_operator.releases.revision_health import RECENT_SECONDS
 from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
 from rollback_operator.stats.sequential import against_ceiling
 from rollback_operator.stats.windows import Increment
 
-RECENT_SECONDS = 60.0
 UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
 MOUNT_SECONDS = 120.0

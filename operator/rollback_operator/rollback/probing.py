@@ -17,7 +17,7 @@ from rollback_operator.rollback.verification import HEALTH, LOGS
 
 _OK_FROM, _OK_BELOW = 200, 400
 """What the kubelet takes for healthy."""
-MOST_NAMED = 3
+MOST_PROBES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
         if isinstance(reply, ProbeResponse) and not _OK_FROM <= reply.status < _OK_BELOW
     ]
     if bad:
-        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        return failed(HEALTH, f"{', '.join(bad[:MOST_NAMED])}{more}")
+        more = f" and {len(bad) - MOST_PROBES_NAMED} more" if len(bad) > MOST_PROBES_NAMED else ""
+        return failed(HEALTH, f"{', '.join(bad[:MOST_PROBES_NAMED])}{more}")
     silent = [(pod, one) for pod, _, one in replies if isinstance(one, Silence)]
     if silent:
         pod, first = silent[0]

@@ -26,12 +26,12 @@ ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "Latency",
     "Logs",
 )
-SETTLE_SECONDS = 30.0
+VERIFICATION_SETTLE_SECONDS = 30.0
 """How long what the verdict does not hang on is waited for, once all else has passed."""
 NO_METRICS_SECONDS = 120.0
 """A new pod is scraped late; what has no series by then has none."""
-LONGEST_MESSAGE = 512
-MOST_TOLD = 1024
+LONGEST_CHECK_MESSAGE = 512
+LONGEST_OUTCOME_MESSAGE = 1024
 _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 
@@ -138,7 +138,9 @@ def conclude(checks: Sequence[Check], where: Situation) -> Next:
     if failures:
         return Wait()
     lacking = where.required - proved
-    is_settled = is_over or where.seconds >= SETTLE_SECONDS or not any(map(_is_open, checks))
+    is_settled = (
+        is_over or where.seconds >= VERIFICATION_SETTLE_SECONDS or not any(map(_is_open, checks))
+    )
     if not lacking:
         told = [one for one in checks if one.name == ERRORS]
         return _end(Outcome.VERIFIED, Reason.RECOVERED, told, checks) if is_settled else Wait()
@@ -179,7 +181,7 @@ def _end(
         for result in VerificationResult
         if (count := sum(one.result is result for one in checks))
     ]
-    message = f"{'; '.join(said)[:MOST_TOLD]} (checks: {', '.join(counts)})"
+    message = f"{'; '.join(said)[:LONGEST_OUTCOME_MESSAGE]} (checks: {', '.join(counts)})"
     return RollbackEnd(outcome, reason, message, stored(checks))
 
 
@@ -187,7 +189,7 @@ def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
     """Give the checks the form in which they are kept on the Rollback."""
     return tuple(
         VerificationCheck(
-            name=one.name, result=one.result, message=clipped(one.message, LONGEST_MESSAGE)
+            name=one.name, result=one.result, message=clipped(one.message, LONGEST_CHECK_MESSAGE)
         )
         for one in checks
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.cache import DEPLOYMENTS, Cache, Key, ObjectVersion
+from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, Cache, Key, ObjectVersion
 from rollback_operator.runtime.intake import WATCHED, Intake, Refresher, path_of
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,6 @@ class Resync:
     def _is_news(self, plural: str, key: Key, found: ObjectVersion) -> bool:
         """Tell whether an object is not known, or known worse; a Deployment only if one asks."""
         known = self.cache.version(plural, key)
-        if plural == DEPLOYMENTS and not self.cache.policies_on(*key):
+        if plural == DEPLOYMENTS_PLURAL and not self.cache.policies_on(*key):
             return False
         return known is None or (known != found and not known.is_newer(found))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollback_operator.api.checklist import CheckItem, CheckResult, Consequence
 from rollback_operator.api.database import (
-    MOST_REMEMBERED,
+    MOST_RECORDED_MIGRATIONS,
     AppliedMigrations,
     SchemaResponse,
 )
@@ -106,7 +106,7 @@ def test_what_is_newer(case: str) -> None:
 
 
 def test_a_history_that_is_another_is_not_compared() -> None:
-    many = [f"{one:03}" for one in range(2 * MOST_REMEMBERED)]
+    many = [f"{one:03}" for one in range(2 * MOST_RECORDED_MIGRATIONS)]
     found = compare(applied("x", time=RELEASED), question(record(*many)))
 
     assert isinstance(found, Missing)
@@ -137,7 +137,7 @@ def test_a_record_is_bounded_and_finds_its_own_history_compatible(names: list[st
     found = applied(*names, time=None)
     known = recorded(found, at(0))
 
-    assert len(known.names) <= MOST_REMEMBERED
+    assert len(known.names) <= MOST_RECORDED_MIGRATIONS
     assert compare(found, question(known)) == Compatible(len(names))
 
 

@@ -25,7 +25,7 @@ from rollback_operator.rollback.verification import (
     LOGS,
     NO_METRICS_SECONDS,
     ROLLOUT,
-    SETTLE_SECONDS,
+    VERIFICATION_SETTLE_SECONDS,
     Situation,
     conclude,
     error_rate,
@@ -52,7 +52,7 @@ STILL = Check(ERRORS, VerificationResult.FAILED, "90 of 300 requests", is_final=
 PLAIN = Situation(frozenset({ROLLOUT, ERRORS}), frozenset(), 5.0, 600.0)
 PROBED = replace(PLAIN, required=PLAIN.required | {"buy"}, probes=frozenset({"buy"}))
 SILENT = replace(PROBED, has_no_metrics=True, unproved=Reason.NO_SERIES)
-LATE = SETTLE_SECONDS
+LATE = VERIFICATION_SETTLE_SECONDS
 OVER = 601.0
 
 VERDICTS = {

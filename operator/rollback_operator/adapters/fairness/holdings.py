@@ -9,9 +9,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
-MOST_BYTES = 96 * MIB
+MOST_WATCHED_BYTES = 96 * MIB
 """Of all watches."""
-FREE_BYTES = 512 * 1024
+FREE_HOLDING_BYTES = 512 * 1024
 """So much of each watch is free: most keep less."""
 
 Holder = tuple[str, Hashable]
@@ -26,8 +26,8 @@ class BudgetExhaustedError(Exception):
 class Holdings:
     """How many bytes each holder keeps beyond what is free."""
 
-    most: int = MOST_BYTES
-    free: int = FREE_BYTES
+    most: int = MOST_WATCHED_BYTES
+    free: int = FREE_HOLDING_BYTES
     _held: dict[Holder, int] = field(default_factory=dict)
 
     def hold(self, holder: Holder, size: int) -> bool:

@@ -19,7 +19,7 @@ from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.ports.failure import Failure, FailureKind
 
-MOST_BYTES = 65536
+MOST_BODY_BYTES = 65536
 _TARGET = re.compile(r"/[!-~]*")
 """It is sent as it is written, and a pod's own probe may have any text for a path."""
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
@@ -128,11 +128,11 @@ async def _sent(request: Request, tls: ssl.SSLContext | None) -> HttpResponse:
 
 async def _start_of(content: aiohttp.StreamReader) -> bytes:
     read = b""
-    async for chunk in content.iter_chunked(MOST_BYTES):
+    async for chunk in content.iter_chunked(MOST_BODY_BYTES):
         read += chunk
-        if len(read) >= MOST_BYTES:
+        if len(read) >= MOST_BODY_BYTES:
             break
-    return read[:MOST_BYTES]
+    return read[:MOST_BODY_BYTES]
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -142,7 +142,7 @@ def _unpacked(body: bytes) -> bytes:
         ValueError: it cannot be unpacked.
     """
     try:
-        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MOST_BYTES)
+        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MOST_BODY_BYTES)
     except zlib.error:
         raise ValueError("the answer cannot be unpacked") from None
 

@@ -14,7 +14,7 @@ from rollback_operator.adapters.fairness.slices import Slices
 from rollback_operator.evidence.retention import LABEL_BYTES, SERIES_BYTES
 
 CHUNK_BYTES = 65536
-MOST_BYTES = 24 * 1024 * 1024
+MOST_PAGES_BYTES = 24 * 1024 * 1024
 """Of all pages that are being read, with what is made of their lines."""
 
 

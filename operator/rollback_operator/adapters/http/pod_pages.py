@@ -42,11 +42,11 @@ LONGEST_KNOWN = 384
 """Characters of a line that is remembered, and of a label's value that is: none but ASCII."""
 JUDGED_AHEAD_SECONDS = 0.1
 """By how much at most the judged pods are asked before the others."""
-LEAVING_SECONDS = 0.05
+LEAVING_POD_SECONDS = 0.05
 """For how long pods that go are waited for when all others have answered."""
 
 
-DEFAULT_LIMITS = PageLimits()
+DEFAULT_PAGE_LIMITS = PageLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class PodPages:
         self,
         clock: Callable[[], float],
         is_allowed: Callable[[str], bool] = is_callable,
-        limits: PageLimits = DEFAULT_LIMITS,
+        limits: PageLimits = DEFAULT_PAGE_LIMITS,
     ) -> None:
         self._clock = clock
         self._is_allowed = is_allowed
         self._limits = limits
         self._gate = Gate(AT_ONCE, EACH)
-        self.holdings = Holdings(page_text.MOST_BYTES, free=0)
+        self.holdings = Holdings(page_text.MOST_PAGES_BYTES, free=0)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -142,7 +142,7 @@ class PodPages:
             if staying:
                 await asyncio.wait(staying)
             if leaving:
-                await asyncio.wait(leaving, timeout=LEAVING_SECONDS if staying else None)
+                await asyncio.wait(leaving, timeout=LEAVING_POD_SECONDS if staying else None)
             for one in leaving:
                 one.cancel()
         return [

@@ -17,10 +17,10 @@ from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.kube.weighing import weight_of
 
 MIB = 1 << 20
-MOST_BYTES = 72 * MIB
+MOST_RESPONSES_BYTES = 72 * MIB
 ANSWER_BYTES = 24 * MIB
 """The most that one answer may take."""
-STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)
+SHARE_STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)
 """How large a part is; up to the first, an answer needs none."""
 LEAST = 3
 """How many times its bytes an answer takes at least: as it came, as characters, as values."""
@@ -38,7 +38,7 @@ class _ResponseWaiter:
 class Room:
     """What is left for answers."""
 
-    most: int = MOST_BYTES
+    most: int = MOST_RESPONSES_BYTES
     wait: float = WAIT_SECONDS
     """Seconds after which who waits for a part is refused."""
     _held: dict[str, int] = field(default_factory=dict)
@@ -121,10 +121,10 @@ class ResponseShare:
             BudgetExhaustedError: there is not enough in time.
         """
         self.size = size
-        if size <= max(self._held, STEPS[0]):
+        if size <= max(self._held, SHARE_STEPS[0]):
             return
         self.give_back()
-        wanted = next((step for step in STEPS if size <= step), STEPS[-1])
+        wanted = next((step for step in SHARE_STEPS if size <= step), SHARE_STEPS[-1])
         await self.room.take(self.owner, wanted)
         self._held = wanted
 

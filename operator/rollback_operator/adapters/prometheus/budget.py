@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 
 MIB = 1 << 20
-MOST_BYTES = 120 * MIB
-FREE_BYTES = 128 * 1024
+MOST_ANSWERS_BYTES = 120 * MIB
+FREE_ANSWER_BYTES = 128 * 1024
 STEP_BYTES = MIB
 """Parts are taken in whole steps."""
 
@@ -33,7 +33,7 @@ class _AnswerWaiter:
 class AnswerBudget:
     """What is left for answers, for all threads."""
 
-    most: int = MOST_BYTES
+    most: int = MOST_ANSWERS_BYTES
     _held: dict[str, int] = field(default_factory=dict)
     """By namespace; none that holds nothing."""
     _line: deque[_AnswerWaiter] = field(default_factory=deque)
@@ -112,7 +112,7 @@ class AnswerShare:
         Raises:
             BudgetExhaustedError: there is not enough in time.
         """
-        wanted = -(-max(0, size - FREE_BYTES) // STEP_BYTES) * STEP_BYTES
+        wanted = -(-max(0, size - FREE_ANSWER_BYTES) // STEP_BYTES) * STEP_BYTES
         if wanted > self._held:
             self.budget.take(self.owner, wanted - self._held, self.until)
             self._held = wanted

@@ -24,8 +24,8 @@ from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 
-REMEMBERED_SECONDS = 600.0
-RETRY_SECONDS = 60.0
+DIALECT_SECONDS = 600.0
+DIALECT_RETRY_SECONDS = 60.0
 MOST_REMEMBERED = 10_000
 _GAUGES = frozenset({"gauge", "gaugehistogram", "info", "stateset"})
 _COUNT = "_count"
@@ -76,7 +76,7 @@ class Dialects:
         known = frozenset() if isinstance(types, Missing) else types
         found = _refused(asked.signal.metric, known) or await self._find(asked, known)
         if found and (not isinstance(found, Missing) or found.reason is Reason.NOT_A_COUNTER):
-            seconds = REMEMBERED_SECONDS if is_told else RETRY_SECONDS
+            seconds = DIALECT_SECONDS if is_told else DIALECT_RETRY_SECONDS
             self._names.put(asked.key, found, seconds)
         # What is not there yet is read under its own name, and asked for again at the next look.
         return found or asked.signal.metric
@@ -99,7 +99,7 @@ class Dialects:
         if isinstance(found, Missing):
             return found
         if found:
-            self._known.put(asked.key, True, REMEMBERED_SECONDS)
+            self._known.put(asked.key, True, DIALECT_SECONDS)
             return None
         return Missing(
             Reason.ERROR_SERIES_MISSING,

@@ -13,7 +13,7 @@ MOST_IDLE = 16
 """Connections to one address that wait for a question: policies' own credentials have their own."""
 MOST_ADDRESSES = 256
 """Of which something is known: what has not been asked for longest goes first."""
-IDLE_SECONDS = 300.0
+IDLE_SERVER_SECONDS = 300.0
 """After which nothing is kept of an address."""
 
 

@@ -17,7 +17,7 @@ from rollback_operator.adapters.prometheus.dialects import (
 )
 from rollback_operator.adapters.prometheus.queries import quoted, selector
 from rollback_operator.adapters.prometheus.session import SampleWindow, Session, Steps
-from rollback_operator.adapters.prometheus.transport import DEFAULT_LIMITS, Access, Limits
+from rollback_operator.adapters.prometheus.transport import DEFAULT_QUERY_LIMITS, Access, Limits
 from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
@@ -26,7 +26,7 @@ from rollback_operator.ports.queries import CounterQuery, Prometheus
 from rollback_operator.ports.secrets import Secrets
 
 T = TypeVar("T")
-MOST_SERIES = 10_000
+MOST_ANSWER_SERIES = 10_000
 """Of all pods of a target: judging them takes some seconds of CPU time at each look."""
 
 
@@ -36,7 +36,7 @@ class PrometheusMetrics:
     def __init__(
         self,
         access: Access,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits = DEFAULT_QUERY_LIMITS,
         at: float | None = None,
         secrets: Secrets | None = None,
     ) -> None:
@@ -69,11 +69,11 @@ class PrometheusMetrics:
         if isinstance(raw, Missing):
             return raw
         count = len(raw.counters.requests) + len(raw.counters.errors)
-        if count > MOST_SERIES:
+        if count > MOST_ANSWER_SERIES:
             return Missing(
                 Reason.ANSWER_TOO_LARGE,
-                f"the target has {count} series of requests and errors, {MOST_SERIES} at most are "
-                "judged: narrow signals.*.matchers, or count by fewer labels",
+                f"the target has {count} series of requests and errors, {MOST_ANSWER_SERIES} at "
+                "most are judged: narrow signals.*.matchers, or count by fewer labels",
             )
         found = _whole([usable(raw.counters.requests), usable(raw.counters.errors)])
         if isinstance(found, Missing):

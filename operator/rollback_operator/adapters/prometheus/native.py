@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-BOUNDS = (*(2 ** (number / 4) for number in range(-56, 57)), math.inf)
+NATIVE_BOUNDS = (*(2 ** (number / 4) for number in range(-56, 57)), math.inf)
 """From 0.06 ms to 4.5 h, in seconds."""
 
 
@@ -45,7 +45,7 @@ def rows(labels: Mapping[str, str], one: NativeSample) -> Iterator[tuple[dict[st
     """Write a native histogram as the series of a classic one: a count at each bound `le`."""
     buckets = sorted(one.buckets, key=lambda bucket: bucket[1])
     below, index = 0.0, 0
-    for bound in BOUNDS[:-1]:
+    for bound in NATIVE_BOUNDS[:-1]:
         while index < len(buckets) and buckets[index][1] <= bound:
             below += buckets[index][2]
             index += 1

@@ -35,7 +35,7 @@ from rollback_operator.adapters.prometheus.credentials import (
     PolicyCredentials,
     login_needed,
 )
-from rollback_operator.adapters.prometheus.known import IDLE_SECONDS, Known
+from rollback_operator.adapters.prometheus.known import IDLE_SERVER_SECONDS, Known
 from rollback_operator.adapters.prometheus.threads import CallLane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
@@ -116,7 +116,7 @@ class Session:
         self._credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
-        self._known = Known(IDLE_SECONDS)
+        self._known = Known(IDLE_SERVER_SECONDS)
         self._budget = AnswerBudget()
 
     def close(self) -> None:

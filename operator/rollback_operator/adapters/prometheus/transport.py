@@ -30,7 +30,7 @@ from rollback_operator.adapters.prometheus.credentials import (
 )
 from rollback_operator.adapters.prometheus.decoding import (
     CHUNK_BYTES,
-    VALUE_BYTES,
+    SAMPLE_VALUE_BYTES,
     Unpacking,
     decoded,
 )
@@ -61,7 +61,7 @@ class Limits:
     """JSON values of one answer: a sample is three of them."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_QUERY_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class BoundedSession(requests.Session):
             body = _without(self._body(response), sent)
             self.answer = QueryResponse(response.status_code, body)
         if self.answer.status_code == _OK:
-            self._hold(len(body) + VALUE_BYTES * self._counted(body))
+            self._hold(len(body) + SAMPLE_VALUE_BYTES * self._counted(body))
             kind = list if url.endswith(_LISTED) else dict
             self.answer = QueryResponse(_OK, b"", _envelope(body, kind))
         return self.answer

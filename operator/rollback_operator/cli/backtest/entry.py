@@ -16,7 +16,7 @@ from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
 from rollback_operator.report.status import QUIET
 from rollback_operator.stats.windows import Increment
 
-NEARLY_ALL = 0.8
+CONCENTRATED_SHARE = 0.8
 """A route, a pod or a node with this share of the errors has the fault."""
 
 
@@ -169,7 +169,7 @@ def _bearer(new: list[Increment], of: Callable[[Increment], str]) -> str:
     for one in new:
         sums[of(one)] = sums.get(of(one), 0.0) + one.errors
     name = max(sums, key=lambda key: sums[key], default="")
-    return name if name and sums[name] >= NEARLY_ALL * sum(sums.values()) > 0 else ""
+    return name if name and sums[name] >= CONCENTRATED_SHARE * sum(sums.values()) > 0 else ""
 
 
 def _failing(new: list[Increment], one: ScopeVerdict) -> frozenset[str]:

@@ -30,7 +30,7 @@ from rollback_operator.cli.backtest.tracks import tracks_of
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
 from rollback_operator.evidence.question import STALE_INTERVALS
-from rollback_operator.evidence.trends import LOOK_SECONDS
+from rollback_operator.evidence.trends import TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.judge import SETTLING_SECONDS
 from rollback_operator.model.workload import Workload
@@ -41,7 +41,7 @@ from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.report import status
 from rollback_operator.report.readiness import Around, readiness
 
-PATIENCE_SECONDS = 120.0
+REPLAY_PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""
 
 
@@ -115,7 +115,7 @@ class Replay:
             PastMetrics(self.history, lambda: self._now),
             lambda: self._now,
             self.trends,
-            PATIENCE_SECONDS,
+            REPLAY_PATIENCE_SECONDS,
         )
 
     def run(self, span: ReplaySchedule) -> Replayed:
@@ -288,7 +288,7 @@ class Replay:
         limits = [
             self._next_event(),
             self.history.next_after(now),
-            None if watch.trends.read is None else watch.trends.read + LOOK_SECONDS - 1,
+            None if watch.trends.read is None else watch.trends.read + TREND_SECONDS - 1,
             now if self._behind is not None else None,
             # The limit that is reached right now, which may ask for a moment more, and the next.
             *(

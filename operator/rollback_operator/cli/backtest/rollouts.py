@@ -13,7 +13,7 @@ from rollback_operator.model.samples import LATEST
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 _NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
-MOST_PODS = 10_000
+MOST_RECORDED_PODS = 10_000
 """More than any Deployment has: a mistyped number must not keep a batch busy for ever."""
 MOST_EVENTS = 1_000_000
 Seconds = Annotated[float, Field(ge=0)]
@@ -56,7 +56,7 @@ def time_of(text: str) -> float:
 Time = Annotated[Seconds, BeforeValidator(_seconds)]
 Moment = Annotated[bool | Seconds | None, BeforeValidator(_moment)]
 """A time, or only whether it came about."""
-PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_PODS)]
+PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_RECORDED_PODS)]
 EventCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_EVENTS)]
 
 
@@ -81,7 +81,7 @@ class Observation(_RolloutModel):
     ready_replicas: PodCount | None = None
     updated_replicas: PodCount | None = None
     updated_ready_replicas: PodCount | None = None
-    unavailable: bool | Annotated[int, Field(ge=0, le=MOST_PODS)] | None = None
+    unavailable: bool | Annotated[int, Field(ge=0, le=MOST_RECORDED_PODS)] | None = None
     restarts: EventCount | None = None
     oom_kills: EventCount | None = None
     progress_deadline_exceeded: bool | None = None

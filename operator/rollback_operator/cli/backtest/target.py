@@ -29,7 +29,7 @@ UID = "backtest-deployment"
 GONE_INTERVALS = 3.0
 MISSED_INTERVALS = 1.2
 MISSED_SECONDS = 0.5
-RECENT_SECONDS = 120.0
+VANISHED_SECONDS = 120.0
 PROBES = frozenset(
     {"/metrics", "/health", "/health/live", "/health/ready", "/healthz", "/livez", "/readyz"}
 )
@@ -191,7 +191,7 @@ class VirtualTarget:
                 is_deleted = is_old and (is_replaced or has_others)
                 is_gone = behind > (missed if is_deleted else limit)
             if is_gone or pod.name in undone:
-                if last.get(pod.name, 0.0) < current.time - RECENT_SECONDS:
+                if last.get(pod.name, 0.0) < current.time - VANISHED_SECONDS:
                     continue
                 found.append(replace(pod, terminating=True, ready=False))
             else:

@@ -17,6 +17,9 @@ from rollback_operator.cli.plugin.record import Record
 if TYPE_CHECKING:  # only `watch` needs it; the operator's image does without
     from rich.console import RenderableType
 
+REFRESH_SECONDS = 1.0
+"""How often the view that a person watches, or a rollback that a person waits for, is read anew."""
+
 Answer = tuple[str, int]
 """What is printed, and the exit status."""
 COLUMNS = 80

@@ -16,7 +16,7 @@ from rollback_operator.model import commands, stop
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.autoscaling import RESTORE
 
-MOST_TRIES = 20
+MOST_LEASE_TRIES = 20
 """A Lease is renewed every few seconds: one of them finds it as it was read."""
 
 
@@ -126,7 +126,7 @@ async def _on_leases(asked: CommandContext, word: str | None) -> Answer:
 
 async def _marked(asked: CommandContext, seen: Record, word: str | None) -> Record | Failure:
     """Put the word on a Lease, or take it off; its holder may renew it in the same moment."""
-    for _ in range(MOST_TRIES):
+    for _ in range(MOST_LEASE_TRIES):
         kept = dict(seen.part("metadata.annotations").raw)
         kept.pop(stop.ANNOTATION, None)
         wanted = kept if word is None else {**kept, stop.ANNOTATION: word}

@@ -176,7 +176,10 @@ async def _complete(words: Sequence[str], terminal: Terminal) -> int:
     if completion.wants_name(words):
         login = completion.login(words)
         try:
-            async with asyncio.timeout(completion.PATIENCE), terminal.connect(login) as found:
+            async with (
+                asyncio.timeout(completion.COMPLETION_SECONDS),
+                terminal.connect(login) as found,
+            ):
                 place = found.namespace
                 for plural in completion.kinds(words):
                     known = await found.cluster.list(plural, place)

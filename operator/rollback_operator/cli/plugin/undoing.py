@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     rollback_of,
 )
 from rollback_operator.cli.plugin import finding
-from rollback_operator.cli.plugin.asked import Answer, CommandContext
+from rollback_operator.cli.plugin.asked import REFRESH_SECONDS, Answer, CommandContext
 from rollback_operator.cli.plugin.cluster import (
     DONE,
     NOT_OVER,
@@ -39,7 +39,6 @@ from rollback_operator.remedies.steps import steps_of
 from rollback_operator.rollback.checks import is_asked
 
 NAME_PART = 40
-LOOK_SECONDS = 1.0
 
 
 async def undo(asked: CommandContext) -> Answer:
@@ -260,7 +259,7 @@ async def _follow(asked: CommandContext, made: Record) -> Answer:
             return text, DONE if outcome == "Verified" else NOT_VERIFIED
         if asked.now.timestamp() >= until:
             return f"{found.name}: not over yet, and goes on without you", NOT_OVER
-        await asked.live.sleep(LOOK_SECONDS)
+        await asked.live.sleep(REFRESH_SECONDS)
 
 
 def _progress(found: Record) -> Iterator[str]:

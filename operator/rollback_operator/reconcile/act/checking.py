@@ -31,7 +31,7 @@ from rollback_operator.rollback.approval import Looked
 from rollback_operator.rollback.checklist import Checklist
 from rollback_operator.rollback.checks import ChecklistFacts
 
-LIMIT_SECONDS = 2.0
+CHECKLIST_SECONDS = 2.0
 """For all reads of a checklist together."""
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Checker:
     clock: Callable[[], datetime]
     owners: Owners
     tools: Tools
-    seconds: float = LIMIT_SECONDS
+    seconds: float = CHECKLIST_SECONDS
     kept: dict[str, _Kept] = field(default_factory=dict)
     """The newest checklist of each Rollback that a person is asked about, by uid."""
 
@@ -84,7 +84,7 @@ class Checker:
         if (
             known is None
             or known.approval != rollback.spec.approval
-            or (now - known.time).total_seconds() >= approval.LOOK_SECONDS
+            or (now - known.time).total_seconds() >= approval.APPROVAL_POLL_SECONDS
         ):
             made = await self.check(rollback, workload, watch)
         else:

@@ -40,11 +40,11 @@ from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.report import events
 from rollback_operator.rollback import approval, error_recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
-from rollback_operator.rollback.course import REPLACED
+from rollback_operator.rollback.course import REPLACED_MESSAGE
 
 _log = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
-MOST_ATTEMPTS = 5
+STEP_POLL_SECONDS = 1.0
+MOST_STEP_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Executor:
             sight: what it is verified by.
         """
         if workload.deployment.uid != rollback.spec.target_ref.uid:
-            gone = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED)
+            gone = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED_MESSAGE)
             return await self.end(rollback, gone)
         seen = _ExecutionState(workload, sight, workload.deployment)
         rebased = await self._by_this_clock(rollback)
@@ -221,13 +221,13 @@ class Executor:
         """Do what follows from a look."""
         match found:
             case Act() if self.stopped() and step is not StepName.RESTORE_STRATEGY:
-                return Again(rollback, LOOK_SECONDS)
+                return Again(rollback, STEP_POLL_SECONDS)
             case Act():
                 return await self._act(rollback, step, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(rollback, seen)
             case Wait():
-                return Again(rollback, LOOK_SECONDS)
+                return Again(rollback, STEP_POLL_SECONDS)
             case RollbackEnd():
                 return await self._conclude(rollback, found, seen.deployment)
             case Done(message):
@@ -248,7 +248,7 @@ class Executor:
             case Done(message):
                 return await self._finish(acted.rollback, step, message, acted.deployment)
             case Wait():
-                return Again(acted.rollback, LOOK_SECONDS)
+                return Again(acted.rollback, STEP_POLL_SECONDS)
             case RollbackEnd() as end:
                 return await self._conclude(acted.rollback, end, acted.deployment)
             case Failure() as failure:
@@ -305,11 +305,11 @@ class Executor:
         )
         is_told = bool(rollback.status.verification) or not seen.sight.blind
         if known == failing and is_told:
-            return Again(rollback, LOOK_SECONDS)
+            return Again(rollback, STEP_POLL_SECONDS)
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
-        return Again(written, LOOK_SECONDS)
+        return Again(written, STEP_POLL_SECONDS)
 
     async def _begin(
         self, rollback: Rollback, step: StepName, deployment: Deployment
@@ -343,7 +343,7 @@ class Executor:
                 )
             case _:
                 known = progress.step_status(rollback, step)
-                if known is not None and known.attempts < MOST_ATTEMPTS:
+                if known is not None and known.attempts < MOST_STEP_ATTEMPTS:
                     status = rollback_status.begun(rollback.status, step, self.clock())
                     written = await self.recorder.write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)

@@ -32,7 +32,7 @@ from rollback_operator.remedies.progress import Done, RollbackEnd
 from rollback_operator.report import events
 
 _log = logging.getLogger(__name__)
-LOOK_SECONDS = 30.0
+OWNER_POLL_SECONDS = 30.0
 """How often it is looked whether who is suspended can go on, or does already."""
 OWNER_SECONDS = 300.0
 """How long it is known whether an owner could be suspended: that is only told beforehand."""
@@ -160,7 +160,7 @@ class Suspender:
         elif is_deleted:
             return await self._leave(done)
         else:
-            wait = LOOK_SECONDS
+            wait = OWNER_POLL_SECONDS
         self.due[uid] = now + timedelta(seconds=wait), is_deleted
         return wait
 

@@ -31,12 +31,12 @@ from rollback_operator.rollback.latency_recovery import Counted
 from rollback_operator.rollback.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.stats.histogram import Histogram
 
-QUICK_SECONDS = 0.2
+CHECK_WAIT_SECONDS = 0.2
 """So long a look waits for answers that come at once."""
-EVERY_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
-RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
+CHECK_INTERVAL_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
+CHECK_RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
 """Before each further try of a functional probe: it may leave something behind."""
-MOST_PODS = 20
+MOST_VERIFIED_PODS = 20
 SPANS_SECONDS = (20.0, 60.0)
 """Of late: what serves little needs the longer one to count enough."""
 
@@ -130,7 +130,7 @@ class Verifier:
             if name not in course.running and now >= course.due.get(name, now):
                 course.running[name] = asyncio.create_task(_made(ask))
         if course.running:
-            await asyncio.wait(course.running.values(), timeout=QUICK_SECONDS)
+            await asyncio.wait(course.running.values(), timeout=CHECK_WAIT_SECONDS)
         for name, task in list(course.running.items()):
             if task.done():
                 del course.running[name]
@@ -174,7 +174,7 @@ class Verifier:
 
     async def _health(self, subject: VerificationSubject) -> Check:
         declared = [pod for pod in subject.pods if pod.endpoints]
-        asked = [(pod, one) for pod in declared[:MOST_PODS] for one in pod.endpoints]
+        asked = [(pod, one) for pod in declared[:MOST_VERIFIED_PODS] for one in pod.endpoints]
         namespace = subject.rollback.metadata.namespace
         replies = await asyncio.gather(
             *(self.probes.ask(namespace, pod.address, one) for pod, one in asked)
@@ -193,7 +193,7 @@ class Verifier:
             since=max(oldest, subject.acted or oldest),
             texts=asked.texts,
         )
-        read = pods[:MOST_PODS]
+        read = pods[:MOST_VERIFIED_PODS]
         counts = await asyncio.gather(
             *(self.logs.count(replace(query, pod=pod.name)) for pod in read)
         )
@@ -228,7 +228,7 @@ class Verifier:
         youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
         if (
             course.warm is None
-            and self.clock().timestamp() - youngest >= latency_recovery.WARM_UP_SECONDS
+            and self.clock().timestamp() - youngest >= latency_recovery.LATENCY_WARM_UP_SECONDS
         ):
             course.warm = living
         spans, warm = _spans(subject, course, living, at)
@@ -250,7 +250,10 @@ class Verifier:
         found: Histogram | Missing = Histogram()
         for until in (*made, bad.timestamp()):
             found = await self.trends.read_past_latency(query, until + subject.skew)
-            if isinstance(found, Histogram) and found.total >= latency_recovery.LEAST_REQUESTS:
+            if (
+                isinstance(found, Histogram)
+                and found.total >= latency_recovery.LEAST_TIMED_REQUESTS
+            ):
                 return found
         is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
         return Histogram() if is_none else found
@@ -297,9 +300,9 @@ def _later(begin: Counted, warm: Counted) -> Counted:
 
 
 def _pause(course: _Course, name: str) -> float:
-    if name in EVERY_SECONDS:
-        return EVERY_SECONDS[name]
-    return RETRY_SECONDS[min(course.tries.get(name, 1), len(RETRY_SECONDS)) - 1]
+    if name in CHECK_INTERVAL_SECONDS:
+        return CHECK_INTERVAL_SECONDS[name]
+    return CHECK_RETRY_SECONDS[min(course.tries.get(name, 1), len(CHECK_RETRY_SECONDS)) - 1]
 
 
 async def _made(ask: Ask) -> Check:
