@@ -12,7 +12,8 @@ import pytest
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LatencySignal, MatrixCondition, MatrixRule, SignalLabels
-from rollback_operator.evidence.trends import TREND_SECONDS, PastGrowth
+from rollback_operator.evidence.limits import TREND_SECONDS
+from rollback_operator.evidence.trends import PastGrowth
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import Prometheus, SeriesQuery

@@ -18,6 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationSpec
+from rollback_operator.evidence.limits import LATENCY_WARM_UP_SECONDS
 from rollback_operator.model.check import Check
 from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.model.workload import Workload
@@ -28,7 +29,6 @@ from rollback_operator.reconcile.act.verifying import (
     VerificationSubject,
     Verifier,
 )
-from rollback_operator.rollback.latency_recovery import LATENCY_WARM_UP_SECONDS
 from rollback_operator.rollback.probing import LineCount, ProbeResponse, Silence
 from rollback_operator.stats.histogram import Histogram, added
 from tests.builders import (

@@ -7,8 +7,7 @@ from rollback_operator.advise.survey import SignalFacts, Survey, Trace, rates, t
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
-from rollback_operator.evidence.excluded_routes import PROBE_TIMES
-from rollback_operator.evidence.question import STALE_INTERVALS
+from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
 
 MOST_SHOWN = 8
 

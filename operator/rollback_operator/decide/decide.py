@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide import matrix
 from rollback_operator.decide.matrix import Match
 from rollback_operator.decide.plan import make_plan, make_trigger, tried
-from rollback_operator.judge.warm_up import WARM_UP_SECONDS
+from rollback_operator.evidence.limits import WARM_UP_SECONDS
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.releases import records

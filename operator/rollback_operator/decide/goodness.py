@@ -12,12 +12,13 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
 from rollback_operator.decide.decide import Decision
-from rollback_operator.evidence.growth import (
+from rollback_operator.evidence.limits import (
     GROWTH_ALONE_SECONDS,
     GROWTH_SECONDS,
     GROWTH_WARM_UP_SECONDS,
+    SUSTAINED_TREND_SECONDS,
 )
-from rollback_operator.evidence.trends import SUSTAINED_TREND_SECONDS, Trends
+from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Workload

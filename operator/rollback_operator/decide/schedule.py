@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable
 
+from rollback_operator.evidence.limits import GRACE_SECONDS
 from rollback_operator.evidence.question import Question
 from rollback_operator.evidence.scrape_state import MOST_PAGES
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge.availability import GRACE_SECONDS
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import Workload
 

@@ -6,11 +6,9 @@ They never fail: an error rate seems lower by them, and a service that nobody ca
 from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import SignalsSpec
+from rollback_operator.evidence.limits import PROBE_TIMES
 from rollback_operator.model.workload import Deployment
 from rollback_operator.stats.windows import Increment
-
-PROBE_TIMES = 10.0
-"""From so many times more requests than probes on, probes hardly change a rate."""
 
 
 def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:

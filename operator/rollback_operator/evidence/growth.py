@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.evidence.baseline import HOUR_SECONDS
+from rollback_operator.evidence.limits import (
+    GROWTH_ALONE_SECONDS,
+    GROWTH_ALONE_SHARE,
+    GROWTH_ERRORS,
+    GROWTH_POINTS,
+    GROWTH_SECONDS,
+    GROWTH_SLOWED_SHARE,
+    GROWTH_WARM_UP_SECONDS,
+)
 from rollback_operator.evidence.trends import Point
-
-GROWTH_WARM_UP_SECONDS = 60.0
-GROWTH_SECONDS = 300.0
-GROWTH_ALONE_SECONDS = 900.0
-GROWTH_ALONE_SHARE = 0.2
-"""Of its limit: so long or so much it must have grown where nobody knows how the old pods did."""
-GROWTH_POINTS = 8
-GROWTH_ERRORS = 4.0
-"""Slope in standard errors: about 16,000 : 1 for independent points."""
-GROWTH_SLOWED_SHARE = 0.5
-"""A heap that is being filled slows down; a leak does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from rollback_operator.evidence.limits import (
+    LATENCY_WARM_UP_SECONDS,
+    SUSTAINED_TREND_SECONDS,
+    TREND_SECONDS,
+)
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.stats.histogram import Histogram
 
-TREND_SECONDS = 15.0
-LATENCY_WARM_UP_SECONDS = 30.0
-"""A pod's first half minute says nothing about its durations."""
-SUSTAINED_TREND_SECONDS = 60.0
-"""What is slow must be slow in the newest minute too: much heals by itself."""
 MOST_POINTS = 120
 BUCKET_BYTES, POINT_BYTES = 64, 112
 """Of memory."""

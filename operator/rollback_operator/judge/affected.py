@@ -5,17 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
+from rollback_operator.evidence.arms import Arms, plausible
+from rollback_operator.evidence.limits import (
+    AFFECTED_RATE,
+    CEILING_TIMES,
+    CLEAN_ODDS,
+    LEAST_CEILING,
+    SHARED_ODDS,
+    SURELY_BAD_ODDS,
+)
 from rollback_operator.stats.windows import Increment
 
-AFFECTED_RATE = 0.001
-"""No error rate is taken for less, and no share of successes."""
-CLEAN_ODDS = 100.0
-"""Odds against the failing pods' rate from which a pod is known to be well."""
-SURELY_BAD_ODDS = 10_000.0
-"""Odds from which a pod is known to have the fault by its own counts."""
-SHARED_ODDS = 100.0
-"""Odds against the usual rate from which pods are known to have the fault by their own counts."""
 Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
 

@@ -23,6 +23,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from rollback_operator.evidence.limits import (
+    ALIGNED_ODDS,
+    BAD_RELEASES,
+    FROM_FIRST_REQUEST,
+    LATENT,
+    OUTAGES_PER_SECOND,
+    REACH_SECONDS,
+)
 from rollback_operator.model.verdict import Blame
 from rollback_operator.stats.change_point import (
     BaselineRate,
@@ -36,15 +44,6 @@ from rollback_operator.stats.change_point import (
 )
 from rollback_operator.stats.windows import Increment
 
-BAD_RELEASES = 0.02
-"""Share of releases that are bad."""
-OUTAGES_PER_SECOND = 1 / (30 * 86400)
-FROM_FIRST_REQUEST = 0.9
-LATENT = 0.1
-REACH_SECONDS = 10.0
-"""Within which an outage has reached all pods: connections that are open serve a while longer."""
-ALIGNED_ODDS = 100.0
-"""Odds from which pods are known to have failed at the same age rather than at the same time."""
 _DECISIVE_NATS = 2.0
 _LEAST_AREA = 1e-9
 _FLAT = 1e-6

@@ -11,21 +11,24 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import LEAST_CEILING, Arms
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.excluded_routes import drowned
-from rollback_operator.evidence.question import STALE_INTERVALS, Question, arms_of
+from rollback_operator.evidence.limits import (
+    LEAST_CEILING,
+    NEARLY_ALL,
+    SETTLING_SECONDS,
+    STALE_INTERVALS,
+    VERDICT_REQUESTS,
+    WARM_UP_SECONDS,
+)
+from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
 from rollback_operator.judge.availability import Availability, Patience, Since, availability
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
-from rollback_operator.judge.vetoes import NEARLY_ALL
-from rollback_operator.judge.warm_up import WARM_UP_SECONDS
 from rollback_operator.model.verdict import ScopeVerdict, Thresholds, Verdict
 from rollback_operator.model.workload import Workload
-
-SETTLING_SECONDS = 30.0
-VERDICT_REQUESTS = 20
 
 
 def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.evidence.trends import SUSTAINED_TREND_SECONDS, LatencyLook, Trends
+from rollback_operator.evidence.limits import (
+    LEAST_TIMED_REQUESTS,
+    SLOWER_ODDS,
+    SLOWER_TIMES,
+    SPIKE_TIMES,
+    SUSTAINED_TREND_SECONDS,
+    TIMED_POD_REQUESTS,
+)
+from rollback_operator.evidence.trends import LatencyLook, Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 from rollback_operator.stats.histogram import Histogram, added
 from rollback_operator.stats.sequential import Cell, against_ceiling, coin_flip, dispersion
-
-LEAST_TIMED_REQUESTS = 100
-TIMED_POD_REQUESTS = 20
-SLOWER_TIMES = 1.5
-"""How much more often than in the past slow requests may come without suspicion."""
-SPIKE_TIMES = 3.0
-SLOWER_ODDS = 100.0
 
 
 @dataclass(frozen=True, slots=True)

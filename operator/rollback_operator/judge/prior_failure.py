@@ -11,15 +11,16 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import CEILING_TIMES
-from rollback_operator.judge.blame import BAD_RELEASES
+from rollback_operator.evidence.limits import (
+    ALIKE_COUNTS,
+    ALIKE_ERRORS,
+    ALIKE_ODDS,
+    BAD_RELEASES,
+    CEILING_TIMES,
+)
 from rollback_operator.stats.change_point import FINE_STEPS, GRAIN, MOST_TIMES
 from rollback_operator.stats.windows import Increment
 
-ALIKE_ODDS = 100.0
-ALIKE_ERRORS = 2.0
-ALIKE_COUNTS = 2
-"""One clump of errors that belong together is not yet a fault: so many counts must hold some."""
 LESSER_TIMES = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
 """By how much less than the release another fault may fail that the old pods had."""
 ROUNDS = 3

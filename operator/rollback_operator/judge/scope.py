@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.arms import (
-    LEAST_REQUESTS,
     Arms,
     Ceiling,
     ceiling,
@@ -16,6 +15,14 @@ from rollback_operator.evidence.arms import (
     past,
     plausible,
     total,
+)
+from rollback_operator.evidence.limits import (
+    FIRST_REQUESTS_WEIGHT,
+    LEAST_REQUESTS,
+    MOST_SHARE,
+    RECENT_ERRORS_Z,
+    RECENT_WINDOWS,
+    TIME_TOLERANCE_SECONDS,
 )
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
@@ -27,14 +34,6 @@ from rollback_operator.stats.change_point import BaselineRate, Failing, has_ende
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
 from rollback_operator.stats.windows import Counts, Increment
 from rollback_operator.stats.windows import by_route as counts_by_route
-
-TIME_TOLERANCE_SECONDS = 0.05
-FIRST_REQUESTS_WEIGHT = 0.8
-MOST_SHARE = 0.5
-RECENT_WINDOWS = (60.0, 300.0, 900.0)
-"""Of late: the shortest of these in which there are requests enough."""
-RECENT_ERRORS_Z = 3.5
-"""It is asked at each look of a long watch: a chance run of errors must not be enough."""
 
 
 def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:

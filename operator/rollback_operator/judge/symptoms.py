@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence import growth
+from rollback_operator.evidence.limits import RESTARTS
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import latency, trials
-from rollback_operator.judge.availability import RESTARTS
 from rollback_operator.judge.latency import Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom

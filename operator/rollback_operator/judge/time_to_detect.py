@@ -7,8 +7,8 @@ the same seconds the coin flip's. What a scrape costs is added, and the judge's 
 import math
 from dataclasses import dataclass
 
-from rollback_operator.evidence.arms import LEAST_REQUESTS, Ceiling
-from rollback_operator.judge.vetoes import LEAST_ERRORS
+from rollback_operator.evidence.arms import Ceiling
+from rollback_operator.evidence.limits import LEAST_ERRORS, LEAST_REQUESTS
 
 DISCOVERY_SECONDS = 5.0
 """Prometheus hands new targets to its scrapers this often."""

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rollback_operator.evidence.arms import Arms, total
+from rollback_operator.evidence.limits import (
+    LEAST_EXPECTED,
+    LEAST_SAMPLES,
+    LOST_SHARE,
+    TRAFFIC_SECONDS,
+)
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.workload import Workload
-
-LEAST_EXPECTED = 100.0
-LOST_SHARE = 0.01
-LEAST_SAMPLES = 2
-TRAFFIC_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,35 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.arms import (
-    CEILING_TIMES,
-    LEAST_REQUESTS,
-    Arms,
-    lasting,
-    mean,
-    on,
-    past,
-    total,
-)
+from rollback_operator.evidence.arms import Arms, lasting, mean, on, past, total
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.judge.affected import AFFECTED_RATE, AffectedPods
+from rollback_operator.evidence.limits import (
+    AFFECTED_RATE,
+    CEILING_TIMES,
+    EXPECTED_ERRORS,
+    LATE_REQUESTS,
+    LATE_SCRAPE_SECONDS,
+    LEAST_ERRORS,
+    LEAST_REQUESTS,
+    LEAST_SAMPLES,
+    NEARLY_ALL,
+    POD_SETTLED_SECONDS,
+    POD_START_SECONDS,
+    POD_START_SHARE,
+    SPIKE_TIMES,
+)
+from rollback_operator.judge.affected import AffectedPods
 from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
 from rollback_operator.stats.windows import COARSE_SECONDS, Increment
-
-LEAST_ERRORS = 10
-NEARLY_ALL = 0.9
-LEAST_SAMPLES = 2
-EXPECTED_ERRORS = 3.0
-"""So many expected errors that do not come are a surprise: 20 : 1 (Poisson)."""
-POD_SETTLED_SECONDS = 10.0
-LATE_REQUESTS = 10
-LATE_SCRAPE_SECONDS = 1.0
-"""Scrapes are so much late now and then: the interval before is none of the newest."""
-SPIKE_TIMES = 3.0
-POD_START_SHARE = 0.98
-POD_START_SECONDS = 0.5
-"""So long after a pod's first request what it fails is no accident of its start alone."""
 
 
 def unmet(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:

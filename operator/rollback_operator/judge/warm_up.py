@@ -13,8 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import LEAST_CEILING, total
-from rollback_operator.judge.vetoes import NEARLY_ALL
+from rollback_operator.evidence.arms import total
+from rollback_operator.evidence.limits import (
+    FADING_ERRORS,
+    FADING_ODDS,
+    FADING_SECONDS,
+    LEAST_CEILING,
+    NEARLY_ALL,
+    WARM_UP_ODDS,
+    WARM_UP_SECONDS,
+)
 from rollback_operator.stats.sequential import lasting, log_likelihood
 from rollback_operator.stats.windows import Counts, Increment, counted
 
@@ -127,17 +135,6 @@ def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
 
 def _nats(one: Aged, rate: float) -> float:
     return log_likelihood(one.requests, one.errors, rate, _RATES)
-
-
-WARM_UP_SECONDS = 20.0
-FADING_SECONDS = 60.0
-"""A warm-up that is seen to fade may take so long."""
-FADING_ERRORS = 5
-"""Of fewer first errors nobody sees that they fade."""
-FADING_ODDS = 3.0
-"""Odds from which it is waited for: what nearly all fails is never kept waiting."""
-WARM_UP_ODDS = 100.0
-"""Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
 
 
 def without_warm_up(

@@ -8,7 +8,8 @@ Nor is one that fails less than half: it is better than a release that was prove
 
 from collections.abc import Sequence
 
-from rollback_operator.evidence.arms import LEAST_REQUESTS, in_order, total
+from rollback_operator.evidence.arms import in_order, total
+from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.verdict import SUSPECT_ODDS

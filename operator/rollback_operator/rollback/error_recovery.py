@@ -11,8 +11,9 @@ from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import LEAST_REQUESTS, in_order, plausible, total
+from rollback_operator.evidence.arms import in_order, plausible, total
 from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS

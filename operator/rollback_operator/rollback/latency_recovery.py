@@ -7,13 +7,11 @@ what passes early has passed; against it counts only what the pods have served s
 
 from collections.abc import Mapping, Sequence
 
+from rollback_operator.evidence.limits import LEAST_TIMED_REQUESTS
 from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.rollback.verification import LATENCY
 from rollback_operator.stats.histogram import Histogram, added
 
-LEAST_TIMED_REQUESTS = 100
-LATENCY_WARM_UP_SECONDS = 30.0
-"""So long a new pod's latency proves nothing against it."""
 LEVEL_TIMES = 1.5
 """A quantile is read off buckets, and caches are cold: so much above the past is still its level.
 The matrix calls a release slow from twice the past on."""

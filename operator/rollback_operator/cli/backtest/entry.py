@@ -8,7 +8,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import EvaluationResult
-from rollback_operator.evidence.arms import LEAST_CEILING
+from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import by_pod, by_route, failing
 from rollback_operator.model.samples import Missing

@@ -29,10 +29,8 @@ from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, Vi
 from rollback_operator.cli.backtest.tracks import tracks_of
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
-from rollback_operator.evidence.question import STALE_INTERVALS
-from rollback_operator.evidence.trends import TREND_SECONDS
+from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS, TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge.judge import SETTLING_SECONDS
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus

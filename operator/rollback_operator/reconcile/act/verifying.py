@@ -15,6 +15,7 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
+from rollback_operator.evidence import limits
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
@@ -228,7 +229,7 @@ class Verifier:
         youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
         if (
             course.warm is None
-            and self.clock().timestamp() - youngest >= latency_recovery.LATENCY_WARM_UP_SECONDS
+            and self.clock().timestamp() - youngest >= limits.LATENCY_WARM_UP_SECONDS
         ):
             course.warm = living
         spans, warm = _spans(subject, course, living, at)
@@ -250,10 +251,7 @@ class Verifier:
         found: Histogram | Missing = Histogram()
         for until in (*made, bad.timestamp()):
             found = await self.trends.read_past_latency(query, until + subject.skew)
-            if (
-                isinstance(found, Histogram)
-                and found.total >= latency_recovery.LEAST_TIMED_REQUESTS
-            ):
+            if isinstance(found, Histogram) and found.total >= limits.LEAST_TIMED_REQUESTS:
                 return found
         is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
         return Histogram() if is_none else found

@@ -10,7 +10,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.evidence.baseline import HOUR_SECONDS
-from rollback_operator.evidence.growth import GROWTH_SECONDS, GROWTH_WARM_UP_SECONDS
+from rollback_operator.evidence.limits import GROWTH_SECONDS, GROWTH_WARM_UP_SECONDS
 from rollback_operator.evidence.trends import (
     PastGrowth,
     Trends,

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 from rollback_operator.api.verification import HttpProbe
+from rollback_operator.evidence.limits import LEAST_FAILURES
 from rollback_operator.evidence.trends import Trial
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import trials
-from rollback_operator.judge.trials import LEAST_FAILURES, Serving
+from rollback_operator.judge.trials import Serving
 from rollback_operator.model.check import Check
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Probes
