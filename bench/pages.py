@@ -22,7 +22,7 @@ from rollback_operator.decide.schedule import next_read
 from rollback_operator.evidence.question import Question
 from rollback_operator.evidence.watch import open_watch, with_pages, with_workload
 from rollback_operator.judge.judge import judge
-from rollback_operator.model.pod import Page, Pod
+from rollback_operator.model.pod import MetricsPage, Pod
 from rollback_operator.model.samples import Counters
 from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
 from rollback_operator.ports.queries import PageQuery, PodPage
@@ -66,7 +66,7 @@ async def _measure(pods: int, routes: int) -> Cost:
     ports: multiprocessing.Queue[int] = multiprocessing.Queue()
     server = multiprocessing.Process(target=_serve, args=(text, ports), daemon=True)
     server.start()
-    page = Page(port=ports.get())
+    page = MetricsPage(port=ports.get())
     workload = _workload(pods)
     query = PageQuery(
         tuple(PodPage(one.name, "127.0.0.1", page, "new" in one.name) for one in workload.pods),

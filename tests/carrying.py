@@ -10,7 +10,7 @@ from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.workload import Workload
 from rollback_operator.reconcile.act.acting import Actor
-from rollback_operator.reconcile.act.checking import Checker, Records
+from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.recording import Recorder
@@ -61,7 +61,7 @@ class Carried:
         def remember(_: Rollback) -> None:
             """The store is the only memory that these tests look at."""
 
-        records = Records(self.policy_of, lambda _, __: [])
+        records = OwnResources(self.policy_of, lambda _, __: [])
         checker = Checker(
             self.surroundings,
             self.schemas,

@@ -18,7 +18,7 @@ from typing import Any
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, StoredStrategy
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.model.pod import Page, Pod
+from rollback_operator.model.pod import MetricsPage, Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
@@ -257,7 +257,7 @@ class Race:
             ready_since=T0 + math.floor(life.ready) if life.ready <= now else None,
             terminating=life.gone <= now,
             address=f"10.0.{life.version[1:]}.{life.number}",
-            page=Page(port=9102, serving_port=8080),
+            page=MetricsPage(port=9102, serving_port=8080),
         )
 
     # -- the ports ---------------------------------------------------------------------------------

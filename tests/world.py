@@ -14,7 +14,7 @@ from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile.act.acting import Actor
-from rollback_operator.reconcile.act.checking import Checker, Records
+from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.holding import Holder
@@ -32,7 +32,7 @@ from rollback_operator.reconcile.observe.lookout import Lookout
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.observe.standing import Address
+from rollback_operator.reconcile.observe.standing import MetricsAccess
 from rollback_operator.reconcile.observe.trying import Trier
 from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.reconciler import Reconciler
@@ -182,7 +182,7 @@ class World:
             rememberer=Rememberer(self.schemas, self.now),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
-            address=Address(
+            address=MetricsAccess(
                 OWN,
                 lambda url, namespace: url == OWN,
                 lambda host, namespace: host.endswith(f".{namespace}.svc"),
@@ -195,7 +195,7 @@ class World:
         return made
 
     def checker(self, cache: Cache) -> Checker:
-        records = Records(cache.policy_of, cache.rollbacks_of)
+        records = OwnResources(cache.policy_of, cache.rollbacks_of)
         return Checker(
             self.surroundings, self.schemas, records, self.now, self.owners, self.tools, 0.2
         )

@@ -6,7 +6,7 @@ from bench.detection.judged import Follower
 from bench.detection.limits import limit, truth
 from bench.detection.scenario import Scenario
 from bench.detection.world import build
-from rollback_operator.decide.evaluate import Look
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.model.verdict import ScopeVerdict
 
 
@@ -22,7 +22,7 @@ def explain(scenario: Scenario) -> None:
     print(outcome.fields())
 
 
-def _print(now: float, found: Look) -> None:
+def _print(now: float, found: EvaluationResult) -> None:
     verdict = found.verdict
     print(f"{now:8.1f} {verdict.value.value} {verdict.reason} {found.decision.severity.value}")
     for one in verdict.scopes:

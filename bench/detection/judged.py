@@ -16,7 +16,7 @@ from bench.detection.target import PROMETHEUS, Target, case, when
 from bench.detection.world import T0, World, build
 from rollback_operator.api.v1alpha1 import Severity, VerdictValue
 from rollback_operator.decide import schedule
-from rollback_operator.decide.evaluate import Look, look, watch_of
+from rollback_operator.decide.evaluate import EvaluationResult, look, watch_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.ports.queries import Prometheus
@@ -74,14 +74,14 @@ def judge_world(world: World) -> Outcome:
     return Follower(world, _ignore).go()
 
 
-def _ignore(now: float, found: Look) -> None:
+def _ignore(now: float, found: EvaluationResult) -> None:
     """Nobody watches."""
 
 
 class Follower:
     """Goes through a scenario as the operator would, and tells each look."""
 
-    def __init__(self, world: World, tell: Callable[[float, Look], None]) -> None:
+    def __init__(self, world: World, tell: Callable[[float, EvaluationResult], None]) -> None:
         self.tell = tell
         self.loop = asyncio.new_event_loop()
         self.world = world
@@ -91,7 +91,7 @@ class Follower:
         self.outcome = Outcome(self.scenario.seed)
         self.observer = Observer(self.past, lambda: T0 + self.past.now)
         self.watch: Watch | None = None
-        self.last: Look | None = None
+        self.last: EvaluationResult | None = None
         self.judged = self.suspicious = -math.inf
         self.missing = 0
         self.new = frozenset(one.name for one in world.cast.new)
@@ -132,7 +132,7 @@ class Follower:
         self._note(self.last, now)
         self.tell(now, self.last)
 
-    def _note(self, found: Look, now: float) -> None:
+    def _note(self, found: EvaluationResult, now: float) -> None:
         outcome, decision, verdict = self.outcome, found.decision, found.verdict
         self.missing += verdict.value is VerdictValue.NO_VERDICT
         is_told = verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD)

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.cli.backtest.entry import Action, Entry
 from rollback_operator.cli.backtest.history import History
 from rollback_operator.cli.backtest.policy import parse_policy
-from rollback_operator.cli.backtest.replay import Replay, Span
+from rollback_operator.cli.backtest.replay import Replay, ReplaySchedule
 from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Counters, CounterSeries
 
@@ -120,9 +120,9 @@ def _series(all_: tuple[Series, ...]) -> tuple[CounterSeries, ...]:
     )
 
 
-def span(scenario: Scenario) -> Span:
+def span(scenario: Scenario) -> ReplaySchedule:
     """Give the clock of a replay."""
-    return Span(T0 - BEFORE, T0 + scenario.horizon, STEP)
+    return ReplaySchedule(T0 - BEFORE, T0 + scenario.horizon, STEP)
 
 
 def replay(world: World) -> Outcome | None:

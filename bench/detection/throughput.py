@@ -19,7 +19,7 @@ from bench.detection.judged import Follower
 from bench.detection.lives import BIRTH, NEW, OLD, Cast, Life
 from bench.detection.scenario import PURCHASE, RESERVE, Scenario
 from bench.detection.world import Floats, Series, World
-from rollback_operator.decide.evaluate import Look
+from rollback_operator.decide.evaluate import EvaluationResult
 
 SCRAPE = 5.0
 PER_POD = 20.0
@@ -87,7 +87,7 @@ def measure(size: Size) -> dict[str, Any]:
     """Compute the CPU time of a look by the release's age."""
     stamps: list[tuple[float, float]] = []
 
-    def tell(now: float, _: Look) -> None:
+    def tell(now: float, _: EvaluationResult) -> None:
         stamps.append((now, time.process_time()))
 
     follower = EachLook(healthy(size, AGES[-1]), tell)

@@ -22,7 +22,7 @@ from rollback_operator.model.context import Load, is_active
 from rollback_operator.reconcile.act.holding import Settled
 from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.progress import Act
-from rollback_operator.rollback.course import Standing
+from rollback_operator.rollback.course import PolicyStanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ def _sees_no_pause(_: Any) -> Any:
 def _never_recreated(known: Any) -> Any:
     def standing(rollback: Any, policy: Any, ready: Any) -> Any:
         found = known(rollback, policy, ready)
-        return Standing.ACTIVE if found is Standing.RECREATED else found
+        return PolicyStanding.ACTIVE if found is PolicyStanding.RECREATED else found
 
     return standing
 

@@ -34,7 +34,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import PageQuery, PodPage
 from rollback_operator.remedies.schema import Applied
-from rollback_operator.rollback.probing import Answer, Reply, Silence
+from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 KEPT = 4000
 
@@ -279,13 +279,13 @@ class Service:
             return Silence("connection refused")
         release = self.air.weather.dice.choice(serving).release
         fails = release.fails if release.truth is Truth.FAILING else 0.0
-        return Answer(500 if self.air.weather.dice.random() < fails else 200)
+        return ProbeResponse(500 if self.air.weather.dice.random() < fails else 200)
 
     async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
         """Ask a pod for its health."""
         self.air.trace.step(f"{self.name} asks {address}{endpoint.path}")
         await asyncio.sleep(0.02)
-        return Answer(200)
+        return ProbeResponse(200)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
 from rollback_operator.remedies.schema import Applied
-from rollback_operator.rollback.probing import Answer, LineCount, Reply, Silence
+from rollback_operator.rollback.probing import LineCount, ProbeResponse, Reply, Silence
 
 
 @dataclass
@@ -41,7 +41,7 @@ class FakeProbes:
     def _next(self, name: str) -> Reply:
         waiting = self.replies.get(name)
         if not waiting:
-            return Answer(200)
+            return ProbeResponse(200)
         return waiting.popleft() if len(waiting) > 1 else waiting[0]
 
 

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference
+from rollback_operator.model.surroundings import Amounts, ClusterCapacity, Node, Quota, Reference
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.surroundings import Surroundings
 from tests.fakes.failures import Failures
 
-ROOMY = Cluster(
+ROOMY = ClusterCapacity(
     nodes=(
         Node(
             "node-1",
@@ -29,7 +29,7 @@ class FakeSurroundings(Failures):
 
     gone: frozenset[str] = frozenset()
     """Names of objects that are not there."""
-    room: Cluster = ROOMY
+    room: ClusterCapacity = ROOMY
     limits: tuple[Quota, ...] = ()
     unprotected: str = ""
     delays: dict[str, float] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class FakeSurroundings(Failures):
     async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
         return await self._called("is_there") or reference.name not in self.gone
 
-    async def cluster(self) -> Cluster | Failure:
+    async def cluster(self) -> ClusterCapacity | Failure:
         return await self._called("cluster") or self.room
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:

@@ -33,7 +33,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
 from rollback_operator.remedies.schema import Applied, Migration
-from rollback_operator.rollback.probing import Answer, Reply, Silence
+from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram
 
 _SEGMENT = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._]*")
@@ -378,7 +378,7 @@ class DrawnProbes:
         if await self.weather.fails():
             return Silence("drawn", is_final=dice.random() < 0.3)
         bodies = (b"", b"{}", b'{"a": [1]}', b"[" * 5000, b"\xff\xfe", b"1e999", b"9" * 5000)
-        return Answer(dice.choice((200, 201, 204, 404, 500, 599)), dice.choice(bodies))
+        return ProbeResponse(dice.choice((200, 201, 204, 404, 500, 599)), dice.choice(bodies))
 
 
 @dataclass

@@ -23,11 +23,11 @@ from rollback_operator.api.quarantine import QuarantineEntry
 from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
-    Finding,
     Health,
     Hold,
     HoldReason,
     Investigation,
+    InvestigationFinding,
     LastRollback,
     LedgerEntry,
     MatrixSeverity,
@@ -159,7 +159,7 @@ FULL_POLICY_STATUS = RollbackPolicyStatus(
         severity=MatrixSeverity.P3,
         release="b" * 64,
         since=NOW,
-        findings=[Finding(name="latency", message="slower")],
+        findings=[InvestigationFinding(name="latency", message="slower")],
     ),
 )
 FULL_ROLLBACK_STATUS = RollbackStatus(

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from lab.postgres_server import Postgres
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
-from rollback_operator.adapters.postgres.database import MOST_ROWS, PostgresSchemas
+from rollback_operator.adapters.postgres.database import MOST_MIGRATIONS, PostgresSchemas
 from rollback_operator.api.database import DatabaseSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -191,7 +191,7 @@ async def test_an_own_query_is_one_select(database: Database) -> None:
         "DELETE FROM steps RETURNING id AS name": "syntax error",
         "SELECT 'a' AS name) AS a; DROP TABLE steps; SELECT * FROM (SELECT 1 AS name": "multiple",
         "SELECT 'a' AS name FROM nowhere": 'relation "nowhere" does not exist',
-        f"SELECT i::text AS name FROM generate_series(1, {MOST_ROWS + 1}) AS i": "more than",
+        f"SELECT i::text AS name FROM generate_series(1, {MOST_MIGRATIONS + 1}) AS i": "more than",
         "SELECT pg_sleep(9)::text AS name": "statement timeout",
     }.items():
         assert said in message(await read(database.dsn, history={"query": wrong})), wrong

@@ -259,7 +259,7 @@ async def test_a_host_is_called_at_what_it_was_pinned_to_and_redirects_are_not_f
         assert isinstance(pinned, PinnedUrl)
         found = await outgoing.send(outgoing.Request(pinned, "POST", body=b"x"))
 
-    assert isinstance(found, outgoing.Answer)
+    assert isinstance(found, outgoing.HttpResponse)
     assert (found.status, len(names.asked)) == (302, 1)
     assert seen == [(host, "/a%2Fb?c=d%20e")]
 
@@ -274,8 +274,8 @@ async def test_an_answer_is_read_only_so_far() -> None:
         at = Pinned("127.0.0.1", server.port or 0, ("127.0.0.1",))
         found = await outgoing.send(outgoing.Request(PinnedUrl("http", at, "/")))
 
-    assert isinstance(found, outgoing.Answer)
-    assert len(found.body) == outgoing.MOST_BYTES
+    assert isinstance(found, outgoing.HttpResponse)
+    assert len(found.body) == outgoing.MOST_BODY_BYTES
 
 
 async def test_nobody_there_is_a_failure_that_tells_no_path() -> None:

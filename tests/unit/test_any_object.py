@@ -36,11 +36,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.plan import Order, plan_remedy
 from rollback_operator.model.controllers import Claims, OwnerObject, Steered
-from rollback_operator.model.surroundings import Cluster
+from rollback_operator.model.surroundings import ClusterCapacity
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.releases import ledger
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import at, make_case, make_policy, make_rollback, make_trigger_record
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -361,7 +361,7 @@ def decided(workload: Workload) -> RollbackPolicyStatus:
         planned = plan_remedy(case, Order(remedy, "P1", Mode.ENFORCE, make_trigger_record()))
         if isinstance(planned, RollbackSpec):
             rollbacks.append(make_rollback(remedy.type.lower(), **dict(planned)))
-    seen = Seen(
+    seen = StatusInputs(
         ready=ready(Reason.WATCHING_TARGET),
         workload=workload,
         ledger=known,
@@ -414,7 +414,7 @@ async def test_surroundings_of_any_form_are_read(node: Raw, pod: Raw, quota: Raw
     server = Server({"/nodes": [node], "/pods": [pod], "/resourcequotas": [quota]})
     surroundings = ApiSurroundings(server.api)
 
-    assert isinstance(await surroundings.cluster(), Cluster)
+    assert isinstance(await surroundings.cluster(), ClusterCapacity)
     assert isinstance(await surroundings.quotas("production"), tuple)
 
 

@@ -23,9 +23,9 @@ from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
-    Finding,
     Health,
     Investigation,
+    InvestigationFinding,
     LatencySignal,
     MatrixCondition,
     MatrixRule,
@@ -51,7 +51,7 @@ from rollback_operator.api.verification import (
 )
 from rollback_operator.decide.decide import Decision
 from rollback_operator.model.conditions import condition
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import (
     at,
     make_ended,
@@ -272,7 +272,7 @@ def filled_rollback() -> Rollback:
 def filled_policy() -> RollbackPolicy:
     steps = [make_step(StepName.UNDO, 10, 11)]
     taken_back = make_ended().model_copy(update={"steps": steps})
-    seen = Seen(
+    seen = StatusInputs(
         ready("WatchingTarget", "yes"),  # type: ignore[arg-type]
         workload=make_workload(),
         ledger=(make_entry("v2", Health.UNKNOWN, reason="new"), make_entry("v1")),
@@ -289,7 +289,7 @@ def filled_policy() -> RollbackPolicy:
         severity="P3",
         release="release-v2",
         since=at(5),
-        findings=[Finding(name="restarts", message="none")],
+        findings=[InvestigationFinding(name="restarts", message="none")],
     )
     probe = ProbeRecord(name="buy", release="release-v1", passed_time=at(0))
     before = RollbackPolicyStatus(hold=held, investigation=found, probes=[probe])

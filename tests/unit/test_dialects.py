@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
-from rollback_operator.adapters.prometheus.native import BOUNDS, Histogram, histogram, rows
+from rollback_operator.adapters.prometheus.native import (
+    NATIVE_BOUNDS,
+    NativeSample,
+    histogram,
+    rows,
+)
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal, SignalLabels
@@ -164,25 +169,25 @@ def test_a_native_histogram_is_read_whole() -> None:
 
 
 def counts(*buckets: tuple[float, float, float]) -> dict[float, float]:
-    found = rows({}, Histogram(T0, sum(one[2] for one in buckets), 0.0, buckets))
+    found = rows({}, NativeSample(T0, sum(one[2] for one in buckets), 0.0, buckets))
     return {float(labels["le"]): value for labels, value in found}
 
 
 def test_a_native_histogram_is_told_at_bounds_that_never_change() -> None:
     fine = counts((2**-0.125, 1.0, 4.0), (1.0, 2**0.125, 6.0), (2.0, 4.0, 10.0))
-    assert tuple(fine) == BOUNDS
+    assert tuple(fine) == NATIVE_BOUNDS
     assert fine[1.0] == pytest.approx(4)
     assert fine[2**0.25] == fine[2.0] == pytest.approx(10)
-    assert fine[4.0] == fine[BOUNDS[-1]] == pytest.approx(20)
+    assert fine[4.0] == fine[NATIVE_BOUNDS[-1]] == pytest.approx(20)
     # A wider bucket is spread evenly over the bounds within it.
     assert fine[2 * 2**0.5] == pytest.approx(10 + 10 * (2 * 2**0.5 - 2) / 2)
 
 
 def test_what_lies_in_the_zero_bucket_and_beyond_all_bounds_is_counted() -> None:
     found = counts((-1e-9, 1e-9, 3.0), (1e6, 2e6, 5.0))
-    assert found[BOUNDS[0]] == 3
-    assert found[BOUNDS[-2]] == 3
-    assert found[BOUNDS[-1]] == 8
+    assert found[NATIVE_BOUNDS[0]] == 3
+    assert found[NATIVE_BOUNDS[-2]] == 3
+    assert found[NATIVE_BOUNDS[-1]] == 8
 
 
 @pytest.mark.parametrize("count", ["NaN", None, "many", []])

@@ -26,10 +26,10 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.model.conditions import find
-from rollback_operator.model.context import Budget
+from rollback_operator.model.context import RollbackBudget
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.act.suspending import LOOK_SECONDS
+from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS
 from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.remedies import gitops
@@ -313,7 +313,7 @@ async def test_who_was_suspended_for_a_deployment_that_was_created_anew_goes_on(
     operator = world.operator()
     await last(world, operator, most=3)
     for _ in range(3):
-        world.seconds += LOOK_SECONDS
+        world.seconds += OWNER_POLL_SECONDS
         world.tell(operator)
         await operator.reconcile(KEY)
 
@@ -518,7 +518,7 @@ def test_orphans_use_up_nothing_of_the_operators_budget() -> None:
     ]
     live = begun(trigger=make_trigger_record(decided_time=now - timedelta(seconds=30)))
 
-    records, budget = [*orphans, *forged, live], Budget(max_concurrent=10, max_per_day=10)
+    records, budget = [*orphans, *forged, live], RollbackBudget(max_concurrent=10, max_per_day=10)
     load = load_of(records, live.metadata.namespace, budget, now)
 
     assert (load.active, load.day) == (1, 1)

@@ -11,7 +11,7 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
-from rollback_operator.model.event import Affected, Notice
+from rollback_operator.model.event import Notice, RelatedDeployment
 from rollback_operator.report import events
 from tests.builders import NAME, make_hold, make_policy, make_workload
 from tests.unit.test_reconcile import World
@@ -84,4 +84,4 @@ async def test_a_rollback_that_did_not_help_is_told_on_the_deployment() -> None:
     await world.run(world.operator(), lambda: needed in world.store.told())
 
     (found,) = [one for one in world.store.notices if one.reason == needed]
-    assert found.deployment == Affected(NAME, "deployment-uid")
+    assert found.deployment == RelatedDeployment(NAME, "deployment-uid")

@@ -27,9 +27,9 @@ from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.reconcile.act.execution import LOOK_SECONDS, MOST_ATTEMPTS, Again
+from rollback_operator.reconcile.act.execution import MOST_STEP_ATTEMPTS, STEP_POLL_SECONDS, Again
 from rollback_operator.reconcile.act.verifying import Sight
-from rollback_operator.rollback.probing import Answer
+from rollback_operator.rollback.probing import ProbeResponse
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     T0,
@@ -91,7 +91,7 @@ def express(**changes: Any) -> World:
 async def test_each_step_is_stored_before_and_after() -> None:
     world = World()
 
-    assert seconds_of(await world.carry_on()) == LOOK_SECONDS
+    assert seconds_of(await world.carry_on()) == STEP_POLL_SECONDS
 
     assert world.writes == [
         "write_rollback",
@@ -229,7 +229,7 @@ async def test_a_conflict_is_looked_at_again_at_once() -> None:
 
 async def test_an_outage_is_waited_out_however_long() -> None:
     world = World()
-    world.workloads.fail_next("undo", *[OUTAGE] * 3 * MOST_ATTEMPTS)
+    world.workloads.fail_next("undo", *[OUTAGE] * 3 * MOST_STEP_ATTEMPTS)
 
     done = await world.last()
 
@@ -246,34 +246,34 @@ async def test_a_server_says_when_it_may_be_asked_again() -> None:
 
 async def test_what_is_refused_is_given_up_in_the_end() -> None:
     world = express()
-    world.workloads.fail_next("undo", *[REFUSAL] * 2 * MOST_ATTEMPTS)
+    world.workloads.fail_next("undo", *[REFUSAL] * 2 * MOST_STEP_ATTEMPTS)
 
     done = await world.last()
 
     assert done.status.outcome is Outcome.FAILED
     assert why(done) == Reason.STEP_REFUSED
-    assert world.journal.count("undo") == MOST_ATTEMPTS
-    assert done.status.steps[0].attempts == MOST_ATTEMPTS
+    assert world.journal.count("undo") == MOST_STEP_ATTEMPTS
+    assert done.status.steps[0].attempts == MOST_STEP_ATTEMPTS
     assert done.metadata.finalizers == []
 
 
 async def test_a_refused_act_rests_before_it_is_tried_again_each_time_twice_as_long() -> None:
     world = World()
-    world.workloads.fail_next("undo", *[REFUSAL] * MOST_ATTEMPTS)
+    world.workloads.fail_next("undo", *[REFUSAL] * MOST_STEP_ATTEMPTS)
     waits = []
-    for tried in range(1, MOST_ATTEMPTS):
+    for tried in range(1, MOST_STEP_ATTEMPTS):
         waits.append(seconds_of(await world.carry_on()))
         for _ in range(10):
             await world.carry_on()
         assert world.journal.count("undo") == tried
         world.seconds += waits[-1]
 
-    assert waits == [RETRY_SECONDS * 2**k for k in range(MOST_ATTEMPTS - 1)]
+    assert waits == [RETRY_SECONDS * 2**k for k in range(MOST_STEP_ATTEMPTS - 1)]
 
 
 async def test_a_refusal_that_ends_is_forgotten() -> None:
     world = World()
-    world.workloads.fail_next("undo", *[REFUSAL] * (MOST_ATTEMPTS - 1))
+    world.workloads.fail_next("undo", *[REFUSAL] * (MOST_STEP_ATTEMPTS - 1))
 
     done = await world.last()
 
@@ -316,7 +316,7 @@ async def test_a_revision_that_is_gone_ends_it() -> None:
 
 async def test_a_strategy_that_cannot_be_put_back_is_a_failure_that_is_told() -> None:
     world = express()
-    world.workloads.fail_next("set_strategy", *[REFUSAL] * 3 * MOST_ATTEMPTS)
+    world.workloads.fail_next("set_strategy", *[REFUSAL] * 3 * MOST_STEP_ATTEMPTS)
 
     done = await world.last()
 
@@ -408,7 +408,7 @@ async def test_what_runs_is_not_verified_by_the_counts_of_another_release() -> N
     watch = open_watch("digest-v2", 0.0, frozenset())
 
     for _ in range(3):
-        assert seconds_of(await world.carry_on(watch)) == LOOK_SECONDS
+        assert seconds_of(await world.carry_on(watch)) == STEP_POLL_SECONDS
 
     assert world.stored.status.outcome is None
 
@@ -469,7 +469,7 @@ async def test_the_end_keeps_what_was_looked_at() -> None:
 
 async def test_a_probe_that_goes_on_failing_ends_it_at_the_time_out() -> None:
     world = probed()
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     begin = world.seconds
 
     done = await world.last()
@@ -484,7 +484,7 @@ async def test_a_probe_that_goes_on_failing_ends_it_at_the_time_out() -> None:
 
 async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it() -> None:
     world = probed(60)
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     for _ in range(4):
         world.seconds += seconds_of(await world.carry_on())
     assert results(world.stored)["buy"] == "Failed"
@@ -494,7 +494,7 @@ async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it
         world.seconds += seconds_of(await world.carry_on())
 
     assert world.journal.count("write_rollback") == writes
-    world.probes.answer("buy", Answer(200))
+    world.probes.answer("buy", ProbeResponse(200))
     for _ in range(8):
         world.seconds += seconds_of(await world.carry_on())
     assert results(world.stored)["buy"] == "Passed"
@@ -502,7 +502,7 @@ async def test_who_waits_sees_what_has_failed_and_nothing_is_written_twice_of_it
 
 async def test_a_verification_that_begins_anew_after_a_crash_asks_anew() -> None:
     world = probed(60)
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     await world.carry_on()
 
     world.executor = world.operator()
@@ -515,7 +515,7 @@ async def test_a_verification_that_begins_anew_after_a_crash_asks_anew() -> None
 async def test_failures_that_are_not_stored_now_are_stored_later() -> None:
     world = probed(60)
     await world.carry_on()
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     world.executor = world.operator()
     world.store.fail_next("write_rollback", OUTAGE)
 
@@ -536,7 +536,7 @@ async def test_a_rollout_that_never_ends_is_a_check_that_failed() -> None:
 
 async def test_a_newer_release_ends_a_verification() -> None:
     world = probed(60)
-    world.probes.answer("buy", Answer(500))
+    world.probes.answer("buy", ProbeResponse(500))
     await world.carry_on()
     world.workloads.workload = make_workload("v3", ("v2", "v1"))
 

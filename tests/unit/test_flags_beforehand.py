@@ -13,7 +13,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.workload import FlagState
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.act.flagging import AGAIN_SECONDS, FORESEEN_SECONDS
+from rollback_operator.reconcile.act.flagging import FLAG_RETRY_SECONDS, FORESEEN_SECONDS
 from tests.builders import DISABLE, UNDO, at, make_entry, make_policy, make_workload
 from tests.fakes.cluster import flag_state
 from tests.fakes.failures import OUTAGE, REFUSAL
@@ -149,7 +149,7 @@ async def test_once_it_is_put_right_that_is_seen_within_a_minute(state: FlagStat
     operator = world.operator()
     wait = await operator.reconcile(KEY)
     assert wait is not None
-    assert wait <= AGAIN_SECONDS
+    assert wait <= FLAG_RETRY_SECONDS
 
     world.flags.state = flag_state()
     world.seconds += wait

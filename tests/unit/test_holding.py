@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StageSpec,
     TargetRef,
 )
-from rollback_operator.decide.hold_end import End
+from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.decide.holds import let_go
 from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Deployment, Workload
@@ -477,7 +477,9 @@ async def test_a_target_that_was_held_is_let_go_after_the_record_and_a_crash() -
         world.store.policies[NAME].model_copy(
             update={
                 "status": world.status.model_copy(
-                    update={"hold": let_go(world.hold, End(Reason.TARGET_CHANGED, "other"), at(30))}
+                    update={
+                        "hold": let_go(world.hold, HoldEnd(Reason.TARGET_CHANGED, "other"), at(30))
+                    }
                 )
             }
         )

@@ -15,12 +15,12 @@ from aiohttp import web
 
 from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.adapters.http.probes import HttpProbes
-from rollback_operator.adapters.kube.target.logs import MOST_BYTES, ApiLogs
+from rollback_operator.adapters.kube.target.logs import MOST_LOG_BYTES, ApiLogs
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure
-from rollback_operator.rollback.probing import Answer, LineCount, Silence
+from rollback_operator.rollback.probing import LineCount, ProbeResponse, Silence
 from tests.builders import at
 from tests.fakes.failures import GONE, OUTAGE, REFUSAL
 
@@ -96,7 +96,7 @@ async def test_method_headers_and_body_arrive_and_the_answer_comes_back() -> Non
         sent = probe(heard.port, method="POST", body='{"n": 1}', **WITH_SECRET)
         found = await probes(secrets).send("shop", sent)
 
-    assert isinstance(found, Answer)
+    assert isinstance(found, ProbeResponse)
     assert (found.status, json.loads(found.body)) == (201, {"status": "reserved"})
     assert found.is_whole
     ((method, path, headers, text),) = heard.requests
@@ -121,7 +121,7 @@ async def test_a_redirect_is_an_answer_and_not_followed() -> None:
     async with listener(lambda _: web.Response(status=302, headers={"Location": "/"})) as heard:
         found = await probes().send("shop", probe(heard.port))
 
-    assert isinstance(found, Answer)
+    assert isinstance(found, ProbeResponse)
     assert found.status == 302
     assert len(heard.requests) == 1
 
@@ -130,7 +130,7 @@ async def test_a_long_answer_is_read_in_part() -> None:
     async with listener(lambda _: web.Response(body=b"x" * 200_000)) as heard:
         found = await probes().send("shop", probe(heard.port))
 
-    assert isinstance(found, Answer)
+    assert isinstance(found, ProbeResponse)
     assert (len(found.body), found.is_whole) == (65536, False)
 
 
@@ -212,7 +212,7 @@ async def test_probes_that_hang_hold_up_no_other_namespace() -> None:
         async with asyncio.timeout(20):
             while not heard.requests:  # noqa: ASYNC110 (the listener has no event)
                 await asyncio.sleep(0.01)
-            assert isinstance(await found.send("production", probe(heard.port)), Answer)
+            assert isinstance(await found.send("production", probe(heard.port)), ProbeResponse)
 
         for one in hanging:
             one.cancel()
@@ -229,7 +229,7 @@ async def test_a_pod_is_asked_as_the_kubelet_asks() -> None:
             "production", "127.0.0.1", Endpoint("/health/ready", heard.port, "http", headers)
         )
 
-    assert found == Answer(503)
+    assert found == ProbeResponse(503)
     ((method, path, got, _),) = heard.requests
     assert (method, path, got["X-Probe"]) == ("GET", "/health/ready", "yes")
     assert got["Host"].startswith("127.0.0.1")
@@ -284,14 +284,14 @@ async def test_lines_are_counted(texts: tuple[str, ...], lines: int) -> None:
     assert query == {
         "container": "app",
         "sinceTime": "2027-01-15T08:00:00Z",
-        "limitBytes": str(MOST_BYTES),
+        "limitBytes": str(MOST_LOG_BYTES),
     }
 
 
 async def test_a_log_that_is_longer_is_said_to_be() -> None:
-    found, _ = await count(b"ERROR x\n" * (MOST_BYTES // 8))
+    found, _ = await count(b"ERROR x\n" * (MOST_LOG_BYTES // 8))
 
-    assert found == LineCount(MOST_BYTES // 8, is_whole=False)
+    assert found == LineCount(MOST_LOG_BYTES // 8, is_whole=False)
 
 
 @pytest.mark.parametrize(

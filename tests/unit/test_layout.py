@@ -1,8 +1,10 @@
 """Where modules may live and what they may be called: names that would shadow something else."""
 
+import ast
 import operator
 import sys
 import sysconfig
+from collections import defaultdict
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -62,3 +64,32 @@ def test_a_room_says_what_it_is_for_and_is_not_too_large(room) -> None:
 
 LARGE = {"adapters", "api", "core", "plugin", "prometheus"}
 """Rooms that are being divided."""
+
+
+def test_no_class_name_is_in_two_modules() -> None:
+    # `_Part` and `Part` are the same word to a reader: a leading underscore does not count.
+    modules: dict[str, list[str]] = defaultdict(list)
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef):
+                modules[node.name.lstrip("_")].append(str(module.relative_to(PACKAGE)))
+    assert {name: where for name, where in modules.items() if len(where) > 1} == {}
+
+
+def test_a_constant_has_one_value_wherever_its_name_occurs() -> None:
+    values: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for module in MODULES:
+        for node in ast.parse(module.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name, value = node.targets[0].id, _value(node.value)
+                if name.isupper() and not name.startswith("_") and len(name) > 1:
+                    values[name][value].append(str(module.relative_to(PACKAGE)))
+    assert {name: dict(found) for name, found in values.items() if len(found) > 1} == {}
+
+
+def _value(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    try:
+        return str(eval(text, {"__builtins__": {}}))  # arithmetic on literals
+    except (NameError, AttributeError, TypeError):
+        return text

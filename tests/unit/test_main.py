@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import rollback_operator
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.cache import Version
+from rollback_operator.reconcile.cache import ObjectVersion
 from rollback_operator.runtime.bootstrap import Parts
 from rollback_operator.runtime.main import Delivered, settle
 from rollback_operator.runtime.settings import Settings
@@ -40,9 +40,9 @@ class Read:
 
     uids: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def version(self, plural: str, key: tuple[str, str]) -> Version | None:
+    def version(self, plural: str, key: tuple[str, str]) -> ObjectVersion | None:
         uid = self.uids.get((plural, key[1]))
-        return Version(uid, "7") if uid is not None else None
+        return ObjectVersion(uid, "7") if uid is not None else None
 
 
 @dataclass

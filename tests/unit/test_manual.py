@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.requests import make_manual_plan, refused
 from rollback_operator.model.conditions import condition, find
-from rollback_operator.model.context import Budget, Case, Refusal
+from rollback_operator.model.context import Case, Refusal, RollbackBudget
 from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.releases import ledger
 from rollback_operator.releases.records import KEPT
@@ -534,7 +534,7 @@ async def test_in_a_freeze_a_bad_release_is_told_and_a_person_may_act() -> None:
 
 async def test_past_the_clusters_budget_a_rollback_waits_its_turn() -> None:
     world = World()
-    operator = replace(world.operator(), budget=Budget(max_concurrent=1))
+    operator = replace(world.operator(), budget=RollbackBudget(max_concurrent=1))
     other = make_rollback("other", target_ref=RollbackTarget(name="other", uid="other-uid"))
     known = {"namespace": "elsewhere", "name": name_of(other.spec)}
     other = other.model_copy(update={"metadata": other.metadata.model_copy(update=known)})

@@ -12,7 +12,7 @@ from rollback_operator.adapters.fairness import holdings
 from rollback_operator.adapters.http import page_text, pod_pages
 from rollback_operator.adapters.kube import apiserver, room
 from rollback_operator.adapters.prometheus import budget, session, transport
-from rollback_operator.adapters.prometheus.decoding import VALUE_BYTES
+from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
 from rollback_operator.api import expression
 from rollback_operator.evidence import retention
 
@@ -25,28 +25,28 @@ REMEMBERED_BYTES = 4 * 1024
 """A line of a page in ASCII, parsed: measured below, with as many labels as it can have."""
 
 BUDGETS = {
-    "Prometheus' answers": budget.MOST_BYTES,
-    "their first bytes": budget.FREE_BYTES * (session.OWN_THREADS + session.OTHER_THREADS),
-    "the API server's answers": room.MOST_BYTES,
+    "Prometheus' answers": budget.MOST_ANSWERS_BYTES,
+    "their first bytes": budget.FREE_ANSWER_BYTES * (session.OWN_THREADS + session.OTHER_THREADS),
+    "the API server's answers": room.MOST_RESPONSES_BYTES,
     "objects of lists": apiserver.LIST_BYTES,
-    "watches": holdings.MOST_BYTES,
-    "pods' pages": page_text.MOST_BYTES,
+    "watches": holdings.MOST_WATCHED_BYTES,
+    "pods' pages": page_text.MOST_PAGES_BYTES,
     "lines of pages": pod_pages.KNOWN_SERIES * REMEMBERED_BYTES,
     "matches": pod_pages.KNOWN_MATCHES * 1024,
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
 }
 WITHIN_ONE = {
     ("adapters/kube/room", "ANSWER_BYTES"),
-    ("adapters/postgres/database", "MOST_BYTES"),
+    ("adapters/postgres/database", "MOST_SENT_BYTES"),
     ("evidence/retention", "MOST_SERIES_BYTES"),
 }
 """Bounds of one answer or one watch: what all of them take is among the budgets, or small."""
 COUNTED = {
-    ("adapters/kube/room", "MOST_BYTES"),
+    ("adapters/kube/room", "MOST_RESPONSES_BYTES"),
     ("adapters/kube/apiserver", "LIST_BYTES"),
-    ("adapters/fairness/holdings", "MOST_BYTES"),
-    ("adapters/http/page_text", "MOST_BYTES"),
-    ("adapters/prometheus/budget", "MOST_BYTES"),
+    ("adapters/fairness/holdings", "MOST_WATCHED_BYTES"),
+    ("adapters/http/page_text", "MOST_PAGES_BYTES"),
+    ("adapters/prometheus/budget", "MOST_ANSWERS_BYTES"),
 }
 
 
@@ -91,13 +91,15 @@ def _value(node: ast.expr) -> int | None:
 
 
 def test_one_namespace_may_have_each_answer_that_is_within_its_limits() -> None:
-    limits = transport.DEFAULT_LIMITS
-    samples = limits.most_values * (VALUE_BYTES + 10)  # "1700000000.123,"0.1234567890"" are three
-    assert samples <= budget.MOST_BYTES // 2
-    assert room.ANSWER_BYTES <= room.MOST_BYTES // 2
-    assert retention.MOST_SERIES_BYTES <= holdings.MOST_BYTES // 2
+    limits = transport.DEFAULT_QUERY_LIMITS
+    samples = limits.most_values * (
+        SAMPLE_VALUE_BYTES + 10
+    )  # "1700000000.123,"0.1234567890"" are three
+    assert samples <= budget.MOST_ANSWERS_BYTES // 2
+    assert room.ANSWER_BYTES <= room.MOST_RESPONSES_BYTES // 2
+    assert retention.MOST_SERIES_BYTES <= holdings.MOST_WATCHED_BYTES // 2
     line = retention.SERIES_BYTES + 6 * retention.LABEL_BYTES + 150
-    assert page_text.PageLimits().most_lines_of_all * line <= page_text.MOST_BYTES // 2
+    assert page_text.PageLimits().most_lines_of_all * line <= page_text.MOST_PAGES_BYTES // 2
 
 
 def test_what_is_remembered_of_a_line_is_small() -> None:

@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import PodMetricsSpec, SignalLabels, Signals
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.scrape_state import FAILED_ROUNDS, Direct
 from rollback_operator.evidence.watch import Watch, open_watch
-from rollback_operator.model.pod import Page
+from rollback_operator.model.pod import MetricsPage
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
@@ -269,7 +269,7 @@ async def test_where_the_control_is_too_young_what_did_well_before_it_stands_in(
 
 # -- the pods' own pages ---------------------------------------------------------------------------
 
-PAGE = Page(port=9102, path="/stats")
+PAGE = MetricsPage(port=9102, path="/stats")
 NEW, OLD = make_pods(2, "v2")[0].name, make_pods(2, "v1")[0].name
 
 
@@ -311,17 +311,19 @@ async def test_the_policy_may_name_port_and_path() -> None:
     pods = FakePods()
     policy = make_policy(pod_metrics=PodMetricsSpec(port=8081, path="/m"))
     workload = reachable()
-    bare = replace(workload, pods=tuple(replace(one, page=Page()) for one in workload.pods))
+    bare = replace(workload, pods=tuple(replace(one, page=MetricsPage()) for one in workload.pods))
 
     await Observer(FakeMetrics(clock=T0 + 5), Clock(), pods=pods).observe(
         watching(), bare, Source(policy, SOURCE.prometheus)
     )
 
-    assert {one.page for one in pods.queries[0].pages} == {Page(8081, "/m")}
+    assert {one.page for one in pods.queries[0].pages} == {MetricsPage(8081, "/m")}
 
 
 @pytest.mark.parametrize(
-    "changes", [{"address": ""}, {"page": Page()}], ids=["no address of their own", "no port"]
+    "changes",
+    [{"address": ""}, {"page": MetricsPage()}],
+    ids=["no address of their own", "no port"],
 )
 async def test_pods_that_cannot_be_read_are_not(changes: dict[str, Any]) -> None:
     pods, clock = FakePods(), Clock()

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.adapters.kube.target.owners import MOST_TRIES, ApiOwners
+from rollback_operator.adapters.kube.target.owners import MOST_CONFLICTS, ApiOwners
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import OwnerObject, OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -57,7 +57,7 @@ async def suspended(server: Busy) -> OwnerState | Failure:
     return await owners.suspend(STEERED, state, "production/shop-1")
 
 
-@pytest.mark.parametrize("writes", [0, 1, MOST_TRIES - 1])
+@pytest.mark.parametrize("writes", [0, 1, MOST_CONFLICTS - 1])
 async def test_what_its_controller_writes_is_no_reason_to_wait(writes: int) -> None:
     server = Busy(writes)
 
@@ -67,7 +67,7 @@ async def test_what_its_controller_writes_is_no_reason_to_wait(writes: int) -> N
 
 
 async def test_a_controller_that_never_rests_ends_the_look_as_a_conflict() -> None:
-    server = Busy(MOST_TRIES)
+    server = Busy(MOST_CONFLICTS)
 
     found = await suspended(server)
 

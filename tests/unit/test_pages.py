@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.kube.projections.pods import pod_of
-from rollback_operator.model.pod import Page
+from rollback_operator.model.pod import MetricsPage
 
 
 def raw(
@@ -48,15 +48,15 @@ METRICS, WEB = {"name": "metrics", "containerPort": 9102}, {"name": "http", "con
 @pytest.mark.parametrize(
     ("pod", "page"),
     [
-        (raw({"prometheus.io/port": "9000", "prometheus.io/path": "/p"}), Page(9000, "/p")),
-        (raw({"prometheus.io/port": "9000"}, [METRICS]), Page(9000)),
-        (raw({"prometheus.io/scheme": "https"}, [METRICS]), Page(9102, scheme="https")),
-        (raw({"prometheus.io/port": "many"}), Page()),
-        (raw({"prometheus.io/port": "70000"}), Page()),
-        (raw({"prometheus.io/path": "@elsewhere/"}, [METRICS]), Page(9102)),
-        (raw(ports=[WEB, METRICS]), Page(9102, serving_port=8080)),
-        (raw(ports=[WEB, {"containerPort": 7000}]), Page(8080, serving_port=8080)),
-        (raw(ports=[{"name": "grpc", "containerPort": 7000}]), Page()),
+        (raw({"prometheus.io/port": "9000", "prometheus.io/path": "/p"}), MetricsPage(9000, "/p")),
+        (raw({"prometheus.io/port": "9000"}, [METRICS]), MetricsPage(9000)),
+        (raw({"prometheus.io/scheme": "https"}, [METRICS]), MetricsPage(9102, scheme="https")),
+        (raw({"prometheus.io/port": "many"}), MetricsPage()),
+        (raw({"prometheus.io/port": "70000"}), MetricsPage()),
+        (raw({"prometheus.io/path": "@elsewhere/"}, [METRICS]), MetricsPage(9102)),
+        (raw(ports=[WEB, METRICS]), MetricsPage(9102, serving_port=8080)),
+        (raw(ports=[WEB, {"containerPort": 7000}]), MetricsPage(8080, serving_port=8080)),
+        (raw(ports=[{"name": "grpc", "containerPort": 7000}]), MetricsPage()),
     ],
     ids=[
         "annotations",
@@ -70,5 +70,5 @@ METRICS, WEB = {"name": "metrics", "containerPort": 9102}, {"name": "http", "con
         "unknown",
     ],
 )
-def test_where_the_page_is(pod: dict[str, Any], page: Page) -> None:
+def test_where_the_page_is(pod: dict[str, Any], page: MetricsPage) -> None:
     assert pod_of(pod).page == page

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import rollback_operator
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.adapters.kube.paths import ApiPath, Kind
+from rollback_operator.adapters.kube.paths import ApiPath, ResourceKind
 from rollback_operator.ports.failure import Failure, FailureKind
 
 PACKAGE = Path(rollback_operator.__file__).parent
@@ -57,7 +57,7 @@ def test_a_name_is_a_part_of_the_path(name: str) -> None:
 def test_what_is_no_name_is_refused_and_said_to_be_wrong(name: str) -> None:
     of_object = paths.fault_of(paths.one_in(paths.SECRETS, "shop", name))
     of_namespace = paths.fault_of(paths.one_in(paths.SECRETS, name, "shop"))
-    of_kind = paths.fault_of(paths.in_namespace(Kind("apps", "v1", name), "shop"))
+    of_kind = paths.fault_of(paths.in_namespace(ResourceKind("apps", "v1", name), "shop"))
     of_group = paths.fault_of(paths.api_group(name))
 
     assert of_object.startswith("the name ")

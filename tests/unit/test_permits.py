@@ -10,9 +10,9 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
-from rollback_operator.model.rights import BOUNDS, LOGS, Right
+from rollback_operator.model.rights import AUTOSCALER_BOUNDS, LOGS, Right
 from rollback_operator.reconcile.observe.permits import (
-    AGAIN_SECONDS,
+    DENIED_SECONDS,
     GIVEN_SECONDS,
     Decisions,
     Permits,
@@ -43,7 +43,7 @@ class Office:
 
 
 async def test_a_policy_that_takes_none_is_not_asked_for() -> None:
-    office = Office(LOGS, BOUNDS)
+    office = Office(LOGS, AUTOSCALER_BOUNDS)
     assert await office.missing(make_policy()) == ()
     assert await office.missing(make_policy(mode=Mode.OBSERVE, **SCALING)) == ()
     assert office.rights.asked == []
@@ -54,7 +54,7 @@ async def test_a_policy_that_takes_none_is_not_asked_for() -> None:
     ("fields", "right", "field", "value"),
     [
         pytest.param(COUNTING, LOGS, "spec.verification.logs", "rbac.podLogs", id="logs"),
-        pytest.param(SCALING, BOUNDS, "spec.remedies", "rbac.autoscalers", id="bounds"),
+        pytest.param(SCALING, AUTOSCALER_BOUNDS, "spec.remedies", "rbac.autoscalers", id="bounds"),
     ],
 )
 async def test_a_missing_right_is_told_with_the_charts_value(
@@ -74,7 +74,7 @@ async def test_it_is_asked_for_seldom_and_sooner_while_it_is_missing() -> None:
     office, policy = Office(LOGS), make_policy(**COUNTING)
     assert await office.missing(policy)
     office.rights.missing.clear()
-    office.later(AGAIN_SECONDS - 1)
+    office.later(DENIED_SECONDS - 1)
     assert await office.missing(policy)
     assert office.permits.next_look(policy) == 1
     office.later(1)
@@ -88,11 +88,11 @@ async def test_nothing_is_said_of_what_cannot_be_seen() -> None:
     office, policy = Office(LOGS), make_policy(**COUNTING)
     office.rights.fail_next("may", OUTAGE)
     assert await office.missing(policy) == ()
-    office.later(AGAIN_SECONDS)
+    office.later(DENIED_SECONDS)
     assert await office.missing(policy)
     office.rights.missing.clear()
     office.rights.fail_next("may", OUTAGE)
-    office.later(AGAIN_SECONDS)
+    office.later(DENIED_SECONDS)
     assert await office.missing(policy), "what was known stands"
 
 
@@ -121,11 +121,11 @@ async def test_whether_decisions_count_is_asked_seldom_and_for_all_policies_at_o
     for name in ("a", "b"):
         assert await decisions.unprotected(make_policy(name, **ASKING)) == WHY
     assert len(around.calls) == 1
-    assert decisions.next_look(make_policy(**ASKING)) == AGAIN_SECONDS
+    assert decisions.next_look(make_policy(**ASKING)) == DENIED_SECONDS
     assert decisions.next_look(make_policy()) is None
 
     around.unprotected = ""
-    office.later(AGAIN_SECONDS)
+    office.later(DENIED_SECONDS)
     assert await decisions.unprotected(make_policy(**ASKING)) == ""
     assert decisions.next_look(make_policy(**ASKING)) is None
     around.unprotected = WHY

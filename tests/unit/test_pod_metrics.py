@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 
 from rollback_operator.adapters.fairness.holdings import Holdings
-from rollback_operator.adapters.http.pod_pages import DEFAULT_LIMITS, PageLimits, PodPages
+from rollback_operator.adapters.http.pod_pages import DEFAULT_PAGE_LIMITS, PageLimits, PodPages
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
-from rollback_operator.model.pod import Page
+from rollback_operator.model.pod import MetricsPage
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.ports.queries import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
@@ -64,12 +64,14 @@ async def page(serve: str | Callable[..., object]) -> AsyncIterator[PodPage]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield PodPage("pod-0", "127.0.0.1", Page(port=runner.addresses[0][1]))
+        yield PodPage("pod-0", "127.0.0.1", MetricsPage(port=runner.addresses[0][1]))
     finally:
         await runner.cleanup()
 
 
-async def read(*pages: PodPage, limits: PageLimits = DEFAULT_LIMITS, **changes: object) -> Reading:
+async def read(
+    *pages: PodPage, limits: PageLimits = DEFAULT_PAGE_LIMITS, **changes: object
+) -> Reading:
     query = PageQuery(
         pages, CounterSignal(metric=REQUESTS), CounterSignal(metric=ERRORS), SignalLabels()
     )
@@ -219,7 +221,7 @@ async def test_a_large_page_is_read_piece_by_piece() -> None:
     ids=["as a whole", "in one line", "in counters"],
 )
 async def test_a_huge_page_is_not_read_to_its_end(limit: dict[str, int], more: str) -> None:
-    limits = replace(DEFAULT_LIMITS, **limit)  # type: ignore[arg-type] # by name
+    limits = replace(DEFAULT_PAGE_LIMITS, **limit)  # type: ignore[arg-type] # by name
     async with page(CLASSIC + more) as pod:
         found = await read(pod, limits=limits)
     assert isinstance(found, Missing)
@@ -271,7 +273,7 @@ async def test_an_answer_that_takes_long_is_of_no_use() -> None:
 async def test_an_address_that_nobody_has_is_given_up_soon() -> None:
     pods = PodPages(lambda: T0, lambda address: True, PageLimits(connect_seconds=0.05))
     query = PageQuery(
-        (PodPage("pod-0", "192.0.2.1", Page(port=9)),),  # a network for documents only
+        (PodPage("pod-0", "192.0.2.1", MetricsPage(port=9)),),  # a network for documents only
         CounterSignal(metric=REQUESTS),
         CounterSignal(metric=ERRORS),
         SignalLabels(),

@@ -15,8 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.prometheus import PrometheusMetrics
-from rollback_operator.adapters.prometheus.budget import FREE_BYTES, MIB, Budget, NoRoomError
+from rollback_operator.adapters.prometheus.budget import (
+    FREE_ANSWER_BYTES,
+    MIB,
+    AnswerBudget,
+)
 from rollback_operator.adapters.prometheus.decoding import decoded
 from rollback_operator.adapters.prometheus.transport import Limits
 from rollback_operator.api.json_text import parsed, whole
@@ -215,7 +220,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 
 
 def test_the_budget_is_shared_in_the_order_of_coming() -> None:
-    budget, until = Budget(8 * MIB), monotonic() + 60
+    budget, until = AnswerBudget(8 * MIB), monotonic() + 60
     order: list[str] = []
 
     def wait(name: str, owner: str, size: int) -> None:
@@ -224,13 +229,13 @@ def test_the_budget_is_shared_in_the_order_of_coming() -> None:
             order.append(name)
 
     with budget.part("a", until) as first, budget.part("b", until) as second:
-        first.grow(4 * MIB + FREE_BYTES)
-        second.grow(2 * MIB + FREE_BYTES)
+        first.grow(4 * MIB + FREE_ANSWER_BYTES)
+        second.grow(2 * MIB + FREE_ANSWER_BYTES)
         threads = []
         for name, owner, size in [
             ("of a, who has its half", "a", 2 * MIB),
             ("large", "c", 2 * MIB),
-            ("small, later", "b", MIB + FREE_BYTES),
+            ("small, later", "b", MIB + FREE_ANSWER_BYTES),
         ]:
             thread = threading.Thread(target=wait, args=(name, owner, size))
             thread.start()
@@ -250,11 +255,11 @@ def test_the_budget_is_shared_in_the_order_of_coming() -> None:
 
 def test_who_holds_nothing_finds_room_whatever_others_hold_and_never_give_back() -> None:
     """Answers that trickle, of several namespaces of one tenant."""
-    budget = Budget(64 * MIB)
+    budget = AnswerBudget(64 * MIB)
     with ExitStack() as held:
         for owner in ("a", "b", "c"):
             part = held.enter_context(budget.part(owner, monotonic()))
-            with suppress(NoRoomError):
+            with suppress(BudgetExhaustedError):
                 for size in range(1, 100):
                     part.grow(size * MIB)
         assert budget.held > 48 * MIB
@@ -264,11 +269,11 @@ def test_who_holds_nothing_finds_room_whatever_others_hold_and_never_give_back()
 
 
 def test_who_gets_no_part_in_time_is_told() -> None:
-    budget = Budget(8 * MIB)
+    budget = AnswerBudget(8 * MIB)
     with budget.part("a", monotonic()) as first, budget.part("a", monotonic()) as second:
         first.grow(4 * MIB)
-        second.grow(FREE_BYTES)
-        with pytest.raises(NoRoomError):
+        second.grow(FREE_ANSWER_BYTES)
+        with pytest.raises(BudgetExhaustedError):
             second.grow(2 * MIB)
         assert not budget._line
     assert budget.held == 0

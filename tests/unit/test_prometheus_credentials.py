@@ -16,8 +16,8 @@ import pytest
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
 from rollback_operator.adapters.prometheus import credentials as credentials_module
 from rollback_operator.adapters.prometheus.credentials import (
-    AGAIN_SECONDS,
-    KNOWN_SECONDS,
+    KNOWN_CREDENTIALS_SECONDS,
+    MISSING_CREDENTIALS_SECONDS,
     Credentials,
     PolicyCredentials,
 )
@@ -172,7 +172,7 @@ async def test_a_token_that_was_renewed_is_taken_when_the_old_one_is_refused(
     assert await metrics.read_clock(asked) == T0
 
     secrets.data["token"] = accepted = "renewed-token"
-    now = AGAIN_SECONDS + 1
+    now = MISSING_CREDENTIALS_SECONDS + 1
     assert await metrics.read_clock(asked) == T0
     accepted = "nobody-has-it"
     read = secrets.reads
@@ -193,10 +193,10 @@ async def test_they_are_known_for_a_while_and_forgotten_with_the_policy() -> Non
     first, second = with_token("http://a"), with_token("http://b")
 
     assert await credentials.of(first) == Credentials(f"Bearer {TOKEN}")
-    now = KNOWN_SECONDS - 1
+    now = KNOWN_CREDENTIALS_SECONDS - 1
     assert await credentials.of(first) == Credentials(f"Bearer {TOKEN}")
     assert secrets.reads == 1
-    now = KNOWN_SECONDS + 1
+    now = KNOWN_CREDENTIALS_SECONDS + 1
     assert await credentials.of(second) == Credentials(f"Bearer {TOKEN}")
     assert list(credentials._known) == [second]
 
@@ -204,7 +204,7 @@ async def test_they_are_known_for_a_while_and_forgotten_with_the_policy() -> Non
 
 
 async def test_they_do_not_outlive_the_policies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials_module, "KNOWN_SECONDS", 0.01)
+    monkeypatch.setattr(credentials_module, "KNOWN_CREDENTIALS_SECONDS", 0.01)
     known = PolicyCredentials(Values())
     for number in range(1000):
         assert await known.of(with_token(f"http://{number}")) == Credentials(f"Bearer {TOKEN}")

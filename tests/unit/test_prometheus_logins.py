@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
-from rollback_operator.adapters.prometheus.credentials import AGAIN_SECONDS
+from rollback_operator.adapters.prometheus.credentials import MISSING_CREDENTIALS_SECONDS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.signals import PrometheusSpec
@@ -177,7 +177,7 @@ async def test_a_password_that_was_renewed_is_taken_when_the_old_one_is_refused(
     assert await metrics.read_clock(asked) == T0
 
     secrets.data = {"username": USER, "password": "renewed"}
-    accepted[0], now = encoded(USER, "renewed"), AGAIN_SECONDS + 1
+    accepted[0], now = encoded(USER, "renewed"), MISSING_CREDENTIALS_SECONDS + 1
     assert await metrics.read_clock(asked) == T0
     accepted[0] = "nobody has it"
     refused = await metrics.read_clock(asked)

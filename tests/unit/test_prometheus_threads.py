@@ -19,7 +19,7 @@ from rollback_operator.adapters.prometheus.session import OTHER_THREADS
 from rollback_operator.adapters.prometheus.threads import (
     PER_ADDRESS,
     PER_NAMESPACE,
-    Lane,
+    CallLane,
     NoTurnError,
     Threads,
 )
@@ -60,18 +60,18 @@ class Blocked:
         return block
 
 
-async def occupy(threads: Threads, lane: Lane, blocked: Blocked) -> None:
+async def occupy(threads: Threads, lane: CallLane, blocked: Blocked) -> None:
     async with threads.turn(lane, GENEROUS) as turn:
         await turn.run(blocked.call(lane.namespace), lambda: None, GENEROUS)
 
 
 async def test_whoever_hangs_takes_threads_of_its_own_address_and_namespace_only() -> None:
     threads, blocked = Threads(64), Blocked()
-    lanes = [Lane("hostile", f"http://server-{number % 40}") for number in range(400)]
+    lanes = [CallLane("hostile", f"http://server-{number % 40}") for number in range(400)]
     waiting = [asyncio.create_task(occupy(threads, lane, blocked)) for lane in lanes]
     await eventually(lambda: len(blocked.running) == PER_NAMESPACE)
 
-    async with threads.turn(Lane("shop", "http://prometheus"), GENEROUS) as turn:
+    async with threads.turn(CallLane("shop", "http://prometheus"), GENEROUS) as turn:
         assert await turn.run(lambda: "answered", lambda: None, GENEROUS) == "answered"
     assert blocked.running == ["hostile"] * PER_NAMESPACE
 
@@ -86,12 +86,12 @@ async def test_whoever_hangs_takes_threads_of_its_own_address_and_namespace_only
 async def test_an_address_that_hangs_leaves_its_namespace_s_others_threads() -> None:
     threads, blocked = Threads(64), Blocked()
     waiting = [
-        asyncio.create_task(occupy(threads, Lane("shop", "http://hangs"), blocked))
+        asyncio.create_task(occupy(threads, CallLane("shop", "http://hangs"), blocked))
         for _ in range(40)
     ]
     await eventually(lambda: len(blocked.running) == PER_ADDRESS)
 
-    async with threads.turn(Lane("shop", "http://prometheus"), GENEROUS) as turn:
+    async with threads.turn(CallLane("shop", "http://prometheus"), GENEROUS) as turn:
         assert await turn.run(lambda: "answered", lambda: None, GENEROUS) == "answered"
 
     for one in waiting:
@@ -103,7 +103,7 @@ async def test_an_address_that_hangs_leaves_its_namespace_s_others_threads() -> 
 
 
 async def test_a_call_counts_until_its_thread_has_ended() -> None:
-    threads, blocked, lane = Threads(64), Blocked(), Lane("shop", "http://hangs")
+    threads, blocked, lane = Threads(64), Blocked(), CallLane("shop", "http://hangs")
     for _ in range(PER_ADDRESS):
         async with threads.turn(lane, GENEROUS) as turn:
             with pytest.raises(TimeoutError):
@@ -204,7 +204,7 @@ async def test_no_address_takes_the_threads_of_the_operator_s_own(provider: Prov
 async def test_a_thousand_addresses_leave_nothing_behind(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(session_module, "IDLE_SERVER_SECONDS", 0.2)
     metrics = PrometheusMetrics(ANYWHERE, Limits(connect_seconds=GENEROUS, read_seconds=GENEROUS))
     before, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
 

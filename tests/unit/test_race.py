@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from rollback_operator.evidence.arms import LEAST_REQUESTS
+from rollback_operator.evidence.limits import LEAST_REQUESTS
 from tests.builders import PURCHASE
 from tests.race import MIX, Latencies, Race
 

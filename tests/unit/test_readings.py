@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import Outcome, VerdictValue
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Missing, Reading
 from rollback_operator.ports.queries import CounterQuery, Prometheus
-from rollback_operator.reconcile.observe.readings import QUICK_SECONDS
+from rollback_operator.reconcile.observe.readings import READ_WAIT_SECONDS
 from tests.builders import make_deployment, make_pods, make_request, make_workload
 from tests.fakes.metrics import FakeMetrics
 from tests.unit.test_ends import ended, last, verifying
@@ -49,7 +49,7 @@ class Hanging(World):
         super().__post_init__()
         self.hung = HangingMetrics(control=self.metrics.control)
         self.metrics = self.hung
-        self.quick = QUICK_SECONDS
+        self.quick = READ_WAIT_SECONDS
 
 
 async def test_a_person_who_asks_for_an_undo_has_it_at_once() -> None:

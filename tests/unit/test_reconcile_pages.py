@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.model.pod import Page
+from rollback_operator.model.pod import MetricsPage
 from tests.builders import T0, make_counters, make_request, make_series
 from tests.world import KEY, World
 
@@ -15,7 +15,9 @@ from tests.world import KEY, World
 def reachable(world: World) -> World:
     """A world whose pods can be read, and in which no scrape comes any more."""
     workload = world.workloads.workload
-    pods = tuple(replace(pod, address="10.244.0.7", page=Page(port=9102)) for pod in workload.pods)
+    pods = tuple(
+        replace(pod, address="10.244.0.7", page=MetricsPage(port=9102)) for pod in workload.pods
+    )
     world.workloads.workload = replace(workload, pods=pods)
     return world
 

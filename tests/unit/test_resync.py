@@ -11,7 +11,7 @@ import pytest
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.cache import DEPLOYMENTS, MOST_NAMES, Cache, Key
+from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, MOST_NAMES, Cache, Key
 from rollback_operator.runtime.intake import Intake
 from rollback_operator.runtime.resync import Resync
 
@@ -97,7 +97,7 @@ class World:
 def world() -> World:
     made = World()
     made.know(POLICIES, policy(1))
-    made.know(DEPLOYMENTS, deployment(2))
+    made.know(DEPLOYMENTS_PLURAL, deployment(2))
     return made
 
 
@@ -111,7 +111,7 @@ async def test_where_everything_is_known_nothing_is_wanted(world: World) -> None
 
 
 async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
-    world.lists.there[DEPLOYMENTS] = [deployment(7, "shop:v2")]
+    world.lists.there[DEPLOYMENTS_PLURAL] = [deployment(7, "shop:v2")]
 
     await world.resync.look()
 
@@ -122,7 +122,7 @@ async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
 async def test_long_names_are_kept_only_where_a_policy_watches(world: World) -> None:
     """Of Deployments that nobody watches there may be any number, of a megabyte each."""
     long, other = "x" * MOST_NAMES, ("production", "other")
-    world.know(DEPLOYMENTS, deployment(3, long, other), deployment(4, f"shop:{long}"))
+    world.know(DEPLOYMENTS_PLURAL, deployment(3, long, other), deployment(4, f"shop:{long}"))
     assert list(world.cache.deployments) == [SHOP]
     assert world.image() == f"shop:{long}"
 
@@ -156,7 +156,7 @@ async def test_what_was_deleted_and_not_told_is_forgotten(world: World) -> None:
 
 
 async def test_a_list_that_is_older_than_a_watch_changes_nothing(world: World) -> None:
-    world.intake.take(DEPLOYMENTS, deployment(9, "shop:v2"))
+    world.intake.take(DEPLOYMENTS_PLURAL, deployment(9, "shop:v2"))
     world.wanted.clear()
 
     await world.resync.look()
@@ -166,11 +166,11 @@ async def test_a_list_that_is_older_than_a_watch_changes_nothing(world: World) -
 
 
 async def test_what_was_made_anew_while_it_was_listed_stays(world: World) -> None:
-    world.lists.there[DEPLOYMENTS] = []
+    world.lists.there[DEPLOYMENTS_PLURAL] = []
 
     def made_anew() -> None:
-        if world.lists.asked[-1].endswith(DEPLOYMENTS):
-            world.intake.take(DEPLOYMENTS, deployment(9, "shop:v2", uid="another"))
+        if world.lists.asked[-1].endswith(DEPLOYMENTS_PLURAL):
+            world.intake.take(DEPLOYMENTS_PLURAL, deployment(9, "shop:v2", uid="another"))
 
     world.lists.meanwhile = made_anew
 
@@ -203,7 +203,7 @@ async def test_what_is_gone_when_it_is_read_is_left_to_the_next_look(world: Worl
 
 
 async def test_deployments_that_nobody_has_a_policy_on_are_not_read(world: World) -> None:
-    world.lists.there[DEPLOYMENTS].append(deployment(9, key=("production", "cart")))
+    world.lists.there[DEPLOYMENTS_PLURAL].append(deployment(9, key=("production", "cart")))
 
     await world.resync.look()
 
@@ -212,14 +212,14 @@ async def test_deployments_that_nobody_has_a_policy_on_are_not_read(world: World
 
 async def test_only_what_is_watched_is_listed_and_missed() -> None:
     world = World("production", "staging")
-    world.know(DEPLOYMENTS, deployment(2), deployment(3, key=("staging", "shop")))
+    world.know(DEPLOYMENTS_PLURAL, deployment(2), deployment(3, key=("staging", "shop")))
     world.lists.there.clear()
 
     await world.resync.look()
 
     assert world.cache.deployments == {}
     places = [f"/apis/apps/v1/namespaces/{one}/deployments" for one in ("production", "staging")]
-    assert [one for one in world.lists.asked if one.endswith(DEPLOYMENTS)] == places
+    assert [one for one in world.lists.asked if one.endswith(DEPLOYMENTS_PLURAL)] == places
 
 
 def test_an_older_version_is_no_news() -> None:

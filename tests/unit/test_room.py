@@ -8,8 +8,9 @@ import tracemalloc
 
 import pytest
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.kube import room
-from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, NoRoomError, Room
+from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, Room
 from rollback_operator.adapters.kube.weighing import weight_of
 
 
@@ -18,7 +19,7 @@ async def test_small_answers_wait_for_nobody() -> None:
     with found.part("shop") as part:
         await found.take("bank", 4 * MIB)
         await found.take("shop", 4 * MIB)
-        await part.grow(room.STEPS[0])
+        await part.grow(room.SHARE_STEPS[0])
         assert found.held == 8 * MIB
 
 
@@ -73,7 +74,7 @@ async def test_who_leaves_the_line_holds_nothing_and_keeps_nobody_waiting() -> N
 async def test_waiting_ends() -> None:
     found = Room(2 * ANSWER_BYTES, wait=0.05)
     await found.take("shop", ANSWER_BYTES)
-    with pytest.raises(NoRoomError), found.part("shop") as part:
+    with pytest.raises(BudgetExhaustedError), found.part("shop") as part:
         await part.grow(5 * MIB)
     found.give_back("shop", ANSWER_BYTES)
     assert found.held == 0

@@ -23,8 +23,8 @@ from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.act.execution import MOST_ATTEMPTS, Again
-from rollback_operator.reconcile.act.suspending import LOOK_SECONDS, OWNER_SECONDS
+from rollback_operator.reconcile.act.execution import MOST_STEP_ATTEMPTS, Again
+from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS, OWNER_SECONDS
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.reconcile.preflight import Foresight
@@ -210,18 +210,18 @@ async def test_a_conflict_is_looked_at_again_and_what_is_new_is_recorded() -> No
 
 async def test_a_refused_suspension_is_given_up_and_nothing_is_undone() -> None:
     world = World()
-    world.owners.fail_next("suspend_owner", *[REFUSAL] * 2 * MOST_ATTEMPTS)
+    world.owners.fail_next("suspend_owner", *[REFUSAL] * 2 * MOST_STEP_ATTEMPTS)
 
     done = await world.last()
 
     assert (done.status.outcome, why(done)[0]) == (Outcome.FAILED, Reason.STEP_REFUSED)
-    assert world.journal.count("suspend_owner") == MOST_ATTEMPTS
+    assert world.journal.count("suspend_owner") == MOST_STEP_ATTEMPTS
     assert "undo" not in world.journal
 
 
 async def test_an_outage_is_waited_out() -> None:
     world = World()
-    world.owners.fail_next("suspend_owner", *[OUTAGE] * 3 * MOST_ATTEMPTS)
+    world.owners.fail_next("suspend_owner", *[OUTAGE] * 3 * MOST_STEP_ATTEMPTS)
 
     done = await world.last()
 
@@ -269,12 +269,12 @@ async def test_an_undo_that_is_reverted_is_told_and_not_done_again(response: Git
 async def test_an_owner_goes_on_once_git_wants_what_runs() -> None:
     world = World()
     await world.last()
-    assert await world.settle() == LOOK_SECONDS
+    assert await world.settle() == OWNER_POLL_SECONDS
     looks = world.journal.count("look_at_owner")
-    assert await world.settle() == LOOK_SECONDS
+    assert await world.settle() == OWNER_POLL_SECONDS
     assert world.journal.count("look_at_owner") == looks
 
-    world.seconds += LOOK_SECONDS
+    world.seconds += OWNER_POLL_SECONDS
     await world.is_released()
 
     assert world.owners.state.automated == UNTOUCHED.automated
@@ -293,9 +293,9 @@ async def test_an_owner_goes_on_once_the_deployment_is_another_object() -> None:
     assert await world.settle() is not None
     suspender, anew = world.executor.actor.suspender, make_deployment(uid="made-anew", owner=ARGO)
 
-    world.seconds += LOOK_SECONDS
+    world.seconds += OWNER_POLL_SECONDS
     assert await suspender.settle([world.stored], None) is not None  # gone: it may come back
-    world.seconds += LOOK_SECONDS
+    world.seconds += OWNER_POLL_SECONDS
     assert await suspender.settle([world.stored], anew) is None
 
     record = world.stored.status.owner
@@ -323,7 +323,7 @@ async def test_what_a_person_has_released_is_on_record_and_touched_no_more() -> 
     assert await world.settle() is None
     # Suspended again by a person, it is theirs.
     world.owners.state = replace(UNTOUCHED, version="21", is_suspended=True, is_ours=True)
-    world.seconds += LOOK_SECONDS
+    world.seconds += OWNER_POLL_SECONDS
     await world.is_released()
 
     assert "resume_owner" not in world.journal

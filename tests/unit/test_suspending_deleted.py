@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.act.suspending import LOOK_SECONDS
+from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS
 from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.remedies import suspension
 from tests.builders import NAME, NAMESPACE, make_policy, make_template
@@ -103,7 +103,7 @@ async def test_deleted_when_git_is_in_order_it_releases_the_owner_first() -> Non
 async def test_deleted_between_two_looks_it_does_not_wait_for_the_next() -> None:
     world = World()
     await world.last()
-    assert await world.settle() == LOOK_SECONDS
+    assert await world.settle() == OWNER_POLL_SECONDS
 
     delete(world)
 

@@ -273,10 +273,10 @@ async def test_a_dead_channel_is_tried_less_and_less_and_then_given_up() -> None
         await desk.pass_(teller)
         written = desk.store.calls.count("write_rollback")
 
-    assert len(tries) == outbox.MOST_ATTEMPTS
+    assert len(tries) == outbox.MOST_SEND_ATTEMPTS
     waits = [later - sooner for sooner, later in itertools.pairwise(tries)]
     assert waits == sorted(waits)
-    assert written == 1 + outbox.MOST_ATTEMPTS
+    assert written == 1 + outbox.MOST_SEND_ATTEMPTS
     assert desk.notifications[0].message == OUTAGE.message
     condition = outbox.notified(desk.policy, [desk.rollback])
     assert (condition.status, condition.reason) == ("False", "DeliveryGivenUp")

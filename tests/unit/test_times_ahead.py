@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
 )
 from rollback_operator.decide.cluster_budget import load_of
-from rollback_operator.model.context import Budget, Refusal
+from rollback_operator.model.context import Refusal, RollbackBudget
 from rollback_operator.releases import ledger, quarantine
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.progress import FURTHEST_AHEAD, is_stale
@@ -91,7 +91,7 @@ def test_a_budget_is_for_a_day() -> None:
 
 
 def test_nobody_fills_the_cluster_s_budget_for_ever() -> None:
-    limits = Budget(max_concurrent=2, max_per_day=3)
+    limits = RollbackBudget(max_concurrent=2, max_per_day=3)
     runs = test_cluster_budget.planned(trigger=make_trigger_record(decided_time=at(AHEAD)))
 
     def counted(seconds: float) -> tuple[int, int]:

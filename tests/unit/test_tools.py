@@ -13,7 +13,7 @@ from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import Claims, Owner, OwnerObject
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.observe.lookout import LOOK_SECONDS, UNSEEN_SECONDS, Lookout
+from rollback_operator.reconcile.observe.lookout import PREFLIGHT_SECONDS, UNSEEN_SECONDS, Lookout
 from tests.builders import at, make_deployment
 from tests.fakes.cluster import FakeTools
 from tests.unit.test_claiming import (
@@ -223,12 +223,12 @@ async def test_who_claims_a_deployment_is_looked_at_once_in_a_while() -> None:
     tools, seconds = FakeTools(), [0.0]
     lookout = Lookout(tools, lambda: at(seconds[0]))
 
-    for now in (0.0, 1.0, LOOK_SECONDS - 1):
+    for now in (0.0, 1.0, PREFLIGHT_SECONDS - 1):
         seconds[0] = now
         await lookout.claimed(make_deployment())
     assert tools.looks == 1
 
-    seconds[0] = LOOK_SECONDS
+    seconds[0] = PREFLIGHT_SECONDS
     tools.claims = Claims(unseen=("Rollouts (503)",))
     await lookout.claimed(make_deployment())
     seconds[0] += UNSEEN_SECONDS
@@ -240,7 +240,12 @@ async def test_deployments_that_are_gone_are_forgotten() -> None:
     seconds = [0.0]
     lookout = Lookout(FakeTools(), lambda: at(seconds[0]))
 
-    for now, name in ((0.0, "gone"), (1.0, "shop"), (2.0, "cart"), (LOOK_SECONDS + 1.0, "shop")):
+    for now, name in (
+        (0.0, "gone"),
+        (1.0, "shop"),
+        (2.0, "cart"),
+        (PREFLIGHT_SECONDS + 1.0, "shop"),
+    ):
         seconds[0] = now
         await lookout.claimed(make_deployment(name=name))
 

@@ -12,11 +12,12 @@ import pytest
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LatencySignal, MatrixCondition, MatrixRule, SignalLabels
-from rollback_operator.evidence.trends import LOOK_SECONDS, PastGrowth
+from rollback_operator.evidence.limits import TREND_SECONDS
+from rollback_operator.evidence.trends import PastGrowth
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
-from rollback_operator.reconcile.observe.observation import PATIENCE_SECONDS, Observer, Source
+from rollback_operator.reconcile.observe.observation import READ_PATIENCE_SECONDS, Observer, Source
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload
 from tests.fakes.metrics import FakeMetrics, FakeTrends
@@ -83,13 +84,13 @@ async def test_all_that_is_asked_for_is_taken_in() -> None:
 
 async def test_it_is_read_every_quarter_of_a_minute() -> None:
     trends, clock = FakeTrends(gauge={POD: 7.0}), Clock()
-    await looked(trends, source(GROWTH), looks=2 * int(LOOK_SECONDS) - 2, clock=clock)
+    await looked(trends, source(GROWTH), looks=2 * int(TREND_SECONDS) - 2, clock=clock)
     assert len(trends.asked) == 2
 
 
 async def test_the_past_is_read_once() -> None:
     trends = FakeTrends(latency={POD: QUICK}, past=QUICK)
-    await looked(trends, source(RATIO), looks=3 * int(LOOK_SECONDS))
+    await looked(trends, source(RATIO), looks=3 * int(TREND_SECONDS))
     assert len([one for one in trends.asked if one.startswith("past")]) == 1
 
 
@@ -156,14 +157,14 @@ async def test_what_prometheus_has_forgotten_is_not() -> None:
 
 async def test_what_is_missing_is_told_and_asked_for_again() -> None:
     trends = FakeTrends()
-    watch = await looked(trends, source(RATIO, GROWTH, OWN), looks=2 * int(LOOK_SECONDS) + 2)
+    watch = await looked(trends, source(RATIO, GROWTH, OWN), looks=2 * int(TREND_SECONDS) + 2)
     assert set(watch.trends.missing) == {"latency", "memory", "queue"}
     assert len(trends.asked) > 3
     assert watch.missing is None, "counters are judged all the same"
 
 
 async def test_what_is_slow_to_come_keeps_nobody_waiting() -> None:
-    trends = FakeTrends(latency={POD: QUICK}, delay=PATIENCE_SECONDS * 20)
+    trends = FakeTrends(latency={POD: QUICK}, delay=READ_PATIENCE_SECONDS * 20)
     watch = await looked(trends, source(RATIO), looks=3)
     assert watch.trends.missing["trends"].reason is Reason.PROVIDER_UNREACHABLE
     assert watch.evidence.newest == T0 + 35

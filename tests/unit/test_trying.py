@@ -21,7 +21,7 @@ from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Workload
 from rollback_operator.reconcile.observe.trying import Trier
-from rollback_operator.rollback.probing import Answer
+from rollback_operator.rollback.probing import ProbeResponse
 from tests.builders import T0, at, make_pods, make_policy, make_workload
 from tests.fakes.application import FakeProbes
 from tests.world import KEY, World, watched
@@ -82,7 +82,7 @@ async def test_a_release_that_has_passed_is_left_alone() -> None:
 
 async def test_failures_are_counted_two_seconds_apart() -> None:
     bench = Bench()
-    bench.probes.answer("buy", Answer(500))
+    bench.probes.answer("buy", ProbeResponse(500))
     for _ in range(6):
         await bench.look()
     trial = bench.watch.trends.trials["buy"]
@@ -97,7 +97,7 @@ async def test_old_pods_are_asked_before_the_first_new_one_is_ready() -> None:
     await bench.look()
     assert bench.watch.trends.trials["buy"].by_old is True
     bench.workload = make_workload()
-    bench.probes.answer("buy", Answer(500))
+    bench.probes.answer("buy", ProbeResponse(500))
     await bench.look(2.0)
     assert bench.watch.trends.trials["buy"].failures == 1
 
@@ -105,7 +105,7 @@ async def test_old_pods_are_asked_before_the_first_new_one_is_ready() -> None:
 async def test_an_answer_that_nobody_can_be_told_to_have_given_is_dropped() -> None:
     bench = Bench(policy())
     bench.probes.delay = 0.07
-    bench.probes.answer("buy", Answer(500))
+    bench.probes.answer("buy", ProbeResponse(500))
     bench.workload = replace(
         bench.workload, pods=(*make_pods(2, "v1"), *make_pods(1, "v2", ready=False))
     )
@@ -138,7 +138,9 @@ async def test_no_probe_is_sent_where_no_pod_is_ready() -> None:
 
 async def test_a_release_that_fails_a_probe_which_the_old_one_passed_is_taken_back() -> None:
     world = World(policy(ON_RECORD), bad=frozenset())
-    world.probes.answer("buy", Answer(503), Answer(503), Answer(503), Answer(200))
+    world.probes.answer(
+        "buy", ProbeResponse(503), ProbeResponse(503), ProbeResponse(503), ProbeResponse(200)
+    )
 
     await world.run(world.operator(), world.is_over)
 

@@ -18,13 +18,18 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationSpec
+from rollback_operator.evidence.limits import LATENCY_WARM_UP_SECONDS
 from rollback_operator.model.check import Check
 from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
-from rollback_operator.reconcile.act.verifying import MOST_PODS, Meter, Subject, Verifier
-from rollback_operator.rollback.latency_recovery import WARM_UP_SECONDS
-from rollback_operator.rollback.probing import Answer, LineCount, Silence
+from rollback_operator.reconcile.act.verifying import (
+    MOST_VERIFIED_PODS,
+    Meter,
+    VerificationSubject,
+    Verifier,
+)
+from rollback_operator.rollback.probing import LineCount, ProbeResponse, Silence
 from rollback_operator.stats.histogram import Histogram, added
 from tests.builders import (
     T0,
@@ -85,7 +90,9 @@ class Bench:
 
     async def look(self, seconds: float = 0.0, meter: Meter | None = METER) -> dict[str, Check]:
         self.seconds += seconds
-        found = await self.verifier.look(Subject(self.rollback, self.workload, meter, skew=2.0))
+        found = await self.verifier.look(
+            VerificationSubject(self.rollback, self.workload, meter, skew=2.0)
+        )
         return {one.name: one for one in found}
 
 
@@ -121,7 +128,7 @@ async def test_a_probe_that_has_passed_is_not_sent_again() -> None:
 
 async def test_a_probe_that_fails_is_tried_again_ever_less_often() -> None:
     bench = Bench(rollback(http=[BUY]))
-    bench.probes.answer("buy", Answer(503))
+    bench.probes.answer("buy", ProbeResponse(503))
     times = []
     for _ in range(60):
         before = len(bench.probes.sent)
@@ -133,7 +140,7 @@ async def test_a_probe_that_fails_is_tried_again_ever_less_often() -> None:
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[:5] == [1.0, 2.0, 3.0, 5.0, 8.0]
     assert set(gaps[5:]) == {8.0}
-    bench.probes.answer("buy", Answer(200))
+    bench.probes.answer("buy", ProbeResponse(200))
     assert (await bench.look(8.0))["buy"].result == "Passed"
 
 
@@ -167,7 +174,7 @@ async def test_what_hangs_ends_with_the_rollback() -> None:
 async def test_health_is_asked_again_while_the_verification_lasts() -> None:
     bench = Bench(rollback())
     await bench.look()
-    bench.probes.answer("/ready", Answer(503))
+    bench.probes.answer("/ready", ProbeResponse(503))
 
     assert (await bench.look(1.0))["HealthEndpoints"].result == "Passed"
     assert (await bench.look(1.5))["HealthEndpoints"].result == "Failed"
@@ -181,10 +188,10 @@ async def test_only_living_pods_of_the_restored_revision_are_asked_and_not_all_o
 
     found = await bench.look()
 
-    assert len({one.partition("/")[0] for one in bench.probes.asked}) == MOST_PODS
+    assert len({one.partition("/")[0] for one in bench.probes.asked}) == MOST_VERIFIED_PODS
     assert not {"10.9.9.9/live", "10.8.8.8/live"} & set(bench.probes.asked)
-    assert f"{MOST_PODS} of 50 pods" in found["HealthEndpoints"].message
-    assert f"{MOST_PODS} of 50 pods" in found["Logs"].message
+    assert f"{MOST_VERIFIED_PODS} of 50 pods" in found["HealthEndpoints"].message
+    assert f"{MOST_VERIFIED_PODS} of 50 pods" in found["Logs"].message
 
 
 @pytest.mark.parametrize(("since", "begin"), [(600, 10.0), (5, 16.0)])
@@ -237,7 +244,7 @@ async def test_a_slow_restored_release_fails() -> None:
     bench.trends.latency = {PODS[0].name: SLOW}
 
     assert (await bench.look())["Latency"].result == "Unknown"
-    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Unknown"
+    assert (await bench.look(LATENCY_WARM_UP_SECONDS))["Latency"].result == "Unknown"
     bench.trends.latency = {PODS[0].name: added([SLOW, SLOW])}
     assert (await bench.look(6.0))["Latency"].result == "Failed"
 
@@ -270,7 +277,7 @@ async def test_what_was_slow_while_it_warmed_up_is_forgiven_soon() -> None:
     bench.trends.past = QUICK
     name = PODS[0].name
     bench.trends.latency = {name: SLOW}
-    assert (await bench.look(WARM_UP_SECONDS))["Latency"].result == "Unknown"
+    assert (await bench.look(LATENCY_WARM_UP_SECONDS))["Latency"].result == "Unknown"
     seconds, counted = 0, SLOW
     while seconds < 60:
         counted = added([counted, QUICK])

@@ -26,12 +26,12 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     StepName,
 )
-from rollback_operator.cli.plugin.frame import Scene, frame
+from rollback_operator.cli.plugin.frame import FrameInputs, frame
 from rollback_operator.cli.plugin.page import Paint
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.cli.plugin.watching import drawn
 from rollback_operator.decide.decide import Decision
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -60,7 +60,7 @@ ROLLING = make_workload(pods=(*make_pods(2), *make_pods(3, "v1")))
 
 def status_of(**changes: Any) -> RollbackPolicyStatus:
     """Of a policy whose release is under watch since 277 s after T0."""
-    seen = Seen(
+    seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         workload=make_workload(),
         ledger=(make_entry("v1"),),
@@ -79,7 +79,7 @@ def policy(annotations: dict[str, str] | None = None, **changes: Any) -> Record:
 
 def text_of(columns: int = 80, **changes: Any) -> str:
     fields = {"policy": policy(), "now": at(300), "workload": ROLLING} | changes
-    return drawn(frame(Scene(**fields)), Paint(False), columns)
+    return drawn(frame(FrameInputs(**fields)), Paint(False), columns)
 
 
 def words(text: str) -> list[list[str]]:
@@ -212,7 +212,7 @@ def test_nothing_that_is_quoted_is_obeyed() -> None:
 
 
 def test_colours_are_for_terminals() -> None:
-    whole = frame(Scene(policy(), at(300), ROLLING))
+    whole = frame(FrameInputs(policy(), at(300), ROLLING))
     assert "\x1b[31mBad" in drawn(whole, Paint(True), 80)
     assert "\x1b" not in drawn(whole, Paint(False), 80)
 
@@ -272,7 +272,7 @@ def test_whoever_may_not_patch_sees_all_but_counts_and_why(shell: Shell) -> None
 
 
 def test_without_a_release_under_watch_nothing_is_asked_for(shell: Shell) -> None:
-    seen = Seen(ready(Reason.WATCHING_TARGET), workload=make_workload())
+    seen = StatusInputs(ready(Reason.WATCHING_TARGET), workload=make_workload())
     rested = next_status(RollbackPolicyStatus(), seen, 1, at(280))
     made = make_policy().model_copy(update={"status": rested})
     shell.cluster.put(POLICIES, stored(made))

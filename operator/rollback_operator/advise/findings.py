@@ -7,7 +7,13 @@ import math
 from collections.abc import Iterator
 
 from rollback_operator.advise.outlook import outlook
-from rollback_operator.advise.policy import Finding, Level, of_flags, of_policy, of_remedies
+from rollback_operator.advise.policy import (
+    FindingLevel,
+    PolicyFinding,
+    of_flags,
+    of_policy,
+    of_remedies,
+)
 from rollback_operator.advise.series import (
     SLOW_SCRAPE_SECONDS,
     of_errors,
@@ -32,7 +38,7 @@ _OF_QUERIES = (
 """What is said of each own query by itself: that it is none, or was not seen to be one."""
 
 
-def find(survey: Survey) -> tuple[Finding, ...]:
+def find(survey: Survey) -> tuple[PolicyFinding, ...]:
     """Say what follows, the worst first."""
     found = [
         *of_policy(survey),
@@ -50,22 +56,22 @@ def find(survey: Survey) -> tuple[Finding, ...]:
         *_deadlines(survey),
         *_idle(survey),
     ]
-    order = list(Level)
+    order = list(FindingLevel)
     return tuple(sorted(found, key=lambda one: order.index(one.level)))
 
 
-def _target(survey: Survey) -> Iterator[Finding]:
+def _target(survey: Survey) -> Iterator[PolicyFinding]:
     spec = survey.policy.spec
     if survey.is_gone:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             "spec.targetRef.name",
             not_found(spec.target_ref.name, survey.policy.metadata.namespace),
         )
         return
     if survey.workload is None:
-        yield Finding(
-            Level.NOTE,
+        yield PolicyFinding(
+            FindingLevel.NOTE,
             "spec.targetRef",
             f"the Deployment was not looked at: {survey.unseen}",
             "give --kubeconfig to see whether it is there, how it rolls out and who else steers it",
@@ -74,30 +80,32 @@ def _target(survey: Survey) -> Iterator[Finding]:
     if faults(spec.matrix):
         return
     for one in survey.unclaimed:
-        yield Finding(
-            Level.NOTE,
+        yield PolicyFinding(
+            FindingLevel.NOTE,
             "spec.targetRef",
             f"who else takes hold of the Deployment was not seen in full: {one}",
             "let whoever runs this list them; the operator has its own rights (rbac.otherTools)",
         )
     ready = readiness(survey.policy, survey.workload.deployment, Around())
     if ready.status != "True":
-        yield Finding(Level.PROBLEM, "spec.targetRef", ready.message)
+        yield PolicyFinding(FindingLevel.PROBLEM, "spec.targetRef", ready.message)
         return
     if ready.message:
-        yield Finding(Level.WARNING, "spec.targetRef", ready.message)
+        yield PolicyFinding(FindingLevel.WARNING, "spec.targetRef", ready.message)
     # Who observes first, for weeks, is to know it before the mode is changed.
     enforced = spec.model_copy(update={"mode": Mode.ENFORCE})
     policy = survey.policy.model_copy(update={"spec": enforced})
     later = readiness(policy, survey.workload.deployment, Around())
     if later.message != ready.message:
-        yield Finding(Level.WARNING, "spec.targetRef", f"in mode Enforce: {later.message}")
+        yield PolicyFinding(
+            FindingLevel.WARNING, "spec.targetRef", f"in mode Enforce: {later.message}"
+        )
 
 
-def _credentials(survey: Survey) -> Iterator[Finding]:
+def _credentials(survey: Survey) -> Iterator[PolicyFinding]:
     if survey.without_credentials:
-        yield Finding(
-            Level.NOTE,
+        yield PolicyFinding(
+            FindingLevel.NOTE,
             "spec.prometheus",
             f"its Secrets were not read: {survey.without_credentials}",
             "--prometheus-token-file, --prometheus-basic-auth-folder and --prometheus-ca-file give "
@@ -105,12 +113,12 @@ def _credentials(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _clock(survey: Survey) -> Iterator[Finding]:
+def _clock(survey: Survey) -> Iterator[PolicyFinding]:
     if isinstance(survey.skew, Missing):
         return  # what is wrong with Prometheus is said of the signals
     if abs(survey.skew) > (survey.interval or SLOW_SCRAPE_SECONDS):
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.prometheus",
             f"Prometheus' clock differs by {survey.skew:+.1f} s from this machine's, more than a "
             "scrape interval: from the operator's machine, nothing would be judged (ClockSkew)",
@@ -118,21 +126,21 @@ def _clock(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _signal(survey: Survey, facts: SignalFacts) -> Iterator[Finding]:
+def _signal(survey: Survey, facts: SignalFacts) -> Iterator[PolicyFinding]:
     if facts.missing is not None:
         said = f"{facts.missing.reason}: {facts.missing.message}"
-        yield Finding(Level.PROBLEM, facts.path, said, where_instead(survey, facts))
+        yield PolicyFinding(FindingLevel.PROBLEM, facts.path, said, where_instead(survey, facts))
 
 
-def _slow(survey: Survey) -> Iterator[Finding]:
+def _slow(survey: Survey) -> Iterator[PolicyFinding]:
     for facts in survey.slow:
         if not isinstance(facts.found, Missing):
             continue
         if facts.is_query and facts.found.reason in _OF_QUERIES:
             yield _own_query(facts, facts.found)
         elif survey.requests.missing is None:  # else these are missing for the same reason
-            yield Finding(
-                Level.WARNING,
+            yield PolicyFinding(
+                FindingLevel.WARNING,
                 facts.path,
                 f"{facts.found.reason}: {facts.found.message}",
                 "name what there is, or take the conditions that need it out of spec.matrix"
@@ -142,30 +150,32 @@ def _slow(survey: Survey) -> Iterator[Finding]:
             )
 
 
-def _own_query(facts: SlowFacts, why: Missing) -> Finding:
+def _own_query(facts: SlowFacts, why: Missing) -> PolicyFinding:
     if why.reason is Reason.QUERY_REFUSED:
-        return Finding(
-            Level.PROBLEM,
+        return PolicyFinding(
+            FindingLevel.PROBLEM,
             facts.path,
             f"{why.reason}: {why.message}",
             "correct the PromQL until Prometheus' own page shows one number for it",
         )
-    return Finding(
-        Level.NOTE,
+    return PolicyFinding(
+        FindingLevel.NOTE,
         facts.path,
         f"whether it is PromQL was not checked, as Prometheus could not be asked: {why.message}",
         "give --prometheus with an address that can be reached from here",
     )
 
 
-def _control(survey: Survey) -> Iterator[Finding]:
+def _control(survey: Survey) -> Iterator[PolicyFinding]:
     control = survey.control
     if isinstance(control, Missing):
-        yield Finding(Level.WARNING, "spec.prometheus", f"the last hour: {control.message}")
+        yield PolicyFinding(
+            FindingLevel.WARNING, "spec.prometheus", f"the last hour: {control.message}"
+        )
         return
     if control.is_brief:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.prometheus",
             "of the running revision less than a minute is known, of the last hour: of a release "
             "that replaces all pods before it is judged only one that fails by far the most of its "
@@ -174,8 +184,8 @@ def _control(survey: Survey) -> Iterator[Finding]:
         )
         return
     if not control.is_sufficient:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.prometheus",
             f"of the running revision only {control.seconds / 60:.0f} minutes with "
             f"{control.pooled.requests:.0f} requests are known, of the last hour: a release that "
@@ -193,8 +203,8 @@ def _control(survey: Survey) -> Iterator[Finding]:
             if lowest.rate < known[0].rate
             else ""
         )
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.matrix",
             f"in its worst minute of the last hour {control.pooled.worst_minute:.1%} failed: "
             f"without old pods beside it, a release is only told from that above "
@@ -203,11 +213,11 @@ def _control(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _idle(survey: Survey) -> Iterator[Finding]:
+def _idle(survey: Survey) -> Iterator[PolicyFinding]:
     """Say that without requests no error rate is proved."""
     if survey.requests.series and survey.rate <= 0:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             survey.requests.path,
             "there were no requests in the last five minutes: how soon a bad release is proved "
             "cannot be said, and while there are none only what Kubernetes shows is judged",
@@ -216,7 +226,7 @@ def _idle(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _deadlines(survey: Survey) -> Iterator[Finding]:
+def _deadlines(survey: Survey) -> Iterator[PolicyFinding]:
     """Tell what the traffic does not suffice for, of each scope the biggest fault."""
     told: set[str | None] = set()
     for one in outlook(survey):
@@ -226,8 +236,8 @@ def _deadlines(survey: Survey) -> Iterator[Finding]:
         told.add(one.route)
         soonest = one.by_prometheus
         takes = f"{soonest.mean:,.0f} s" if math.isfinite(soonest.mean) else "for ever"
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             f"spec.matrix, {one.severity}",
             f"at {one.rate:.3g} requests a second on {one.route or 'all routes'} a release that "
             f"fails {one.fault:.0%} takes {takes} to prove, longer than withinSeconds: {within}. "

@@ -18,7 +18,7 @@ from rollback_operator.model.workload import FlagState, Workload
 from rollback_operator.remedies import flags
 
 
-class Level(StrEnum):
+class FindingLevel(StrEnum):
     """What a finding means for the policy."""
 
     PROBLEM = "Problem"
@@ -29,10 +29,10 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PolicyFinding:
     """One thing that somebody who writes a policy should know."""
 
-    level: Level
+    level: FindingLevel
     path: str
     """The field of the policy."""
     message: str
@@ -47,23 +47,23 @@ _ALWAYS = {
 """Up to which bound a condition says nothing of a release, and whom it meets."""
 
 
-def of_policy(survey: Survey) -> Iterator[Finding]:
+def of_policy(survey: Survey) -> Iterator[PolicyFinding]:
     """Say what is wrong whatever Prometheus and the cluster hold."""
     spec = survey.policy.spec
     for one in faults(spec.matrix):
-        yield Finding(Level.PROBLEM, "spec.matrix", one)
+        yield PolicyFinding(FindingLevel.PROBLEM, "spec.matrix", one)
     yield from _thresholds(survey)
     labels = spec.signals.labels
     if labels.pod and labels.pod == labels.route:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             "spec.signals.labels",
             f"pod and route are both told by the label {labels.pod}: each pod would be a route",
             "name the label that holds the route; without one all requests are judged together",
         )
     if not survey.is_address_allowed:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             "spec.prometheus.url",
             f"{spec.prometheus.url} is neither the operator's Prometheus nor a Service of this "
             "namespace: by its settings as they are known here the operator refuses it",
@@ -71,8 +71,8 @@ def of_policy(survey: Survey) -> Iterator[Finding]:
             "ROLLBACK_OPERATOR_ALLOWED_PROMETHEUS_HOSTS",
         )
     if not survey.is_tenant_allowed:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             "spec.prometheus.tenant",
             f"outside this namespace the operator reads no metrics of tenant "
             f"{spec.prometheus.tenant} for this policy, by its settings as they are known here",
@@ -80,8 +80,8 @@ def of_policy(survey: Survey) -> Iterator[Finding]:
             "ROLLBACK_OPERATOR_ALLOWED_TENANTS",
         )
     if survey.rival:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             "spec.targetRef",
             f"policy {survey.rival} watches Deployment {spec.target_ref.name} already: of two the "
             "older one acts, and this one would say TargetAlreadyWatched",
@@ -89,20 +89,20 @@ def of_policy(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _thresholds(survey: Survey) -> Iterator[Finding]:
+def _thresholds(survey: Survey) -> Iterator[PolicyFinding]:
     for row, rule in enumerate(survey.policy.spec.matrix):
         for place, one in enumerate(rule.when):
             bound, whom = _ALWAYS.get(one.signal, (None, ""))
             if bound is not None and one.above is not None and Decimal(one.above) <= bound:
-                yield Finding(
-                    Level.PROBLEM,
+                yield PolicyFinding(
+                    FindingLevel.PROBLEM,
                     f"spec.matrix[{row}].when[{place}].above",
                     f"{one.signal} above {one.above} meets {whom}",
                     f"let it be above {bound}, with room for noise",
                 )
 
 
-def of_flags(survey: Survey) -> Iterator[Finding]:
+def of_flags(survey: Survey) -> Iterator[PolicyFinding]:
     """Say which flags could not be set, and what would be done instead."""
     if survey.workload is None:
         return  # that nothing was looked at is said of the target
@@ -112,9 +112,9 @@ def of_flags(survey: Survey) -> Iterator[Finding]:
         if one.flag in unusable:
             said = f"{flags.named(one.flag)} could not be set: {unusable[one.flag]}"
             left = f"; for {', '.join(helpless)} no other remedy is left" if helpless else ""
-            level = Level.PROBLEM if helpless else Level.WARNING
+            level = FindingLevel.PROBLEM if helpless else FindingLevel.WARNING
             then = "put it right" if helpless else "put it right, or the next remedy is taken"
-            yield Finding(level, one.path, f"{said}{left}", then)
+            yield PolicyFinding(level, one.path, f"{said}{left}", then)
         else:
             yield from _doubts(one, survey.workload)
 
@@ -127,24 +127,24 @@ def _unusable(survey: Survey, facts: FlagFacts) -> str:
     return flags.obstacle(survey.policy, survey.workload.deployment, facts.flag, facts.found)
 
 
-def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[Finding]:
+def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[PolicyFinding]:
     name, found = facts.flag.config_map_ref.name, facts.found
     if not isinstance(found, FlagState):
-        yield Finding(Level.NOTE, facts.path, f"it was not looked at: {found.message}")
+        yield PolicyFinding(FindingLevel.NOTE, facts.path, f"it was not looked at: {found.message}")
         return
     if flags.taking(workload, facts.flag) is None:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             facts.path,
             f"{flags.named(facts.flag)}: {flags.NOT_READ}: it would be passed over",
             "have a container read it by env, envFrom or a volume",
         )
     if found.value == facts.flag.value:
         said = f"{flags.named(facts.flag)}: it has that value already: it would be passed over"
-        yield Finding(Level.NOTE, facts.path, said)
+        yield PolicyFinding(FindingLevel.NOTE, facts.path, said)
     if facts.may_set is False:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             facts.path,
             f"whoever runs this may not patch ConfigMap {name}: where the chart's admission "
             "policies are installed, the policy would be refused",
@@ -152,7 +152,7 @@ def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[Finding]:
         )
 
 
-def of_remedies(survey: Survey) -> Iterator[Finding]:
+def of_remedies(survey: Survey) -> Iterator[PolicyFinding]:
     """Say which remedies are in vain, as a plan takes them: in order, and the first that applies.
 
     Only a flag that cannot be the cure is passed over for the next one.
@@ -174,20 +174,20 @@ def of_remedies(survey: Survey) -> Iterator[Finding]:
             taken = dict.fromkeys(meant, path) | taken
     for number, rule in enumerate(spec.matrix):
         if matrix.acts(rule) and not any(one.applies_to(rule.severity) for one in spec.remedies):
-            yield Finding(
-                Level.PROBLEM,
+            yield PolicyFinding(
+                FindingLevel.PROBLEM,
                 f"spec.matrix[{number}]",
                 f"no remedy applies to {rule.severity}: nothing would be done",
                 f"add one to spec.remedies for {rule.severity}, or leave its severities out",
             )
 
 
-def _for_nothing(path: str, remedy: Remedy) -> Iterator[Finding]:
+def _for_nothing(path: str, remedy: Remedy) -> Iterator[PolicyFinding]:
     if remedy.severities is None:
         return  # of a policy that only reports, the default is no fault
     named = " and ".join(remedy.severities)
-    yield Finding(
-        Level.PROBLEM,
+    yield PolicyFinding(
+        FindingLevel.PROBLEM,
         f"{path}.severities",
         f"it is never taken: no row of spec.matrix does anything about {named} by itself",
         "name a severity whose row has response: Rollback, or Investigate with propose, or give "
@@ -195,10 +195,10 @@ def _for_nothing(path: str, remedy: Remedy) -> Iterator[Finding]:
     )
 
 
-def _behind(path: str, before: Sequence[str]) -> Finding:
+def _behind(path: str, before: Sequence[str]) -> PolicyFinding:
     verb = "is" if len(before) == 1 else "are"
-    return Finding(
-        Level.PROBLEM,
+    return PolicyFinding(
+        FindingLevel.PROBLEM,
         path,
         f"it is never taken: {' and '.join(before)} {verb} taken first for each of its severities, "
         "and only a flag that is no cure (DisableFlag) is followed by the next remedy",
@@ -206,11 +206,11 @@ def _behind(path: str, before: Sequence[str]) -> Finding:
     )
 
 
-def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[Finding]:
+def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[PolicyFinding]:
     template = workload.deployment.template
     if remedy.container is not None and template.image_of(remedy.container) is None:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             f"{path}.container",
             f"the Deployment's pod template has no container {remedy.container}",
             f"name one that there is: {', '.join(template.containers)}",
@@ -218,8 +218,8 @@ def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[Findin
     revisions = sorted(one.revision for one in workload.replica_sets)
     if remedy.revision is not None and remedy.revision not in revisions:
         known = ", ".join(str(one) for one in revisions) or "none"
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             f"{path}.revision",
             f"the Deployment keeps no revision {remedy.revision}",
             f"name one of those that there are ({known}), or let the undo go to: LastKnownGood",

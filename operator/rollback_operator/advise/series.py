@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 
-from rollback_operator.advise.policy import Finding, Level
+from rollback_operator.advise.policy import FindingLevel, PolicyFinding
 from rollback_operator.advise.survey import SignalFacts, Survey, Trace, rates, twice
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
-from rollback_operator.evidence.excluded_routes import TIMES
-from rollback_operator.evidence.question import STALE_INTERVALS
+from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
 
-SHOWN = 8
+MOST_SHOWN = 8
 
 
 def where_instead(survey: Survey, facts: SignalFacts) -> str:
@@ -34,12 +33,12 @@ def _nearest(survey: Survey, facts: SignalFacts, trace: Trace) -> str:
         )
     if trace.namespaces:
         return (
-            f"{facts.metric} has series with namespace={', '.join(trace.namespaces[:SHOWN])} "
+            f"{facts.metric} has series with namespace={', '.join(trace.namespaces[:MOST_SHOWN])} "
             "only: the policy must be in the namespace that the series name (honor_labels, or a "
             "relabelling, keeps an exporter's own)"
         )
     if trace.similar:
-        return f"counters that there are: {', '.join(trace.similar[:SHOWN])}"
+        return f"counters that there are: {', '.join(trace.similar[:MOST_SHOWN])}"
     return (
         "no counter of this namespace is known: are its pods scraped, and is it their Prometheus?"
     )
@@ -77,13 +76,13 @@ def _labels(trace: Trace) -> str:
 SLOW_SCRAPE_SECONDS = 15.0
 
 
-def of_requests(survey: Survey) -> Iterator[Finding]:
+def of_requests(survey: Survey) -> Iterator[PolicyFinding]:
     """Say what is to be said of the series that there are."""
     path, labels = survey.requests.path, survey.policy.spec.signals.labels
     yield from _freshness(survey)
     if not labels.pod:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.signals.labels.pod",
             "series without a pod label tell no revision: a release is judged by the time after it "
             "against the time before. While old pods still serve, their requests thin its errors "
@@ -95,8 +94,8 @@ def of_requests(survey: Survey) -> Iterator[Finding]:
         ready = {one.name for one in survey.workload.pods if one.ready and not one.terminating}
         unread = sorted(ready - survey.pods)
         if unread:
-            yield Finding(
-                Level.WARNING if len(unread) < len(ready) else Level.PROBLEM,
+            yield PolicyFinding(
+                FindingLevel.WARNING if len(unread) < len(ready) else FindingLevel.PROBLEM,
                 path,
                 f"{len(unread)} of {len(ready)} ready pods have no such series, as {unread[0]}",
                 "see that every pod is scraped, and that the counter is there before its first "
@@ -106,8 +105,8 @@ def of_requests(survey: Survey) -> Iterator[Finding]:
     if doubled and labels.pod:
         pod, targets = sorted(doubled.items())[0]
         how = f"targets {', '.join(targets)}" if len(targets) > 1 else "replicas or jobs"
-        yield Finding(
-            Level.NOTE,
+        yield PolicyFinding(
+            FindingLevel.NOTE,
             path,
             f"{len(doubled)} pods are read more than once, as {pod} by several {how}: each request "
             "is counted once",
@@ -115,27 +114,27 @@ def of_requests(survey: Survey) -> Iterator[Finding]:
     yield from _routes(survey)
 
 
-def _freshness(survey: Survey) -> Iterator[Finding]:
+def _freshness(survey: Survey) -> Iterator[PolicyFinding]:
     path, step, newest = survey.requests.path, survey.interval, survey.newest
     if step is None:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             path,
             "no pod has two samples in five minutes: how often it is scraped cannot be told",
             "scrape it every 5 s, every 15 s at most",
         )
         return
     if newest is not None and survey.now - newest > STALE_INTERVALS * step:
-        yield Finding(
-            Level.PROBLEM,
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             path,
             f"the newest sample is {survey.now - newest:.0f} s old, more than {STALE_INTERVALS} "
             f"scrape intervals of {step:.0f} s",
             "see that the pods are up and scraped, and that Prometheus keeps up",
         )
     if step > SLOW_SCRAPE_SECONDS + 1:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             path,
             f"scraped every {step:.0f} s: nothing is known of a release before its pods' second "
             "sample",
@@ -143,14 +142,14 @@ def _freshness(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _routes(survey: Survey) -> Iterator[Finding]:
+def _routes(survey: Survey) -> Iterator[PolicyFinding]:
     signals, routes = survey.policy.spec.signals, survey.routes
     wants_purchase = any(
         one.routes is RouteSet.PURCHASE for rule in survey.policy.spec.matrix for one in rule.when
     )
     if set(routes) == {""}:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.signals.labels.route",
             f"no series has the label {signals.labels.route}: all requests are judged together"
             + (", and no condition with routes: Purchase can be met" if wants_purchase else ""),
@@ -161,8 +160,8 @@ def _routes(survey: Survey) -> Iterator[Finding]:
     unknown = [one for one in signals.purchase_routes if one not in routes]
     if unknown and wants_purchase:
         none = len(unknown) == len(signals.purchase_routes)
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             "spec.signals.purchaseRoutes",
             f"no series has the route {' or '.join(unknown)}"
             + (": no condition with routes: Purchase can be met" if none else ""),
@@ -170,14 +169,14 @@ def _routes(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _probes(survey: Survey) -> Iterator[Finding]:
+def _probes(survey: Survey) -> Iterator[PolicyFinding]:
     if survey.workload is None:
         return
     deployment = survey.workload.deployment
     probes = deployment.probe_rate * max(1, len(survey.pods))
-    if probes and survey.rate < TIMES * probes:
-        yield Finding(
-            Level.PROBLEM,
+    if probes and survey.rate < PROBE_TIMES * probes:
+        yield PolicyFinding(
+            FindingLevel.PROBLEM,
             "spec.signals.labels.route",
             f"the pods' probes make {probes:.1f} of {survey.rate:.1f} requests a second, and "
             "without routes they cannot be left out: no error rate is judged under ten times as "
@@ -188,10 +187,10 @@ def _probes(survey: Survey) -> Iterator[Finding]:
 
 def _busiest(survey: Survey) -> list[str]:
     routes = sorted(survey.routes.items(), key=lambda one: (-one[1], one[0]))
-    return [name for name, _ in routes[:SHOWN]]
+    return [name for name, _ in routes[:MOST_SHOWN]]
 
 
-def of_errors(survey: Survey) -> Iterator[Finding]:
+def of_errors(survey: Survey) -> Iterator[PolicyFinding]:
     """Say whether failed requests are told, and told like the others."""
     path, series = survey.errors.path, survey.errors.series
     if survey.marks:
@@ -200,8 +199,8 @@ def of_errors(survey: Survey) -> Iterator[Finding]:
         pairs = {(one.pod, one.route) for one in survey.requests.series}
         lacking = sorted(pairs - {(one.pod, one.route) for one in series})
         if lacking and {one.route for one in series} == {""} != {route for _, route in pairs}:
-            yield Finding(
-                Level.WARNING,
+            yield PolicyFinding(
+                FindingLevel.WARNING,
                 path,
                 f"errors have no label {survey.policy.spec.signals.labels.route}, requests have: "
                 "errors cannot be told to a route",
@@ -209,8 +208,8 @@ def of_errors(survey: Survey) -> Iterator[Finding]:
             )
         elif lacking:
             where = ", route ".join(one for one in lacking[0] if one)
-            yield Finding(
-                Level.NOTE,
+            yield PolicyFinding(
+                FindingLevel.NOTE,
                 path,
                 f"not initialised to 0 for {len(lacking)} of {len(pairs)} pods and routes, as "
                 f"{where}",
@@ -219,8 +218,8 @@ def of_errors(survey: Survey) -> Iterator[Finding]:
     counted, failed = survey.routes, rates(series)
     more = [one for one in failed if failed[one] > 1.05 * counted.get(one, 0.0) + 0.1]
     if more:
-        yield Finding(
-            Level.WARNING,
+        yield PolicyFinding(
+            FindingLevel.WARNING,
             path,
             f"on route {more[0]!r} more errors ({failed[more[0]]:.2f} a second) than requests "
             f"({counted.get(more[0], 0.0):.2f}) are counted",
@@ -228,22 +227,22 @@ def of_errors(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _marked(survey: Survey) -> Iterator[Finding]:
+def _marked(survey: Survey) -> Iterator[PolicyFinding]:
     """Tell by which labels requests are errors, and whether any has been one."""
     matchers = survey.policy.spec.signals.errors.matchers
     for name, values in sorted(survey.marks.items()):
         hit = [one for one in values if _matches(matchers[name], one)]
-        shown = ", ".join(values[:SHOWN])
+        shown = ", ".join(values[:MOST_SHOWN])
         if not hit:
-            yield Finding(
-                Level.NOTE,
+            yield PolicyFinding(
+                FindingLevel.NOTE,
                 f"{survey.errors.path}.matchers.{name}",
                 f"no request has been an error yet: {name} has the values {shown}",
                 f"see that {matchers[name]!r} is how a failure will be told",
             )
         elif len(hit) == len(values):
-            yield Finding(
-                Level.PROBLEM,
+            yield PolicyFinding(
+                FindingLevel.PROBLEM,
                 f"{survey.errors.path}.matchers.{name}",
                 f"every request is an error: {name} has the values {shown}",
                 f"{matchers[name]!r} must match failures only",

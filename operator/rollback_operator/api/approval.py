@@ -7,7 +7,7 @@ from pydantic import Field
 
 from rollback_operator.api.shape import LINE_FORM, TOKEN_FORM, Model
 
-LEAST_SECONDS = 10
+LEAST_APPROVAL_SECONDS = 10
 
 
 class ApprovalDecision(StrEnum):
@@ -42,7 +42,7 @@ class Approval(Model):
 class ApprovalSpec(Model):
     """Deadline for approvals and the action when nobody responds."""
 
-    timeout_seconds: Annotated[int, Field(ge=LEAST_SECONDS, le=604800)] = 3600
+    timeout_seconds: Annotated[int, Field(ge=LEAST_APPROVAL_SECONDS, le=604800)] = 3600
     """Seconds to wait for a decision after approval is requested. Default: 3600."""
     on_timeout: ApprovalTimeout = ApprovalTimeout.ABANDON
     """Action when nobody approves or rejects before the deadline. Abandon (default): the rollback

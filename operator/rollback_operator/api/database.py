@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.shape import DataKey, Model, Name, cel
 
-MOST_REMEMBERED = 30
+MOST_RECORDED_MIGRATIONS = 30
 """Maximum number of migrations that the record of a revision names."""
 NAME_LENGTH = 128
 MigrationName = Annotated[str, Field(max_length=NAME_LENGTH)]
@@ -103,7 +103,10 @@ class AppliedMigrations(Model):
     """Total number of applied migrations."""
     names: Annotated[
         list[MigrationName],
-        Field(max_length=MOST_REMEMBERED, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(
+            max_length=MOST_RECORDED_MIGRATIONS,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
     ] = []
     """Names of the most recent migrations, at most 30, newest last."""
     time: AwareDatetime

@@ -18,7 +18,7 @@ from rollback_operator.api.shape import FORMS
 Model = TypeVar("Model", bound=BaseModel)
 
 
-MOST_NODES = 1_000_000
+MOST_YAML_NODES = 1_000_000
 """Maximum size of a YAML document with aliases expanded: nine lines can expand to a billion."""
 
 
@@ -103,8 +103,8 @@ def _expect_soundness(whole: yaml.Node) -> None:
         parts = _parts(node)
         if is_left:
             sizes[id(node)] = size = 1 + sum(sizes[id(item)] for item in parts)
-            if size > MOST_NODES:
-                raise UnparsableError(f"its aliases make more than {MOST_NODES} values of it")
+            if size > MOST_YAML_NODES:
+                raise UnparsableError(f"its aliases make more than {MOST_YAML_NODES} values of it")
             above.discard(id(node))
             continue
         if id(node) in above:

@@ -142,7 +142,7 @@ class Hold(Model):
         return self.released_time is None
 
 
-class Finding(Model):
+class InvestigationFinding(Model):
     """Single finding of an investigation."""
 
     name: Annotated[str, Field(max_length=64)]
@@ -161,7 +161,7 @@ class Investigation(Model):
     since: AwareDatetime
     """Time when the investigation began."""
     findings: Annotated[
-        list[Finding],
+        list[InvestigationFinding],
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ] = []
     """Findings at that time."""

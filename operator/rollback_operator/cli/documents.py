@@ -35,7 +35,7 @@ _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DocumentFault:
     """What is wrong in a file, and where."""
 
     path: str
@@ -47,7 +47,7 @@ class Document:
     """One policy of a file."""
 
     policy: RollbackPolicy | None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[DocumentFault, ...] = ()
     unknown: tuple[str, ...] = ()
     """Keys that no field has: the API server drops them."""
 
@@ -104,19 +104,21 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     try:
         policy = model_as_stored(RollbackPolicy, raw)
     except ValidationError as error:
-        faults = tuple(Fault(path_of(raw, one["loc"]), fault_of(one)) for one in error.errors())
+        faults = tuple(
+            DocumentFault(path_of(raw, one["loc"]), fault_of(one)) for one in error.errors()
+        )
         return Document(None, faults, unknown)
     faults = tuple(_misnamed(policy))
     return Document(None if faults else policy, faults, unknown)
 
 
-def _misnamed(policy: RollbackPolicy) -> Iterator[Fault]:
+def _misnamed(policy: RollbackPolicy) -> Iterator[DocumentFault]:
     """Tell which names the API server would not take."""
     forms = {"name": (OBJECT_FORM, LONGEST_NAME), "namespace": (DNS_LABEL_FORM, LONGEST_LABEL)}
     for field, given in zip(forms, reversed(policy.key), strict=True):
         form, most = forms[field]
         if len(given) > most or not re.fullmatch(form, given):
-            yield Fault(f"metadata.{field}", f"{FORMS[form]} (it is {given[:100]!r})")
+            yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {given[:100]!r})")
 
 
 def type_of_spec() -> type[BaseModel]:
@@ -127,4 +129,4 @@ def type_of_spec() -> type[BaseModel]:
 
 
 def _bad(path: str, message: str) -> Document:
-    return Document(None, (Fault(path, message),))
+    return Document(None, (DocumentFault(path, message),))

@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackStatus,
 )
-from rollback_operator.decide.hold_end import End
+from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.decide.holds import is_on_record
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.act.holding import Holder
@@ -36,7 +36,7 @@ from rollback_operator.runtime.bootstrap import utc_now
 from rollback_operator.runtime.settings import Settings
 
 TRIES = 10
-_END = End(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` has let all rollouts go")
+_END = HoldEnd(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` has let all rollouts go")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import Mode, Rollback
-from rollback_operator.model.context import Budget, Load
+from rollback_operator.model.context import Load, RollbackBudget
 from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts, progress
 
@@ -14,7 +14,9 @@ LONGEST_RUN = timedelta(minutes=15)
 """As the default verification takes, and a rollout before it."""
 
 
-def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: datetime) -> Load:
+def load_of(
+    rollbacks: Iterable[Rollback], namespace: str, budget: RollbackBudget, now: datetime
+) -> Load:
     """Count what is done or was; what is only recorded, or asked for by a person, costs no budget.
 
     A rollback that waits for a person holds nobody else up, nor does one that nobody has planned,
@@ -31,7 +33,7 @@ def load_of(rollbacks: Iterable[Rollback], namespace: str, budget: Budget, now: 
     """
     active: Counter[str] = Counter()
     day: Counter[str] = Counter()
-    if budget == Budget():
+    if budget == RollbackBudget():
         return Load()
     for one in rollbacks:
         if one.spec.mode is not Mode.ENFORCE or one.is_by_hand or not ownership.is_named(one):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rollback_operator.api.approval import LEAST_SECONDS, ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.approval import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide import matrix
 from rollback_operator.decide.matrix import Match
 from rollback_operator.decide.plan import make_plan, make_trigger, tried
-from rollback_operator.judge.warm_up import WARM_UP_SECONDS
+from rollback_operator.evidence.limits import WARM_UP_SECONDS
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.releases import records
@@ -100,7 +100,7 @@ def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decis
     if due is not None:
         goes_on = matrix.is_rolled_back_on_timeout(match)
         then = ApprovalTimeout.PROCEED if goes_on else ApprovalTimeout.ABANDON
-        left = max(LEAST_SECONDS, round(due - now.timestamp()))
+        left = max(LEAST_APPROVAL_SECONDS, round(due - now.timestamp()))
         approval = ApprovalSpec(timeout_seconds=left, on_timeout=then)
     asks = {"requires_approval": True, "approval_policy": approval}
     proposed = tried(case, planned.model_copy(update=asks), now)

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import goodness, holds
 from rollback_operator.decide.decide import Decision, decide
-from rollback_operator.decide.hold_end import Facts, old_pods
+from rollback_operator.decide.hold_end import HoldFacts, old_pods
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch, open_watch
@@ -43,7 +43,7 @@ from rollback_operator.remedies import flags
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class EvaluationResult:
     """What a look has found."""
 
     case: Case
@@ -123,7 +123,7 @@ def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]
     return tuple(one for one in known.pods if one.pod_hash in control) if known else ()
 
 
-def look(case: Case, watch: Watch, now: datetime) -> Look:
+def look(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
     """Judge the release and decide what follows.
 
     Args:
@@ -158,8 +158,8 @@ def look(case: Case, watch: Watch, now: datetime) -> Look:
     odds = 0.0
     if holds.needs_proof(policy, decision):
         odds = _proof(case, watch, question, now)
-    facts = Facts(case, watch.control_hashes, decision, odds)
-    return Look(case, question, verdict, decision, holds.wanted_hold(facts, now), watch)
+    facts = HoldFacts(case, watch.control_hashes, decision, odds)
+    return EvaluationResult(case, question, verdict, decision, holds.wanted_hold(facts, now), watch)
 
 
 def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEntry]:

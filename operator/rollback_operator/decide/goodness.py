@@ -12,8 +12,13 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
 from rollback_operator.decide.decide import Decision
-from rollback_operator.evidence.growth import ALONE_SECONDS, LEAST_SECONDS, WARM_UP_SECONDS
-from rollback_operator.evidence.trends import SECOND_LOOK_SECONDS, Trends
+from rollback_operator.evidence.limits import (
+    GROWTH_ALONE_SECONDS,
+    GROWTH_SECONDS,
+    GROWTH_WARM_UP_SECONDS,
+    SUSTAINED_TREND_SECONDS,
+)
+from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Workload
@@ -72,9 +77,9 @@ def _would_have_grown(trends: Trends, pods: Iterable[Pod]) -> bool:
     """Tell whether a leak of a pod would have been proved by now."""
     past = trends.past_growth
     is_known = past is not None and past.per_hour is not None
-    needed = LEAST_SECONDS if is_known else ALONE_SECONDS
+    needed = GROWTH_SECONDS if is_known else GROWTH_ALONE_SECONDS
     for pod in pods:
-        began = (pod.started or pod.created) + WARM_UP_SECONDS
+        began = (pod.started or pod.created) + GROWTH_WARM_UP_SECONDS
         points = [one for one in trends.memory.get(pod.name, ()) if one.time >= began]
         # Of a pod without series nothing will ever be known: the others speak for it.
         if trends.memory.get(pod.name) and (
@@ -91,7 +96,7 @@ def _would_be_slow(trends: Trends, pods: Iterable[Pod]) -> bool:
     newest = trends.latency[-1]
     return all(
         pod.name in trends.bases
-        and newest.time - trends.bases[pod.name].time >= SECOND_LOOK_SECONDS
+        and newest.time - trends.bases[pod.name].time >= SUSTAINED_TREND_SECONDS
         for pod in pods
         if pod.name in newest.pods
     )

@@ -23,9 +23,9 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.decide.guards import is_restored
 from rollback_operator.decide.hold_end import (
-    REPLACED,
-    End,
-    Facts,
+    RELEASE_REPLACED,
+    HoldEnd,
+    HoldFacts,
     is_being_undone,
     is_over,
     lapse,
@@ -40,14 +40,14 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies.progress import was_done
 
-LEAST_SECONDS = 10
+LEAST_HOLD_SECONDS = 10
 """A hold for less than two scrapes would show nothing."""
 _FINAL = frozenset({Reason.PAUSE_LIFTED, Reason.TARGET_PAUSED, Reason.RELEASED_BY_COMMAND})
 """A person has decided about this release: it is not held again."""
 _LED_AWAY = frozenset({Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN})
 
 
-def wanted_hold(facts: Facts, now: datetime) -> Hold | None:
+def wanted_hold(facts: HoldFacts, now: datetime) -> Hold | None:
     """Give the hold as it is to be on record: going on, begun, or let go; None: never any."""
     known = facts.case.policy.status.hold
     if known is not None and known.is_open:
@@ -88,7 +88,7 @@ def resumed(policy: RollbackPolicy, digest: str) -> float | None:
     return known.released_time.timestamp()
 
 
-def let_go(hold: Hold, end: End, now: datetime) -> Hold:
+def let_go(hold: Hold, end: HoldEnd, now: datetime) -> Hold:
     """Record that a rollout is held no longer."""
     return hold.model_copy(
         update={
@@ -99,7 +99,7 @@ def let_go(hold: Hold, end: End, now: datetime) -> Hold:
     )
 
 
-def _continued(hold: Hold, facts: Facts, now: datetime) -> Hold:
+def _continued(hold: Hold, facts: HoldFacts, now: datetime) -> Hold:
     end = lapse(hold, facts)
     if end is not None:
         return let_go(hold, end, now)
@@ -120,7 +120,7 @@ def _continued(hold: Hold, facts: Facts, now: datetime) -> Hold:
 # -- a hold that begins ----------------------------------------------------------------------------
 
 
-def _begun(known: Hold | None, facts: Facts, now: datetime) -> Hold | None:
+def _begun(known: Hold | None, facts: HoldFacts, now: datetime) -> Hold | None:
     case = facts.case
     deployment = case.workload.deployment
     if known is not None and not _is_of_this_rollout(known, case):
@@ -147,7 +147,7 @@ def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
     """
     if hold.digest != case.workload.deployment.template.digest or hold.released_time is None:
         return False
-    if hold.release_reason in REPLACED:
+    if hold.release_reason in RELEASE_REPLACED:
         return False
     return not any(
         one.spec.from_revision.digest == hold.digest
@@ -175,12 +175,12 @@ def _may_be_held(case: Case, now: datetime) -> bool:
     )
 
 
-def _is_to_be_paused(known: Hold | None, facts: Facts) -> bool:
+def _is_to_be_paused(known: Hold | None, facts: HoldFacts) -> bool:
     safety = facts.case.policy.spec.safety
     left = safety.max_pause_seconds - _spent(known)
     return (
         safety.pause_on_suspicion
-        and left >= LEAST_SECONDS
+        and left >= LEAST_HOLD_SECONDS
         and facts.decision is not None
         and facts.decision.plan is None
         # As soon as a hold ends the next pods start: that they do not serve yet is no suspicion.
@@ -190,7 +190,7 @@ def _is_to_be_paused(known: Hold | None, facts: Facts) -> bool:
 
 
 def _suspected(
-    known: Hold | None, facts: Facts, now: datetime, paused: datetime | None = None
+    known: Hold | None, facts: HoldFacts, now: datetime, paused: datetime | None = None
 ) -> Hold:
     assert facts.decision is not None
     spent = _spent(known)
@@ -226,6 +226,6 @@ def _hold(
     )
 
 
-def _has_control(facts: Facts) -> bool:
+def _has_control(facts: HoldFacts) -> bool:
     """Tell whether old pods live that the release is compared with."""
     return any(pod.pod_hash in facts.control_hashes for pod in old_pods(facts.case.workload))

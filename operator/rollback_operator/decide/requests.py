@@ -30,7 +30,7 @@ from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import Deployment
 from rollback_operator.releases.ledger import bar
 from rollback_operator.remedies import progress
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 
 LIFE = timedelta(minutes=10)
 """Of a request: after that nobody has in mind what it would undo."""
@@ -91,14 +91,16 @@ def _again(asked: RollbackRequest | Rollback) -> str:
     return f"look again (kubectl rollback status -n {asked.metadata.namespace}), then ask again"
 
 
-def too_late_to_begin(rollback: Rollback, deployment: Deployment, now: datetime) -> End | None:
+def too_late_to_begin(
+    rollback: Rollback, deployment: Deployment, now: datetime
+) -> RollbackEnd | None:
     """End what nobody has begun in time, before a person is asked about it or anything is told.
 
     An approval binds to the plan; what waits for none is done at once, or not at all.
     """
     late = expired(rollback, now) if rollback.is_by_hand else None
     if late is not None:
-        return End(Outcome.ABANDONED, late.reason, late.message)
+        return RollbackEnd(Outcome.ABANDONED, late.reason, late.message)
     if progress.is_rolled_out_again(rollback, deployment):
         return progress.moved(rollback, deployment)
     return progress.stale(rollback, now) if progress.is_stale(rollback, now) else None

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable
 
+from rollback_operator.evidence.limits import GRACE_SECONDS
 from rollback_operator.evidence.question import Question
-from rollback_operator.evidence.scrape_state import MOST_PODS
+from rollback_operator.evidence.scrape_state import MOST_PAGES
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge.availability import GRACE_SECONDS
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import Workload
 
@@ -67,7 +67,7 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
         return math.inf  # nothing to go back to: that it works is all there is to know
     count = sum(not pod.terminating for pod in watch.pods)
     series = len(watch.evidence.book.pairs)
-    pause = max(every, min(MOST_PODS, count) * PER_POD, series * PER_SERIES)
+    pause = max(every, min(MOST_PAGES, count) * PER_POD, series * PER_SERIES)
     return max(watch.read_at + pause, now + REST_SHARE * pause, watch.direct.paused_until)
 
 

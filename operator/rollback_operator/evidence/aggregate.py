@@ -9,15 +9,12 @@ revision's, which thins its errors out: what that share may have been is no sign
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from rollback_operator.evidence.limits import SHARE_TIMES
 from rollback_operator.model.pod import Pod
 from rollback_operator.stats.windows import Increment
 
 POD = ""
 """What such a series says that it belongs to."""
-
-SHARE_TIMES = 2.0
-"""The new revision's share of the requests may be so many times its share of the ready pods, or
-that part of it: endpoints follow readiness, and connections stay where they are."""
 
 
 def split(

@@ -7,20 +7,18 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from rollback_operator.evidence.baseline import Control, RouteControl
+from rollback_operator.evidence.limits import (
+    BRIEF_CEILING,
+    CEILING_TIMES,
+    CERTAIN,
+    LEAST_CEILING,
+    LEAST_REQUESTS,
+    MOST_CEILING,
+    STEADY_TIMES,
+)
 from rollback_operator.model.verdict import Thresholds
 from rollback_operator.stats.windows import Counts, Increment, counted
 
-LEAST_REQUESTS = 20
-LEAST_CEILING = 0.01
-CEILING_TIMES = 3.0
-STEADY_TIMES = 1.5
-"""However steady the control's rate was, so many times as much is no reason for suspicion."""
-MOST_CEILING = 0.9
-CERTAIN = 0.99
-"""A ceiling above which no rate is worse."""
-BRIEF_CEILING = 0.5
-"""Of a past of less than a minute nobody knows how much it varies: only a release that fails by far
-the most of its requests is told by it."""
 _START = attrgetter("start")
 
 

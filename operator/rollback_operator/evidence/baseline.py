@@ -9,18 +9,20 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from rollback_operator.evidence.limits import (
+    BASELINE_REQUESTS,
+    BASELINE_SECONDS,
+    LEAST_SPAN_REQUESTS,
+)
 from rollback_operator.evidence.retention import MOST_ROUTES, shortened
 from rollback_operator.model.samples import Counters, CounterSeries
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
-LEAST_SPAN_REQUESTS = 200
 SPANS = (1, 2, 5, 15)
 """Minutes: a burst is known by its worst minute, what lasts by its worst quarter of an hour."""
 Minutes = Mapping[str, Mapping[float, float]]
 """Route -> end of a minute -> what was counted in it."""
-LEAST_SECONDS, LEAST_REQUESTS = 60, 100
-"""What a past must have to stand for the old revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,12 @@ class Control:
     @property
     def is_sufficient(self) -> bool:
         """Tell whether it can stand for the old revision: 60 s and 100 requests."""
-        return self.seconds >= LEAST_SECONDS and self.pooled.requests >= LEAST_REQUESTS
+        return self.seconds >= BASELINE_SECONDS and self.pooled.requests >= BASELINE_REQUESTS
 
     @property
     def is_brief(self) -> bool:
         """Tell whether it has the requests and not the time: how its rate varies is not known."""
-        return self.seconds < LEAST_SECONDS and self.pooled.requests >= LEAST_REQUESTS
+        return self.seconds < BASELINE_SECONDS and self.pooled.requests >= BASELINE_REQUESTS
 
 
 def control_of(requests: Minutes, errors: Minutes) -> Control:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from rollback_operator.evidence.limits import SLOWEST_SCRAPE_SECONDS, STALE_INTERVALS
 from rollback_operator.evidence.retention import (
     INCREMENT_BYTES,
     Routes,
@@ -34,10 +35,6 @@ from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.stats.windows import Cell, Increment, merged
 
 T = TypeVar("T")
-SLOWEST_SCRAPE_SECONDS = 10.0
-"""Prometheus waits so long for a pod's answer by default, and never longer than an interval."""
-STALE_INTERVALS = 3
-"""A reader that has had nothing new of a pod for so many scrape intervals is silent about it."""
 
 
 @dataclass(frozen=True, slots=True)

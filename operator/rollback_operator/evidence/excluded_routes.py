@@ -6,11 +6,9 @@ They never fail: an error rate seems lower by them, and a service that nobody ca
 from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import SignalsSpec
+from rollback_operator.evidence.limits import PROBE_TIMES
 from rollback_operator.model.workload import Deployment
 from rollback_operator.stats.windows import Increment
-
-TIMES = 10.0
-"""From so many times more requests than probes on, probes hardly change a rate."""
 
 
 def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:
@@ -40,11 +38,11 @@ def drowned(new: Sequence[Increment], probe_rate: float) -> str:
         return ""
     seconds = sum(one.end - one.start for one in told)
     requests = sum(one.requests for one in told)
-    if requests >= TIMES * probe_rate * seconds:
+    if requests >= PROBE_TIMES * probe_rate * seconds:
         return ""
     return (
         f"{requests:.0f} requests in {seconds:.0f} s of its pods, of which "
         f"{probe_rate * seconds:.0f} are probes: without a route label they cannot be told apart, "
-        f"and under {TIMES:.0f} times as many requests no error rate is judged. Name the label "
-        "that holds the route in spec.signals.labels.route"
+        f"and under {PROBE_TIMES:.0f} times as many requests no error rate is judged. Name the "
+        "label that holds the route in spec.signals.labels.route"
     )

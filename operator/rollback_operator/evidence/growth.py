@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.evidence.baseline import HOUR_SECONDS
+from rollback_operator.evidence.limits import (
+    GROWTH_ALONE_SECONDS,
+    GROWTH_ALONE_SHARE,
+    GROWTH_ERRORS,
+    GROWTH_POINTS,
+    GROWTH_SECONDS,
+    GROWTH_SLOWED_SHARE,
+    GROWTH_WARM_UP_SECONDS,
+)
 from rollback_operator.evidence.trends import Point
-
-WARM_UP_SECONDS = 60.0
-LEAST_SECONDS = 300.0
-ALONE_SECONDS = 900.0
-ALONE_SHARE = 0.2
-"""Of its limit: so long or so much it must have grown where nobody knows how the old pods did."""
-LEAST_POINTS = 8
-SURE = 4.0
-"""Slope in standard errors: about 16,000 : 1 for independent points."""
-SLOWED = 0.5
-"""A heap that is being filled slows down; a leak does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ class Growth:
     def is_telling(self, limit: float) -> bool:
         """Tell whether it says enough by itself, without the old revision's at that age."""
         return (
-            self.seconds >= ALONE_SECONDS
-            or self.per_hour * self.seconds / HOUR_SECONDS >= ALONE_SHARE * limit
+            self.seconds >= GROWTH_ALONE_SECONDS
+            or self.per_hour * self.seconds / HOUR_SECONDS >= GROWTH_ALONE_SHARE * limit
         )
 
 
@@ -49,13 +47,13 @@ def growth(points: Sequence[Point], started: float) -> Growth | None:
         points: of one pod, in time order.
         started: when its newest container did: before, another one's memory was read.
     """
-    known = [one for one in points if one.time >= started + WARM_UP_SECONDS]
-    if len(known) < LEAST_POINTS or known[-1].time - known[0].time < LEAST_SECONDS:
+    known = [one for one in points if one.time >= started + GROWTH_WARM_UP_SECONDS]
+    if len(known) < GROWTH_POINTS or known[-1].time - known[0].time < GROWTH_SECONDS:
         return None
     slope, error = _line(known)
     half = len(known) // 2
     early, late = _line(known[:half])[0], _line(known[half:])[0]
-    if slope <= SURE * error or late < SLOWED * early:
+    if slope <= GROWTH_ERRORS * error or late < GROWTH_SLOWED_SHARE * early:
         return None
     nats = min(200.0, (slope / error) ** 2 / 2) if error > 0 else 200.0
     since = known[0].time

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from rollback_operator.api.v1alpha1 import MatrixCondition
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.limits import STALE_INTERVALS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Thresholds
 from rollback_operator.model.workload import Workload
 from rollback_operator.stats.windows import Increment
-
-STALE_INTERVALS = 3
-"""A pod that has had no new sample for so many scrape intervals is silent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, Missing, Reading
 
-MOST_PODS = 50
+MOST_PAGES = 50
 """Per read, both revisions together: the rest comes by Prometheus."""
 FAILED_ROUNDS = 3
 EMPTY_ROUNDS = 20
@@ -61,9 +61,9 @@ def after_round(direct: Direct, reading: Reading, now: float) -> Direct:
 def chosen(new: Sequence[Pod], old: Sequence[Pod]) -> tuple[Pod, ...]:
     """Choose the pods to read, some of each revision; by chance, but the same ones each time."""
     fresh, known = _shuffled(new), _shuffled(old)
-    share = max(MOST_PODS // 2, MOST_PODS - len(known))
+    share = max(MOST_PAGES // 2, MOST_PAGES - len(known))
     kept = fresh[:share]
-    return (*kept, *known[: MOST_PODS - len(kept)])
+    return (*kept, *known[: MOST_PAGES - len(kept)])
 
 
 def _shuffled(pods: Sequence[Pod]) -> list[Pod]:

@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from rollback_operator.evidence.limits import (
+    LATENCY_WARM_UP_SECONDS,
+    SUSTAINED_TREND_SECONDS,
+    TREND_SECONDS,
+)
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.stats.histogram import Histogram
 
-LOOK_SECONDS = 15.0
-WARM_UP_SECONDS = 30.0
-"""A pod's first half minute says nothing about its durations."""
-SECOND_LOOK_SECONDS = 60.0
-"""What is slow must be slow in the newest minute too: much heals by itself."""
 MOST_POINTS = 120
 BUCKET_BYTES, POINT_BYTES = 64, 112
 """Of memory."""
@@ -119,7 +119,7 @@ class Trends:
 
     def is_due(self, now: float) -> bool:
         """Tell whether to read again."""
-        return self.read is None or now - self.read >= LOOK_SECONDS - 1
+        return self.read is None or now - self.read >= TREND_SECONDS - 1
 
 
 def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
@@ -137,9 +137,9 @@ def with_latency(
         own = LatencyLook(time, {name: read[name]})
         if name in bases:
             firsts.setdefault(name, own)
-        elif since is not None and time - since >= WARM_UP_SECONDS:
+        elif since is not None and time - since >= LATENCY_WARM_UP_SECONDS:
             bases[name] = own
-    kept = [one for one in trends.latency if time - one.time <= 2 * SECOND_LOOK_SECONDS]
+    kept = [one for one in trends.latency if time - one.time <= 2 * SUSTAINED_TREND_SECONDS]
     return replace(trends, latency=(*kept, look), bases=bases, firsts=firsts)
 
 

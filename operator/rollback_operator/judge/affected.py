@@ -5,17 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import CEILING_TIMES, LEAST_CEILING, Arms, plausible
+from rollback_operator.evidence.arms import Arms, plausible
+from rollback_operator.evidence.limits import (
+    AFFECTED_RATE,
+    CEILING_TIMES,
+    CLEAN_ODDS,
+    LEAST_CEILING,
+    SHARED_ODDS,
+    SURELY_BAD_ODDS,
+)
 from rollback_operator.stats.windows import Increment
 
-LEAST_RATE = 0.001
-"""No error rate is taken for less, and no share of successes."""
-CLEAN_ODDS = 100.0
-"""Odds against the failing pods' rate from which a pod is known to be well."""
-SURELY_BAD_ODDS = 10_000.0
-"""Odds from which a pod is known to have the fault by its own counts."""
-SHARED_ODDS = 100.0
-"""Odds against the usual rate from which pods are known to have the fault by their own counts."""
 Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
 
@@ -52,7 +52,7 @@ def by_pod(routes: Routes) -> Pods:
 
 def failing(pods: Pods, expected: float) -> frozenset[str]:
     """Name the pods whose own errors are more than chance makes of the expected rate."""
-    rate = max(LEAST_RATE, expected)
+    rate = max(AFFECTED_RATE, expected)
     return frozenset(
         pod
         for pod, (requests, errors) in pods.items()
@@ -61,7 +61,7 @@ def failing(pods: Pods, expected: float) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
+class AffectedPods:
     """Which pods have the fault."""
 
     bad: frozenset[str] = frozenset()
@@ -71,7 +71,9 @@ class Affected:
     """Whether it shows without any one pod, and without the pods of any one node."""
 
 
-def affected(arms: Arms, routes: Routes, route: str | None, usual: Mapping[str, float]) -> Affected:
+def affected(
+    arms: Arms, routes: Routes, route: str | None, usual: Mapping[str, float]
+) -> AffectedPods:
     """Tell which pods have a fault, and whether they are only a few.
 
     Args:
@@ -84,10 +86,10 @@ def affected(arms: Arms, routes: Routes, route: str | None, usual: Mapping[str, 
     each = [_split(pods, rate) for pods, rate in parts]
     bad = frozenset().union(*(one.bad for one in each))
     if _is_shared(arms, parts):
-        return Affected(bad, is_shared=True)
+        return AffectedPods(bad, is_shared=True)
     shown = [one.clean for one in each if one.bad]
     clean = frozenset.intersection(*shown) - bad if shown else frozenset()
-    return Affected(bad, _on_few(arms, _Split(bad, clean)) or _concentrated(arms, *parts[0]))
+    return AffectedPods(bad, _on_few(arms, _PodSplit(bad, clean)) or _concentrated(arms, *parts[0]))
 
 
 def _parts(
@@ -100,14 +102,14 @@ def _parts(
     return parts
 
 
-class _Split(NamedTuple):
+class _PodSplit(NamedTuple):
     """Which pods have the fault, and which surely have not."""
 
     bad: frozenset[str]
     clean: frozenset[str]
 
 
-def _split(pods: Pods, usual: float) -> _Split:
+def _split(pods: Pods, usual: float) -> _PodSplit:
     """Tell the pods that fail more than usual from those whose counts speak against the fault.
 
     A pod in which a little fails, as it may now and then, is well beside one that fails entirely.
@@ -115,16 +117,16 @@ def _split(pods: Pods, usual: float) -> _Split:
     suspected = failing(pods, usual)
     requests = sum(pods[name][0] for name in suspected)
     errors = sum(pods[name][1] for name in suspected)
-    high = min(1 - LEAST_RATE, errors / requests) if requests else 0.0
+    high = min(1 - AFFECTED_RATE, errors / requests) if requests else 0.0
     low = min(plausible(usual), high / CEILING_TIMES)
     if low <= 0:
-        return _Split(suspected, frozenset())
+        return _PodSplit(suspected, frozenset())
     clean = frozenset(
         name
         for name, (served, failed) in pods.items()
         if _nats((served, failed), low, high) >= math.log(CLEAN_ODDS)
     )
-    return _Split(suspected - clean, clean)
+    return _PodSplit(suspected - clean, clean)
 
 
 def _is_shared(arms: Arms, counted: Iterable[tuple[Pods, float]]) -> bool:
@@ -133,7 +135,7 @@ def _is_shared(arms: Arms, counted: Iterable[tuple[Pods, float]]) -> bool:
     By what the others fail themselves, not by how much less that is than what the worst fails: a
     pod that fails more does not make the others well.
     """
-    parts = [_Part(pods, usual) for pods, usual in counted]
+    parts = [_FaultCounts(pods, usual) for pods, usual in counted]
     return all(
         any(one.shows_without(group) for one in parts) for group in _groups(arms, parts[0].pods)
     )
@@ -151,7 +153,7 @@ def _groups(arms: Arms, pods: Pods) -> Iterator[frozenset[str]]:
             yield frozenset(names)
 
 
-class _Part:
+class _FaultCounts:
     """Counts in which a fault may show: some pods of them may be left out."""
 
     def __init__(self, pods: Pods, usual: float) -> None:
@@ -185,7 +187,7 @@ def _sum(counts: Iterable[tuple[float, float]]) -> tuple[float, float]:
     return requests, errors
 
 
-def _on_few(arms: Arms, pods: _Split) -> frozenset[str]:
+def _on_few(arms: Arms, pods: _PodSplit) -> frozenset[str]:
     """Name the one pod, or the pods of one node, that have the fault while others surely do not."""
     clean = pods.clean & arms.living_new
     if not pods.bad or not clean:
@@ -221,7 +223,7 @@ def _concentrated(arms: Arms, pods: Pods, usual: float) -> frozenset[str]:
 def _nats(counts: tuple[float, float], low: float, high: float) -> float:
     """Compute the log-likelihood ratio of one error rate against a higher one."""
     served, failed = counts
-    high = min(1 - LEAST_RATE, high)
+    high = min(1 - AFFECTED_RATE, high)
     if high <= low:
         return 0.0
     passed = max(0.0, served - failed)

@@ -7,13 +7,9 @@ a registry that does not answer, quota) is told apart and leads to no verdict.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rollback_operator.evidence.limits import GRACE_SECONDS, RESTARTS, SUDDEN_SECONDS
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Workload
-
-GRACE_SECONDS = 30.0
-RESTARTS = 3
-SUDDEN_SECONDS = 6.0
-"""A fault within this time of being available is the release's: 100 : 1 by blame.py's formula."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from rollback_operator.evidence.limits import (
+    ALIGNED_ODDS,
+    BAD_RELEASES,
+    FROM_FIRST_REQUEST,
+    LATENT,
+    OUTAGES_PER_SECOND,
+    REACH_SECONDS,
+)
 from rollback_operator.model.verdict import Blame
 from rollback_operator.stats.change_point import (
+    BaselineRate,
     Failing,
-    Level,
     lasting,
     likelihoods,
     likelihoods_of_growth,
@@ -36,15 +44,6 @@ from rollback_operator.stats.change_point import (
 )
 from rollback_operator.stats.windows import Increment
 
-BAD_RELEASES = 0.02
-"""Share of releases that are bad."""
-OUTAGES_PER_SECOND = 1 / (30 * 86400)
-FROM_FIRST_REQUEST = 0.9
-LATENT = 0.1
-REACH_SECONDS = 10.0
-"""Within which an outage has reached all pods: connections that are open serve a while longer."""
-ALIGNED_ODDS = 100.0
-"""Odds from which pods are known to have failed at the same age rather than at the same time."""
 _DECISIVE_NATS = 2.0
 _LEAST_AREA = 1e-9
 _FLAT = 1e-6
@@ -96,7 +95,9 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     return Blame(odds, False, max(1.0, since))
 
 
-def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> dict[float, float]:
+def _by_age(
+    counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]
+) -> dict[float, float]:
     """Give the log-likelihood of onsets at an age that all pods have in common, by that age.
 
     What depends on what a pod has done so far (a leak, a pool that is used up, a token that runs
@@ -118,7 +119,7 @@ def _by_age(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> d
     return likelihoods(parts(map(pooled, aged), levels), 0.0)
 
 
-def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[Level]) -> float:
+def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]) -> float:
     """Tell over how many seconds the pods that fail began to, each by its own counts."""
     onsets = []
     for pod in {one.pod for each in counts for one in each if one.errors > 0}:

@@ -11,21 +11,24 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import LEAST_CEILING, Arms
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.excluded_routes import drowned
-from rollback_operator.evidence.question import STALE_INTERVALS, Question, arms_of
+from rollback_operator.evidence.limits import (
+    LEAST_CEILING,
+    NEARLY_ALL,
+    SETTLING_SECONDS,
+    STALE_INTERVALS,
+    VERDICT_REQUESTS,
+    WARM_UP_SECONDS,
+)
+from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
 from rollback_operator.judge.availability import Availability, Patience, Since, availability
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
-from rollback_operator.judge.vetoes import NEARLY_ALL
-from rollback_operator.judge.warm_up import WARM_UP_SECONDS
 from rollback_operator.model.verdict import ScopeVerdict, Thresholds, Verdict
 from rollback_operator.model.workload import Workload
-
-SETTLING_SECONDS = 30.0
-ENOUGH_REQUESTS = 20
 
 
 def judge(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
@@ -119,10 +122,12 @@ def _asks(question: Question, signal: SignalName) -> bool:
     return any(one.signal is signal for one in question.conditions)
 
 
-def _subject(watch: Watch, workload: Workload, question: Question, arms: Arms) -> symptoms.Subject:
+def _subject(
+    watch: Watch, workload: Workload, question: Question, arms: Arms
+) -> symptoms.SymptomFacts:
     living = {pod.name: pod for pod in workload.pods if not pod.terminating}
     new = {pod.name for pod in workload.current_of(living.values())}
-    return symptoms.Subject(
+    return symptoms.SymptomFacts(
         trends=watch.trends,
         new={name: living[name] for name in new},
         old={
@@ -171,7 +176,7 @@ def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
         is_traffic_lost=True,
         first_bad=watch.routing.since,
     )
-    if requests < ENOUGH_REQUESTS or by_metrics.value is VerdictValue.BAD:
+    if requests < VERDICT_REQUESTS or by_metrics.value is VerdictValue.BAD:
         return lost
     # They are reached by another way: what this Service was for, a person has to say.
     said = f"{lost.message}; {requests:.0f} requests have come to them by another way"
@@ -241,7 +246,7 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
 
 
 def _fails_entirely(scope: ScopeVerdict) -> bool:
-    return scope.requests >= ENOUGH_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
+    return scope.requests >= VERDICT_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
 
 
 def _value(
@@ -249,7 +254,7 @@ def _value(
 ) -> tuple[VerdictValue, Reason]:
     if leading.odds >= odds.suspect and not leading.unmet:
         return _suspicion(leading, odds)
-    if max(pooled.requests, leading.requests) < ENOUGH_REQUESTS:
+    if max(pooled.requests, leading.requests) < VERDICT_REQUESTS:
         return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
     if leading.odds >= odds.suspect:
         return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.evidence.trends import SECOND_LOOK_SECONDS, LatencyLook, Trends
+from rollback_operator.evidence.limits import (
+    LEAST_TIMED_REQUESTS,
+    SLOWER_ODDS,
+    SLOWER_TIMES,
+    SPIKE_TIMES,
+    SUSTAINED_TREND_SECONDS,
+    TIMED_POD_REQUESTS,
+)
+from rollback_operator.evidence.trends import LatencyLook, Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 from rollback_operator.stats.histogram import Histogram, added
 from rollback_operator.stats.sequential import Cell, against_ceiling, coin_flip, dispersion
-
-LEAST_REQUESTS = 100
-LEAST_POD_REQUESTS = 20
-PAST_TIMES = 1.5
-"""How much more often than in the past slow requests may come without suspicion."""
-SPIKE_TIMES = 3.0
-SHOWN_ODDS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,17 @@ def slowness(
     new, old = (_since_base(trends, now, pods) for pods in arms)
     total = added(new.values())
     value = total.at_least(q)
-    if value is None or total.total < LEAST_REQUESTS:
+    if value is None or total.total < LEAST_TIMED_REQUESTS:
         return None
     begin = min(trends.bases[name].time for name in new)
-    until = now.time - SECOND_LOOK_SECONDS
+    until = now.time - SUSTAINED_TREND_SECONDS
     earlier = [one for one in trends.latency if begin <= one.time <= until]
     if not earlier:
         return None
     recent = added(_between(trends, earlier[-1], now, name) for name in new).quantile(q)
     first = added(_first(trends, name) for name in new).quantile(q)
     before = added(old.values())
-    is_simultaneous = before.total >= LEAST_REQUESTS
+    is_simultaneous = before.total >= LEAST_TIMED_REQUESTS
     known = before if is_simultaneous else (trends.past_latency or Histogram())
     reference = known.at_most(q) or 0.0
     rate = total.total / max(1.0, now.time - begin)
@@ -89,7 +90,7 @@ def slowness(
         pods={
             name: one.quantile(q) or 0.0
             for name, one in new.items()
-            if one.total >= LEAST_POD_REQUESTS
+            if one.total >= TIMED_POD_REQUESTS
         },
         is_spike=not is_simultaneous and 0 < SPIKE_TIMES * busiest < rate,
         since=begin,
@@ -102,7 +103,7 @@ def symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
     if is_ratio and not slow.reference:
         return None
     limit = condition.limit * (slow.reference if is_ratio else 1.0)
-    if min(slow.value, slow.recent) <= limit or (slow.reference and slow.odds < SHOWN_ODDS):
+    if min(slow.value, slow.recent) <= limit or (slow.reference and slow.odds < SLOWER_ODDS):
         return None
     slow_pods = tuple(sorted(name for name, one in slow.pods.items() if one > limit))
     said = (
@@ -169,7 +170,7 @@ def _odds(
         return 0.0
     slow, slow_before = fresh.above(reference), known.above(reference)
     if not is_control:
-        ceiling = min(0.9, PAST_TIMES * max(0.01, slow_before / known.total))
+        ceiling = min(0.9, SLOWER_TIMES * max(0.01, slow_before / known.total))
         return against_ceiling([(0.0, fresh.total, slow)], ceiling).value
     spread = dispersion([[(one.total, one.above(reference)) for one in old.values()]])
     cell = Cell(0.0, fresh.total, slow, known.total, slow_before)

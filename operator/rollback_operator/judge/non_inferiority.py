@@ -13,15 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rollback_operator.api.v1alpha1 import MatrixRule, Response, SignalName
 from rollback_operator.evidence.arms import Arms, on
+from rollback_operator.evidence.limits import DEFAULT_MARGIN, MOST_MARGIN, ROUTE_MARGIN_TIMES
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.stats.sequential import Cell
 
-DEFAULT_MARGIN = 0.05
-ROUTE_TIMES = 4.0
-"""A single route has a part of the traffic only: it is proved against a larger fault, or the
-rollout of a healthy release would wait for its least asked route."""
-MOST_MARGIN = 0.9
 PRIORS = ((0.9, 0.5, 50.0), (0.1, 1.0, 1.0))
 """Weight and Beta prior of the common rate: about 1 %, or, where both revisions fail, any."""
 _STEPS = 80
@@ -39,7 +35,7 @@ def no_worse(arms: Arms, routes: Sequence[str], margin: float) -> float:
         margin: by how much a release that is worse fails more, of all requests.
     """
     pooled = _proof(arms, None, margin)
-    wider = min(MOST_MARGIN, ROUTE_TIMES * margin)
+    wider = min(MOST_MARGIN, ROUTE_MARGIN_TIMES * margin)
     served = {one.route for one in (*arms.new, *arms.old)}
     return min([pooled, *(_proof(arms, one, wider) for one in routes if one in served)])
 

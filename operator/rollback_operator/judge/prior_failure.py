@@ -11,16 +11,17 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import CEILING_TIMES
-from rollback_operator.judge.blame import BAD_RELEASES
+from rollback_operator.evidence.limits import (
+    ALIKE_COUNTS,
+    ALIKE_ERRORS,
+    ALIKE_ODDS,
+    BAD_RELEASES,
+    CEILING_TIMES,
+)
 from rollback_operator.stats.change_point import FINE_STEPS, GRAIN, MOST_TIMES
 from rollback_operator.stats.windows import Increment
 
-ALIKE_ODDS = 100.0
-ALIKE_ERRORS = 2.0
-ALIKE_COUNTS = 2
-"""One clump of errors that belong together is not yet a fault: so many counts must hold some."""
-LESSER = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
+LESSER_TIMES = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
 """By how much less than the release another fault may fail that the old pods had."""
 ROUNDS = 3
 HIGHEST = 0.999
@@ -62,7 +63,7 @@ class _Sum(NamedTuple):
         )
 
 
-class _Split(NamedTuple):
+class _TimeSplit(NamedTuple):
     """All counts, divided by a time."""
 
     before: _Sum
@@ -71,7 +72,7 @@ class _Split(NamedTuple):
     after: _Sum
 
 
-class _Counts:
+class _OldPodCounts:
     """The old pods' last counts: which end before a time, hold it, or begin later.
 
     The time is searched for: each division costs what the few counts cost that hold it.
@@ -93,7 +94,7 @@ class _Counts:
             self.all = self.all.plus(one)
         self.times = sorted({time for one in counts for time in (one.start, one.end)})
 
-    def at(self, begin: float) -> _Split:
+    def at(self, begin: float) -> _TimeSplit:
         """Divide the counts by a time."""
         before = self._ended[bisect_right(self._ends, begin)]
         first = bisect_left(self._starts, begin)
@@ -105,7 +106,7 @@ class _Counts:
                 before = before.plus(one)
             else:
                 holding.append(one)
-        return _Split(before, holding, after)
+        return _TimeSplit(before, holding, after)
 
 
 def is_alike(
@@ -129,7 +130,7 @@ def is_alike(
         beside: the new pods' error rate on other routes.
     """
     rate = min(HIGHEST, rate)
-    counts = _Counts(last)
+    counts = _OldPodCounts(last)
     if counts.all.failed < ALIKE_COUNTS:
         return False
     times = counts.times[:: -(-len(counts.times) // MOST_TIMES)]
@@ -138,7 +139,7 @@ def is_alike(
     one = _highest(times, partial(_likely, counts, rate, known))
     if known[0] < beside <= rate / CEILING_TIMES:
         return one >= _highest(times, partial(_likely, counts, beside, known))
-    lesser = [rate / less for less in LESSER if rate / less > known[0]]
+    lesser = [rate / less for less in LESSER_TIMES if rate / less > known[0]]
     two = (_highest(times, partial(_likely, counts, less, known)) for less in lesser)
     return one >= max(two, default=-math.inf) + math.log(BAD_RELEASES)
 
@@ -169,7 +170,7 @@ def _together(last: Sequence[Increment]) -> list[_Last]:
     return list(found.values())
 
 
-def _since(counts: _Counts, rate: float, known: tuple[float, float], begin: float) -> float:
+def _since(counts: _OldPodCounts, rate: float, known: tuple[float, float], begin: float) -> float:
     """Compute the log-likelihood ratio of a fault that began then; 0 where too little shows."""
     parts = counts.at(begin)
     later = counts.all.minus(parts.before)
@@ -185,7 +186,7 @@ def _since(counts: _Counts, rate: float, known: tuple[float, float], begin: floa
     )
 
 
-def _likely(counts: _Counts, rate: float, known: tuple[float, float], begin: float) -> float:
+def _likely(counts: _OldPodCounts, rate: float, known: tuple[float, float], begin: float) -> float:
     """Compute the log-likelihood of all counts if a fault of that rate began at a time."""
     before, holding, after = counts.at(begin)
     share = before.errors / before.requests if before.requests else 0.0

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.arms import (
-    LEAST_REQUESTS,
     Arms,
     Ceiling,
     ceiling,
@@ -17,24 +16,24 @@ from rollback_operator.evidence.arms import (
     plausible,
     total,
 )
+from rollback_operator.evidence.limits import (
+    FIRST_REQUESTS_WEIGHT,
+    LEAST_REQUESTS,
+    MOST_SHARE,
+    RECENT_ERRORS_Z,
+    RECENT_WINDOWS,
+    TIME_TOLERANCE_SECONDS,
+)
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
-from rollback_operator.judge.affected import Affected, affected, by_route
+from rollback_operator.judge.affected import AffectedPods, affected, by_route
 from rollback_operator.judge.blame import blame
 from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
-from rollback_operator.stats.change_point import Failing, Level, has_ended
+from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
 from rollback_operator.stats.windows import Counts, Increment
 from rollback_operator.stats.windows import by_route as counts_by_route
-
-MOMENT_SECONDS = 0.05
-FIRST_WEIGHT = 0.8
-MOST_SHARE = 0.5
-LATE_SECONDS = (60.0, 300.0, 900.0)
-"""Of late: the shortest of these in which there are requests enough."""
-LATE_Z = 3.5
-"""It is asked at each look of a long watch: a chance run of errors must not be enough."""
 
 
 def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
@@ -101,7 +100,7 @@ def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enou
     if not old:
         return Odds(0.0, 0.0)
     # Only what ended by the old pods' last sample can be compared; reading pods is told from all.
-    last = max(one.end for one in old) + MOMENT_SECONDS
+    last = max(one.end for one in old) + TIME_TOLERANCE_SECONDS
     new = counted.increments if arms.read else counted.ended_by(last)
     whole = _flipped(arms, new, old, enough)
     if not arms.read & arms.living_old or arms.living_old <= arms.read:
@@ -139,7 +138,7 @@ def _moment(arms: Arms, new: Sequence[Increment]) -> float:
     if not requests:
         return 0.0
     seconds = max(one.end for one in new) - min(one.start for one in new)
-    return min(MOMENT_SECONDS, seconds / requests)
+    return min(TIME_TOLERANCE_SECONDS, seconds / requests)
 
 
 def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) -> Odds | None:
@@ -172,7 +171,11 @@ def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
     """Give a ceiling's share of the odds: nearly all to the one that bounds the first seconds."""
     if len(limits) == 1:
         return 1.0
-    return FIRST_WEIGHT if limit is limits[0] else (1 - FIRST_WEIGHT) / (len(limits) - 1)
+    return (
+        FIRST_REQUESTS_WEIGHT
+        if limit is limits[0]
+        else (1 - FIRST_REQUESTS_WEIGHT) / (len(limits) - 1)
+    )
 
 
 def _verdict(
@@ -181,7 +184,7 @@ def _verdict(
     requests, errors = tally.requests, tally.errors
     new: list[Increment] = []
     odds = compared.odds.value / scopes
-    pods, unmet = Affected(), "nothing speaks against it"
+    pods, unmet = AffectedPods(), "nothing speaks against it"
     usual: Mapping[str, float] = {}
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
@@ -225,10 +228,10 @@ def _verdict(
 
 
 def _late(counted: Counts) -> float:
-    for seconds in LATE_SECONDS:
+    for seconds in RECENT_WINDOWS:
         requests, errors = counted.since(counted.newest_start - seconds)
         if requests >= LEAST_REQUESTS:
-            return wilson_lower(requests, errors, LATE_Z)
+            return wilson_lower(requests, errors, RECENT_ERRORS_Z)
     return 0.0
 
 
@@ -252,10 +255,10 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
     # Since its first request, not only since the count began that shows it best.
     first = warm_up(arms.counted_on(route), arms.starts)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
-        level = Level(mean(arms.control, route), ceiling(arms.control, route))
+        level = BaselineRate(mean(arms.control, route), ceiling(arms.control, route))
     else:
         rate = usual.get(route, usual[""])
-        level = Level(rate, plausible(rate))
+        level = BaselineRate(rate, plausible(rate))
     return Failing(first, level)
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence import growth
+from rollback_operator.evidence.limits import RESTARTS
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import latency, trials
-from rollback_operator.judge.availability import RESTARTS
 from rollback_operator.judge.latency import Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
@@ -22,7 +22,7 @@ _LATENCY = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class SymptomFacts:
     """What symptoms are looked for in."""
 
     trends: Trends
@@ -37,7 +37,7 @@ class Subject:
     """Requests a second in the busiest minute before the release; 0: not known."""
 
 
-def symptoms(subject: Subject, conditions: Iterable[MatrixCondition]) -> tuple[Symptom, ...]:
+def symptoms(subject: SymptomFacts, conditions: Iterable[MatrixCondition]) -> tuple[Symptom, ...]:
     """List the symptoms that the conditions ask for and that are there."""
     wanted = list(conditions)
     slow = None
@@ -49,14 +49,16 @@ def symptoms(subject: Subject, conditions: Iterable[MatrixCondition]) -> tuple[S
     return tuple(one for one in found if one is not None)
 
 
-def _symptom(subject: Subject, condition: MatrixCondition, slow: Slowness | None) -> Symptom | None:
+def _symptom(
+    subject: SymptomFacts, condition: MatrixCondition, slow: Slowness | None
+) -> Symptom | None:
     if condition.signal in _LATENCY:
         return None if slow is None else latency.symptom(slow, condition)
     finder = _FINDERS.get(condition.signal)
     return None if finder is None else finder(subject, condition)
 
 
-def _killed(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+def _killed(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     kills = {name: subject.trends.kills[name].out_of_memory for name in _known(subject)}
     hit = {name: count for name, count in kills.items() if count}
     total = sum(hit.values())
@@ -74,7 +76,7 @@ def _killed(subject: Subject, condition: MatrixCondition) -> Symptom | None:
     )
 
 
-def _restarted(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+def _restarted(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     restarts = {name: pod.restarts for name, pod in subject.new.items() if pod.restarts}
     total = sum(restarts.values())
     if total < condition.count:
@@ -88,7 +90,7 @@ def _restarted(subject: Subject, condition: MatrixCondition) -> Symptom | None:
     )
 
 
-def _known(subject: Subject) -> list[str]:
+def _known(subject: SymptomFacts) -> list[str]:
     return [name for name in subject.new if name in subject.trends.kills]
 
 
@@ -96,7 +98,7 @@ def _limit(limit: float | None) -> str:
     return f", whose limit is {limit / 2**20:.0f} MiB" if limit else ""
 
 
-def _restarts_too(subject: Subject, count: int, *, only_killed: bool) -> Reason | None:
+def _restarts_too(subject: SymptomFacts, count: int, *, only_killed: bool) -> Reason | None:
     """Tell whether the old pods do the same in the same time: then it is not the release's."""
     hit = [
         pod
@@ -109,7 +111,7 @@ def _restarts_too(subject: Subject, count: int, *, only_killed: bool) -> Reason 
     return Reason.OLD_REVISION_FAILS_TOO if is_alike else None
 
 
-def _grown(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+def _grown(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     limit = subject.memory_limit
     if limit is None:
         return None
@@ -152,7 +154,7 @@ def _growths(trends: Trends, pods: Mapping[str, Pod]) -> dict[str, growth.Growth
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _queried(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+def _queried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     text = condition.query or ""
     points = subject.trends.queries.get(text, ())[-condition.looks :]
     before = subject.trends.before.get(text)
@@ -188,11 +190,11 @@ def _is_beyond(condition: MatrixCondition, value: float) -> bool:
     return value > condition.limit
 
 
-def _tried(subject: Subject, condition: MatrixCondition) -> Symptom | None:
+def _tried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     return trials.symptom(subject.trends.trials, condition)
 
 
-_FINDERS: Mapping[SignalName, Callable[[Subject, MatrixCondition], Symptom | None]] = {
+_FINDERS: Mapping[SignalName, Callable[[SymptomFacts, MatrixCondition], Symptom | None]] = {
     SignalName.OOM_KILLS: _killed,
     SignalName.RESTARTS: _restarted,
     SignalName.MEMORY_GROWTH: _grown,

@@ -7,12 +7,12 @@ the same seconds the coin flip's. What a scrape costs is added, and the judge's 
 import math
 from dataclasses import dataclass
 
-from rollback_operator.evidence.arms import LEAST_REQUESTS, Ceiling
-from rollback_operator.judge.vetoes import LEAST_ERRORS
+from rollback_operator.evidence.arms import Ceiling
+from rollback_operator.evidence.limits import LEAST_ERRORS, LEAST_REQUESTS
 
 DISCOVERY_SECONDS = 5.0
 """Prometheus hands new targets to its scrapers this often."""
-LOOK_SECONDS = 0.3
+REACTION_SECONDS = 0.3
 """From a sample to the look that sees it."""
 
 
@@ -116,8 +116,8 @@ def reach(requests: float, fault: float, traffic: Traffic, sampling: Sampling) -
     # Two samples at different times: of one pod the second, of several the second pod's first.
     two_mean = interval * (1.5 if traffic.pods < 2 else 2 / (traffic.pods + 1))  # noqa: PLR2004
     two_most = interval * (2 if traffic.pods < 2 else 1)  # noqa: PLR2004
-    mean = max(served + interval / 2, two_mean) + sampling.discovery / 2 + LOOK_SECONDS
-    most = max(served + interval, two_most) + sampling.discovery + LOOK_SECONDS
+    mean = max(served + interval / 2, two_mean) + sampling.discovery / 2 + REACTION_SECONDS
+    most = max(served + interval, two_most) + sampling.discovery + REACTION_SECONDS
     return Reach(needed, mean, most, floor)
 
 

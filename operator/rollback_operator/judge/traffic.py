@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rollback_operator.evidence.arms import Arms, total
+from rollback_operator.evidence.limits import (
+    LEAST_EXPECTED,
+    LEAST_SAMPLES,
+    LOST_SHARE,
+    TRAFFIC_SECONDS,
+)
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.workload import Workload
-
-LEAST_EXPECTED = 100.0
-LOST_SHARE = 0.01
-SAMPLES = 2
-LAST_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     pace = arms.control.quietest_minute
     expected = pace * (until - begin)
     looks = (until - begin) / max(1.0, watch.evidence.interval)
-    if expected < LEAST_EXPECTED or looks < SAMPLES:
+    if expected < LEAST_EXPECTED or looks < LEAST_SAMPLES:
         return None
     requests, _ = arms.counted.since(-math.inf)
     if requests >= LOST_SHARE * expected or _had_ceased(arms, pace):
@@ -61,7 +62,7 @@ def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost 
         return None
     begin, until = span
     pace = arms.control.quietest_minute
-    seconds = max(LEAST_EXPECTED / pace, SAMPLES * watch.evidence.interval, LAST_SECONDS)
+    seconds = max(LEAST_EXPECTED / pace, LEAST_SAMPLES * watch.evidence.interval, TRAFFIC_SECONDS)
     since = until - seconds
     requests, _ = arms.counted.since(since)
     if since < begin or requests >= LOST_SHARE * pace * seconds or _had_ceased(arms, pace):
@@ -90,9 +91,9 @@ def _had_ceased(arms: Arms, pace: float) -> bool:
     Then it was not the release that nobody reached: the requests had ceased at their source.
     """
     end = max((one.end for one in arms.old), default=0.0)
-    last = [one for one in arms.old if one.end > end - LAST_SECONDS]
+    last = [one for one in arms.old if one.end > end - TRAFFIC_SECONDS]
     seconds = end - min((one.start for one in last), default=end)
-    if seconds < SAMPLES * arms.interval:
+    if seconds < LEAST_SAMPLES * arms.interval:
         return False
     return total(last)[0] < LOST_SHARE * pace * seconds
 

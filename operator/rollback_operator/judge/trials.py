@@ -12,12 +12,12 @@ from enum import Enum, auto
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.api.verification import ProbeRecord, VerificationResult
+from rollback_operator.evidence.limits import LEAST_FAILURES
 from rollback_operator.evidence.trends import Trial
 from rollback_operator.model.check import Check
 from rollback_operator.model.verdict import Symptom
 from rollback_operator.model.workload import Workload
 
-LEAST_FAILURES = 3
 MOST_RECORDS = 16
 
 

@@ -9,38 +9,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.arms import (
-    CEILING_TIMES,
-    LEAST_REQUESTS,
-    Arms,
-    lasting,
-    mean,
-    on,
-    past,
-    total,
-)
+from rollback_operator.evidence.arms import Arms, lasting, mean, on, past, total
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.judge.affected import LEAST_RATE, Affected
+from rollback_operator.evidence.limits import (
+    AFFECTED_RATE,
+    CEILING_TIMES,
+    EXPECTED_ERRORS,
+    LATE_REQUESTS,
+    LATE_SCRAPE_SECONDS,
+    LEAST_ERRORS,
+    LEAST_REQUESTS,
+    LEAST_SAMPLES,
+    NEARLY_ALL,
+    POD_SETTLED_SECONDS,
+    POD_START_SECONDS,
+    POD_START_SHARE,
+    SPIKE_TIMES,
+)
+from rollback_operator.judge.affected import AffectedPods
 from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
 from rollback_operator.stats.windows import COARSE_SECONDS, Increment
 
-LEAST_ERRORS = 10
-NEARLY_ALL = 0.9
-SAMPLES = 2
-EXPECTED_ERRORS = 3.0
-"""So many expected errors that do not come are a surprise: 20 : 1 (Poisson)."""
-SETTLED_SECONDS = 10.0
-LATE_REQUESTS = 10
-MOMENT_SECONDS = 1.0
-"""Scrapes are so much late now and then: the interval before is none of the newest."""
-SPIKE_TIMES = 3.0
-EARLY_ALL = 0.98
-EARLY_SECONDS = 0.5
-"""So long after a pod's first request what it fails is no accident of its start alone."""
 
-
-def unmet(arms: Arms, new: Sequence[Increment], pods: Affected) -> str:
+def unmet(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
     """Tell the first floor that is not met, in words; empty when all are."""
     requests, errors = total(new)
     if requests < LEAST_REQUESTS:
@@ -48,7 +40,7 @@ def unmet(arms: Arms, new: Sequence[Increment], pods: Affected) -> str:
     if errors < LEAST_ERRORS and not 0 < requests <= errors:
         return f"{errors:.0f} of {LEAST_ERRORS} errors"
     served = [one for one in new if one.requests > 0]
-    if len({one.end for one in served}) < SAMPLES:
+    if len({one.end for one in served}) < LEAST_SAMPLES:
         return "only one sample"
     wanted = min(2, len(arms.living_new))
     if wanted > 1 and not pods.is_shared and not pods.few:
@@ -87,7 +79,7 @@ def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[tuple[float
         if sample[0] >= enough or end <= newest - arms.interval:
             found.append(sample)
             sample = (0.0, 0.0)
-        if len(found) == SAMPLES:
+        if len(found) == LEAST_SAMPLES:
             return found
     return found or [sample]
 
@@ -103,11 +95,11 @@ def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
         begins[one.pod] = min(one.start, begins.get(one.pod, one.start))
     ages = [((one.start + one.end) / 2 - begins[one.pod], one) for one in served]
     oldest = max((age for age, _ in ages), default=0.0)
-    if not arms.read or oldest >= SETTLED_SECONDS:
+    if not arms.read or oldest >= POD_SETTLED_SECONDS:
         return True
-    late = min(oldest / 2, EARLY_SECONDS)
+    late = min(oldest / 2, POD_START_SECONDS)
     requests, errors = total(one for age, one in ages if age >= late)
-    return requests >= LATE_REQUESTS and errors >= EARLY_ALL * requests
+    return requests >= LATE_REQUESTS and errors >= POD_START_SHARE * requests
 
 
 def veto_by_history(
@@ -131,7 +123,7 @@ def veto_by_history(
     # What ran before may be another revision than the control: it is asked as well, since what
     # began on its pods is nothing that this release has brought.
     if any(
-        _had_come_to_fail(side, _Fault(arms, control, since, route, together))
+        _had_come_to_fail(side, _JudgedFault(arms, control, since, route, together))
         for side in (arms.old, arms.replaced)
     ):
         return Reason.OLD_REVISION_FAILS_TOO
@@ -144,7 +136,7 @@ def veto_by_history(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class _JudgedFault:
     """What a release fails, for which old pods are asked."""
 
     arms: Arms
@@ -155,7 +147,7 @@ class _Fault:
     together: Sequence[str]
 
 
-def _had_come_to_fail(old: Sequence[Increment], fault: _Fault) -> bool:
+def _had_come_to_fail(old: Sequence[Increment], fault: _JudgedFault) -> bool:
     """Tell whether old pods had come to fail like the release before they went.
 
     All the time counts in which they served beside the new ones, whenever the fault shows best. Of
@@ -184,7 +176,7 @@ def _known(control: Control, route: str | None, rate: float) -> tuple[float, flo
     What had failed for minutes before the release is not what the release came upon. Nor is its
     worst minute, where the release fails several times as much: going back helps then.
     """
-    least = max(LEAST_RATE, mean(control, route))
+    least = max(AFFECTED_RATE, mean(control, route))
     worst = min(past(control, route).worst_earlier, rate / CEILING_TIMES)
     return least, max(least, lasting(control, route), worst)
 
@@ -202,7 +194,7 @@ def _pace(arms: Arms, since: Sequence[Increment]) -> float:
     requests: dict[str, float] = dict.fromkeys(begins, 0.0)
     starts = dict(begins)
     for one in since:
-        if one.pod in begins and one.end > begins[one.pod] + MOMENT_SECONDS:
+        if one.pod in begins and one.end > begins[one.pod] + LATE_SCRAPE_SECONDS:
             requests[one.pod] += one.requests
             starts[one.pod] = min(one.start, starts[one.pod])
     if sum(requests.values()) < LEAST_REQUESTS:

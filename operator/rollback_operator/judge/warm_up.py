@@ -13,15 +13,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import LEAST_CEILING, total
-from rollback_operator.judge.vetoes import NEARLY_ALL
+from rollback_operator.evidence.arms import total
+from rollback_operator.evidence.limits import (
+    FADING_ERRORS,
+    FADING_ODDS,
+    FADING_SECONDS,
+    LEAST_CEILING,
+    NEARLY_ALL,
+    WARM_UP_ODDS,
+    WARM_UP_SECONDS,
+)
 from rollback_operator.stats.sequential import lasting, log_likelihood
 from rollback_operator.stats.windows import Counts, Increment, counted
 
-TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
+FADING_TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
 """Seconds in which the errors may fall to a third."""
 STAYING_NATS = 2.0
-LEAST_NATS = 1.0
+FADING_NATS = 1.0
 _RATES = 1e-3, 0.99
 _SHORTEST = 0.1
 _MOST_NATS = 600.0
@@ -53,9 +61,9 @@ def fading(counts: Sequence[Aged], usual: float) -> Fading:
         usual: seconds that warm-ups take as a rule.
     """
     counts = _pooled(counts)
-    time = max(TIMES, key=lambda one: _falling(counts, one))
+    time = max(FADING_TIMES, key=lambda one: _falling(counts, one))
     tail = [one for one in counts if (one.start + one.end) / 2 >= usual]
-    if max(_falling(tail, one) for one in TIMES) < _steady(tail) - STAYING_NATS:
+    if max(_falling(tail, one) for one in FADING_TIMES) < _steady(tail) - STAYING_NATS:
         return Fading()
     nats = _falling(counts, time) - _steady_until(counts)
     until = time * math.log(max(1.0, _height(counts, time) / LEAST_CEILING))
@@ -122,22 +130,11 @@ def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
         return False
     parts = [Aged(0.0, 0.0, *first), Aged(0.0, 0.0, *later)]
     apart = _sum(parts, [one.errors / one.requests for one in parts])
-    return apart - _steady(parts) >= LEAST_NATS
+    return apart - _steady(parts) >= FADING_NATS
 
 
 def _nats(one: Aged, rate: float) -> float:
     return log_likelihood(one.requests, one.errors, rate, _RATES)
-
-
-WARM_UP_SECONDS = 20.0
-FADING_SECONDS = 60.0
-"""A warm-up that is seen to fade may take so long."""
-LEAST_FADING = 5
-"""Of fewer first errors nobody sees that they fade."""
-FADING = 3.0
-"""Odds from which it is waited for: what nearly all fails is never kept waiting."""
-SHOWN = 100.0
-"""Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
 
 
 def without_warm_up(
@@ -183,16 +180,16 @@ def warm_up(
     if fails_entirely or not first[1]:
         return new, new.increments
     lasts, fades = WARM_UP_SECONDS, Fading()
-    if first[1] >= LEAST_FADING and is_lower(first, later):
+    if first[1] >= FADING_ERRORS and is_lower(first, later):
         early = _young(new, starts, FADING_SECONDS)
         fades = fading([_aged(one, starts) for one in early], WARM_UP_SECONDS)
-        if fades.odds >= FADING:
+        if fades.odds >= FADING_ODDS:
             lasts, young = min(FADING_SECONDS, max(lasts, fades.until)), early
-    if odds >= SHOWN and fades.odds < FADING:
+    if odds >= WARM_UP_ODDS and fades.odds < FADING_ODDS:
         return new, new.increments
     warm = [one for one in young if _holds_warm_up(one, starts, lasts)]
     left = new.without(warm)
-    if odds > 1 / SHOWN and fades.odds < SHOWN:
+    if odds > 1 / WARM_UP_ODDS and fades.odds < WARM_UP_ODDS:
         return left, new.increments
     cleared = {id(one) for one in warm}
     return left, [replace(one, errors=0.0) if id(one) in cleared else one for one in new.increments]

@@ -11,7 +11,7 @@ from rollback_operator.model.workload import FlagState, Workload
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class RollbackBudget:
     """The operator's own limits over all policies; 0: none."""
 
     max_concurrent: int = 0
@@ -22,7 +22,7 @@ class Budget:
 class Load:
     """What of the limits is used up."""
 
-    budget: Budget = field(default_factory=Budget)
+    budget: RollbackBudget = field(default_factory=RollbackBudget)
     active: int = 0
     day: int = 0
 

@@ -9,7 +9,7 @@ from rollback_operator.api.v1alpha1 import (
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
+class RelatedDeployment:
     """A Deployment that an Event of a policy tells of."""
 
     name: str
@@ -29,7 +29,7 @@ class Notice:
     """None: that of the policy's status."""
     cause: str = ""
     """Of what is told while it lasts: it is told again for another cause, or much later."""
-    deployment: Affected | None = None
+    deployment: RelatedDeployment | None = None
     """Whoever looks at this Deployment has to know too: the Event is posted on it as well."""
 
     @property

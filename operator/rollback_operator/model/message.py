@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-MOST_IMAGES = 4
+MOST_IMAGES_NAMED = 4
 
 
-class Stage(StrEnum):
+class IncidentStage(StrEnum):
     """How an incident stands."""
 
     OPEN = "Open"
@@ -26,15 +26,17 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RevisionLabel:
     """A revision as people know it."""
 
     revision: int
     images: tuple[str, ...]
 
     def __str__(self) -> str:
-        more = [f"and {len(self.images) - MOST_IMAGES} more"] * (len(self.images) > MOST_IMAGES)
-        return f"revision {self.revision} ({', '.join([*self.images[:MOST_IMAGES], *more])})"
+        more = [f"and {len(self.images) - MOST_IMAGES_NAMED} more"] * (
+            len(self.images) > MOST_IMAGES_NAMED
+        )
+        return f"revision {self.revision} ({', '.join([*self.images[:MOST_IMAGES_NAMED], *more])})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Message:
     source: str
     """Path of the object that it is about, in the API."""
     transition: str
-    stage: Stage
+    stage: IncidentStage
     subject: str
     status: str
     service: str
@@ -56,7 +58,7 @@ class Message:
     deployment: str
     policy: str
     severity: str
-    before: Version | None
+    before: RevisionLabel | None
     """The release at fault."""
     after: str
     """What is gone back to, or done instead."""

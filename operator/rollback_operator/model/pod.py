@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MetricsPage:
     """Where a pod says that it exposes its metrics; port 0: it does not say."""
 
     port: int = 0
@@ -48,7 +48,7 @@ class Pod:
     """What keeps it from running that is not the release's doing: scheduling, registry, node."""
     address: str = ""
     """Its own IP address; empty: it has none, has ended, uses its node's, or wants no scrapes."""
-    page: Page = field(default_factory=Page)
+    page: MetricsPage = field(default_factory=MetricsPage)
     image_digests: tuple[tuple[str, str], ...] = ()
     """By container, what its image is: sha256:..."""
     endpoints: tuple[Endpoint, ...] = ()
@@ -62,7 +62,7 @@ class Pod:
             ready=False,
             terminating=True,
             address="",
-            page=Page(),
+            page=MetricsPage(),
             image_digests=(),
             endpoints=(),
         )

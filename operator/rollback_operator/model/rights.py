@@ -25,7 +25,9 @@ class Right:
 
 
 LOGS = Right("get", "", "pods", "log", "rbac.podLogs")
-BOUNDS = Right("patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers")
+AUTOSCALER_BOUNDS = Right(
+    "patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers"
+)
 
 
 def wanted(policy: RollbackPolicy) -> dict[Right, str]:
@@ -37,5 +39,5 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     # In mode Observe nothing is scaled, and no right is needed.
     if spec.mode is Mode.ENFORCE and any(one.type is RemedyType.SCALE for one in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
-        found[BOUNDS] = BOUNDS.lacking("spec.remedies", loss)
+        found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
     return found

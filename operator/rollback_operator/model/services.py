@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rollback_operator.model.workload import ReplicaSet
 
-LEAST_SECONDS = 5.0
+LEAST_ROUTING_SECONDS = 5.0
 """Endpoints follow the pods a moment later."""
 
 
@@ -44,7 +44,7 @@ class Routing:
         """Tell whether Services have led to nobody for long enough."""
         if self.since is None or self.read is None:
             return False
-        return self.read - self.since >= LEAST_SECONDS
+        return self.read - self.since >= LEAST_ROUTING_SECONDS
 
 
 def after(

@@ -67,7 +67,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterCapacity:
     """The nodes, and what runs on them as far as it was read."""
 
     nodes: tuple[Node, ...]

@@ -5,7 +5,7 @@ from typing import Self
 
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalLabels
-from rollback_operator.model.pod import Page
+from rollback_operator.model.pod import MetricsPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class PodPage:
 
     pod: str
     address: str
-    page: Page
+    page: MetricsPage
     is_judged: bool = False
     """Of the revision that is judged: timed when it has answered, the others when asked."""
     is_leaving: bool = False

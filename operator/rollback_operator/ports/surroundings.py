@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from rollback_operator.model.services import Service
-from rollback_operator.model.surroundings import Cluster, Quota, Reference
+from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference
 from rollback_operator.ports.failure import Failure
 
 
@@ -13,7 +13,7 @@ class Surroundings(Protocol):
     async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
         """Look whether an object exists, and at nothing that is in it."""
 
-    async def cluster(self) -> Cluster | Failure:
+    async def cluster(self) -> ClusterCapacity | Failure:
         """Read the nodes, and what runs on them as far as that is quickly read."""
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:

@@ -26,21 +26,21 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.reconcile.interning import Sharing
 
 Key = tuple[str, str]
-DEPLOYMENTS = "deployments"
+DEPLOYMENTS_PLURAL = "deployments"
 MOST_NAMES = 8192
 """Characters of images, containers and probes of a Deployment that no policy watches."""
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ObjectVersion:
     """Which version of which object."""
 
     uid: str
     number: str
     """Its resourceVersion."""
 
-    def is_newer(self, other: "Version") -> bool:
+    def is_newer(self, other: "ObjectVersion") -> bool:
         """Tell whether this is a later version of the same object."""
         numbers = self.number, other.number
         is_same = self.uid == other.uid and all(one.isdecimal() for one in numbers)
@@ -73,7 +73,7 @@ class Cache:
     requests: dict[Key, RollbackRequest] = field(default_factory=dict)
     """Rollbacks made by hand that are not planned."""
     deployments: dict[Key, Deployment] = field(default_factory=dict)
-    _shown: dict[Key, Version] = field(default_factory=dict)
+    _shown: dict[Key, ObjectVersion] = field(default_factory=dict)
     """Versions of the Deployments."""
     _watching: dict[Key, set[Key]] = field(default_factory=dict)
     _asked: dict[Key, set[Key]] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Cache:
         """Take in a Deployment; gives its key, and whether it is to be looked at at once."""
         metadata = raw["metadata"]
         key = metadata["namespace"], metadata["name"]
-        shown = Version(metadata["uid"], str(metadata.get("resourceVersion", "")))
+        shown = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
         known, last = self.deployments.get(key), self._shown.get(key)
         if known is not None and last is not None and last.is_newer(shown):
             return key, False
@@ -122,9 +122,9 @@ class Cache:
         self.deployments[key], self._shown[key] = found, shown
         return key, known is None or _turns(known) != _turns(found)
 
-    def version(self, plural: str, key: Key) -> Version | None:
+    def version(self, plural: str, key: Key) -> ObjectVersion | None:
         """Tell which version of an object is known; None: it is not."""
-        if plural == DEPLOYMENTS:
+        if plural == DEPLOYMENTS_PLURAL:
             return self._shown.get(key)
         kinds: tuple[Mapping[Key, _Known], ...] = (self.rollbacks, self.requests)
         if plural == RollbackPolicy.PLURAL:
@@ -132,7 +132,7 @@ class Cache:
         found = next((kind[key] for kind in kinds if key in kind), None)
         return None if found is None else _version_of(found.metadata)
 
-    def versions(self, plural: str) -> dict[Key, Version]:
+    def versions(self, plural: str) -> dict[Key, ObjectVersion]:
         """Tell which version is known of each object of a kind."""
         match plural:
             case RollbackPolicy.PLURAL:
@@ -284,8 +284,8 @@ def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
     return _version_of(known).is_newer(_version_of(seen))
 
 
-def _version_of(metadata: ObjectMeta) -> Version:
-    return Version(metadata.uid, metadata.resource_version)
+def _version_of(metadata: ObjectMeta) -> ObjectVersion:
+    return ObjectVersion(metadata.uid, metadata.resource_version)
 
 
 def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:

@@ -121,7 +121,7 @@ class Carrier:
         self.executor.checker.forget(preview)
         if checklist.consequence is not Consequence.BLOCK:
             return False
-        self.rests[key] = now + timedelta(seconds=attempts.LOOK_SECONDS)
+        self.rests[key] = now + timedelta(seconds=attempts.ATTEMPT_POLL_SECONDS)
         return True
 
     async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:

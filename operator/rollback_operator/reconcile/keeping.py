@@ -32,7 +32,7 @@ from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.rollback.course import Carry, Retry, course, scene_of
 
 
@@ -131,7 +131,7 @@ class Keeper:
         match course(rollback, scene, self.clock()):
             case Retry():
                 return RETRY_SECONDS
-            case End() as end:
+            case RollbackEnd() as end:
                 is_same = deployment is not None and deployment.uid == rollback.spec.target_ref.uid
                 left = deployment if is_same else None
                 done = await self.executor.end(rollback, end, left)

@@ -7,19 +7,19 @@ from functools import partial
 from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.evaluation import Evaluation
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.decide.evaluate import Look
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.report import live_counts
-from rollback_operator.report.live_counts import Pace
+from rollback_operator.report.live_counts import RecordRateLimit
 
 
 @dataclass
 class Evaluator:
     """Knows how many evaluations were put on record of late."""
 
-    pace: Pace = field(default_factory=Pace)
+    pace: RecordRateLimit = field(default_factory=RecordRateLimit)
 
     async def evaluation(
-        self, policy: RollbackPolicy, found: Look, now: datetime
+        self, policy: RollbackPolicy, found: EvaluationResult, now: datetime
     ) -> Evaluation | None:
         """Give the evaluation that is to be on record; None: nobody watches, or there is no room.
 

@@ -11,7 +11,7 @@ from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies import schema
 from rollback_operator.remedies.schema import Applied
 
-LIMIT_SECONDS = 2.0
+MIGRATIONS_SECONDS = 2.0
 REST_SECONDS = 30.0
 """A database that did not answer is not asked again before this."""
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
@@ -42,7 +42,7 @@ class Rememberer:
         self.rests = {key: due for key, due in self.rests.items() if now < due}
         self.rests[policy.key] = now + timedelta(seconds=REST_SECONDS)
         try:
-            async with asyncio.timeout(LIMIT_SECONDS):
+            async with asyncio.timeout(MIGRATIONS_SECONDS):
                 found = await self.schemas.read(policy.metadata.namespace, database)
         except TimeoutError:
             return list(ledger)

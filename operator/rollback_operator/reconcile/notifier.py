@@ -35,7 +35,7 @@ Key = tuple[str, str]
 Told = Rollback | RollbackRequest | RollbackPolicy
 
 
-class Records(Protocol):
+class NotifierRecords(Protocol):
     """What the watches have told, as far as telling needs it."""
 
     def policy_at(self, key: Key) -> RollbackPolicy | None:
@@ -89,7 +89,7 @@ class Teller:
 
     channels: Channels
     store: Store
-    records: Records
+    records: NotifierRecords
     runtime: Runtime
     _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
     _gate: Gate = field(default_factory=lambda: Gate(AT_ONCE, EACH))

@@ -25,9 +25,9 @@ from rollback_operator.decide import freeze, hold_end, holds, schedule
 from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import case_of, is_due, look, watch_of
-from rollback_operator.decide.hold_end import Facts
+from rollback_operator.decide.hold_end import HoldFacts
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.context import Budget, Case, Refusal, is_active
+from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_active
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
@@ -44,13 +44,13 @@ from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.lookout import Lookout
 from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.observe.standing import Address, around
+from rollback_operator.reconcile.observe.standing import MetricsAccess, around
 from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.releases import ownership, quarantine
 from rollback_operator.releases.baseline_choice import control_hashes
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report import status
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.readiness import not_found, readiness
@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _PolicyState:
     """What is known of a policy before its release is judged."""
 
     ready: Condition
@@ -86,9 +86,9 @@ class Reconciler:
     rememberer: Rememberer
     teller: Teller
     reporter: Reporter
-    address: Address
+    address: MetricsAccess
     clock: Callable[[], datetime]
-    budget: Budget = field(default_factory=Budget)
+    budget: RollbackBudget = field(default_factory=RollbackBudget)
     evaluator: Evaluator = field(default_factory=Evaluator)
     watches: dict[Key, Watch] = field(default_factory=dict)
 
@@ -159,7 +159,7 @@ class Reconciler:
         is_busy = active is not None or is_held or bool(asked)
         if not is_busy and not is_due(policy, deployment, now):
             self._end_watch(key)
-            seen = status.Seen(
+            seen = status.StatusInputs(
                 ready,
                 rollbacks=ownership.own(policy, rollbacks),
                 quarantine_seconds=policy.spec.safety.quarantine_seconds,
@@ -182,7 +182,9 @@ class Reconciler:
             if is_active(one)
             and (
                 one.spec.target_ref.uid != deployment.uid
-                or isinstance(course(one, scene_of(one, policy, ready, deployment), now), End)
+                or isinstance(
+                    course(one, scene_of(one, policy, ready, deployment), now), RollbackEnd
+                )
             )
         ]
 
@@ -222,11 +224,11 @@ class Reconciler:
         if any(is_active(one) for one in rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = self.watches[key] = await self.readings.observe(key, watch, workload, source)
-        return await self._decide(case, watch, _Standing(ready, carried))
+        return await self._decide(case, watch, _PolicyState(ready, carried))
 
     async def _settled(self, case: Case, now: datetime) -> Case:
         """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
-        wanted = holds.wanted_hold(Facts(case, control_hashes(case)), now)
+        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), now)
         deployment = case.workload.deployment
         settled = await self.holder.settle(case.policy, wanted, deployment, case.ledger)
         if settled.deployment != deployment:
@@ -242,7 +244,7 @@ class Reconciler:
         self._end_watch(policy.key)
         # Another policy's target may be held by that one.
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
-        end = hold_end.End(Reason(why.reason), why.message)
+        end = hold_end.HoldEnd(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
         answered = await self._answer_at_rest(policy, ours, why)
         carried = schedule.soonest(answered, await self.keeper.carry_open(policy.key, why))
@@ -250,7 +252,7 @@ class Reconciler:
             return schedule.soonest(settled.retry, carried)
         uid = deployment.uid if deployment is not None else ""
         known = self.cache.rollbacks_of(policy.metadata.namespace, uid)
-        seen = status.Seen(why, rollbacks=ownership.own(policy, known))
+        seen = status.StatusInputs(why, rollbacks=ownership.own(policy, known))
         told = await self.reporter.report(settled.policy, seen)
         return schedule.soonest(settled.retry, carried, told)
 
@@ -281,7 +283,7 @@ class Reconciler:
 
     # -- decide, act, report -----------------------------------------------------------------------
 
-    async def _decide(self, case: Case, watch: Watch, stands: _Standing) -> float | None:
+    async def _decide(self, case: Case, watch: Watch, stands: _PolicyState) -> float | None:
         now = self.clock()
         policy, workload = case.policy, case.workload
         size = len(watch.evidence.increments)
@@ -296,7 +298,7 @@ class Reconciler:
         if stands.carried is not None:
             again = schedule.soonest(again, stands.carried.seconds)
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
-        seen = status.Seen(
+        seen = status.StatusInputs(
             stands.ready,
             workload=workload,
             ledger=await self.rememberer.remember(
@@ -347,16 +349,16 @@ class Reconciler:
             missing = status.not_ready(
                 Reason.TARGET_NOT_FOUND, not_found(name, policy.metadata.namespace)
             )
-            await self.reporter.report(policy, status.Seen(missing))
+            await self.reporter.report(policy, status.StatusInputs(missing))
             return RETRY_SECONDS
         _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)
         if failure.kind is FailureKind.REJECTED:
             refused = status.not_ready(Reason.READ_FAILED, failure.message)
-            await self.reporter.report(policy, status.Seen(refused))
+            await self.reporter.report(policy, status.StatusInputs(refused))
         return failure.wait
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
-        end = hold_end.End(Reason.INVALID_SPEC, policy.message)
+        end = hold_end.HoldEnd(Reason.INVALID_SPEC, policy.message)
         settled = await self.holder.end(policy.shell, end, None)
         said = status.not_ready(Reason.INVALID_SPEC, policy.message)
         told = await self.reporter.report_unreadable(settled.policy, said)

@@ -60,7 +60,7 @@ class Reporter:
     clock: Callable[[], datetime]
     told: Told = field(default_factory=Told)
 
-    async def report(self, policy: RollbackPolicy, seen: status.Seen) -> float | None:
+    async def report(self, policy: RollbackPolicy, seen: status.StatusInputs) -> float | None:
         """Tell what was seen; gives the seconds until a write that failed is tried again."""
         policy = ownership.of_target(policy)
         old, now = policy.status, self.clock()
@@ -83,7 +83,7 @@ class Reporter:
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
         """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""
         own = self.cache.rollbacks_by(policy.key)
-        seen, generation = status.Seen(why, own=own), policy.metadata.generation
+        seen, generation = status.StatusInputs(why, own=own), policy.metadata.generation
         new = status.next_status(policy.status, seen, generation, self.clock())
         return await self._write(policy, new, ())
 

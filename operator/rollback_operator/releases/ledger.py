@@ -29,8 +29,8 @@ from rollback_operator.releases.statements import weighed, words
 
 _LONGEST = 256
 LIMIT = MOST_REVISIONS
-ENOUGH_REQUESTS = 100
-SETTLED_SECONDS = 600.0
+PROVED_REQUESTS = 100
+ROLLOUT_SETTLED_SECONDS = 600.0
 """A release older than this at the first look is no rollout any more, whatever its pods do."""
 USELESS = 0.5
 """Share of requests from which on going back to a revision helps nobody.
@@ -155,7 +155,7 @@ def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload)
     current = workload.current
     age = entry.since.timestamp() - current.created if current and entry.since else 0.0
     others = [one for one in workload.replica_sets if one.template.release != entry.release]
-    if workload.deployment.is_rolled_out or not others or age >= SETTLED_SECONDS:
+    if workload.deployment.is_rolled_out or not others or age >= ROLLOUT_SETTLED_SECONDS:
         return entry.model_copy(update={"found_time": entry.since})
     return entry
 
@@ -326,7 +326,7 @@ def _replaced_young(workload: Workload) -> frozenset[str]:
         before.template.release
         for before, after in pairwise(in_order)
         if after.template.release != before.template.release
-        and after.created - began[before.template.release] < SETTLED_SECONDS
+        and after.created - began[before.template.release] < ROLLOUT_SETTLED_SECONDS
     )
 
 
@@ -385,7 +385,7 @@ def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: fl
     if verdict.value is VerdictValue.WATCHING:
         # Also with nothing to compare with, as at adoption: then it is clean by itself.
         nothing_against = verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
-        return pooled.requests >= ENOUGH_REQUESTS and nothing_against
+        return pooled.requests >= PROVED_REQUESTS and nothing_against
     # A service without traffic, before as well as now, is good by what Kubernetes shows.
     had_none = watch.control is not None and watch.control.pooled.requests < 1
     return verdict.reason is Reason.TOO_FEW_REQUESTS and had_none

@@ -19,7 +19,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.releases import ledger
 
-LATE = timedelta(seconds=30)
+LATE_LOOK = timedelta(seconds=30)
 """So late a first look is no late one: events, leaders and pods take their time."""
 LEAST_STEP = timedelta(seconds=10)
 PARTS = 10
@@ -75,7 +75,7 @@ def begun(opened: datetime | None, now: datetime) -> Times:
         opened: when it was made; None: that is not known.
         now: the time of the look.
     """
-    is_late = opened is not None and now - opened > LATE
+    is_late = opened is not None and now - opened > LATE_LOOK
     return Times(now, now) if is_late or opened is None else Times(None, opened)
 
 
@@ -91,7 +91,7 @@ def looked(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
     length, since = timedelta(seconds=seconds), known.since
     begin, until = since or made, known.until or now
     step = max(LEAST_STEP, length / PARTS)
-    if now - until > step + LATE:
+    if now - until > step + LATE_LOOK:
         since = begin = begin + (now - until) - step  # a look counts, however seldom there is one
         until = now
     if now - begin >= length:

@@ -60,7 +60,7 @@ def _name(policy: PolicyRef, target_uid: str, revision: tuple[str, int], kind: s
 
 FIRST_WAIT = timedelta(seconds=30)
 """Between a blocked try and the next one; twice as long each time."""
-LOOK_SECONDS = 10.0
+ATTEMPT_POLL_SECONDS = 10.0
 """How often it is looked whether the cause is mended."""
 _PASSING = IDLE | {
     Reason.MODE_CHANGED,

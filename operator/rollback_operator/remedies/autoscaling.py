@@ -23,11 +23,11 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, Workload
 from rollback_operator.remedies import progress
-from rollback_operator.remedies.progress import Act, Done, End, Next, Wait
+from rollback_operator.remedies.progress import Act, Done, Next, RollbackEnd, Wait
 
 RESTORE = f"{GROUP}/restore-bounds"
 """Annotation on a Rollback: a person wants the bounds put back now."""
-LOOK_SECONDS = 300.0
+BOUNDS_POLL_SECONDS = 300.0
 """How often it is looked whether bounds that are raised are still ours."""
 
 
@@ -236,8 +236,8 @@ def restore_time(rollback: Rollback) -> datetime | None:
 def next_look(rollback: Rollback, now: datetime) -> float:
     """Give the seconds until bounds that are raised are looked at again."""
     time = restore_time(rollback)
-    left = (time - now).total_seconds() if time is not None else LOOK_SECONDS
-    return max(0.05, min(LOOK_SECONDS, left))
+    left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
+    return max(0.05, min(BOUNDS_POLL_SECONDS, left))
 
 
 def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRecord, Condition]:
@@ -262,7 +262,7 @@ def look(
     record, wanted = rollback.status.autoscaler, rollback.spec.remedy.replicas or 0
     against = blocked(rollback, found)
     if against is not None:
-        return End(Outcome.ABANDONED if record is None else Outcome.FAILED, *against)
+        return RollbackEnd(Outcome.ABANDONED if record is None else Outcome.FAILED, *against)
     assert found is not None  # or the plan would be blocked
     if found.bounds.least >= wanted:
         return _followed(rollback, found, deployment, now)
@@ -270,13 +270,13 @@ def look(
         # Whoever has set them may have put back ours: that is not fought.
         by = found.set_by or "somebody else"
         said = f"{by} has set {found.bounds} for {found} meanwhile: they are left alone"
-        return End(Outcome.FAILED, Reason.BOUNDS_CHANGED, said)
+        return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, said)
     if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not is_guarded(rollback):
         # Nothing could keep the record of what they were until they are put back.
         said = f"the Rollback is being deleted: {found} is left as it is"
-        return End(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, said)
+        return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, said)
     return Act(StepName.SCALE)
 
 
@@ -294,4 +294,4 @@ def _followed(rollback: Rollback, found: Autoscaler, deployment: Deployment, now
         f"{found} has set {deployment.replicas} replicas and not {wanted} in {seconds:.0f} s. Why: "
         f"kubectl describe hpa {found.name} -n {deployment.namespace}"
     )
-    return End(Outcome.NOT_RECOVERED, Reason.AUTOSCALER_IDLE, said)
+    return RollbackEnd(Outcome.NOT_RECOVERED, Reason.AUTOSCALER_IDLE, said)

@@ -24,7 +24,7 @@ from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import ConfigRead, Deployment, FlagState, Workload
 from rollback_operator.remedies.attempts import is_unbegun
-from rollback_operator.remedies.progress import Act, Done, End, ended_time, was_done
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, ended_time, was_done
 
 NOT_READ = "no container of the release reads it from there"
 _NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
@@ -254,7 +254,7 @@ def planned(case: Case, flag: Flag) -> FlagPlan | None:
 # -- the act ---------------------------------------------------------------------------------------
 
 
-def look(rollback: Rollback, found: FlagState | None) -> Act | Done | End:
+def look(rollback: Rollback, found: FlagState | None) -> Act | Done | RollbackEnd:
     """Compare the flag with what is to be made of it, just before it is set.
 
     Args:
@@ -275,11 +275,11 @@ def look(rollback: Rollback, found: FlagState | None) -> Act | Done | End:
     return Act(StepName.DISABLE_FLAG)
 
 
-def _theirs(said: str) -> End:
-    return End(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{said}: theirs stands")
+def _theirs(said: str) -> RollbackEnd:
+    return RollbackEnd(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{said}: theirs stands")
 
 
-def reverted(rollback: Rollback, found: FlagState | None) -> End | None:
+def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
     """Tell that a flag does not stay as it was set; None: it does."""
     flag = rollback.spec.remedy.flag
     assert flag is not None
@@ -289,7 +289,7 @@ def reverted(rollback: Rollback, found: FlagState | None) -> End | None:
     now = f"it is {value[:64]!r} now" if value is not None else "it is gone"
     by = f" ({found.changed_by})" if found is not None and found.changed_by else ""
     said = f"{named(flag)} did not stay: {now}{by}; it is not set again: put it right at its source"
-    return End(Outcome.FAILED, Reason.FLAG_REVERTED, said)
+    return RollbackEnd(Outcome.FAILED, Reason.FLAG_REVERTED, said)
 
 
 def is_set(rollback: Rollback) -> bool:

@@ -49,7 +49,7 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class RollbackEnd:
     """The rollback is over."""
 
     outcome: Outcome
@@ -59,7 +59,7 @@ class End:
     """What was looked at to see whether it helped."""
 
 
-Next = Act | Done | Wait | End
+Next = Act | Done | Wait | RollbackEnd
 
 
 def next_step(rollback: Rollback) -> StepName | None:
@@ -126,7 +126,7 @@ def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
         return Wait()
     seconds = rollback.spec.verification.timeout_seconds
     said = f"somebody has paused the Deployment, and for {seconds} s it could not be changed"
-    return End(Outcome.ABANDONED, Reason.TARGET_PAUSED, said)
+    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, said)
 
 
 def _look_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
@@ -190,7 +190,7 @@ def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> 
     if is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
         said = f"{deployment.available} of {deployment.replicas} replicas are available"
         name = StepName.ROLLOUT_COMPLETE.value
-        return End(
+        return RollbackEnd(
             Outcome.NOT_RECOVERED,
             Reason.ROLLOUT_TIMED_OUT,
             f"the rollout was not complete after {rollback.spec.verification.timeout_seconds} s: "
@@ -266,14 +266,14 @@ def is_stale(rollback: Rollback, now: datetime) -> bool:
     return now - last_time(rollback, now) > timedelta(seconds=bound)
 
 
-def stale(rollback: Rollback, now: datetime) -> End:
+def stale(rollback: Rollback, now: datetime) -> RollbackEnd:
     """End a rollback whose act was not done in time."""
     since = last_time(rollback, now)
     said = (
         f"it has come no further since {since:%Y-%m-%d %H:%M:%S} UTC, and is not carried out so "
         "much later: the release is judged by what it does now"
     )
-    return End(Outcome.ABANDONED, Reason.ROLLBACK_STALE, said)
+    return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_STALE, said)
 
 
 def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
@@ -318,17 +318,17 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     return deployment.template.release != rollback.spec.from_revision.release
 
 
-def moved(rollback: Rollback, deployment: Deployment) -> End:
+def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
     """End a rollback whose target somebody else has changed: what they have made of it stands.
 
     What they have put back is told as such, and counts as tried: it is not done again.
     """
     if gitops.is_reverted(rollback, deployment):
         said = gitops.reverted(rollback, deployment)
-        return End(Outcome.FAILED, Reason.UNDO_REVERTED, said)
+        return RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, said)
     if is_rolled_out_again(rollback, deployment):
         return _rolled_out_again(rollback, deployment)
-    return End(
+    return RollbackEnd(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
         "somebody else has changed the pod template since it was judged "
@@ -336,7 +336,7 @@ def moved(rollback: Rollback, deployment: Deployment) -> End:
     )
 
 
-def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> End | None:
+def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> RollbackEnd | None:
     """End an act that others were faster than: it was never carried out, and cannot be any more.
 
     A later revision shows a lost answer's act as done only where what it leads to has run since:
@@ -364,9 +364,9 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> End | N
     return _rolled_out_again(rollback, workload.deployment)
 
 
-def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> End:
+def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
     number, runs = rollback.spec.from_revision.number, deployment.revision
-    return End(
+    return RollbackEnd(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
         f"the release of revision {number} was rolled out once more, as revision {runs}, before "

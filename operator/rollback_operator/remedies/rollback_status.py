@@ -8,7 +8,7 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.model import conditions
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 
 AHEAD = timedelta(seconds=60)
 """Two clocks may differ by so much."""
@@ -95,7 +95,7 @@ def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> 
     return status.model_copy(update={"verification": list(checks)})
 
 
-def ended(status: RollbackStatus, end: End, now: datetime) -> RollbackStatus:
+def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackStatus:
     """Store how the rollback ended. An outcome that is stored already stands."""
     if status.outcome is not None:
         return status

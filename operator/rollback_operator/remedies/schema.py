@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.database import (
-    MOST_REMEMBERED,
+    MOST_RECORDED_MIGRATIONS,
     NAME_LENGTH,
     AppliedMigrations,
     SchemaResponse,
@@ -20,7 +20,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.model.samples import Missing
 
-MOST_TOLD = 5
+MOST_MIGRATIONS_NAMED = 5
 _CONSEQUENCES = {
     SchemaResponse.BLOCK: Consequence.BLOCK,
     SchemaResponse.REQUIRE_APPROVAL: Consequence.REQUIRE_APPROVAL,
@@ -45,7 +45,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class HistoryComparison:
     """What the history is held against."""
 
     record: AppliedMigrations | None
@@ -70,7 +70,7 @@ class Newer:
     names: tuple[str, ...]
 
 
-Finding = Compatible | Newer | Missing
+SchemaFinding = Compatible | Newer | Missing
 
 
 def ordered(migrations: Sequence[Migration]) -> Applied:
@@ -85,10 +85,10 @@ def ordered(migrations: Sequence[Migration]) -> Applied:
 def recorded(applied: Applied, now: datetime) -> AppliedMigrations:
     """Make the record of a revision that has been found good."""
     names = [one.name[:NAME_LENGTH] for one in applied.migrations]
-    return AppliedMigrations(count=len(names), names=names[-MOST_REMEMBERED:], time=now)
+    return AppliedMigrations(count=len(names), names=names[-MOST_RECORDED_MIGRATIONS:], time=now)
 
 
-def compare(found: Applied | Missing, question: Question) -> Finding:
+def compare(found: Applied | Missing, question: HistoryComparison) -> SchemaFinding:
     """Find out which migrations are newer than the target."""
     if isinstance(found, Missing):
         return found
@@ -128,15 +128,19 @@ def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Mi
     ]
 
 
-def item(finding: Finding, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
+def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
     """Say what was found, and what follows by the policy's rules."""
     match finding:
         case Compatible(count):
             said = f"none of {count} applied migrations is newer than the target"
             return _item(CheckResult.PASSED, said, Consequence.PROCEED)
         case Newer(names):
-            shown = ", ".join(names[-MOST_TOLD:])
-            more = f" and {len(names) - MOST_TOLD} before" if len(names) > MOST_TOLD else ""
+            shown = ", ".join(names[-MOST_MIGRATIONS_NAMED:])
+            more = (
+                f" and {len(names) - MOST_MIGRATIONS_NAMED} before"
+                if len(names) > MOST_MIGRATIONS_NAMED
+                else ""
+            )
             said = f"applied and unknown to the target: {shown}{more}"
             advice = "; fix forward, or roll the migrations back first"
             consequence = _CONSEQUENCES[on_newer]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from rollback_operator.api.shape import clipped
-from rollback_operator.api.v1alpha1 import Finding, Investigation, MatrixSeverity
+from rollback_operator.api.v1alpha1 import Investigation, InvestigationFinding, MatrixSeverity
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
@@ -17,9 +17,9 @@ from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.stats.histogram import Histogram
 from rollback_operator.stats.windows import Increment
 
-MOST_NAMED = 8
+MOST_FINDING_LINES = 8
 """Routes, pods or changes that are named one by one; the rest is counted."""
-LONGEST = 1024
+LONGEST_FINDING = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def diagnose(
     new = {pod.name for pod in workload.current_of(watch.pods)}
     old = {pod.name for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     found = [
-        Finding(name="Symptom", message=clipped(one.message, LONGEST))
+        InvestigationFinding(name="Symptom", message=clipped(one.message, LONGEST_FINDING))
         for one in decision.verdict.symptoms
         if one.veto is None
     ]
@@ -67,12 +67,12 @@ def diagnose(
     )
 
 
-def _told(name: str, lines: Sequence[str]) -> list[Finding]:
+def _told(name: str, lines: Sequence[str]) -> list[InvestigationFinding]:
     if not lines:
         return []
-    more = len(lines) - MOST_NAMED
-    shown = [*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
-    return [Finding(name=name, message=clipped("; ".join(shown), LONGEST))]
+    more = len(lines) - MOST_FINDING_LINES
+    shown = [*lines[:MOST_FINDING_LINES], *([f"and {more} more"] if more > 0 else [])]
+    return [InvestigationFinding(name=name, message=clipped("; ".join(shown), LONGEST_FINDING))]
 
 
 def _latencies(latency: RouteLatency) -> list[str]:

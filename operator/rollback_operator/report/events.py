@@ -22,7 +22,7 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Refusal
-from rollback_operator.model.event import FOR_PEOPLE, Affected, Notice
+from rollback_operator.model.event import FOR_PEOPLE, Notice, RelatedDeployment
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags
@@ -35,7 +35,7 @@ def on_deployment(events: Sequence[Notice], workload: Workload | None) -> list[N
     """Have what asks for people told on the Deployment too; without a workload none is known."""
     if workload is None:
         return list(events)
-    affected = Affected(workload.deployment.name, workload.deployment.uid)
+    affected = RelatedDeployment(workload.deployment.name, workload.deployment.uid)
     return [
         replace(one, deployment=affected) if one.reason in _ON_DEPLOYMENT else one for one in events
     ]
@@ -159,8 +159,8 @@ def let_go(hold: Hold) -> Notice:
     return Notice(EventReason.ROLLOUT_LET_GO, said, deployment=_of(hold))
 
 
-def _of(hold: Hold) -> Affected:
-    return Affected(hold.deployment, hold.deployment_uid)
+def _of(hold: Hold) -> RelatedDeployment:
+    return RelatedDeployment(hold.deployment, hold.deployment_uid)
 
 
 def owner_suspended(said: str) -> Notice:

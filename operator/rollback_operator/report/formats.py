@@ -9,14 +9,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rollback_operator.api.notify import LONGEST_MESSAGE
-from rollback_operator.model.message import Message, Stage
+from rollback_operator.model.message import IncidentStage, Message
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Also the marks that turn the direction of writing: they make a text read other than it is."""
 _SLACK_TEXT = 2900
 _SLACK_HEADER = 150
 _SUBJECT = 180
-_COLOURS = {Stage.OPEN: "#d7263d", Stage.WAITING: "#f0a202", Stage.RESOLVED: "#2e933c"}
+_COLOURS = {
+    IncidentStage.OPEN: "#d7263d",
+    IncidentStage.WAITING: "#f0a202",
+    IncidentStage.RESOLVED: "#2e933c",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def mail(message: Message) -> Mail:
         "X-Rollback-Transition": message.transition,
         "Auto-Submitted": "auto-generated",
     }
-    if message.stage is not Stage.RESOLVED and message.severity in ("P1", "P2"):
+    if message.stage is not IncidentStage.RESOLVED and message.severity in ("P1", "P2"):
         headers["Importance"] = "high"
     text = f"{plain(message)}\n\nIncident {message.incident}, message {message.id}\n"
     return Mail(_line(message.subject)[:_SUBJECT], text, headers)

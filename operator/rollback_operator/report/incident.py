@@ -25,15 +25,15 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide import requests
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
-from rollback_operator.model.message import Message, Moment, Version
+from rollback_operator.model.message import Message, Moment, RevisionLabel
 from rollback_operator.remedies import autoscaling, claims, flags, suspension
-from rollback_operator.report.transitions import Kind, Transition
+from rollback_operator.report.transitions import Transition, TransitionKind
 from rollback_operator.report.wording import (
     BY_ITSELF,
     RAISED,
     RELEASE,
     REQUEST_REFUSED,
-    STEPS,
+    STEP_WORDS,
     UNDO,
     Words,
     words_asked,
@@ -80,10 +80,10 @@ def of_rollback(
 def _status(rollback: Rollback, transition: Transition, words: Words) -> str:
     """Tell how it stands: of an end why, of a question until when."""
     ended = find(rollback.status.conditions, ConditionType.COMPLETE)
-    if transition.kind is Kind.ENDED and ended is not None and ended.message:
+    if transition.kind is TransitionKind.ENDED and ended is not None and ended.message:
         return f"{words.status} - {ended.message}"
     deadline = rollback.status.approval_deadline_time
-    if transition.kind is Kind.APPROVAL_NEEDED and deadline is not None:
+    if transition.kind is TransitionKind.APPROVAL_NEEDED and deadline is not None:
         then = rollback.spec.approval_policy.on_timeout
         return f"{words.status}, until {deadline:%Y-%m-%d %H:%M} UTC at the latest (then {then})"
     return words.status
@@ -93,8 +93,8 @@ def _subject(service: str, words: Words, time: datetime) -> str:
     return f"[INCIDENT] {service}: {words.subject} - {time:%Y-%m-%d %H:%M} UTC"
 
 
-def _version(ref: RevisionRef | Revision) -> Version:
-    return Version(ref.number, tuple(ref.images))
+def _version(ref: RevisionRef | Revision) -> RevisionLabel:
+    return RevisionLabel(ref.number, tuple(ref.images))
 
 
 def _after(rollback: Rollback) -> str:
@@ -145,7 +145,7 @@ def _checks(rollback: Rollback, transition: Transition) -> Iterator[str]:
     for item in before:
         if item.result not in quiet:
             yield f"{item.result}: {item.name}: {item.message}"
-    if transition.kind is Kind.ENDED:
+    if transition.kind is TransitionKind.ENDED:
         for one in rollback.status.verification:
             yield f"{one.result}: {one.name}: {one.message}"
 
@@ -159,12 +159,12 @@ def _timeline(rollback: Rollback, transition: Transition) -> Iterator[Moment]:
         if one.name is StepName.AWAITING_APPROVAL and one.started_time <= transition.time:
             yield Moment(one.started_time, "approval asked for")
         if one.finished_time is not None and one.finished_time <= transition.time:
-            said = STEPS.get(one.name, str(one.name))
+            said = STEP_WORDS.get(one.name, str(one.name))
             yield Moment(one.finished_time, f"{said}: {one.message or 'done'}")
     acts = [one.started_time for one in status.steps if one.name is not StepName.AWAITING_APPROVAL]
     if acts and min(acts) <= transition.time:
         yield Moment(min(acts), "rollback initiated")
-    if transition.kind is Kind.ENDED:
+    if transition.kind is TransitionKind.ENDED:
         yield Moment(transition.time, f"ended: {status.outcome}")
 
 
@@ -189,21 +189,21 @@ def _are_raised(rollback: Rollback, transition: Transition) -> bool:
 def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
     if _suspended(rollback, transition):
         yield RELEASE
-    if transition.kind is Kind.ENDED:
+    if transition.kind is TransitionKind.ENDED:
         yield from claims.next_steps(rollback)
-    if transition.kind is Kind.ENDED and _are_raised(rollback, transition):
+    if transition.kind is TransitionKind.ENDED and _are_raised(rollback, transition):
         is_by_itself = rollback.status.outcome is Outcome.VERIFIED
         yield RAISED + (BY_ITSELF if is_by_itself else "")
 
 
 def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
     namespace, name = rollback.metadata.namespace, rollback.metadata.name
-    if transition.kind is Kind.APPROVAL_NEEDED:
+    if transition.kind is TransitionKind.APPROVAL_NEEDED:
         yield f"kubectl rollback approve {name} -n {namespace} --reason '...'"
         yield f"kubectl rollback reject {name} -n {namespace} --reason '...'"
     if release := _suspended(rollback, transition):
         yield release
-    if transition.kind is Kind.ENDED and _are_raised(rollback, transition):
+    if transition.kind is TransitionKind.ENDED and _are_raised(rollback, transition):
         yield autoscaling.command(rollback)
     yield f"kubectl describe rollback {name} -n {namespace}"
     yield from _looks(rollback.spec.target_ref.name, namespace)

@@ -16,7 +16,7 @@ from rollback_operator.api.evaluation import (
     ObservedCounts,
     PastCounts,
 )
-from rollback_operator.decide.evaluate import Look
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.arms import past, total
 from rollback_operator.evidence.question import arms_of
 from rollback_operator.model.verdict import Verdict
@@ -49,7 +49,7 @@ def is_watched(annotations: Mapping[str, str], now: datetime) -> bool:
         return False
 
 
-def is_current(known: Evaluation, found: Look) -> bool:
+def is_current(known: Evaluation, found: EvaluationResult) -> bool:
     """Tell whether an evaluation on record is of the release that is judged."""
     current, opened = found.case.workload.current, found.watch.opened
     number = current.revision if current is not None else 0
@@ -68,21 +68,21 @@ def is_due(known: Evaluation | None, verdict: Verdict, now: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RecordRateLimit:
     """The evaluations that were put on record within the last second: when, and where."""
 
     taken: tuple[tuple[datetime, str], ...] = ()
 
-    def after(self, namespace: str, now: datetime) -> "Pace | None":
+    def after(self, namespace: str, now: datetime) -> "RecordRateLimit | None":
         """Take one more; None: there have been enough for now, of all or of the namespace."""
         recent = tuple(one for one in self.taken if timedelta(0) <= now - one[0] < SECOND)
         same = sum(place == namespace for _, place in recent)
         if len(recent) >= MOST_A_SECOND or same >= MOST_OF_NAMESPACE:
             return None
-        return Pace((*recent, (now, namespace)))
+        return RecordRateLimit((*recent, (now, namespace)))
 
 
-def evaluate(found: Look, now: datetime) -> Evaluation:
+def evaluate(found: EvaluationResult, now: datetime) -> Evaluation:
     """Put together what a look has found.
 
     Args:

@@ -24,15 +24,15 @@ from rollback_operator.decide import requests
 from rollback_operator.model import conditions
 from rollback_operator.model.event import Notice
 from rollback_operator.report import formats, incident
-from rollback_operator.report.transitions import Kind, transitions
+from rollback_operator.report.transitions import TransitionKind, transitions
 
-MOST_ATTEMPTS = 16
+MOST_SEND_ATTEMPTS = 16
 NEWS_SECONDS = 3600
 """After this time a message is no news any more; but it is tried a few times whenever."""
 LEAST_ATTEMPTS = 3
 FAILING_ATTEMPTS = 3
-FIRST_BACKOFF_SECONDS = 5.0
-LONGEST_BACKOFF_SECONDS = 300.0
+FIRST_RESEND_SECONDS = 5.0
+LONGEST_RESEND_SECONDS = 300.0
 
 
 def announced(
@@ -96,7 +96,7 @@ def refused(
 
 def _is_stale(one: Notification, happened: set[str]) -> bool:
     """Tell whether an update has not arrived yet and a newer message says more."""
-    is_update = one.transition.startswith(f"{Kind.UPDATE}-")
+    is_update = one.transition.startswith(f"{TransitionKind.UPDATE}-")
     return one.is_open and is_update and one.transition not in happened
 
 
@@ -160,7 +160,7 @@ def failed(one: Notification, why: str, now: datetime) -> Notification:
     """Put a failed attempt on record, and give up where it is too much or too late."""
     attempts = one.attempts + 1
     is_old = (now - one.time).total_seconds() > NEWS_SECONDS and attempts >= LEAST_ATTEMPTS
-    given_up = now if is_old or attempts >= MOST_ATTEMPTS else None
+    given_up = now if is_old or attempts >= MOST_SEND_ATTEMPTS else None
     return one.model_copy(
         update={"attempts": attempts, "message": clipped(why, 512), "gave_up_time": given_up}
     )
@@ -173,8 +173,8 @@ def given_up(one: Notification, why: str, now: datetime) -> Notification:
 
 def backoff(attempts: int) -> timedelta:
     """Tell how long to wait after so many failed attempts."""
-    longest = FIRST_BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 10)
-    return timedelta(seconds=min(LONGEST_BACKOFF_SECONDS, longest))
+    longest = FIRST_RESEND_SECONDS * 2.0 ** min(attempts - 1, 10)
+    return timedelta(seconds=min(LONGEST_RESEND_SECONDS, longest))
 
 
 def notified(

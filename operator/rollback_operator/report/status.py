@@ -48,7 +48,7 @@ QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class StatusInputs:
     """What a pass has found out, as far as the status tells it."""
 
     ready: Condition
@@ -96,7 +96,7 @@ def not_ready(reason: Reason, message: str) -> Condition:
 
 
 def next_status(
-    old: RollbackPolicyStatus, seen: Seen, generation: int, now: datetime
+    old: RollbackPolicyStatus, seen: StatusInputs, generation: int, now: datetime
 ) -> RollbackPolicyStatus:
     """Make the new status; equal to the old one when nothing has changed."""
     verdict, severity = _verdict(old, seen)
@@ -135,21 +135,23 @@ def next_status(
     )
 
 
-def _probes(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[ProbeRecord]:
+def _probes(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> list[ProbeRecord]:
     if seen.workload is None:
         return old.probes
     release = seen.workload.deployment.template.release
     return trials.recorded(old.probes, seen.trends.trials, release, now)
 
 
-def _quarantine(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[QuarantineEntry]:
+def _quarantine(
+    old: RollbackPolicyStatus, seen: StatusInputs, now: datetime
+) -> list[QuarantineEntry]:
     if seen.quarantine_seconds is None:
         return [one for one in old.quarantine if one.until_time > now]
     ledger, seconds = _revisions(old, seen), seen.quarantine_seconds
     return quarantine.entries(seen.rollbacks, ledger, old.quarantine, seconds, now)
 
 
-def _recent(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[RecentRollback]:
+def _recent(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> list[RecentRollback]:
     """Remember what a guard will ask for, whatever becomes of the records."""
     if seen.safety is None:
         return old.recent_rollbacks
@@ -157,11 +159,11 @@ def _recent(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> list[Recent
     return records.needed(known, seen.safety, now)
 
 
-def _revisions(old: RollbackPolicyStatus, seen: Seen) -> Sequence[LedgerEntry]:
+def _revisions(old: RollbackPolicyStatus, seen: StatusInputs) -> Sequence[LedgerEntry]:
     return seen.ledger if seen.workload is not None or seen.ledger else old.revisions
 
 
-def _images(seen: Seen, revision: Revision | None) -> Sequence[str]:
+def _images(seen: StatusInputs, revision: Revision | None) -> Sequence[str]:
     """List all images that run, also those that a status has no room for."""
     current = seen.workload.current if seen.workload else None
     if current is not None:
@@ -169,7 +171,9 @@ def _images(seen: Seen, revision: Revision | None) -> Sequence[str]:
     return [*revision.images, *revision.init_images] if revision is not None else []
 
 
-def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) -> Condition:
+def _recovered(
+    old: RollbackPolicyStatus, seen: StatusInputs, running: Revision | None
+) -> Condition:
     known = conditions.find(old.conditions, ConditionType.RECOVERED)
     if known is not None and seen.workload is None and not seen.rollbacks:
         return known  # a policy at a stand has not looked
@@ -181,7 +185,7 @@ def _recovered(old: RollbackPolicyStatus, seen: Seen, running: Revision | None) 
     return conditions.condition(ConditionType.RECOVERED, False, Reason.STILL_FAILING, said)
 
 
-def _investigation(old: RollbackPolicyStatus, seen: Seen) -> Investigation | None:
+def _investigation(old: RollbackPolicyStatus, seen: StatusInputs) -> Investigation | None:
     if seen.investigation is not None or seen.workload is None:
         return seen.investigation or old.investigation
     known, release = old.investigation, seen.workload.deployment.template.release
@@ -213,7 +217,7 @@ def held_message(hold: Hold) -> str:
     return f"held until {hold.until_time:%H:%M:%S} UTC at the latest: {hold.message}"
 
 
-def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Severity]:
+def _verdict(old: RollbackPolicyStatus, seen: StatusInputs) -> tuple[VerdictValue, Severity]:
     entry, health = _running(old, seen), _health(old, seen)
     found = entry.condemned if entry is not None else None
     worst = Severity(found.severity) if found is not None and found.severity else Severity.NONE
@@ -234,23 +238,23 @@ def _verdict(old: RollbackPolicyStatus, seen: Seen) -> tuple[VerdictValue, Sever
     return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), worst
 
 
-def _fails_alike(seen: Seen) -> str:
+def _fails_alike(seen: StatusInputs) -> str:
     return fails_alike(seen.decision.verdict) if seen.decision is not None else ""
 
 
-def _health(old: RollbackPolicyStatus, seen: Seen) -> Health | None:
+def _health(old: RollbackPolicyStatus, seen: StatusInputs) -> Health | None:
     entry = _running(old, seen)
     return entry.health if entry is not None else None
 
 
-def _running(old: RollbackPolicyStatus, seen: Seen) -> LedgerEntry | None:
+def _running(old: RollbackPolicyStatus, seen: StatusInputs) -> LedgerEntry | None:
     """Look up what is known of the release that runs."""
     if seen.workload is not None:
         return entry_of(seen.ledger, seen.workload.deployment.template.release)
     return entry_of(_revisions(old, seen), old.revision.release) if old.revision else None
 
 
-def _trusted(old: RollbackPolicyStatus, seen: Seen) -> Condition:
+def _trusted(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition:
     """Tell which releases people trust, and which word of theirs leads to nothing, and why."""
     kind, known = ConditionType.TRUSTED, {one.release: one for one in _revisions(old, seen)}
     if not seen.trust:
@@ -271,7 +275,7 @@ def _trusted(old: RollbackPolicyStatus, seen: Seen) -> Condition:
     return conditions.condition(kind, True, Reason.TRUSTED_BY_PERSON, said)
 
 
-def _sources(seen: Seen, now: datetime) -> list[Condition]:
+def _sources(seen: StatusInputs, now: datetime) -> list[Condition]:
     verdict = seen.decision.verdict if seen.decision is not None else None
     unripe = sources.early(seen.workload, now)
     return [
@@ -281,7 +285,7 @@ def _sources(seen: Seen, now: datetime) -> list[Condition]:
     ]
 
 
-def _found_bad(old: RollbackPolicyStatus, seen: Seen) -> Condition | None:
+def _found_bad(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition | None:
     """Say that the running release was found bad, where nothing speaks against it just now."""
     entry = _running(old, seen)
     is_told = seen.decision is not None and seen.decision.severity is not Severity.NONE
@@ -296,7 +300,7 @@ def _found_bad(old: RollbackPolicyStatus, seen: Seen) -> Condition | None:
 
 
 def _healthy(
-    old: RollbackPolicyStatus, seen: Seen, verdict: VerdictValue, now: datetime
+    old: RollbackPolicyStatus, seen: StatusInputs, verdict: VerdictValue, now: datetime
 ) -> Condition:
     kind = ConditionType.HEALTHY
     status = {VerdictValue.HEALTHY: True, VerdictValue.BAD: False}.get(verdict)
@@ -322,7 +326,7 @@ def _healthy(
     return conditions.condition(kind, status, judged.reason, judged.message)
 
 
-def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
+def _revision(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision | None:
     current = seen.workload.current if seen.workload else None
     if current is None:
         return old.revision
@@ -332,7 +336,7 @@ def _revision(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
     return revision_of(current, since).model_copy(update={"changed_by": by or None})
 
 
-def _watched(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> watch_time.Times:
+def _watched(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> watch_time.Times:
     known = watch_time.Times(old.watched_since, old.watched_until)
     current, safety = seen.workload.current if seen.workload else None, seen.safety
     if current is None:
@@ -347,7 +351,7 @@ def _watched(old: RollbackPolicyStatus, seen: Seen, now: datetime) -> watch_time
     return replace(known, until=None) if is_earned else known
 
 
-def _last_known_good(old: RollbackPolicyStatus, seen: Seen) -> Revision | None:
+def _last_known_good(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision | None:
     if seen.workload is None:
         return None
     current = seen.workload.current

@@ -15,7 +15,7 @@ UPDATE_SECONDS = (300, 900, 1800, 3600, 7200, 14400, 28800, 57600, 86400)
 """How long a rollback has gone on when people are told that it still does."""
 
 
-class Kind(StrEnum):
+class TransitionKind(StrEnum):
     """What sort of news a transition is."""
 
     APPROVAL_NEEDED = "ApprovalNeeded"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 class Transition:
     """Something that happened once in the life of a Rollback."""
 
-    kind: Kind
+    kind: TransitionKind
     name: str
     """Unique in that life: of an end, its outcome."""
     time: datetime
@@ -44,11 +44,15 @@ def _transitions(rollback: Rollback, now: datetime) -> Iterator[Transition]:
     waits = [one for one in status.steps if one.name is StepName.AWAITING_APPROVAL]
     acts = [one for one in status.steps if one.name is not StepName.AWAITING_APPROVAL]
     for one in waits:
-        yield Transition(Kind.APPROVAL_NEEDED, Kind.APPROVAL_NEEDED, one.started_time)
+        yield Transition(
+            TransitionKind.APPROVAL_NEEDED, TransitionKind.APPROVAL_NEEDED, one.started_time
+        )
     if acts:
-        yield Transition(Kind.STARTED, Kind.STARTED, min(one.started_time for one in acts))
+        yield Transition(
+            TransitionKind.STARTED, TransitionKind.STARTED, min(one.started_time for one in acts)
+        )
     if status.outcome is not None:
-        yield Transition(Kind.ENDED, status.outcome, status.finished_time or now)
+        yield Transition(TransitionKind.ENDED, status.outcome, status.finished_time or now)
     elif status.steps:
         yield from _update(rollback, now)
 
@@ -58,7 +62,7 @@ def _update(rollback: Rollback, now: datetime) -> Iterator[Transition]:
     passed = [one for one in UPDATE_SECONDS if begin + timedelta(seconds=one) <= now]
     if passed:
         time = begin + timedelta(seconds=passed[-1])
-        yield Transition(Kind.UPDATE, f"{Kind.UPDATE}-{len(passed)}", time)
+        yield Transition(TransitionKind.UPDATE, f"{TransitionKind.UPDATE}-{len(passed)}", time)
 
 
 def next_update(rollback: Rollback, now: datetime) -> datetime | None:
@@ -72,6 +76,6 @@ def next_update(rollback: Rollback, now: datetime) -> datetime | None:
 
 def transition_named(name: str, time: datetime) -> Transition:
     """Make a transition of what is on record of it."""
-    kinds = (Kind.APPROVAL_NEEDED, Kind.STARTED, Kind.UPDATE)
-    kind = next((one for one in kinds if name.partition("-")[0] == one), Kind.ENDED)
+    kinds = (TransitionKind.APPROVAL_NEEDED, TransitionKind.STARTED, TransitionKind.UPDATE)
+    kind = next((one for one in kinds if name.partition("-")[0] == one), TransitionKind.ENDED)
     return Transition(kind, name, time)

@@ -27,15 +27,15 @@ from rollback_operator.model import commands, conditions
 from rollback_operator.model.event import Notice
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import progress, rollback_status
-from rollback_operator.remedies.progress import Done, End, Wait
+from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.rollback.checklist import Checklist, plan_digest, told, with_checklist
 
 POLICY_NAME = "rollback-operator-approvals"
 """Of the ValidatingAdmissionPolicy, and of its binding."""
 
-LOOK_SECONDS = 10.0
+APPROVAL_POLL_SECONDS = 10.0
 """How often the checklist is gone through anew while a person is asked."""
-LATE = timedelta(seconds=30)
+LATE_APPROVAL = timedelta(seconds=30)
 """So long after the deadline an approval still counts: it may have been seen late."""
 
 
@@ -55,10 +55,10 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApprovalResult:
     """What follows, and how it is put on record."""
 
-    next: Done | Wait | End
+    next: Done | Wait | RollbackEnd
     approved: Condition
 
 
@@ -102,7 +102,7 @@ def _extended(rollback: Rollback, granted: ApprovalSpec) -> Rollback:
     return rollback.model_copy(update={"status": status})
 
 
-def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, RollbackStatus]:
+def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | RollbackEnd, RollbackStatus]:
     """Look at an open question, and give what follows with how it is put on record."""
     rollback = _extended(rollback, looked.terms)
     answer = look(rollback, looked)
@@ -114,7 +114,7 @@ def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | End, Rollbac
     return answer.next, status
 
 
-def look(rollback: Rollback, looked: Looked) -> Answer:
+def look(rollback: Rollback, looked: Looked) -> ApprovalResult:
     """Look whether a person has decided, whether it still has to be asked, whether time is up."""
     refused = _refused(rollback, looked)
     given = rollback.spec.approval if refused is None else None
@@ -133,7 +133,7 @@ def look(rollback: Rollback, looked: Looked) -> Answer:
         return _answer(Done(said), True, Reason.NOT_NEEDED_ANY_MORE, said)
     if _is_over(rollback, looked.now):
         return _timed_out(rollback, looked.terms)
-    return Answer(Wait(), refused or _question(rollback, looked))
+    return ApprovalResult(Wait(), refused or _question(rollback, looked))
 
 
 def _question(rollback: Rollback, looked: Looked) -> Condition:
@@ -141,13 +141,13 @@ def _question(rollback: Rollback, looked: Looked) -> Condition:
     return _vain(rollback, asked, looked) if looked.unprotected else asked
 
 
-def _frozen(rollback: Rollback, looked: Looked, refused: Condition | None) -> Answer:
+def _frozen(rollback: Rollback, looked: Looked, refused: Condition | None) -> ApprovalResult:
     """Go on asking in a freeze, and do nothing undecided: neither at the deadline nor before."""
     if not _is_over(rollback, looked.now):
-        return Answer(Wait(), refused or _question(rollback, looked))
+        return ApprovalResult(Wait(), refused or _question(rollback, looked))
     said = f"{_undecided(rollback)}, and nothing is done undecided in the {looked.frozen}"
     reason = Reason.FREEZE_ACTIVE
-    return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.ABANDONED, reason, said), False, reason, said)
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
@@ -162,7 +162,7 @@ def is_waiting(rollback: Rollback) -> bool:
     return is_proposed and not progress.has_acted(rollback)
 
 
-def _over(rollback: Rollback, looked: Looked) -> End | None:
+def _over(rollback: Rollback, looked: Looked) -> RollbackEnd | None:
     """See whether there is anything left to decide."""
     if progress.has_gone_on(rollback, looked.deployment):
         return progress.moved(rollback, looked.deployment)
@@ -186,7 +186,7 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
     """
     given, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
     is_approval = given is not None and given.decision is ApprovalDecision.APPROVE
-    return is_approval and deadline is not None and now >= deadline + LATE
+    return is_approval and deadline is not None and now >= deadline + LATE_APPROVAL
 
 
 def _undecided(rollback: Rollback) -> str:
@@ -194,28 +194,28 @@ def _undecided(rollback: Rollback) -> str:
     return f"nobody has decided by {deadline:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _too_late(rollback: Rollback, late: Approval) -> Answer:
+def _too_late(rollback: Rollback, late: Approval) -> ApprovalResult:
     again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
     said = f"{_undecided(rollback)}; {late.by} has approved it later. To ask anew: {again}"
     reason = Reason.APPROVAL_TIMED_OUT
-    return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.ABANDONED, reason, said), False, reason, said)
 
 
-def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> Answer:
+def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> ApprovalResult:
     said, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
     if granted.on_timeout is ApprovalTimeout.PROCEED:
         return _answer(Done(f"{said}; onTimeout is Proceed"), True, reason, said)
-    return _answer(End(Outcome.ABANDONED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.ABANDONED, reason, said), False, reason, said)
 
 
-def _decided(given: Approval) -> Answer:
+def _decided(given: Approval) -> ApprovalResult:
     said = f"by {given.by}" + (f": {given.reason}" if given.reason else "")
     if given.decision is ApprovalDecision.APPROVE:
         said = f"approved {said}"
         return _answer(Done(said), True, Reason.APPROVED_BY_PERSON, said)
     said = f"rejected {said}"
     reason = Reason.REJECTED_BY_PERSON
-    return _answer(End(Outcome.REJECTED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.REJECTED, reason, said), False, reason, said)
 
 
 def _refused(rollback: Rollback, looked: Looked) -> Condition | None:
@@ -265,15 +265,19 @@ def needed(rollback: Rollback, checklist: Checklist) -> Condition:
     return conditions.condition(ConditionType.APPROVED, None, Reason.APPROVAL_NEEDED, said)
 
 
-def _answer(following: Done | End, status: bool, reason: Reason, message: str) -> Answer:
-    return Answer(following, conditions.condition(ConditionType.APPROVED, status, reason, message))
+def _answer(
+    following: Done | RollbackEnd, status: bool, reason: Reason, message: str
+) -> ApprovalResult:
+    return ApprovalResult(
+        following, conditions.condition(ConditionType.APPROVED, status, reason, message)
+    )
 
 
 def next_look(rollback: Rollback, now: datetime) -> float:
     """Give the seconds until the next look: the list is gone through anew, or time is up."""
     deadline = rollback.status.approval_deadline_time
-    left = (deadline - now).total_seconds() if deadline is not None else LOOK_SECONDS
-    return max(0.05, min(LOOK_SECONDS, left))
+    left = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
+    return max(0.05, min(APPROVAL_POLL_SECONDS, left))
 
 
 # -- on record -------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
-from rollback_operator.model.surroundings import Cluster
-from rollback_operator.remedies.progress import End
+from rollback_operator.model.surroundings import ClusterCapacity
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.rollback import checks
-from rollback_operator.rollback.checks import Facts
+from rollback_operator.rollback.checks import ChecklistFacts
 
-_ITEMS: tuple[Callable[[Facts], CheckItem], ...] = (
+_ITEMS: tuple[Callable[[ChecklistFacts], CheckItem], ...] = (
     checks.bad_revision,
     checks.known_good,
     checks.template,
@@ -62,17 +62,17 @@ class Checklist:
         return tuple(one for one in self.items if one.consequence is consequence)
 
     @property
-    def blocked(self) -> End:
+    def blocked(self) -> RollbackEnd:
         """How a rollback ends that the list stops."""
         items = self.of(Consequence.BLOCK)
         reason = _BLOCKED_BECAUSE.get(items[0].name, Reason.CHECKLIST_BLOCKED)
         if items[0].name is CheckName.DATABASE_SCHEMA:
             is_newer = items[0].result is CheckResult.FAILED
             reason = Reason.NEWER_SCHEMA if is_newer else Reason.SCHEMA_UNKNOWN
-        return End(Outcome.BLOCKED, reason, told(items))
+        return RollbackEnd(Outcome.BLOCKED, reason, told(items))
 
     @property
-    def observed(self) -> End:
+    def observed(self) -> RollbackEnd:
         """How a rollback ends that is only recorded."""
         would = {
             Consequence.PROCEED: "",
@@ -81,10 +81,10 @@ class Checklist:
             Consequence.BLOCK: f"; it would have been blocked: {told(self.of(Consequence.BLOCK))}",
         }
         said = f"mode {Mode.OBSERVE}: nothing was done{would[self.consequence]}"
-        return End(Outcome.OBSERVED, Reason.RECORDED_ONLY, said)
+        return RollbackEnd(Outcome.OBSERVED, Reason.RECORDED_ONLY, said)
 
 
-def make(facts: Facts) -> Checklist:
+def make(facts: ChecklistFacts) -> Checklist:
     """Go through all items."""
     items = [_tightened(item(facts), facts.policy) for item in _ITEMS]
     found = {one.name: one for one in items}
@@ -93,9 +93,9 @@ def make(facts: Facts) -> Checklist:
     return Checklist(tuple(items), pace)
 
 
-def _is_known(facts: Facts) -> bool:
+def _is_known(facts: ChecklistFacts) -> bool:
     """Tell whether room was seen to be short: not to have seen it slows nothing down."""
-    return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, Cluster)
+    return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, ClusterCapacity)
 
 
 def _tightened(item: CheckItem, policy: RollbackPolicy | None) -> CheckItem:

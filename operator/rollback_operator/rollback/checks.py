@@ -27,7 +27,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.surroundings import Cluster, Quota, Reference, quota_left
+from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.remedies import autoscaling, gitops, schema
 from rollback_operator.remedies.claims import warning
@@ -36,12 +36,12 @@ from rollback_operator.remedies.schema import Applied
 
 FRESH_SECONDS = 60.0
 """A sample older than this does not show how a service does now."""
-MOST_NAMED = 5
+MOST_OBJECTS_NAMED = 5
 _FULL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ChecklistFacts:
     """What was seen just before the act."""
 
     rollback: Rollback
@@ -54,7 +54,7 @@ class Facts:
     watch: Watch | None = None
     references: Mapping[Reference, bool | Missing] = field(default_factory=dict)
     """Whether what the target's pods name is there."""
-    cluster: Cluster | Missing | None = None
+    cluster: ClusterCapacity | Missing | None = None
     quotas: Sequence[Quota] | Missing = ()
     schema: Applied | Missing | None = None
     """None: the policy names no database."""
@@ -81,7 +81,7 @@ class Facts:
         return self.target if self.rollback.spec.to_revision else self.workload.current
 
 
-def bad_revision(facts: Facts) -> CheckItem:
+def bad_revision(facts: ChecklistFacts) -> CheckItem:
     """Name what is taken away: revision, images, and the commit if the template says it."""
     bad = facts.rollback.spec.from_revision
     commit = facts.deployment.template.commit
@@ -90,7 +90,7 @@ def bad_revision(facts: Facts) -> CheckItem:
     return _item(CheckName.BAD_REVISION, CheckResult.PASSED, said)
 
 
-def known_good(facts: Facts) -> CheckItem:
+def known_good(facts: ChecklistFacts) -> CheckItem:
     """Tell how much is known of what is gone back to."""
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
@@ -115,7 +115,7 @@ def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
     return policy.spec.safety.require_verified
 
 
-def template(facts: Facts) -> CheckItem:
+def template(facts: ChecklistFacts) -> CheckItem:
     """See that the target can still be gone back to, as it was when that was decided."""
     name, wanted, found = CheckName.TARGET_TEMPLATE, facts.rollback.spec.to_revision, facts.target
     if wanted is None:
@@ -130,7 +130,7 @@ def template(facts: Facts) -> CheckItem:
     return _item(name, CheckResult.PASSED, said)
 
 
-def images(facts: Facts) -> CheckItem:
+def images(facts: ChecklistFacts) -> CheckItem:
     """See whether a node of this cluster has the images: then they need not be pulled."""
     name, remedy = CheckName.IMAGES, facts.rollback.spec.remedy
     target = facts.rollback.spec.to_revision
@@ -139,7 +139,7 @@ def images(facts: Facts) -> CheckItem:
     if not wanted:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[remedy.type])
     cluster = facts.cluster
-    if not isinstance(cluster, Cluster):
+    if not isinstance(cluster, ClusterCapacity):
         return _item(
             name, CheckResult.WARNED, f"it was not seen whether nodes have them: {_why(cluster)}"
         )
@@ -151,7 +151,7 @@ def images(facts: Facts) -> CheckItem:
     return _item(name, CheckResult.WARNED, f"{said}: what no node has must be pulled")
 
 
-def references(facts: Facts) -> CheckItem:
+def references(facts: ChecklistFacts) -> CheckItem:
     """See that everything is there that the target's pods name."""
     name = CheckName.REFERENCES
     if not facts.references:
@@ -176,7 +176,7 @@ def references(facts: Facts) -> CheckItem:
     return _item(name, CheckResult.PASSED, f"there: {_listed(there)}")
 
 
-def room(facts: Facts) -> CheckItem:
+def room(facts: ChecklistFacts) -> CheckItem:
     """See whether quotas and nodes take the pods that are started beside the running ones."""
     name, one = CheckName.ROOM, facts.template
     wanted = _pods_more(facts)
@@ -185,7 +185,7 @@ def room(facts: Facts) -> CheckItem:
     quotas, cluster = facts.quotas, facts.cluster
     if isinstance(quotas, Missing):
         return _item(name, CheckResult.WARNED, f"quotas were not seen: {quotas.message}")
-    if not isinstance(cluster, Cluster):
+    if not isinstance(cluster, ClusterCapacity):
         return _item(name, CheckResult.WARNED, f"nodes were not seen: {_why(cluster)}")
     left, by = quota_left(quotas, one.requests)
     if left is not None and left < wanted:
@@ -203,7 +203,7 @@ def _more(wanted: int) -> str:
     return "1 more pod is wanted" if wanted == 1 else f"{wanted} more pods are wanted"
 
 
-def _pods_more(facts: Facts) -> int:
+def _pods_more(facts: ChecklistFacts) -> int:
     """Count the pods that the act starts before others end."""
     spec, deployment = facts.rollback.spec, facts.deployment
     if spec.remedy.replicas is not None:
@@ -215,13 +215,13 @@ def _pods_more(facts: Facts) -> int:
     return math.ceil(_share(deployment.max_surge, deployment.replicas))
 
 
-def _keeps_pods(facts: Facts) -> bool:
+def _keeps_pods(facts: ChecklistFacts) -> bool:
     """Tell whether the running pods take what is done without being replaced."""
     flag = facts.rollback.spec.flag
     return flag is not None and flag.taken_by is FlagTaking.MOUNT
 
 
-def capacity(facts: Facts) -> CheckItem:
+def capacity(facts: ChecklistFacts) -> CheckItem:
     """Tell how many pods stay available while the rollback goes on."""
     name, deployment = CheckName.CAPACITY, facts.deployment
     if facts.rollback.spec.remedy.replicas is not None:
@@ -254,7 +254,7 @@ def _share(bound: str, replicas: int) -> Fraction:
     return Fraction(share * replicas, _FULL if bound.endswith("%") else replicas or 1)
 
 
-def nobody_else(facts: Facts) -> CheckItem:
+def nobody_else(facts: ChecklistFacts) -> CheckItem:
     """See that nobody else has the Deployment in hand."""
     name, deployment = CheckName.NOBODY_ELSE_STEERS, facts.deployment
     owner = gitops.checked(deployment.owner, facts.rollback, facts.policy, facts.owner)
@@ -277,7 +277,7 @@ def nobody_else(facts: Facts) -> CheckItem:
     return _with_claims(owner or _item(name, CheckResult.PASSED, said), facts)
 
 
-def _with_claims(found: CheckItem, facts: Facts) -> CheckItem:
+def _with_claims(found: CheckItem, facts: ChecklistFacts) -> CheckItem:
     """Add who may push again what is taken back, and what was not seen."""
     claims = facts.claims
     unseen = (_why(claims),) if isinstance(claims, Missing) else claims.unseen if claims else ()
@@ -290,7 +290,7 @@ def _with_claims(found: CheckItem, facts: Facts) -> CheckItem:
     return found.model_copy(update={"result": CheckResult.WARNED, "message": said})
 
 
-def metrics(facts: Facts) -> CheckItem:
+def metrics(facts: ChecklistFacts) -> CheckItem:
     """See whether it can be seen afterwards that the rollback has helped."""
     name, watch = CheckName.METRICS_FRESH, facts.watch
     if watch is None:
@@ -305,7 +305,7 @@ def metrics(facts: Facts) -> CheckItem:
     return _item(name, result, f"the newest sample is {age:.0f} s old")
 
 
-def database_schema(facts: Facts) -> CheckItem:
+def database_schema(facts: ChecklistFacts) -> CheckItem:
     """See whether the database is one that the target has lived with."""
     rollback, policy, found = facts.rollback, facts.policy, facts.schema
     if rollback.spec.remedy.type in (RemedyType.SCALE, RemedyType.DISABLE_FLAG):
@@ -321,7 +321,7 @@ def database_schema(facts: Facts) -> CheckItem:
         created = running.created if running is not None else 0.0
         released = datetime.fromtimestamp(created, facts.now.tzinfo)
     settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
-    question = schema.Question(_record(rollback, policy), released, settle)
+    question = schema.HistoryComparison(_record(rollback, policy), released, settle)
     finding = schema.compare(found, question)
     return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
 
@@ -360,5 +360,5 @@ def _why(missing: Missing | None) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MOST_OBJECTS_NAMED
+    return ", ".join(names[:MOST_OBJECTS_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -24,10 +24,10 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 from rollback_operator.releases import ownership
 from rollback_operator.remedies import progress
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 
 
-class Standing(StrEnum):
+class PolicyStanding(StrEnum):
     """How a policy stands to a Rollback that names it."""
 
     ACTIVE = "Active"
@@ -57,7 +57,7 @@ class Target(StrEnum):
     UNREADABLE = "Unreadable"
 
 
-class Stage(StrEnum):
+class RollbackStage(StrEnum):
     """How far a Rollback is."""
 
     INTENT = "Intent"
@@ -69,7 +69,7 @@ class Stage(StrEnum):
     VERIFYING = "Verifying"
 
 
-BEGUN = frozenset({Stage.OWNER_SUSPENDED, Stage.ACTED, Stage.VERIFYING})
+BEGUN = frozenset({RollbackStage.OWNER_SUSPENDED, RollbackStage.ACTED, RollbackStage.VERIFYING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class RollbackContext:
     """What there is around an open Rollback."""
 
-    standing: Standing
+    standing: PolicyStanding
     target: Target
     why: str = ""
     """Why the policy does nothing, in words, or why the Deployment cannot be read."""
@@ -105,7 +105,7 @@ def scene_of(
     policy: RollbackPolicy | None,
     ready: Condition,
     found: Deployment | Missing | None,
-) -> Scene:
+) -> RollbackContext:
     """Describe what there is around an open Rollback.
 
     Args:
@@ -118,24 +118,26 @@ def scene_of(
     target = _target(rollback, found)
     why = found.message if isinstance(found, Missing) else ""
     standing = _standing(rollback, policy, ready)
-    return Scene(standing, target, why or ready.message, Reason(ready.reason))
+    return RollbackContext(standing, target, why or ready.message, Reason(ready.reason))
 
 
-def _standing(rollback: Rollback, policy: RollbackPolicy | None, ready: Condition) -> Standing:
+def _standing(
+    rollback: Rollback, policy: RollbackPolicy | None, ready: Condition
+) -> PolicyStanding:
     if policy is None:
         is_there = ready.reason == Reason.INVALID_SPEC
-        return Standing.UNREADABLE if is_there else Standing.DELETED
+        return PolicyStanding.UNREADABLE if is_there else PolicyStanding.DELETED
     is_for_record = policy.spec.mode is Mode.OBSERVE and not rollback.is_by_hand
     states = (
-        (policy.metadata.uid != rollback.spec.policy_ref.uid, Standing.RECREATED),
-        (policy.metadata.deletion_timestamp is not None, Standing.BEING_DELETED),
-        (policy.spec.target_ref.name != rollback.spec.target_ref.name, Standing.RETARGETED),
-        (ready.reason == Reason.SUSPENDED, Standing.SUSPENDED),
-        (ready.reason in IDLE, Standing.AT_REST),
-        (is_for_record and rollback.spec.mode is Mode.ENFORCE, Standing.OBSERVING),
-        (not is_wanted(rollback, policy), Standing.REVISED),
+        (policy.metadata.uid != rollback.spec.policy_ref.uid, PolicyStanding.RECREATED),
+        (policy.metadata.deletion_timestamp is not None, PolicyStanding.BEING_DELETED),
+        (policy.spec.target_ref.name != rollback.spec.target_ref.name, PolicyStanding.RETARGETED),
+        (ready.reason == Reason.SUSPENDED, PolicyStanding.SUSPENDED),
+        (ready.reason in IDLE, PolicyStanding.AT_REST),
+        (is_for_record and rollback.spec.mode is Mode.ENFORCE, PolicyStanding.OBSERVING),
+        (not is_wanted(rollback, policy), PolicyStanding.REVISED),
     )
-    return next((standing for is_so, standing in states if is_so), Standing.ACTIVE)
+    return next((standing for is_so, standing in states if is_so), PolicyStanding.ACTIVE)
 
 
 def _target(rollback: Rollback, deployment: Deployment | Missing | None) -> Target:
@@ -158,18 +160,18 @@ def _is_known(rollback: Rollback, deployment: Deployment) -> bool:
     return deployment.template.digest in known
 
 
-def stage_of(rollback: Rollback) -> Stage:
+def stage_of(rollback: Rollback) -> RollbackStage:
     """Tell how far a Rollback is."""
     names = {one.name for one in rollback.status.steps}
     if StepName.VERIFY in names:
-        return Stage.VERIFYING
+        return RollbackStage.VERIFYING
     if names - {StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER}:
-        return Stage.ACTED
+        return RollbackStage.ACTED
     if StepName.SUSPEND_OWNER in names:
-        return Stage.OWNER_SUSPENDED
+        return RollbackStage.OWNER_SUSPENDED
     if StepName.AWAITING_APPROVAL in names:
-        return Stage.AWAITING_APPROVAL
-    return Stage.REQUESTED if rollback.is_by_hand else Stage.INTENT
+        return RollbackStage.AWAITING_APPROVAL
+    return RollbackStage.REQUESTED if rollback.is_by_hand else RollbackStage.INTENT
 
 
 def needs_no_metrics(rollback: Rollback) -> bool:
@@ -178,10 +180,16 @@ def needs_no_metrics(rollback: Rollback) -> bool:
     Not one that waits for a person, whose plan is looked at with what is known, nor one whose
     success is to be seen.
     """
-    return stage_of(rollback) in (Stage.REQUESTED, Stage.OWNER_SUSPENDED, Stage.ACTED)
+    return stage_of(rollback) in (
+        RollbackStage.REQUESTED,
+        RollbackStage.OWNER_SUSPENDED,
+        RollbackStage.ACTED,
+    )
 
 
-def course(rollback: Rollback, scene: Scene, now: datetime) -> Carry | Retry | End:
+def course(
+    rollback: Rollback, scene: RollbackContext, now: datetime
+) -> Carry | Retry | RollbackEnd:
     """Decide what becomes of an open Rollback.
 
     Args:
@@ -192,7 +200,7 @@ def course(rollback: Rollback, scene: Scene, now: datetime) -> Carry | Retry | E
     if not ownership.is_named(rollback):
         return NOT_OURS
     if scene.target in _LOST:
-        return End(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[scene.target])
+        return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[scene.target])
     if scene.target is Target.UNREADABLE:
         return _unread(rollback, scene, now)
     if stage_of(rollback) in BEGUN:
@@ -203,66 +211,68 @@ def course(rollback: Rollback, scene: Scene, now: datetime) -> Carry | Retry | E
     return progress.stale(rollback, now) if progress.is_stale(rollback, now) else Carry()
 
 
-def _unread(rollback: Rollback, scene: Scene, now: datetime) -> Retry | End:
+def _unread(rollback: Rollback, scene: RollbackContext, now: datetime) -> Retry | RollbackEnd:
     if not progress.is_stale(rollback, now):
         return Retry()
     is_begun = stage_of(rollback) in BEGUN
     outcome = Outcome.UNKNOWN if is_begun else Outcome.ABANDONED
     said = f"the Deployment cannot be read: {scene.why}"
-    return End(outcome, Reason.READ_FAILED, said)
+    return RollbackEnd(outcome, Reason.READ_FAILED, said)
 
 
-def _unwanted(rollback: Rollback, scene: Scene) -> End | None:
+def _unwanted(rollback: Rollback, scene: RollbackContext) -> RollbackEnd | None:
     """Tell why what has not begun is not wanted any more; None: it is."""
     if rollback.metadata.deletion_timestamp is not None:
-        return _QUESTION_DELETED if stage_of(rollback) is Stage.AWAITING_APPROVAL else _DELETED
-    if scene.standing is Standing.SUSPENDED and rollback.is_by_hand:
+        return (
+            _QUESTION_DELETED if stage_of(rollback) is RollbackStage.AWAITING_APPROVAL else _DELETED
+        )
+    if scene.standing is PolicyStanding.SUSPENDED and rollback.is_by_hand:
         return None  # people may ask of a suspended policy
     if scene.standing in _LEFT:
         reason, message = _LEFT[scene.standing]
-        return End(Outcome.ABANDONED, reason, message)
+        return RollbackEnd(Outcome.ABANDONED, reason, message)
     is_idle = scene.standing in _IDLE
-    return End(Outcome.ABANDONED, scene.reason, scene.why) if is_idle else None
+    return RollbackEnd(Outcome.ABANDONED, scene.reason, scene.why) if is_idle else None
 
 
 # Whoever deletes a question says no; of what nobody was asked about that would be a guess.
-_QUESTION_DELETED = End(
+_QUESTION_DELETED = RollbackEnd(
     Outcome.REJECTED, Reason.ROLLBACK_DELETED, "the Rollback was deleted while a person was asked"
 )
-_DELETED = End(
+_DELETED = RollbackEnd(
     Outcome.ABANDONED, Reason.ROLLBACK_DELETED, "the Rollback was deleted before it had begun"
 )
-NOT_OURS = End(
+NOT_OURS = RollbackEnd(
     Outcome.FAILED,
     Reason.NOT_OF_THIS_POLICY,
     "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
     "only",
 )
 
-_LEFT: dict[Standing, tuple[Reason, str]] = {
-    Standing.RETARGETED: (
+_LEFT: dict[PolicyStanding, tuple[Reason, str]] = {
+    PolicyStanding.RETARGETED: (
         Reason.TARGET_CHANGED,
         "spec.targetRef of the policy names another Deployment now",
     ),
-    Standing.OBSERVING: (
+    PolicyStanding.OBSERVING: (
         Reason.MODE_CHANGED,
         "spec.mode of the policy is Observe now",
     ),
-    Standing.REVISED: (
+    PolicyStanding.REVISED: (
         Reason.POLICY_CHANGED,
         "the policy's matrix, remedies or safety.gitOps have changed: what they say now is decided "
         "anew",
     ),
-    Standing.RECREATED: (
+    PolicyStanding.RECREATED: (
         Reason.POLICY_DELETED,
         "the policy that decided it was deleted and created anew",
     ),
-    Standing.BEING_DELETED: (Reason.POLICY_DELETED, "the policy is being deleted"),
-    Standing.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
+    PolicyStanding.BEING_DELETED: (Reason.POLICY_DELETED, "the policy is being deleted"),
+    PolicyStanding.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
 }
-REPLACED = "the Deployment was deleted and created anew: this is another object"
-_LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED}
-_IDLE = frozenset({Standing.SUSPENDED, Standing.AT_REST, Standing.UNREADABLE})
+REPLACED_MESSAGE = "the Deployment was deleted and created anew: this is another object"
+_LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED_MESSAGE}
+_IDLE = frozenset({PolicyStanding.SUSPENDED, PolicyStanding.AT_REST, PolicyStanding.UNREADABLE})
 
 
 def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:

@@ -11,16 +11,17 @@ from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import LEAST_REQUESTS, in_order, plausible, total
+from rollback_operator.evidence.arms import in_order, plausible, total
 from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
-from rollback_operator.remedies.progress import End, Next, Wait, is_out_of_time, step_status
+from rollback_operator.releases.revision_health import RECENT_SECONDS
+from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
 from rollback_operator.stats.sequential import against_ceiling
 from rollback_operator.stats.windows import Increment
 
-RECENT_SECONDS = 60.0
 UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
 MOUNT_SECONDS = 120.0
@@ -46,14 +47,14 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
     is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
     odds = against_ceiling(in_order(recent), ceiling)
     if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
-        return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
     if is_enough and errors <= ceiling * requests:
-        return End(Outcome.VERIFIED, Reason.RECOVERED, said)
+        return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, said)
     if not is_out_of_time(rollback, StepName.VERIFY, now):
         return Wait()
     if is_enough:
-        return End(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
-    return End(
+        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+    return RollbackEnd(
         Outcome.UNKNOWN,
         Reason.TOO_FEW_REQUESTS,
         f"{said}: too few to prove that it helped; the rollout itself is complete",
@@ -101,7 +102,7 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
     if is_out_of_time(rollback, StepName.VERIFY, now):
         said = "the rollout is complete; whether it helped was not seen in any metric"
         told = f"{said}: {blind}" if blind else said
-        return End(Outcome.UNKNOWN, Reason.NOT_YET_READ, told)
+        return RollbackEnd(Outcome.UNKNOWN, Reason.NOT_YET_READ, told)
     return Wait()
 
 

@@ -7,13 +7,11 @@ what passes early has passed; against it counts only what the pods have served s
 
 from collections.abc import Mapping, Sequence
 
+from rollback_operator.evidence.limits import LEAST_TIMED_REQUESTS
 from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.rollback.verification import LATENCY
 from rollback_operator.stats.histogram import Histogram, added
 
-LEAST_REQUESTS = 100
-WARM_UP_SECONDS = 30.0
-"""So long a new pod's latency proves nothing against it."""
 LEVEL_TIMES = 1.5
 """A quantile is read off buckets, and caches are cold: so much above the past is still its level.
 The matrix calls a release slow from twice the past on."""
@@ -43,7 +41,7 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
         warm: the same spans without the pods' warm-up; none: they are still warming up.
     """
     reference = past.at_most(q)
-    if reference is None or past.total < LEAST_REQUESTS:
+    if reference is None or past.total < LEAST_TIMED_REQUESTS:
         said = f"{past.total:.0f} requests of its past are too few to compare with"
         return unknown(LATENCY, said)
     limit = LEVEL_TIMES * reference
@@ -71,7 +69,7 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
 
 def _enough(spans: Sequence[Counted]) -> list[Histogram]:
     counted = (added(one.values()) for one in spans)
-    return [one for one in counted if one.total >= LEAST_REQUESTS]
+    return [one for one in counted if one.total >= LEAST_TIMED_REQUESTS]
 
 
 def _seconds(value: float) -> str:

@@ -17,11 +17,11 @@ from rollback_operator.rollback.verification import HEALTH, LOGS
 
 _OK_FROM, _OK_BELOW = 200, 400
 """What the kubelet takes for healthy."""
-MOST_NAMED = 3
+MOST_PROBES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResponse:
     """What came back from an address."""
 
     status: int
@@ -39,7 +39,7 @@ class Silence:
     """It was not asked, and will not be: the address is refused, or a Secret may not be read."""
 
 
-Reply = Answer | Silence
+Reply = ProbeResponse | Silence
 
 
 def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
@@ -66,7 +66,7 @@ def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
     return passed(probe.name, f"{said} with the expected {probe.expect_json.path}{often}")
 
 
-def _fault(expected: JsonExpectation, answer: Answer) -> str:
+def _fault(expected: JsonExpectation, answer: ProbeResponse) -> str:
     if not answer.is_whole:
         return "the answer is too long to be read as JSON"
     try:
@@ -104,11 +104,11 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
     bad = [
         f"{reply.status} at {endpoint.path} of {pod}"
         for pod, endpoint, reply in replies
-        if isinstance(reply, Answer) and not _OK_FROM <= reply.status < _OK_BELOW
+        if isinstance(reply, ProbeResponse) and not _OK_FROM <= reply.status < _OK_BELOW
     ]
     if bad:
-        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        return failed(HEALTH, f"{', '.join(bad[:MOST_NAMED])}{more}")
+        more = f" and {len(bad) - MOST_PROBES_NAMED} more" if len(bad) > MOST_PROBES_NAMED else ""
+        return failed(HEALTH, f"{', '.join(bad[:MOST_PROBES_NAMED])}{more}")
     silent = [(pod, one) for pod, _, one in replies if isinstance(one, Silence)]
     if silent:
         pod, first = silent[0]

@@ -17,7 +17,7 @@ from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import progress
-from rollback_operator.remedies.progress import End, Next, Wait
+from rollback_operator.remedies.progress import Next, RollbackEnd, Wait
 
 ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "RolloutComplete",
@@ -26,12 +26,12 @@ ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "Latency",
     "Logs",
 )
-SETTLE_SECONDS = 30.0
+VERIFICATION_SETTLE_SECONDS = 30.0
 """How long what the verdict does not hang on is waited for, once all else has passed."""
 NO_METRICS_SECONDS = 120.0
 """A new pod is scraped late; what has no series by then has none."""
-LONGEST_MESSAGE = 512
-MOST_TOLD = 1024
+LONGEST_CHECK_MESSAGE = 512
+LONGEST_OUTCOME_MESSAGE = 1024
 _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 
@@ -63,11 +63,11 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
         missing: why the metrics could not be read the last time; None: they could.
     """
     match found:
-        case End(Outcome.VERIFIED, _, message):
+        case RollbackEnd(Outcome.VERIFIED, _, message):
             return passed(ERRORS, message)
-        case End(Outcome.NOT_RECOVERED, _, message):
+        case RollbackEnd(Outcome.NOT_RECOVERED, _, message):
             return Check(ERRORS, VerificationResult.FAILED, message, is_final=True)
-        case End(_, _, message):
+        case RollbackEnd(_, _, message):
             return unknown(ERRORS, message)
     if missing is not None and missing != NOT_YET_READ:
         return unknown(ERRORS, missing.message)
@@ -138,7 +138,9 @@ def conclude(checks: Sequence[Check], where: Situation) -> Next:
     if failures:
         return Wait()
     lacking = where.required - proved
-    is_settled = is_over or where.seconds >= SETTLE_SECONDS or not any(map(_is_open, checks))
+    is_settled = (
+        is_over or where.seconds >= VERIFICATION_SETTLE_SECONDS or not any(map(_is_open, checks))
+    )
     if not lacking:
         told = [one for one in checks if one.name == ERRORS]
         return _end(Outcome.VERIFIED, Reason.RECOVERED, told, checks) if is_settled else Wait()
@@ -168,7 +170,9 @@ _SAID: Mapping[Reason, str] = {
 }
 
 
-def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]) -> End:
+def _end(
+    outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]
+) -> RollbackEnd:
     """Say what decided it first, then how many checks there were of each result."""
     said = [_SAID[reason]] if reason in _SAID else []
     said += [one.message if one.name == ERRORS else f"{one.name}: {one.message}" for one in told]
@@ -177,15 +181,15 @@ def _end(outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequen
         for result in VerificationResult
         if (count := sum(one.result is result for one in checks))
     ]
-    message = f"{'; '.join(said)[:MOST_TOLD]} (checks: {', '.join(counts)})"
-    return End(outcome, reason, message, stored(checks))
+    message = f"{'; '.join(said)[:LONGEST_OUTCOME_MESSAGE]} (checks: {', '.join(counts)})"
+    return RollbackEnd(outcome, reason, message, stored(checks))
 
 
 def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
     """Give the checks the form in which they are kept on the Rollback."""
     return tuple(
         VerificationCheck(
-            name=one.name, result=one.result, message=clipped(one.message, LONGEST_MESSAGE)
+            name=one.name, result=one.result, message=clipped(one.message, LONGEST_CHECK_MESSAGE)
         )
         for one in checks
     )

@@ -27,12 +27,12 @@ from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
-from rollback_operator.model.context import Budget
+from rollback_operator.model.context import RollbackBudget
 from rollback_operator.ports.application import Probes, Schemas
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile.act.acting import Actor
-from rollback_operator.reconcile.act.checking import Checker, Records
+from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.holding import Holder
@@ -51,7 +51,7 @@ from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.observe.routing import Router
-from rollback_operator.reconcile.observe.standing import Address
+from rollback_operator.reconcile.observe.standing import MetricsAccess
 from rollback_operator.reconcile.observe.trying import Trier
 from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.reconciler import Reconciler
@@ -167,7 +167,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
-    records = Records(cache.policy_of, cache.rollbacks_of)
+    records = OwnResources(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
     owners = ApiOwners(api, settings.argo_cd_namespace)
     tools = ApiTools(api, settings.argo_cd_namespace, outside.monotonic)
@@ -220,7 +220,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         rememberer=Rememberer(outside.schemas, now),
         teller=teller,
         reporter=Reporter(cache, store, now),
-        address=Address(
+        address=MetricsAccess(
             settings.prometheus_url,
             settings.allows,
             settings.may_call,
@@ -229,7 +229,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             settings.may_read_as,
         ),
         clock=now,
-        budget=Budget(settings.max_concurrent, settings.max_rollbacks_per_day),
+        budget=RollbackBudget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
     elector.told = intake.look_at_all
     return Parts(

@@ -10,13 +10,13 @@ from typing import Any
 import kopf
 
 from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPolicy
-from rollback_operator.reconcile.cache import DEPLOYMENTS
+from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL
 from rollback_operator.runtime.intake import Intake
 
 DELETED = "DELETED"
 WATCH_SECONDS = 20
 """After this the API server ends a watch, and tells before how far it has come."""
-IDLE_SECONDS = 0.1
+IDLE_WORKER_SECONDS = 0.1
 SILENT_SECONDS = 25.0
 """A watch that has told nothing for so long has been lost on the way: it is begun anew."""
 
@@ -30,7 +30,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 5
     settings.watching.chunk_size = 500
     # A worker keeps the last object that it was given until it ends; each of them has one.
-    settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.queueing.idle_timeout = IDLE_WORKER_SECONDS
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.inactivity_timeout = SILENT_SECONDS
     settings.persistence.finalizer = f"{GROUP}/finalizer"
@@ -65,6 +65,6 @@ def register(registry: kopf.OperatorRegistry, intake: Intake, saw: Callable[[str
     async def on_rollback(event: Any, **_: Any) -> None:
         take(Rollback.PLURAL, event)
 
-    @kopf.on.event("apps", "v1", DEPLOYMENTS, registry=registry)
+    @kopf.on.event("apps", "v1", DEPLOYMENTS_PLURAL, registry=registry)
     async def on_deployment(event: Any, **_: Any) -> None:
-        take(DEPLOYMENTS, event)
+        take(DEPLOYMENTS_PLURAL, event)

@@ -13,13 +13,13 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.paths import only_one
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.cache import DEPLOYMENTS, Cache, Key, Version
+from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, Cache, Key, ObjectVersion
 
 _log = logging.getLogger(__name__)
-WATCHED: Mapping[str, paths.Kind] = {
+WATCHED: Mapping[str, paths.ResourceKind] = {
     RollbackPolicy.PLURAL: paths.POLICIES,
     Rollback.PLURAL: paths.ROLLBACKS,
-    DEPLOYMENTS: paths.DEPLOYMENTS,
+    DEPLOYMENTS_PLURAL: paths.DEPLOYMENTS,
 }
 """The kinds that are taken in, by plural."""
 STATUS_SECONDS = 0.3
@@ -119,7 +119,7 @@ class Refresher:
         items = found.get("items") or ()
         for one in items:
             metadata = one["metadata"]
-            seen = Version(metadata["uid"], str(metadata.get("resourceVersion", "")))
+            seen = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
             if cache.version(plural, key) != seen:
                 self.intake.take(plural, one)
         # What has been made anew since is not what was found to be gone.

@@ -29,11 +29,11 @@ from rollback_operator.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
-SETTLE_SECONDS = 0.2
+INTAKE_SETTLE_SECONDS = 0.2
 LOGIN_MINUTES = 10
 WATCHES_SECONDS = 5.0
 """How long the watches may take to end by themselves."""
-LEAVING_SECONDS = 2.0
+SHUTDOWN_SECONDS = 2.0
 """How long what is left at the end may take to end."""
 MOST_NESTED = 25_000
 """Python's limit of recursion. The API server admits objects that are nested 10,000 deep (its JSON
@@ -70,7 +70,7 @@ async def _leave() -> None:
     for one in others:
         one.cancel()
     if others:
-        await asyncio.wait(others, timeout=LEAVING_SECONDS)
+        await asyncio.wait(others, timeout=SHUTDOWN_SECONDS)
 
 
 async def run(settings: Settings) -> int:
@@ -79,7 +79,7 @@ async def run(settings: Settings) -> int:
     parts = await build(settings)
     life = Life()
     _end_by_signal(life.stop)
-    health = telemetry.Health(
+    health = telemetry.ProcessHealth(
         is_alive=lambda: _is_alive(parts),
         is_ready=life.ready.is_set,
         is_leading=parts.elector.is_leading,
@@ -246,7 +246,7 @@ async def settle(
     began = clock()
     while not await _has_all(parts, settings, delivered):
         # Half of the time at most: what is awaited has to be taken in by the same thread.
-        await asyncio.sleep(max(SETTLE_SECONDS, clock() - began))
+        await asyncio.sleep(max(INTAKE_SETTLE_SECONDS, clock() - began))
         began = clock()
     delivered.uids = None
     ready.set()

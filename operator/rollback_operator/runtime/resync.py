@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.cache import DEPLOYMENTS, Cache, Key, Version
+from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, Cache, Key, ObjectVersion
 from rollback_operator.runtime.intake import WATCHED, Intake, Refresher, path_of
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Resync:
             _log.info("%s: not compared with what there is: %s", plural, listed.message)
             return
         there = {
-            (one["namespace"], one["name"]): Version(one["uid"], one["resourceVersion"])
+            (one["namespace"], one["name"]): ObjectVersion(one["uid"], one["resourceVersion"])
             for one in listed
         }
         for key, version in there.items():
@@ -63,9 +63,9 @@ class Resync:
                 _log.info("%s %s/%s is gone: no watch has told it", plural, *key)
                 self.intake.drop(plural, key)
 
-    def _is_news(self, plural: str, key: Key, found: Version) -> bool:
+    def _is_news(self, plural: str, key: Key, found: ObjectVersion) -> bool:
         """Tell whether an object is not known, or known worse; a Deployment only if one asks."""
         known = self.cache.version(plural, key)
-        if plural == DEPLOYMENTS and not self.cache.policies_on(*key):
+        if plural == DEPLOYMENTS_PLURAL and not self.cache.policies_on(*key):
             return False
         return known is None or (known != found and not known.is_newer(found))

@@ -26,7 +26,7 @@ DELAYS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 900)
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ProcessHealth:
     """What the endpoints ask."""
 
     is_alive: Callable[[], bool]
@@ -108,7 +108,7 @@ class Telemetry:
         self.api_calls.labels(verb, result).inc()
 
 
-async def serve(telemetry: Telemetry, health: Health, host: str, port: int) -> web.AppRunner:
+async def serve(telemetry: Telemetry, health: ProcessHealth, host: str, port: int) -> web.AppRunner:
     """Serve the endpoints until the runner is cleaned up.
 
     Raises:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Lane(Generic[T]):
+class _TurnLane(Generic[T]):
     """What is due and equally urgent, by share."""
 
     items: dict[Hashable, deque[T]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Turns(Generic[T]):
     """Holds what is due, and gives one after the other."""
 
     def __init__(self) -> None:
-        self._urgent, self._others = _Lane[T](), _Lane[T]()
+        self._urgent, self._others = _TurnLane[T](), _TurnLane[T]()
         self._had: dict[Hashable, int] = {}
         """Turns of each share; one that comes anew counts as having had those of the others."""
         self._least = 0
@@ -48,7 +48,7 @@ class Turns(Generic[T]):
         """Have it wait for its turn, behind what is urgent too of its share."""
         self._add(self._urgent, share, item)
 
-    def _add(self, lane: _Lane[T], share: Hashable, item: T) -> None:
+    def _add(self, lane: _TurnLane[T], share: Hashable, item: T) -> None:
         if share not in self._urgent.items and share not in self._others.items:
             self._had[share] = max(self._had.get(share, 0), self._least)
         if share not in lane.items:
@@ -74,17 +74,17 @@ class Turns(Generic[T]):
         self._least = 0
         return None
 
-    def _count_turn(self, lane: _Lane[T], share: Hashable, had: int) -> None:
+    def _count_turn(self, lane: _TurnLane[T], share: Hashable, had: int) -> None:
         self._streak = self._streak + 1 if lane is self._urgent else 0
         self._had[share] = had + 1
         for one in (self._urgent, self._others):
             if share in one.items:
                 self._line_up(one, share)
 
-    def _line_up(self, lane: _Lane[T], share: Hashable) -> None:
+    def _line_up(self, lane: _TurnLane[T], share: Hashable) -> None:
         heapq.heappush(lane.order, (self._had[share], next(self._count), share))
 
-    def _next_lane(self) -> _Lane[T] | None:
+    def _next_lane(self) -> _TurnLane[T] | None:
         urgent, others = self._first(self._urgent), self._first(self._others)
         known = [one for one in (urgent, others) if one is not None]
         if not known:
@@ -95,7 +95,7 @@ class Turns(Generic[T]):
         is_ahead = urgent - others >= MOST_IN_A_ROW or self._streak >= MOST_IN_A_ROW
         return self._others if is_ahead else self._urgent
 
-    def _first(self, lane: _Lane[T]) -> int | None:
+    def _first(self, lane: _TurnLane[T]) -> int | None:
         """Tell how many turns the next share of a lane has had; None: none waits there."""
         while lane.order:
             had, _, share = lane.order[0]

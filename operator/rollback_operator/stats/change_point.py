@@ -28,14 +28,14 @@ RATES = 1e-4, 1 - 1e-4
 """Between which the rate of a fault, or of what is none, is taken to lie."""
 
 
-class Level(NamedTuple):
+class BaselineRate(NamedTuple):
     """The control's error rate: as a rule, and at the worst."""
 
     mean: float
     ceiling: float
 
 
-class _Counts:
+class _CumulativeCounts:
     """Counts of all pods, summed up from both ends: a time splits them at the cost of a search."""
 
     def __init__(self, increments: Sequence[Increment]) -> None:
@@ -66,21 +66,27 @@ class _Counts:
         return [one for one in self.by_start[first:last] if one.end > time]
 
 
-class Part(NamedTuple):
+class RouteSeries(NamedTuple):
     """What the new pods counted on one route, and what the control showed there."""
 
-    counts: _Counts
-    level: Level
+    counts: _CumulativeCounts
+    level: BaselineRate
 
 
-def parts(pooled: Iterable[Sequence[Increment]], levels: Iterable[Level]) -> list[Part]:
+def parts(
+    pooled: Iterable[Sequence[Increment]], levels: Iterable[BaselineRate]
+) -> list[RouteSeries]:
     """Sum up what was counted, route by route; a route without any counts tells nothing.
 
     Args:
         pooled: counts of each route, those of nearly the same time in one.
         levels: of the same routes, in their order.
     """
-    return [Part(_Counts(each), level) for each, level in zip(pooled, levels, strict=True) if each]
+    return [
+        RouteSeries(_CumulativeCounts(each), level)
+        for each, level in zip(pooled, levels, strict=True)
+        if each
+    ]
 
 
 def pooled(increments: Sequence[Increment]) -> list[Increment]:
@@ -100,7 +106,7 @@ def pooled(increments: Sequence[Increment]) -> list[Increment]:
     ]
 
 
-def likelihoods(parts: Sequence[Part], begin: float) -> dict[float, float]:
+def likelihoods(parts: Sequence[RouteSeries], begin: float) -> dict[float, float]:
     """Give the log-likelihood of onsets from the first request on, more closely where it is high.
 
     Pods that are read at different times narrow it down together.
@@ -117,7 +123,7 @@ def likelihoods(parts: Sequence[Part], begin: float) -> dict[float, float]:
     return found
 
 
-def likelihoods_of_growth(parts: Sequence[Part], begin: float) -> dict[float, float]:
+def likelihoods_of_growth(parts: Sequence[RouteSeries], begin: float) -> dict[float, float]:
     """Give the log-likelihood of faults that grow, by when they began to.
 
     Of one that began later it is taken to have grown as long, or to have been full at the same
@@ -134,7 +140,7 @@ def likelihoods_of_growth(parts: Sequence[Part], begin: float) -> dict[float, fl
     return found
 
 
-def _likelihood(parts: Sequence[Part], change: float, growth: float = 0.0) -> float:
+def _likelihood(parts: Sequence[RouteSeries], change: float, growth: float = 0.0) -> float:
     return sum(_likelihood_on(one, change, growth) for one in parts)
 
 
@@ -143,7 +149,7 @@ def _thinned(times: Sequence[float]) -> Sequence[float]:
     return times[::step]
 
 
-def _likelihood_on(part: Part, change: float, growth: float) -> float:
+def _likelihood_on(part: RouteSeries, change: float, growth: float) -> float:
     """Compute how likely the counts are if the rate rose from `change` on, for `growth` seconds.
 
     Before it the rate is what fits best between the control's mean and its ceiling: under the
@@ -191,7 +197,7 @@ def _area(seconds: float, growth: float) -> float:
     return seconds - growth / 2
 
 
-def _fitting(before: tuple[float, float], level: Level) -> float:
+def _fitting(before: tuple[float, float], level: BaselineRate) -> float:
     requests, errors = before
     seen = errors / requests if requests else level.mean
     return min(level.ceiling, max(level.mean, seen))
@@ -208,7 +214,7 @@ class Failing(NamedTuple):
 
     increments: Sequence[Increment]
     """At least one."""
-    level: Level
+    level: BaselineRate
 
 
 class Lasting(NamedTuple):
@@ -237,7 +243,7 @@ def served(routes: Sequence[Failing]) -> list[list[Increment]]:
     return found if any(found) else [list(route.increments) for route in routes]
 
 
-def lasting(counts: Sequence[Increment], level: Level) -> Lasting:
+def lasting(counts: Sequence[Increment], level: BaselineRate) -> Lasting:
     """Leave out what was counted after a fault had ended: it blurs when the fault began."""
     together = pooled(counts)
     kept = _while_it_lasted(together, level)
@@ -248,7 +254,7 @@ def lasting(counts: Sequence[Increment], level: Level) -> Lasting:
     return Lasting(left, pooled(left))
 
 
-def _while_it_lasted(counts: Sequence[Increment], level: Level) -> Sequence[Increment]:
+def _while_it_lasted(counts: Sequence[Increment], level: BaselineRate) -> Sequence[Increment]:
     left = sorted(counts, key=lambda one: one.end)
     for _ in range(ENDS):
         requests = sum(one.requests for one in left)

@@ -57,7 +57,7 @@ def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
         enough: odds that are enough for an act.
     """
     parts = [
-        _Part(
+        _Segment(
             cell.start,
             cell.new_requests,
             cell.new_errors,
@@ -187,7 +187,7 @@ def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[Min
     return minutes
 
 
-class _Part(NamedTuple):
+class _Segment(NamedTuple):
     start: float
     requests: float
     errors: float
@@ -196,10 +196,10 @@ class _Part(NamedTuple):
     border: list[float]
     """... of what a count that begins here must not profit from."""
 
-    def joined(self, later: "_Part") -> "_Part":
+    def joined(self, later: "_Segment") -> "_Segment":
         """Add what follows; the border stays that of the beginning."""
         is_same = later.start == self.start
-        return _Part(
+        return _Segment(
             self.start,
             self.requests + later.requests,
             self.errors + later.errors,
@@ -235,7 +235,7 @@ def _weights(rate: float, ceiling: float) -> tuple[float, float]:
     return math.log(rate / ceiling), math.log((1 - rate) / (1 - ceiling))
 
 
-def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
+def _best_count(parts: Sequence[_Segment], phi: float, enough: float) -> Odds:
     """Give the best of the counts that begin each minute."""
     if not parts:
         return Odds(0.0, 0.0)
@@ -255,8 +255,8 @@ def _best_count(parts: Sequence[_Part], phi: float, enough: float) -> Odds:
     return _best(counts, enough)
 
 
-def _by_minute(parts: Sequence[_Part]) -> list[_Part]:
-    minutes: list[_Part] = []
+def _by_minute(parts: Sequence[_Segment]) -> list[_Segment]:
+    minutes: list[_Segment] = []
     for part in parts:
         if not minutes or part.start >= minutes[-1].start + MINUTE_SECONDS:
             minutes.append(part)

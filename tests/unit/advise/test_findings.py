@@ -10,7 +10,7 @@ import pytest
 
 from rollback_operator.advise.findings import find
 from rollback_operator.advise.outlook import outlook
-from rollback_operator.advise.policy import Level
+from rollback_operator.advise.policy import FindingLevel
 from rollback_operator.advise.survey import SignalFacts, SlowFacts, Survey, Trace, rates, twice
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -116,40 +116,40 @@ ALWAYS = [
         within_seconds=900,
     )
 ]
-FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
+FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
     "one label for pod and route": (
         {"policy": with_signals(labels=SignalLabels(pod="instance", route="instance"))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.labels",
         ("both told by the label instance", "name the label that holds the route"),
     ),
     "an address that the operator refuses": (
         {"is_address_allowed": False},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.prometheus.url",
         ("the operator refuses it", "allowedPrometheusHosts"),
     ),
     "a tenant that it may not name": (
         {"is_tenant_allowed": False},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.prometheus.tenant",
         ("reads no metrics of tenant", "allowedTenants"),
     ),
     "two policies on one target": (
         {"rival": "first"},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.targetRef",
         ("policy first watches Deployment", "TargetAlreadyWatched"),
     ),
     "a threshold that everything meets": (
         {"policy": make_policy(matrix=ALWAYS)},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.matrix[0].when[1].above",
         ("LatencyRatio above 1.0 meets a release that is no slower", "above 1, with room"),
     ),
     "no requests, no trace": (
         {"requests": requests(missing=NONE)},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("NoSeries: there are no series",),
     ),
@@ -160,92 +160,92 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
                 trace=Trace({"kubernetes_pod": ("ticket-service-1",), "x": ("y",)}, True),
             )
         },
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("spec.signals.labels.pod: kubernetes_pod is the label",),
     ),
     "no label holds the names": (
         {"requests": requests(missing=NONE, trace=Trace({"host": ("a", "b", "c", "d")}, True))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("host=a|b|c|...", "ingress", 'spec.signals.labels.pod to ""'),
     ),
     "other pods": (
         {"requests": requests(missing=NONE, trace=Trace({"pod": ("cart-1",)}, True))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("belong to other pods (cart-1)", "spec.targetRef.name"),
     ),
     "other matchers": (
         {"requests": requests(missing=NONE, trace=Trace({"service": ("shop",)}))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("no series has these matchers", "service=shop"),
     ),
     "another namespace": (
         {"requests": requests(missing=NONE, trace=Trace(namespaces=("ingress",)))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("namespace=ingress only", "honor_labels"),
     ),
     "another name": (
         {"requests": requests(missing=NONE, trace=Trace(similar=("http_requests_total",)))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("counters that there are: http_requests_total",),
     ),
     "nothing at all": (
         {"requests": requests(missing=NONE, trace=Trace())},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("no counter of this namespace is known",),
     ),
     "unreachable": (
         {"requests": requests(missing=Missing(Reason.PROVIDER_UNREACHABLE, "refused"))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("ProviderUnreachable: refused", URL, "forwarded"),
     ),
     "no errors": (
         {"errors": errors(missing=Missing(Reason.ERROR_SERIES_MISSING, "never"))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.errors",
         ("ErrorSeriesMissing: never",),
     ),
     "stale": (
         {"now": T0 + 120},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.requests",
         ("120 s old", "3 scrape intervals of 5 s"),
     ),
     "scraped once a minute": (
         {"requests": requests(*counted(4.0, step=60.0)), "errors": errors(*counted(0, 60.0))},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.requests",
         ("every 60 s", "scrape it every 5 s"),
     ),
     "one sample": (
         {"requests": requests(*(replace(one, samples=one.samples[-1:]) for one in counted(4.0)))},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.requests",
         ("no pod has two samples",),
     ),
-    "clocks differ": ({"skew": 30.0}, Level.WARNING, "spec.prometheus", ("+30.0 s", "NTP")),
+    "clocks differ": ({"skew": 30.0}, FindingLevel.WARNING, "spec.prometheus", ("+30.0 s", "NTP")),
     "a pod is not read": (
         {"requests": requests(*counted(4.0, pods=PODS[:3])), "errors": errors(*counted(0.0))},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.requests",
         ("1 of 4 ready pods", PODS[3]),
     ),
     "read twice": (
         {"requests": requests(*counted(4.0), *counted(4.0, instance="other:9090"))},
-        Level.NOTE,
+        FindingLevel.NOTE,
         "spec.signals.requests",
         ("4 pods are read more than once", "other:9090", "counted once"),
     ),
     "read by a pair": (
         {"requests": requests(*counted(4.0), *counted(4.0))},
-        Level.NOTE,
+        FindingLevel.NOTE,
         "spec.signals.requests",
         ("several replicas or jobs",),
     ),
@@ -255,7 +255,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "requests": requests(*counted(4.0, pods=[""])),
             "errors": errors(*counted(0.0, pods=[""])),
         },
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.labels.pod",
         ("time after it against the time before", "one bad pod or node"),
     ),
@@ -264,7 +264,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "requests": requests(*counted(4.0, routes=("",))),
             "errors": errors(*counted(0.0, routes=("",))),
         },
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.labels.route",
         ("judged together", "routes: Purchase"),
     ),
@@ -274,43 +274,43 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "errors": errors(*counted(0.0, routes=("",))),
             "workload": make_workload(deployment=make_deployment(probe_rate=0.2)),
         },
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.labels.route",
         ("probes make 0.8 of 1.2 requests a second", "ten times"),
     ),
     "unknown purchase routes": (
         {"policy": with_signals(purchase_routes=["/pay", PURCHASE])},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.purchaseRoutes",
         ("no series has the route /pay", f"routes that there are: {LIST}"),
     ),
     "no purchase route": (
         {"policy": with_signals(purchase_routes=["/pay", "/order"])},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.purchaseRoutes",
         ("/pay or /order: no condition with routes: Purchase can be met",),
     ),
     "errors are not initialised": (
         {"errors": errors(*counted(0.0, routes=ROUTES[:2]))},
-        Level.NOTE,
+        FindingLevel.NOTE,
         "spec.signals.errors",
         ("not initialised to 0 for 4 of 12", LIST),
     ),
     "errors without routes": (
         {"errors": errors(*counted(0.0, routes=("",)))},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.errors",
         ("errors have no label route",),
     ),
     "more errors than requests": (
         {"errors": errors(*counted(5.0))},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.errors",
         ("more errors (20.00 a second) than requests (16.00)",),
     ),
     "no status was an error yet": (
         {"policy": with_signals(**MARKED), "marks": {"code": ("200", "404")}, "errors": errors()},
-        Level.NOTE,
+        FindingLevel.NOTE,
         "spec.signals.errors.matchers.code",
         ("no request has been an error yet", "200, 404", "'=~5..'"),
     ),
@@ -323,25 +323,25 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "marks": {"code": ("200", "404")},
             "errors": errors(),
         },
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.signals.errors.matchers.code",
         ("every request is an error",),
     ),
     "a young revision": (
         {"control": make_control(requests=30, errors=0, worst_minute=0, seconds=60)},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.prometheus",
         ("1 minutes with 30 requests",),
     ),
     "no past": (
         {"control": Missing(Reason.PROVIDER_ERROR, "503")},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.prometheus",
         ("the last hour: 503",),
     ),
     "a shaky past": (
         {"control": make_control(worst_minute=0.05)},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.matrix",
         ("5.0% failed", "only told from that above 15%"),
     ),
@@ -352,13 +352,13 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
                 pooled=RouteControl(180_000, 180, 0.1, ((60, 0.1), (900, 0.002))),
             )
         },
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.matrix",
         ("above 30% at once, above 1% once it lasts 15 minutes",),
     ),
     "a matrix that hides": (
         {"policy": make_policy(matrix=OWN)},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.matrix",
         ("can never match",),
     ),
@@ -367,25 +367,25 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "requests": requests(*counted(0.0002)),
             "control": make_control(requests=120, errors=0, worst_minute=0),
         },
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.matrix, P2",
         ("at 0.0024 requests a second on all routes", "NoVerdict", "synthetic"),
     ),
     "a gauge that is not there": (
         {"slow": (SlowFacts("spec.signals.memory", "rss", NONE),)},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.memory",
         ("NoSeries: there are no series", "spec.matrix"),
     ),
     "a summary": (
         {"slow": (SlowFacts("spec.signals.latency", "rpc", NONE, "max(rpc{})"),)},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.latency",
         ("rpc is a summary", "signal Query with query: 'max(rpc{})'"),
     ),
     "PromQL that is none": (
         {"slow": (SlowFacts(QUERY, "sum((", Missing(Reason.QUERY_REFUSED, "1:6: parse error")),)},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         QUERY,
         ("QueryRefused: 1:6: parse error", "correct the PromQL"),
     ),
@@ -394,7 +394,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "slow": (SlowFacts(QUERY, "sum((", Missing(Reason.QUERY_REFUSED, "1:6: parse error")),),
             "requests": requests(missing=NONE),
         },
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         QUERY,
         ("1:6: parse error",),
     ),
@@ -403,31 +403,31 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
             "slow": (SlowFacts(QUERY, "up", Missing(Reason.PROVIDER_UNREACHABLE, "refused")),),
             "requests": requests(missing=Missing(Reason.PROVIDER_UNREACHABLE, "refused")),
         },
-        Level.NOTE,
+        FindingLevel.NOTE,
         QUERY,
         ("was not checked", "refused", "--prometheus"),
     ),
     "no Deployment": (
         {"workload": None, "is_gone": True, "unseen": "404"},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.targetRef.name",
         ("there is no Deployment ticket-service",),
     ),
     "no cluster": (
         {"workload": None, "unseen": "no kubeconfig"},
-        Level.NOTE,
+        FindingLevel.NOTE,
         "spec.targetRef",
         ("not looked at: no kubeconfig", "--kubeconfig"),
     ),
     "a service that nobody uses": (
         {"requests": requests(*counted(0.0))},
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.signals.requests",
         ("no requests in the last five minutes", "synthetic client"),
     ),
     "a paused Deployment": (
         {"workload": make_workload(deployment=make_deployment(paused=True))},
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.targetRef",
         ("kubectl rollout resume",),
     ),
@@ -437,7 +437,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
                 deployment=make_deployment(owner=Owner("Argo CD", "label x=y", "pause it"))
             )
         },
-        Level.PROBLEM,
+        FindingLevel.PROBLEM,
         "spec.targetRef",
         ("Argo CD", "pause it"),
     ),
@@ -448,7 +448,7 @@ FOUND: dict[str, tuple[dict[str, Any], Level, str, tuple[str, ...]]] = {
                 deployment=make_deployment(owner=Owner("Argo CD", "label x=y", "pause it"))
             ),
         },
-        Level.WARNING,
+        FindingLevel.WARNING,
         "spec.targetRef",
         ("in mode Enforce: Argo CD", "pause it"),
     ),
@@ -473,8 +473,8 @@ def test_each_fault_is_found_with_its_field_and_remedy(name: str) -> None:
 
 def test_the_worst_comes_first() -> None:
     levels = [one.level for one in find(make_survey(now=T0 + 120, workload=None, skew=40.0))]
-    assert levels == sorted(levels, key=list(Level).index)
-    assert levels[0] is Level.PROBLEM
+    assert levels == sorted(levels, key=list(FindingLevel).index)
+    assert levels[0] is FindingLevel.PROBLEM
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.advise.findings import find
-from rollback_operator.advise.policy import Finding, Level
+from rollback_operator.advise.policy import FindingLevel, PolicyFinding
 from rollback_operator.advise.survey import FlagFacts, Survey
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
@@ -33,7 +33,7 @@ def survey(
     return make_survey(**{"policy": policy, "flags": (facts,), "workload": workload} | changes)
 
 
-def told(survey: Survey) -> list[Finding]:
+def told(survey: Survey) -> list[PolicyFinding]:
     return [one for one in find(survey) if one.path == PATH]
 
 
@@ -59,7 +59,7 @@ def test_what_could_not_be_set_is_a_problem_only_where_nothing_else_is_left(
     (mild,) = told(survey(found))
     (grave,) = told(survey(found, (DISABLE,)))
 
-    assert (mild.level, grave.level) == (Level.WARNING, Level.PROBLEM)
+    assert (mild.level, grave.level) == (FindingLevel.WARNING, FindingLevel.PROBLEM)
     assert said in mild.message
     assert "for P1, P2 no other remedy is left" in grave.message
 
@@ -68,23 +68,32 @@ def test_what_could_not_be_set_is_a_problem_only_where_nothing_else_is_left(
     ("seen", "level", "said"),
     [
         pytest.param(
-            survey(facts(), reads=()), Level.WARNING, "no container of the release reads", id="read"
+            survey(facts(), reads=()),
+            FindingLevel.WARNING,
+            "no container of the release reads",
+            id="read",
         ),
         pytest.param(
-            survey(facts(flag_state("false"))), Level.NOTE, "it has that value already", id="off"
+            survey(facts(flag_state("false"))),
+            FindingLevel.NOTE,
+            "it has that value already",
+            id="off",
         ),
         pytest.param(
-            survey(facts(may_set=False)), Level.WARNING, "whoever runs this may not", id="right"
+            survey(facts(may_set=False)),
+            FindingLevel.WARNING,
+            "whoever runs this may not",
+            id="right",
         ),
         pytest.param(
             survey(facts(Missing(Reason.READ_FAILED, "forbidden"))),
-            Level.NOTE,
+            FindingLevel.NOTE,
             "it was not looked at: forbidden",
             id="unseen",
         ),
     ],
 )
-def test_what_makes_it_doubtful_is_told(seen: Survey, level: Level, said: str) -> None:
+def test_what_makes_it_doubtful_is_told(seen: Survey, level: FindingLevel, said: str) -> None:
     (found,) = told(seen)
     assert found.level is level
     assert said in found.message

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.advise.findings import find
-from rollback_operator.advise.policy import Level
+from rollback_operator.advise.policy import FindingLevel
 from rollback_operator.api.v1alpha1 import MatrixRule
 from tests.builders import make_policy, make_workload
 from tests.unit.advise.test_findings import make_survey
@@ -115,7 +115,8 @@ def found_in(spec: dict[str, Any]) -> dict[str, str]:
     return {
         one.path: f"{one.message} {one.remedy}"
         for one in find(survey)
-        if one.level is Level.PROBLEM and one.path.startswith(("spec.remedies", "spec.matrix"))
+        if one.level is FindingLevel.PROBLEM
+        and one.path.startswith(("spec.remedies", "spec.matrix"))
     }
 
 

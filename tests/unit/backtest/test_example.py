@@ -10,7 +10,7 @@ from rollback_operator.cli.backtest.entry import Action
 from rollback_operator.cli.backtest.files import read_file
 from rollback_operator.cli.backtest.history import History
 from rollback_operator.cli.backtest.policy import parse_policy
-from rollback_operator.cli.backtest.replay import Replay, Span
+from rollback_operator.cli.backtest.replay import Replay, ReplaySchedule
 from rollback_operator.cli.backtest.rollouts import parse_rollouts, time_of
 from rollback_operator.model.samples import Counters, CounterSeries
 
@@ -48,7 +48,7 @@ def test_the_readme_tells_what_the_replay_gives() -> None:
     rollouts = parse_rollouts(read_file(EXAMPLE / "rollouts.json"))
     policy = parse_policy(read_file(EXAMPLE / "policy.yaml"), rollouts)
     start, end = time_of("2026-11-20T09:55:00Z"), time_of("2026-11-20T10:25:00Z")
-    found = Replay(policy, rollouts, History(past())).run(Span(start, end, 5))
+    found = Replay(policy, rollouts, History(past())).run(ReplaySchedule(start, end, 5))
 
     decided = found.decisions[-1]
     assert decided.action is Action.ROLLBACK

@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.cli.backtest.entry import Action, Entry
 from rollback_operator.cli.backtest.history import History
 from rollback_operator.cli.backtest.policy import parse_policy
-from rollback_operator.cli.backtest.replay import Replay, Replayed, Span
+from rollback_operator.cli.backtest.replay import Replay, Replayed, ReplaySchedule
 from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from tests.builders import NAME, PURCHASE, T0
@@ -33,7 +33,7 @@ def replayed(
     policy = parse_policy(SPEC | (spec or {}), rollouts)
     start, end, step = span
     replay = Replay(policy, rollouts, History(counters), **options)
-    return replay.run(Span(T0 + start, T0 + end, step))
+    return replay.run(ReplaySchedule(T0 + start, T0 + end, step))
 
 
 def rollbacks(found: Replayed) -> list[Entry]:
@@ -200,7 +200,7 @@ def test_every_step_gives_what_the_steps_with_something_new_give() -> None:
         parse_policy(SPEC, parse_rollouts(make_file())),
         parse_rollouts(make_file()),
         _EveryStep(counters),
-    ).run(Span(T0 - 30, T0 + 240, 1))
+    ).run(ReplaySchedule(T0 - 30, T0 + 240, 1))
 
     assert [one.state for one in found.decisions] == [one.state for one in every.decisions]
     assert [one.time for one in found.decisions] == [one.time for one in every.decisions]

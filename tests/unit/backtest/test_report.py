@@ -14,7 +14,7 @@ from rollback_operator.cli.backtest.cluster import rollouts_of
 from rollback_operator.cli.backtest.history import History
 from rollback_operator.cli.backtest.plot import plot
 from rollback_operator.cli.backtest.policy import parse_policy
-from rollback_operator.cli.backtest.replay import Replay, Span
+from rollback_operator.cli.backtest.replay import Replay, ReplaySchedule
 from rollback_operator.cli.backtest.report import as_json, as_text
 from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Missing
@@ -27,7 +27,7 @@ def ran() -> Ran:
     rollouts = parse_rollouts(make_file())
     policy = parse_policy({"mode": "Enforce"}, rollouts)
     history = History(counted(release(lambda time, route: 1.0)))
-    span = Span(T0 - 60, T0 + 60, 5)
+    span = ReplaySchedule(T0 - 60, T0 + 60, 5)
     found = Replay(policy, rollouts, history, keeps_looks=True).run(span)
     return Ran(policy, rollouts, history, span, found)
 

@@ -11,7 +11,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackStatus, StepName
 from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.decide.plan import make_plan
-from rollback_operator.model.context import Budget, Load, Refusal
+from rollback_operator.model.context import Load, Refusal, RollbackBudget
 from rollback_operator.remedies.attempts import name_of
 from tests.builders import (
     at,
@@ -23,7 +23,7 @@ from tests.builders import (
     make_trigger_record,
 )
 
-LIMITS = Budget(max_concurrent=2, max_per_day=3)
+LIMITS = RollbackBudget(max_concurrent=2, max_per_day=3)
 
 
 def planned(**changes: Any) -> Rollback:
@@ -79,7 +79,7 @@ def elsewhere(number: int, namespace: str = "tenant") -> Rollback:
 
 
 def test_another_namespace_uses_up_half_of_each_limit_at_most() -> None:
-    budget = Budget(max_concurrent=10, max_per_day=10)
+    budget = RollbackBudget(max_concurrent=10, max_per_day=10)
     theirs = [elsewhere(number) for number in range(30)]
 
     ours = load_of(theirs, "production", budget, at(20))
@@ -90,7 +90,7 @@ def test_another_namespace_uses_up_half_of_each_limit_at_most() -> None:
 
 
 def test_a_few_namespaces_of_one_team_hold_nobody_else_up() -> None:
-    budget = Budget(max_concurrent=10, max_per_day=10)
+    budget = RollbackBudget(max_concurrent=10, max_per_day=10)
     theirs = [elsewhere(number, f"team-{number % 4}") for number in range(40)]
 
     ours = load_of(theirs, "production", budget, at(20))
@@ -100,7 +100,7 @@ def test_a_few_namespaces_of_one_team_hold_nobody_else_up() -> None:
 
 
 def test_many_that_go_bad_at_once_are_not_rolled_back_wherever_they_are() -> None:
-    budget = Budget(max_concurrent=10)
+    budget = RollbackBudget(max_concurrent=10)
     everywhere = [elsewhere(number, f"team-{number}") for number in range(10)]
 
     assert load_of(everywhere, "production", budget, at(20)).exhausted
@@ -108,7 +108,7 @@ def test_many_that_go_bad_at_once_are_not_rolled_back_wherever_they_are() -> Non
 
 
 def test_a_verification_that_lasts_for_hours_holds_others_up_for_a_quarter_of_an_hour() -> None:
-    budget = Budget(max_concurrent=2)
+    budget = RollbackBudget(max_concurrent=2)
     long = planned(trigger=make_trigger_record(decided_time=at(0)))
     namespace = long.metadata.namespace
 
@@ -122,7 +122,7 @@ def test_a_verification_that_lasts_for_hours_holds_others_up_for_a_quarter_of_an
         pytest.param(Load(LIMITS, 1, 2), "", id="room"),
         pytest.param(Load(LIMITS, 2, 2), "--max-concurrent is 2", id="too many at a time"),
         pytest.param(Load(LIMITS, 0, 3), "--max-rollbacks-per-day is 3", id="too many a day"),
-        pytest.param(Load(Budget(), 99, 99), "", id="no limit"),
+        pytest.param(Load(RollbackBudget(), 99, 99), "", id="no limit"),
     ],
 )
 def test_past_a_limit_nothing_is_planned(load: Load, said: str) -> None:

@@ -28,7 +28,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import holds
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.hold_end import End, Facts
+from rollback_operator.decide.hold_end import HoldEnd, HoldFacts
 from rollback_operator.decide.holds import wanted_hold
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner
@@ -98,7 +98,9 @@ def wanted(
     control, proof = facts.pop("control", CONTROL), facts.pop("proof", 0.0)
     policy = with_hold(hold, **facts)
     workload = workload or (rolling() if hold is None else HELD)
-    return wanted_hold(Facts(make_case(policy, workload, **case), control, decision, proof), now)
+    return wanted_hold(
+        HoldFacts(make_case(policy, workload, **case), control, decision, proof), now
+    )
 
 
 # -- what begins -----------------------------------------------------------------------------------
@@ -356,7 +358,7 @@ def test_a_suspicion_that_returns_has_only_the_time_that_is_left() -> None:
 
     assert found is not None
     assert (found.earlier_seconds, found.until_time) == (100, at(400))
-    again = holds.let_go(found, End(Reason.SUSPICION_FADED, "faded"), at(390))
+    again = holds.let_go(found, HoldEnd(Reason.SUSPICION_FADED, "faded"), at(390))
     third = wanted(SUSPECT, again, rolling(), now=at(500))
     assert third is not None
     assert (third.earlier_seconds, third.until_time) == (290, at(510))

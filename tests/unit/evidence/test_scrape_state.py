@@ -10,7 +10,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.scrape_state import (
     EMPTY_ROUNDS,
     FAILED_ROUNDS,
-    MOST_PODS,
+    MOST_PAGES,
     PAUSE_SECONDS,
     Direct,
     after_round,
@@ -75,8 +75,8 @@ def test_few_pods_are_all_read() -> None:
 def test_of_many_pods_some_of_each_revision_are_read_and_the_same_each_time() -> None:
     new, old = make_pods(200), make_pods(150, "v1")
     found = chosen(new, old)
-    assert len(found) == MOST_PODS
-    assert sum(pod.pod_hash == "hashv1" for pod in found) == MOST_PODS // 2
+    assert len(found) == MOST_PAGES
+    assert sum(pod.pod_hash == "hashv1" for pod in found) == MOST_PAGES // 2
     assert chosen(tuple(reversed(new)), old) == found
     assert [replace(pod, ready=False) for pod in found] != list(found)
     one_gone = [pod for pod in new if pod != found[0]]
@@ -86,5 +86,5 @@ def test_of_many_pods_some_of_each_revision_are_read_and_the_same_each_time() ->
 @pytest.mark.parametrize(("new", "old"), [(200, 0), (0, 200), (200, 3), (3, 200)])
 def test_what_one_revision_leaves_the_other_takes(new: int, old: int) -> None:
     found = chosen(make_pods(new), make_pods(old, "v1"))
-    assert len(found) == MOST_PODS
+    assert len(found) == MOST_PAGES
     assert sum(pod.pod_hash == "hashv1" for pod in found) >= min(old, 3)

@@ -3,7 +3,7 @@
 import pytest
 
 from rollback_operator.judge.blame import blame
-from rollback_operator.stats.change_point import Failing, Level, has_ended
+from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment
 
@@ -26,7 +26,7 @@ def series(
 
 
 def test_failing_from_the_first_request_on_is_9300_to_one() -> None:
-    found = blame([Failing(series(*[(100, 100)] * 3), Level(0.001, 0.01))], HOUR)
+    found = blame([Failing(series(*[(100, 100)] * 3), BaselineRate(0.001, 0.01))], HOUR)
     assert found.odds == pytest.approx(0.02 * 0.9 * 30 * 86400 / 5, rel=0.02)
     assert (found.is_from_first_request, found.onset) == (True, 0.0)
 
@@ -34,7 +34,7 @@ def test_failing_from_the_first_request_on_is_9300_to_one() -> None:
 def test_failing_after_a_thousand_good_requests_is_28_to_one() -> None:
     # Sampled every five seconds, the fault began somewhere in the fifth interval.
     found = blame(
-        [Failing(series(*[(250, 0)] * 4, (250, 125), (250, 250)), Level(0.001, 0.01))], HOUR
+        [Failing(series(*[(250, 0)] * 4, (250, 125), (250, 250)), BaselineRate(0.001, 0.01))], HOUR
     )
     assert not found.is_from_first_request
     assert 20 <= found.onset <= 25
@@ -48,7 +48,7 @@ def test_failing_after_a_thousand_good_requests_is_28_to_one() -> None:
 )
 def test_the_later_the_onset_the_less_the_release_is_to_blame(clean, at_least, at_most) -> None:
     found = blame(
-        [Failing(series(*[(100, 0)] * clean, *[(100, 100)] * 2), Level(0.001, 0.01))], HOUR
+        [Failing(series(*[(100, 0)] * clean, *[(100, 100)] * 2), BaselineRate(0.001, 0.01))], HOUR
     )
     assert at_least <= found.odds <= at_most
 
@@ -63,7 +63,7 @@ def test_the_later_the_onset_the_less_the_release_is_to_blame(clean, at_least, a
     ids=["a fifth", "a fifth, few at first", "low traffic"],
 )
 def test_a_share_that_fails_all_the_time_fails_from_the_first_request_on(counts) -> None:
-    found = blame([Failing(series(*counts), Level(0.001, 0.01))], HOUR)
+    found = blame([Failing(series(*counts), BaselineRate(0.001, 0.01))], HOUR)
     assert found.is_from_first_request
     assert found.odds > 1000
 
@@ -77,7 +77,7 @@ def test_a_share_that_fails_all_the_time_fails_from_the_first_request_on(counts)
     ids=["over 18 s", "over half a minute"],
 )
 def test_a_fault_that_grows_from_the_first_request_on_is_the_releases(counts) -> None:
-    found = blame([Failing(series(*counts), Level(0.001, 0.01))], HOUR)
+    found = blame([Failing(series(*counts), BaselineRate(0.001, 0.01))], HOUR)
     assert found.is_from_first_request
     assert found.odds > 1000
 
@@ -92,7 +92,7 @@ def test_a_fault_that_grows_from_the_first_request_on_is_the_releases(counts) ->
     ids=["grows from 15 s on", "sudden, within a sample", "sudden, late in a sample"],
 )
 def test_a_fault_that_begins_later_is_not_taken_for_one_that_grows(counts) -> None:
-    found = blame([Failing(series(*counts), Level(0.001, 0.01))], HOUR)
+    found = blame([Failing(series(*counts), BaselineRate(0.001, 0.01))], HOUR)
     assert not found.is_from_first_request
     assert found.odds < 150
 
@@ -106,22 +106,24 @@ def test_what_comes_after_a_fault_does_not_change_when_it_began(
 ) -> None:
     fault = [(30, 0)] * clean + [(30, 24), (30, 22), (30, 23), (30, 24)]
     counts = [*fault, *[(100, 1)] * afterwards]
-    found = blame([Failing(series(*counts), Level(0.01, 0.03))], HOUR)
+    found = blame([Failing(series(*counts), BaselineRate(0.01, 0.03))], HOUR)
     assert least <= found.odds <= most
 
 
 def test_a_clean_first_pod_clears_the_release_whatever_younger_pods_show() -> None:
     first = series((100, 0), (100, 60), (100, 100))
     younger = series((80, 50), (100, 100), pod="new-1", begin=2)
-    assert blame([Failing(younger, Level(0.001, 0.01))], HOUR).odds > 200
-    found = blame([Failing([*first, *younger], Level(0.001, 0.01))], HOUR)
+    assert blame([Failing(younger, BaselineRate(0.001, 0.01))], HOUR).odds > 200
+    found = blame([Failing([*first, *younger], BaselineRate(0.001, 0.01))], HOUR)
     assert not found.is_from_first_request
     assert found.onset > 5
     assert found.odds < 120
 
 
 def test_the_pods_first_counts_without_requests_tell_nothing() -> None:
-    found = blame([Failing(series((0, 0), (0, 0), *[(100, 100)] * 2), Level(0.001, 0.01))], HOUR)
+    found = blame(
+        [Failing(series((0, 0), (0, 0), *[(100, 100)] * 2), BaselineRate(0.001, 0.01))], HOUR
+    )
     assert found.is_from_first_request
 
 
@@ -131,25 +133,25 @@ def test_many_pods_cost_no_more_than_a_few() -> None:
         for number in range(200)
         for one in series(*[(10, 0)] * 20, *[(10, 5)] * 4, pod=f"new-{number}")
     ]
-    found = blame([Failing(many, Level(0.001, 0.01))], HOUR)
+    found = blame([Failing(many, BaselineRate(0.001, 0.01))], HOUR)
     assert not found.is_from_first_request
     assert 95 <= found.onset <= 100
 
 
 def test_no_requests_at_all() -> None:
-    assert blame([Failing(series((0, 0)), Level(0.001, 0.01))], HOUR).is_from_first_request
+    assert blame([Failing(series((0, 0)), BaselineRate(0.001, 0.01))], HOUR).is_from_first_request
 
 
 def test_clean_requests_before_are_a_surprise_also_where_the_control_was_bad_for_a_minute() -> None:
     counts = series(*[(15, 0)] * 5, *[(15, 4)] * 4)
-    found = blame([Failing(counts, Level(0.003, 0.2))], HOUR)
+    found = blame([Failing(counts, BaselineRate(0.003, 0.2))], HOUR)
     assert not found.is_from_first_request
     assert found.onset >= 20
     assert found.odds < 100
 
 
 def test_routes_with_few_requests_tell_the_onset_together() -> None:
-    level = Level(0.001, 0.01)
+    level = BaselineRate(0.001, 0.01)
     route = series((4, 0), (4, 0), (4, 0), (6, 2), (6, 1))
     alone = blame([Failing(route, level)], HOUR)
     together = blame([Failing(route, level)] * 3, HOUR)
@@ -159,7 +161,7 @@ def test_routes_with_few_requests_tell_the_onset_together() -> None:
 
 
 def test_an_early_onset_that_is_less_likely_counts_for_less() -> None:
-    level = Level(0.001, 0.01)
+    level = BaselineRate(0.001, 0.01)
     odds = [
         blame([Failing(series(*[(5, 0)] * clean, *[(5, 2)] * 3), level)], HOUR).odds
         for clean in range(4)
@@ -172,7 +174,7 @@ def test_an_early_onset_that_is_less_likely_counts_for_less() -> None:
 # -- pods of different ages ------------------------------------------------------------------------
 
 CLEAN, BAD = (100, 0), (100, 100)
-LEVEL = Level(0.001, 0.01)
+LEVEL = BaselineRate(0.001, 0.01)
 
 
 def staggered(*counts: list[tuple[float, float]]) -> list[Increment]:

@@ -26,9 +26,9 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.model.verdict import BAD_ODDS, CEASED, ENDED, Verdict
-from rollback_operator.remedies.progress import Act, Done, End, look, next_step
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, look, next_step
 from rollback_operator.remedies.rollback_status import begun, ended, finished
-from rollback_operator.report.status import Seen, next_status
+from rollback_operator.report.status import StatusInputs, next_status
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,
@@ -282,7 +282,7 @@ def test_missing_data_is_never_bad_and_never_healthy(rows, reason) -> None:
     verdict = judged(watch)
     assert verdict.value is VerdictValue.NO_VERDICT
     for health in ("Good", "Assumed", "Unknown"):
-        seen = Seen(
+        seen = StatusInputs(
             condition("Ready", True, Reason.WATCHING_TARGET),
             workload=make_workload(),
             ledger=(make_entry("v2", health),),
@@ -398,7 +398,7 @@ def test_a_rollback_always_ends(worlds, remedy, pace) -> None:
                 status = finished(status, step, "acted", at(now))
             case Done(message=message):
                 status = finished(status, step, message, at(now))
-            case End() as end:
+            case RollbackEnd() as end:
                 status = ended(status, end, at(now))
             case _ if step == "Verify":
                 status = finished(status, step, "verified elsewhere", at(now))
@@ -433,7 +433,7 @@ def test_a_plan_goes_to_another_release_and_never_to_a_bad_one(rows, mode) -> No
 )
 def test_a_status_that_is_made_again_is_the_same(value, reason, message, ticks) -> None:
     verdict = make_verdict(make_scope(RESERVE), value=value, reason=reason, message=message)
-    seen = Seen(
+    seen = StatusInputs(
         condition("Ready", True, Reason.WATCHING_TARGET),
         workload=make_workload(),
         ledger=(make_entry("v2", "Unknown"), make_entry("v1")),

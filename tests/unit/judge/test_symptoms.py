@@ -14,7 +14,7 @@ from rollback_operator.evidence.trends import (
     with_latency,
     with_query,
 )
-from rollback_operator.judge.symptoms import Subject, symptoms, worst
+from rollback_operator.judge.symptoms import SymptomFacts, symptoms, worst
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_pod, make_pods
 
@@ -47,8 +47,8 @@ def looked(shapes, per_second=12.0, seconds=180, past=FAST) -> Trends:
     return trends
 
 
-def subject(trends, **changes) -> Subject:
-    made = Subject(
+def subject(trends, **changes) -> SymptomFacts:
+    made = SymptomFacts(
         trends=trends,
         new=NEW,
         old={},

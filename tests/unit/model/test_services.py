@@ -9,7 +9,13 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, MatrixCondition, Sign
 from rollback_operator.decide.matrix import classify
 from rollback_operator.evidence.watch import open_watch, with_reading, with_workload
 from rollback_operator.judge.judge import judge
-from rollback_operator.model.services import LEAST_SECONDS, Routing, Service, after, leads_to
+from rollback_operator.model.services import (
+    LEAST_ROUTING_SECONDS,
+    Routing,
+    Service,
+    after,
+    leads_to,
+)
 from rollback_operator.model.verdict import BAD_ODDS
 from tests.builders import (
     T0,
@@ -31,7 +37,7 @@ WEB = Service("web", (("app", "shop"), ("tier", "web")), ("http",), has_ready_en
 CONDITIONS = tuple(one for rule in RUNBOOK_MATRIX for one in rule.when)
 
 
-def seen(*services: Service, new=UNLABELLED, seconds=LEAST_SECONDS) -> Routing:
+def seen(*services: Service, new=UNLABELLED, seconds=LEAST_ROUTING_SECONDS) -> Routing:
     """What two looks make of it, so many seconds apart."""
     return after(after(Routing(), services, OLD, new, T0), services, OLD, new, T0 + seconds)
 
@@ -80,7 +86,7 @@ def test_a_service_of_each_version_goes_with_it() -> None:
 
 
 def test_one_look_is_not_enough() -> None:
-    assert not seen(WEB, seconds=LEAST_SECONDS / 2).is_lost
+    assert not seen(WEB, seconds=LEAST_ROUTING_SECONDS / 2).is_lost
     assert not after(Routing(), [WEB], OLD, UNLABELLED, T0).is_lost
 
 

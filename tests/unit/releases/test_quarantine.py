@@ -27,7 +27,7 @@ from rollback_operator.model.conditions import condition, find
 from rollback_operator.releases import quarantine
 from rollback_operator.releases.ledger import bar, last_known_good
 from rollback_operator.report.events import policy_notices
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import (
     at,
     make_entry,
@@ -199,13 +199,13 @@ def test_there_is_one_entry_a_release_and_they_are_bounded(decided: list[int]) -
 # -- told ------------------------------------------------------------------------------------------
 
 
-def seen(version: str, *rollbacks: Rollback, number: int | None = None) -> Seen:
+def seen(version: str, *rollbacks: Rollback, number: int | None = None) -> StatusInputs:
     workload = make_workload(version, tuple({"v1", "v2", "v3"} - {version}))
     if number is not None:
         current, *others = workload.replica_sets
         renumbered = replace(current, revision=number), *others
         workload = replace(workload, replica_sets=renumbered)
-    return Seen(
+    return StatusInputs(
         ready(Reason.WATCHING_TARGET), workload, rollbacks=rollbacks, quarantine_seconds=WEEK
     )
 
@@ -276,7 +276,7 @@ def test_what_a_failed_rollback_has_left_running_has_not_come_back() -> None:
 
 def test_a_policy_at_a_stand_forgets_only_what_is_over() -> None:
     old = next_status(RollbackPolicyStatus(), seen("v1", ended()), 1, at(100))
-    stand = Seen(condition("Ready", False, "Suspended"))  # type: ignore[arg-type]
+    stand = StatusInputs(condition("Ready", False, "Suspended"))  # type: ignore[arg-type]
 
     assert next_status(old, stand, 1, at(200)).quarantine == old.quarantine
     assert next_status(old, stand, 1, at(WEEK)).quarantine == []

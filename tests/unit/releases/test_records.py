@@ -30,7 +30,7 @@ from rollback_operator.model.workload import FlagState, Workload
 from rollback_operator.releases import records
 from rollback_operator.remedies import flags, rollback_status
 from rollback_operator.remedies.attempts import rollback_name
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report import status
 from tests.builders import (
     DISABLE,
@@ -63,7 +63,7 @@ def remembering(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], workload: Workload, seconds: float = 70
 ) -> RollbackPolicy:
     """The policy as a pass has left it that has seen the Rollbacks."""
-    seen = status.Seen(READY, workload, own=rollbacks, safety=policy.spec.safety)
+    seen = status.StatusInputs(READY, workload, own=rollbacks, safety=policy.spec.safety)
     told = status.next_status(policy.status, seen, 1, at(seconds))
     return policy.model_copy(update={"status": told})
 
@@ -99,7 +99,7 @@ def left(reason: Reason, seconds: float | None = 25) -> Rollback:
     """
     undo = make_step(StepName.UNDO, 20, seconds)
     steps = [undo, make_step(StepName.ROLLOUT_COMPLETE, 26)] if seconds is not None else [undo]
-    given_up = End(Outcome.ABANDONED, reason, "given up")
+    given_up = RollbackEnd(Outcome.ABANDONED, reason, "given up")
     return make_rollback(
         "r-1", rollback_status.ended(RollbackStatus(steps=steps), given_up, at(60))
     )
@@ -298,5 +298,5 @@ def test_what_is_remembered_is_bounded_and_the_newest_stays() -> None:
 
 def test_a_policy_that_cannot_be_read_forgets_nothing() -> None:
     policy = remembering(POLICY, [ended()], make_workload())
-    told = status.next_status(policy.status, status.Seen(READY), 1, at(1e6))
+    told = status.next_status(policy.status, status.StatusInputs(READY), 1, at(1e6))
     assert told.recent_rollbacks == policy.status.recent_rollbacks != []

@@ -29,10 +29,10 @@ from rollback_operator.decide.evaluate import case_of
 from rollback_operator.model.conditions import condition, find
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases import ledger, quarantine, records
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.rollback_status import ended
 from rollback_operator.report.events import policy_notices
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import (
     T0,
     at,
@@ -63,7 +63,7 @@ def left(
     """The operator has gone back from v2."""
     status = RollbackStatus(steps=[make_step(StepName.UNDO, decided)])
     if outcome is not None:
-        status = ended(status, End(outcome, reason, "so it was"), at(decided + 50))
+        status = ended(status, RollbackEnd(outcome, reason, "so it was"), at(decided + 50))
     trigger = make_trigger_record(decided_time=at(decided))
     return make_rollback(f"r-{decided:.0f}", status, **{"trigger": trigger, **spec})
 
@@ -301,7 +301,7 @@ def test_a_severity_that_was_found_stays_while_the_release_runs() -> None:
     old = RollbackPolicyStatus(
         revision=make_entry("v2", UNKNOWN), revisions=[FOUND], verdict=VerdictValue.WATCHING
     )
-    seen = Seen(ready(Reason.WATCHING_TARGET), ledger=[FOUND])
+    seen = StatusInputs(ready(Reason.WATCHING_TARGET), ledger=[FOUND])
 
     new = next_status(old, seen, 1, at(100))
 
@@ -316,7 +316,7 @@ def test_a_severity_that_was_found_stays_while_the_release_runs() -> None:
 def test_a_trust_is_told_and_clears_the_status_while_nothing_is_watched() -> None:
     policy = policy_of((FOUND,), trust(100), revision=make_entry("v2", UNKNOWN))
     now = at(120)
-    seen = Seen(
+    seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         ledger=ledger.at_rest(policy, [], now),
         trust=policy.spec.trust,
@@ -346,7 +346,7 @@ def test_a_trust_that_leads_to_nothing_is_told(
     said: Trust, entry: LedgerEntry, message: str
 ) -> None:
     policy = policy_of((entry,), said)
-    seen = Seen(
+    seen = StatusInputs(
         condition(ConditionType.READY, True, Reason.WATCHING_TARGET),
         ledger=ledger.at_rest(policy, [], at(120)),
         trust=policy.spec.trust,

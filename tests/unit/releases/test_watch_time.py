@@ -22,7 +22,7 @@ from rollback_operator.decide.evaluate import is_due
 from rollback_operator.model import conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.report import status
-from rollback_operator.report.status import Seen, next_status
+from rollback_operator.report.status import StatusInputs, next_status
 from tests.builders import (
     at,
     make_deployment,
@@ -50,10 +50,10 @@ def looked_at(**changes: Any) -> RollbackPolicy:
     return policy.model_copy(update={"status": policy.status.model_copy(update=fields)})
 
 
-def seen(entries: Sequence[LedgerEntry] = (make_entry("v2", Health.UNKNOWN),)) -> Seen:
+def seen(entries: Sequence[LedgerEntry] = (make_entry("v2", Health.UNKNOWN),)) -> StatusInputs:
     """A look that nothing is missing in."""
     workload, decision = make_workload("v2"), Decision(make_watching())
-    return Seen(
+    return StatusInputs(
         READY,
         workload=workload,
         ledger=entries,
@@ -63,7 +63,7 @@ def seen(entries: Sequence[LedgerEntry] = (make_entry("v2", Health.UNKNOWN),)) -
     )
 
 
-def followed(policy: RollbackPolicy, found: Seen, seconds: float) -> RollbackPolicy:
+def followed(policy: RollbackPolicy, found: StatusInputs, seconds: float) -> RollbackPolicy:
     """The policy after a pass."""
     made = next_status(policy.status, found, 1, at(seconds))
     return policy.model_copy(update={"status": made})
@@ -81,7 +81,7 @@ def test_a_watch_lasts_its_time_from_when_the_release_was_made() -> None:
 
 
 def test_what_is_first_looked_at_late_is_watched_as_long_from_then() -> None:
-    seen = Seen(READY, workload=make_workload("v2"), opened=at(0))
+    seen = StatusInputs(READY, workload=make_workload("v2"), opened=at(0))
 
     made = next_status(make_policy().status, seen, 1, at(2 * HOUR))
 
@@ -94,7 +94,7 @@ def test_what_is_first_looked_at_late_is_watched_as_long_from_then() -> None:
 
 
 def test_what_is_looked_at_at_once_needs_no_time_of_its_own() -> None:
-    seen = Seen(READY, workload=make_workload("v2"), opened=at(0))
+    seen = StatusInputs(READY, workload=make_workload("v2"), opened=at(0))
 
     assert next_status(make_policy().status, seen, 1, at(20)).watched_since is None
 
@@ -129,14 +129,14 @@ def test_a_watch_that_was_over_when_the_rest_began_is_not_begun_anew(why: Condit
     for second in (HOUR, HOUR + 10):
         policy = followed(policy, seen(), second)
 
-    rested = followed(policy, Seen(why, safety=SAFETY), 2 * HOUR)
+    rested = followed(policy, StatusInputs(why, safety=SAFETY), 2 * HOUR)
 
     assert not due(rested, at(2 * HOUR + 6))
     assert rested.status.watched_since is None
 
 
 def test_a_rest_in_the_midst_of_a_watch_counts_up_to_the_last_look() -> None:
-    rested = followed(looked_at(watched_until=at(600)), Seen(SUSPENDED, safety=SAFETY), 620)
+    rested = followed(looked_at(watched_until=at(600)), StatusInputs(SUSPENDED, safety=SAFETY), 620)
 
     assert due(rested, at(5 * HOUR))
 
@@ -219,7 +219,7 @@ def test_a_watch_that_ends_without_a_verdict_says_so() -> None:
     policy = looked_at(watched_until=at(3500))
     policy = followed(policy, replace(seen(), decision=Decision(few)), HOUR)
 
-    over = followed(policy, Seen(READY, safety=SAFETY), HOUR + 1)
+    over = followed(policy, StatusInputs(READY, safety=SAFETY), HOUR + 1)
 
     said = conditions.find(over.status.conditions, ConditionType.HEALTHY)
     assert said is not None
@@ -231,6 +231,6 @@ def test_a_watch_that_ends_without_a_verdict_says_so() -> None:
 
 def test_another_look_changes_nothing() -> None:
     policy = looked_at(watched_since=at(2 * HOUR))
-    seen = Seen(READY, workload=make_workload("v2"), opened=at(0))
+    seen = StatusInputs(READY, workload=make_workload("v2"), opened=at(0))
 
     assert next_status(policy.status, seen, 1, at(2 * HOUR + 60)).watched_since == at(2 * HOUR)

@@ -16,19 +16,19 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import guards
 from rollback_operator.decide.cluster_budget import load_of
-from rollback_operator.model.context import Budget
+from rollback_operator.model.context import RollbackBudget
 from rollback_operator.releases import records
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import rollback_name
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.rollback_status import ended
 from tests.builders import at, make_case, make_rollback, make_step, make_workload
 
 CASE = make_case(workload=make_workload("v2"))
-GONE = End(Outcome.FAILED, Reason.REPLICA_SET_GONE, "not found")
+GONE = RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, "not found")
 
 
-def failed(*steps: StepName, end: End = GONE) -> Rollback:
+def failed(*steps: StepName, end: RollbackEnd = GONE) -> Rollback:
     begun = RollbackStatus(steps=[make_step(one, 10) for one in steps])
     return make_rollback(rollback_name(CASE), ended(begun, end, at(60)))
 
@@ -48,8 +48,8 @@ def test_whose_replica_set_was_gone_is_tried_again_after_a_while() -> None:
     "last",
     [
         failed(StepName.UNDO, StepName.ROLLOUT_COMPLETE),
-        failed(StepName.UNDO, end=End(Outcome.FAILED, Reason.UNDO_REVERTED, "put back")),
-        failed(StepName.UNDO, end=End(Outcome.FAILED, Reason.STEP_REFUSED, "denied")),
+        failed(StepName.UNDO, end=RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, "put back")),
+        failed(StepName.UNDO, end=RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, "denied")),
     ],
     ids=["done", "done and reverted", "refused again and again"],
 )
@@ -71,7 +71,7 @@ def test_nor_does_it_once_its_record_is_gone() -> None:
 
 
 def test_it_counts_for_no_budget() -> None:
-    limits = Budget(max_concurrent=2, max_per_day=3)
+    limits = RollbackBudget(max_concurrent=2, max_per_day=3)
 
     def counted(rollback: Rollback) -> int:
         return load_of([rollback], "production", limits, at(100)).day

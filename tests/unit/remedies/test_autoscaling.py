@@ -24,7 +24,7 @@ from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment
 from rollback_operator.remedies import autoscaling
 from rollback_operator.remedies.autoscaling import Closed, Due
-from rollback_operator.remedies.progress import Act, Done, End, Wait
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from tests.builders import (
     at,
     make_autoscaler,
@@ -77,7 +77,7 @@ def test_a_plan_names_whose_bounds_are_raised_and_for_how_long() -> None:
     assert found.autoscaler == PLAN.model_copy(update={"restore_after_seconds": 900})
 
 
-GONE = (None, BAD, End, Reason.AUTOSCALER_GONE)
+GONE = (None, BAD, RollbackEnd, Reason.AUTOSCALER_GONE)
 LOOKS: dict[str, tuple[Rollback, Autoscaler | None, Deployment, type, Reason | None]] = {
     "to do": (scaling(), FOUND, BAD, Act, None),
     "recorded and not done": (scaling(RECORD), FOUND, BAD, Act, None),
@@ -91,7 +91,13 @@ LOOKS: dict[str, tuple[Rollback, Autoscaler | None, Deployment, type, Reason | N
         Done,
         None,
     ),
-    "set by somebody": (scaling(RECORD), make_autoscaler(3, 5), BAD, End, Reason.BOUNDS_CHANGED),
+    "set by somebody": (
+        scaling(RECORD),
+        make_autoscaler(3, 5),
+        BAD,
+        RollbackEnd,
+        Reason.BOUNDS_CHANGED,
+    ),
     "set by somebody before the act": (scaling(), make_autoscaler(3, 5), BAD, Act, None),
     "gone": (scaling(), *GONE),
     "gone after the act": (scaling(RECORD), *GONE),
@@ -99,22 +105,22 @@ LOOKS: dict[str, tuple[Rollback, Autoscaler | None, Deployment, type, Reason | N
         scaling(),
         make_autoscaler(uid="other"),
         BAD,
-        End,
+        RollbackEnd,
         Reason.AUTOSCALER_GONE,
     ),
     "taken over": (
         scaling(),
         make_autoscaler(owner="KEDA"),
         BAD,
-        End,
+        RollbackEnd,
         Reason.AUTOSCALER_OWNED,
     ),
-    "a newer release": (scaling(), FOUND, make_deployment("v7"), End, Reason.TARGET_MOVED),
+    "a newer release": (scaling(), FOUND, make_deployment("v7"), RollbackEnd, Reason.TARGET_MOVED),
     "a newer release after the act": (
         scaling(RECORD),
         RAISED,
         make_deployment("v7"),
-        End,
+        RollbackEnd,
         Reason.TARGET_MOVED,
     ),
 }
@@ -127,7 +133,7 @@ def test_a_look(case: str) -> None:
     following = autoscaling.look(rollback, found, deployment, at(20))
 
     assert isinstance(following, kind)
-    if isinstance(following, End):
+    if isinstance(following, RollbackEnd):
         assert following.reason == reason
         is_begun = rollback.status.autoscaler is not None
         is_told = following.outcome is Outcome.FAILED
@@ -137,7 +143,7 @@ def test_a_look(case: str) -> None:
 def test_an_autoscaler_that_does_not_follow_is_told_in_the_end() -> None:
     following = autoscaling.look(scaling(RECORD), RAISED, BAD, at(10 + 601))
 
-    assert isinstance(following, End)
+    assert isinstance(following, RollbackEnd)
     assert following.outcome is Outcome.NOT_RECOVERED
     assert following.reason is Reason.AUTOSCALER_IDLE
     assert "kubectl describe hpa shop-hpa -n production" in following.message

@@ -27,7 +27,7 @@ from rollback_operator.report import incident
 from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.report.transitions import transition_named
 from rollback_operator.rollback import checks
-from rollback_operator.rollback.checks import Facts
+from rollback_operator.rollback.checks import ChecklistFacts
 from tests.builders import (
     UNDO,
     at,
@@ -132,7 +132,7 @@ def test_who_has_scaled_the_deployment_to_zero_is_named() -> None:
 
 
 def test_a_canary_that_has_come_since_the_decision_blocks() -> None:
-    facts = Facts(make_rollback(), make_workload(deployment=deployment(FLAGGER)), at(20))
+    facts = ChecklistFacts(make_rollback(), make_workload(deployment=deployment(FLAGGER)), at(20))
 
     found = checks.nobody_else(facts)
 
@@ -207,7 +207,7 @@ def test_the_checklist_tells_of_updaters_and_of_what_was_not_seen(
 ) -> None:
     workload = make_workload(deployment=deployment(None, *updaters))
 
-    found = checks.nobody_else(Facts(make_rollback(), workload, at(20), claims=said))
+    found = checks.nobody_else(ChecklistFacts(make_rollback(), workload, at(20), claims=said))
 
     assert (found.result, found.consequence) == (result, Consequence.PROCEED)
     assert message in found.message

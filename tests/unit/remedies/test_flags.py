@@ -29,7 +29,7 @@ from rollback_operator.releases import ledger, quarantine
 from rollback_operator.releases.ledger import revision_of
 from rollback_operator.remedies import flags
 from rollback_operator.remedies.attempts import name_of, rollback_name
-from rollback_operator.remedies.progress import Act, Done, End, look
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, look
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report import recovery
 from rollback_operator.report.events import started
@@ -330,7 +330,7 @@ def test_a_flag_that_is_set_is_done_whoever_did_it() -> None:
 def test_what_somebody_has_changed_in_between_stands(found, says) -> None:
     end = flags.look(make_flag_rollback(), found)
 
-    assert isinstance(end, End)
+    assert isinstance(end, RollbackEnd)
     assert (end.outcome, end.reason) == (Outcome.ABANDONED, Reason.FLAG_CHANGED)
     assert says in end.message
     assert end.message.endswith("theirs stands")
@@ -350,14 +350,14 @@ SET = make_flag_rollback(
     ("step", "deployment", "found"),
     [
         (StepName.DISABLE_FLAG, BAD, Act),
-        (StepName.DISABLE_FLAG, AGAIN, End),
-        (StepName.DISABLE_FLAG, OTHER, End),
+        (StepName.DISABLE_FLAG, AGAIN, RollbackEnd),
+        (StepName.DISABLE_FLAG, OTHER, RollbackEnd),
         (StepName.RESTART_PODS, BAD, Act),
         (StepName.RESTART_PODS, AGAIN, Done),
-        (StepName.RESTART_PODS, OTHER, End),
+        (StepName.RESTART_PODS, OTHER, RollbackEnd),
         (StepName.ROLLOUT_COMPLETE, AGAIN, Done),
-        (StepName.ROLLOUT_COMPLETE, OTHER, End),
-        (StepName.VERIFY, OTHER, End),
+        (StepName.ROLLOUT_COMPLETE, OTHER, RollbackEnd),
+        (StepName.VERIFY, OTHER, RollbackEnd),
     ],
 )
 def test_each_step_looks_at_the_pods_before_it_does(step, deployment, found) -> None:

@@ -29,7 +29,7 @@ from rollback_operator.remedies import gitops, progress, suspension
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.rollback import checks
-from rollback_operator.rollback.checks import Facts
+from rollback_operator.rollback.checks import ChecklistFacts
 from tests.builders import (
     T0,
     at,
@@ -151,7 +151,7 @@ ITEMS: dict[str, tuple[Owner | None, OwnerPlan | None, Any, CheckResult, str]] =
 
 
 def item(owner: Owner | None, plan: OwnerPlan | None, found: Any) -> CheckItem:
-    facts = Facts(make_rollback(owner=plan), owned(owner), at(20), owner=found)
+    facts = ChecklistFacts(make_rollback(owner=plan), owned(owner), at(20), owner=found)
     return checks.nobody_else(facts)
 
 
@@ -168,12 +168,12 @@ def test_the_checklist_sees_whether_owners_are_dealt_with(
 @pytest.mark.parametrize("response", [REFUSE, PROCEED])
 def test_what_the_policy_says_by_now_counts(response: GitOps) -> None:
     policy = with_git_ops(response)
-    facts = Facts(make_rollback(owner=PLAN), owned(), at(20), policy, owner=UNTOUCHED)
+    facts = ChecklistFacts(make_rollback(owner=PLAN), owned(), at(20), policy, owner=UNTOUCHED)
     assert checks.nobody_else(facts).consequence is Consequence.BLOCK
 
 
 def test_an_owner_that_is_dealt_with_hides_no_pause() -> None:
-    facts = Facts(make_rollback(owner=PLAN), owned(paused=True), at(20), owner=UNTOUCHED)
+    facts = ChecklistFacts(make_rollback(owner=PLAN), owned(paused=True), at(20), owner=UNTOUCHED)
     assert checks.nobody_else(facts).consequence is Consequence.BLOCK
 
 
@@ -284,7 +284,7 @@ def test_an_act_that_is_reverted_is_told_from_a_newer_release(
     assert gitops.is_reverted(rollback, found) is expected
     if expected:
         end = progress.look(rollback, StepName.VERIFY, found, at(14))
-        assert isinstance(end, progress.End)
+        assert isinstance(end, progress.RollbackEnd)
         assert (end.outcome, end.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)
         assert "was reverted by argocd-controller (Argo CD steers the Deployment)" in end.message
 

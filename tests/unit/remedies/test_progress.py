@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.remedies.progress import (
     Act,
     Done,
-    End,
+    RollbackEnd,
     Wait,
     has_moved,
     look,
@@ -73,24 +73,24 @@ BAD_AGAIN = replace(BAD, template=make_template("v2", digest="digest-v2-restarte
 LOOKS = {
     "undo: to do": (UNDOING, StepName.UNDO, BAD, Act),
     "undo: done, by us or somebody": (UNDOING, StepName.UNDO, RESTORED, Done),
-    "undo: moved": (UNDOING, StepName.UNDO, OTHER, End),
+    "undo: moved": (UNDOING, StepName.UNDO, OTHER, RollbackEnd),
     "undo: numbered only after it was judged": (UNDOING, StepName.UNDO, LATER, Act),
-    "undo: replaced and rolled out once more": (UNDOING, StepName.UNDO, AGAIN, End),
-    "pin: replaced and rolled out once more": (PINNING, StepName.PIN_IMAGE, AGAIN, End),
+    "undo: replaced and rolled out once more": (UNDOING, StepName.UNDO, AGAIN, RollbackEnd),
+    "pin: replaced and rolled out once more": (PINNING, StepName.PIN_IMAGE, AGAIN, RollbackEnd),
     "undo: begun and not done": (BEGUN, StepName.UNDO, replace(BAD, revision=2), Act),
     "pin: to do": (PINNING, StepName.PIN_IMAGE, BAD, Act),
     "pin: done": (PINNING, StepName.PIN_IMAGE, PINNED, Done),
-    "pin: moved": (PINNING, StepName.PIN_IMAGE, OTHER, End),
+    "pin: moved": (PINNING, StepName.PIN_IMAGE, OTHER, RollbackEnd),
     "pin: the container is gone": (
         PINNING,
         StepName.PIN_IMAGE,
         make_deployment(template=make_template("v7", containers=("other",))),
-        End,
+        RollbackEnd,
     ),
     "scale: to do": (SCALING, StepName.SCALE, BAD, Act),
     "scale: done": (SCALING, StepName.SCALE, replace(BAD, replicas=8), Done),
     "scale: more than wanted": (SCALING, StepName.SCALE, replace(BAD, replicas=9), Done),
-    "scale: moved": (SCALING, StepName.SCALE, OTHER, End),
+    "scale: moved": (SCALING, StepName.SCALE, OTHER, RollbackEnd),
     "undo: done, and restarted since": (UNDOING, StepName.UNDO, RESTARTED, Done),
     "scale: to do on a release that was restarted": (SCALING, StepName.SCALE, BAD_AGAIN, Act),
     "rollout: of what was restored, restarted": (
@@ -109,7 +109,7 @@ LOOKS = {
         UNDOING,
         StepName.VERIFY,
         OTHER,
-        End,
+        RollbackEnd,
     ),
     "rollout: going on": (WAITING, StepName.ROLLOUT_COMPLETE, HALF, Wait),
     "rollout: complete": (WAITING, StepName.ROLLOUT_COMPLETE, RESTORED, Done),
@@ -125,16 +125,21 @@ LOOKS = {
         replace(RESTORED, total=5),
         Wait,
     ),
-    "rollout: moved": (WAITING, StepName.ROLLOUT_COMPLETE, OTHER, End),
+    "rollout: moved": (WAITING, StepName.ROLLOUT_COMPLETE, OTHER, RollbackEnd),
     "rollout: of a pin": (PINNING, StepName.ROLLOUT_COMPLETE, PINNED, Done),
-    "rollout: of a pin that moved": (PINNING, StepName.ROLLOUT_COMPLETE, OTHER, End),
+    "rollout: of a pin that moved": (PINNING, StepName.ROLLOUT_COMPLETE, OTHER, RollbackEnd),
     "rollout: of more replicas": (
         SCALING,
         StepName.ROLLOUT_COMPLETE,
         replace(BAD, replicas=8, updated=8, total=8, available=8),
         Done,
     ),
-    "rollout: of more replicas that moved": (SCALING, StepName.ROLLOUT_COMPLETE, OTHER, End),
+    "rollout: of more replicas that moved": (
+        SCALING,
+        StepName.ROLLOUT_COMPLETE,
+        OTHER,
+        RollbackEnd,
+    ),
     "strategy: to restore": (
         RESTORING,
         StepName.RESTORE_STRATEGY,
@@ -162,7 +167,7 @@ LOOKS = {
 def test_look(rollback, step, deployment, expected) -> None:
     found = look(rollback, step, deployment, at(20))
     assert isinstance(found, expected)
-    if isinstance(found, End):
+    if isinstance(found, RollbackEnd):
         assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
     if isinstance(found, Act):
         assert found.step is step
@@ -171,7 +176,7 @@ def test_look(rollback, step, deployment, expected) -> None:
 PAUSED = replace(BAD, paused=True)
 STOPPED = {
     "an undo waits for a person's pause to be lifted": (BEGUN, StepName.UNDO, PAUSED, 609, Wait),
-    "not for ever": (BEGUN, StepName.UNDO, PAUSED, 611, End),
+    "not for ever": (BEGUN, StepName.UNDO, PAUSED, 611, RollbackEnd),
     "a pin waits": (PIN_BEGUN, StepName.PIN_IMAGE, PAUSED, 609, Wait),
     "a scale waits": (SCALING, StepName.SCALE, PAUSED, 609, Wait),
     "a pause of our own is lifted": (
@@ -198,7 +203,7 @@ STOPPED = {
 def test_a_persons_pause_is_respected(rollback, step, deployment, now, expected) -> None:
     found = look(rollback, step, deployment, at(now))
     assert isinstance(found, expected)
-    if isinstance(found, End):
+    if isinstance(found, RollbackEnd):
         assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_PAUSED)
 
 
@@ -273,11 +278,11 @@ def test_an_act_that_was_never_carried_out_is_told_from_one_that_was_reverted(
         assert f"of revision 2 was rolled out once more, as revision {runs}," in found.message
 
 
-@pytest.mark.parametrize(("now", "expected"), [(611, Wait), (612, End)])
+@pytest.mark.parametrize(("now", "expected"), [(611, Wait), (612, RollbackEnd)])
 def test_a_rollout_has_its_time(now, expected) -> None:
     found = look(WAITING, StepName.ROLLOUT_COMPLETE, HALF, at(now))
     assert isinstance(found, expected)
-    if isinstance(found, End):
+    if isinstance(found, RollbackEnd):
         assert (found.outcome, found.reason) == (
             Outcome.NOT_RECOVERED,
             Reason.ROLLOUT_TIMED_OUT,
@@ -343,5 +348,5 @@ def test_next_step(rollback, expected) -> None:
 def test_what_came_back_while_no_answer_came_is_told_as_reverted(rollback, step) -> None:
     found = look(rollback, step, replace(BAD, revision=4), at(20))
 
-    assert isinstance(found, End)
+    assert isinstance(found, RollbackEnd)
     assert (found.outcome, found.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)

@@ -3,7 +3,7 @@
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus, StepName, StoredStrategy
 from rollback_operator.model.conditions import find
-from rollback_operator.remedies.progress import End, step_status
+from rollback_operator.remedies.progress import RollbackEnd, step_status
 from rollback_operator.remedies.rollback_status import begun, ended, finished
 from tests.builders import at, make_rollback
 
@@ -29,7 +29,7 @@ def test_the_first_outcome_stands() -> None:
     status = begun(RollbackStatus(), StepName.UNDO, at(10))
     status = finished(status, StepName.UNDO, "done", at(11))
     status = begun(status, StepName.ROLLOUT_COMPLETE, at(11))
-    end = End(Outcome.ABANDONED, Reason.TARGET_MOVED, "theirs stands")
+    end = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_MOVED, "theirs stands")
     over = ended(status, end, at(30))
     assert (over.outcome, over.finished_time) == (Outcome.ABANDONED, at(30))
     assert [(one.finished_time, one.message) for one in over.steps] == [
@@ -38,5 +38,5 @@ def test_the_first_outcome_stands() -> None:
     ]
     complete = find(over.conditions, "Complete")
     assert (complete.status, complete.reason) == ("True", "TargetMoved")
-    later = End(Outcome.VERIFIED, Reason.RECOVERED, "well")
+    later = RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, "well")
     assert ended(over, later, at(40)) == over

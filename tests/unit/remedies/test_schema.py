@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollback_operator.api.checklist import CheckItem, CheckResult, Consequence
 from rollback_operator.api.database import (
-    MOST_REMEMBERED,
+    MOST_RECORDED_MIGRATIONS,
     AppliedMigrations,
     SchemaResponse,
 )
@@ -20,10 +20,10 @@ from rollback_operator.remedies import schema
 from rollback_operator.remedies.schema import (
     Applied,
     Compatible,
-    Finding,
+    HistoryComparison,
     Migration,
     Newer,
-    Question,
+    SchemaFinding,
     compare,
     ordered,
     recorded,
@@ -44,8 +44,8 @@ def record(*names: str) -> AppliedMigrations:
     return recorded(applied(*names), at(0))
 
 
-def question(known: AppliedMigrations | None) -> Question:
-    return Question(known, at(RELEASED), SETTLE)
+def question(known: AppliedMigrations | None) -> HistoryComparison:
+    return HistoryComparison(known, at(RELEASED), SETTLE)
 
 
 def with_late(found: Applied, name: str, time: float | None) -> Applied:
@@ -55,7 +55,7 @@ def with_late(found: Applied, name: str, time: float | None) -> Applied:
 
 OLD = applied("001", "002")
 UNTIMED = applied("001", "002", time=None)
-CASES: dict[str, tuple[Applied | Missing, AppliedMigrations | None, Finding]] = {
+CASES: dict[str, tuple[Applied | Missing, AppliedMigrations | None, SchemaFinding]] = {
     "nothing new": (OLD, record("001", "002"), Compatible(2)),
     "one came with the release": (
         with_late(OLD, "003", RELEASED + 5),
@@ -106,7 +106,7 @@ def test_what_is_newer(case: str) -> None:
 
 
 def test_a_history_that_is_another_is_not_compared() -> None:
-    many = [f"{one:03}" for one in range(2 * MOST_REMEMBERED)]
+    many = [f"{one:03}" for one in range(2 * MOST_RECORDED_MIGRATIONS)]
     found = compare(applied("x", time=RELEASED), question(record(*many)))
 
     assert isinstance(found, Missing)
@@ -137,7 +137,7 @@ def test_a_record_is_bounded_and_finds_its_own_history_compatible(names: list[st
     found = applied(*names, time=None)
     known = recorded(found, at(0))
 
-    assert len(known.names) <= MOST_REMEMBERED
+    assert len(known.names) <= MOST_RECORDED_MIGRATIONS
     assert compare(found, question(known)) == Compatible(len(names))
 
 
@@ -156,7 +156,7 @@ BLOCK, ASK, IGNORE = SchemaResponse
     ids=["compatible", "newer", "unknown"],
 )
 def test_what_follows_is_the_policys_to_say(
-    finding: Finding, result: CheckResult, consequences: tuple[Consequence, ...]
+    finding: SchemaFinding, result: CheckResult, consequences: tuple[Consequence, ...]
 ) -> None:
     for response, consequence in zip((BLOCK, ASK, IGNORE), consequences, strict=True):
         found: CheckItem = schema.item(finding, response, response)

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide.decide import Decision
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.rollback_status import ended
 from rollback_operator.report.events import (
     finished,
@@ -25,7 +25,7 @@ from rollback_operator.report.events import (
     started,
     suspicion,
 )
-from rollback_operator.report.status import Seen, next_status, not_ready, ready
+from rollback_operator.report.status import StatusInputs, next_status, not_ready, ready
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -46,7 +46,7 @@ LEDGER = (make_entry("v2", Health.UNKNOWN), make_entry("v1"))
 
 
 def status_of(decision, old=None, workload=None, ledger=LEDGER):
-    seen = Seen(
+    seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         workload=workload or make_workload(),
         ledger=ledger,
@@ -128,7 +128,7 @@ def test_start_and_end_of_a_rollback() -> None:
     assert "revision" not in started(make_rollback(to_revision=None)).message
     asked = started(make_rollback(status=RollbackStatus(plan=make_rollback().spec.plan)))
     assert asked.message == "Undo to revision 1: all purchases fail"  # a person gives no severity
-    end = End(Outcome.VERIFIED, Reason.RECOVERED, "0 of 200 requests have failed")
+    end = RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, "0 of 200 requests have failed")
     over = make_rollback(status=ended(make_rollback().status, end, at(60)))
     assert finished(over).message == "Verified: 0 of 200 requests have failed"
     assert not finished(over).is_warning
@@ -158,7 +158,7 @@ def test_a_release_that_was_good_before_is_not_told_as_good_when_it_is_gone_back
     assert told == [EventReason.RELEASE_WATCHED]
 
 
-GONE = Seen(not_ready(Reason.TARGET_NOT_FOUND, "there is no Deployment shop"))
+GONE = StatusInputs(not_ready(Reason.TARGET_NOT_FOUND, "there is no Deployment shop"))
 BLIND = Missing(Reason.PROVIDER_UNREACHABLE, "http://prometheus: connection refused")
 
 
@@ -181,7 +181,7 @@ def test_a_new_policy_without_its_target_tells_that() -> None:
 
 
 def test_metrics_that_are_missing_are_told() -> None:
-    seen = Seen(
+    seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         workload=make_workload(),
         ledger=LEDGER,

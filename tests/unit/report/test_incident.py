@@ -29,7 +29,7 @@ from rollback_operator.decide import requests
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.event import Notice
-from rollback_operator.model.message import Message, Stage
+from rollback_operator.model.message import IncidentStage, Message
 from rollback_operator.report import formats, incident
 from rollback_operator.report.transitions import transition_named
 from rollback_operator.report.wording import words_asked
@@ -235,7 +235,7 @@ def test_every_outcome_has_words_and_only_success_resolves(outcome: Outcome) -> 
     found = of(ended(outcome, Reason.IN_PROGRESS, "why"), outcome, 60)
 
     assert found.next_steps
-    assert (found.stage is Stage.RESOLVED) == (outcome is Outcome.VERIFIED)
+    assert (found.stage is IncidentStage.RESOLVED) == (outcome is Outcome.VERIFIED)
     is_known = outcome is not Outcome.REFUSED  # of a request, which becomes no Rollback
     assert (found.status != "ROLLBACK ENDED - why") == is_known
 

@@ -12,7 +12,7 @@ from rollback_operator.api.evaluation import WATCHED_UNTIL, ObservedCounts
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import Look
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.verdict import Verdict
@@ -20,13 +20,13 @@ from rollback_operator.report.live_counts import (
     EVERY,
     MOST_A_SECOND,
     MOST_OF_NAMESPACE,
-    Pace,
+    RecordRateLimit,
     evaluate,
     is_current,
     is_due,
     is_watched,
 )
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import (
     PURCHASE,
     T0,
@@ -54,7 +54,7 @@ def stamp(seconds: float) -> dict[str, str]:
     return until(f"{at(seconds):%Y-%m-%dT%H:%M:%SZ}")
 
 
-def looked(verdict: Verdict | None = None, **changes: object) -> Look:
+def looked(verdict: Verdict | None = None, **changes: object) -> EvaluationResult:
     """A look at v2, of which two pods were counted, beside three of v1."""
     counted = (
         make_increment(pod=NEW[0].name, requests=100, errors=40),
@@ -72,7 +72,7 @@ def looked(verdict: Verdict | None = None, **changes: object) -> Look:
     )
     workload = make_workload(pods=(*NEW, *OLD))
     verdict = verdict or make_verdict()
-    found = Look(
+    found = EvaluationResult(
         make_case(workload=workload), make_question(), verdict, Decision(verdict), None, watch
     )
     return replace(found, **changes)
@@ -144,7 +144,7 @@ def test_an_evaluation_of_another_release_does_not_stand() -> None:
 
 def taken(namespaces: list[str], spread: float = 0.0) -> list[str]:
     """Ask for one after another; those that were let through."""
-    pace, through = Pace(), []
+    pace, through = RecordRateLimit(), []
     for number, name in enumerate(namespaces):
         found = pace.after(name, at(number * spread))
         if found is not None:
@@ -164,7 +164,7 @@ def test_a_namespace_leaves_room_for_others() -> None:
 
 def test_room_comes_back_with_time_and_nothing_is_kept_for_long() -> None:
     assert len(taken(["team"] * 40, spread=0.25)) == 40
-    pace: Pace | None = Pace()
+    pace: RecordRateLimit | None = RecordRateLimit()
     for second in range(1000):
         assert pace is not None
         pace = pace.after("team", at(second))
@@ -173,7 +173,7 @@ def test_room_comes_back_with_time_and_nothing_is_kept_for_long() -> None:
 
 
 def test_a_clock_that_is_set_back_does_not_stop_it() -> None:
-    full = Pace(tuple((at(3600), f"team-{one}") for one in range(MOST_A_SECOND)))
+    full = RecordRateLimit(tuple((at(3600), f"team-{one}") for one in range(MOST_A_SECOND)))
     assert full.after("team", at()) is not None
 
 
@@ -222,7 +222,7 @@ def test_where_nothing_is_weighed_yet_there_are_no_odds() -> None:
 
 
 def test_it_is_on_record_as_it_was_seen_and_gone_with_the_next_status() -> None:
-    seen = Seen(
+    seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         workload=make_workload(),
         ledger=(make_entry("v1"),),

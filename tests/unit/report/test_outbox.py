@@ -173,7 +173,7 @@ def test_a_message_is_given_up_after_many_attempts() -> None:
     while one.is_open:
         one, attempts = outbox.failed(one, "no answer", at(attempts)), attempts + 1
 
-    assert (attempts, one.message) == (outbox.MOST_ATTEMPTS, "no answer")
+    assert (attempts, one.message) == (outbox.MOST_SEND_ATTEMPTS, "no answer")
 
 
 def test_old_news_is_given_up_but_not_untried() -> None:

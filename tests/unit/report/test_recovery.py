@@ -19,11 +19,11 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
 )
 from rollback_operator.model.conditions import condition, find
-from rollback_operator.remedies.progress import End
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.rollback_status import ended
 from rollback_operator.report.events import policy_notices
 from rollback_operator.report.recovery import AGAIN, NEEDED, REMOVE, STAYS, recovered
-from rollback_operator.report.status import Seen, next_status, ready
+from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import at, make_entry, make_rollback, make_workload
 
 BLOCKED = Outcome.BLOCKED, Reason.CHECKLIST_BLOCKED
@@ -37,7 +37,7 @@ def revision(version: str, **changes: Any) -> Revision:
 
 
 def over(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes: Any) -> Rollback:
-    status = ended(RollbackStatus(), End(outcome, reason, "so it was"), at(60))
+    status = ended(RollbackStatus(), RollbackEnd(outcome, reason, "so it was"), at(60))
     return make_rollback(status=status, **changes)
 
 
@@ -108,7 +108,7 @@ def test_recovered(rollbacks, running, expected) -> None:
 def status_of(
     *rollbacks: Rollback, old: RollbackPolicyStatus | None = None
 ) -> RollbackPolicyStatus:
-    seen = Seen(
+    seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         workload=make_workload("v1", ("v2",)),
         rollbacks=rollbacks,
@@ -128,7 +128,7 @@ def test_a_rollback_that_did_not_help_is_told_once() -> None:
 
 def test_a_policy_at_a_stand_keeps_what_it_knew() -> None:
     known = status_of(USELESS)
-    stand = Seen(condition(ConditionType.READY, True, Reason.SUSPENDED))
+    stand = StatusInputs(condition(ConditionType.READY, True, Reason.SUSPENDED))
     found = find(next_status(known, stand, 2, at(99)).conditions, ConditionType.RECOVERED)
     assert found is not None
     assert (found.status, found.last_transition_time) == ("False", at(10))

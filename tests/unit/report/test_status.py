@@ -21,7 +21,7 @@ from rollback_operator.model.conditions import condition, find, upsert
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
 from rollback_operator.report.events import policy_notices
-from rollback_operator.report.status import Seen, next_status, not_ready, ready, with_hold
+from rollback_operator.report.status import StatusInputs, next_status, not_ready, ready, with_hold
 from tests.builders import (
     T0,
     at,
@@ -43,11 +43,11 @@ READY = ready(Reason.WATCHING_TARGET)
 CLEAN = Decision(make_watching())
 BAD = Decision(make_verdict(), Severity.P1, Response.ROLLBACK)
 LEDGER = (make_entry("v2", Health.UNKNOWN), make_entry("v1"))
-SEEN = Seen(READY, workload=make_workload(), ledger=LEDGER, decision=CLEAN, opened=at(0))
+SEEN = StatusInputs(READY, workload=make_workload(), ledger=LEDGER, decision=CLEAN, opened=at(0))
 BEFORE = RollbackPolicyStatus()
 
 
-def status_of(seen: Seen = SEEN, old=BEFORE, now: float = 10.0, generation: int = 1):
+def status_of(seen: StatusInputs = SEEN, old=BEFORE, now: float = 10.0, generation: int = 1):
     return next_status(old, seen, generation, at(now))
 
 
@@ -303,7 +303,7 @@ def test_revisions() -> None:
 
 def test_what_cannot_be_seen_stays_as_it_was() -> None:
     first = status_of(replace(SEEN, ledger=(make_entry("v2"),), rollbacks=(make_rollback(),)))
-    blind = Seen(not_ready(Reason.READ_FAILED, "forbidden"))
+    blind = StatusInputs(not_ready(Reason.READ_FAILED, "forbidden"))
     second = status_of(blind, first, now=60)
     assert second.revision == first.revision
     assert second.revisions == first.revisions
@@ -420,15 +420,18 @@ WORDS = {
     "a bad one": (replace(SEEN, decision=BAD), "Bad"),
     "no metrics": (replace(SEEN, missing=MISSING), "Degraded"),
     "a bad one without metrics": (replace(SEEN, decision=BAD, missing=MISSING), "Bad"),
-    "no target": (Seen(not_ready(Reason.TARGET_NOT_FOUND, "gone")), "TargetNotFound"),
-    "paused": (Seen(not_ready(Reason.TARGET_PAUSED, "by a person")), "Paused"),
-    "no replicas": (Seen(not_ready(Reason.TARGET_SCALED_TO_ZERO, "0")), "ScaledToZero"),
-    "suspended": (Seen(ready(Reason.SUSPENDED, "spec.suspend"), rollbacks=(OPEN,)), "Suspended"),
+    "no target": (StatusInputs(not_ready(Reason.TARGET_NOT_FOUND, "gone")), "TargetNotFound"),
+    "paused": (StatusInputs(not_ready(Reason.TARGET_PAUSED, "by a person")), "Paused"),
+    "no replicas": (StatusInputs(not_ready(Reason.TARGET_SCALED_TO_ZERO, "0")), "ScaledToZero"),
+    "suspended": (
+        StatusInputs(ready(Reason.SUSPENDED, "spec.suspend"), rollbacks=(OPEN,)),
+        "Suspended",
+    ),
     "rolled back": (replace(SEEN, decision=BAD, rollbacks=(OPEN,)), "RollingBack"),
     "asked": (replace(SEEN, decision=BAD, rollbacks=(ASKED,)), "AwaitingApproval"),
     "one asked, one going": (replace(SEEN, rollbacks=(ASKED, OPEN)), "RollingBack"),
     "rolled back though not ready": (
-        Seen(not_ready(Reason.TARGET_PAUSED, "by us"), own=(OPEN,)),
+        StatusInputs(not_ready(Reason.TARGET_PAUSED, "by us"), own=(OPEN,)),
         "RollingBack",
     ),
     "over": (replace(SEEN, rollbacks=(make_rollback(status=make_ended()),)), "Watching"),
@@ -436,7 +439,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("seen", "expected"), WORDS.values(), ids=WORDS)
-def test_the_status_in_a_word(seen: Seen, expected: str) -> None:
+def test_the_status_in_a_word(seen: StatusInputs, expected: str) -> None:
     assert status_of(seen).summary == expected
 
 

@@ -35,10 +35,17 @@ from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
+from rollback_operator.model.surroundings import (
+    Amounts,
+    ClusterCapacity,
+    Node,
+    Quota,
+    Reference,
+    Usage,
+)
 from rollback_operator.model.workload import Workload
 from rollback_operator.rollback import checklist, checks
-from rollback_operator.rollback.checks import Facts
+from rollback_operator.rollback.checks import ChecklistFacts
 from tests.builders import (
     T0,
     at,
@@ -70,7 +77,7 @@ SECRET, OPTIONAL = Reference("Secret", "key"), Reference("ConfigMap", "hints", i
 REQUESTS = Amounts(0.5, 2.0**28)
 
 
-def make_facts(rollback: Rollback | None = None, **changes: Any) -> Facts:
+def make_facts(rollback: Rollback | None = None, **changes: Any) -> ChecklistFacts:
     watch = Watch("digest-v2", T0, replace(Evidence(T0), seen={"pod": T0 + 15}), missing=None)
     fields: dict[str, Any] = {
         "rollback": rollback or make_rollback(),
@@ -80,7 +87,7 @@ def make_facts(rollback: Rollback | None = None, **changes: Any) -> Facts:
         "watch": watch,
         "cluster": ROOMY,
     }
-    return Facts(**(fields | changes))
+    return ChecklistFacts(**(fields | changes))
 
 
 def with_deployment(**changes: Any) -> Workload:
@@ -101,12 +108,12 @@ def another(*steps: StepName) -> Rollback:
     return make_rollback("another", status)
 
 
-def busy(cores: float) -> Cluster:
+def busy(cores: float) -> ClusterCapacity:
     return replace(ROOMY, usage=(Usage("node-1", Amounts(cores, 0)),))
 
 
 BEYOND = replace(ROOMY, nodes=(replace(ROOMY.nodes[0], images=frozenset()),))
-CASES: dict[str, tuple[Any, Facts, CheckResult, str]] = {
+CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
     "the bad revision": (
         checks.bad_revision,
         make_facts(),
@@ -462,7 +469,7 @@ def test_what_fits_can_be_placed_and_one_more_cannot(
     usage = tuple(Usage(f"n{at}", Amounts(float(c), 1.0)) for at, c in used)
     wanted = Amounts(*one)
 
-    count = Cluster(made, usage).room_for(wanted)
+    count = ClusterCapacity(made, usage).room_for(wanted)
 
     placed = 0
     for node in made:
@@ -495,6 +502,6 @@ def test_what_fits_can_be_placed_and_one_more_cannot(
     ],
 )
 def test_images_are_named_as_nodes_name_them(image: str, full: str) -> None:
-    cluster = Cluster((Node("n", images=frozenset({full})),), ())
+    cluster = ClusterCapacity((Node("n", images=frozenset({full})),), ())
 
     assert cluster.nodes_with(image) == 1

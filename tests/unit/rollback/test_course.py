@@ -27,15 +27,15 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies.attempts import name_of
-from rollback_operator.remedies.progress import End, is_stale, last_time
+from rollback_operator.remedies.progress import RollbackEnd, is_stale, last_time
 from rollback_operator.report import status
 from rollback_operator.rollback.course import (
     BEGUN,
     Carry,
+    PolicyStanding,
     Retry,
-    Scene,
-    Stage,
-    Standing,
+    RollbackContext,
+    RollbackStage,
     Target,
     course,
     scene_of,
@@ -44,12 +44,12 @@ from rollback_operator.rollback.course import (
 from tests.builders import NAME, at, make_deployment, make_policy, make_rollback, make_step
 
 STEPS = {
-    Stage.INTENT: (),
-    Stage.REQUESTED: (),
-    Stage.AWAITING_APPROVAL: (StepName.AWAITING_APPROVAL,),
-    Stage.OWNER_SUSPENDED: (StepName.SUSPEND_OWNER,),
-    Stage.ACTED: (StepName.UNDO,),
-    Stage.VERIFYING: (StepName.UNDO, StepName.ROLLOUT_COMPLETE, StepName.VERIFY),
+    RollbackStage.INTENT: (),
+    RollbackStage.REQUESTED: (),
+    RollbackStage.AWAITING_APPROVAL: (StepName.AWAITING_APPROVAL,),
+    RollbackStage.OWNER_SUSPENDED: (StepName.SUSPEND_OWNER,),
+    RollbackStage.ACTED: (StepName.UNDO,),
+    RollbackStage.VERIFYING: (StepName.UNDO, StepName.ROLLOUT_COMPLETE, StepName.VERIFY),
 }
 READY = status.ready(Reason.WATCHING_TARGET)
 IDLE_REASON = Reason.TARGET_ALREADY_WATCHED
@@ -61,71 +61,73 @@ def named(made: Rollback) -> Rollback:
     return made.model_copy(update={"metadata": metadata})
 
 
-def open_rollback(stage: Stage, *, by_hand: bool = False, **changes: Any) -> Rollback:
+def open_rollback(stage: RollbackStage, *, by_hand: bool = False, **changes: Any) -> Rollback:
     """An undo of v2 that has come this far; its newest time on record is 20 s after T0."""
     *done, last = STEPS[stage] or (None,)
     steps = [make_step(one, 12, 14) for one in done if one is not None]
     steps += [make_step(last, 20)] if last is not None else []
     made = named(make_rollback(status=RollbackStatus(steps=steps), **changes))
-    if by_hand or stage is Stage.REQUESTED:
+    if by_hand or stage is RollbackStage.REQUESTED:
         plan = made.spec.plan
         made = made.model_copy(update={"status": made.status.model_copy(update={"plan": plan})})
     return made
 
 
-def expected(standing: Standing, target: Target, stage: Stage, by_hand: bool) -> str:
+def expected(standing: PolicyStanding, target: Target, stage: RollbackStage, by_hand: bool) -> str:
     """The table, by hand: G goes on, R is read again, E and the reason of an end."""
     if target in (Target.GONE, Target.REPLACED):
         return "E TargetDeleted"
     if target is Target.UNREADABLE:
         return "R"
-    if stage in (Stage.OWNER_SUSPENDED, Stage.ACTED, Stage.VERIFYING):
+    if stage in (RollbackStage.OWNER_SUSPENDED, RollbackStage.ACTED, RollbackStage.VERIFYING):
         return "G"
     return {
-        Standing.ACTIVE: "G",
-        Standing.SUSPENDED: "G" if by_hand else "E Suspended",
-        Standing.OBSERVING: "E ModeChanged",
-        Standing.RETARGETED: "E TargetChanged",
-        Standing.REVISED: "E PolicyChanged",
-        Standing.AT_REST: "E TargetAlreadyWatched",
-        Standing.UNREADABLE: "E InvalidSpec",
-        Standing.DELETED: "E PolicyDeleted",
-        Standing.RECREATED: "E PolicyDeleted",
-        Standing.BEING_DELETED: "E PolicyDeleted",
+        PolicyStanding.ACTIVE: "G",
+        PolicyStanding.SUSPENDED: "G" if by_hand else "E Suspended",
+        PolicyStanding.OBSERVING: "E ModeChanged",
+        PolicyStanding.RETARGETED: "E TargetChanged",
+        PolicyStanding.REVISED: "E PolicyChanged",
+        PolicyStanding.AT_REST: "E TargetAlreadyWatched",
+        PolicyStanding.UNREADABLE: "E InvalidSpec",
+        PolicyStanding.DELETED: "E PolicyDeleted",
+        PolicyStanding.RECREATED: "E PolicyDeleted",
+        PolicyStanding.BEING_DELETED: "E PolicyDeleted",
     }[standing]
 
 
-def found(rollback: Rollback, scene: Scene, late: bool = False) -> str:
+def found(rollback: Rollback, scene: RollbackContext, late: bool = False) -> str:
     match course(rollback, scene, LATE if late else SOON):
         case Carry():
             return "G"
         case Retry():
             return "R"
-        case End(_, reason, message):
+        case RollbackEnd(_, reason, message):
             assert message
             return f"E {reason}"
 
 
-def scene(standing: Standing, target: Target) -> Scene:
+def scene(standing: PolicyStanding, target: Target) -> RollbackContext:
     reasons = {
-        Standing.SUSPENDED: Reason.SUSPENDED,
-        Standing.AT_REST: IDLE_REASON,
-        Standing.UNREADABLE: Reason.INVALID_SPEC,
+        PolicyStanding.SUSPENDED: Reason.SUSPENDED,
+        PolicyStanding.AT_REST: IDLE_REASON,
+        PolicyStanding.UNREADABLE: Reason.INVALID_SPEC,
     }
     reason = reasons.get(standing, Reason.POLICY_DELETED)
-    return Scene(standing, target, "the words of it", reason)
+    return RollbackContext(standing, target, "the words of it", reason)
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-@pytest.mark.parametrize("stage", Stage)
-def test_every_cell_of_the_table_has_an_answer(stage: Stage, by_hand: bool) -> None:
-    is_asked = by_hand or stage is Stage.REQUESTED
+@pytest.mark.parametrize("stage", RollbackStage)
+def test_every_cell_of_the_table_has_an_answer(stage: RollbackStage, by_hand: bool) -> None:
+    is_asked = by_hand or stage is RollbackStage.REQUESTED
     rollback = open_rollback(stage, by_hand=is_asked)
-    assert stage_of(rollback) is (Stage.REQUESTED if stage is Stage.INTENT and is_asked else stage)
+    assert stage_of(rollback) is (
+        RollbackStage.REQUESTED if stage is RollbackStage.INTENT and is_asked else stage
+    )
 
     wrong = {
         (standing, target): (answer, wanted)
-        for standing, target in product(Standing, Target)
+        for standing, target in product(PolicyStanding, Target)
         if (answer := found(rollback, scene(standing, target)))
         != (wanted := expected(standing, target, stage, is_asked))
     }
@@ -133,13 +135,13 @@ def test_every_cell_of_the_table_has_an_answer(stage: Stage, by_hand: bool) -> N
     assert wrong == {}
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_a_day_later_nothing_waits_for_a_read_and_nothing_begins(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", RollbackStage)
+def test_a_day_later_nothing_waits_for_a_read_and_nothing_begins(stage: RollbackStage) -> None:
     rollback = open_rollback(stage)
 
     answers = {
         found(rollback, scene(standing, target), late=True)
-        for standing, target in product(Standing, Target)
+        for standing, target in product(PolicyStanding, Target)
         if target not in (Target.GONE, Target.REPLACED)
     }
 
@@ -151,9 +153,9 @@ def test_a_day_later_nothing_waits_for_a_read_and_nothing_begins(stage: Stage) -
         assert "E RollbackStale" in answers
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_what_the_operator_has_not_planned_is_never_carried_on(stage: Stage) -> None:
-    if stage is Stage.REQUESTED:
+@pytest.mark.parametrize("stage", RollbackStage)
+def test_what_the_operator_has_not_planned_is_never_carried_on(stage: RollbackStage) -> None:
+    if stage is RollbackStage.REQUESTED:
         return  # its plan is in the status, which only the operator writes
     forged = open_rollback(stage)
     forged = forged.model_copy(
@@ -161,7 +163,8 @@ def test_what_the_operator_has_not_planned_is_never_carried_on(stage: Stage) -> 
     )
 
     answers = {
-        found(forged, scene(standing, target)) for standing, target in product(Standing, Target)
+        found(forged, scene(standing, target))
+        for standing, target in product(PolicyStanding, Target)
     }
 
     assert answers == {"E NotOfThisPolicy"}
@@ -178,8 +181,8 @@ def around(
     policy: RollbackPolicy | None = None,
     ready: Condition = READY,
     target: Deployment | Missing | None = None,
-) -> Scene:
-    rollback = open_rollback(Stage.INTENT)
+) -> RollbackContext:
+    rollback = open_rollback(RollbackStage.INTENT)
     return scene_of(rollback, policy, ready, target or make_deployment())
 
 
@@ -200,7 +203,7 @@ def test_whom_a_policy_suspends_for_a_rollback_is_the_policys_to_say() -> None:
     assert {
         one: scene_of(rollback, policy, READY, make_deployment()).standing
         for one, policy in policies.items()
-    } == {GitOps.PROCEED: Standing.ACTIVE, GitOps.REFUSE: Standing.REVISED}
+    } == {GitOps.PROCEED: PolicyStanding.ACTIVE, GitOps.REFUSE: PolicyStanding.REVISED}
 
 
 def test_how_a_policy_stands_to_a_rollback() -> None:
@@ -221,23 +224,23 @@ def test_how_a_policy_stands_to_a_rollback() -> None:
         "anew": around(anew).standing,
         "being deleted": around(deleted).standing,
     } == {
-        "active": Standing.ACTIVE,
-        "suspended": Standing.SUSPENDED,
-        "observing": Standing.OBSERVING,
-        "retargeted": Standing.RETARGETED,
-        "rivalled": Standing.AT_REST,
-        "unreadable": Standing.UNREADABLE,
-        "deleted": Standing.DELETED,
-        "no remedy": Standing.REVISED,
-        "no longer acted on": Standing.REVISED,
-        "anew": Standing.RECREATED,
-        "being deleted": Standing.BEING_DELETED,
+        "active": PolicyStanding.ACTIVE,
+        "suspended": PolicyStanding.SUSPENDED,
+        "observing": PolicyStanding.OBSERVING,
+        "retargeted": PolicyStanding.RETARGETED,
+        "rivalled": PolicyStanding.AT_REST,
+        "unreadable": PolicyStanding.UNREADABLE,
+        "deleted": PolicyStanding.DELETED,
+        "no remedy": PolicyStanding.REVISED,
+        "no longer acted on": PolicyStanding.REVISED,
+        "anew": PolicyStanding.RECREATED,
+        "being deleted": PolicyStanding.BEING_DELETED,
     }
 
 
 def test_how_a_deployment_stands_to_a_rollback() -> None:
     unread = Missing(Reason.READ_FAILED, "forbidden")
-    rollback = open_rollback(Stage.INTENT)
+    rollback = open_rollback(RollbackStage.INTENT)
 
     assert {
         "bad": around(target=make_deployment("v2")).target,
@@ -267,7 +270,7 @@ def test_how_a_deployment_stands_to_a_rollback() -> None:
 
 
 def test_a_rollback_is_stale_once_nothing_was_recorded_for_longer_than_a_step_may_take() -> None:
-    rollback = open_rollback(Stage.ACTED)
+    rollback = open_rollback(RollbackStage.ACTED)
 
     assert last_time(rollback, SOON) == at(20)
     assert not is_stale(rollback, at(20 + 900))
@@ -275,7 +278,7 @@ def test_a_rollback_is_stale_once_nothing_was_recorded_for_longer_than_a_step_ma
 
 
 def test_a_person_who_is_waited_for_is_waited_for_until_the_deadline() -> None:
-    rollback = open_rollback(Stage.AWAITING_APPROVAL)
+    rollback = open_rollback(RollbackStage.AWAITING_APPROVAL)
     changes = {"approval_deadline_time": at(3600)}
     changed = rollback.status.model_copy(update=changes)
     rollback = rollback.model_copy(update={"status": changed})
@@ -286,37 +289,39 @@ def test_a_person_who_is_waited_for_is_waited_for_until_the_deadline() -> None:
 
 
 def test_times_of_another_clock_say_nothing() -> None:
-    rollback = open_rollback(Stage.ACTED)
+    rollback = open_rollback(RollbackStage.ACTED)
 
     assert last_time(rollback, at(15)) == at(10)  # the step began at 20
 
 
 def test_the_uid_of_the_policy_is_what_makes_it_the_one_that_decided() -> None:
-    rollback = open_rollback(Stage.INTENT, policy_ref=PolicyRef(name=NAME, uid="of-the-backup"))
+    rollback = open_rollback(
+        RollbackStage.INTENT, policy_ref=PolicyRef(name=NAME, uid="of-the-backup")
+    )
 
     what = scene_of(rollback, make_policy(), READY, make_deployment())
 
-    assert what.standing is Standing.RECREATED
+    assert what.standing is PolicyStanding.RECREATED
     match course(rollback, what, SOON):
-        case End(outcome, reason, message):
+        case RollbackEnd(outcome, reason, message):
             assert (outcome, reason) == (Outcome.ABANDONED, Reason.POLICY_DELETED)
             assert "created anew" in message
         case other:
             raise AssertionError(other)
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_what_is_deleted_before_it_has_begun_is_not_done(stage: Stage) -> None:
-    found = open_rollback(stage, by_hand=stage is Stage.REQUESTED)
+@pytest.mark.parametrize("stage", RollbackStage)
+def test_what_is_deleted_before_it_has_begun_is_not_done(stage: RollbackStage) -> None:
+    found = open_rollback(stage, by_hand=stage is RollbackStage.REQUESTED)
     metadata = found.metadata.model_copy(update={"deletion_timestamp": SOON})
     deleted = found.model_copy(update={"metadata": metadata})
 
-    answer = course(deleted, Scene(Standing.ACTIVE, Target.SAME), SOON)
+    answer = course(deleted, RollbackContext(PolicyStanding.ACTIVE, Target.SAME), SOON)
 
     if stage in BEGUN:
         assert isinstance(answer, Carry)
         return
-    assert isinstance(answer, End)
+    assert isinstance(answer, RollbackEnd)
     assert answer.reason is Reason.ROLLBACK_DELETED
-    is_question = stage is Stage.AWAITING_APPROVAL
+    is_question = stage is RollbackStage.AWAITING_APPROVAL
     assert answer.outcome is (Outcome.REJECTED if is_question else Outcome.ABANDONED)

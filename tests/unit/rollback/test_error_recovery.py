@@ -5,7 +5,7 @@ import pytest
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, RollbackStatus, StepName
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.counters import Evidence
-from rollback_operator.remedies.progress import End, Wait
+from rollback_operator.remedies.progress import RollbackEnd, Wait
 from rollback_operator.rollback.error_recovery import verify, without_evidence
 from tests.builders import (
     T0,
@@ -152,7 +152,7 @@ PROOFS = {
 @pytest.mark.parametrize(("rollback", "evidence", "now", "expected"), PROOFS.values(), ids=PROOFS)
 def test_verify(rollback, evidence, now, expected) -> None:
     found = verify(rollback, evidence, PODS, at(now))
-    assert (found.outcome if isinstance(found, End) else None) is expected
+    assert (found.outcome if isinstance(found, RollbackEnd) else None) is expected
 
 
 def test_verification_has_the_time_that_the_policy_gives() -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
 from rollback_operator.model.pod import Endpoint
-from rollback_operator.rollback.probing import Answer, LineCount, Silence, functional, health, logs
+from rollback_operator.rollback.probing import (
+    LineCount,
+    ProbeResponse,
+    Silence,
+    functional,
+    health,
+    logs,
+)
 
 URL = "http://shop.production.svc/api/v1/tickets/reserve"
 BODY = {
@@ -33,7 +40,7 @@ def probe(path: str = "", value: str = "", **fields: object) -> HttpProbe:
     + [([200], code, "Failed") for code in (302, 404, 500, 503)],
 )
 def test_statuses(expected, status, result) -> None:
-    found = functional(probe(expect_status=expected), Answer(status), 1)
+    found = functional(probe(expect_status=expected), ProbeResponse(status), 1)
     assert found.result == result
     assert str(status) in found.message
 
@@ -55,7 +62,7 @@ def test_statuses(expected, status, result) -> None:
     ],
 )
 def test_fields(path, value, result) -> None:
-    found = functional(probe(path, value), Answer(200, json.dumps(BODY).encode()), 1)
+    found = functional(probe(path, value), ProbeResponse(200, json.dumps(BODY).encode()), 1)
     assert found.result == result
     assert path.partition("[")[0] in found.message
 
@@ -63,10 +70,10 @@ def test_fields(path, value, result) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Answer(200, b"<html>"), "no JSON"),
-        (Answer(200, b"\xff\xfe\x00"), "no JSON"),
-        (Answer(200, b"[" * 100_000), "no JSON"),
-        (Answer(200, b"{}", is_whole=False), "too long"),
+        (ProbeResponse(200, b"<html>"), "no JSON"),
+        (ProbeResponse(200, b"\xff\xfe\x00"), "no JSON"),
+        (ProbeResponse(200, b"[" * 100_000), "no JSON"),
+        (ProbeResponse(200, b"{}", is_whole=False), "too long"),
     ],
 )
 def test_what_is_no_json_fails(answer, said) -> None:
@@ -84,8 +91,8 @@ def test_silence_is_neither_good_nor_bad() -> None:
 def test_no_word_of_an_answer_is_told() -> None:
     body = json.dumps({"status": SECRET}).encode()
     for one in (
-        functional(probe("status", "x"), Answer(200, body), 2),
-        functional(probe(), Answer(500, body), 2),
+        functional(probe("status", "x"), ProbeResponse(200, body), 2),
+        functional(probe(), ProbeResponse(500, body), 2),
     ):
         assert one.result == "Failed"
         assert SECRET not in one.message
@@ -102,20 +109,29 @@ AWAY = Silence("port 8080 did not answer")
     ("replies", "pods", "result", "said"),
     [
         (
-            [("a", LIVE, Answer(200)), ("a", READY, Answer(204)), ("b", LIVE, Answer(302))],
+            [
+                ("a", LIVE, ProbeResponse(200)),
+                ("a", READY, ProbeResponse(204)),
+                ("b", LIVE, ProbeResponse(302)),
+            ],
             5,
             "Passed",
             "/health/live, /health/ready: answered well by 2 of 5 pods",
         ),
         (
-            [("a", LIVE, Answer(200)), ("b", READY, Answer(503))],
+            [("a", LIVE, ProbeResponse(200)), ("b", READY, ProbeResponse(503))],
             2,
             "Failed",
             "503 at /health/ready of b",
         ),
-        ([("a", LIVE, Answer(200)), ("b", LIVE, AWAY)], 2, "Unknown", "1 of 2 pods"),
-        ([("a", LIVE, AWAY), ("b", LIVE, Answer(500))], 2, "Failed", "500 at /health/live of b"),
-        ([(str(one), LIVE, Answer(500)) for one in range(5)], 5, "Failed", "and 2 more"),
+        ([("a", LIVE, ProbeResponse(200)), ("b", LIVE, AWAY)], 2, "Unknown", "1 of 2 pods"),
+        (
+            [("a", LIVE, AWAY), ("b", LIVE, ProbeResponse(500))],
+            2,
+            "Failed",
+            "500 at /health/live of b",
+        ),
+        ([(str(one), LIVE, ProbeResponse(500)) for one in range(5)], 5, "Failed", "and 2 more"),
     ],
     ids=["well", "one is not ready", "one cannot be asked", "bad wins", "many"],
 )

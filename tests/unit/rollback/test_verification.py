@@ -17,7 +17,7 @@ from rollback_operator.api.verification import (
 )
 from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
 from rollback_operator.model.samples import Missing
-from rollback_operator.remedies.progress import End, Next, Wait
+from rollback_operator.remedies.progress import Next, RollbackEnd, Wait
 from rollback_operator.rollback.verification import (
     ERRORS,
     HEALTH,
@@ -25,7 +25,7 @@ from rollback_operator.rollback.verification import (
     LOGS,
     NO_METRICS_SECONDS,
     ROLLOUT,
-    SETTLE_SECONDS,
+    VERIFICATION_SETTLE_SECONDS,
     Situation,
     conclude,
     error_rate,
@@ -52,7 +52,7 @@ STILL = Check(ERRORS, VerificationResult.FAILED, "90 of 300 requests", is_final=
 PLAIN = Situation(frozenset({ROLLOUT, ERRORS}), frozenset(), 5.0, 600.0)
 PROBED = replace(PLAIN, required=PLAIN.required | {"buy"}, probes=frozenset({"buy"}))
 SILENT = replace(PROBED, has_no_metrics=True, unproved=Reason.NO_SERIES)
-LATE = SETTLE_SECONDS
+LATE = VERIFICATION_SETTLE_SECONDS
 OVER = 601.0
 
 VERDICTS = {
@@ -182,7 +182,7 @@ VERDICTS = {
 
 
 def verdict(found: Next) -> tuple[Outcome, Reason] | None:
-    return (found.outcome, found.reason) if isinstance(found, End) else None
+    return (found.outcome, found.reason) if isinstance(found, RollbackEnd) else None
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_conclude(where, seconds, checks, expected) -> None:
 def test_the_end_says_what_decided_it_and_keeps_every_check() -> None:
     checks = [ROLLED, PROVED, unseeable(LATENCY, "no histogram")]
     found = conclude(checks, PLAIN)
-    assert isinstance(found, End)
+    assert isinstance(found, RollbackEnd)
     assert found.message == f"{SERVED} (checks: 2 passed, 1 unknown)"
     assert [(one.name, one.result) for one in found.checks] == [
         (ROLLOUT, "Passed"),
@@ -207,7 +207,7 @@ def test_the_end_says_what_decided_it_and_keeps_every_check() -> None:
 def test_a_verdict_by_probes_alone_says_so() -> None:
     checks = [ROLLED, passed("buy", "POST answered 201"), UNPROVED]
     found = conclude(checks, replace(SILENT, seconds=NO_METRICS_SECONDS))
-    assert isinstance(found, End)
+    assert isinstance(found, RollbackEnd)
     assert "no metrics of its traffic" in found.message
     assert "buy: POST answered 201" in found.message
 
@@ -312,13 +312,13 @@ NONE = Missing(Reason.NO_SERIES, "there are no series")
 @pytest.mark.parametrize(
     ("found", "missing", "expected"),
     [
-        (End(VERIFIED, Reason.RECOVERED, "well"), None, passed(ERRORS, "well")),
+        (RollbackEnd(VERIFIED, Reason.RECOVERED, "well"), None, passed(ERRORS, "well")),
         (
-            End(FAILING, Reason.STILL_FAILING, "bad"),
+            RollbackEnd(FAILING, Reason.STILL_FAILING, "bad"),
             None,
             Check(ERRORS, VerificationResult.FAILED, "bad", is_final=True),
         ),
-        (End(UNKNOWN, Reason.TOO_FEW_REQUESTS, "few"), NONE, unknown(ERRORS, "few")),
+        (RollbackEnd(UNKNOWN, Reason.TOO_FEW_REQUESTS, "few"), NONE, unknown(ERRORS, "few")),
         (Wait(), NONE, unknown(ERRORS, "there are no series")),
     ],
 )

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.adapters.http.addresses import PinnedUrl
-from rollback_operator.model.message import Message, Stage
+from rollback_operator.model.message import IncidentStage, Message
 from rollback_operator.ports.failure import Failure
 from rollback_operator.report import formats
 
@@ -17,7 +17,7 @@ _PATH = "/api/v2/alerts"
 
 def alert(message: Message) -> Mapping[str, object]:
     """Make the alert. Its labels are the same in all messages of an incident, or none would end."""
-    is_over = message.stage is Stage.RESOLVED
+    is_over = message.stage is IncidentStage.RESOLVED
     ends = message.time if is_over else message.time + timedelta(hours=OPEN_HOURS)
     told = formats.document(message)
     annotations = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rollback_operator.adapters.channels.posting import encoded, post
 from rollback_operator.adapters.http.addresses import PinnedUrl
-from rollback_operator.model.message import Message, Stage
+from rollback_operator.model.message import IncidentStage, Message
 from rollback_operator.ports.failure import Failure
 from rollback_operator.report import formats
 
@@ -15,7 +15,7 @@ _SUMMARY = 1024
 
 def event(message: Message, routing_key: str) -> Mapping[str, object]:
     """Make the event. Its dedup_key is the incident, so that no message opens a second one."""
-    action = "resolve" if message.stage is Stage.RESOLVED else "trigger"
+    action = "resolve" if message.stage is IncidentStage.RESOLVED else "trigger"
     return {
         "routing_key": routing_key,
         "event_action": action,

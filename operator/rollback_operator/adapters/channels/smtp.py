@@ -16,7 +16,7 @@ from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report import formats
 
-CONNECT_SECONDS = 5.0
+SMTP_CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 _PERMANENT = 500
 
@@ -96,7 +96,7 @@ async def _connected(at: Pinned) -> socket.socket:
     last: OSError = OSError("no address")
     for ip in at.ips:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(SMTP_CONNECT_SECONDS):
                 return await _connect(ip, at.called_port)
         except OSError as error:  # a TimeoutError is one
             last = error

@@ -9,21 +9,25 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
-MOST_BYTES = 96 * MIB
+MOST_WATCHED_BYTES = 96 * MIB
 """Of all watches."""
-FREE_BYTES = 512 * 1024
+FREE_HOLDING_BYTES = 512 * 1024
 """So much of each watch is free: most keep less."""
 
 Holder = tuple[str, Hashable]
 """A namespace, and what is told apart in it."""
 
 
+class BudgetExhaustedError(Exception):
+    """The answers in flight hold the budget; none of them ended in time."""
+
+
 @dataclass
 class Holdings:
     """How many bytes each holder keeps beyond what is free."""
 
-    most: int = MOST_BYTES
-    free: int = FREE_BYTES
+    most: int = MOST_WATCHED_BYTES
+    free: int = FREE_HOLDING_BYTES
     _held: dict[Holder, int] = field(default_factory=dict)
 
     def hold(self, holder: Holder, size: int) -> bool:

@@ -19,7 +19,7 @@ from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.ports.failure import Failure, FailureKind
 
-MOST_BYTES = 65536
+MOST_BODY_BYTES = 65536
 _TARGET = re.compile(r"/[!-~]*")
 """It is sent as it is written, and a pod's own probe may have any text for a path."""
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back, whatever its status."""
 
     status: int
@@ -75,7 +75,7 @@ class _PinnedResolver(AbstractResolver):
         return None
 
 
-async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | Failure:
+async def send(request: Request, tls: ssl.SSLContext | None = None) -> HttpResponse | Failure:
     """Send a request.
 
     Unavailable: nobody answered, in time or at all. Any status, also of an error, is an answer.
@@ -95,7 +95,7 @@ async def send(request: Request, tls: ssl.SSLContext | None = None) -> Answer | 
     return Failure(FailureKind.UNAVAILABLE, said[:300])
 
 
-async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
+async def _sent(request: Request, tls: ssl.SSLContext | None) -> HttpResponse:
     at = request.url.at
     connector = aiohttp.TCPConnector(
         resolver=_PinnedResolver(at), ssl=tls if tls is not None else True, use_dns_cache=False
@@ -123,16 +123,16 @@ async def _sent(request: Request, tls: ssl.SSLContext | None) -> Answer:
         body = await _start_of(response.content)
         if headers.get("content-encoding", "").strip().lower() in _COMPRESSED:
             body = _unpacked(body)
-        return Answer(response.status, headers, body)
+        return HttpResponse(response.status, headers, body)
 
 
 async def _start_of(content: aiohttp.StreamReader) -> bytes:
     read = b""
-    async for chunk in content.iter_chunked(MOST_BYTES):
+    async for chunk in content.iter_chunked(MOST_BODY_BYTES):
         read += chunk
-        if len(read) >= MOST_BYTES:
+        if len(read) >= MOST_BODY_BYTES:
             break
-    return read[:MOST_BYTES]
+    return read[:MOST_BODY_BYTES]
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -142,7 +142,7 @@ def _unpacked(body: bytes) -> bytes:
         ValueError: it cannot be unpacked.
     """
     try:
-        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MOST_BYTES)
+        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MOST_BODY_BYTES)
     except zlib.error:
         raise ValueError("the answer cannot be unpacked") from None
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from rollback_operator.adapters.fairness.holdings import Holder, Holdings
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError, Holder, Holdings
 from rollback_operator.adapters.fairness.slices import Slices
 from rollback_operator.evidence.retention import LABEL_BYTES, SERIES_BYTES
 
 CHUNK_BYTES = 65536
-MOST_BYTES = 24 * 1024 * 1024
+MOST_PAGES_BYTES = 24 * 1024 * 1024
 """Of all pages that are being read, with what is made of their lines."""
 
 
@@ -37,12 +37,8 @@ class PageLimits:
     """Of RE2 over one page: characters of labels times the sizes of the matchers."""
 
 
-class NoRoomError(Exception):
-    """Other pages that are being read hold the budget."""
-
-
 @dataclass
-class Look:
+class PageReservation:
     """What the pages of one look take."""
 
     holdings: Holdings
@@ -54,11 +50,11 @@ class Look:
         """Count so much for a pod's page, in place of what was counted.
 
         Raises:
-            NoRoomError: there is no room for it.
+            BudgetExhaustedError: there is no room for it.
         """
         wanted = {**self._sizes, pod: size}
         if not self.holdings.hold(self.holder, sum(wanted.values())):
-            raise NoRoomError
+            raise BudgetExhaustedError
         self._sizes = wanted
 
     def end(self) -> None:
@@ -81,7 +77,7 @@ async def wanted_lines(
         hold: told how much memory it takes; raises where there is none.
 
     Raises:
-        NoRoomError: other pages that are being read leave no room for it.
+        BudgetExhaustedError: other pages that are being read leave no room for it.
     """
     kept, rest, size, slices = bytearray(), b"", 0, Slices()
     made = 0

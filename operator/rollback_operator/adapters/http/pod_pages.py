@@ -15,12 +15,16 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollback_operator.adapters.fairness.gates import Gate
-from rollback_operator.adapters.fairness.holdings import Holdings
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError, Holdings
 from rollback_operator.adapters.fairness.slices import Slices
 from rollback_operator.adapters.http import page_text
 from rollback_operator.adapters.http.addresses import is_callable
 from rollback_operator.adapters.http.causes import cause
-from rollback_operator.adapters.http.page_text import Look, NoRoomError, PageLimits, wanted_lines
+from rollback_operator.adapters.http.page_text import (
+    PageLimits,
+    PageReservation,
+    wanted_lines,
+)
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
@@ -38,15 +42,15 @@ LONGEST_KNOWN = 384
 """Characters of a line that is remembered, and of a label's value that is: none but ASCII."""
 JUDGED_AHEAD_SECONDS = 0.1
 """By how much at most the judged pods are asked before the others."""
-LEAVING_SECONDS = 0.05
+LEAVING_POD_SECONDS = 0.05
 """For how long pods that go are waited for when all others have answered."""
 
 
-DEFAULT_LIMITS = PageLimits()
+DEFAULT_PAGE_LIMITS = PageLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _PageResponse:
     pod: PodPage
     text: str
     time: float
@@ -64,13 +68,13 @@ class PodPages:
         self,
         clock: Callable[[], float],
         is_allowed: Callable[[str], bool] = is_callable,
-        limits: PageLimits = DEFAULT_LIMITS,
+        limits: PageLimits = DEFAULT_PAGE_LIMITS,
     ) -> None:
         self._clock = clock
         self._is_allowed = is_allowed
         self._limits = limits
         self._gate = Gate(AT_ONCE, EACH)
-        self.holdings = Holdings(page_text.MOST_BYTES, free=0)
+        self.holdings = Holdings(page_text.MOST_PAGES_BYTES, free=0)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -82,21 +86,21 @@ class PodPages:
         """Read all pages at once."""
         if refused := _refused_matcher(query):
             return refused
-        look = Look(self.holdings, (query.namespace, object()))
+        look = PageReservation(self.holdings, (query.namespace, object()))
         try:
             return await self._read_all(query, look)
         finally:
             look.end()
 
-    async def _read_all(self, query: PageQuery, look: Look) -> Reading:
+    async def _read_all(self, query: PageQuery, look: PageReservation) -> Reading:
         answers = await self._answers(query, look)
         # Parsed only when all have answered: while one is being parsed no answer can be timed.
-        read = sum(one.lines for one in answers if isinstance(one, _Answer))
+        read = sum(one.lines for one in answers if isinstance(one, _PageResponse))
         if read > self._limits.most_lines_of_all:
             said = f"the pods' pages hold {read} lines of the wanted counters together"
             return _too_many(said, self._limits.most_lines_of_all)
         found = [
-            await _parsed(one, query, self._limits) if isinstance(one, _Answer) else one
+            await _parsed(one, query, self._limits) if isinstance(one, _PageResponse) else one
             for one in answers
         ]
         made = [one for one in found if isinstance(one, Counters)]
@@ -113,7 +117,9 @@ class PodPages:
             )
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
 
-    async def _answers(self, query: PageQuery, look: Look) -> list[_Answer | Missing]:
+    async def _answers(
+        self, query: PageQuery, look: PageReservation
+    ) -> list[_PageResponse | Missing]:
         """Ask all pods, in the order of `pages`; the judged ones a moment before the others.
 
         Only time that the others have been read over is compared: asked together with the judged
@@ -121,7 +127,7 @@ class PodPages:
         """
         pages = query.pages
         async with asyncio.TaskGroup() as group:
-            tasks: dict[int, asyncio.Task[_Answer | Missing]] = {}
+            tasks: dict[int, asyncio.Task[_PageResponse | Missing]] = {}
             for is_judged in (True, False):
                 asked = [
                     (number, group.create_task(self._turn(query, page, look)))
@@ -136,7 +142,7 @@ class PodPages:
             if staying:
                 await asyncio.wait(staying)
             if leaving:
-                await asyncio.wait(leaving, timeout=LEAVING_SECONDS if staying else None)
+                await asyncio.wait(leaving, timeout=LEAVING_POD_SECONDS if staying else None)
             for one in leaving:
                 one.cancel()
         return [
@@ -146,15 +152,19 @@ class PodPages:
             for number, page in enumerate(pages)
         ]
 
-    async def _turn(self, query: PageQuery, pod: PodPage, look: Look) -> _Answer | Missing:
+    async def _turn(
+        self, query: PageQuery, pod: PodPage, look: PageReservation
+    ) -> _PageResponse | Missing:
         async with self._gate.turn(query.namespace):
             try:
                 return await self._read(query, pod, look)
-            except NoRoomError:
+            except BudgetExhaustedError:
                 said = f"{_said(pod)}: the pages that are being read leave no room for this one"
                 return Missing(Reason.ANSWER_TOO_LARGE, f"{said}; it is read again")
 
-    async def _read(self, query: PageQuery, pod: PodPage, look: Look) -> _Answer | Missing:
+    async def _read(
+        self, query: PageQuery, pod: PodPage, look: PageReservation
+    ) -> _PageResponse | Missing:
         if not self._is_allowed(pod.address):
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is no address of a pod")
         try:
@@ -170,7 +180,9 @@ class PodPages:
             said = f"{_said(pod)}: {cause(error)}"[:300]
             return Missing(Reason.PODS_UNREACHABLE, said)
 
-    async def _get(self, query: PageQuery, pod: PodPage, look: Look) -> _Answer | Missing:
+    async def _get(
+        self, query: PageQuery, pod: PodPage, look: PageReservation
+    ) -> _PageResponse | Missing:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
@@ -201,7 +213,7 @@ class PodPages:
             said = f"{_said(pod)} exceeds {whole} MiB, or {kept} MiB"
             return Missing(Reason.ANSWER_TOO_LARGE, f"{said} of the wanted counters")
         # What is compared must never seem to have failed before what it is compared with was read.
-        answer = _Answer(pod, text, got if pod.is_judged else sent)
+        answer = _PageResponse(pod, text, got if pod.is_judged else sent)
         if answer.lines > self._limits.most_lines:
             said = f"{_said(pod)} shows {answer.lines} lines of the wanted counters"
             return _too_many(said, self._limits.most_lines)
@@ -235,7 +247,9 @@ def _commonest(missing: Sequence[Missing]) -> Missing | None:
     return next(one for one in missing if one.reason is reason)
 
 
-async def _parsed(answer: _Answer, query: PageQuery, limits: PageLimits) -> Counters | Missing:
+async def _parsed(
+    answer: _PageResponse, query: PageQuery, limits: PageLimits
+) -> Counters | Missing:
     signals = query.requests, query.errors
     names = frozenset(signal.metric for signal in signals)
     sides = [_Side(signal, query.labels) for signal in signals]
@@ -322,7 +336,7 @@ class _Side:
             self._found[own.get(route, ""), identity] = value
         return steps
 
-    def series(self, answer: _Answer) -> tuple[CounterSeries, ...]:
+    def series(self, answer: _PageResponse) -> tuple[CounterSeries, ...]:
         """Give what was found."""
         address = _url(answer.pod).partition("://")[2].partition("/")[0]
         return tuple(

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, PinnedUrl, is_callable
-from rollback_operator.adapters.http.outgoing import MOST_BYTES, Request, send
+from rollback_operator.adapters.http.outgoing import MOST_BODY_BYTES, Request, send
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.secrets import Secrets
-from rollback_operator.rollback.probing import Answer, Reply, Silence
+from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 AT_ONCE, EACH = 64, 8
 """Requests of all policies together, and of one namespace's."""
@@ -88,7 +88,7 @@ class HttpProbes:
             found = await send(request, tls)
         if isinstance(found, Failure):
             return _silence(found)
-        return Answer(found.status, found.body, len(found.body) < MOST_BYTES)
+        return ProbeResponse(found.status, found.body, len(found.body) < MOST_BODY_BYTES)
 
 
 def _is_header(name: str, value: str) -> bool:

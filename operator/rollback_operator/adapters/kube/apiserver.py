@@ -15,14 +15,20 @@ import aiohttp
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from rollback_operator.adapters.fairness.holdings import Holdings
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError, Holdings
 from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.login import log_in
 from rollback_operator.adapters.kube.paths import ApiPath, fault_of, namespace_of
-from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, NoRoomError, Part, Room, bounded
+from rollback_operator.adapters.kube.room import (
+    ANSWER_BYTES,
+    MIB,
+    ResponseShare,
+    Room,
+    bounded,
+)
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
@@ -158,7 +164,7 @@ class ApiServer:
         while True:
             query = {**listing.query, **pages.query}
             with self.room.part(namespace_of(listing.path)) as part:
-                page = await self._read("GET", listing.path, _Asked(part, query, accept))
+                page = await self._read("GET", listing.path, _ApiCall(part, query, accept))
                 if isinstance(page, TooLarge) and pages.size > 1:
                     # A hundred objects of a megabyte: ask for fewer at once.
                     pages.size = max(1, pages.size // SMALLER)
@@ -185,7 +191,7 @@ class ApiServer:
         """Read a log. How much comes back is for the query to bound."""
         # A refusal is a Status object, whatever is asked for; a log is of no type that has a name.
         with self.room.part(namespace_of(path)) as part:
-            asked = _Asked(part, query, "application/json, */*;q=0.5")
+            asked = _ApiCall(part, query, "application/json, */*;q=0.5")
             found = await self._content("GET", path, asked)
         self._measure("GET", found.kind if isinstance(found, Failure) else "OK")
         return found if isinstance(found, Failure) else bytes(found)
@@ -241,9 +247,11 @@ class ApiServer:
         accept: str = "application/json",
     ) -> dict[str, Any] | Failure:
         with self.room.part(namespace_of(path)) as part:
-            return await self._read(method, path, _Asked(part, query or {}, accept, body))
+            return await self._read(method, path, _ApiCall(part, query or {}, accept, body))
 
-    async def _read(self, method: str, path: ApiPath, asked: "_Asked") -> dict[str, Any] | Failure:
+    async def _read(
+        self, method: str, path: ApiPath, asked: "_ApiCall"
+    ) -> dict[str, Any] | Failure:
         content = await self._content(method, path, asked)
         call = f"{method} {path}"
         found = (
@@ -254,7 +262,7 @@ class ApiServer:
         self._measure(method, found.kind if isinstance(found, Failure) else "OK")
         return found
 
-    async def _content(self, method: str, path: ApiPath, asked: "_Asked") -> bytearray | Failure:
+    async def _content(self, method: str, path: ApiPath, asked: "_ApiCall") -> bytearray | Failure:
         if fault := fault_of(path):
             return Failure(FailureKind.REJECTED, fault)
         headers = {"Accept": asked.accept}
@@ -270,7 +278,7 @@ class ApiServer:
         )
         return await self._answer(f"{method} {path}", request, asked.part)
 
-    async def _answer(self, call: str, request: Any, part: Part) -> bytearray | Failure:
+    async def _answer(self, call: str, request: Any, part: ResponseShare) -> bytearray | Failure:
         asked = None if self._clock is None else self._clock.own()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
@@ -278,7 +286,7 @@ class ApiServer:
                 content = await bounded(answer.response, part)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {cause(error)}")
-        except NoRoomError:
+        except BudgetExhaustedError:
             said = "other answers hold the memory that there is for answers"
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {said}")
         except ApiException as error:  # raised by some versions instead of an answer
@@ -297,10 +305,10 @@ class ApiServer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ApiCall:
     """What a call asks for, and the part of the memory that its answer takes."""
 
-    part: Part
+    part: ResponseShare
     query: Mapping[str, str]
     accept: str
     body: Any = None

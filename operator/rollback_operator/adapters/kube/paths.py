@@ -34,7 +34,7 @@ class ApiPath(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ResourceKind:
     """A kind of object, as its paths name it."""
 
     group: str
@@ -44,7 +44,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _PathField:
     """A part of a path: what it is called in words, and what it is."""
 
     what: str
@@ -53,50 +53,54 @@ class _Part:
     longest: int
 
 
-POLICIES = Kind(GROUP, VERSION, RollbackPolicy.PLURAL)
-ROLLBACKS = Kind(GROUP, VERSION, Rollback.PLURAL)
-DEPLOYMENTS = Kind("apps", "v1", "deployments")
-REPLICA_SETS = Kind("apps", "v1", "replicasets")
-PODS = Kind("", "v1", "pods")
-NODES = Kind("", "v1", "nodes")
-EVENTS = Kind("", "v1", "events")
-SERVICES = Kind("", "v1", "services")
-SECRETS = Kind("", "v1", "secrets")
-CONFIG_MAPS = Kind("", "v1", "configmaps")
-SERVICE_ACCOUNTS = Kind("", "v1", "serviceaccounts")
-VOLUME_CLAIMS = Kind("", "v1", "persistentvolumeclaims")
-QUOTAS = Kind("", "v1", "resourcequotas")
-ENDPOINT_SLICES = Kind("discovery.k8s.io", "v1", "endpointslices")
-AUTOSCALERS = Kind("autoscaling", "v2", "horizontalpodautoscalers")
-LEASES = Kind("coordination.k8s.io", "v1", "leases")
-ADMISSION_POLICIES = Kind("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
-ADMISSION_BINDINGS = Kind("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings")
-ACCESS_REVIEWS = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
-USER_REVIEWS = Kind("authentication.k8s.io", "v1", "selfsubjectreviews")
+POLICIES = ResourceKind(GROUP, VERSION, RollbackPolicy.PLURAL)
+ROLLBACKS = ResourceKind(GROUP, VERSION, Rollback.PLURAL)
+DEPLOYMENTS = ResourceKind("apps", "v1", "deployments")
+REPLICA_SETS = ResourceKind("apps", "v1", "replicasets")
+PODS = ResourceKind("", "v1", "pods")
+NODES = ResourceKind("", "v1", "nodes")
+EVENTS = ResourceKind("", "v1", "events")
+SERVICES = ResourceKind("", "v1", "services")
+SECRETS = ResourceKind("", "v1", "secrets")
+CONFIG_MAPS = ResourceKind("", "v1", "configmaps")
+SERVICE_ACCOUNTS = ResourceKind("", "v1", "serviceaccounts")
+VOLUME_CLAIMS = ResourceKind("", "v1", "persistentvolumeclaims")
+QUOTAS = ResourceKind("", "v1", "resourcequotas")
+ENDPOINT_SLICES = ResourceKind("discovery.k8s.io", "v1", "endpointslices")
+AUTOSCALERS = ResourceKind("autoscaling", "v2", "horizontalpodautoscalers")
+LEASES = ResourceKind("coordination.k8s.io", "v1", "leases")
+ADMISSION_POLICIES = ResourceKind(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"
+)
+ADMISSION_BINDINGS = ResourceKind(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"
+)
+ACCESS_REVIEWS = ResourceKind("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+USER_REVIEWS = ResourceKind("authentication.k8s.io", "v1", "selfsubjectreviews")
 
 
-def whole_cluster(kind: Kind) -> ApiPath:
+def whole_cluster(kind: ResourceKind) -> ApiPath:
     """Lead to all objects of a kind, in every namespace or in none."""
     return _path(*_root(kind), _plural(kind))
 
 
-def in_namespace(kind: Kind, namespace: str) -> ApiPath:
+def in_namespace(kind: ResourceKind, namespace: str) -> ApiPath:
     """Lead to the objects of a kind in one namespace; an empty one is refused."""
     return _path(*_root(kind), *_namespace(namespace), _plural(kind))
 
 
-def in_namespace_or_all(kind: Kind, namespace: str) -> ApiPath:
+def in_namespace_or_all(kind: ResourceKind, namespace: str) -> ApiPath:
     """Lead to the objects of a kind in the namespace that is watched; empty: in all."""
     return in_namespace(kind, namespace) if namespace else whole_cluster(kind)
 
 
-def one_in(kind: Kind, namespace: str, name: str, part: str = "") -> ApiPath:
+def one_in(kind: ResourceKind, namespace: str, name: str, part: str = "") -> ApiPath:
     """Lead to one object of a namespace, or to a part of it: its `status`, its `log`."""
     below = [_word("subresource", part)] if part else []
     return _path(*_root(kind), *_namespace(namespace), _plural(kind), _name(name), *below)
 
 
-def one_of_cluster(kind: Kind, name: str) -> ApiPath:
+def one_of_cluster(kind: ResourceKind, name: str) -> ApiPath:
     """Lead to one object that is in no namespace."""
     return _path(*_root(kind), _plural(kind), _name(name))
 
@@ -116,10 +120,10 @@ def kinds_of(api_version: str) -> ApiPath:
     return _path(*_root(kind_of(api_version, "")))
 
 
-def kind_of(api_version: str, plural: str) -> Kind:
+def kind_of(api_version: str, plural: str) -> ResourceKind:
     """Give a kind by the apiVersion that its objects carry."""
     group, _, version = api_version.rpartition("/")
-    return Kind(group, version, plural)
+    return ResourceKind(group, version, plural)
 
 
 def namespace_of(path: str) -> str:
@@ -178,33 +182,33 @@ def _selector_fault(key: str, values: list[Any]) -> Failure | None:
     return Failure(FailureKind.REJECTED, f"spec.selector: {shown!r} is no label of Kubernetes'")
 
 
-def _root(kind: Kind) -> list[_Part]:
+def _root(kind: ResourceKind) -> list[_PathField]:
     version = _word("version", kind.version)
     if not kind.group:
         return [_word("root", "api"), version]
     return [_word("root", "apis"), _word("group", kind.group), version]
 
 
-def _plural(kind: Kind) -> _Part:
+def _plural(kind: ResourceKind) -> _PathField:
     return _word("kind", kind.plural)
 
 
-def _namespace(text: str) -> list[_Part]:
+def _namespace(text: str) -> list[_PathField]:
     return [
         _word("root", "namespaces"),
-        _Part("namespace", text, DNS_LABEL_FORM, LONGEST_LABEL),
+        _PathField("namespace", text, DNS_LABEL_FORM, LONGEST_LABEL),
     ]
 
 
-def _name(text: str) -> _Part:
-    return _Part("name", text, OBJECT_FORM, LONGEST_NAME)
+def _name(text: str) -> _PathField:
+    return _PathField("name", text, OBJECT_FORM, LONGEST_NAME)
 
 
-def _word(what: str, text: str) -> _Part:
-    return _Part(what, text, OBJECT_FORM, LONGEST_NAME)
+def _word(what: str, text: str) -> _PathField:
+    return _PathField(what, text, OBJECT_FORM, LONGEST_NAME)
 
 
-def _path(*parts: _Part) -> ApiPath:
+def _path(*parts: _PathField) -> ApiPath:
     made = ApiPath("".join(f"/{quote(one.text, safe='')}" for one in parts))
     wrong = next((one for one in parts if not _is(one.form, one.text, one.longest)), None)
     if wrong is not None:

@@ -13,25 +13,22 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.kube.weighing import weight_of
 
 MIB = 1 << 20
-MOST_BYTES = 72 * MIB
+MOST_RESPONSES_BYTES = 72 * MIB
 ANSWER_BYTES = 24 * MIB
 """The most that one answer may take."""
-STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)
+SHARE_STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)
 """How large a part is; up to the first, an answer needs none."""
 LEAST = 3
 """How many times its bytes an answer takes at least: as it came, as characters, as values."""
 WAIT_SECONDS = 8.0
 
 
-class NoRoomError(Exception):
-    """Other answers in flight hold the budget, and did not end in time."""
-
-
 @dataclass(eq=False)
-class _Waiting:
+class _ResponseWaiter:
     owner: str
     amount: int
     turn: asyncio.Future[None]
@@ -41,12 +38,12 @@ class _Waiting:
 class Room:
     """What is left for answers."""
 
-    most: int = MOST_BYTES
+    most: int = MOST_RESPONSES_BYTES
     wait: float = WAIT_SECONDS
     """Seconds after which who waits for a part is refused."""
     _held: dict[str, int] = field(default_factory=dict)
     """By namespace; none that holds nothing."""
-    _line: deque[_Waiting] = field(default_factory=deque)
+    _line: deque[_ResponseWaiter] = field(default_factory=deque)
 
     @property
     def held(self) -> int:
@@ -54,13 +51,13 @@ class Room:
         return sum(self._held.values())
 
     @contextmanager
-    def part(self, owner: str) -> Iterator["Part"]:
+    def part(self, owner: str) -> Iterator["ResponseShare"]:
         """Hold a part of it, of no bytes at first.
 
         Args:
             owner: for which namespace; empty: for none.
         """
-        found = Part(self, owner)
+        found = ResponseShare(self, owner)
         try:
             yield found
         finally:
@@ -70,9 +67,9 @@ class Room:
         """Take bytes, after all who have waited longer and can be served.
 
         Raises:
-            NoRoomError: there is not enough in time.
+            BudgetExhaustedError: there is not enough in time.
         """
-        waiting = _Waiting(owner, amount, asyncio.get_running_loop().create_future())
+        waiting = _ResponseWaiter(owner, amount, asyncio.get_running_loop().create_future())
         self._line.append(waiting)
         self._serve()
         try:
@@ -85,7 +82,7 @@ class Room:
             else:
                 self.give_back(owner, amount)  # its turn came in the same moment
             if isinstance(error, TimeoutError):
-                raise NoRoomError from None
+                raise BudgetExhaustedError from None
             raise
 
     def give_back(self, owner: str, amount: int) -> None:
@@ -108,7 +105,7 @@ class Room:
 
 
 @dataclass
-class Part:
+class ResponseShare:
     """What one answer holds."""
 
     room: Room
@@ -121,13 +118,13 @@ class Part:
         """Hold enough for so many bytes in all; for more than an answer may take, no more than it.
 
         Raises:
-            NoRoomError: there is not enough in time.
+            BudgetExhaustedError: there is not enough in time.
         """
         self.size = size
-        if size <= max(self._held, STEPS[0]):
+        if size <= max(self._held, SHARE_STEPS[0]):
             return
         self.give_back()
-        wanted = next((step for step in STEPS if size <= step), STEPS[-1])
+        wanted = next((step for step in SHARE_STEPS if size <= step), SHARE_STEPS[-1])
         await self.room.take(self.owner, wanted)
         self._held = wanted
 
@@ -138,13 +135,13 @@ class Part:
             self.room.give_back(self.owner, held)
 
 
-async def bounded(answer: aiohttp.ClientResponse, part: Part) -> bytearray | None:
+async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytearray | None:
     """Read an answer to its end, with a part that is large enough for what is made of it.
 
     None: it would take more than an answer may.
 
     Raises:
-        NoRoomError: there is not enough in time.
+        BudgetExhaustedError: there is not enough in time.
         aiohttp.ClientError: it does not come to its end.
     """
     content = bytearray()

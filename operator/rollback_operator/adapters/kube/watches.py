@@ -17,13 +17,13 @@ from typing import Any
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.adapters.kube.room import (
     ANSWER_BYTES,
     LEAST,
-    STEPS,
-    NoRoomError,
-    Part,
+    SHARE_STEPS,
+    ResponseShare,
     Room,
     bounded,
 )
@@ -40,7 +40,7 @@ changes a large object again and again would leave the watch behind for everybod
 VALUE_BYTES = 20
 """Of JSON that make a value, more or less."""
 CHUNK_BYTES = 64 * 1024
-TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+TABLE_MEDIA_TYPE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 """Lists names and how a list goes on, and nothing of the objects."""
 _ERROR = 400
 
@@ -98,7 +98,7 @@ class ReadLimits:
 
     async def _without_it(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
         """Give a page of one object as one of none."""
-        request.headers["Accept"] = TABLE
+        request.headers["Accept"] = TABLE_MEDIA_TYPE
         request.url = request.url.update_query(includeObject="None")
         answer = await send(request)
         if answer.status >= _ERROR or not isinstance(answer, Bounded):
@@ -114,10 +114,10 @@ class ReadLimits:
         return answer
 
     async def _read(self, answer: ClientResponse) -> bytearray | None:
-        part = Part(self._room, "")
+        part = ResponseShare(self._room, "")
         try:
             return await bounded(answer, part)
-        except NoRoomError:
+        except BudgetExhaustedError:
             raise aiohttp.ClientPayloadError("there is no room for more answers") from None
         finally:
             asyncio.get_running_loop().call_later(self._held, part.give_back)
@@ -157,12 +157,12 @@ class Lines:
         if weight > ANSWER_BYTES:
             _log.warning("an event of a watch was left out, it is too large")
             return False
-        part = Part(self._room, "")
-        while weight > STEPS[0]:
+        part = ResponseShare(self._room, "")
+        while weight > SHARE_STEPS[0]:
             try:
                 await part.grow(weight)
                 break
-            except NoRoomError:
+            except BudgetExhaustedError:
                 _log.warning("a watch waits: other answers hold the memory for them")
         asyncio.get_running_loop().call_later(self._held, part.give_back)
         return True

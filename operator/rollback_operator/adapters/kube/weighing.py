@@ -6,7 +6,7 @@ of the Basic Multilingual Plane makes four bytes of every character of its text.
 
 from rollback_operator.api.json_text import values_in
 
-VALUE_BYTES = 96
+VALUE_MEMORY_BYTES = 96
 """What a value takes beside its characters, on average; the densest text stays below it."""
 _NARROW = bytes(range(0xF0))
 """Bytes of characters that take two bytes at most, or one."""
@@ -15,7 +15,7 @@ _ASCII_BYTES, _PLANE_BYTES, _WIDE_BYTES = 1, 2, 4
 
 def weight_of(text: bytes | bytearray) -> int:
     """Count how many bytes a text, its decoded characters and its values take at most."""
-    return len(text) * (1 + 2 * _width(text)) + values_in(text) * VALUE_BYTES
+    return len(text) * (1 + 2 * _width(text)) + values_in(text) * VALUE_MEMORY_BYTES
 
 
 def _width(text: bytes | bytearray) -> int:

@@ -25,13 +25,13 @@ from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.secrets import Secrets
 from rollback_operator.remedies.schema import Applied, Migration, ordered
 
-CONNECT_SECONDS = 2
+DATABASE_CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500
-MOST_ROWS = 5000
-MOST_BYTES = 4 * 1024 * 1024
+MOST_MIGRATIONS = 5000
+MOST_SENT_BYTES = 4 * 1024 * 1024
 """That the server may send, for all that is asked of it."""
 LONGEST_COLUMNS = 300
-TABLE = "schema_migrations"
+DEFAULT_TABLE = "schema_migrations"
 DEFAULT_PORT = 5432
 KEYS = frozenset(
     {
@@ -83,7 +83,7 @@ class PostgresSchemas:
         pinned = await self._pin(parameters["host"], port, namespace)
         if isinstance(pinned, Failure):
             return _unknown(pinned.message)
-        relay = Relay(MOST_BYTES, CONNECT_SECONDS)
+        relay = Relay(MOST_SENT_BYTES, DATABASE_CONNECT_SECONDS)
         try:
             async with relay.open(pinned.ips, pinned.called_port):
                 return await _read(_pinned(parameters, pinned, relay), database.history)
@@ -118,7 +118,7 @@ def _pinned(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[st
         "host": ",".join([pinned.host] * count),
         "hostaddr": ",".join([HOST] * count),
         "port": ",".join(map(str, relay.ports)),
-        "connect_timeout": CONNECT_SECONDS,
+        "connect_timeout": DATABASE_CONNECT_SECONDS,
         "passfile": NO_FILE,
         "gssencmode": "disable",
         "application_name": "rollback-operator",
@@ -151,14 +151,16 @@ async def _query(
     columns = await _columns(connection, history.schema_name)
     if columns is None:
         where = f"schema {history.schema_name}" if history.schema_name else "the search path"
-        return _unknown(f"there is no table {TABLE} in {where} that the role may read")
+        return _unknown(f"there is no table {DEFAULT_TABLE} in {where} that the role may read")
     is_exact = history.preset is HistoryPreset.SCHEMA_MIGRATIONS
     key = next((one for one in _NAMES[: 1 if is_exact else None] if one in columns.names), None)
     if key is None or (is_exact and "applied_at" not in columns.names):
         has = ", ".join(sorted(columns.names))[:LONGEST_COLUMNS]
         wants = "name and applied_at" if is_exact else f"one of {', '.join(_NAMES)}"
-        return _unknown(f"{TABLE} has the columns {has}, and not {wants}: give history.query")
-    table = sql.Identifier(columns.schema, TABLE)
+        return _unknown(
+            f"{DEFAULT_TABLE} has the columns {has}, and not {wants}: give history.query"
+        )
+    table = sql.Identifier(columns.schema, DEFAULT_TABLE)
     if "dirty" in columns.names and not is_exact:
         dirty = await connection.execute(
             sql.SQL("SELECT bool_or(dirty::boolean) FROM {}").format(table)
@@ -178,7 +180,7 @@ async def _columns(connection: psycopg.AsyncConnection[Any], schema: str) -> _Co
         " WHERE table_name = %(table)s AND CASE WHEN %(schema)s = '' THEN"
         " table_schema::name = ANY(current_schemas(false)) ELSE table_schema = %(schema)s END"
         " ORDER BY array_position(current_schemas(false), table_schema::name)",
-        {"table": TABLE, "schema": schema},
+        {"table": DEFAULT_TABLE, "schema": schema},
     )
     rows = await found.fetchall()
     if not rows:
@@ -191,17 +193,19 @@ async def _rows(
     connection: psycopg.AsyncConnection[Any], query: sql.Composable
 ) -> Applied | Missing:
     # Within another SELECT, and as one statement: what is not a SELECT is refused.
-    whole = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_ROWS + 1)
+    whole = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_MIGRATIONS + 1)
     cursor = await connection.execute(whole, binary=True)
     columns = [one.name for one in cursor.description or ()]
-    rows = await cursor.fetchmany(MOST_ROWS + 1)
+    rows = await cursor.fetchmany(MOST_MIGRATIONS + 1)
     if "name" not in columns:
         has = ", ".join(columns)[:LONGEST_COLUMNS]
         return _unknown(f"history.query gives the columns {has}, and not name")
     if not rows:
         return _unknown("the history is empty: no migration is applied")
-    if len(rows) > MOST_ROWS:
-        return _unknown(f"the history has more than {MOST_ROWS} rows: narrow history.query down")
+    if len(rows) > MOST_MIGRATIONS:
+        return _unknown(
+            f"the history has more than {MOST_MIGRATIONS} rows: narrow history.query down"
+        )
     at = columns.index("applied_at") if "applied_at" in columns else None
     return ordered([_migration(row, columns.index("name"), at) for row in rows])
 
@@ -217,7 +221,7 @@ _KNOWN = (
     ("no password supplied", "the DSN has no password, and the server wants one"),
     ("not permitted to log in", "the role of the DSN may not log in"),
     ("connection refused", "nobody listens there: the connection was refused"),
-    ("timeout", f"it did not answer within {CONNECT_SECONDS} s"),
+    ("timeout", f"it did not answer within {DATABASE_CONNECT_SECONDS} s"),
     ("starting up", "the database is starting up"),
     ("shutting down", "the database is shutting down"),
     ("does not support ssl", "the server has no TLS, which the DSN asks for"),
@@ -231,13 +235,13 @@ _KNOWN = (
 def _fault_of(relay: Relay) -> str:
     """Say why nothing came of a connection, as far as the relay knows; empty: it is not that."""
     if relay.is_over:
-        most = MOST_BYTES >> 20
+        most = MOST_SENT_BYTES >> 20
         return f"it sends more than {most} MiB: have history.query give names and times only"
     match relay.error:
         case None:
             return ""
         case TimeoutError():
-            return f"it did not answer within {CONNECT_SECONDS} s"
+            return f"it did not answer within {DATABASE_CONNECT_SECONDS} s"
         case ConnectionRefusedError():
             return "nobody listens there: the connection was refused"
         case error:

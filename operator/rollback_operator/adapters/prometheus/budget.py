@@ -14,31 +14,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
+
 MIB = 1 << 20
-MOST_BYTES = 120 * MIB
-FREE_BYTES = 128 * 1024
+MOST_ANSWERS_BYTES = 120 * MIB
+FREE_ANSWER_BYTES = 128 * 1024
 STEP_BYTES = MIB
 """Parts are taken in whole steps."""
 
 
-class NoRoomError(Exception):
-    """Other answers in flight hold the budget, and did not end in time."""
-
-
 @dataclass(eq=False)
-class _Waiting:
+class _AnswerWaiter:
     owner: str
     amount: int
 
 
 @dataclass
-class Budget:
+class AnswerBudget:
     """What is left for answers, for all threads."""
 
-    most: int = MOST_BYTES
+    most: int = MOST_ANSWERS_BYTES
     _held: dict[str, int] = field(default_factory=dict)
     """By namespace; none that holds nothing."""
-    _line: deque[_Waiting] = field(default_factory=deque)
+    _line: deque[_AnswerWaiter] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -48,14 +46,14 @@ class Budget:
             return sum(self._held.values())
 
     @contextmanager
-    def part(self, owner: str, until: float) -> Iterator["Part"]:
+    def part(self, owner: str, until: float) -> Iterator["AnswerShare"]:
         """Hold a part of it, of no bytes at first.
 
         Args:
             owner: for which namespace.
             until: when waiting for more ends, by the monotonic clock.
         """
-        found = Part(self, owner, until)
+        found = AnswerShare(self, owner, until)
         try:
             yield found
         finally:
@@ -65,16 +63,16 @@ class Budget:
         """Take bytes, after all who have waited longer and can be served.
 
         Raises:
-            NoRoomError: there is not enough in time.
+            BudgetExhaustedError: there is not enough in time.
         """
-        waiting = _Waiting(owner, amount)
+        waiting = _AnswerWaiter(owner, amount)
         with self._changed:
             self._line.append(waiting)
             try:
                 while not self._is_next(waiting):
                     left = until - time.monotonic()
                     if left <= 0 or not self._changed.wait(left):
-                        raise NoRoomError
+                        raise BudgetExhaustedError
                 self._held[owner] = self._held.get(owner, 0) + amount
             finally:
                 self._line.remove(waiting)
@@ -88,7 +86,7 @@ class Budget:
                 del self._held[owner]
             self._changed.notify_all()
 
-    def _is_next(self, waiting: _Waiting) -> bool:
+    def _is_next(self, waiting: _AnswerWaiter) -> bool:
         """Tell whether it is this one's turn: those before it come first, if they can be served."""
         free = self.most - sum(self._held.values())
         for one in self._line:
@@ -100,10 +98,10 @@ class Budget:
 
 
 @dataclass
-class Part:
+class AnswerShare:
     """What one answer holds."""
 
-    budget: Budget
+    budget: AnswerBudget
     owner: str
     until: float
     _held: int = 0
@@ -112,9 +110,9 @@ class Part:
         """Hold enough for so many bytes in all.
 
         Raises:
-            NoRoomError: there is not enough in time.
+            BudgetExhaustedError: there is not enough in time.
         """
-        wanted = -(-max(0, size - FREE_BYTES) // STEP_BYTES) * STEP_BYTES
+        wanted = -(-max(0, size - FREE_ANSWER_BYTES) // STEP_BYTES) * STEP_BYTES
         if wanted > self._held:
             self.budget.take(self.owner, wanted - self._held, self.until)
             self._held = wanted

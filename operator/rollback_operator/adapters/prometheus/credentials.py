@@ -21,8 +21,8 @@ from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
 
-KNOWN_SECONDS = 30.0
-AGAIN_SECONDS = 5.0
+KNOWN_CREDENTIALS_SECONDS = 30.0
+MISSING_CREDENTIALS_SECONDS = 5.0
 """How long it is known that they cannot be had, and that newer ones are of no use either."""
 LONGEST_LOGIN = 4096
 """Of a user's name, and of a password."""
@@ -141,7 +141,7 @@ class PolicyCredentials:
     async def renewed(self, prometheus: Prometheus) -> Credentials | Missing:
         """Give what is there now, after what was known has been refused."""
         read, found = self._known.get(prometheus, (0.0, None))
-        if found is not None and self.clock() - read < AGAIN_SECONDS:
+        if found is not None and self.clock() - read < MISSING_CREDENTIALS_SECONDS:
             return found
         return await self._read(prometheus)
 
@@ -218,7 +218,7 @@ class _CannotBeHadError(Exception):
 
 
 def _lasting(found: Credentials | Missing) -> float:
-    return AGAIN_SECONDS if isinstance(found, Missing) else KNOWN_SECONDS
+    return MISSING_CREDENTIALS_SECONDS if isinstance(found, Missing) else KNOWN_CREDENTIALS_SECONDS
 
 
 def _unusable(field: str, ref: SecretKeyRef, what: ValueError) -> _CannotBeHadError:

@@ -8,7 +8,7 @@ from typing import Any
 from rollback_operator.api.json_text import parsed
 
 CHUNK_BYTES = 65536
-VALUE_BYTES = 64
+SAMPLE_VALUE_BYTES = 64
 """What a value of JSON takes in memory, on average of a sample's: list, time and number."""
 _ANY_ZLIB = 47
 """zlib's word for gzip or zlib, whichever the header says."""

@@ -24,8 +24,8 @@ from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 
-REMEMBERED_SECONDS = 600.0
-RETRY_SECONDS = 60.0
+DIALECT_SECONDS = 600.0
+DIALECT_RETRY_SECONDS = 60.0
 MOST_REMEMBERED = 10_000
 _GAUGES = frozenset({"gauge", "gaugehistogram", "info", "stateset"})
 _COUNT = "_count"
@@ -34,7 +34,7 @@ _Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MetricKey:
     """Whose metric it is."""
 
     prometheus: Prometheus
@@ -64,7 +64,7 @@ class Dialects:
         self._names = Remembered(MOST_REMEMBERED, self.clock)
         self._known = Remembered(MOST_REMEMBERED, self.clock)
 
-    async def name(self, asked: Asked) -> str | Missing:
+    async def name(self, asked: MetricKey) -> str | Missing:
         """Tell under which name a signal's counts are found; Missing: it counts nothing."""
         known_as = self._names.get(asked.key)
         if known_as is not None:
@@ -76,18 +76,18 @@ class Dialects:
         known = frozenset() if isinstance(types, Missing) else types
         found = _refused(asked.signal.metric, known) or await self._find(asked, known)
         if found and (not isinstance(found, Missing) or found.reason is Reason.NOT_A_COUNTER):
-            seconds = REMEMBERED_SECONDS if is_told else RETRY_SECONDS
+            seconds = DIALECT_SECONDS if is_told else DIALECT_RETRY_SECONDS
             self._names.put(asked.key, found, seconds)
         # What is not there yet is read under its own name, and asked for again at the next look.
         return found or asked.signal.metric
 
-    def forget(self, asked: Asked) -> None:
+    def forget(self, asked: MetricKey) -> None:
         """Ask anew: what was found is there no longer."""
         self._names.forget(asked.key)
 
     async def find_errors(self, query: CounterQuery) -> Missing | None:
         """Tell 'no error yet' from 'no such metric': neither has a series."""
-        asked = Asked(query.prometheus, query.namespace, query.errors)
+        asked = MetricKey(query.prometheus, query.namespace, query.errors)
         if self._known.get(asked.key):
             return None
         selected = await self.errors_known(query)
@@ -99,7 +99,7 @@ class Dialects:
         if isinstance(found, Missing):
             return found
         if found:
-            self._known.put(asked.key, True, REMEMBERED_SECONDS)
+            self._known.put(asked.key, True, DIALECT_SECONDS)
             return None
         return Missing(
             Reason.ERROR_SERIES_MISSING,
@@ -112,15 +112,15 @@ class Dialects:
         """Select the series of any pod of the namespace that show that errors are counted."""
         everywhere = replace(query, pods=())
         if is_one_metric(query):
-            metric = await self.name(Asked(query.prometheus, query.namespace, query.requests))
+            metric = await self.name(MetricKey(query.prometheus, query.namespace, query.requests))
             own = sorted(query.errors.matchers.keys() - query.requests.matchers.keys())
             if isinstance(metric, Missing):
                 return metric
             return selector(everywhere, metric, query.requests.matchers, present=own)
-        metric = await self.name(Asked(query.prometheus, query.namespace, query.errors))
+        metric = await self.name(MetricKey(query.prometheus, query.namespace, query.errors))
         return metric if isinstance(metric, Missing) else errors_selector(everywhere, metric)
 
-    async def _find(self, asked: Asked, types: frozenset[str]) -> str | Missing:
+    async def _find(self, asked: MetricKey, types: frozenset[str]) -> str | Missing:
         """Look for a metric, or for the count of the histogram that it names; empty: neither."""
         metric = asked.signal.metric
         if metric.endswith(_COUNTED) or "counter" in types:

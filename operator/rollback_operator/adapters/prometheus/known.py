@@ -13,12 +13,12 @@ MOST_IDLE = 16
 """Connections to one address that wait for a question: policies' own credentials have their own."""
 MOST_ADDRESSES = 256
 """Of which something is known: what has not been asked for longest goes first."""
-IDLE_SECONDS = 300.0
+IDLE_SERVER_SECONDS = 300.0
 """After which nothing is kept of an address."""
 
 
 @dataclass
-class Seen:
+class ServerState:
     """How a server behaves to who brings the same credentials."""
 
     breaker: Breaker = field(default_factory=Breaker)
@@ -27,19 +27,19 @@ class Seen:
 
 
 @dataclass
-class Address:
+class KnownServer:
     """What is known of one Prometheus, and connections to it that wait for a question."""
 
     used: float
     """When it was last asked."""
     idle: list[PrometheusConnect] = field(default_factory=list)
-    seen: dict[Prometheus | None, Seen] = field(default_factory=dict)
+    seen: dict[Prometheus | None, ServerState] = field(default_factory=dict)
     """None: by all who bring neither credentials nor a tenant of their own. A gateway may keep one
     tenant's questions unanswered, or lead them to another server, and answer everybody else's."""
 
-    def seen_by(self, prometheus: Prometheus) -> Seen:
+    def seen_by(self, prometheus: Prometheus) -> ServerState:
         """Give what whoever asks has seen of it."""
-        return self.seen.setdefault(None if prometheus.is_read_alike else prometheus, Seen())
+        return self.seen.setdefault(None if prometheus.is_read_alike else prometheus, ServerState())
 
     def taken(self, opening: Opening) -> PrometheusConnect | None:
         """Take a connection that was opened in this way; None: there is none."""
@@ -66,17 +66,17 @@ class Known:
 
     def __init__(self, idle_seconds: float) -> None:
         self._idle_seconds = idle_seconds
-        self._found: dict[str, Address] = {}
+        self._found: dict[str, KnownServer] = {}
         """The one that has waited longest comes first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def of(self, url: str) -> Address:
+    def of(self, url: str) -> KnownServer:
         """Give what is known of an address that is being asked."""
         loop = asyncio.get_running_loop()
-        found = self._found.pop(url, None) or Address(0.0)
+        found = self._found.pop(url, None) or KnownServer(0.0)
         found.used = loop.time()
         self._found[url] = found
         if len(self._found) > MOST_ADDRESSES:
@@ -85,7 +85,7 @@ class Known:
             self._timer = loop.call_later(self._idle_seconds, self._drop, loop)
         return found
 
-    def holds(self, url: str, address: Address) -> bool:
+    def holds(self, url: str, address: KnownServer) -> bool:
         """Tell whether it has not been dropped meanwhile."""
         return self._found.get(url) is address
 

@@ -9,15 +9,15 @@ from typing import TypeVar
 
 from rollback_operator.adapters.prometheus import answers
 from rollback_operator.adapters.prometheus.dialects import (
-    Asked,
     Dialects,
+    MetricKey,
     errors_selector,
     is_one_metric,
     untold,
 )
 from rollback_operator.adapters.prometheus.queries import quoted, selector
-from rollback_operator.adapters.prometheus.session import Session, Span, Steps
-from rollback_operator.adapters.prometheus.transport import DEFAULT_LIMITS, Access, Limits
+from rollback_operator.adapters.prometheus.session import SampleWindow, Session, Steps
+from rollback_operator.adapters.prometheus.transport import DEFAULT_QUERY_LIMITS, Access, Limits
 from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
@@ -26,7 +26,7 @@ from rollback_operator.ports.queries import CounterQuery, Prometheus
 from rollback_operator.ports.secrets import Secrets
 
 T = TypeVar("T")
-MOST_SERIES = 10_000
+MOST_ANSWER_SERIES = 10_000
 """Of all pods of a target: judging them takes some seconds of CPU time at each look."""
 
 
@@ -36,7 +36,7 @@ class PrometheusMetrics:
     def __init__(
         self,
         access: Access,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits = DEFAULT_QUERY_LIMITS,
         at: float | None = None,
         secrets: Secrets | None = None,
     ) -> None:
@@ -65,15 +65,15 @@ class PrometheusMetrics:
         selected = await self._selectors(query)
         if isinstance(selected, Missing):
             return selected
-        raw = await self._raw(query, selected, Span(max(1, math.ceil(seconds))))
+        raw = await self._raw(query, selected, SampleWindow(max(1, math.ceil(seconds))))
         if isinstance(raw, Missing):
             return raw
         count = len(raw.counters.requests) + len(raw.counters.errors)
-        if count > MOST_SERIES:
+        if count > MOST_ANSWER_SERIES:
             return Missing(
                 Reason.ANSWER_TOO_LARGE,
-                f"the target has {count} series of requests and errors, {MOST_SERIES} at most are "
-                "judged: narrow signals.*.matchers, or count by fewer labels",
+                f"the target has {count} series of requests and errors, {MOST_ANSWER_SERIES} at "
+                "most are judged: narrow signals.*.matchers, or count by fewer labels",
             )
         found = _whole([usable(raw.counters.requests), usable(raw.counters.errors)])
         if isinstance(found, Missing):
@@ -99,7 +99,7 @@ class PrometheusMetrics:
         seconds = float(HOUR_SECONDS)
         while start < end:
             until = min(end, start + seconds)
-            part = await self._raw(query, selected, Span(math.ceil(until - start), until))
+            part = await self._raw(query, selected, SampleWindow(math.ceil(until - start), until))
             if isinstance(part, _Raw):
                 parts.append(part.counters)
                 start = until
@@ -165,7 +165,7 @@ class PrometheusMetrics:
     async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:
         """Select requests and errors, by the names under which they are counted."""
         asked = [
-            Asked(query.prometheus, query.namespace, signal)
+            MetricKey(query.prometheus, query.namespace, signal)
             for signal in (query.requests, query.errors)
         ]
         if is_one_metric(query):
@@ -177,7 +177,7 @@ class PrometheusMetrics:
         return requested, errors_selector(query, names[-1])
 
     async def _raw(
-        self, query: CounterQuery, selected: tuple[str, str], span: Span
+        self, query: CounterQuery, selected: tuple[str, str], span: SampleWindow
     ) -> "_Raw | Missing":
         read = partial(answers.table, labels=query.labels)
         found = _whole(
@@ -194,7 +194,7 @@ class PrometheusMetrics:
         return _Raw(Counters(requested.series, failed.series), requested.labels)
 
     def _no_series(self, query: CounterQuery, selected: str) -> Missing:
-        self._dialects.forget(Asked(query.prometheus, query.namespace, query.requests))
+        self._dialects.forget(MetricKey(query.prometheus, query.namespace, query.requests))
         return Missing(
             Reason.NO_SERIES,
             f"there are no series {selected}: check spec.signals.requests, the pod label and that "

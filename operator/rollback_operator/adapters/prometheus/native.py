@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-BOUNDS = (*(2 ** (number / 4) for number in range(-56, 57)), math.inf)
+NATIVE_BOUNDS = (*(2 ** (number / 4) for number in range(-56, 57)), math.inf)
 """From 0.06 ms to 4.5 h, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class NativeSample:
     """One sample of a native histogram."""
 
     time: float
@@ -25,7 +25,7 @@ class Histogram:
     """Lower and upper bound, and how many lie between them; only buckets that hold some."""
 
 
-def histogram(at: Any, raw: Mapping[str, Any]) -> Histogram:
+def histogram(at: Any, raw: Mapping[str, Any]) -> NativeSample:
     """Read a sample as the HTTP API writes it.
 
     Raises:
@@ -38,14 +38,14 @@ def histogram(at: Any, raw: Mapping[str, Any]) -> Histogram:
     numbers = (float(at), float(raw["count"]), *(one for bucket in buckets for one in bucket[1:]))
     if any(math.isnan(one) for one in numbers):
         raise ValueError("a histogram holds a value that is no number")
-    return Histogram(float(at), float(raw["count"]), float(raw["sum"]), buckets)
+    return NativeSample(float(at), float(raw["count"]), float(raw["sum"]), buckets)
 
 
-def rows(labels: Mapping[str, str], one: Histogram) -> Iterator[tuple[dict[str, str], float]]:
+def rows(labels: Mapping[str, str], one: NativeSample) -> Iterator[tuple[dict[str, str], float]]:
     """Write a native histogram as the series of a classic one: a count at each bound `le`."""
     buckets = sorted(one.buckets, key=lambda bucket: bucket[1])
     below, index = 0.0, 0
-    for bound in BOUNDS[:-1]:
+    for bound in NATIVE_BOUNDS[:-1]:
         while index < len(buckets) and buckets[index][1] <= bound:
             below += buckets[index][2]
             index += 1

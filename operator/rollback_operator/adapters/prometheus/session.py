@@ -28,21 +28,21 @@ from rollback_operator.adapters.prometheus.breaker import (
     light,
     unless_open,
 )
-from rollback_operator.adapters.prometheus.budget import Budget
+from rollback_operator.adapters.prometheus.budget import AnswerBudget
 from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.adapters.prometheus.credentials import (
     Credentials,
     PolicyCredentials,
     login_needed,
 )
-from rollback_operator.adapters.prometheus.known import IDLE_SECONDS, Known
-from rollback_operator.adapters.prometheus.threads import Lane, NoTurnError, Threads
+from rollback_operator.adapters.prometheus.known import IDLE_SERVER_SECONDS, Known
+from rollback_operator.adapters.prometheus.threads import CallLane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
-    Answer,
     BoundedSession,
     Limits,
     Opening,
+    QueryResponse,
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
@@ -77,7 +77,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SampleWindow:
     """A time over which samples are read."""
 
     seconds: int
@@ -116,8 +116,8 @@ class Session:
         self._credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
-        self._known = Known(IDLE_SECONDS)
-        self._budget = Budget()
+        self._known = Known(IDLE_SERVER_SECONDS)
+        self._budget = AnswerBudget()
 
     def close(self) -> None:
         """Let the threads end; queries that hang end by their own deadline."""
@@ -150,7 +150,7 @@ class Session:
         return found
 
     async def query_samples(
-        self, prometheus: Prometheus, selector: str, span: Span, read: Read[T]
+        self, prometheus: Prometheus, selector: str, span: SampleWindow, read: Read[T]
     ) -> T | Missing:
         """Ask for samples as they are stored."""
         return await self.query(prometheus, f"{selector}[{span.seconds}s]", span.until, read)
@@ -231,7 +231,7 @@ class Session:
         if breaker.is_open:
             self._try(prometheus, credentials, breaker)
             return left_alone(breaker)
-        lane = Lane(prometheus.namespace, prometheus.identity)
+        lane = CallLane(prometheus.namespace, prometheus.identity)
         found = await self._sent(prometheus, lane, credentials, unless_open(breaker, call))
         if not isinstance(found, Missing) or found.reason is not Reason.PROVIDER_UNREACHABLE:
             breaker.close()
@@ -251,7 +251,7 @@ class Session:
     async def _tried(
         self, prometheus: Prometheus, credentials: Credentials, breaker: Breaker
     ) -> None:
-        lane = Lane(f"{prometheus.namespace} trials", prometheus.identity)
+        lane = CallLane(f"{prometheus.namespace} trials", prometheus.identity)
         try:
             async with asyncio.timeout(TRIAL_SECONDS):
                 found = await self._sent(prometheus, lane, credentials, light)
@@ -267,7 +267,7 @@ class Session:
     async def _sent(
         self,
         prometheus: Prometheus,
-        lane: Lane,
+        lane: CallLane,
         credentials: Credentials,
         call: Callable[[PrometheusConnect], Any],
     ) -> Any | Missing:
@@ -363,7 +363,7 @@ def _partial(envelope: Mapping[str, Any]) -> Missing | None:
     return None
 
 
-def _refused(answer: Answer, credentials: Credentials) -> Missing:
+def _refused(answer: QueryResponse, credentials: Credentials) -> Missing:
     status, said = answer.status_code, _words(answer)
     if status in _UNAUTHORIZED:
         return Missing(
@@ -378,7 +378,7 @@ def _refused(answer: Answer, credentials: Credentials) -> Missing:
     return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{said}")
 
 
-def _words(answer: Answer) -> str:
+def _words(answer: QueryResponse) -> str:
     """Give the server's own words: `error` of an API answer, else the beginning of the text."""
     try:
         said = answer.json()["error"]

@@ -20,7 +20,7 @@ PER_NAMESPACE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class CallLane:
     """For whom a call is made, and where to."""
 
     namespace: str
@@ -32,7 +32,7 @@ class NoTurnError(TimeoutError):
 
 
 @dataclass
-class _Gate:
+class _ThreadGate:
     semaphore: asyncio.Semaphore
     users: int = 0
 
@@ -42,17 +42,17 @@ class _Gates:
     """At most so many at once a key; nothing is kept of a key that nobody uses."""
 
     most: int
-    known: dict[object, _Gate] = field(default_factory=dict)
+    known: dict[object, _ThreadGate] = field(default_factory=dict)
 
     async def enter(self, key: object, leaving: ExitStack) -> None:
         """Wait for a turn; it ends with `leaving`."""
-        gate = self.known.setdefault(key, _Gate(asyncio.Semaphore(self.most)))
+        gate = self.known.setdefault(key, _ThreadGate(asyncio.Semaphore(self.most)))
         gate.users += 1
         leaving.callback(self._leave, key, gate)
         await gate.semaphore.acquire()
         leaving.callback(gate.semaphore.release)
 
-    def _leave(self, key: object, gate: _Gate) -> None:
+    def _leave(self, key: object, gate: _ThreadGate) -> None:
         gate.users -= 1
         if not gate.users:
             del self.known[key]
@@ -84,7 +84,7 @@ class Threads:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
-    async def turn(self, lane: Lane, seconds: float) -> AsyncIterator["Turn"]:
+    async def turn(self, lane: CallLane, seconds: float) -> AsyncIterator["Turn"]:
         """Wait for a free thread.
 
         Raises:

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import requests
 
+from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, is_callable
-from rollback_operator.adapters.prometheus.budget import NoRoomError, Part
+from rollback_operator.adapters.prometheus.budget import AnswerShare
 from rollback_operator.adapters.prometheus.connections import AnswerError, Connections, Line
 from rollback_operator.adapters.prometheus.credentials import (
     LOGIN_KEYS,
@@ -29,7 +30,7 @@ from rollback_operator.adapters.prometheus.credentials import (
 )
 from rollback_operator.adapters.prometheus.decoding import (
     CHUNK_BYTES,
-    VALUE_BYTES,
+    SAMPLE_VALUE_BYTES,
     Unpacking,
     decoded,
 )
@@ -60,7 +61,7 @@ class Limits:
     """JSON values of one answer: a sample is three of them."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_QUERY_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResponse:
     """What prometheus-api-client looks at in a response."""
 
     status_code: int
@@ -112,8 +113,8 @@ class BoundedSession(requests.Session):
         is_known = opening.pinned is not None or access.leads_to_own(opening.base)
         self._line = Line(opening.pinned, None if is_known else access.may_call)
         self._connections = Connections(opening.credentials.authorities, self._line)
-        self.answer = Answer(0, b"")
-        self.part: Part | None = None
+        self.answer = QueryResponse(0, b"")
+        self.part: AnswerShare | None = None
         """What the answers to a question may take; None: all that they want."""
 
     @property
@@ -123,7 +124,7 @@ class BoundedSession(requests.Session):
 
     def forget(self) -> None:
         """Hold nothing of the last answer: it may be megabytes, and the session waits idle."""
-        self.answer, self.part = Answer(0, b""), None
+        self.answer, self.part = QueryResponse(0, b""), None
 
     def stop(self) -> None:
         """End at once what a thread is waiting for; what cannot be asked any more is closed."""
@@ -149,11 +150,11 @@ class BoundedSession(requests.Session):
         }
         with super().request(method, url, **options) as response:
             body = _without(self._body(response), sent)
-            self.answer = Answer(response.status_code, body)
+            self.answer = QueryResponse(response.status_code, body)
         if self.answer.status_code == _OK:
-            self._hold(len(body) + VALUE_BYTES * self._counted(body))
+            self._hold(len(body) + SAMPLE_VALUE_BYTES * self._counted(body))
             kind = list if url.endswith(_LISTED) else dict
-            self.answer = Answer(_OK, b"", _envelope(body, kind))
+            self.answer = QueryResponse(_OK, b"", _envelope(body, kind))
         return self.answer
 
     def _body(self, response: Any) -> bytes:
@@ -184,7 +185,7 @@ class BoundedSession(requests.Session):
         try:
             if self.part is not None:
                 self.part.grow(size)
-        except NoRoomError:
+        except BudgetExhaustedError:
             raise AnswerError(
                 Reason.ANSWER_TOO_LARGE,
                 "there is no room for this answer beside those that are being read for other "

@@ -14,14 +14,14 @@ from rollback_operator.adapters.prometheus.queries import matchers, quoted, sele
 from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.trends import LOOK_SECONDS
+from rollback_operator.evidence.limits import TREND_SECONDS
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import Prometheus, SeriesQuery
 from rollback_operator.stats.histogram import Histogram
 
 MOST_REMEMBERED = 10_000
 REMEMBERED_SECONDS = 3600.0
-MOST_ROWS = 50_000
+MOST_TREND_ROWS = 50_000
 """Of an answer: pods, or routes, times buckets."""
 MOST_BOUNDS = 512
 """Different ones; a native histogram is told in 114."""
@@ -79,8 +79,8 @@ class PrometheusTrends:
             answer = await self._metrics.read_vector(query.prometheus, text, at)
             if isinstance(answer, Missing):
                 return answer
-            if len(answer) > MOST_ROWS:
-                return _too_many(f"{len(answer)} buckets, {MOST_ROWS} at most are read")
+            if len(answer) > MOST_TREND_ROWS:
+                return _too_many(f"{len(answer)} buckets, {MOST_TREND_ROWS} at most are read")
             found = _histograms(answer, by)
             bounds = {bound for one in found.values() for bound in one.bounds}
             if len(bounds) > MOST_BOUNDS:
@@ -101,7 +101,7 @@ class PrometheusTrends:
         self, query: SeriesQuery, seconds: float, at: float
     ) -> Mapping[str, float] | Missing:
         """Fit a line to each pod's values, by PromQL's deriv (simple linear regression)."""
-        text = f"deriv(({_highest(query)})[{math.ceil(seconds)}s:{LOOK_SECONDS:.0f}s])"
+        text = f"deriv(({_highest(query)})[{math.ceil(seconds)}s:{TREND_SECONDS:.0f}s])"
         return await self._by_pod(query, text, at)
 
     async def _by_pod(

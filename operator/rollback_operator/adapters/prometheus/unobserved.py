@@ -14,7 +14,7 @@ from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from rollback_operator.ports.queries import CounterQuery, Prometheus
 
-MOST_ASKED = 20
+MOST_UNOBSERVED_PODS = 20
 """Pods for which a read asks: each is asked for once."""
 MOST_REMEMBERED = 10_000
 REMEMBERED_SECONDS = 3600.0
@@ -34,7 +34,7 @@ class Unobserved:
         """Add a count of zero for each pod that is scraped and declares the requests' metric."""
         served = {one.pod for one in counters.requests if one.samples}
         silent = [one for one in counters.errors if one.samples and one.pod not in served]
-        pods = sorted({one.pod for one in silent if one.pod})[:MOST_ASKED]
+        pods = sorted({one.pod for one in silent if one.pod})[:MOST_UNOBSERVED_PODS]
         declaring = {pod for pod in pods if await self._declares(query, pod)}
         zeros = tuple(_zero(one) for one in silent if one.pod in declaring)
         return Counters((*counters.requests, *zeros), counters.errors)

@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.cli.backtest.files import BadFileError, read_file
 from rollback_operator.cli.backtest.history import History, read_history
 from rollback_operator.cli.backtest.policy import parse_policy
-from rollback_operator.cli.backtest.replay import Replay, Replayed, Span
+from rollback_operator.cli.backtest.replay import Replay, Replayed, ReplaySchedule
 from rollback_operator.cli.backtest.rollouts import Rollouts, parse_rollouts, time_of
 from rollback_operator.cli.backtest.vectors import PastVectors
 from rollback_operator.evidence.baseline import HOUR_SECONDS
@@ -38,14 +38,14 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CaseOptions:
     """What one case is run with."""
 
     policy: Any
     rollouts: Any
     """Files, or what they would hold."""
     prometheus: str
-    span: Span
+    span: ReplaySchedule
     is_continued: bool = False
     keeps_looks: bool = False
 
@@ -57,11 +57,11 @@ class Ran:
     policy: RollbackPolicy
     rollouts: Rollouts
     history: History
-    span: Span
+    span: ReplaySchedule
     found: Replayed
 
 
-def parse_options(given: Mapping[str, Any], folder: Path) -> Options:
+def parse_options(given: Mapping[str, Any], folder: Path) -> CaseOptions:
     """Read one case's options: those of the command line, or of a line of a batch.
 
     Raises:
@@ -80,16 +80,16 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> Options:
     is_continued = given.get("continue", False)
     if not isinstance(is_continued, bool):
         raise BadFileError("continue", "must be true or false")
-    return Options(
+    return CaseOptions(
         policy=_document("policy", given["policy"], folder),
         rollouts=_document("rollouts", given["rollouts"], folder),
         prometheus=url,
-        span=Span(start, end, step),
+        span=ReplaySchedule(start, end, step),
         is_continued=is_continued,
     )
 
 
-async def run_case(options: Options, warn: Warn) -> Ran:
+async def run_case(options: CaseOptions, warn: Warn) -> Ran:
     """Read the past and replay it.
 
     Args:
@@ -145,7 +145,7 @@ def _access(url: str) -> Access:
     )
 
 
-def _opened(rollouts: Rollouts, span: Span) -> float:
+def _opened(rollouts: Rollouts, span: ReplaySchedule) -> float:
     """Give the earliest time at which a watch may begin: a release may be younger than `start`."""
     known = [one.time for one in rollouts.rollouts if one.time <= span.start]
     newest = known[-1] if known else span.start

@@ -7,8 +7,8 @@ from enum import StrEnum
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import Look
-from rollback_operator.evidence.arms import LEAST_CEILING
+from rollback_operator.decide.evaluate import EvaluationResult
+from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import by_pod, by_route, failing
 from rollback_operator.model.samples import Missing
@@ -16,7 +16,7 @@ from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
 from rollback_operator.report.status import QUIET
 from rollback_operator.stats.windows import Increment
 
-NEARLY_ALL = 0.8
+CONCENTRATED_SHARE = 0.8
 """A route, a pod or a node with this share of the errors has the fault."""
 
 
@@ -70,7 +70,7 @@ class Entry:
         return self.verdict, self.severity, self.action, self.reason
 
 
-def action_of(look: Look, verdict: VerdictValue) -> Action:
+def action_of(look: EvaluationResult, verdict: VerdictValue) -> Action:
     """Tell what follows from a look."""
     decision = look.decision
     refusal = decision.refusal
@@ -99,7 +99,7 @@ def reason_of(decision: Decision) -> tuple[Reason, str]:
     return refusal.reason, f"{verdict.message}. Not rolled back: {refusal.message}"
 
 
-def blame_of(look: Look, watch: Watch, name: Callable[[str], int | str]) -> Blamed:
+def blame_of(look: EvaluationResult, watch: Watch, name: Callable[[str], int | str]) -> Blamed:
     """Tell where the fault is, as far as the evidence shows one.
 
     Args:
@@ -169,7 +169,7 @@ def _bearer(new: list[Increment], of: Callable[[Increment], str]) -> str:
     for one in new:
         sums[of(one)] = sums.get(of(one), 0.0) + one.errors
     name = max(sums, key=lambda key: sums[key], default="")
-    return name if name and sums[name] >= NEARLY_ALL * sum(sums.values()) > 0 else ""
+    return name if name and sums[name] >= CONCENTRATED_SHARE * sum(sums.values()) > 0 else ""
 
 
 def _failing(new: list[Increment], one: ScopeVerdict) -> frozenset[str]:

@@ -21,7 +21,7 @@ ODDS_TOP, ODDS_HEIGHT = 344, 190
 LINE_HEIGHT = 18
 MOST_BINS = 180
 LEAST_ODDS, MOST_ODDS = 1e-3, 1e12
-MOST_TOLD = 12
+MOST_DECISIONS = 12
 OLD, NEW = "#4c78a8", "#e45756"
 COLOURS = (OLD, NEW, "#72b7b2", "#b279a2", "#f58518")
 GREY, INK = "#888", "#222"
@@ -82,7 +82,7 @@ def plot(ran: Ran) -> str:
         math.log10(LEAST_ODDS),
         math.log10(MOST_ODDS),
     )
-    told = ran.found.decisions[-MOST_TOLD:]
+    told = ran.found.decisions[-MOST_DECISIONS:]
     height = ODDS_TOP + ODDS_HEIGHT + 62 + LINE_HEIGHT * len(told)
     name = f"{ran.rollouts.namespace}/{ran.rollouts.deployment}"
     day = datetime.fromtimestamp(span.start, UTC)

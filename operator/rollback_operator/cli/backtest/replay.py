@@ -28,11 +28,9 @@ from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.cli.backtest.tracks import tracks_of
 from rollback_operator.decide import schedule
-from rollback_operator.decide.evaluate import Look, case_of, is_due, look, watch_of
-from rollback_operator.evidence.question import STALE_INTERVALS
-from rollback_operator.evidence.trends import LOOK_SECONDS
+from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
+from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS, TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge.judge import SETTLING_SECONDS
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus
@@ -41,7 +39,7 @@ from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.report import status
 from rollback_operator.report.readiness import Around, readiness
 
-PATIENCE_SECONDS = 120.0
+REPLAY_PATIENCE_SECONDS = 120.0
 """What a replay decides must not depend on how fast its machine is."""
 
 
@@ -50,7 +48,7 @@ RISE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ReplaySchedule:
     """The virtual clock: from, to, and how often is looked; seconds."""
 
     start: float
@@ -115,14 +113,14 @@ class Replay:
             PastMetrics(self.history, lambda: self._now),
             lambda: self._now,
             self.trends,
-            PATIENCE_SECONDS,
+            REPLAY_PATIENCE_SECONDS,
         )
 
-    def run(self, span: Span) -> Replayed:
+    def run(self, span: ReplaySchedule) -> Replayed:
         """Look at each moment of the clock at which something may be new."""
         return asyncio.run(self.follow(span))
 
-    async def follow(self, span: Span) -> Replayed:
+    async def follow(self, span: ReplaySchedule) -> Replayed:
         """Do the same within a running loop."""
         decisions: list[Entry] = []
         looks: list[Entry] = []
@@ -164,12 +162,12 @@ class Replay:
         ready = readiness(self.policy, deployment, Around())
         if workload is None or ready.reason in IDLE:
             self._watch = None
-            said = status.Seen(ready)
+            said = status.StatusInputs(ready)
             self._keep(said, now)
             return self._idle(Reason(ready.reason), ready.message), self._next_event()
         if not is_due(self.policy, workload.deployment, now):
             self._watch = None
-            self._keep(status.Seen(ready, rollbacks=self._rollbacks), now)
+            self._keep(status.StatusInputs(ready, rollbacks=self._rollbacks), now)
             said_why = "the release is not under watch any more"
             return self._idle(Reason.NO_RELEASE_WATCHED, said_why), self._next_event()
         case = case_of(self.policy, workload, self._rollbacks, now)
@@ -180,7 +178,7 @@ class Replay:
         found = look(case, watch, now)
         watch = self._watch = found.watch
         self._keep(
-            status.Seen(
+            status.StatusInputs(
                 ready,
                 workload=workload,
                 ledger=found.case.ledger,
@@ -229,7 +227,7 @@ class Replay:
         entry = self._entry(found, behind.watch)
         return replace(entry, verdict=found.verdict.value, action=Action.NONE)
 
-    def _keep(self, seen: status.Seen, now: datetime) -> None:
+    def _keep(self, seen: status.StatusInputs, now: datetime) -> None:
         kept = status.next_status(self.policy.status, seen, 1, now)
         if kept != self.policy.status:
             self.policy = self.policy.model_copy(update={"status": kept})
@@ -238,7 +236,7 @@ class Replay:
         kept = self.policy.status
         return Entry(self._now, kept.verdict, kept.severity, Action.NONE, reason, message)
 
-    def _entry(self, found: Look, watch: Watch) -> Entry:
+    def _entry(self, found: EvaluationResult, watch: Watch) -> Entry:
         reason, message = reason_of(found.decision)
         value = self.policy.status.verdict
         return Entry(
@@ -276,7 +274,7 @@ class Replay:
         """Give when Kubernetes shows something new; without a watch nothing else matters."""
         return min((one for one in self._target.events() if one > self._now), default=float("inf"))
 
-    def _next_look(self, found: Look, watch: Watch) -> float:
+    def _next_look(self, found: EvaluationResult, watch: Watch) -> float:
         """Give the earliest time at which the outcome may differ from that of now.
 
         Between two samples only limits can pass; each of them is listed. Where there is no usable
@@ -288,7 +286,7 @@ class Replay:
         limits = [
             self._next_event(),
             self.history.next_after(now),
-            None if watch.trends.read is None else watch.trends.read + LOOK_SECONDS - 1,
+            None if watch.trends.read is None else watch.trends.read + TREND_SECONDS - 1,
             now if self._behind is not None else None,
             # The limit that is reached right now, which may ask for a moment more, and the next.
             *(
@@ -309,7 +307,7 @@ def _limits(workload: Workload, watch: Watch) -> list[float]:
     return found + [one + SETTLING_SECONDS + patience for one in ready]
 
 
-def _good(found: Look, watch: Watch) -> list[float]:
+def _good(found: EvaluationResult, watch: Watch) -> list[float]:
     """List when the release may be proved good, and when a guard lets go."""
     after = found.case.policy.spec.safety.good_after_seconds
     ready = [one.ready_since for one in found.case.workload.pods if one.ready_since is not None]

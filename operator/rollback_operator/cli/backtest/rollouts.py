@@ -13,7 +13,7 @@ from rollback_operator.model.samples import LATEST
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 _NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
-MOST_PODS = 10_000
+MOST_RECORDED_PODS = 10_000
 """More than any Deployment has: a mistyped number must not keep a batch busy for ever."""
 MOST_EVENTS = 1_000_000
 Seconds = Annotated[float, Field(ge=0)]
@@ -56,15 +56,15 @@ def time_of(text: str) -> float:
 Time = Annotated[Seconds, BeforeValidator(_seconds)]
 Moment = Annotated[bool | Seconds | None, BeforeValidator(_moment)]
 """A time, or only whether it came about."""
-PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_PODS)]
+PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_RECORDED_PODS)]
 EventCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_EVENTS)]
 
 
-class _Model(BaseModel):
+class _RolloutModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
-class Rollout(_Model):
+class Rollout(_RolloutModel):
     """A template that the Deployment got."""
 
     time: Time
@@ -74,20 +74,20 @@ class Rollout(_Model):
     replicas: PodCount | None = None
 
 
-class Observation(_Model):
+class Observation(_RolloutModel):
     """The Deployment's status at a time; it holds until the next one."""
 
     time: Time
     ready_replicas: PodCount | None = None
     updated_replicas: PodCount | None = None
     updated_ready_replicas: PodCount | None = None
-    unavailable: bool | Annotated[int, Field(ge=0, le=MOST_PODS)] | None = None
+    unavailable: bool | Annotated[int, Field(ge=0, le=MOST_RECORDED_PODS)] | None = None
     restarts: EventCount | None = None
     oom_kills: EventCount | None = None
     progress_deadline_exceeded: bool | None = None
 
 
-class ListedPod(_Model):
+class ListedPod(_RolloutModel):
     """A pod by name. `ready` and `deleted`: when, or whether at all; absent: not known."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
@@ -97,7 +97,7 @@ class ListedPod(_Model):
     deleted: Moment = None
 
 
-class Rollouts(_Model):
+class Rollouts(_RolloutModel):
     """A Deployment's past."""
 
     deployment: Annotated[str, Field(min_length=1, max_length=253)]

@@ -10,7 +10,7 @@ DEFAULT_DEADLINE = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class PodCounts:
     """Pods by the Deployment's own count."""
 
     updated: int
@@ -48,7 +48,7 @@ class Status:
         return max(one.ready_since or self.since for one in self.new)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> PodCounts:
         """The counts: as told, else by the pods.
 
         Without being told a complete rollout has all its replicas: pods that nobody asks for
@@ -59,11 +59,11 @@ class Status:
         if told is None:
             if self.is_complete:
                 size = max(self.replicas, len(self.new))
-                return Counts(size, size, size)
-            return Counts(len(self.new), len(self.new) + len(self.old), ready)
+                return PodCounts(size, size, size)
+            return PodCounts(len(self.new), len(self.new) + len(self.old), ready)
         updated = told.updated_replicas if told.updated_replicas is not None else len(self.new)
         total = updated + len(self.old)
-        return Counts(updated, total, _available(told, total, ready))
+        return PodCounts(updated, total, _available(told, total, ready))
 
 
 def observed(status: Status, rollouts: Rollouts, *, is_listed: bool, now: float) -> Status:

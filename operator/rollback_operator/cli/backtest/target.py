@@ -29,7 +29,7 @@ UID = "backtest-deployment"
 GONE_INTERVALS = 3.0
 MISSED_INTERVALS = 1.2
 MISSED_SECONDS = 0.5
-RECENT_SECONDS = 120.0
+VANISHED_SECONDS = 120.0
 PROBES = frozenset(
     {"/metrics", "/health", "/health/live", "/health/ready", "/healthz", "/livez", "/readyz"}
 )
@@ -37,7 +37,7 @@ PROBES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TemplateStage:
     """The Deployment's template from a time on."""
 
     time: float
@@ -77,12 +77,12 @@ class VirtualTarget:
         """Go back to a template, as a rollback would have done."""
         self._undone.append((now, self.stages(now)[-1].pod_hash, to))
 
-    def stages(self, now: float) -> list[Stage]:
+    def stages(self, now: float) -> list[TemplateStage]:
         """List the templates that the Deployment has had by now."""
         known = [one for one in self.rollouts.rollouts if one.time <= now]
         images = {one.template_hash: one.image for one in known if one.image is not None}
         replicas = {one.template_hash: one.replicas for one in known}
-        found: list[Stage] = []
+        found: list[TemplateStage] = []
         undone = [
             Rollout(time=at, template_hash=to, replicas=replicas.get(to))
             for at, _, to in self._undone
@@ -94,7 +94,7 @@ class VirtualTarget:
             size = one.replicas if one.replicas is not None or not found else found[-1].replicas
             revision = max(newest + 1, given)
             image = one.image if one.image is not None else images.get(one.template_hash)
-            found.append(Stage(one.time, one.template_hash, revision, image, size))
+            found.append(TemplateStage(one.time, one.template_hash, revision, image, size))
         return found
 
     def at(self, now: float) -> Workload | None:
@@ -144,7 +144,7 @@ class VirtualTarget:
 
     # -- pods --------------------------------------------------------------------------------------
 
-    def _pods(self, stages: Sequence[Stage], now: float) -> list[Pod]:
+    def _pods(self, stages: Sequence[TemplateStage], now: float) -> list[Pod]:
         known = {one.pod_hash for one in stages}
         seen = {one.name: one for one in self.tracks.seen(now) if one.pod_hash in known}
         found = []
@@ -156,7 +156,9 @@ class VirtualTarget:
         found += [self._derived(one, stages, now) for one in seen.values()]
         return self._without_gone(found, stages, now)
 
-    def _without_gone(self, pods: list[Pod], stages: Sequence[Stage], now: float) -> list[Pod]:
+    def _without_gone(
+        self, pods: list[Pod], stages: Sequence[TemplateStage], now: float
+    ) -> list[Pod]:
         """Tell which pods are gone by what is no longer read of them."""
         last = {one.name: one.last(now) or 0.0 for one in self.tracks.seen(now)}
         undone = {one.name for one in pods if self._is_undone(one, stages, now)}
@@ -189,7 +191,7 @@ class VirtualTarget:
                 is_deleted = is_old and (is_replaced or has_others)
                 is_gone = behind > (missed if is_deleted else limit)
             if is_gone or pod.name in undone:
-                if last.get(pod.name, 0.0) < current.time - RECENT_SECONDS:
+                if last.get(pod.name, 0.0) < current.time - VANISHED_SECONDS:
                     continue
                 found.append(replace(pod, terminating=True, ready=False))
             else:
@@ -203,12 +205,12 @@ class VirtualTarget:
             one.name for one in self.tracks.seen(now) if now - (one.last(now) or now) > missed
         )
 
-    def _is_undone(self, pod: Pod, stages: Sequence[Stage], now: float) -> bool:
+    def _is_undone(self, pod: Pod, stages: Sequence[TemplateStage], now: float) -> bool:
         """Tell whether a rollback that is taken for carried out has replaced a pod."""
         last = max((one.time for one in stages if one.pod_hash == pod.pod_hash), default=0.0)
         return any(source == pod.pod_hash and last <= at <= now for at, source, _ in self._undone)
 
-    def _derived(self, track: Track, stages: Sequence[Stage], now: float) -> Pod:
+    def _derived(self, track: Track, stages: Sequence[TemplateStage], now: float) -> Pod:
         since = self._rolled_out(track.pod_hash, stages, track.first)
         started = self._first_start(track, since)
         return self._restarted(
@@ -225,7 +227,7 @@ class VirtualTarget:
         )
 
     def _listed(
-        self, one: ListedPod, track: Track | None, stages: Sequence[Stage], now: float
+        self, one: ListedPod, track: Track | None, stages: Sequence[TemplateStage], now: float
     ) -> Pod | None:
         pod_hash = self._hash(one)
         is_time = one.ready is not None and not isinstance(one.ready, bool)
@@ -266,7 +268,7 @@ class VirtualTarget:
             return pod
         return replace(pod, restarts=len(restarts), started=restarts[-1][0])
 
-    def _rolled_out(self, pod_hash: str, stages: Sequence[Stage], until: float) -> float:
+    def _rolled_out(self, pod_hash: str, stages: Sequence[TemplateStage], until: float) -> float:
         """Give when a pod's template was last rolled out before it was there."""
         times = [one.time for one in stages if one.pod_hash == pod_hash]
         return max((time for time in times if time <= until), default=min(times))
@@ -274,7 +276,7 @@ class VirtualTarget:
     def _hash(self, one: ListedPod) -> str:
         return one.template_hash or hash_of(one.name, self.rollouts.deployment)
 
-    def _taken_for_ready(self, stage: Stage, replicas: int, now: float) -> tuple[Pod, ...]:
+    def _taken_for_ready(self, stage: TemplateStage, replicas: int, now: float) -> tuple[Pod, ...]:
         found = []
         for number in range(replicas):
             ready = stage.time + self.unknown.ready(number, replicas)
@@ -288,7 +290,7 @@ class VirtualTarget:
             found.append(pod)
         return tuple(found)
 
-    def _is_silent(self, current: Stage, now: float) -> bool:
+    def _is_silent(self, current: TemplateStage, now: float) -> bool:
         """Tell whether nothing at all tells of the current template's pods."""
         is_read = any(
             one.pod_hash == current.pod_hash and (one.last(now) or 0.0) >= current.time
@@ -300,7 +302,7 @@ class VirtualTarget:
 
     # -- Deployment and ReplicaSets ----------------------------------------------------------------
 
-    def _wanted(self, stages: Sequence[Stage]) -> int:
+    def _wanted(self, stages: Sequence[TemplateStage]) -> int:
         """Tell how many new pods replace all old ones: where the file does not, as many as were."""
         current = stages[-1]
         if current.replicas is not None:
@@ -309,11 +311,11 @@ class VirtualTarget:
         seen = self.tracks.seen(current.time)
         return sum((one.last(current.time) or 0.0) >= current.time - limit for one in seen)
 
-    def _replicas(self, stages: Sequence[Stage], seen: int) -> int:
+    def _replicas(self, stages: Sequence[TemplateStage], seen: int) -> int:
         given = stages[-1].replicas
         return given if given is not None else max(1, seen)
 
-    def _deployment(self, stages: Sequence[Stage], status: Status) -> Deployment:
+    def _deployment(self, stages: Sequence[TemplateStage], status: Status) -> Deployment:
         current = stages[-1]
         return Deployment(
             namespace=self.rollouts.namespace,
@@ -332,7 +334,7 @@ class VirtualTarget:
             completed=status.completed,
         )
 
-    def _replica_sets(self, stages: Sequence[Stage]) -> tuple[ReplicaSet, ...]:
+    def _replica_sets(self, stages: Sequence[TemplateStage]) -> tuple[ReplicaSet, ...]:
         found: dict[str, ReplicaSet] = {}
         for one in stages:
             known = found.get(one.pod_hash)
@@ -348,7 +350,7 @@ class VirtualTarget:
             )
         return tuple(found.values())
 
-    def _template(self, one: Stage) -> Template:
+    def _template(self, one: TemplateStage) -> Template:
         images = (one.image,) if one.image is not None else ()
         containers = (self.rollouts.deployment,) if images else ()
         return Template(one.pod_hash, one.pod_hash, images, containers)

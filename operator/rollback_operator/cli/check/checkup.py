@@ -9,7 +9,7 @@ from typing import Any
 
 from rollback_operator.advise.findings import find
 from rollback_operator.advise.outlook import Outlook, outlook
-from rollback_operator.advise.policy import Finding, Level
+from rollback_operator.advise.policy import FindingLevel, PolicyFinding
 from rollback_operator.advise.survey import Survey
 from rollback_operator.cli.documents import Document
 from rollback_operator.judge.time_to_detect import DISCOVERY_SECONDS, Reach
@@ -30,11 +30,11 @@ class Checkup:
     survey: Survey | None = None
 
     @cached_property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[PolicyFinding, ...]:
         """What follows, the worst first; keys that nobody knows are among it."""
         unknown = tuple(
-            Finding(
-                Level.PROBLEM,
+            PolicyFinding(
+                FindingLevel.PROBLEM,
                 one,
                 "this version knows no such field: kubectl's validation would refuse it",
                 "see docs/api.md for the fields there are",
@@ -48,7 +48,7 @@ class Checkup:
         """The exit status."""
         if self.document.faults:
             return BAD_FILE
-        is_prevented = any(one.level is Level.PROBLEM for one in self.findings)
+        is_prevented = any(one.level is FindingLevel.PROBLEM for one in self.findings)
         return PROBLEMS if is_prevented else USABLE
 
     @property

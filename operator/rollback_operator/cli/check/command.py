@@ -49,7 +49,7 @@ From outside the cluster open a way to Prometheus with kubectl:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CheckOptions:
     """What was asked for."""
 
     file: Path
@@ -131,7 +131,7 @@ def run(given: dict[str, Any]) -> int:
     if wrong:
         return refused(wrong)
     documents = read(given["file"], given["namespace"])
-    options = Options(
+    options = CheckOptions(
         file=given["file"],
         prometheus=given["prometheus"],
         access=Access(
@@ -174,7 +174,9 @@ def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield option, f"{one}: {error.strerror or error}"
 
 
-async def _check_all(documents: tuple[Document, ...], options: Options) -> list[checkup.Checkup]:
+async def _check_all(
+    documents: tuple[Document, ...], options: CheckOptions
+) -> list[checkup.Checkup]:
     found: list[checkup.Checkup] = []
     async with _surveyor(options) as (api, make):
         for one in documents:
@@ -238,7 +240,7 @@ def _named(raw: dict[str, Any]) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def _surveyor(options: Options) -> AsyncIterator[Any]:
+async def _surveyor(options: CheckOptions) -> AsyncIterator[Any]:
     """Open what can be opened: Prometheus by its address, the cluster if there is one."""
     api, blind = await _connect(options.kubeconfig)
     opened: list[PrometheusMetrics] = []
@@ -246,7 +248,7 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
     def make(url: str) -> Surveyor:
         access = options.access
         own = replace(access, url=url)
-        secrets = _Asked(ApiSecrets(api)) if api else None
+        secrets = _CallerSecrets(ApiSecrets(api)) if api else None
         opened.append(PrometheusMetrics(own, secrets=secrets))
         workloads = ApiWorkloads(api) if api else None
         trends = PrometheusTrends(opened[-1])
@@ -273,7 +275,7 @@ async def _surveyor(options: Options) -> AsyncIterator[Any]:
             await api.close()
 
 
-class _Asked:
+class _CallerSecrets:
     """Secrets, with the rights of who asks: what is refused here the operator may read."""
 
     def __init__(self, secrets: Secrets) -> None:

@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.queries import CounterQuery
 
-MOST_SERIES = 50
+MOST_LISTED_SERIES = 50
 SECONDS = 300
 _COUNTERS = ".+(_total|_count)"
 
@@ -73,7 +73,7 @@ class Search:
 
     async def _sample(self, found: list[str]) -> Vector:
         selected = f"last_over_time({{{','.join(found)}}}[{SECONDS}s])"
-        return await self._ask(f"topk({MOST_SERIES}, count without () ({selected}))")
+        return await self._ask(f"topk({MOST_LISTED_SERIES}, count without () ({selected}))")
 
     async def _ask(self, expression: str) -> Vector:
         """Ask; what cannot be answered finds nothing."""

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from rollback_operator.cli.plugin.cluster import DONE, Cluster
-from rollback_operator.cli.plugin.page import Page, Paint
+from rollback_operator.cli.plugin.cluster import DONE, ClusterClient
+from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record
 
 if TYPE_CHECKING:  # only `watch` needs it; the operator's image does without
     from rich.console import RenderableType
+
+REFRESH_SECONDS = 1.0
+"""How often the view that a person watches, or a rollback that a person waits for, is read anew."""
 
 Answer = tuple[str, int]
 """What is printed, and the exit status."""
@@ -49,11 +52,11 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CommandContext:
     """What was asked for, and whom."""
 
     given: dict[str, Any]
-    cluster: Cluster
+    cluster: ClusterClient
     namespace: str
     paint: Paint
     live: Live
@@ -83,7 +86,7 @@ class Asked:
         """The namespace that is listed; empty: all of them."""
         return "" if self.given.get("all_namespaces") else self.namespace
 
-    def listed(self, found: Sequence[Record], draw: Callable[[Page], None]) -> Answer:
+    def listed(self, found: Sequence[Record], draw: Callable[[TextPage], None]) -> Answer:
         """Print several objects."""
         output = self.given.get("output")
         if output in ("json", "yaml"):
@@ -97,7 +100,7 @@ class Asked:
             return f"Nothing found in namespace {self.namespace}. All namespaces: -A", DONE
         return self.drawn(draw), DONE
 
-    def shown(self, found: Record, draw: Callable[[Page], None]) -> Answer:
+    def shown(self, found: Record, draw: Callable[[TextPage], None]) -> Answer:
         """Print one object."""
         output = self.given.get("output")
         if output in ("json", "yaml"):
@@ -110,9 +113,9 @@ class Asked:
         """Print what was done to an object, or the object where that was asked for."""
         return self.shown(found, lambda page: page.line(text))
 
-    def drawn(self, draw: Callable[[Page], None]) -> str:
+    def drawn(self, draw: Callable[[TextPage], None]) -> str:
         """Print for people."""
-        page = Page(self.paint)
+        page = TextPage(self.paint)
         draw(page)
         return page.text()
 

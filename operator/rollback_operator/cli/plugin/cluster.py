@@ -20,7 +20,7 @@ class Stop(Exception):  # noqa: N818 (it ends a command, and is no fault of the 
         self.status = status
 
 
-class Cluster(Protocol):
+class ClusterClient(Protocol):
     """An API server, with the rights of whoever runs the command."""
 
     async def list(self, plural: str, namespace: str) -> list[Record] | Failure:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from rollback_operator.cli.plugin.cluster import POLICIES, ROLLBACKS
 from rollback_operator.cli.plugin.connection import Login
 
-PATIENCE = 3.0
+COMPLETION_SECONDS = 3.0
 _KINDS = {
     "status": (POLICIES,),
     "watch": (POLICIES,),

@@ -13,7 +13,7 @@ from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.login import log_in, usual_kubeconfig
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
-from rollback_operator.cli.plugin.cluster import USAGE, Cluster, Stop
+from rollback_operator.cli.plugin.cluster import USAGE, ClusterClient, Stop
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure
@@ -44,7 +44,7 @@ class Login:
 class Connection:
     """An open cluster, and the namespace that is meant where none is named."""
 
-    cluster: Cluster
+    cluster: ClusterClient
     namespace: str
 
 

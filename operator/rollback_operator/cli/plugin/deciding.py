@@ -1,7 +1,7 @@
 """`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
 
 from rollback_operator.cli.plugin import finding
-from rollback_operator.cli.plugin.asked import Answer, Asked
+from rollback_operator.cli.plugin.asked import Answer, CommandContext
 from rollback_operator.cli.plugin.cluster import (
     DONE,
     LEASES,
@@ -16,21 +16,21 @@ from rollback_operator.model import commands, stop
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.autoscaling import RESTORE
 
-MOST_TRIES = 20
+MOST_LEASE_TRIES = 20
 """A Lease is renewed every few seconds: one of them finds it as it was read."""
 
 
-async def approve(asked: Asked) -> Answer:
+async def approve(asked: CommandContext) -> Answer:
     """Let a rollback go on."""
     return await _decide(asked, "Approve", "approved")
 
 
-async def reject(asked: Asked) -> Answer:
+async def reject(asked: CommandContext) -> Answer:
     """End a rollback before it does anything."""
     return await _decide(asked, "Reject", "rejected")
 
 
-async def _decide(asked: Asked, decision: str, done: str) -> Answer:
+async def _decide(asked: CommandContext, decision: str, done: str) -> Answer:
     found = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
     digest = found.text("status.planDigest")
     _expect_question(found, digest, str(asked.given["plan"]))
@@ -64,7 +64,7 @@ def _expect_question(found: Record, digest: str, wanted: str) -> None:
         )
 
 
-async def suspend(asked: Asked) -> Answer:
+async def suspend(asked: CommandContext) -> Answer:
     """Keep the operator from acting by itself, or from acting at all."""
     if asked.given["all_namespaces"]:
         if not asked.reason:
@@ -82,7 +82,7 @@ async def suspend(asked: Asked) -> Answer:
     return await _switch(asked, found, True, said)
 
 
-async def resume(asked: Asked) -> Answer:
+async def resume(asked: CommandContext) -> Answer:
     """Let the operator act again, and have it put back what it has raised."""
     if asked.given["all_namespaces"]:
         return await _on_leases(asked, None)
@@ -97,7 +97,7 @@ async def resume(asked: Asked) -> Answer:
     return await _switch(asked, found, False, f"resumed{more}")
 
 
-async def _on_leases(asked: Asked, word: str | None) -> Answer:
+async def _on_leases(asked: CommandContext, word: str | None) -> Answer:
     """Put a stop on the Lease of each operator of the cluster, or take it off."""
     listed = needed(await asked.cluster.list(LEASES, ""))
     ours = [one for one in listed if stop.LABEL in one.part("metadata.labels").raw]
@@ -124,9 +124,9 @@ async def _on_leases(asked: Asked, word: str | None) -> Answer:
     return "\n".join(lines), DONE
 
 
-async def _marked(asked: Asked, seen: Record, word: str | None) -> Record | Failure:
+async def _marked(asked: CommandContext, seen: Record, word: str | None) -> Record | Failure:
     """Put the word on a Lease, or take it off; its holder may renew it in the same moment."""
-    for _ in range(MOST_TRIES):
+    for _ in range(MOST_LEASE_TRIES):
         kept = dict(seen.part("metadata.annotations").raw)
         kept.pop(stop.ANNOTATION, None)
         wanted = kept if word is None else {**kept, stop.ANNOTATION: word}
@@ -146,7 +146,7 @@ def _is_raised(rollback: Record) -> bool:
     return bool(record.raw) and not record.text("restoredTime")
 
 
-async def _switch(asked: Asked, found: Record, wanted: bool, said: str) -> Answer:
+async def _switch(asked: CommandContext, found: Record, wanted: bool, said: str) -> Answer:
     if (found.text("spec.suspend") == "true") == wanted:
         return asked.said(found, f"{found.name}: already {said}")
     written = needed(await asked.cluster.patch(POLICIES, found, "/spec/suspend", wanted))

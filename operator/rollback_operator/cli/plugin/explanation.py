@@ -6,7 +6,7 @@ import yaml
 
 from rollback_operator.cli.plugin import headline
 from rollback_operator.cli.plugin.overview import by, severity_of, took
-from rollback_operator.cli.plugin.page import Page, clock, span
+from rollback_operator.cli.plugin.page import TextPage, clock, span
 from rollback_operator.cli.plugin.record import Record, decided, decided_time, way
 
 ROLLBACK_KNOWN = frozenset(
@@ -26,7 +26,7 @@ POLICY_KNOWN = frozenset(
 )  # fmt: skip
 
 
-def explain_rollback(page: Page, rollback: Record) -> None:
+def explain_rollback(page: TextPage, rollback: Record) -> None:
     """Tell why a rollback was decided, what was done, and whether it helped."""
     _summary(page, rollback)
     _why(page, rollback)
@@ -41,7 +41,7 @@ def explain_rollback(page: Page, rollback: Record) -> None:
     _others(page, rollback.part("status"), ROLLBACK_KNOWN)
 
 
-def _summary(page: Page, rollback: Record) -> None:
+def _summary(page: TextPage, rollback: Record) -> None:
     spec = decided(rollback)
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
     headline.of_rollback(page, rollback)
@@ -87,7 +87,7 @@ def revision(one: Record) -> str:
     return f"revision {one.text('number')}{health}: {', '.join(one.words('images'))}"
 
 
-def _why(page: Page, rollback: Record) -> None:
+def _why(page: TextPage, rollback: Record) -> None:
     spec = decided(rollback)
     trigger = spec.part("trigger")
     page.head("Why")
@@ -121,13 +121,13 @@ def _after(trigger: Record) -> str:
     return f", {span((then - first).total_seconds())} after the first bad sample"
 
 
-def _rows(page: Page, head: str, found: Sequence[Record], fields: Sequence[str]) -> None:
+def _rows(page: TextPage, head: str, found: Sequence[Record], fields: Sequence[str]) -> None:
     if found:
         page.head(head)
         page.rows([[one.text(field) for field in fields] for one in found])
 
 
-def _approval(page: Page, rollback: Record) -> None:
+def _approval(page: TextPage, rollback: Record) -> None:
     given, digest = rollback.part("spec.approval"), rollback.text("status.planDigest")
     waits = rollback.text("status.step") == "AwaitingApproval" and not rollback.text(
         "status.outcome"
@@ -150,7 +150,7 @@ def _approval(page: Page, rollback: Record) -> None:
     )
 
 
-def _steps(page: Page, rollback: Record) -> None:
+def _steps(page: TextPage, rollback: Record) -> None:
     rows, told = [], rollback.condition("Complete").text("message")
     for one in rollback.rows("status.steps"):
         start, end = one.time("startedTime"), one.time("finishedTime")
@@ -164,7 +164,7 @@ def _steps(page: Page, rollback: Record) -> None:
         page.rows(rows)
 
 
-def _bounds(page: Page, rollback: Record) -> None:
+def _bounds(page: TextPage, rollback: Record) -> None:
     record = rollback.part("status.autoscaler")
     if not record.raw:
         return
@@ -182,7 +182,7 @@ def _bounds(page: Page, rollback: Record) -> None:
     )
 
 
-def _owner(page: Page, rollback: Record) -> None:
+def _owner(page: TextPage, rollback: Record) -> None:
     """Tell what was done about who else steers the Deployment."""
     record, plan = rollback.part("status.owner"), decided(rollback).part("owner")
     if not record.raw:
@@ -200,7 +200,7 @@ def _owner(page: Page, rollback: Record) -> None:
     )
 
 
-def _verification(page: Page, rollback: Record) -> None:
+def _verification(page: TextPage, rollback: Record) -> None:
     """Show the checks; those that are under way are on record as soon as one of them fails."""
     found = rollback.rows("status.verification")
     is_going = rollback.text("status.step") == "Verify" and not rollback.text("status.outcome")
@@ -212,7 +212,7 @@ def _verification(page: Page, rollback: Record) -> None:
     _rows(page, "Verification", found, ("result", "name", "message"))
 
 
-def _told(page: Page, rollback: Record) -> None:
+def _told(page: TextPage, rollback: Record) -> None:
     rows = []
     for one in rollback.rows("status.notifications"):
         when = clock(one.time("deliveredTime")) or "not delivered"
@@ -224,7 +224,7 @@ def _told(page: Page, rollback: Record) -> None:
         page.rows(rows)
 
 
-def _end(page: Page, rollback: Record) -> None:
+def _end(page: TextPage, rollback: Record) -> None:
     done = rollback.condition("Complete")
     if not done.raw:
         return
@@ -239,7 +239,7 @@ def _end(page: Page, rollback: Record) -> None:
     )
 
 
-def _others(page: Page, status: Record, known: frozenset[str]) -> None:
+def _others(page: TextPage, status: Record, known: frozenset[str]) -> None:
     for name, value in status.others(known):
         page.head(name)
         shown = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).removesuffix("...\n")
@@ -247,7 +247,7 @@ def _others(page: Page, status: Record, known: frozenset[str]) -> None:
             page.line(f"  {line}")
 
 
-def explain_policy(page: Page, policy: Record) -> None:
+def explain_policy(page: TextPage, policy: Record) -> None:
     """Tell what is thought of the running release, and why."""
     page.head(f"RollbackPolicy {policy.name} (namespace {policy.namespace})")
     headline.of_policy(page, policy)
@@ -304,13 +304,13 @@ def _way_back(status: Record) -> tuple[str, str]:
     return "Would go back to", revision(known)
 
 
-def _held(page: Page, hold: Record) -> None:
+def _held(page: TextPage, hold: Record) -> None:
     if hold.raw and not hold.text("releasedTime"):
         page.head(f"Rollout held ({hold.text('reason')})")
         page.pairs([("Why", hold.text("message")), ("Until", clock(hold.time("untilTime")))])
 
 
-def _quarantine(page: Page, policy: Record) -> None:
+def _quarantine(page: TextPage, policy: Record) -> None:
     rows = [
         [one.text("image") or ", ".join(one.words("images")), clock(one.time("untilTime")),
          one.text("reason") or one.text("rollback")]

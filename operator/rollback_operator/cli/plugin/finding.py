@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from rollback_operator.cli.plugin.cluster import POLICIES, ROLLBACKS, Cluster, Stop, needed
+from rollback_operator.cli.plugin.cluster import POLICIES, ROLLBACKS, ClusterClient, Stop, needed
 from rollback_operator.cli.plugin.record import Record, decided, newest_first, word
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -15,7 +15,7 @@ _PREFIXES = {
 }
 
 
-async def read_policy(cluster: Cluster, namespace: str, name: str) -> Record:
+async def read_policy(cluster: ClusterClient, namespace: str, name: str) -> Record:
     """Read a policy by its name, or the only one of the namespace where none is named."""
     kind, bare = split(name)
     if kind == ROLLBACKS:
@@ -64,7 +64,9 @@ def _names(policy: Record) -> tuple[str, str]:
     return policy.name, policy.text("spec.targetRef.name")
 
 
-async def waiting(cluster: Cluster, policies: Iterable[Record]) -> dict[tuple[str, str], Record]:
+async def waiting(
+    cluster: ClusterClient, policies: Iterable[Record]
+) -> dict[tuple[str, str], Record]:
     """Read the Rollbacks that wait for a person, where they may be read, by their policies."""
     found = {}
     for one in policies:
@@ -95,7 +97,7 @@ def entry(policy: Record, release: str) -> Record:
     return next((one for one in rows if one.text("release") == release), Record())
 
 
-async def read_rollback(cluster: Cluster, namespace: str, name: str) -> Record:
+async def read_rollback(cluster: ClusterClient, namespace: str, name: str) -> Record:
     """Read a Rollback by its name, or the newest one of a policy, or of the namespace."""
     kind, bare = split(name)
     if bare and kind != POLICIES:
@@ -118,7 +120,7 @@ async def read_rollback(cluster: Cluster, namespace: str, name: str) -> Record:
     )
 
 
-async def read_any(cluster: Cluster, namespace: str, name: str) -> Record:
+async def read_any(cluster: ClusterClient, namespace: str, name: str) -> Record:
     """Read a Rollback by its full name, else a policy, else the newest Rollback."""
     kind, bare = split(name)
     if bare and kind != POLICIES:

@@ -24,7 +24,7 @@ _RIGHT_FROM = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class FrameInputs:
     """What was read for one frame."""
 
     policy: Record
@@ -53,7 +53,7 @@ class Scene:
         return next(of_counts, self.workload.current)
 
 
-def frame(scene: Scene) -> RenderableType:
+def frame(scene: FrameInputs) -> RenderableType:
     """Draw one frame."""
     parts: list[RenderableType] = [_head(scene), "", _state(scene), "", _revisions(scene)]
     failing = _failing(scene.workload)
@@ -68,7 +68,7 @@ def frame(scene: Scene) -> RenderableType:
     return Group(*parts)
 
 
-def _head(scene: Scene) -> RenderableType:
+def _head(scene: FrameInputs) -> RenderableType:
     grid = Table.grid(expand=True)
     grid.add_column()
     grid.add_column(justify="right")
@@ -77,7 +77,7 @@ def _head(scene: Scene) -> RenderableType:
     return grid
 
 
-def _state(scene: Scene) -> RenderableType:
+def _state(scene: FrameInputs) -> RenderableType:
     policy, found = scene.policy, scene.evaluation
     healthy, ready = policy.condition("Healthy"), policy.condition("Ready")
     cause = ready if ready.text("status") == "False" else healthy
@@ -117,7 +117,7 @@ def _state(scene: Scene) -> RenderableType:
 # -- revisions -------------------------------------------------------------------------------------
 
 
-def _revisions(scene: Scene) -> RenderableType:
+def _revisions(scene: FrameInputs) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for place, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if place >= _RIGHT_FROM else "left", no_wrap=True)
@@ -132,7 +132,7 @@ def _revisions(scene: Scene) -> RenderableType:
     return table
 
 
-def _pods(scene: Scene) -> tuple[Sequence[Pod] | None, Sequence[Pod] | None]:
+def _pods(scene: FrameInputs) -> tuple[Sequence[Pod] | None, Sequence[Pod] | None]:
     """Give the pods of the revision that is judged and those of all others; None: not known."""
     if scene.workload is None:
         return None, None
@@ -160,13 +160,13 @@ def _counts(counts: Record) -> tuple[RenderableType, ...]:
     return counts.text("pods"), str(requests), failed, rate
 
 
-def _running(scene: Scene) -> str:
+def _running(scene: FrameInputs) -> str:
     if scene.judged is not None:
         return str(scene.judged.revision)
     return scene.policy.text("status.revision.number") or "-"
 
 
-def _earlier(scene: Scene) -> str:
+def _earlier(scene: FrameInputs) -> str:
     """Number the revisions that have pods beside the running one's, or else the last good one."""
     good = scene.policy.text("status.lastKnownGood.number")
     if scene.workload is None:

@@ -1,6 +1,6 @@
 """The first lines of `explain`: how it stands, why, and what a person does next."""
 
-from rollback_operator.cli.plugin.page import Page, clock
+from rollback_operator.cli.plugin.page import TextPage, clock
 from rollback_operator.cli.plugin.record import Record, decided, word
 from rollback_operator.model import commands
 
@@ -43,7 +43,7 @@ _UNDONE = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
 """Outcomes after which the release still runs."""
 
 
-def of_rollback(page: Page, rollback: Record) -> None:
+def of_rollback(page: TextPage, rollback: Record) -> None:
     """Say how a rollback stands, why it was decided, and what follows."""
     outcome, done = rollback.text("status.outcome"), rollback.condition("Complete")
     step = rollback.text("status.step")
@@ -80,7 +80,7 @@ def following(rollback: Record) -> str:
     return f"decide, until {until}: {decide}\n(or reject): {asked}"
 
 
-def of_policy(page: Page, policy: Record) -> None:
+def of_policy(page: TextPage, policy: Record) -> None:
     """Say how the running release does, why that is thought, and what a person may do."""
     known = word(policy)
     ready = policy.condition("Ready")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rollback_operator.cli.plugin import headline
-from rollback_operator.cli.plugin.page import Page, age, clock, span
+from rollback_operator.cli.plugin.page import TextPage, age, clock, span
 from rollback_operator.cli.plugin.record import Record, decided, decided_time, way, word
 
 _HEADS = (
@@ -19,7 +19,7 @@ _DOUBTFUL = ("NoVerdict", "Suspect", "Bad")
 
 
 def status_page(
-    page: Page,
+    page: TextPage,
     policies: Sequence[Record],
     waiting: Mapping[tuple[str, str], Record],
     shape: tuple[bool, bool],
@@ -78,7 +78,7 @@ def _severity(policy: Record) -> str:
     return "-" if known in ("", "None") else known
 
 
-def _question(page: Page, name: str, policy: Record, waiting: Record | None) -> None:
+def _question(page: TextPage, name: str, policy: Record, waiting: Record | None) -> None:
     """Say below the table what a person is asked, until when, and how the answer is given."""
     asked = policy.text("status.lastRollback.name")
     said = f"what a person is asked: kubectl rollback explain {asked} -n {policy.namespace}"
@@ -87,7 +87,7 @@ def _question(page: Page, name: str, policy: Record, waiting: Record | None) -> 
     page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {said}")
 
 
-def _concerns(page: Page, name: str, policy: Record) -> None:
+def _concerns(page: TextPage, name: str, policy: Record) -> None:
     """Say below the table what keeps a policy from its work, with the remedy in its words."""
     healthy, known = policy.condition("Healthy"), word(policy)
     said = _one_line(healthy.text("message"))
@@ -110,7 +110,7 @@ def _concerns(page: Page, name: str, policy: Record) -> None:
 
 
 def history_page(
-    page: Page, rollbacks: Sequence[Record], shape: tuple[bool, bool], now: datetime
+    page: TextPage, rollbacks: Sequence[Record], shape: tuple[bool, bool], now: datetime
 ) -> None:
     """Tell each rollback in a line.
 
@@ -147,7 +147,7 @@ def history_page(
     page.table(heads, rows)
 
 
-def trust_lines(page: Page, policies: Sequence[Record], *, has_namespaces: bool) -> None:
+def trust_lines(page: TextPage, policies: Sequence[Record], *, has_namespaces: bool) -> None:
     """Tell below the rollbacks which releases people trust in spite of them."""
     for one in policies:
         name = f"{one.namespace}/{one.name}" if has_namespaces else one.name

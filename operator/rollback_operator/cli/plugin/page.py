@@ -39,7 +39,7 @@ class Paint:
 
 
 @dataclass
-class Page:
+class TextPage:
     """Lines, collected to be printed at once."""
 
     paint: Paint

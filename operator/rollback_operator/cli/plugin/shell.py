@@ -17,12 +17,12 @@ from rollback_operator.cli.plugin import (
     undoing,
 )
 from rollback_operator.cli.plugin.arguments import parse, parser
-from rollback_operator.cli.plugin.asked import COLUMNS, Answer, Asked, Live, OpenScreen
+from rollback_operator.cli.plugin.asked import COLUMNS, Answer, CommandContext, Live, OpenScreen
 from rollback_operator.cli.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop, needed
 from rollback_operator.cli.plugin.connection import Connection, Login
 from rollback_operator.cli.plugin.explanation import explain_policy, explain_rollback
 from rollback_operator.cli.plugin.overview import history_page, status_page, trust_lines
-from rollback_operator.cli.plugin.page import Page, Paint
+from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record, decided, newest_first
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Connection]]
@@ -79,7 +79,7 @@ async def _ask(given: dict[str, Any], terminal: Terminal) -> Answer:
             terminal.open_screen,
             terminal.columns,
         )
-        asked = Asked(given, found.cluster, found.namespace, Paint(is_coloured), live)
+        asked = CommandContext(given, found.cluster, found.namespace, Paint(is_coloured), live)
         return await _VERBS[given["verb"]](asked)
 
 
@@ -93,7 +93,7 @@ def _login(given: dict[str, Any]) -> Login:
     )
 
 
-async def _status(asked: Asked) -> Answer:
+async def _status(asked: CommandContext) -> Answer:
     is_one = bool(asked.name) and not asked.shape[0]
     if is_one:
         known = [await finding.read_policy(asked.cluster, asked.namespace, asked.name)]
@@ -102,26 +102,26 @@ async def _status(asked: Asked) -> Answer:
         known = finding.called(known, asked.name) if asked.name else known
     waiting = await finding.waiting(asked.cluster, known)
 
-    def draw(page: Page) -> None:
+    def draw(page: TextPage) -> None:
         status_page(page, known, waiting, asked.shape, asked.now)
 
     return asked.shown(known[0], draw) if is_one else asked.listed(known, draw)
 
 
-async def _history(asked: Asked) -> Answer:
+async def _history(asked: CommandContext) -> Answer:
     known = newest_first(needed(await asked.cluster.list(ROLLBACKS, asked.scope)))
     if asked.name:
         known = finding.of_policy(known, finding.split(asked.name)[1])
     trusted = await _trusted(asked)
 
-    def draw(page: Page) -> None:
+    def draw(page: TextPage) -> None:
         history_page(page, known, asked.shape, asked.now)
         trust_lines(page, trusted, has_namespaces=asked.shape[0])
 
     return asked.listed(known, draw)
 
 
-async def _trusted(asked: Asked) -> list[Record]:
+async def _trusted(asked: CommandContext) -> list[Record]:
     """Read what people trust, where that may be read: it stands beside the rollbacks."""
     found = await asked.cluster.list(POLICIES, asked.scope)
     bare = finding.split(asked.name)[1]
@@ -129,13 +129,13 @@ async def _trusted(asked: Asked) -> list[Record]:
     return [one for one in policies if bare in ("", one.name, one.text("spec.targetRef.name"))]
 
 
-async def _explain(asked: Asked) -> Answer:
+async def _explain(asked: CommandContext) -> Answer:
     found = await finding.read_any(asked.cluster, asked.namespace, asked.name)
     explain = explain_policy if found.text("kind") == "RollbackPolicy" else explain_rollback
     return asked.shown(found, lambda page: explain(page, found))
 
 
-async def _report(asked: Asked) -> Answer:
+async def _report(asked: CommandContext) -> Answer:
     found = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
     policy = await asked.cluster.read(
         POLICIES, asked.namespace, decided(found).text("policyRef.name")
@@ -144,7 +144,7 @@ async def _report(asked: Asked) -> Answer:
     return incident_report.report(found, known).rstrip("\n"), DONE
 
 
-async def _watch(asked: Asked) -> Answer:
+async def _watch(asked: CommandContext) -> Answer:
     try:
         from rollback_operator.cli.plugin import watching  # noqa: PLC0415 (its library may be missing)
     except ImportError as error:
@@ -176,7 +176,10 @@ async def _complete(words: Sequence[str], terminal: Terminal) -> int:
     if completion.wants_name(words):
         login = completion.login(words)
         try:
-            async with asyncio.timeout(completion.PATIENCE), terminal.connect(login) as found:
+            async with (
+                asyncio.timeout(completion.COMPLETION_SECONDS),
+                terminal.connect(login) as found,
+            ):
                 place = found.namespace
                 for plural in completion.kinds(words):
                     known = await found.cluster.list(plural, place)

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import MOST_TRUSTED
 from rollback_operator.cli.plugin import finding
-from rollback_operator.cli.plugin.asked import Answer, Asked
+from rollback_operator.cli.plugin.asked import Answer, CommandContext
 from rollback_operator.cli.plugin.cluster import POLICIES, Stop, needed
-from rollback_operator.cli.plugin.page import Page
+from rollback_operator.cli.plugin.page import TextPage
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model.workload import ReplicaSet, Workload
 
@@ -15,7 +15,7 @@ _SECOND = timedelta(seconds=1)
 _SHOWN = 12
 
 
-async def trust(asked: Asked) -> Answer:
+async def trust(asked: CommandContext) -> Answer:
     """Say that a revision is good, whatever it was found to be."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     target = policy.text("spec.targetRef.name")
@@ -73,7 +73,7 @@ def _others(policy: Record, workload: Workload, release: str) -> Sequence[object
     return [one.raw for one in kept]
 
 
-def _draw(page: Page, found: ReplicaSet, known: Record, word: dict[str, object]) -> None:
+def _draw(page: TextPage, found: ReplicaSet, known: Record, word: dict[str, object]) -> None:
     page.head("Trust (dry run: nothing was done)")
     page.pairs(
         [

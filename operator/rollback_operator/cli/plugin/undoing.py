@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     rollback_of,
 )
 from rollback_operator.cli.plugin import finding
-from rollback_operator.cli.plugin.asked import Answer, Asked
+from rollback_operator.cli.plugin.asked import REFRESH_SECONDS, Answer, CommandContext
 from rollback_operator.cli.plugin.cluster import (
     DONE,
     NOT_OVER,
@@ -28,7 +28,7 @@ from rollback_operator.cli.plugin.cluster import (
     needed,
 )
 from rollback_operator.cli.plugin.explanation import revision
-from rollback_operator.cli.plugin.page import Page, span
+from rollback_operator.cli.plugin.page import TextPage, span
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.decide.requests import make_manual_plan
@@ -39,10 +39,9 @@ from rollback_operator.remedies.steps import steps_of
 from rollback_operator.rollback.checks import is_asked
 
 NAME_PART = 40
-LOOK_SECONDS = 1.0
 
 
-async def undo(asked: Asked) -> Answer:
+async def undo(asked: CommandContext) -> Answer:
     """Ask for a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     target = policy.text("spec.targetRef.name")
@@ -78,7 +77,7 @@ def _seen(workload: Workload) -> dict[str, object]:
     }
 
 
-def _request(asked: Asked, policy: Record, user: str, seen: dict[str, object]) -> Record:
+def _request(asked: CommandContext, policy: Record, user: str, seen: dict[str, object]) -> Record:
     replicas, image = asked.given["replicas"], asked.given["image"]
     remedy = asked.given["to"] if image is None else image
     if replicas is not None:
@@ -105,7 +104,9 @@ def _request(asked: Asked, policy: Record, user: str, seen: dict[str, object]) -
 # -- rehearsed -------------------------------------------------------------------------------------
 
 
-async def _rehearse(asked: Asked, policy: Record, made: Record, plan: RollbackSpec) -> Answer:
+async def _rehearse(
+    asked: CommandContext, policy: Record, made: Record, plan: RollbackSpec
+) -> Answer:
     """Show what would become of the pod template."""
     needed(await asked.cluster.rehearse(ROLLBACKS, made))
     old = needed(
@@ -137,7 +138,9 @@ def _asks(policy: Record, plan: RollbackSpec) -> str:
     )
 
 
-async def _plan(asked: Asked, policy: Record, made: Record, workload: Workload) -> RollbackSpec:
+async def _plan(
+    asked: CommandContext, policy: Record, made: Record, workload: Workload
+) -> RollbackSpec:
     """Plan as the operator would; ends the command where it would refuse."""
     known = _known(policy)
     uid = workload.deployment.uid
@@ -162,7 +165,7 @@ def _parsed(one: Record) -> Rollback | RollbackRequest | None:
         return None
 
 
-async def _after(asked: Asked, namespace: str, plan: RollbackSpec, old: Record) -> Record:
+async def _after(asked: CommandContext, namespace: str, plan: RollbackSpec, old: Record) -> Record:
     """Give the pod template as it would be."""
     if plan.to_revision is not None:
         name = plan.to_revision.replica_set
@@ -207,7 +210,7 @@ def _afterwards(policy: Record, plan: RollbackSpec) -> str:
     )
 
 
-def _draw(page: Page, policy: Record, plan: RollbackSpec, difference: list[str]) -> None:
+def _draw(page: TextPage, policy: Record, plan: RollbackSpec, difference: list[str]) -> None:
     shown = Record(plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json"))
     page.head("Plan (dry run: nothing was done)")
     remedy = plan.remedy
@@ -239,7 +242,7 @@ def _draw(page: Page, policy: Record, plan: RollbackSpec, difference: list[str])
 # -- followed --------------------------------------------------------------------------------------
 
 
-async def _follow(asked: Asked, made: Record) -> Answer:
+async def _follow(asked: CommandContext, made: Record) -> Answer:
     """Tell each step as it comes, until it is over or time is up."""
     until = asked.now.timestamp() + float(asked.given["timeout"])
     told: set[str] = set()
@@ -256,7 +259,7 @@ async def _follow(asked: Asked, made: Record) -> Answer:
             return text, DONE if outcome == "Verified" else NOT_VERIFIED
         if asked.now.timestamp() >= until:
             return f"{found.name}: not over yet, and goes on without you", NOT_OVER
-        await asked.live.sleep(LOOK_SECONDS)
+        await asked.live.sleep(REFRESH_SECONDS)
 
 
 def _progress(found: Record) -> Iterator[str]:

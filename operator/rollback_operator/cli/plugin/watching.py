@@ -14,19 +14,18 @@ from rich.text import Text
 
 from rollback_operator.api.evaluation import WATCHED_UNTIL
 from rollback_operator.cli.plugin import finding
-from rollback_operator.cli.plugin.asked import Answer, Asked, Screen
+from rollback_operator.cli.plugin.asked import REFRESH_SECONDS, Answer, CommandContext, Screen
 from rollback_operator.cli.plugin.cluster import DONE, POLICIES, ROLLBACKS, Stop
-from rollback_operator.cli.plugin.frame import Scene, frame
+from rollback_operator.cli.plugin.frame import FrameInputs, frame
 from rollback_operator.cli.plugin.page import Paint
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report.live_counts import LONGEST_WATCH
 
-LOOK_SECONDS = 1.0
 ASKED_FOR = timedelta(seconds=60)
 RENEWED_AT = timedelta(seconds=30)
 """What is left of the time that counts are asked for when it is asked again."""
-PATIENCE = timedelta(seconds=15)
+UNREADABLE_PATIENCE = timedelta(seconds=15)
 """After this without counts the view says so."""
 ONCE_PATIENCE = timedelta(seconds=6)
 """How long one frame waits for its counts."""
@@ -36,7 +35,7 @@ _TRIES = 3
 _ENDS = "q or Ctrl-C: end"
 
 
-async def watch(asked: Asked) -> Answer:
+async def watch(asked: CommandContext) -> Answer:
     """Show a release while it goes out; one frame where nobody could end the view."""
     viewer = Viewer(asked, await finding.read_policy(asked.cluster, asked.namespace, asked.name))
     try:
@@ -76,9 +75,9 @@ def is_under_watch(policy: Record) -> bool:
 class Viewer:
     """Reads what is shown, and asks the operator for counts."""
 
-    asked: Asked
+    asked: CommandContext
     policy: Record
-    scene: Scene = field(init=False)
+    scene: FrameInputs = field(init=False)
     mark: str = ""
     """The annotation's value as it was written last."""
     refusal: str = ""
@@ -88,7 +87,7 @@ class Viewer:
     """Since when the API server does not answer."""
 
     def __post_init__(self) -> None:
-        self.scene = Scene(self.policy, self.asked.now)
+        self.scene = FrameInputs(self.policy, self.asked.now)
 
     async def run(self, screen: Screen) -> None:
         """Show frames until somebody ends the view; no read that hangs keeps it open."""
@@ -106,7 +105,7 @@ class Viewer:
         while True:
             await self.look()
             screen.show(Group(frame(self.scene), "", Text(_ENDS, style="dim")))
-            await self.asked.live.sleep(LOOK_SECONDS)
+            await self.asked.live.sleep(REFRESH_SECONDS)
 
     async def look_for_counts(self) -> None:
         """Read all once, and again until the operator has put its counts on record, or will not."""
@@ -136,7 +135,7 @@ class Viewer:
             remarks.append(f"Pods cannot be read: {workload.message}")
         if isinstance(rollback, Failure):
             remarks.append(f"The rollback {last} cannot be read: {rollback.message}")
-        self.scene = Scene(
+        self.scene = FrameInputs(
             self.policy,
             self.asked.now,
             None if isinstance(workload, Failure) else workload,
@@ -169,7 +168,7 @@ class Viewer:
             return []
         if self.refusal:
             return [f"No counts: to ask for them is to patch the policy. {self.refusal}"]
-        if self.asked_since is not None and self.asked.now - self.asked_since > PATIENCE:
+        if self.asked_since is not None and self.asked.now - self.asked_since > UNREADABLE_PATIENCE:
             said = "is it running, and is this machine's clock right?"
             return [f"The operator has put no counts on record yet: {said}"]
         return []

@@ -17,7 +17,7 @@ from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.scaling import Scaler
 from rollback_operator.reconcile.act.suspending import Suspender
 from rollback_operator.remedies import autoscaling, progress
-from rollback_operator.remedies.progress import Done, End, Wait
+from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Acted:
     """With what is to be stored with the step's end."""
     deployment: Deployment
     """The newest version that is known."""
-    next: Done | Wait | End | Failure
+    next: Done | Wait | RollbackEnd | Failure
 
 
 @dataclass

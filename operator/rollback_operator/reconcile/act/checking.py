@@ -29,16 +29,16 @@ from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback import approval, checklist
 from rollback_operator.rollback.approval import Looked
 from rollback_operator.rollback.checklist import Checklist
-from rollback_operator.rollback.checks import Facts
+from rollback_operator.rollback.checks import ChecklistFacts
 
-LIMIT_SECONDS = 2.0
+CHECKLIST_SECONDS = 2.0
 """For all reads of a checklist together."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class OwnResources:
     """What is known of our own resources."""
 
     policy_of: Callable[[Rollback], RollbackPolicy | None]
@@ -61,11 +61,11 @@ class Checker:
 
     surroundings: Surroundings
     schemas: Schemas
-    records: Records
+    records: OwnResources
     clock: Callable[[], datetime]
     owners: Owners
     tools: Tools
-    seconds: float = LIMIT_SECONDS
+    seconds: float = CHECKLIST_SECONDS
     kept: dict[str, _Kept] = field(default_factory=dict)
     """The newest checklist of each Rollback that a person is asked about, by uid."""
 
@@ -84,7 +84,7 @@ class Checker:
         if (
             known is None
             or known.approval != rollback.spec.approval
-            or (now - known.time).total_seconds() >= approval.LOOK_SECONDS
+            or (now - known.time).total_seconds() >= approval.APPROVAL_POLL_SECONDS
         ):
             made = await self.check(rollback, workload, watch)
         else:
@@ -122,7 +122,9 @@ class Checker:
         self.kept[rollback.metadata.uid] = replace(kept, unprotected=found)
         return found
 
-    async def _facts(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Facts:
+    async def _facts(
+        self, rollback: Rollback, workload: Workload, watch: Watch | None
+    ) -> ChecklistFacts:
         policy = self.records.policy_of(rollback)
         namespace, uid = rollback.metadata.namespace, rollback.spec.target_ref.uid
         others = [
@@ -130,7 +132,7 @@ class Checker:
             for one in self.records.rollbacks_of(namespace, uid)
             if is_active(one) and one.metadata.uid != rollback.metadata.uid
         ]
-        facts = Facts(rollback, workload, self.clock(), policy, others, watch)
+        facts = ChecklistFacts(rollback, workload, self.clock(), policy, others, watch)
         wanted = facts.target.references if facts.target else ()
         around = self.surroundings
         (cluster,), (quotas,), applied, owner, (claims,), there = await asyncio.gather(

@@ -34,17 +34,17 @@ from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.verifying import Meter, Sight, Subject, Verifier
+from rollback_operator.reconcile.act.verifying import Meter, Sight, VerificationSubject, Verifier
 from rollback_operator.remedies import autoscaling, progress, rollback_status
-from rollback_operator.remedies.progress import Act, Done, End, Wait
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.report import events
 from rollback_operator.rollback import approval, error_recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
-from rollback_operator.rollback.course import REPLACED
+from rollback_operator.rollback.course import REPLACED_MESSAGE
 
 _log = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
-MOST_ATTEMPTS = 5
+STEP_POLL_SECONDS = 1.0
+MOST_STEP_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _ExecutionState:
     workload: Workload
     sight: Sight
     deployment: Deployment
@@ -107,7 +107,7 @@ class Executor:
         return rollback if isinstance(written, Failure) else written
 
     async def end(
-        self, rollback: Rollback, end: End, deployment: Deployment | None = None
+        self, rollback: Rollback, end: RollbackEnd, deployment: Deployment | None = None
     ) -> Rollback | Again:
         """End a rollback here; a strategy of ours is put back on the Deployment, if it is given."""
         return await self._conclude(rollback, end, deployment)
@@ -123,9 +123,9 @@ class Executor:
             sight: what it is verified by.
         """
         if workload.deployment.uid != rollback.spec.target_ref.uid:
-            gone = End(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED)
+            gone = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED_MESSAGE)
             return await self.end(rollback, gone)
-        seen = _Seen(workload, sight, workload.deployment)
+        seen = _ExecutionState(workload, sight, workload.deployment)
         rebased = await self._by_this_clock(rollback)
         if isinstance(rebased, Failure):
             return _again(rollback, rebased)
@@ -146,7 +146,7 @@ class Executor:
                 return result
             rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
         return await self._conclude(
-            rollback, End(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
+            rollback, RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
 
     async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
@@ -158,7 +158,9 @@ class Executor:
         _log.warning("%s: its times are ahead of the clock: they begin now", rollback.metadata.name)
         return await self.recorder.write(rollback, status)
 
-    async def _checked(self, rollback: Rollback, seen: "_Seen") -> "_Stepped | Rollback | Again":
+    async def _checked(
+        self, rollback: Rollback, seen: "_ExecutionState"
+    ) -> "_Stepped | Rollback | Again":
         """Go through the checklist; it is stored with the first step, or with the end."""
         checklist = await self.checker.check(rollback, seen.workload, seen.watch)
         checked = rollback.model_copy(update={"status": with_checklist(rollback.status, checklist)})
@@ -174,11 +176,13 @@ class Executor:
             return _again(rollback, written)
         return _Stepped(written, seen.deployment)
 
-    async def _await(self, rollback: Rollback, seen: "_Seen") -> "_Stepped | Rollback | Again":
+    async def _await(
+        self, rollback: Rollback, seen: "_ExecutionState"
+    ) -> "_Stepped | Rollback | Again":
         """Look whether a person has decided, and whether one still needs to."""
         looked = await self.checker.look(rollback, seen.workload, seen.watch)
         found, status = approval.take(rollback, looked)
-        if isinstance(found, End):
+        if isinstance(found, RollbackEnd):
             changed = rollback.model_copy(update={"status": status})
             return await self._conclude(changed, found)
         written = await self._told(rollback, status)
@@ -198,7 +202,7 @@ class Executor:
         return await self.recorder.write(rollback, status)
 
     async def _step(
-        self, rollback: Rollback, step: StepName, seen: "_Seen"
+        self, rollback: Rollback, step: StepName, seen: "_ExecutionState"
     ) -> "_Stepped | Rollback | Again":
         """Take one step: store its start, look, act if need be, store its end."""
         deployment = seen.deployment
@@ -212,31 +216,31 @@ class Executor:
         return await self._followed(begun, step, found, seen)
 
     async def _followed(
-        self, rollback: Rollback, step: StepName, found: progress.Next, seen: "_Seen"
+        self, rollback: Rollback, step: StepName, found: progress.Next, seen: "_ExecutionState"
     ) -> "_Stepped | Rollback | Again":
         """Do what follows from a look."""
         match found:
             case Act() if self.stopped() and step is not StepName.RESTORE_STRATEGY:
-                return Again(rollback, LOOK_SECONDS)
+                return Again(rollback, STEP_POLL_SECONDS)
             case Act():
                 return await self._act(rollback, step, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(rollback, seen)
             case Wait():
-                return Again(rollback, LOOK_SECONDS)
-            case End():
+                return Again(rollback, STEP_POLL_SECONDS)
+            case RollbackEnd():
                 return await self._conclude(rollback, found, seen.deployment)
             case Done(message):
                 return await self._finish(rollback, step, message, seen.deployment)
 
-    def _is_too_late(self, rollback: Rollback, step: StepName, seen: "_Seen") -> bool:
+    def _is_too_late(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> bool:
         """Tell whether an act is due that was decided too long ago; putting back is never late."""
         if step is StepName.RESTORE_STRATEGY or not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._look(rollback, step, seen), Act)
 
     async def _act(
-        self, rollback: Rollback, step: StepName, seen: "_Seen"
+        self, rollback: Rollback, step: StepName, seen: "_ExecutionState"
     ) -> "_Stepped | Rollback | Again":
         """Do what a step says, and store what came of it."""
         acted = await self.actor.act(rollback, step, seen.deployment, seen.workload.autoscaler)
@@ -244,8 +248,8 @@ class Executor:
             case Done(message):
                 return await self._finish(acted.rollback, step, message, acted.deployment)
             case Wait():
-                return Again(acted.rollback, LOOK_SECONDS)
-            case End() as end:
+                return Again(acted.rollback, STEP_POLL_SECONDS)
+            case RollbackEnd() as end:
                 return await self._conclude(acted.rollback, end, acted.deployment)
             case Failure() as failure:
                 return await self._refused(acted.rollback, step, failure)
@@ -259,7 +263,7 @@ class Executor:
             return _again(rollback, written)
         return _Stepped(written, deployment)
 
-    def _look(self, rollback: Rollback, step: StepName, seen: "_Seen") -> progress.Next:
+    def _look(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> progress.Next:
         now = self.clock()
         if autoscaling.is_left_to_autoscaler(rollback, step):
             found = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
@@ -269,7 +273,7 @@ class Executor:
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(found, Act) and rests else found
 
-    async def _verify(self, rollback: Rollback, seen: "_Seen") -> Rollback | Again:
+    async def _verify(self, rollback: Rollback, seen: "_ExecutionState") -> Rollback | Again:
         """Look at all that shows whether it helped; who waits for the end sees what has failed."""
         watch, now = seen.watch, self.clock()
         missing: Missing | None = NOT_YET_READ
@@ -282,7 +286,9 @@ class Executor:
             pods = seen.workload.current_of(seen.workload.pods)
             counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
-        asked = await self.verifier.look(Subject(rollback, seen.workload, seen.meter, skew))
+        asked = await self.verifier.look(
+            VerificationSubject(rollback, seen.workload, seen.meter, skew)
+        )
         checks = verification.in_order(
             (
                 verification.rollout(seen.deployment),
@@ -291,7 +297,7 @@ class Executor:
             )
         )
         found = verification.conclude(checks, verification.situation(rollback, missing, now))
-        if isinstance(found, End):
+        if isinstance(found, RollbackEnd):
             return await self._conclude(rollback, found, seen.deployment)
         status = rollback_status.with_checks(rollback.status, verification.stored(checks))
         known, failing = (
@@ -299,11 +305,11 @@ class Executor:
         )
         is_told = bool(rollback.status.verification) or not seen.sight.blind
         if known == failing and is_told:
-            return Again(rollback, LOOK_SECONDS)
+            return Again(rollback, STEP_POLL_SECONDS)
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
-        return Again(written, LOOK_SECONDS)
+        return Again(written, STEP_POLL_SECONDS)
 
     async def _begin(
         self, rollback: Rollback, step: StepName, deployment: Deployment
@@ -333,11 +339,11 @@ class Executor:
                 return _again(rollback, failure)
             case FailureKind.GONE if step is not StepName.SUSPEND_OWNER:
                 return await self._conclude(
-                    rollback, End(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
+                    rollback, RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
                 )
             case _:
                 known = progress.step_status(rollback, step)
-                if known is not None and known.attempts < MOST_ATTEMPTS:
+                if known is not None and known.attempts < MOST_STEP_ATTEMPTS:
                     status = rollback_status.begun(rollback.status, step, self.clock())
                     written = await self.recorder.write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
@@ -349,11 +355,11 @@ class Executor:
                     self.rests[rollback.metadata.uid] = now + timedelta(seconds=rest)
                     return replace(again, seconds=rest)
                 return await self._conclude(
-                    rollback, End(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
+                    rollback, RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
                 )
 
     async def _conclude(
-        self, rollback: Rollback, end: End, deployment: Deployment | None = None
+        self, rollback: Rollback, end: RollbackEnd, deployment: Deployment | None = None
     ) -> Rollback | Again:
         """Store the end; but leave no surge of ours behind on a Deployment that moved on."""
         if deployment is not None and rollback.status.strategy is not None:
@@ -364,7 +370,7 @@ class Executor:
                     return _again(rollback, done)
         return _settled(rollback, await self._end(rollback, end))
 
-    async def _end(self, rollback: Rollback, end: End) -> Rollback | Failure:
+    async def _end(self, rollback: Rollback, end: RollbackEnd) -> Rollback | Failure:
         written = await self.recorder.write(
             rollback, rollback_status.ended(rollback.status, end, self.clock())
         )
@@ -377,7 +383,7 @@ class Executor:
         return await self.recorder.release(written)
 
 
-def _judged(watch: Watch, seen: _Seen) -> Evidence:
+def _judged(watch: Watch, seen: _ExecutionState) -> Evidence:
     """Give what was counted of requests that prove something: probes are answered by anybody."""
     known = seen.deployment.probe_paths if seen.meter is None else seen.meter.left_out
     kept = tuple(one for one in watch.evidence.increments if one.route not in known)

@@ -15,13 +15,13 @@ from rollback_operator.model.workload import Deployment, FlagState
 from rollback_operator.ports.cluster import Flags
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import flags
-from rollback_operator.remedies.progress import Act, Done, End
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd
 
-KNOWN_SECONDS = 5.0
+FLAG_KNOWN_SECONDS = 5.0
 """How long what was read of a flag will do for a decision: what is set is looked at anew."""
 FORESEEN_SECONDS = 300.0
 """How long it is known that a flag could be set: that is only told beforehand."""
-AGAIN_SECONDS = 60.0
+FLAG_RETRY_SECONDS = 60.0
 """How long it is known that it could not: somebody may be putting it right."""
 FORGOTTEN_SECONDS = 3600.0
 
@@ -61,7 +61,7 @@ class Switch:
         self.known = {key: one for key, one in self.known.items() if now < one[0]}
         found = await self.flags.read(namespace, flag)
         state = Missing(Reason.READ_FAILED, found.message) if isinstance(found, Failure) else found
-        self.known[namespace, flag] = now + timedelta(seconds=KNOWN_SECONDS), state
+        self.known[namespace, flag] = now + timedelta(seconds=FLAG_KNOWN_SECONDS), state
         return state
 
     async def obstacles(self, policy: RollbackPolicy, deployment: Deployment) -> Mapping[Flag, str]:
@@ -69,7 +69,7 @@ class Switch:
 
         Told at once, not in the night when it matters; nothing is said of what cannot be seen now.
         """
-        said, soon = {}, self.clock() + timedelta(seconds=AGAIN_SECONDS)
+        said, soon = {}, self.clock() + timedelta(seconds=FLAG_RETRY_SECONDS)
         for flag in flags.wanted(policy.spec.remedies):
             found = await self._foreseen(policy, flag)
             if found is None or not (why := flags.obstacle(policy, deployment, flag, found)):
@@ -94,7 +94,7 @@ class Switch:
             return known
         seen = await self._looked_ahead(policy, flag)
         found = known if seen is None else seen
-        seconds = FORESEEN_SECONDS if seen is not None else AGAIN_SECONDS
+        seconds = FORESEEN_SECONDS if seen is not None else FLAG_RETRY_SECONDS
         forgotten = now - timedelta(seconds=FORGOTTEN_SECONDS)
         self.foreseen = {key: one for key, one in self.foreseen.items() if one[0] > forgotten}
         self.foreseen[place] = now + timedelta(seconds=seconds), found
@@ -113,7 +113,7 @@ class Switch:
             return Missing(Reason.FLAG_UNUSABLE, flags.no_right(flag))
         return found
 
-    async def set(self, rollback: Rollback) -> Done | End | Failure:
+    async def set(self, rollback: Rollback) -> Done | RollbackEnd | Failure:
         """Set the flag of a rollback whose step has begun."""
         flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
         if flag is None or plan is None:
@@ -132,7 +132,7 @@ class Switch:
             return _refused(done.message) if done.kind is FailureKind.REJECTED else done
         return Done(f"{flags.named(flag)} was set; it was {plan.old_value[:64]!r}")
 
-    async def reverted(self, rollback: Rollback) -> End | None:
+    async def reverted(self, rollback: Rollback) -> RollbackEnd | None:
         """Tell that a flag does not stay as a rollback has set it; None: nothing shows that."""
         flag = rollback.spec.remedy.flag
         if flag is None or not flags.is_set(rollback):
@@ -147,5 +147,5 @@ class Switch:
         return None if is_gone else found
 
 
-def _refused(said: str) -> End:
-    return End(Outcome.FAILED, Reason.STEP_REFUSED, said)
+def _refused(said: str) -> RollbackEnd:
+    return RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, said)

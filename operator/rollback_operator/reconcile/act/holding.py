@@ -12,7 +12,7 @@ from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
 from rollback_operator.decide import holds
-from rollback_operator.decide.hold_end import End
+from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -69,7 +69,9 @@ class Holder:
         held = next((one for one in ledger if one.digest == wanted.digest), None)
         return await self._hold(stands, wanted, held)
 
-    async def end(self, policy: RollbackPolicy, end: End, deployment: Deployment | None) -> Settled:
+    async def end(
+        self, policy: RollbackPolicy, end: HoldEnd, deployment: Deployment | None
+    ) -> Settled:
         """Let a policy's rollout go, if it holds one."""
         known = policy.status.hold
         if known is not None and known.is_open:

@@ -28,11 +28,11 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.recording import Write
 from rollback_operator.remedies import gitops, suspension
-from rollback_operator.remedies.progress import Done, End
+from rollback_operator.remedies.progress import Done, RollbackEnd
 from rollback_operator.report import events
 
 _log = logging.getLogger(__name__)
-LOOK_SECONDS = 30.0
+OWNER_POLL_SECONDS = 30.0
 """How often it is looked whether who is suspended can go on, or does already."""
 OWNER_SECONDS = 300.0
 """How long it is known whether an owner could be suspended: that is only told beforehand."""
@@ -45,7 +45,7 @@ class Taken:
 
     rollback: Rollback
     """With what is to be stored with the step's end."""
-    next: Done | End | Failure
+    next: Done | RollbackEnd | Failure
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Suspender:
         elif is_deleted:
             return await self._leave(done)
         else:
-            wait = LOOK_SECONDS
+            wait = OWNER_POLL_SECONDS
         self.due[uid] = now + timedelta(seconds=wait), is_deleted
         return wait
 
@@ -226,9 +226,9 @@ class Suspender:
         return await self.write(rollback, _with(rollback.status, record, told, now))
 
 
-def _refused(why: str) -> End:
+def _refused(why: str) -> RollbackEnd:
     said = f"who would revert it cannot be suspended, so nothing was done: {why}"
-    return End(Outcome.FAILED, Reason.OWNER_NOT_SUSPENDED, said)
+    return RollbackEnd(Outcome.FAILED, Reason.OWNER_NOT_SUSPENDED, said)
 
 
 def _with(

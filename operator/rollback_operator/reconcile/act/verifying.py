@@ -15,6 +15,7 @@ from functools import partial
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
+from rollback_operator.evidence import limits
 from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
@@ -31,12 +32,12 @@ from rollback_operator.rollback.latency_recovery import Counted
 from rollback_operator.rollback.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.stats.histogram import Histogram
 
-QUICK_SECONDS = 0.2
+CHECK_WAIT_SECONDS = 0.2
 """So long a look waits for answers that come at once."""
-EVERY_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
-RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
+CHECK_INTERVAL_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
+CHECK_RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
 """Before each further try of a functional probe: it may leave something behind."""
-MOST_PODS = 20
+MOST_VERIFIED_PODS = 20
 SPANS_SECONDS = (20.0, 60.0)
 """Of late: what serves little needs the longer one to count enough."""
 
@@ -65,7 +66,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class VerificationSubject:
     """What is verified, as it was read in this pass."""
 
     rollback: Rollback
@@ -121,7 +122,7 @@ class Verifier:
     courses: dict[str, _Course] = field(default_factory=dict)
     """By the Rollback's uid."""
 
-    async def look(self, subject: Subject) -> tuple[Check, ...]:
+    async def look(self, subject: VerificationSubject) -> tuple[Check, ...]:
         """Ask what is due and give what is known of each check that applies."""
         course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
         asks = dict(self._asks(subject, course))
@@ -130,7 +131,7 @@ class Verifier:
             if name not in course.running and now >= course.due.get(name, now):
                 course.running[name] = asyncio.create_task(_made(ask))
         if course.running:
-            await asyncio.wait(course.running.values(), timeout=QUICK_SECONDS)
+            await asyncio.wait(course.running.values(), timeout=CHECK_WAIT_SECONDS)
         for name, task in list(course.running.items()):
             if task.done():
                 del course.running[name]
@@ -151,7 +152,7 @@ class Verifier:
         for uid in list(self.courses):
             await self.forget(uid)
 
-    def _asks(self, subject: Subject, course: _Course) -> Iterator[tuple[str, Ask]]:
+    def _asks(self, subject: VerificationSubject, course: _Course) -> Iterator[tuple[str, Ask]]:
         """List the checks that apply, in the order in which they are told."""
         spec = subject.rollback.spec.verification
         if any(pod.endpoints for pod in subject.pods):
@@ -162,7 +163,9 @@ class Verifier:
         if spec.logs is not None:
             yield LOGS, partial(self._logs, subject, spec.logs)
 
-    async def _functional(self, subject: Subject, course: _Course, probe: HttpProbe) -> Check:
+    async def _functional(
+        self, subject: VerificationSubject, course: _Course, probe: HttpProbe
+    ) -> Check:
         known = course.checks.get(probe.name)
         if known is not None and known.result is VerificationResult.PASSED:
             return known  # not asked again: a reservation is not free
@@ -170,9 +173,9 @@ class Verifier:
         reply = await self.probes.send(subject.rollback.metadata.namespace, probe)
         return probing.functional(probe, reply, tries)
 
-    async def _health(self, subject: Subject) -> Check:
+    async def _health(self, subject: VerificationSubject) -> Check:
         declared = [pod for pod in subject.pods if pod.endpoints]
-        asked = [(pod, one) for pod in declared[:MOST_PODS] for one in pod.endpoints]
+        asked = [(pod, one) for pod in declared[:MOST_VERIFIED_PODS] for one in pod.endpoints]
         namespace = subject.rollback.metadata.namespace
         replies = await asyncio.gather(
             *(self.probes.ask(namespace, pod.address, one) for pod, one in asked)
@@ -180,7 +183,7 @@ class Verifier:
         named = [(pod.name, one, reply) for (pod, one), reply in zip(asked, replies, strict=True)]
         return probing.health(named, len(declared))
 
-    async def _logs(self, subject: Subject, asked: LogCheck) -> Check:
+    async def _logs(self, subject: VerificationSubject, asked: LogCheck) -> Check:
         deployment, pods = subject.workload.deployment, subject.pods
         now = self.clock()
         oldest = now - timedelta(seconds=asked.since_seconds)
@@ -191,7 +194,7 @@ class Verifier:
             since=max(oldest, subject.acted or oldest),
             texts=asked.texts,
         )
-        read = pods[:MOST_PODS]
+        read = pods[:MOST_VERIFIED_PODS]
         counts = await asyncio.gather(
             *(self.logs.count(replace(query, pod=pod.name)) for pod in read)
         )
@@ -200,7 +203,7 @@ class Verifier:
 
     # -- durations ---------------------------------------------------------------------------------
 
-    async def _latency(self, subject: Subject, course: _Course) -> Check:
+    async def _latency(self, subject: VerificationSubject, course: _Course) -> Check:
         target, meter = subject.rollback.spec.to_revision, subject.meter
         if meter is None or target is None:
             said = "there is no past of this template to compare with"
@@ -226,13 +229,13 @@ class Verifier:
         youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
         if (
             course.warm is None
-            and self.clock().timestamp() - youngest >= latency_recovery.WARM_UP_SECONDS
+            and self.clock().timestamp() - youngest >= limits.LATENCY_WARM_UP_SECONDS
         ):
             course.warm = living
         spans, warm = _spans(subject, course, living, at)
         return latency_recovery.latency(spans, course.past, meter.quantile, warm)
 
-    async def _past(self, subject: Subject, query: SeriesQuery) -> Histogram | Missing:
+    async def _past(self, subject: VerificationSubject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
 
         Where that ReplicaSet is an old one that came back, its making tells nothing: then the hour
@@ -248,7 +251,7 @@ class Verifier:
         found: Histogram | Missing = Histogram()
         for until in (*made, bad.timestamp()):
             found = await self.trends.read_past_latency(query, until + subject.skew)
-            if isinstance(found, Histogram) and found.total >= latency_recovery.LEAST_REQUESTS:
+            if isinstance(found, Histogram) and found.total >= limits.LEAST_TIMED_REQUESTS:
                 return found
         is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
         return Histogram() if is_none else found
@@ -260,7 +263,7 @@ def _flag_taken(rollback: Rollback) -> datetime | None:
 
 
 def _spans(
-    subject: Subject, course: _Course, read: Counted, at: float
+    subject: VerificationSubject, course: _Course, read: Counted, at: float
 ) -> tuple[list[Counted], list[Counted]]:
     """Give what was counted of late and since the act, and the same without the warm-up.
 
@@ -295,9 +298,9 @@ def _later(begin: Counted, warm: Counted) -> Counted:
 
 
 def _pause(course: _Course, name: str) -> float:
-    if name in EVERY_SECONDS:
-        return EVERY_SECONDS[name]
-    return RETRY_SECONDS[min(course.tries.get(name, 1), len(RETRY_SECONDS)) - 1]
+    if name in CHECK_INTERVAL_SECONDS:
+        return CHECK_INTERVAL_SECONDS[name]
+    return CHECK_RETRY_SECONDS[min(course.tries.get(name, 1), len(CHECK_RETRY_SECONDS)) - 1]
 
 
 async def _made(ask: Ask) -> Check:

@@ -12,7 +12,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Tools
 from rollback_operator.remedies.claims import claimed
 
-LOOK_SECONDS = 300.0
+PREFLIGHT_SECONDS = 300.0
 """How long it is known who claims a Deployment."""
 UNSEEN_SECONDS = 30.0
 """... where something could not be looked at."""
@@ -36,7 +36,7 @@ class Lookout:
         until, found = self.known.get(key, (now, Claims()))
         if now >= until:
             found = await self.tools.look(deployment)
-            seconds = UNSEEN_SECONDS if found.unseen else LOOK_SECONDS
+            seconds = UNSEEN_SECONDS if found.unseen else PREFLIGHT_SECONDS
             self._forget(now)
             self.known.pop(key, None)  # the newest stand last
             self.known[key] = now + timedelta(seconds=seconds), found

@@ -45,8 +45,8 @@ CREDENTIALS_EVERY_SECONDS = 300.0
 """How long it is known that a policy's own credentials are there: that is only told beforehand."""
 CREDENTIALS_AGAIN_SECONDS = 60.0
 """How long it is known that they are not: somebody may be putting it right."""
-PATIENCE_SECONDS = 2.0
-EARLY_SECONDS = 0.05
+READ_PATIENCE_SECONDS = 2.0
+DUE_TOLERANCE_SECONDS = 0.05
 """A look that was due a moment later is not put off for that."""
 
 
@@ -66,7 +66,7 @@ class Observer:
     clock: Callable[[], float]
     trends: TrendMetrics | None = None
     """None: what changes slowly is not looked at."""
-    patience: float = PATIENCE_SECONDS
+    patience: float = READ_PATIENCE_SECONDS
     """How long what changes slowly may take, seconds."""
     pods: PodMetrics | None = None
     """None: their own pages are not read."""
@@ -105,12 +105,12 @@ class Observer:
         now = self.clock()
         is_reading = self.pods is not None and watch.is_reading_pods(now)
         # Pods are read more often than Prometheus has anything new of them.
-        is_scraping = not is_reading or now >= watch.scrape_due - EARLY_SECONDS
+        is_scraping = not is_reading or now >= watch.scrape_due - DUE_TOLERANCE_SECONDS
         if is_scraping and watch.skew_read is None:
             # Not before it is known by which clock scrapes are timed are pods read.
             watch, is_scraping = await self._with_prometheus(watch, workload, source, now), False
         query = None
-        if is_reading and now >= watch.read_due - EARLY_SECONDS:
+        if is_reading and now >= watch.read_due - DUE_TOLERANCE_SECONDS:
             watch = replace(watch, read_at=now)
             query = page_query(watch, workload, source.policy.spec)
         # Both at once: after a slow Prometheus the pods' answers would come late.

@@ -14,7 +14,7 @@ from rollback_operator.rollback import approval
 
 GIVEN_SECONDS = 300.0
 """How long it is known that a right is there."""
-AGAIN_SECONDS = 60.0
+DENIED_SECONDS = 60.0
 """How long it is known that it is not: somebody may be giving it."""
 
 Place = tuple[str, Right]
@@ -38,7 +38,7 @@ class Decisions:
             found = await self.surroundings.approvals_unprotected()
             is_known = not isinstance(found, Failure)
             self.known = found if isinstance(found, str) else self.known
-            seconds = GIVEN_SECONDS if is_known and not self.known else AGAIN_SECONDS
+            seconds = GIVEN_SECONDS if is_known and not self.known else DENIED_SECONDS
             self.until = now + timedelta(seconds=seconds)
         return self.known
 
@@ -79,7 +79,7 @@ class Permits:
             return known
         found = await self.rights.may(namespace, right)
         is_given = known if isinstance(found, Failure) else found
-        seconds = GIVEN_SECONDS if is_given and not isinstance(found, Failure) else AGAIN_SECONDS
+        seconds = GIVEN_SECONDS if is_given and not isinstance(found, Failure) else DENIED_SECONDS
         self.known = {key: one for key, one in self.known.items() if now < one[0]}
         self.known[place] = now + timedelta(seconds=seconds), is_given
         return is_given

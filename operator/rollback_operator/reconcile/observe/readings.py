@@ -19,9 +19,9 @@ from rollback_operator.reconcile.cache import Key
 from rollback_operator.reconcile.observe.observation import Observer, Source
 
 _log = logging.getLogger(__name__)
-QUICK_SECONDS = 0.25
+READ_WAIT_SECONDS = 0.25
 """So long a look waits for answers that come at once."""
-LIMIT_SECONDS = 60.0
+READ_LIMIT_SECONDS = 60.0
 """In which all questions of one look are answered or given up, each with its own limit."""
 
 
@@ -53,7 +53,7 @@ class Readings:
     observer: Observer
     wake: Callable[[Key], None]
     """Has a policy looked at anew."""
-    quick: float = QUICK_SECONDS
+    quick: float = READ_WAIT_SECONDS
     holdings: Holdings = field(default_factory=Holdings)
     """What all watches keep."""
     running: dict[Key, _Running] = field(default_factory=dict)
@@ -124,10 +124,12 @@ class Readings:
 
     async def _read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         try:
-            async with asyncio.timeout(LIMIT_SECONDS):
+            async with asyncio.timeout(READ_LIMIT_SECONDS):
                 return await self.observer.read(watch, workload, source)
         except TimeoutError:
-            said = f"{source.prometheus.url}: not all was answered within {LIMIT_SECONDS:.0f} s"
+            said = (
+                f"{source.prometheus.url}: not all was answered within {READ_LIMIT_SECONDS:.0f} s"
+            )
             return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, said))
         except Exception as error:
             # A bug: the release is judged by what Kubernetes shows, and rollbacks still end.

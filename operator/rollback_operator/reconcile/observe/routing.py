@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.traffic import ready_since
 from rollback_operator.model import services
-from rollback_operator.model.services import LEAST_SECONDS, Routing
+from rollback_operator.model.services import LEAST_ROUTING_SECONDS, Routing
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.surroundings import Services
@@ -35,7 +35,7 @@ class Router:
             # Pods that are not ready are no endpoints: what was seen may have been that.
             return replace(watch, routing=Routing())
         read = watch.routing.read
-        if read is not None and now - read < LEAST_SECONDS:
+        if read is not None and now - read < LEAST_ROUTING_SECONDS:
             return watch
         found = await self.services.list_all(workload.deployment.namespace)
         if isinstance(found, Failure):

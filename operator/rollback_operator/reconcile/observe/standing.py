@@ -12,7 +12,7 @@ from rollback_operator.report.readiness import Around
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class MetricsAccess:
     """Where metrics are read by default, and what else a policy may name."""
 
     default: str
@@ -27,7 +27,7 @@ class Address:
     """Whether the metrics of a tenant may be read: tenant, address, the policy's namespace."""
 
 
-def around(policy: RollbackPolicy, cache: Cache, address: Address, now: datetime) -> Around:
+def around(policy: RollbackPolicy, cache: Cache, address: MetricsAccess, now: datetime) -> Around:
     """Look around a policy; who else steers its target is looked at elsewhere."""
     namespace, source = policy.metadata.namespace, policy.spec.prometheus
     url, tenant = source.url, source.tenant

@@ -10,7 +10,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.evidence.baseline import HOUR_SECONDS
-from rollback_operator.evidence.growth import LEAST_SECONDS, WARM_UP_SECONDS
+from rollback_operator.evidence.limits import GROWTH_SECONDS, GROWTH_WARM_UP_SECONDS
 from rollback_operator.evidence.trends import (
     PastGrowth,
     Trends,
@@ -80,7 +80,7 @@ async def _with_past_growth(
     """
     age = (trends.read or 0.0) - watch.skew - watch.opened
     known = trends.past_growth
-    if age < WARM_UP_SECONDS + LEAST_SECONDS or (known and age < ANEW_TIMES * known.age):
+    if age < GROWTH_WARM_UP_SECONDS + GROWTH_SECONDS or (known and age < ANEW_TIMES * known.age):
         return trends
     begun = {
         pod.name: pod.started
@@ -89,7 +89,7 @@ async def _with_past_growth(
     }
     newest = max(begun.values(), default=watch.opened)
     until = min(newest + age, watch.opened)
-    seconds = until - newest - WARM_UP_SECONDS
+    seconds = until - newest - GROWTH_WARM_UP_SECONDS
     if seconds < LEAST_PAST_SECONDS or not query.labels.pod:
         return replace(trends, past_growth=PastGrowth(age, None))
     alike = [name for name, started in begun.items() if started > newest - ALIKE_SECONDS]

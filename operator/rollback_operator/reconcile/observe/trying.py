@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
 from rollback_operator.api.verification import HttpProbe
+from rollback_operator.evidence.limits import LEAST_FAILURES
 from rollback_operator.evidence.trends import Trial
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import trials
-from rollback_operator.judge.trials import LEAST_FAILURES, Serving
+from rollback_operator.judge.trials import Serving
 from rollback_operator.model.check import Check
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Probes
 from rollback_operator.rollback import probing
 
-QUICK_SECONDS = 0.05
-EVERY_SECONDS = 2.0
+PROBE_WAIT_SECONDS = 0.05
+PROBE_INTERVAL_SECONDS = 2.0
 SELDOM_SECONDS = 5.0
 """Once it speaks against the release, or waits for the end of a rollout."""
 
@@ -98,7 +99,7 @@ class Trier:
     async def _answered(self, policy: RollbackPolicy) -> list[tuple[str, _Sent]]:
         mine = {name: one for (owner, name), one in self.sent.items() if owner == policy.key}
         if mine:
-            await asyncio.wait([one.task for one in mine.values()], timeout=QUICK_SECONDS)
+            await asyncio.wait([one.task for one in mine.values()], timeout=PROBE_WAIT_SECONDS)
         done = [(name, one) for name, one in mine.items() if one.task.done()]
         for name, _ in done:
             del self.sent[policy.key, name]
@@ -117,4 +118,4 @@ def _wanted(policy: RollbackPolicy) -> Iterator[HttpProbe]:
 
 def _pause(trial: Trial, who: Serving) -> float:
     is_calm = who is Serving.BOTH and not trial.failures
-    return SELDOM_SECONDS if is_calm or trial.failures >= LEAST_FAILURES else EVERY_SECONDS
+    return SELDOM_SECONDS if is_calm or trial.failures >= LEAST_FAILURES else PROBE_INTERVAL_SECONDS

@@ -29,7 +29,7 @@ REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 PROBE_SECONDS = 10
 """Kubernetes' default period of a probe."""
 
-MOST_REVISIONS = 2**31
+HIGHEST_REVISION = 2**31
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
@@ -155,4 +155,4 @@ def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:
 
 def _revision(metadata: Mapping[str, Any]) -> int:
     text = str((metadata.get("annotations") or {}).get(REVISION_ANNOTATION, "0"))
-    return whole(text, MOST_REVISIONS) or 0
+    return whole(text, HIGHEST_REVISION) or 0

@@ -8,7 +8,7 @@ from rollback_operator.api.shape import is_object_name
 from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.remedies.claims import NEW_RELEASE
 
-REPLICAS = ("f:spec", "f:replicas")
+REPLICAS_FIELD = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")
 """Where managedFields tell who owns a Deployment's pod template."""
 DATA = ("f:data",)
@@ -59,7 +59,7 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
 
 def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
     """Find a rollout tool that has last set the replicas: it scales what it takes releases from."""
-    names = {str(one.get("manager")) for one in entries_of(metadata, *REPLICAS)}
+    names = {str(one.get("manager")) for one in entries_of(metadata, *REPLICAS_FIELD)}
     for manager in sorted(names & set(_DRIVERS)):
         tool, remedy = _DRIVERS[manager]
         return Owner(

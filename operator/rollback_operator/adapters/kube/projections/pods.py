@@ -8,7 +8,7 @@ from rollback_operator.adapters.kube.projections.templates import POD_HASH_LABEL
 from rollback_operator.adapters.kube.projections.times import seconds_of
 from rollback_operator.api.json_text import whole
 from rollback_operator.evidence.retention import endpoint_size, weight
-from rollback_operator.model.pod import Endpoint, Page, Pod
+from rollback_operator.model.pod import Endpoint, MetricsPage, Pod
 
 MOST_PORTS = 65536
 MOST_PROBE_BYTES = 16 * 1024
@@ -159,7 +159,7 @@ def _address(
     return str(status.get("podIP") or "")
 
 
-def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
+def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> MetricsPage:
     annotations = metadata.get("annotations") or {}
     named = {
         str(port.get("name")): port.get("containerPort")
@@ -169,7 +169,7 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Page:
     guessed = next((named[name] for name in _METRICS_PORTS if name in named), 0)
     port = str(annotations.get("prometheus.io/port") or guessed)
     path = str(annotations.get("prometheus.io/path") or "")
-    return Page(
+    return MetricsPage(
         port=whole(port, MOST_PORTS - 1) or 0,
         path=path if path.startswith("/") and weight(path) <= LONGEST_PATH else "/metrics",
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",

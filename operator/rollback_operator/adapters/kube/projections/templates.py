@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rollback_operator.adapters.kube.projections.needs import LONGEST
+from rollback_operator.adapters.kube.projections.needs import LONGEST_QUANTITY
 from rollback_operator.model.workload import Template
 
 POD_HASH_LABEL = "pod-template-hash"
@@ -52,7 +52,7 @@ def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
     """
     for one in containers:
         text = str(((one.get("resources") or {}).get("limits") or {}).get("memory") or "")
-        if len(text) > LONGEST:
+        if len(text) > LONGEST_QUANTITY:
             continue
         found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)([kMGTm]|[KMGT]i)?", text)
         if found:

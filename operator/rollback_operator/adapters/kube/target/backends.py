@@ -17,9 +17,9 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.ports.failure import Failure, FailureKind
 
-KNOWN_SECONDS = 5.0
+BACKENDS_KNOWN_SECONDS = 5.0
 """For how long an answer is taken: a pod's address may be another's a while after its end."""
-MOST_ASKED = 8
+MOST_CANDIDATES = 8
 """Pods that are looked at for one answer."""
 MOST_CALLED = 3
 MOST_KNOWN = 1000
@@ -58,7 +58,9 @@ class ServiceBackends:
         found = await self._found(namespace, service, port)
         if len(self._known) < MOST_KNOWN and not _is_passing(found):
             self._known[key] = found
-            asyncio.get_running_loop().call_later(KNOWN_SECONDS, self._known.pop, key, None)
+            asyncio.get_running_loop().call_later(
+                BACKENDS_KNOWN_SECONDS, self._known.pop, key, None
+            )
         return found
 
     async def _found(self, namespace: str, service: str, port: int) -> Backends | Failure:
@@ -86,7 +88,7 @@ class ServiceBackends:
         candidates = sorted(_candidates(ends), key=lambda one: (one.port, one.pod))
         if ends and not candidates:
             return _strange(service, namespace)
-        return await self._confirmed(candidates[:MOST_ASKED], namespace, service)
+        return await self._confirmed(candidates[:MOST_CANDIDATES], namespace, service)
 
     async def _confirmed(
         self, candidates: list[_Candidate], namespace: str, service: str

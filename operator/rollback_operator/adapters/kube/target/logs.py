@@ -8,7 +8,7 @@ from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.rollback.probing import LineCount, Silence
 
-MOST_BYTES = 1024 * 1024
+MOST_LOG_BYTES = 1024 * 1024
 """Of one pod's log, from the beginning of the time that is asked for."""
 
 
@@ -24,13 +24,13 @@ class ApiLogs:
             paths.one_in(paths.PODS, query.namespace, query.pod, "log"),
             container=query.container,
             sinceTime=query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            limitBytes=str(MOST_BYTES),
+            limitBytes=str(MOST_LOG_BYTES),
         )
         if isinstance(found, Failure):
             return _silence(found)
         texts = tuple(text.encode() for text in query.texts)
         lines = sum(any(text in line for text in texts) for line in found.splitlines())
-        return LineCount(lines, len(found) < MOST_BYTES)
+        return LineCount(lines, len(found) < MOST_LOG_BYTES)
 
 
 def _silence(failure: Failure) -> Silence:

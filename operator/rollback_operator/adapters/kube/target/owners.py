@@ -19,7 +19,7 @@ from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.suspension import SUSPENDED_BY, automation
 
-KINDS = {
+OWNER_KINDS = {
     OwnerKind.APPLICATION: ("argoproj.io", "applications"),
     OwnerKind.KUSTOMIZATION: ("kustomize.toolkit.fluxcd.io", "kustomizations"),
     OwnerKind.HELM_RELEASE: ("helm.toolkit.fluxcd.io", "helmreleases"),
@@ -30,7 +30,7 @@ _SUSPEND = "/spec/suspend"
 _ANNOTATIONS = "/metadata/annotations"
 _MARK = f"{_ANNOTATIONS}/{SUSPENDED_BY.replace('/', '~1')}"
 
-MOST_TRIES = 5
+MOST_CONFLICTS = 5
 """How often a write is tried whose object is written by its controller in the same moment."""
 
 Operations = list[dict[str, Any]]
@@ -71,7 +71,7 @@ class ApiOwners:
 
         Its controller writes its status all the time: that alone is no reason to wait.
         """
-        for _ in range(MOST_TRIES):
+        for _ in range(MOST_CONFLICTS):
             raw = await self._read(steered)
             seen = raw if isinstance(raw, Failure) else await self._state(raw, steered)
             if isinstance(raw, Failure) or isinstance(seen, Failure):
@@ -92,7 +92,7 @@ class ApiOwners:
         return path if isinstance(path, Failure) else await self._api.get(path)
 
     async def _path(self, steered: Steered) -> paths.ApiPath | Failure:
-        group, plural = KINDS[steered.object.kind]
+        group, plural = OWNER_KINDS[steered.object.kind]
         served = await self._api.get(paths.api_group(group))
         if isinstance(served, Failure):
             if served.kind is not FailureKind.GONE:
@@ -102,7 +102,7 @@ class ApiOwners:
         version = projected(group, lambda: str(served["preferredVersion"]["version"]))
         if isinstance(version, Failure):
             return version
-        kind = paths.Kind(group, version, plural)
+        kind = paths.ResourceKind(group, version, plural)
         return paths.one_in(kind, self._namespace(steered), steered.object.name)
 
     def _namespace(self, steered: Steered) -> str:

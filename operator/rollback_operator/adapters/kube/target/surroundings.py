@@ -11,13 +11,20 @@ from typing import Any
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.projections.needs import quantity, requests_of
-from rollback_operator.model.surroundings import Amounts, Cluster, Node, Quota, Reference, Usage
+from rollback_operator.model.surroundings import (
+    Amounts,
+    ClusterCapacity,
+    Node,
+    Quota,
+    Reference,
+    Usage,
+)
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.rollback.approval import POLICY_NAME
 
-MOST_NODES = 200
-MOST_PODS = 500
-KINDS = {
+MOST_CLUSTER_NODES = 200
+MOST_CLUSTER_PODS = 500
+REFERENCE_KINDS = {
     "ConfigMap": paths.CONFIG_MAPS,
     "Secret": paths.SECRETS,
     "ServiceAccount": paths.SERVICE_ACCOUNTS,
@@ -36,7 +43,7 @@ class ApiSurroundings:
 
     async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
         """Look whether an object exists."""
-        path = paths.one_in(KINDS[reference.kind], namespace, reference.name)
+        path = paths.one_in(REFERENCE_KINDS[reference.kind], namespace, reference.name)
         if path.fault:
             # A template may name anything: no object has a name of another form.
             return False
@@ -51,24 +58,24 @@ class ApiSurroundings:
             return Failure(found.kind, f"the operator may not look for it{listed}")
         return found
 
-    async def cluster(self) -> Cluster | Failure:
+    async def cluster(self) -> ClusterCapacity | Failure:
         """Read the nodes, and the pods if they are not too many."""
         everywhere = paths.whole_cluster
         nodes, pods = await asyncio.gather(
-            self._api.list_of(Listing(everywhere(paths.NODES), _node, most=MOST_NODES + 1)),
+            self._api.list_of(Listing(everywhere(paths.NODES), _node, most=MOST_CLUSTER_NODES + 1)),
             self._api.list_of(
-                Listing(everywhere(paths.PODS), _usage, free=inf, most=MOST_PODS + 1)
+                Listing(everywhere(paths.PODS), _usage, free=inf, most=MOST_CLUSTER_PODS + 1)
             ),
         )
         if isinstance(nodes, Failure):
             refused = nodes.kind is FailureKind.REJECTED
             return Failure(nodes.kind, "the operator may not list nodes") if refused else nodes
-        is_counted = not isinstance(pods, Failure) and len(pods) <= MOST_PODS
+        is_counted = not isinstance(pods, Failure) and len(pods) <= MOST_CLUSTER_PODS
         counted = pods if is_counted and not isinstance(pods, Failure) else None
-        return Cluster(
-            nodes=tuple(nodes[:MOST_NODES]),
+        return ClusterCapacity(
+            nodes=tuple(nodes[:MOST_CLUSTER_NODES]),
             usage=None if counted is None else tuple(one for one in counted if one is not None),
-            is_whole=len(nodes) <= MOST_NODES,
+            is_whole=len(nodes) <= MOST_CLUSTER_NODES,
         )
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
@@ -99,7 +106,7 @@ class ApiSurroundings:
 class NarrowSurroundings(ApiSurroundings):
     """The same for an operator of single namespaces, which may not look at the whole cluster."""
 
-    async def cluster(self) -> Cluster | Failure:
+    async def cluster(self) -> ClusterCapacity | Failure:
         """Say that the nodes cannot be seen, without asking in vain."""
         return Failure(FailureKind.REJECTED, "an operator of single namespaces may not list nodes")
 

@@ -31,14 +31,14 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.claims import joined
 
-Kind = tuple[str, str]
+ToolKind = tuple[str, str]
 """Group and plural."""
-CANARIES: Kind = ("flagger.app", "canaries")
-ROLLOUT_KIND: Kind = ("argoproj.io", "rollouts")
-APPLICATIONS: Kind = ("argoproj.io", "applications")
-IMAGE_UPDATERS: Kind = ("argocd-image-updater.argoproj.io", "imageupdaters")
-IMAGE_POLICIES: Kind = ("image.toolkit.fluxcd.io", "imagepolicies")
-AUTOMATIONS: Kind = ("image.toolkit.fluxcd.io", "imageupdateautomations")
+CANARIES: ToolKind = ("flagger.app", "canaries")
+ROLLOUT_KIND: ToolKind = ("argoproj.io", "rollouts")
+APPLICATIONS: ToolKind = ("argoproj.io", "applications")
+IMAGE_UPDATERS: ToolKind = ("argocd-image-updater.argoproj.io", "imageupdaters")
+IMAGE_POLICIES: ToolKind = ("image.toolkit.fluxcd.io", "imagepolicies")
+AUTOMATIONS: ToolKind = ("image.toolkit.fluxcd.io", "imageupdateautomations")
 _GROUPS = frozenset(
     group for group, _ in (CANARIES, ROLLOUT_KIND, IMAGE_UPDATERS, IMAGE_POLICIES, AUTOMATIONS)
 )
@@ -46,7 +46,7 @@ SERVED_SECONDS = 300.0
 """How long it is known which kinds the cluster has."""
 _FLUX = (OwnerKind.KUSTOMIZATION, OwnerKind.HELM_RELEASE)
 
-Served = Mapping[Kind, paths.Kind]
+Served = Mapping[ToolKind, paths.ResourceKind]
 """The version by which a kind is served; those that are not are missing."""
 Items = list[dict[str, Any]]
 
@@ -86,7 +86,7 @@ class ApiTools:
         versions = projected("the list of API groups", lambda: _versions(groups))
         if isinstance(versions, Failure):
             return versions
-        served: dict[Kind, paths.Kind] = {}
+        served: dict[ToolKind, paths.ResourceKind] = {}
         for group, version in versions.items():
             found = await self.api.get(paths.kinds_of(version))
             if isinstance(found, Failure):
@@ -179,7 +179,7 @@ class ApiTools:
             lambda: Claims(updaters=tuple(argo_cd_updater(application, listed, images))),
         )
 
-    async def _list(self, served: Served, kind: Kind, namespace: str) -> Items | Failure:
+    async def _list(self, served: Served, kind: ToolKind, namespace: str) -> Items | Failure:
         path = paths.in_namespace(served[kind], namespace)
         return await self.api.list_of(Listing(path, lambda one: one, free=0))
 

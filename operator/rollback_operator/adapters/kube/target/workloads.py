@@ -34,7 +34,7 @@ from rollback_operator.remedies.progress import EXPRESS_SURGE
 
 Operations = list[dict[str, Any]]
 PAUSED = "/spec/paused"
-REPLICAS = "/spec/replicas"
+REPLICAS_PATH = "/spec/replicas"
 MAX_SURGE = "/spec/strategy/rollingUpdate/maxSurge"
 ANNOTATIONS = "/metadata/annotations"
 REVISION, CAUSE = (
@@ -124,8 +124,8 @@ class ApiWorkloads:
         if isinstance(raw, Failure):
             return raw
         if remedy.replicas is not None:
-            known = {"op": "test", "path": REPLICAS, "value": raw["spec"].get("replicas")}
-            change = {"op": "replace", "path": REPLICAS, "value": remedy.replicas}
+            known = {"op": "test", "path": REPLICAS_PATH, "value": raw["spec"].get("replicas")}
+            change = {"op": "replace", "path": REPLICAS_PATH, "value": remedy.replicas}
             return await self._patch(rollback, [*_guard(raw), *_lifted(raw), known, change])
         containers = raw["spec"]["template"]["spec"]["containers"]
         names = [one["name"] for one in containers]
