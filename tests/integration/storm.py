@@ -85,7 +85,7 @@ class Storm:
             service.adopt(**self.policy)
             if self.is_at_rest:
                 service.settle()
-                eventually(lambda: _is_still(operator.process), "nothing is looked at")
+                eventually(lambda: is_still(operator.process), "nothing is looked at")
             striking = self.begin(self)
             released = time.monotonic()
             service.roll_out("v2", BAD)
@@ -133,7 +133,8 @@ class Storm:
             yield f"the Deployment's spec is not as it was: {spec}"
 
 
-def _is_still(operator: OperatorProcess) -> bool:
+def is_still(operator: OperatorProcess) -> bool:
+    """Tell whether no pass is made for as long as any policy that is watched waits for one."""
     before = operator.metric(PASSES)
     time.sleep(STILL_SECONDS)
     return operator.metric(PASSES) == before

@@ -22,6 +22,7 @@ from tests.integration.api_proxy import ApiProxy, Call
 from tests.integration.operator_process import OperatorProcess, Options, Zygote
 from tests.integration.service import API_VERSION, Service, outcome
 from tests.integration.stand import Stand, rights
+from tests.integration.storm import PASSES, is_still
 from tests.integration.traffic import BAD
 
 pytestmark = [pytest.mark.xdist_group("at-rest"), pytest.mark.timeout(1200)]
@@ -89,14 +90,16 @@ def test_a_hundred_policies_at_rest_cost_nothing_but_the_lease(
 
     with running(stand, zygote, namespace, tmp_path) as (process, proxy):
         eventually(lambda: all_are_ready(stand, namespace), "each policy is Ready", 60.0)
+        # Each policy's own status comes back over the watch, and is looked at once more.
+        eventually(lambda: is_still(process), "the last passes are over", 60.0)
         before = versions(stand, namespace)
-        since, passes = len(proxy.calls), process.metric("rollback_operator_passes_total")
+        since, passes = len(proxy.calls), process.metric(PASSES)
 
         throughout(QUIET_SECONDS, lambda: unrelated(proxy.calls[since:]))
 
         assert {one.resource for one in proxy.calls[since:] if one.is_write} == {"leases"}
         assert versions(stand, namespace) == before
-        assert process.metric("rollback_operator_passes_total") == passes
+        assert process.metric(PASSES) == passes
 
 
 def all_are_ready(stand: Stand, namespace: str) -> bool:

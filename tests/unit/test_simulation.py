@@ -289,6 +289,18 @@ def test_a_deployment_that_is_gone_is_not_taken_back_by_a_new_policy(is_deleted:
     assert len(world.audit.lost()) == (0 if is_deleted else 1)
 
 
+def _gone_to(older: Release, at: float) -> _Audited:
+    """A world in which people go to a fine release, with what ran before, until a time."""
+    world = _Audited()
+    for number, one in enumerate((older, GOOD if older is FINE else FINE)):
+        metadata = {"namespace": NAMESPACE, "name": f"{APP}-{pod_hash(one.template)}"}
+        metadata["creationTimestamp"] = f"2027-01-15T0{number}:00:00Z"
+        world.server.make("controller", "replicasets", {"metadata": metadata})
+    world.write("user", FINE)
+    world.seconds = at
+    return world
+
+
 @pytest.mark.parametrize(
     ("older", "at", "is_wanted"),
     [
@@ -300,13 +312,7 @@ def test_a_deployment_that_is_gone_is_not_taken_back_by_a_new_policy(is_deleted:
 def test_what_comes_while_all_is_scaled_to_nothing(
     older: Release, at: float, is_wanted: bool
 ) -> None:
-    world = _Audited()
-    for number, one in enumerate((older, GOOD if older is FINE else FINE)):
-        metadata = {"namespace": NAMESPACE, "name": f"{APP}-{pod_hash(one.template)}"}
-        metadata["creationTimestamp"] = f"2027-01-15T0{number}:00:00Z"
-        world.server.make("controller", "replicasets", {"metadata": metadata})
-    world.write("user", FINE)
-    world.seconds = at
+    world = _gone_to(older, at)
     id_ = "deployments", NAMESPACE, APP
     raw = world.server.read(id_)
     raw["spec"]["replicas"] = 0
@@ -340,13 +346,7 @@ def test_a_release_that_fails_no_more_than_what_it_replaces_is_told(
 def test_what_replaces_at_once_what_people_went_back_to(
     older: Release, at: float, is_wanted: bool
 ) -> None:
-    world = _Audited()
-    for number, one in enumerate((older, GOOD if older is FINE else FINE)):
-        metadata = {"namespace": NAMESPACE, "name": f"{APP}-{pod_hash(one.template)}"}
-        metadata["creationTimestamp"] = f"2027-01-15T0{number}:00:00Z"
-        world.server.make("controller", "replicasets", {"metadata": metadata})
-    world.write("user", FINE)
-    world.seconds = at
+    world = _gone_to(older, at)
     world.write("user", BAD)
     assert len(world.audit.lost()) == is_wanted
 

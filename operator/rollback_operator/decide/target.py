@@ -74,10 +74,8 @@ def _older(case: Case, remedy: Remedy) -> str:
     if previous is None or bar(case.ledger, previous.template.release):
         return ""
     meta = case.policy.metadata
-    return (
-        ". To go back to an older one all the same: kubectl rollback undo "
-        f"{meta.name} -n {meta.namespace} --to previous --reason TEXT"
-    )
+    undo = commands.undo(meta.name, meta.namespace, "previous")
+    return f". To go back to an older one all the same: {undo}"
 
 
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:

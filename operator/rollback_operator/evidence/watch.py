@@ -124,7 +124,7 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     since = (watch.unavailable_since or _down_since(watch, workload, now)) if is_down else None
     listed = {pod.name: pod for pod in workload.pods}
     # A pod that is gone from the list is kept as it was last seen, but no longer as a living one.
-    pods = {pod.name: listed.get(pod.name, pod.as_gone) for pod in watch.pods} | listed
+    pods = {pod.name: listed.get(pod.name) or pod.as_gone for pod in watch.pods} | listed
     watch, pods = _without_oldest(watch, pods, listed.keys())
     startups = [
         pod.ready_since - pod.created

@@ -4,9 +4,10 @@ Each is followed by punctuation or by nothing: who copies it sees where it ends.
 """
 
 
-def undo(policy: str, namespace: str) -> str:
-    """Go back by hand."""
-    return f"kubectl rollback undo {policy} -n {namespace} --reason TEXT"
+def undo(policy: str, namespace: str, to: str = "") -> str:
+    """Go back by hand; `to` names the revision, empty: the one that the policy leads to."""
+    where = f" --to {to}" if to else ""
+    return f"kubectl rollback undo {policy} -n {namespace}{where} --reason TEXT"
 
 
 def approve(rollback: str, namespace: str) -> str:

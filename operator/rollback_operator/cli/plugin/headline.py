@@ -31,8 +31,8 @@ _SUMMARIES = {
 }
 """By a policy's status in a word."""
 _REASONS = {
-    "EnvironmentPreventsPods": "mend what keeps the new pods from starting, or go back: kubectl "
-    "rollback undo {name} -n {namespace} --to last-known-good --reason TEXT",
+    "EnvironmentPreventsPods": "mend what keeps the new pods from starting, or go back: "
+    + commands.undo("{name}", "{namespace}", "last-known-good"),
     "TooFewRequests": "nothing: it is judged once it has served enough",
     "EvidenceGathering": "nothing: it is judged once it has served for longer",
     "NoControl": "nothing: the next release is compared with this one",
