@@ -317,7 +317,9 @@ def test_a_policy_names_its_own_namespace_s_login_and_tenant() -> None:
 
 
 def test_a_request_has_one_login() -> None:
-    with pytest.raises(ValidationError, match="set bearerTokenSecretRef or basicAuthSecretRef"):
+    with pytest.raises(
+        ValidationError, match="set only one of bearerTokenSecretRef and basicAuthSecretRef"
+    ):
         PrometheusSpec(bearer_token_secret_ref=TOKEN, basic_auth_secret_ref=LOGIN)
     with pytest.raises(ValidationError, match="a request has one login"):
         Settings(prometheus_token_file="/a", prometheus_basic_auth_folder="/b")

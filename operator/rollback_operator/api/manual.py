@@ -44,7 +44,7 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
             cel(
                 f"has(self.{first}) != has(self.seen)",
                 "seen is required in a manual request and must not be set otherwise: Deployment, "
-                "revision and digest from the policy's status; kubectl rollback undo sets it",
+                "revision and digest from the policy's status, which the plugin copies",
                 ".seen",
             ),
             cel(
