@@ -19,11 +19,12 @@ COMMITTED = $(shell git log -1 --format=%ct)
 # What the pure rooms are covered by: their own tables, and whole passes where only they lead there.
 PURE := model stats evidence judge remedies releases decide rollback report advise
 OF_PURE := $(addprefix tests/unit/,$(PURE)) $(addprefix tests/unit/test_,approval.py manual.py telling.py)
+INTEGRATION = $(BIN)/python -m pytest tests/lab tests/integration tests/hostile -n 3 --dist loadgroup --timeout 600
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test unit sample integration hostile e2e e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
 ##@ use
 help: ## show this list
@@ -67,21 +68,23 @@ demo-shell: ## open a shell with kubectl set up for the demo's cluster (CLUSTER=
 	@$(PYTHON) -m lab shell demo || true
 
 ##@ test
-test: install lint unit sample integration e2e ## lint, unit, sample, integration and e2e, in this order
+test: install lint unit sample integration e2e ## what every change has to pass: the tiers below, in this order
+	$(MARK)
+
+test-all: install lint unit-all sample integration-all e2e-all hostile e2e-long ## all of it, extended and long: before a release
 	$(MARK)
 
 unit: install ## tables over the pure rooms, passes with swapped ports; no server
 	$(MARK)
-	@$(BIN)/python -m pytest tests/unit $(addprefix --ignore ,$(OF_PURE)) -n 2 --timeout 120
+	@$(BIN)/python -m pytest tests/unit -n 2 --timeout 120 -m 'not extended'
+
+unit-all: install ## the same with more examples of each law, and branch coverage of the pure rooms
+	$(MARK)
+	@HYPOTHESIS_PROFILE=extended $(BIN)/python -m pytest tests/unit $(addprefix --ignore ,$(OF_PURE)) -n 2 --timeout 600
 	@rm -f .coverage.unit*
-	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest $(OF_PURE) -n 2 --timeout 240
+	@HYPOTHESIS_PROFILE=extended COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest $(OF_PURE) -n 2 --timeout 600
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage combine --quiet
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage report --fail-under=95
-
-integration: install ## real API server, Prometheus and PostgreSQL; hostile tenants; no containers
-	$(MARK)
-	@$(PYTHON) -m lab build
-	@$(BIN)/python -m pytest tests/lab tests/integration tests/hostile -n 2 --dist loadgroup --timeout 300 -m 'not long'
 
 sample: install ## the tests of the sample service and of the load generator
 	$(MARK)
@@ -89,14 +92,30 @@ sample: install ## the tests of the sample service and of the load generator
 	@$(PYTHON) -c 'from lab import packages; packages.ensure(packages.POSTGRES)'
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
 
-hostile: install ## every attack that admission lets through, against the real operator
-	@$(BIN)/python -m pytest tests/hostile tests/integration/test_large_objects.py -n 0 -m long
+integration: install ## real API server, Prometheus and PostgreSQL; hostile tenants; no containers
+	$(MARK)
+	@$(PYTHON) -m lab build
+	@$(INTEGRATION) -m 'not long and not extended'
+
+integration-all: install ## the same, and each crash, storm and attack
+	$(MARK)
+	@$(PYTHON) -m lab build
+	@$(INTEGRATION) -m 'not long'
 
 e2e: install ## the whole operator on a real node with real pods
 	$(MARK)
-	@$(BIN)/python -m lab.e2e
+	@$(BIN)/python -m lab.e2e -m 'not long and not extended'
+
+e2e-all: install ## the same, and the scenarios that the integration tests cover, too
+	$(MARK)
+	@$(BIN)/python -m lab.e2e -m 'not long'
+
+hostile: install ## every attack that admission lets through, against the real operator
+	$(MARK)
+	@$(BIN)/python -m pytest tests/hostile tests/integration/test_large_objects.py -n 0 -m long
 
 e2e-long: install ## the e2e scenarios that take many minutes each
+	$(MARK)
 	@$(BIN)/python -m lab.e2e -m long
 
 ##@ lint

@@ -5,7 +5,8 @@ tests/e2e has a namespace of its own. The exit code is pytest's.
 
     python -m lab.e2e [PYTEST ARGUMENTS...]       # -k NAME chooses, -n 1 runs them one by one
 
-Scenarios that take many minutes (a leak) are left out unless `-m` chooses them.
+Scenarios that take many minutes (a leak) are left out unless `-m` chooses them: `make e2e` runs
+those without a mark, `make e2e-all` those marked `extended` as well.
 """
 
 from __future__ import annotations

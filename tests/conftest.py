@@ -1,7 +1,10 @@
 """What holds for all tests: laws are never failed for the time that an example takes."""
 
+import os
+
 from hypothesis import settings
 
 # Machines are noisy; how fast something is belongs into a benchmark.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("fast", deadline=None, max_examples=30)
+settings.register_profile("extended", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,23 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.loadgen import Failure, Load
+from lab.namespace import network_of
+from lab.remote_write import Sample, write
 from lab.session import Session
 from lab.tickets import OPERATOR, TicketService, query, wait_for
 
 GOOD = "v1.2.3"
 CONFIG_MAP, FLAG = "ticket-service-config", "FEATURE_NEW_CHECKOUT"
-# What the operator wants to have seen of a release before it compares another one with it.
-PAST_SECONDS = 75
+ROUTES = {
+    ("GET", "/api/v1/tickets"): 0.4,
+    ("POST", "/api/v1/tickets/reserve"): 0.3,
+    ("POST", "/api/v1/tickets/purchase"): 0.3,
+}
+"""The share of each route in the load generator's mix."""
+PAST_SECONDS = 300
+LIVE_SECONDS = 16
+"""Three scrapes of the pods that serve: they are known to Prometheus beside their past."""
+REVISION = "deployment.kubernetes.io/revision"
 DECISION_SECONDS = 120
 OUTCOME_SECONDS = 180
 SALES_SECONDS = 30
@@ -35,6 +46,7 @@ class Shop:
     environment: Mapping[str, str] = field(default_factory=dict)
     service: TicketService = field(init=False)
     _load: Load | None = None
+    _rate: float = 0.0
     _serves_since: float = 0.0
 
     def __post_init__(self) -> None:
@@ -54,16 +66,52 @@ class Shop:
         self.service.apply_policy(policy)
         self._load = self.service.load(rate, self.folder)
         self._load.__enter__()
+        self._rate = rate
         self._serves_since = time.monotonic()
 
-    def has_served(self, seconds: float = PAST_SECONDS) -> None:
+    def has_served(self, seconds: float = LIVE_SECONDS) -> None:
         """The newest release has served for so long."""
         time.sleep(max(0.0, self._serves_since + seconds - time.monotonic()))
+
+    def has_a_past(self) -> None:
+        """The newest release has served for long enough to be compared with.
+
+        Prometheus holds five minutes of the same load on a pod of it that is gone, and the first
+        samples of the pods that are there.
+        """
+        pod = f"{self._replica_set()}-past0"
+        series = self._series(pod, time.clock_gettime(time.CLOCK_REALTIME))
+        is_outside = bool(self.lab.network_prefix())
+        with network_of(self.lab.node_pid) if is_outside else contextlib.nullcontext():
+            write(self.lab.prometheus_url, series)
+        self.has_served()
+
+    def _series(self, pod: str, end: float) -> Iterator[tuple[Mapping[str, str], Sequence[Sample]]]:
+        times = range(-PAST_SECONDS, 0, 5)
+        for (method, route), share in ROUTES.items():
+            labels = {"namespace": self.namespace, "pod": pod, "job": "pods", "instance": "past"}
+            labels |= {"method": method, "route": route, "service": "ticket-service"}
+            requests = {**labels, "__name__": "http_request_duration_seconds_count"}
+            rate = self._rate * share
+            counted = [(end + at, rate * (PAST_SECONDS + at)) for at in times]
+            yield {**requests, "status": "200"}, counted
+            errors = {**labels, "__name__": "http_request_errors_total"}
+            yield errors, [(end + at, 0.0) for at in times]
+
+    def _replica_set(self) -> str:
+        """Give the name of the newest release's ReplicaSet."""
+        number = self.service.deployment()["metadata"]["annotations"][REVISION]
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/replicasets"
+        return next(
+            str(item["metadata"]["name"])
+            for item in self.lab.get(path)["items"]
+            if item["metadata"]["annotations"].get(REVISION) == number
+        )
 
     def serves_after(self, version: str = GOOD, rate: float = 15, **policy: Any) -> None:
         """A release has served for long enough to be compared with."""
         self.opens(version, rate, **policy)
-        self.has_served()
+        self.has_a_past()
 
     # -- when --------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def plugin(shop: Shop, *words: str) -> str:
 
 def test_a_bad_release_is_undone_and_the_replicas_stay_the_autoscalers(scaled_shop: Shop) -> None:
     shop = scaled_shop
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.0")
 
@@ -87,6 +87,7 @@ def test_a_bad_release_is_undone_and_the_replicas_stay_the_autoscalers(scaled_sh
     measured(shop)
 
 
+@pytest.mark.extended
 def test_more_replicas_come_through_the_autoscalers_bounds_which_are_put_back(
     scaled_shop: Shop,
 ) -> None:

@@ -6,6 +6,8 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from lab.session import Session
 from lab.tickets import OPERATOR, Operator, process_of, wait_for
 from tests.e2e.database import OwnRole
@@ -38,13 +40,14 @@ def test_an_operator_killed_between_intent_and_act_finishes(
     assert ended["metadata"]["uid"] == intent["metadata"]["uid"]
 
 
+@pytest.mark.extended
 def test_an_operator_lost_during_a_rollback_is_replaced(
     lab: Session, operator: Operator, shop: Shop
 ) -> None:
     shop.opens("v1.2.3")
     # A rollback that is over before the operator is taken away would show nothing.
     shop.changes_pace(seconds=20)
-    shop.has_served()
+    shop.has_a_past()
     with alone(lab):
         shop.releases("v1.3.0")
         begun = shop.begins_to_go_back()
@@ -76,12 +79,13 @@ def test_a_release_is_not_blamed_for_its_database(lab: Session, shop: Shop) -> N
     shop.sells()
 
 
+@pytest.mark.extended
 def test_nothing_is_lost_while_prometheus_is_away(lab: Session, shop: Shop) -> None:
     way = OwnWay(lab, shop.namespace, PROMETHEUS)
     prometheus = {"url": way.url}
     shop.opens("v1.2.3", prometheus=prometheus, podMetrics={"everyMilliseconds": 0})
     way.open()
-    shop.has_served()
+    shop.has_a_past()
     assert shop.condition("MetricsAvailable")["status"] == "True"
     before = len(shop.failures())
 

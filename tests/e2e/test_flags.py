@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.e2e.shop import CONFIG_MAP, FLAG, Shop
 
 DISABLE: dict[str, Any] = {
@@ -19,7 +21,7 @@ def test_a_flag_cures_a_release_and_the_release_stays(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     shop.has_flag_on()
     shop.is_watched(rate=25, remedies=[DISABLE, UNDO])
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.6")
 
@@ -42,11 +44,12 @@ def test_a_flag_cures_a_release_and_the_release_stays(shop: Shop) -> None:
     assert len(shop.service.rollbacks()) == 1
 
 
+@pytest.mark.extended
 def test_where_the_flag_does_not_help_the_release_is_undone(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     shop.has_flag_on()
     shop.is_watched(rate=25, remedies=[DISABLE, UNDO])
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.1")  # fails with the flag and without
 

@@ -80,6 +80,7 @@ def test_an_undo_stays_while_the_application_is_suspended(shop: Shop, api: Api) 
     shop.sells()
 
 
+@pytest.mark.extended
 def test_an_undo_that_is_reverted_is_told_and_not_fought(shop: Shop, api: Api) -> None:
     shop.serves_after("v1.2.3", safety={"gitOps": "Proceed"})
     with argo_cd(shop, api) as git:
@@ -111,6 +112,7 @@ def test_an_undo_that_is_reverted_is_told_and_not_fought(shop: Shop, api: Api) -
     shop.sells()
 
 
+@pytest.mark.extended
 def test_by_default_nothing_is_done_and_that_is_told(shop: Shop, api: Api) -> None:
     shop.serves_after("v1.2.3")
     with argo_cd(shop, api) as git:

@@ -18,6 +18,7 @@ ORDER = '{"eventId":"test-event-id","tickets":[{"ticketTypeId":"test-type","quan
 PROBE = "ticket-probe"
 
 
+@pytest.mark.extended
 def test_a_restored_release_is_asked_by_probe_and_its_logs_are_counted(shop: Shop) -> None:
     address = f"http://ticket-service.{shop.namespace}.svc/api/v1/tickets/reserve"
     probe = {
@@ -33,7 +34,7 @@ def test_a_restored_release_is_asked_by_probe_and_its_logs_are_counted(shop: Sho
     shop.service.deploy("v1.2.3")
     shop.has_secret(PROBE, Authorization=f"Bearer {TOKEN}")
     shop.is_watched(verification={"http": [probe], "logs": logs})
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.0")
 
@@ -44,6 +45,7 @@ def test_a_restored_release_is_asked_by_probe_and_its_logs_are_counted(shop: Sho
     assert TOKEN not in json.dumps(ended)
 
 
+@pytest.mark.extended
 def test_what_was_rolled_back_is_refused_and_where_it_is_let_in_told_and_not_fought(
     shop: Shop,
 ) -> None:

@@ -41,6 +41,7 @@ def test_a_release_that_fails_a_fifth_is_undone(shop: Shop) -> None:
     assert ended["spec"]["pace"] == "Normal"
 
 
+@pytest.mark.extended
 def test_a_slow_release_is_looked_into(make_shop: MakeShop) -> None:
     shop = make_shop(SLOW_MS="1500")  # far above what a loaded machine makes of the old one
     shop.serves_after("v1.2.3", rate=25)
@@ -68,6 +69,7 @@ def test_a_release_that_leaks_is_looked_into(make_shop: MakeShop) -> None:
     shop.is_left_alone("v1.3.3", seconds=5)
 
 
+@pytest.mark.extended
 def test_a_release_that_nobody_reaches_is_undone(shop: Shop) -> None:
     shop.serves_after("v1.2.3")
 
@@ -82,7 +84,7 @@ def test_a_release_that_nobody_reaches_is_undone(shop: Shop) -> None:
 def test_a_release_whose_port_has_another_name_is_undone(shop: Shop) -> None:
     shop.opens("v1.2.3")
     shop.is_reached_by_port_name("http")
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases_with_port_name("v1.4.0", "web")
 
@@ -93,6 +95,7 @@ def test_a_release_whose_port_has_another_name_is_undone(shop: Shop) -> None:
     assert "Service ticket-service leads to no pod: the release's pods" in trigger["message"]
 
 
+@pytest.mark.extended
 def test_a_release_without_traffic_is_judged_only_with_enough_of_a_past(shop: Shop) -> None:
     shop.opens("v1.2.3", safety=QUICKLY_GOOD)
     shop.has_served(20)
@@ -118,7 +121,7 @@ def test_a_good_release_is_the_one_to_go_back_to(make_shop: MakeShop) -> None:
     assert shop.errors() == []
     assert shop.service.rollbacks() == []
 
-    shop.has_served()
+    shop.has_a_past()
     shop.releases("v1.3.0")
 
     shop.goes_back_to("v1.4.0")
@@ -135,6 +138,7 @@ def test_a_change_of_scale_is_no_release(shop: Shop) -> None:
     assert shop.watched_since() == since
 
 
+@pytest.mark.extended
 def test_a_policy_that_observes_records_and_touches_nothing(shop: Shop) -> None:
     shop.serves_after("v1.2.3", mode="Observe")
 
@@ -150,6 +154,7 @@ def test_a_policy_that_observes_records_and_touches_nothing(shop: Shop) -> None:
     assert len(shop.service.rollbacks()) == 1
 
 
+@pytest.mark.extended
 def test_an_image_is_pinned_where_the_policy_wants_that(shop: Shop) -> None:
     image = "localhost/ticket-service:v1.2.3"
     remedy = {"type": "PinImage", "container": "ticket-service", "image": image}

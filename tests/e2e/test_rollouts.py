@@ -30,12 +30,13 @@ def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
     assert shop.errors() == []
 
 
+@pytest.mark.extended
 def test_a_rollout_paused_on_suspicion_is_resumed(lab: Session, shop_of_four: Shop) -> None:
     shop = shop_of_four
     shop.opens("v1.2.3", rate=25, safety={"suspectOdds": 10})
     shop.changes_pace(seconds=60)
     purchases = Weakness(lab.database_url, shop.namespace, "purchases")
-    shop.has_served()
+    shop.has_a_past()
 
     address = f"{lab.database_url_in_cluster}?application_name=fresh"
     shop.service.release_with("v1.4.0", {"DATABASE_URL": address})
@@ -65,6 +66,7 @@ def test_a_release_that_is_killed_again_and_again_is_undone(make_shop: MakeShop)
     assert ended["spec"]["trigger"]["reason"] in ("SymptomFound", "StuckRollout", "Unavailable")
 
 
+@pytest.mark.extended
 def test_two_bad_releases_in_a_row_end_on_the_good_one(shop: Shop) -> None:
     shop.serves_after("v1.2.3", rate=25)
 
@@ -78,6 +80,7 @@ def test_two_bad_releases_in_a_row_end_on_the_good_one(shop: Shop) -> None:
     shop.sells()
 
 
+@pytest.mark.extended
 def test_a_release_that_comes_during_a_rollback_stays(shop: Shop) -> None:
     shop.serves_after("v1.2.3")
     shop.releases("v1.3.0")
@@ -95,6 +98,7 @@ def test_a_release_that_comes_during_a_rollback_stays(shop: Shop) -> None:
     assert len(shop.service.rollbacks()) == 1
 
 
+@pytest.mark.extended
 def test_a_release_that_finds_no_node_is_no_bad_one(shop: Shop) -> None:
     shop.serves_after("v1.2.3", safety=QUICKLY_STUCK)
 

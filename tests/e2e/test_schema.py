@@ -114,7 +114,7 @@ def test_a_release_with_a_newer_schema_is_not_rolled_back_and_people_are_told(sh
     history = History(shop)
     shop.is_watched(database=history.is_readable())
     history.is_remembered()
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.5.0")
 
@@ -127,6 +127,7 @@ def test_a_release_with_a_newer_schema_is_not_rolled_back_and_people_are_told(sh
     shop.runs("v1.5.0")
 
 
+@pytest.mark.extended
 def test_who_may_not_decide_is_refused_and_who_may_sends_the_release_back(
     lab: Session, shop: Shop, jane: Person
 ) -> None:
@@ -138,7 +139,7 @@ def test_who_may_not_decide_is_refused_and_who_may_sends_the_release_back(
     joe.may(MAY_PATCH)
     shop.is_watched(database=database)
     history.is_remembered()
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.7")  # with a migration that the old release can live with
 
@@ -155,6 +156,7 @@ def test_who_may_not_decide_is_refused_and_who_may_sends_the_release_back(
     assert ended["spec"]["approval"]["by"] == APPROVER
 
 
+@pytest.mark.extended
 def test_a_rollback_that_does_not_help_is_told_and_not_rolled_back(
     shop: Shop, jane: Person
 ) -> None:
@@ -164,7 +166,7 @@ def test_a_rollback_that_does_not_help_is_told_and_not_rolled_back(
     jane.may(MAY_DECIDE)
     shop.is_watched(database=database)
     history.is_remembered()
-    shop.has_served()
+    shop.has_a_past()
     shop.releases("v1.5.0")
     name = shop.awaits_approval()["metadata"]["name"]
     history.applied_for("005_retire_classic_checkout", RETIRED_SECONDS)
@@ -179,13 +181,14 @@ def test_a_rollback_that_does_not_help_is_told_and_not_rolled_back(
     assert len(shop.service.rollbacks()) == 1
 
 
+@pytest.mark.extended
 def test_while_the_schema_cannot_be_read_a_person_is_asked(make_shop: MakeShop) -> None:
     shop = make_shop()
     shop.service.deploy("v1.2.3")
     history = History(shop)
     shop.is_watched(database=history.is_readable())
     history.is_remembered()
-    shop.has_served()
+    shop.has_a_past()
 
     with history.away():
         shop.releases("v1.3.0")
@@ -197,11 +200,12 @@ def test_while_the_schema_cannot_be_read_a_person_is_asked(make_shop: MakeShop) 
     shop.goes_back_to("v1.2.3")
 
 
+@pytest.mark.extended
 def test_a_wrong_password_is_told_and_asks(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     database = History(shop).is_readable(password="wrong-one")
     shop.is_watched(database=database)
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.0")
 
@@ -214,13 +218,14 @@ def test_a_wrong_password_is_told_and_asks(shop: Shop) -> None:
     shop.runs("v1.3.0")
 
 
+@pytest.mark.extended
 def test_without_a_table_of_migrations_a_person_is_asked_and_may_go_back(
     shop: Shop, jane: Person
 ) -> None:
     shop.service.deploy("v1.2.3")
     jane.may(MAY_DECIDE)
     shop.is_watched(database=History(shop).is_elsewhere())
-    shop.has_served()
+    shop.has_a_past()
 
     shop.releases("v1.3.0")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lab.remote_write import write
 from rollback_operator.adapters.kube.projections.deployments import REVISION_ANNOTATION
 from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.api.v1alpha1 import FINALIZER
 from tests.integration.api import Object, deployments, eventually, policies, rollbacks
 from tests.integration.manifests import rollback as manifest
-from tests.integration.remote_write import write
 from tests.integration.stand import Stand
 from tests.integration.traffic import ERRORS, LABEL, REQUESTS, Flow
 

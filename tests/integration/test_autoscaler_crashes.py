@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -18,32 +19,26 @@ from tests.integration.operator_process import Zygote
 from tests.integration.stand import Stand
 from tests.integration.test_autoscaler import ask_to_put_back, autoscale, bounds, condition
 from tests.integration.test_crash_walk import SCALE, Walk, is_act, side_by_side
-from tests.integration.writes import kind
+from tests.integration.writes import BY_CUTTING, Cutting, Point, kind
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
 
-CUTS = (
-    ("rollbacks/status: Scale begun", 1),
-    ("rollbacks/status: Scale begun", 2),
-    ("horizontalpodautoscalers: raised", 1),
-    ("rollbacks/status: Scale ended", 1),
-    ("rollbacks/status: over", 1),
-    ("horizontalpodautoscalers: put back", 1),
-    ("rollbacks/status: over", 2),
-)
-CUTS_DELETED = (
-    ("rollbacks: guarded", 1),
-    ("rollbacks: guarded", 2),
-    ("horizontalpodautoscalers: put back", 1),
-    ("rollbacks/status: over", 2),
-    ("rollbacks: finalizer off", 1),
-)
 BEFORE = (3, 8)
 
 
 @dataclass
 class AutoscaledWalk(Walk):
     """One release that is helped by more replicas, through an autoscaler."""
+
+    CUTS: ClassVar[tuple[Point, ...]] = (
+        ("rollbacks/status: Scale begun", 1),
+        ("rollbacks/status: Scale begun", 2),
+        ("horizontalpodautoscalers: raised", 1),
+        ("rollbacks/status: Scale ended", 1),
+        ("rollbacks/status: over", 1),
+        ("horizontalpodautoscalers: put back", 1),
+        ("rollbacks/status: over", 2),
+    )
 
     seconds: float = 240.0
     changes: int = 0
@@ -82,6 +77,14 @@ class AutoscaledWalk(Walk):
 class DeletedWalk(AutoscaledWalk):
     """The same, and a person deletes the Rollback instead of asking for the bounds."""
 
+    CUTS: ClassVar[tuple[Point, ...]] = (
+        ("rollbacks: guarded", 1),
+        ("rollbacks: guarded", 2),
+        ("horizontalpodautoscalers: put back", 1),
+        ("rollbacks/status: over", 2),
+        ("rollbacks: finalizer off", 1),
+    )
+
     is_deleted: bool = False
 
     def is_over(self) -> bool:
@@ -102,9 +105,10 @@ class DeletedWalk(AutoscaledWalk):
         yield from self.bounds_left_wrong()
 
 
+@BY_CUTTING
 @pytest.mark.parametrize(
-    ("walk", "cuts"),
-    [(AutoscaledWalk, CUTS), (DeletedWalk, CUTS_DELETED)],
+    "walk",
+    [AutoscaledWalk, DeletedWalk],
     ids=["a person asks for the bounds", "the Rollback is deleted"],
 )
 def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
@@ -112,12 +116,11 @@ def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
     zygote: Zygote,
     tmp_path: Path,
     walk: type[AutoscaledWalk],
-    cuts: tuple[tuple[str, int], ...],
+    cutting: Cutting,
 ) -> None:
     done = side_by_side(
         walk(stand, zygote, tmp_path, SCALE, number, is_before, point)
-        for point, number in cuts
-        for is_before in (True, False)
+        for point, number, is_before in cutting(walk.CUTS)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

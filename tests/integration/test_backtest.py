@@ -15,9 +15,9 @@ import pytest
 
 from lab.ports import free_ports
 from lab.prometheus_server import Prometheus
+from lab.remote_write import write
 from rollback_operator.model.samples import Counters
 from tests.builders import NAME, PURCHASE, T0
-from tests.integration.remote_write import write
 from tests.unit.backtest.past import counted, make_file, release, rfc3339, shifted
 from tests.unit.backtest.test_replay import replayed
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from lab.remote_write import write
 from tests.integration import faulty_prometheus as faulty
 from tests.integration.api import ApiError, eventually
 from tests.integration.faulty_prometheus import FaultyPrometheus
-from tests.integration.remote_write import write
 from tests.integration.service import PAST_REQUESTS, PAST_SECONDS, Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, ERRORS, REQUESTS, Flow

@@ -21,8 +21,8 @@ from tests.integration.operator_process import OperatorProcess, Options, Zygote
 from tests.integration.service import FLAG, FLAGS, REPOSITORY, Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD
+from tests.integration.writes import BY_CUTTING, Cutting, kind, points
 from tests.integration.writes import UNDO as UNDO_WRITES
-from tests.integration.writes import kind, points
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
 
@@ -212,15 +212,15 @@ def writes(
     return rehearsal.proxy.writes()[-rehearsal.proxy.counted :]
 
 
-@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+@BY_CUTTING
 def test_no_crash_at_any_write_of_an_undo_loses_or_repeats_anything(
-    stand: Stand, zygote: Zygote, tmp_path: Path, *, writes: Sequence[Call], is_before: bool
+    stand: Stand, zygote: Zygote, tmp_path: Path, writes: Sequence[Call], cutting: Cutting
 ) -> None:
     print(f"{len(writes)} writes: {', '.join(map(kind, writes))}")
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, UNDO, number, is_before, point)
-        for point, number in points(writes)
+        for point, number, is_before in cutting(points(writes))
     )
 
     assert [one.row for one in done if one.faults] == []
@@ -228,8 +228,9 @@ def test_no_crash_at_any_write_of_an_undo_loses_or_repeats_anything(
     assert UNDO_WRITES - {kind(one.cut.at) for one in done if one.cut.at} == set()
 
 
+@BY_CUTTING
 def test_no_crash_about_another_act_loses_or_repeats_anything(
-    stand: Stand, zygote: Zygote, tmp_path: Path
+    stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
     cuts = (
         ("rollbacks", 1),
@@ -241,15 +242,15 @@ def test_no_crash_about_another_act_loses_or_repeats_anything(
     done = side_by_side(
         Walk(stand, zygote, tmp_path, remedy, number, is_before, resource)
         for remedy in (PIN, SCALE)
-        for resource, number in cuts
-        for is_before in (True, False)
+        for resource, number, is_before in cutting(cuts)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []
 
 
+@BY_CUTTING
 def test_no_crash_about_a_flag_loses_or_repeats_anything(
-    stand: Stand, zygote: Zygote, tmp_path: Path
+    stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
     cuts = (
         ("rollbacks", 1),
@@ -264,8 +265,7 @@ def test_no_crash_about_a_flag_loses_or_repeats_anything(
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, DISABLE, number, is_before, point)
-        for point, number in cuts
-        for is_before in (True, False)
+        for point, number, is_before in cutting(cuts)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

@@ -22,7 +22,7 @@ from tests.integration.stand import PATHS, Stand, rights
 from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
 from tests.integration.test_gitops import SUSPENDED_BY, condition, install, steering
 from tests.integration.traffic import BAD
-from tests.integration.writes import kind
+from tests.integration.writes import BY_CUTTING, Cutting, kind
 
 pytestmark = [pytest.mark.xdist_group("gitops"), pytest.mark.timeout(1200)]
 
@@ -96,14 +96,14 @@ def grant(stand: Stand, namespace: str) -> None:
             stand.api.create(PATHS[one["kind"]].format(namespace), dict(one))
 
 
+@BY_CUTTING
 def test_no_crash_about_an_owner_loses_or_repeats_anything(
-    stand: Stand, zygote: Zygote, tmp_path: Path
+    stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
     install(stand)
     done = side_by_side(
         OwnedWalk(stand, zygote, tmp_path, UNDO, number, is_before, point)
-        for point, number in CUTS
-        for is_before in (True, False)
+        for point, number, is_before in cutting(CUTS)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

@@ -30,8 +30,8 @@ from tests.integration.operator_process import COMMAND, OperatorProcess, Options
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD, SILENT, Flow
+from tests.integration.writes import BY_CUTTING, Cutting, kind, points
 from tests.integration.writes import HOLD as HOLD_WRITES
-from tests.integration.writes import kind, points
 
 pytestmark = [pytest.mark.xdist_group("hold-crashes"), pytest.mark.timeout(1200)]
 
@@ -248,15 +248,15 @@ def writes(
     return rehearsal.proxy.writes()[-rehearsal.proxy.counted :]
 
 
-@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+@BY_CUTTING
 def test_no_crash_at_any_write_of_a_hold_leaves_a_deployment_paused(
-    stand: Stand, zygote: Zygote, tmp_path: Path, *, writes: Sequence[Call], is_before: bool
+    stand: Stand, zygote: Zygote, tmp_path: Path, writes: Sequence[Call], cutting: Cutting
 ) -> None:
     print(f"{len(writes)} writes: {', '.join(map(kind, writes))}")
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, GOOD, number, is_before, point)
-        for point, number in points(writes)
+        for point, number, is_before in cutting(points(writes))
     )
 
     assert [one.row for one in done if one.faults] == []
@@ -264,8 +264,9 @@ def test_no_crash_at_any_write_of_a_hold_leaves_a_deployment_paused(
     assert HOLD_WRITES - {kind(one.cut.at) for one in done if one.cut.at} == set()
 
 
+@BY_CUTTING
 def test_no_crash_about_a_bad_staged_release_leaves_it_paused(
-    stand: Stand, zygote: Zygote, tmp_path: Path
+    stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
     cuts = (
         ("rollbackpolicies", 1),
@@ -277,8 +278,7 @@ def test_no_crash_about_a_bad_staged_release_leaves_it_paused(
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, BAD, number, is_before, resource)
-        for resource, number in cuts
-        for is_before in (True, False)
+        for resource, number, is_before in cutting(cuts)
     )
 
     assert [one.row for one in done if one.faults] == []

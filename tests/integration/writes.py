@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import pytest
 
 from rollback_operator.api.v1alpha1 import BOUNDS_FINALIZER, OWNER_FINALIZER
 from tests.integration.api_proxy import Call
@@ -76,7 +78,32 @@ def kind(call: Call) -> str:
     return f"{call.resource}: {stored}"
 
 
-def points(writes: Iterable[Call]) -> Iterator[tuple[str, int]]:
+Point = tuple[str, int]
+"""A kind of write, or its resource, and the how-manieth of it."""
+CutPoint = tuple[str, int, bool]
+"""A point, and whether the operator is killed before the write is sent."""
+Cutting = Callable[[Iterable[Point]], list[CutPoint]]
+
+
+def once(points: Iterable[Point]) -> list[CutPoint]:
+    """Cut the first of each kind: before it is sent and before it is answered by turns."""
+    first: dict[str, int] = {}
+    for kind_or_resource, number in points:
+        first.setdefault(kind_or_resource, number)
+    return [(*point, place % 2 == 0) for place, point in enumerate(first.items())]
+
+
+def twice(points: Iterable[Point]) -> list[CutPoint]:
+    """Cut each of them both before it is sent and before it is answered."""
+    return [(*point, is_before) for point in points for is_before in (True, False)]
+
+
+BY_CUTTING = pytest.mark.parametrize(
+    "cutting", [once, pytest.param(twice, marks=pytest.mark.extended)], ids=["once", "twice"]
+)
+
+
+def points(writes: Iterable[Call]) -> Iterator[Point]:
     """List each write by its kind, and as the how-manieth of it."""
     seen: Counter[str] = Counter()
     for one in map(kind, writes):
