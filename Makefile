@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 CLUSTER ?= lab
 # With CLUSTER=current: a registry and prefix that the demo may push its images to.
 IMAGES ?=
+# What `make takeover` takes over from.
+FROM ?=
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # What `make image` makes, and by what; BUILD_FLAGS are more of the builder's own.
 IMAGE ?= rollback-operator:$(VERSION)
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
 ##@ use
 help: ## show this list
@@ -109,6 +111,11 @@ e2e: install ## the whole operator on a real node with real pods
 e2e-all: install ## the same, and the scenarios that the integration tests cover, too
 	$(MARK)
 	@$(BIN)/python -m lab.e2e -m 'not long'
+
+takeover: install ## an operator takes over from another build's (FROM=commit), and back
+	@test -n "$(FROM)" || { echo "make takeover needs FROM=, a commit of the other build, such as the last release"; exit 1; }
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m tools.takeover $(FROM)
 
 hostile: install ## every attack that admission lets through, against the real operator
 	$(MARK)

@@ -169,17 +169,20 @@ class KeptOperator:
 
 
 class Zygote:
-    """Forks operators; what is left of them goes with it."""
+    """Forks operators of a checkout, this one by default; what is left of them goes with it."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
 
     def __enter__(self) -> Self:
-        paths = os.pathsep.join((str(ROOT), str(ROOT / "operator")))
+        paths = os.pathsep.join((str(self._root), str(self._root / "operator")))
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.zygote"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=self._root,
             env={**os.environ, "PYTHONPATH": paths},
         )
         return self
