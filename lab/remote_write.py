@@ -41,7 +41,7 @@ def _series(labels: Mapping[str, str], samples: Sequence[Sample]) -> bytes:
         b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(int(time * 1000))
         for time, value in samples
     )
-    return b"".join(_field(1, one) for one in pairs) + b"".join(_field(2, one) for one in timed)
+    return b"".join(_field(1, pair) for pair in pairs) + b"".join(_field(2, each) for each in timed)
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -61,4 +61,6 @@ def _snappy(content: bytes) -> bytes:
     chunks = (
         content[start : start + LITERAL_BYTES] for start in range(0, len(content), LITERAL_BYTES)
     )
-    return _varint(len(content)) + b"".join(bytes([(len(one) - 1) << 2]) + one for one in chunks)
+    return _varint(len(content)) + b"".join(
+        bytes([(len(chunk) - 1) << 2]) + chunk for chunk in chunks
+    )

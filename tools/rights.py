@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ def right(verb: str, group: str, resource: str, subresource: str = "") -> str:
     return f"{verb} {resource}{tail}" + (f"/{subresource}" if subresource else "")
 
 
-def granted() -> dict[str, list[str]]:
+@cache
+def granted() -> Mapping[str, Sequence[str]]:
     """List the rights that each value of the chart gives, beside those that are given always."""
     always = set(_rights({}))
     return {

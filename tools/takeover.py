@@ -1,12 +1,12 @@
-"""An operator of one build takes over what one of another build has begun, in both directions.
+"""An operator of a build takes over what an operator of another build has begun, both ways.
 
     python -m tools.takeover REVISION [--output bench/results/takeover.json]
 
 REVISION is a commit of an earlier build, such as the last release. On a real API server and
-Prometheus a bad release goes out under an operator of one build, which is killed at each kind of
-write; an operator of the other build carries on. What has to be true then is what
-tests/integration/test_crash_walk.py asks of one build: one Rollback, one change, the strategy as it
-was, the outcome reached and reported. The CRDs are those of this checkout, as after an upgrade, and
+Prometheus a bad release goes out under an operator of the first build, which is killed at each kind
+of write; an operator of the second build carries on. The result has to be the same as in
+tests/integration/test_crash_walk.py: a single Rollback, a single change, the strategy restored, the
+outcome reached and reported. The CRDs are those of this checkout, as after an upgrade, and
 before a downgrade. Ends with 1 if a takeover lost, repeated or left anything.
 """
 
@@ -107,7 +107,7 @@ def walked(stand: Stand, first: Zygote, second: Zygote, folder: Path) -> list[Ta
 
 @contextmanager
 def checkout(revision: str, place: Path) -> Iterator[Path]:
-    """Check the other build out beside this one."""
+    """Check the other build out beside this checkout."""
     _git("worktree", "add", "--detach", "--quiet", str(place), revision)
     try:
         yield place

@@ -42,6 +42,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.releases import ledger
 from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import at, make_case, make_policy, make_rollback, make_trigger_record
+from tests.sizes import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 Raw = dict[str, Any]
@@ -318,7 +319,7 @@ class Server:
 
 def many(**more: int) -> Any:
     return settings(
-        max_examples=more.get("examples", 40),
+        max_examples=examples(more.get("examples", 40)),
         phases=(Phase.explicit, Phase.reuse, Phase.generate),  # smaller ones take minutes to find
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lab import chart
 from lab.errors import LabError
+from tests.sizes import examples
 
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 NAMES = {"name", "namespace", "value", "serviceAccountName"}
@@ -82,7 +83,7 @@ dns_name = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 
 
 # No shrinking: each rendering takes a twentieth of a second, and the names are short anyway.
-@settings(max_examples=20, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=examples(20), phases=(Phase.explicit, Phase.generate))
 @example(release="1", namespace="true", watched=["null", "0x1", "1e3"], replicas=1, name="007")
 @given(
     release=dns_name,

@@ -67,6 +67,7 @@ def test_a_healthy_release_with_traffic_gets_a_verdict() -> None:
     assert lines([one for one in busy if one.outcome.final == "NoVerdict"]) == []
 
 
+@pytest.mark.extended
 def test_what_fails_on_both_revisions_is_rolled_back_only_if_no_sample_tells() -> None:
     both = [one for one in judged(CONFOUNDED) if one.scenario.confounder in BOTH_FAIL]
     assert len(both) == 18

@@ -30,6 +30,7 @@ from rollback_operator.model.samples import Counters, Missing
 from tests.builders import T0
 from tests.loop_time import watched
 from tests.provider import ANYWHERE, Answer, Provider, running
+from tests.sizes import examples
 from tests.unit.test_prometheus import query
 
 GZIP = (("Content-Encoding", "gzip"),)
@@ -153,7 +154,7 @@ def kept() -> Iterator[Provider]:
         yield found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(place=st.sampled_from(PLACES), value=BROKEN)
 def test_a_wrong_type_at_any_place_is_bad_data(kept: Provider, place: Any, value: Any) -> None:
     body = json.loads(matrix(2, 3))

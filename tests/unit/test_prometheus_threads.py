@@ -201,6 +201,7 @@ async def test_no_address_takes_the_threads_of_the_operator_s_own(provider: Prov
     metrics.close()
 
 
+@pytest.mark.extended
 async def test_a_thousand_addresses_leave_nothing_behind(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters
 from rollback_operator.model.workload import Workload
 from tests.builders import NAME, T0
+from tests.sizes import examples
 from tests.unit.backtest.past import (
     NEW,
     OLD,
@@ -237,7 +238,7 @@ def test_a_rollout_that_is_told_complete_has_no_old_pods() -> None:
 PAST = release(until=120, old_until=40)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     now=st.floats(0, 110),
     later=st.lists(

@@ -18,6 +18,7 @@ from rollback_operator.evidence.series_identity import (
 )
 from rollback_operator.model.samples import CounterSeries
 from tests.growth import growth
+from tests.sizes import examples
 
 
 class EachWithEach:
@@ -94,7 +95,7 @@ def rounds(looks: list[tuple[bool, list[tuple[str, CounterSeries]]]]) -> list[Bo
     return found
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(st.lists(st.tuples(st.booleans(), COUNTED), min_size=1, max_size=5))
 def test_series_are_paired_as_comparing_each_with_each_pairs_them(looks) -> None:
     found = rounds(looks)

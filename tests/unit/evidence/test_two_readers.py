@@ -14,6 +14,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.stats.windows import EARLY_GRAIN, EARLY_SECONDS
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_pod, make_series
+from tests.sizes import examples
 
 OLD = make_pod(0, "v1", name="old", created=T0 - 3600, started=T0 - 3600, ready_since=T0 - 3590)
 NEW = make_pod(0, name="new", created=T0, started=T0 + 1, ready_since=T0 + 2)
@@ -306,7 +307,7 @@ def test_pods_that_only_prometheus_reads_stay_as_they_are() -> None:
     assert kept == folded(*alone).increments
 
 
-law = settings(max_examples=150, database=None)
+law = settings(max_examples=examples(150), database=None)
 steps = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans()), min_size=1, max_size=25
 )

@@ -50,8 +50,11 @@ from tests.builders import (
     make_verdict,
     make_workload,
 )
+from tests.sizes import examples
 
-law = settings(max_examples=60, database=None, suppress_health_check=[HealthCheck.too_slow])
+law = settings(
+    max_examples=examples(60), database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 ORDER = list(Severity)
 BEGIN = 22.0
 """Beside old pods the warm-up is over, which begins with the first request: what falls there may

@@ -14,8 +14,9 @@ from rollback_operator.evidence.arms import Arms
 from rollback_operator.judge.non_inferiority import margin_of, no_worse, odds_against_worse
 from rollback_operator.stats.sequential import Cell
 from tests.builders import LIST, PURCHASE, T0, make_increment
+from tests.sizes import examples
 
-law = settings(max_examples=60, database=None)
+law = settings(max_examples=examples(60), database=None)
 MARGIN = 0.05
 SHARE, RATE = 0.4, 50
 """Two new pods and three old ones, 50 requests a second."""

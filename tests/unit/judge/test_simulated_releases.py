@@ -15,6 +15,7 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.decide.matrix import classify
 from rollback_operator.model.verdict import BAD_ODDS
 from tests.builders import PURCHASE, RESERVE
+from tests.sizes import few_of
 from tests.unit.judge.simulation import (
     MIX,
     Burst,
@@ -59,7 +60,7 @@ def samples_since_failure(look: Look) -> int:
 
 
 @pytest.mark.parametrize("kind", ROLLOUTS)
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", few_of(range(8), 2))
 def test_all_purchases_fail_p1_within_two_scrapes(kind, seed) -> None:
     release = Release(seed, fails=V130, rollout=rolled_out(kind, seed))
     look = first_with(release, "P1", 40)
@@ -71,7 +72,7 @@ def test_all_purchases_fail_p1_within_two_scrapes(kind, seed) -> None:
 
 
 @pytest.mark.parametrize("kind", ROLLOUTS)
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", few_of(range(8), 2))
 def test_a_fifth_fails_p2_within_four_scrapes(kind, seed) -> None:
     release = Release(seed, fails=V131, rollout=rolled_out(kind, seed))
     look = first_with(release, "P2", 60)
@@ -126,14 +127,14 @@ def is_undecidable(rollout: tuple[Life, ...], start: float) -> bool:
     return min(begins) - UNDECIDABLE < start < max(begins) + UNDECIDABLE
 
 
-@pytest.mark.parametrize("block", range(30))
+@pytest.mark.parametrize("block", few_of(range(30), 8))
 def test_three_hundred_healthy_releases_none_is_bad(block) -> None:
     for seed in range(10 * block, 10 * block + 10):
         for look in looks(healthy(seed), 60, every=4):
             assert look.verdict.value is not VerdictValue.BAD, (seed, look)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", few_of(range(6), 2))
 def test_a_dependency_that_fails_both_revisions_is_not_the_release(seed) -> None:
     burst = Burst(25 + seed, 30, 0.3)
     release = Release(seed, bursts=(burst,), rollout=rolled_out("paused", seed))
@@ -141,7 +142,7 @@ def test_a_dependency_that_fails_both_revisions_is_not_the_release(seed) -> None
         assert look.verdict.value in (VerdictValue.WATCHING, VerdictValue.NO_VERDICT)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", few_of(range(6), 2))
 def test_a_dependency_that_fails_later_with_no_old_pod_left_is_suspect(seed) -> None:
     release = Release(seed, bursts=(Burst(35, 60, 0.3),), rollout=rolled_out("fast", seed))
     found = [look.verdict for look in looks(release, 60)]
@@ -150,14 +151,14 @@ def test_a_dependency_that_fails_later_with_no_old_pod_left_is_suspect(seed) -> 
     assert Reason.ENVIRONMENT_SUSPECTED in {one.reason for one in found}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", few_of(range(4), 2))
 def test_a_fault_of_both_before_and_after_the_rollout_is_not_the_release(seed) -> None:
     release = Release(seed, bursts=(Burst(-25, 200, 0.3),), rollout=rolled_out("fast", seed))
     for look in looks(release, 40):
         assert look.verdict.value is not VerdictValue.BAD
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", few_of(range(4), 2))
 def test_one_bad_pod_is_told_and_not_rolled_back(seed) -> None:
     release = Release(
         seed,
@@ -171,7 +172,7 @@ def test_one_bad_pod_is_told_and_not_rolled_back(seed) -> None:
     assert Reason.FEW_PODS_AFFECTED in {one.reason for one in found}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", few_of(range(4), 2))
 def test_a_burst_at_much_traffic_read_at_offsets_is_not_evidence(seed) -> None:
     dice = random.Random(seed)
     burst = Burst(dice.uniform(15, 30), dice.choice([0.5, 1, 2]), 0.5)
@@ -180,7 +181,7 @@ def test_a_burst_at_much_traffic_read_at_offsets_is_not_evidence(seed) -> None:
         assert look.verdict.value is not VerdictValue.BAD
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", few_of(range(4), 2))
 def test_hardly_any_traffic_is_no_verdict(seed) -> None:
     release = Release(seed, rps=0.2, fails=V130, rollout=rolled_out("fast", seed))
     assert {look.verdict.value for look in looks(release, 60)} <= {
@@ -199,7 +200,7 @@ def test_without_a_past_and_without_old_pods_nothing_is_bad(seed) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fast", "paused"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", few_of(range(6), 2))
 def test_all_purchases_fail_p1_before_a_second_scrape(kind, seed) -> None:
     release = Release(seed, fails=V130, rollout=rolled_out(kind, seed), read_every=0.5)
     look = first_with(release, "P1", 30)
@@ -208,13 +209,13 @@ def test_all_purchases_fail_p1_before_a_second_scrape(kind, seed) -> None:
     assert look.time - look.first_failed <= SCRAPE + 2
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", few_of(range(6), 2))
 def test_a_fifth_fails_p2_with_pods_that_are_read(seed) -> None:
     release = Release(seed, fails=V131, rollout=rolled_out("fast", seed), read_every=0.5)
     assert first_with(release, "P2", 40) is not None
 
 
-@pytest.mark.parametrize("block", range(6))
+@pytest.mark.parametrize("block", few_of(range(6), 1))
 def test_healthy_releases_whose_pods_are_read_are_not_bad(block) -> None:
     for seed in range(10 * block, 10 * block + 10):
         release = replace(healthy(seed), read_every=0.5)
@@ -222,7 +223,7 @@ def test_healthy_releases_whose_pods_are_read_are_not_bad(block) -> None:
             assert look.verdict.value is not VerdictValue.BAD, (seed, look)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", few_of(range(6), 2))
 def test_a_burst_at_much_traffic_is_no_evidence_however_pods_answer(seed) -> None:
     dice = random.Random(seed)
     burst = Burst(dice.uniform(8, 20), dice.choice([0.5, 1, 2]), 0.5)
