@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,8 @@ def test_what_another_version_knows_is_left_out_and_told() -> None:
     assert [one.to for one in spec.remedies] == ["Previous"]
     names = [one.partition(" ")[0].rstrip(":") for one in told]
     assert names == [
-        "spec.teleport",
         "spec.safety.mood",
+        "spec.teleport",
         "spec.matrix[0].when[0].signal",
         "spec.matrix[1].when[0].signal",
         "spec.matrix[1]",
@@ -317,6 +318,22 @@ def test_a_plot_that_cannot_be_written_takes_no_result_with_it(
     said = capsys.readouterr()
     assert "In the end, " in said.out
     assert said.err.startswith("rollback-operator: plot: ")
+
+
+def test_a_plot_without_matplotlib_names_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    given = files(tmp_path)
+
+    assert main([*given, "--plot", str(tmp_path / "plot.svg")]) == 2
+    refused = capsys.readouterr()
+    assert (refused.out, refused.err.count("the extra `plot`")) == ("", 1)
+    batch = tmp_path / "cases.jsonl"
+    batch.write_text(json.dumps({"plot": "plot.svg"}))
+    assert main([*given, "--batch", str(batch)]) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["error"]["field"] == "plot"
 
 
 def test_a_plot_is_for_one_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from rollback_operator.api.parsing import UnparsableError, load_json
 from rollback_operator.cli.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.cli.backtest.files import BadFileError
-from rollback_operator.cli.backtest.plot import draw
+from rollback_operator.cli.backtest.plot import draw, require_matplotlib
 from rollback_operator.cli.backtest.report import as_json
 
 Line = tuple[int, str]
@@ -57,7 +57,9 @@ def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, An
         warnings += [f"{name} is not known to this version and is ignored" for name in unknown]
         options = parse_options({**given, **raw}, folder)
         drawn = _path("plot", raw)
-        options = replace(options, keeps_looks=drawn is not None)
+        if drawn is not None:
+            require_matplotlib()
+            options = replace(options, keeps_looks=True)
         ran = asyncio.run(run_case(options, warnings.append))
         if drawn is not None:
             draw(ran, folder / drawn)

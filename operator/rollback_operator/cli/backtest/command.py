@@ -11,7 +11,7 @@ from typing import Any
 from rollback_operator.cli.backtest.batch import run_batch
 from rollback_operator.cli.backtest.case import parse_options, run_case
 from rollback_operator.cli.backtest.files import BadFileError
-from rollback_operator.cli.backtest.plot import draw
+from rollback_operator.cli.backtest.plot import draw, require_matplotlib
 from rollback_operator.cli.backtest.report import as_json, as_text
 
 _PASSED_ON = ("policy", "rollouts", "prometheus", "start", "end", "step")
@@ -32,7 +32,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--end", metavar="TIME", help="RFC 3339")
     parser.add_argument("--step", metavar="SECONDS", help="between two looks")
     parser.add_argument("--output", choices=("text", "json"), default="text")
-    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw it as SVG")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="draw it as SVG; needs the extra `plot`"
+    )
     parser.add_argument(
         "--continue",
         dest="is_continued",
@@ -74,7 +76,9 @@ def _one(given: dict[str, Any]) -> int:
         options = parse_options(passed, Path())
     except BadFileError as error:
         return _failed(f"--{error}" if error.field in _PASSED_ON else str(error))
-    options = replace(options, keeps_looks=given["plot"] is not None)
+    if given["plot"] is not None:
+        require_matplotlib()
+        options = replace(options, keeps_looks=True)
     ran = asyncio.run(run_case(options, _warn))
     if given["output"] == "json":
         print(json.dumps(as_json(ran), indent=2), flush=True)  # noqa: T201 (this command's output)
