@@ -4,13 +4,12 @@ JSON and YAML, as Kubernetes reads them; only field names of the API are accepte
 """
 
 import json
-import types
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from rollback_operator.api.freeze import MOMENT
 from rollback_operator.api.shape import FORMS
@@ -172,30 +171,13 @@ def _whole(raw: Any) -> Any:
 
 def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
     """Yield the paths of keys that a model does not have, at any depth."""
-    if not isinstance(raw, Mapping):
-        return
-    known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-    for key, value in raw.items():
-        path = f"{prefix}.{key}" if prefix else str(key)
-        if key not in known:
-            yield path
-            continue
-        inner = model_in(known[key])
-        if inner is not None:
-            several = value if isinstance(value, list) else [value]
-            for index, item in enumerate(several):
-                at = f"{path}[{index}]" if isinstance(value, list) else path
-                yield from unknown_keys(inner, item, at)
-
-
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model in a field's type: the type itself, a list item, or beside None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
-        models = (model_in(argument) for argument in get_args(annotation))
-        return next((model for model in models if model is not None), None)
-    return None
+    raw = _whole(raw)
+    try:
+        model.model_validate(raw, by_alias=True, by_name=False, extra="forbid")
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["type"] == "extra_forbidden":
+                yield path_of(raw, fault["loc"], prefix)
 
 
 def path_of(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from rollback_operator.api.parsing import (
     UnparsableError,
     fault_of,
     load_all,
     model_as_stored,
-    model_in,
     path_of,
     unknown_keys,
 )
@@ -28,7 +27,7 @@ from rollback_operator.api.shape import (
     LONGEST_NAME,
     OBJECT_FORM,
 )
-from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
+from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy, RollbackPolicySpec
 
 STANDARD_INPUT = Path("-")
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
@@ -98,7 +97,7 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     metadata = raw.get("metadata")
     if isinstance(metadata, Mapping):
         raw = {**raw, "metadata": {"namespace": namespace, **metadata}}
-    unknown = tuple(unknown_keys(type_of_spec(), raw.get("spec"), "spec")) + tuple(
+    unknown = tuple(unknown_keys(RollbackPolicySpec, raw.get("spec"), "spec")) + tuple(
         str(one) for one in raw if one not in (*_NOT_OURS, "spec")
     )
     try:
@@ -119,13 +118,6 @@ def _misnamed(policy: RollbackPolicy) -> Iterator[DocumentFault]:
         form, most = forms[field]
         if len(given) > most or not re.fullmatch(form, given):
             yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {given[:100]!r})")
-
-
-def type_of_spec() -> type[BaseModel]:
-    """Give the model of a policy's spec."""
-    found = model_in(RollbackPolicy.model_fields["spec"].annotation)
-    assert found is not None
-    return found
 
 
 def _bad(path: str, message: str) -> Document:
