@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.cli.backtest.case import Ran, rfc3339
+from rollback_operator.cli.backtest.case import CaseResult, rfc3339
 from rollback_operator.cli.backtest.cluster import rollouts_of
 from rollback_operator.cli.backtest.history import History
 from rollback_operator.cli.backtest.plot import draw
@@ -27,16 +27,16 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def ran() -> Ran:
+def ran() -> CaseResult:
     rollouts = parse_rollouts(make_file())
     policy = parse_policy({"mode": "Enforce"}, rollouts)
     history = History(counted(release(lambda time, route: 1.0)))
     span = ReplaySchedule(T0 - 60, T0 + 60, 5)
-    found = Replay(policy, rollouts, history, keeps_looks=True).run(span)
-    return Ran(policy, rollouts, history, span, found)
+    found = Replay(policy, rollouts, history, keeps_evaluations=True).run(span)
+    return CaseResult(policy, rollouts, history, span, found)
 
 
-def test_json(ran: Ran) -> None:
+def test_json(ran: CaseResult) -> None:
     found = json.loads(json.dumps(as_json(ran), allow_nan=False))
     assert set(found) == {"decisions", "final"}
     last = found["decisions"][-1]
@@ -53,10 +53,10 @@ def test_json(ran: Ran) -> None:
     assert (first["severity"], first["action"]) == ("None", "None")
 
 
-def test_what_could_not_be_read_is_told(ran: Ran) -> None:
+def test_what_could_not_be_read_is_told(ran: CaseResult) -> None:
     why = Missing(Reason.QUERY_REFUSED, "parse error: unclosed parenthesis")
-    final = replace(ran.found.final, missing={"max(": why})
-    lacking = replace(ran, found=replace(ran.found, final=final))
+    final = replace(ran.replayed.final, missing={"max(": why})
+    lacking = replace(ran, replayed=replace(ran.replayed, final=final))
     assert as_json(lacking)["final"]["evidence"]["missing"] == [
         {"signal": "max(", "reason": "QueryRefused", "message": why.message}
     ]
@@ -64,7 +64,7 @@ def test_what_could_not_be_read_is_told(ran: Ran) -> None:
     assert as_json(ran)["final"]["evidence"]["missing"] == []
 
 
-def test_text_tells_rollouts_and_changes_in_order(ran: Ran) -> None:
+def test_text_tells_rollouts_and_changes_in_order(ran: CaseResult) -> None:
     lines = as_text(ran).splitlines()
     times = [line[:20] for line in lines if line.startswith("20")]
     assert times == sorted(times)
@@ -74,7 +74,7 @@ def test_text_tells_rollouts_and_changes_in_order(ran: Ran) -> None:
 
 
 def test_a_plot_is_xml_with_both_revisions_both_lines_and_all_marks(
-    ran: Ran, tmp_path: Path
+    ran: CaseResult, tmp_path: Path
 ) -> None:
     path = tmp_path / "plot.svg"
     draw(ran, path)
@@ -83,7 +83,7 @@ def test_a_plot_is_xml_with_both_revisions_both_lines_and_all_marks(
     assert {"revision 1", "revision 2", "rollout 2", "failed requests"} <= set(texts)
     assert {"Suspect 100 : 1", "Bad 10000 : 1"} <= set(texts)
     assert any("Rollback" in text for text in texts)
-    assert {str(number) for number, _ in enumerate(ran.found.decisions, 1)} <= set(texts)
+    assert {str(number) for number, _ in enumerate(ran.replayed.decisions, 1)} <= set(texts)
     width = float(drawing.attrib["viewBox"].split()[2])
     for name in ("revision 1", "revision 2", "odds"):
         (line,) = (group for group in drawing.iter(f"{SVG}g") if group.get("id") == name)
@@ -93,7 +93,7 @@ def test_a_plot_is_xml_with_both_revisions_both_lines_and_all_marks(
         assert 0 <= min(places) <= max(places) <= width
 
 
-def test_the_same_replay_gives_the_same_drawing(ran: Ran, tmp_path: Path) -> None:
+def test_the_same_replay_gives_the_same_drawing(ran: CaseResult, tmp_path: Path) -> None:
     first, second = tmp_path / "first.svg", tmp_path / "second.svg"
     draw(ran, first)
     draw(ran, second)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollback_operator.cli.backtest.case import Ran
+from rollback_operator.cli.backtest.case import CaseResult
 from rollback_operator.cli.backtest.entry import Action, Entry
 from rollback_operator.cli.backtest.files import BadFileError
 from rollback_operator.cli.backtest.tracks import hash_of
@@ -55,7 +55,7 @@ def require_matplotlib() -> None:
         )
 
 
-def draw(ran: Ran, path: Path) -> None:
+def draw(result: CaseResult, path: Path) -> None:
     """Draw a replay that has kept its evaluations into a file.
 
     Raises:
@@ -64,7 +64,7 @@ def draw(ran: Ran, path: Path) -> None:
     from matplotlib import rc_context  # noqa: PLC0415 (an extra)
     from matplotlib.figure import Figure  # noqa: PLC0415 (an extra)
 
-    shown = ran.found.decisions[-MOST_DECISIONS:]
+    shown = result.replayed.decisions[-MOST_DECISIONS:]
     list_height = LINE_INCHES * max(1, len(shown))
     with rc_context(_STYLE):
         figure = Figure(figsize=(9.6, 5.6 + list_height), layout="constrained")
@@ -73,10 +73,10 @@ def draw(ran: Ran, path: Path) -> None:
         odds.sharex(rates)
         rates.xaxis_date()
         rates.tick_params(labelbottom=False)
-        name = f"{ran.rollouts.namespace}/{ran.rollouts.deployment}"
-        figure.suptitle(f"{name}, {_utc(ran.span.start):%Y-%m-%d}, UTC")
-        _draw_rates(ran, rates)
-        _draw_odds(ran, odds)
+        name = f"{result.rollouts.namespace}/{result.rollouts.deployment}"
+        figure.suptitle(f"{name}, {_utc(result.span.start):%Y-%m-%d}, UTC")
+        _draw_rates(result, rates)
+        _draw_odds(result, odds)
         _draw_decisions(shown, (rates, odds, listed))
         try:
             figure.savefig(path, format="svg", metadata={"Date": None})
@@ -84,39 +84,40 @@ def draw(ran: Ran, path: Path) -> None:
             raise BadFileError("plot", f"{path}: {error}") from None
 
 
-def _draw_rates(ran: Ran, axes: "Axes") -> None:
+def _draw_rates(result: CaseResult, axes: "Axes") -> None:
     axes.set_title("failed requests")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    hashes = [one.template_hash for one in ran.rollouts.rollouts if one.time <= ran.span.end]
+    rollouts, end = result.rollouts.rollouts, result.span.end
+    hashes = [rollout.template_hash for rollout in rollouts if rollout.time <= end]
     top = 0.01
     for template_hash, colour in zip(
         list(dict.fromkeys(hashes))[-len(COLOURS) :], COLOURS, strict=False
     ):
-        points = list(_rates(ran, template_hash))
+        points = list(_rates(result, template_hash))
         top = max([top, *(value for _, value in points)])
-        label = f"revision {_label(ran, template_hash)}"
-        _line(axes, points, 3 * _width(ran), color=colour, label=label, gid=label)
-    axes.set_xlim(_day(ran.span.start), _day(max(ran.span.end, ran.span.start + 1)))
+        label = f"revision {_label(result, template_hash)}"
+        _line(axes, points, 3 * _width(result), color=colour, label=label, gid=label)
+    axes.set_xlim(_day(result.span.start), _day(max(result.span.end, result.span.start + 1)))
     axes.set_ylim(0, min(1.02, 1.1 * top))
     if hashes:
         axes.legend(loc="lower left", ncols=len(COLOURS), bbox_to_anchor=(0.2, 1), frameon=False)
-    for rollout in ran.rollouts.rollouts:
-        if ran.span.start <= rollout.time <= ran.span.end:
-            name = ran.rollouts.label_of(rollout.template_hash, rollout.time)
+    for rollout in rollouts:
+        if result.span.start <= rollout.time <= result.span.end:
+            name = result.rollouts.label_of(rollout.template_hash, rollout.time)
             axes.axvline(_day(rollout.time), color=GREY, linestyle=":", linewidth=1)
             axes.annotate(f" rollout {name}", (_day(rollout.time), 1), color=GREY, va="top", **_TOP)
 
 
-def _draw_odds(ran: Ran, axes: "Axes") -> None:
+def _draw_odds(result: CaseResult, axes: "Axes") -> None:
     axes.set_title("odds that the release is worse")
     axes.set_yscale("log")
     axes.set_ylim(LEAST_ODDS, MOST_ODDS)
-    safety = ran.policy.spec.safety
+    safety = result.policy.spec.safety
     limits = (("Suspect", safety.suspect_odds, AMBER), ("Bad", safety.bad_odds, NEW))
     for name, value, colour in limits:
         axes.axhline(value, color=colour, linestyle="--", linewidth=1)
         axes.text(
-            _day(ran.span.end),
+            _day(result.span.end),
             value,
             f"{name} {value:g} : 1",
             color=colour,
@@ -125,7 +126,7 @@ def _draw_odds(ran: Ran, axes: "Axes") -> None:
         )
     points = [
         (entry.time, min(MOST_ODDS, max(LEAST_ODDS, entry.leading.odds)))
-        for entry in ran.found.looks
+        for entry in result.replayed.evaluations
         if entry.leading is not None
     ]
     _line(axes, points, 600.0, color=INK, gid="odds")
@@ -172,45 +173,50 @@ def _utc(time: float) -> datetime:
     return datetime.fromtimestamp(time, UTC)
 
 
-def _label(ran: Ran, template_hash: str) -> str:
+def _label(result: CaseResult, template_hash: str) -> str:
     """Name a revision by all the numbers that it had."""
-    known = [one for one in ran.rollouts.rollouts if one.template_hash == template_hash]
-    names = [ran.rollouts.label_of(template_hash, one.time) for one in known]
+    names = [
+        result.rollouts.label_of(template_hash, rollout.time)
+        for rollout in result.rollouts.rollouts
+        if rollout.template_hash == template_hash
+    ]
     return " and ".join(dict.fromkeys(map(str, names)))
 
 
-def _rates(ran: Ran, template_hash: str) -> Iterator[Point]:
+def _rates(result: CaseResult, template_hash: str) -> Iterator[Point]:
     """Yield a revision's error rate in each interval in which it served requests."""
-    counters = ran.history.counters
+    counters = result.history.counters
     if isinstance(counters, Missing):
         return
-    width = _width(ran)
-    deployment = ran.rollouts.deployment
+    width = _width(result)
+    deployment = result.rollouts.deployment
     requests, errors = (
-        _binned([one for one in side if hash_of(one.pod, deployment) == template_hash], ran, width)
+        _binned(
+            [each for each in side if hash_of(each.pod, deployment) == template_hash], result, width
+        )
         for side in (counters.requests, counters.errors)
     )
     for number in sorted(requests):
         if requests[number] > 0:
-            time = min(ran.span.end, ran.span.start + (number + 0.5) * width)
+            time = min(result.span.end, result.span.start + (number + 0.5) * width)
             yield time, min(1.0, errors.get(number, 0.0) / requests[number])
 
 
-def _width(ran: Ran) -> float:
+def _width(result: CaseResult) -> float:
     """Return the length of the interval over which a rate is taken."""
-    return max(ran.span.step, (ran.span.end - ran.span.start) / MOST_BINS, 15.0)
+    return max(result.span.step, (result.span.end - result.span.start) / MOST_BINS, 15.0)
 
 
-def _binned(series: Sequence[CounterSeries], ran: Ran, width: float) -> dict[int, float]:
-    result: dict[int, float] = {}
-    for one in series:
+def _binned(series: Sequence[CounterSeries], result: CaseResult, width: float) -> dict[int, float]:
+    sums: dict[int, float] = {}
+    for each in series:
         before = None
-        for time, value in one.samples:
+        for time, value in each.samples:
             if not math.isfinite(value):
                 continue
-            if before is not None and ran.span.start < time <= ran.span.end:
-                number = int((time - ran.span.start) / width)
-                amount = value if value < before else value - before
-                result[number] = result.get(number, 0.0) + amount
+            if before is not None and result.span.start < time <= result.span.end:
+                number = int((time - result.span.start) / width)
+                increase = value if value < before else value - before
+                sums[number] = sums.get(number, 0.0) + increase
             before = value
-    return result
+    return sums
