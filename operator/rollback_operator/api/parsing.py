@@ -75,7 +75,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = Counter(name for name, _ in pairs)
         twice = next(name for name, count in names.items() if count > 1)
-        raise UnparsableError(f"the key {twice!r} is there twice")
+        raise UnparsableError(f"the key {twice!r} occurs twice")
     return result
 
 
@@ -103,12 +103,12 @@ def _expect_soundness(whole: yaml.Node) -> None:
         if is_left:
             sizes[id(node)] = size = 1 + sum(sizes[id(item)] for item in parts)
             if size > MOST_YAML_NODES:
-                raise UnparsableError(f"its aliases make more than {MOST_YAML_NODES} values of it")
+                raise UnparsableError(f"its aliases expand to more than {MOST_YAML_NODES} values")
             above.discard(id(node))
             continue
         if id(node) in above:
             line = node.start_mark.line + 1
-            raise UnparsableError(f"what begins in line {line} has itself as a part, by an alias")
+            raise UnparsableError(f"the value in line {line} contains itself through an alias")
         above.add(id(node))
         left.append((node, True))
         left += [(item, False) for item in parts]
@@ -123,7 +123,7 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
         name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
         if name is not None and name in known and not key.tag.endswith(":merge"):
             line = key.start_mark.line + 1
-            raise UnparsableError(f"the key {key.value!r} is there twice, again in line {line}")
+            raise UnparsableError(f"the key {key.value!r} occurs twice, again in line {line}")
         known.add(name)
     return [item for pair in node.value for item in pair]
 
@@ -138,15 +138,6 @@ def _is_indented_by_tab(text: str, error: Exception) -> bool:
         return False
     line = lines[mark.line]
     return "\t" in line[: len(line) - len(line.lstrip())]
-
-
-def model_of(model: type[Model], raw: Any) -> Model:
-    """Parse a model from an object with the API's field names.
-
-    Raises:
-        ValidationError: a field is missing or wrong.
-    """
-    return model.model_validate(raw, by_alias=True, by_name=False)
 
 
 def model_as_stored(model: type[Model], raw: Any) -> Model:

@@ -151,7 +151,7 @@ def test_a_line_that_this_program_trips_over_leaves_the_others(tmp_path: Path) -
     ("line", "told"),
     [
         ("[" * 200_000, "nested too deeply"),
-        ('{"step": 5, "step": 6}', "the key 'step' is there twice"),
+        ('{"step": 5, "step": 6}', "the key 'step' occurs twice"),
     ],
     ids=["deep", "twice"],
 )

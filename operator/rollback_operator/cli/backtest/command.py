@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rollback_operator.cli.backtest.batch import run_batch
-from rollback_operator.cli.backtest.case import parse_options, run_case
+from rollback_operator.cli.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.cli.backtest.files import BadFileError
 from rollback_operator.cli.backtest.plot import draw, require_matplotlib
 from rollback_operator.cli.backtest.report import as_json, as_text
-
-_PASSED_ON = ("policy", "rollouts", "prometheus", "start", "end", "step")
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -73,11 +71,11 @@ def run(given: dict[str, Any]) -> int:
 
 
 def _single(given: dict[str, Any]) -> int:
-    passed = {**_passed_on(given), "continue": given["is_continued"]}
+    passed = _passed_on(given)
     try:
         options = parse_options(passed, Path())
     except BadFileError as error:
-        return _failed(f"--{error}" if error.field in _PASSED_ON else str(error))
+        return _failed(f"--{error}" if error.field in OPTIONS else str(error))
     if given["plot"] is not None:
         require_matplotlib()
         options = replace(options, keeps_evaluations=True)
@@ -97,7 +95,7 @@ def _batch(given: dict[str, Any]) -> int:
         raise BadFileError("--jobs", f"must be at least 1, not {given['jobs']}")
     if given["plot"] is not None:
         raise BadFileError("--plot", "is for a single case; with --batch each line names its plot")
-    passed = {**_passed_on(given), "continue": given["is_continued"]}
+    passed = _passed_on(given)
     for name in ("policy", "rollouts"):
         if name in passed:
             # Paths in a line are relative to the batch, paths in options to this directory.
@@ -133,7 +131,8 @@ def _from_cluster(given: dict[str, Any]) -> int:
 
 
 def _passed_on(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in _PASSED_ON if given[name] is not None}
+    passed = {name: given[name] for name in OPTIONS if given[name] is not None}
+    return {**passed, "continue": given["is_continued"]}
 
 
 def _warn(message: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.api.parsing import Model, UnparsableError, fault_of, model_of, path_of
+from rollback_operator.api.parsing import Model, UnparsableError, fault_of, path_of
 from rollback_operator.cli.documents import load_file
 
 
@@ -46,7 +46,7 @@ def parse_model(model: type[Model], raw: Any, prefix: str = "") -> Model:
         kinds = {list: "a list", str: "text", type(None): "empty"}
         raise BadFileError(prefix, f"must be an object, not {kinds.get(type(raw), type(raw))}")
     try:
-        return model_of(model, raw)
+        return model.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadFileError(path_of(raw, first["loc"], prefix), fault_of(first)) from None

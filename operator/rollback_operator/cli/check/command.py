@@ -59,8 +59,6 @@ class CheckOptions:
     prometheus: str | None
     access: Access
     kubeconfig: str | None
-    namespace: str
-    is_json: bool
     settings: Settings
 
     @property
@@ -146,12 +144,10 @@ def run(given: dict[str, Any]) -> int:
             login_folder=given["prometheus_basic_auth_folder"],
         ),
         kubeconfig=given["kubeconfig"] or usual_kubeconfig(),
-        namespace=given["namespace"],
-        is_json=given["output"] == "json",
         settings=settings,
     )
     checked = asyncio.run(_check_all(documents, options))
-    if options.is_json:
+    if given["output"] == "json":
         print(json.dumps([checkup.as_json(each) for each in checked], indent=2))  # noqa: T201 (this command's output)
     else:
         print("\n\n".join(checkup.as_text(each) for each in checked))  # noqa: T201
