@@ -4,7 +4,6 @@ import asyncio
 import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -59,7 +58,7 @@ def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, An
         drawn = _path("plot", raw)
         if drawn is not None:
             require_matplotlib()
-            options = replace(options, keeps_evaluations=True)
+            options = options.model_copy(update={"keeps_evaluations": True})
         ran = asyncio.run(run_case(options, warnings.append))
         if drawn is not None:
             draw(ran, folder / drawn)

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ def _single(given: dict[str, Any]) -> int:
         return _failed(f"--{error}" if error.field in OPTIONS else str(error))
     if given["plot"] is not None:
         require_matplotlib()
-        options = replace(options, keeps_evaluations=True)
+        options = options.model_copy(update={"keeps_evaluations": True})
     ran = asyncio.run(run_case(options, _warn))
     if given["output"] == "json":
         print(json.dumps(as_json(ran), indent=2), flush=True)  # noqa: T201 (this command's output)

@@ -32,9 +32,10 @@ def _moment(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else _seconds(value)
 
 
-def _number(value: Any) -> Any:
+def not_boolean(value: Any) -> Any:
+    """Reject true and false where a number is expected: pydantic takes them for 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004 (as above)
+        raise ValueError("must be a number")  # noqa: TRY004 (as above)
     return value
 
 
@@ -56,8 +57,8 @@ def time_of(text: str) -> float:
 Time = Annotated[Seconds, BeforeValidator(_seconds)]
 Moment = Annotated[bool | Seconds | None, BeforeValidator(_moment)]
 """A time, or only whether the event happened."""
-PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_RECORDED_PODS)]
-EventCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_EVENTS)]
+PodCount = Annotated[int, BeforeValidator(not_boolean), Field(ge=0, le=MOST_RECORDED_PODS)]
+EventCount = Annotated[int, BeforeValidator(not_boolean), Field(ge=0, le=MOST_EVENTS)]
 
 
 class _RolloutModel(BaseModel):
