@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is missing: install it, or pass PYTHON="; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
 		|| { apt-get install --yes --quiet python3-venv && $(PYTHON) -m venv --clear $(VENV); }
-	@$(BIN)/pip install --quiet --editable '.[cli,dev]'
+	@$(BIN)/pip install --quiet --editable '.[cli,plot,dev]'
 	@touch $(STAMP)
 
 ##@ image and chart

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rollback_operator.cli.documents import Document, read
+from rollback_operator.cli.documents import Document, read_policies
 
 HEAD = "apiVersion: rollback.tickettoken.io/v1alpha1\nkind: RollbackPolicy\n"
 GOOD = HEAD + "metadata: {name: shop}\nspec: {targetRef: {name: shop}, mode: Observe}\n"
@@ -27,12 +27,12 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("policy-*.yaml")
 def read_text(directory: Path, text: str) -> tuple[Document, ...]:
     path = directory / "policy.yaml"
     path.write_text(text)
-    return read(path, "default")
+    return read_policies(path, "default")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_has_no_fault(path: Path) -> None:
-    (found,) = read(path, "default")
+    (found,) = read_policies(path, "default")
     assert found.policy is not None
     assert (found.faults, found.unknown) == ((), ())
 
@@ -108,9 +108,9 @@ def test_every_policy_of_a_stream_is_read_and_nothing_else(tmp_path: Path) -> No
         ("x: " + "[" * 5000, "", "neither YAML nor JSON"),
         ("\ufeff\x01", "", "neither YAML nor JSON"),
         ("[" * 100_000, "", "nested too deeply"),
-        ("a: 1\nb:\n  c: 1\n  c: 2\n", "", "the key 'c' is there twice, again in line 4"),
-        ('{"a": 1, "a": 2}', "", "the key 'a' is there twice"),
-        (with_more("x: &x {y: *x}"), "", "in line 4 has itself as a part"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "", "the key 'c' occurs twice, again in line 4"),
+        ('{"a": 1, "a": 2}', "", "the key 'a' occurs twice"),
+        (with_more("x: &x {y: *x}"), "", "in line 4 contains itself"),
         (with_more(f"x: {BOMB}"), "", "more than 1000000 values"),
         ("a:\n\tb: 1", "", "a tab: YAML is indented with spaces"),
         ("kind: Service", "kind", "only Service"),
@@ -155,7 +155,7 @@ def test_a_list_as_kubectl_prints_it_is_opened(tmp_path: Path) -> None:
 
 
 def test_a_policy_may_come_from_standard_input() -> None:
-    (found,) = read(Path("-"), "default", io.StringIO(GOOD))
+    (found,) = read_policies(Path("-"), "default", io.StringIO(GOOD))
     assert found.policy is not None
 
 
@@ -168,11 +168,11 @@ def test_what_yaml_may_say_twice_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
-    (absent,) = read(tmp_path / "absent.yaml", "default")
+    (absent,) = read_policies(tmp_path / "absent.yaml", "default")
     assert "No such file" in absent.faults[0].message
-    (folder,) = read(tmp_path, "default")
+    (folder,) = read_policies(tmp_path, "default")
     assert str(tmp_path) in folder.faults[0].message
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe\x00\x01")
-    (found,) = read(binary, "default")
+    (found,) = read_policies(binary, "default")
     assert "neither YAML nor JSON" in found.faults[0].message

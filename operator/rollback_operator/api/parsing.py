@@ -4,13 +4,12 @@ JSON and YAML, as Kubernetes reads them; only field names of the API are accepte
 """
 
 import json
-import types
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from rollback_operator.api.freeze import MOMENT
 from rollback_operator.api.shape import FORMS
@@ -76,7 +75,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = Counter(name for name, _ in pairs)
         twice = next(name for name, count in names.items() if count > 1)
-        raise UnparsableError(f"the key {twice!r} is there twice")
+        raise UnparsableError(f"the key {twice!r} occurs twice")
     return result
 
 
@@ -104,12 +103,12 @@ def _expect_soundness(whole: yaml.Node) -> None:
         if is_left:
             sizes[id(node)] = size = 1 + sum(sizes[id(item)] for item in parts)
             if size > MOST_YAML_NODES:
-                raise UnparsableError(f"its aliases make more than {MOST_YAML_NODES} values of it")
+                raise UnparsableError(f"its aliases expand to more than {MOST_YAML_NODES} values")
             above.discard(id(node))
             continue
         if id(node) in above:
             line = node.start_mark.line + 1
-            raise UnparsableError(f"what begins in line {line} has itself as a part, by an alias")
+            raise UnparsableError(f"the value in line {line} contains itself through an alias")
         above.add(id(node))
         left.append((node, True))
         left += [(item, False) for item in parts]
@@ -124,7 +123,7 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
         name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
         if name is not None and name in known and not key.tag.endswith(":merge"):
             line = key.start_mark.line + 1
-            raise UnparsableError(f"the key {key.value!r} is there twice, again in line {line}")
+            raise UnparsableError(f"the key {key.value!r} occurs twice, again in line {line}")
         known.add(name)
     return [item for pair in node.value for item in pair]
 
@@ -139,15 +138,6 @@ def _is_indented_by_tab(text: str, error: Exception) -> bool:
         return False
     line = lines[mark.line]
     return "\t" in line[: len(line) - len(line.lstrip())]
-
-
-def model_of(model: type[Model], raw: Any) -> Model:
-    """Parse a model from an object with the API's field names.
-
-    Raises:
-        ValidationError: a field is missing or wrong.
-    """
-    return model.model_validate(raw, by_alias=True, by_name=False)
 
 
 def model_as_stored(model: type[Model], raw: Any) -> Model:
@@ -172,30 +162,13 @@ def _whole(raw: Any) -> Any:
 
 def unknown_keys(model: type[BaseModel], raw: Any, prefix: str = "") -> Iterator[str]:
     """Yield the paths of keys that a model does not have, at any depth."""
-    if not isinstance(raw, Mapping):
-        return
-    known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-    for key, value in raw.items():
-        path = f"{prefix}.{key}" if prefix else str(key)
-        if key not in known:
-            yield path
-            continue
-        inner = model_in(known[key])
-        if inner is not None:
-            several = value if isinstance(value, list) else [value]
-            for index, item in enumerate(several):
-                at = f"{path}[{index}]" if isinstance(value, list) else path
-                yield from unknown_keys(inner, item, at)
-
-
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model in a field's type: the type itself, a list item, or beside None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (list, tuple, Union, types.UnionType, Annotated):
-        models = (model_in(argument) for argument in get_args(annotation))
-        return next((model for model in models if model is not None), None)
-    return None
+    raw = _whole(raw)
+    try:
+        model.model_validate(raw, by_alias=True, by_name=False, extra="forbid")
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["type"] == "extra_forbidden":
+                yield path_of(raw, fault["loc"], prefix)
 
 
 def path_of(raw: Any, location: Sequence[int | str], prefix: str = "") -> str:

@@ -1,6 +1,6 @@
-"""Policies from files: JSON or YAML, each fault with its field, keys that nobody knows told.
+"""Reads policies from files, JSON or YAML: each fault with its field, and all unknown keys.
 
-The API server would refuse or drop them later; here all of it is said at once.
+The API server would refuse or drop them in turn; here all are reported at once.
 """
 
 import re
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from rollback_operator.api.parsing import (
     UnparsableError,
     fault_of,
     load_all,
     model_as_stored,
-    model_in,
     path_of,
     unknown_keys,
 )
@@ -28,23 +27,24 @@ from rollback_operator.api.shape import (
     LONGEST_NAME,
     OBJECT_FORM,
 )
-from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
+from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy, RollbackPolicySpec
 
 STANDARD_INPUT = Path("-")
-_NOT_OURS = ("apiVersion", "kind", "metadata", "status")
+_NOT_CHECKED = ("apiVersion", "kind", "metadata", "status")
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentFault:
-    """What is wrong in a file, and where."""
+    """A fault in a file, with its field."""
 
     path: str
+    """The field, empty for the file as a whole."""
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One policy of a file."""
+    """A policy as far as it can be parsed, and all that is wrong with it."""
 
     policy: RollbackPolicy | None
     faults: tuple[DocumentFault, ...] = ()
@@ -52,81 +52,96 @@ class Document:
     """Keys that no field has: the API server drops them."""
 
 
-def read(path: Path, namespace: str, standard_input: TextIO = sys.stdin) -> tuple[Document, ...]:
-    """Read all policies of a file; other objects in it are left alone.
+def load_file(path: Path, standard_input: TextIO | None = None) -> list[Any]:
+    """Parse all documents of a file.
 
     Args:
-        path: of a YAML stream or a JSON document; `-`: standard input.
+        path: of a YAML stream or a JSON document.
+        standard_input: what `-` stands for; None: a file of this name.
+
+    Raises:
+        UnparsableError: the file cannot be read or parsed; the message names it.
+    """
+    try:
+        if standard_input is not None and path == STANDARD_INPUT:
+            return load_all(standard_input.read())
+        return load_all(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnparsableError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        message = f"{path} is neither YAML nor JSON: it is not UTF-8: {error}"
+        raise UnparsableError(message) from None
+    except UnparsableError as error:
+        raise UnparsableError(f"{path}: {error}") from None
+
+
+def read_policies(
+    path: Path, namespace: str, standard_input: TextIO = sys.stdin
+) -> tuple[Document, ...]:
+    """Read all policies of a file; other objects in it are skipped.
+
+    Args:
+        path: of a YAML stream or a JSON document; `-` is the standard input.
         namespace: of a policy that names none.
         standard_input: what `-` stands for.
     """
     try:
-        is_given = path == STANDARD_INPUT
-        text = standard_input.read() if is_given else path.read_text(encoding="utf-8")
-        raw = load_all(text)
-    except OSError as error:
-        return (_bad("", f"{path}: {error.strerror or error}"),)
-    except UnicodeDecodeError as error:
-        return (_bad("", f"{path} is neither YAML nor JSON, but no UTF-8: {error}"),)
+        loaded = load_file(path, standard_input)
     except UnparsableError as error:
-        return (_bad("", f"{path}: {error}"),)
-    objects = [one for each in raw if each is not None for one in _listed(each)]
-    wrong = next((one for one in objects if not isinstance(one, Mapping)), None)
+        return (_faulty("", str(error)),)
+    objects = [item for each in loaded if each is not None for item in _items(each)]
+    wrong = next((item for item in objects if not isinstance(item, Mapping)), None)
     if wrong is not None:
-        return (_bad("", f"{path} holds {type(wrong).__name__} where an object is expected"),)
-    found = [one for one in objects if one.get("kind", RollbackPolicy.KIND) == RollbackPolicy.KIND]
-    if not found:
-        kinds = ", ".join(sorted({str(one.get("kind")) for one in objects}))
-        but = f", only {kinds}" if kinds else ""
-        return (_bad("kind", f"{path} holds no {RollbackPolicy.KIND}{but}"),)
-    return tuple(_document(one, namespace) for one in found)
+        return (_faulty("", f"{path} holds {type(wrong).__name__} where an object is expected"),)
+    policies = [item for item in objects if item.get("kind", RollbackPolicy.KIND) == _KIND]
+    if not policies:
+        kinds = ", ".join(sorted({str(item.get("kind")) for item in objects}))
+        others = f", only {kinds}" if kinds else ""
+        return (_faulty("kind", f"{path} holds no {_KIND}{others}"),)
+    return tuple(_document(item, namespace) for item in policies)
 
 
-def _listed(one: Any) -> list[Any]:
-    """Open a List, as `kubectl get -o yaml` prints one."""
-    is_list = isinstance(one, Mapping) and str(one.get("kind", "")).endswith("List")
-    items = one.get("items") if is_list else None
-    return items if isinstance(items, list) else [one]
+_KIND = RollbackPolicy.KIND
+
+
+def _items(raw: Any) -> list[Any]:
+    """Open a List, as `kubectl get -o yaml` prints it."""
+    is_list = isinstance(raw, Mapping) and str(raw.get("kind", "")).endswith("List")
+    items = raw.get("items") if is_list else None
+    return items if isinstance(items, list) else [raw]
 
 
 def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     version = raw.get("apiVersion")
     if version != API_VERSION:
-        return _bad("apiVersion", f"must be {API_VERSION}, not {version!r}")
+        return _faulty("apiVersion", f"must be {API_VERSION}, not {version!r}")
     if "kind" not in raw:
-        return _bad("kind", f"is missing: it must be {RollbackPolicy.KIND}")
+        return _faulty("kind", f"is missing: it must be {_KIND}")
     metadata = raw.get("metadata")
     if isinstance(metadata, Mapping):
         raw = {**raw, "metadata": {"namespace": namespace, **metadata}}
-    unknown = tuple(unknown_keys(type_of_spec(), raw.get("spec"), "spec")) + tuple(
-        str(one) for one in raw if one not in (*_NOT_OURS, "spec")
+    unknown = tuple(unknown_keys(RollbackPolicySpec, raw.get("spec"), "spec")) + tuple(
+        str(key) for key in raw if key not in (*_NOT_CHECKED, "spec")
     )
     try:
         policy = model_as_stored(RollbackPolicy, raw)
     except ValidationError as error:
         faults = tuple(
-            DocumentFault(path_of(raw, one["loc"]), fault_of(one)) for one in error.errors()
+            DocumentFault(path_of(raw, each["loc"]), fault_of(each)) for each in error.errors()
         )
         return Document(None, faults, unknown)
-    faults = tuple(_misnamed(policy))
+    faults = tuple(_wrong_names(policy))
     return Document(None if faults else policy, faults, unknown)
 
 
-def _misnamed(policy: RollbackPolicy) -> Iterator[DocumentFault]:
-    """Tell which names the API server would not take."""
+def _wrong_names(policy: RollbackPolicy) -> Iterator[DocumentFault]:
+    """Yield the names that the API server would refuse."""
     forms = {"name": (OBJECT_FORM, LONGEST_NAME), "namespace": (DNS_LABEL_FORM, LONGEST_LABEL)}
-    for field, given in zip(forms, reversed(policy.key), strict=True):
-        form, most = forms[field]
-        if len(given) > most or not re.fullmatch(form, given):
-            yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {given[:100]!r})")
+    for field, name in zip(forms, reversed(policy.key), strict=True):
+        form, longest = forms[field]
+        if len(name) > longest or not re.fullmatch(form, name):
+            yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {name[:100]!r})")
 
 
-def type_of_spec() -> type[BaseModel]:
-    """Give the model of a policy's spec."""
-    found = model_in(RollbackPolicy.model_fields["spec"].annotation)
-    assert found is not None
-    return found
-
-
-def _bad(path: str, message: str) -> Document:
+def _faulty(path: str, message: str) -> Document:
     return Document(None, (DocumentFault(path, message),))

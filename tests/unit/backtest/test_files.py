@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_a_line_that_this_program_trips_over_leaves_the_others(tmp_path: Path) -
     ("line", "told"),
     [
         ("[" * 200_000, "nested too deeply"),
-        ('{"step": 5, "step": 6}', "the key 'step' is there twice"),
+        ('{"step": 5, "step": 6}', "the key 'step' occurs twice"),
     ],
     ids=["deep", "twice"],
 )
@@ -164,7 +165,7 @@ def test_a_line_that_cannot_be_read_says_why(line: str, told: str, tmp_path: Pat
 def test_a_batch_without_a_case_is_told(tmp_path: Path) -> None:
     path = tmp_path / "cases.jsonl"
     path.write_text("\n")
-    with pytest.raises(BadFileError, match="there is no case in it"):
+    with pytest.raises(BadFileError, match="has no case"):
         list(run_batch(path, {}, 1))
 
 
@@ -209,8 +210,8 @@ def test_what_another_version_knows_is_left_out_and_told() -> None:
     assert [one.to for one in spec.remedies] == ["Previous"]
     names = [one.partition(" ")[0].rstrip(":") for one in told]
     assert names == [
-        "spec.teleport",
         "spec.safety.mood",
+        "spec.teleport",
         "spec.matrix[0].when[0].signal",
         "spec.matrix[1].when[0].signal",
         "spec.matrix[1]",
@@ -231,7 +232,7 @@ def test_files_are_json_or_yaml_with_times_as_they_are_written(tmp_path: Path) -
         with pytest.raises(BadFileError, match=str(path)):
             read_file(path)
     path.write_text("a: 1\n---\na: 2\n")
-    with pytest.raises(BadFileError, match="holds 2 documents where one is expected"):
+    with pytest.raises(BadFileError, match="holds 2 documents"):
         read_file(path)
     with pytest.raises(BadFileError, match="absent"):
         read_file(tmp_path / "absent")
@@ -315,8 +316,24 @@ def test_a_plot_that_cannot_be_written_takes_no_result_with_it(
     (tmp_path / "policy.json").write_text("{}")
     assert main([*files(tmp_path), "--plot", str(tmp_path / "nowhere" / "plot.svg")]) == 2
     said = capsys.readouterr()
-    assert "In the end, " in said.out
+    assert "At the end, " in said.out
     assert said.err.startswith("rollback-operator: plot: ")
+
+
+def test_a_plot_without_matplotlib_names_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    given = files(tmp_path)
+
+    assert main([*given, "--plot", str(tmp_path / "plot.svg")]) == 2
+    refused = capsys.readouterr()
+    assert (refused.out, refused.err.count("the extra `plot`")) == ("", 1)
+    batch = tmp_path / "cases.jsonl"
+    batch.write_text(json.dumps({"plot": "plot.svg"}))
+    assert main([*given, "--batch", str(batch)]) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["error"]["field"] == "plot"
 
 
 def test_a_plot_is_for_one_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
-"""The same core over history: a virtual clock, a virtual target, raw samples in memory.
+"""`rollback-operator backtest`: replays a past through the operator's own pure rooms.
 
-Nothing here judges or decides. Whatever a live operator would be told at a moment is given to
-core/ as it would be then, and what core/ says is written down.
+A virtual clock, a virtual target and raw samples in memory stand in for the world. Nothing here
+judges or decides: the pure rooms get what a live operator would know at each moment, and their
+decisions are recorded.
 """

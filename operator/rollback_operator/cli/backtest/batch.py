@@ -1,10 +1,9 @@
-"""Many cases, one line each: results in the order of the lines, some processes at a time."""
+"""Runs many cases, each a line of a file, in several processes; results keep the order."""
 
 import asyncio
 import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from rollback_operator.api.parsing import UnparsableError, load_json
 from rollback_operator.cli.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.cli.backtest.files import BadFileError
-from rollback_operator.cli.backtest.plot import draw
+from rollback_operator.cli.backtest.plot import draw, require_matplotlib
 from rollback_operator.cli.backtest.report import as_json
 
 Line = tuple[int, str]
@@ -21,12 +20,12 @@ LINE_OPTIONS = frozenset({*OPTIONS, "continue", "plot", "output"})
 
 
 def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[str, Any]]:
-    """Run each line of a file; a line that cannot be run gives an object with `error`.
+    """Run each line of a file; the result of a line that fails is an object with `error`.
 
     Args:
         path: of the file; paths in it are relative to its folder.
-        given: options for lines that have none of their own.
-        jobs: how many processes work at a time.
+        given: default options of the lines.
+        jobs: number of processes.
 
     Raises:
         BadFileError: the file itself cannot be read.
@@ -35,14 +34,14 @@ def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadFileError("batch", f"{path}: {error}") from None
-    lines = [(number, one) for number, one in enumerate(text.splitlines(), 1) if one.strip()]
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise BadFileError("batch", f"{path}: there is no case in it")
+        raise BadFileError("batch", f"{path}: has no case")
     work = partial(run_line, given=dict(given), folder=path.parent)
     if jobs == 1:
         yield from map(work, lines)
         return
-    # Not forked: a copy of threads that hold locks would wait for ever.
+    # Not forked: a copy of a thread that holds a lock would wait for ever.
     with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
         yield from pool.map(work, lines)
 
@@ -54,19 +53,21 @@ def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, An
     try:
         raw = _object(text)
         unknown = [name for name in raw if name not in LINE_OPTIONS]
-        warnings += [f"{name} is not known to this version and is ignored" for name in unknown]
+        warnings += [f"{name} is unknown to this version and is ignored" for name in unknown]
         options = parse_options({**given, **raw}, folder)
         drawn = _path("plot", raw)
-        options = replace(options, keeps_looks=drawn is not None)
+        if drawn is not None:
+            require_matplotlib()
+            options = options.model_copy(update={"keeps_evaluations": True})
         ran = asyncio.run(run_case(options, warnings.append))
         if drawn is not None:
             draw(ran, folder / drawn)
     except BadFileError as error:
         return _failed(number, error.field, error.message)
     except Exception as error:
-        # A fault of this program in one case must not take the results of all others with it.
+        # A bug in one case must not lose the results of the others.
         traceback.print_exc()
-        return _failed(number, "", f"could not be run: {type(error).__name__}: {error}")
+        return _failed(number, "", f"failed: {type(error).__name__}: {error}")
     return as_json(ran) | ({"warnings": warnings} if warnings else {})
 
 
@@ -87,7 +88,7 @@ def _object(text: str) -> Mapping[str, Any]:
     except UnparsableError as error:
         raise BadFileError("", str(error)) from None
     except ValueError as error:
-        raise BadFileError("", f"the line is no JSON: {error}") from None
+        raise BadFileError("", f"the line is not JSON: {error}") from None
     if not isinstance(raw, Mapping):
-        raise BadFileError("", "the line is no JSON object")
+        raise BadFileError("", "the line is not a JSON object")
     return raw

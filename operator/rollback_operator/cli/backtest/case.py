@@ -1,12 +1,19 @@
-"""One case: files, a Prometheus, a clock -> a replay."""
+"""Runs a case: files, a Prometheus and a clock make a replay."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from rollback_operator.adapters.prometheus import (
     Access,
@@ -16,85 +23,96 @@ from rollback_operator.adapters.prometheus import (
 )
 from rollback_operator.api.shape import base_address
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.cli.backtest.files import BadFileError, read_file
-from rollback_operator.cli.backtest.history import History, read_history
+from rollback_operator.cli.backtest.files import BadFileError, parse_model, read_file
+from rollback_operator.cli.backtest.history import History, PastVectors, read_history
 from rollback_operator.cli.backtest.policy import parse_policy
 from rollback_operator.cli.backtest.replay import Replay, Replayed, ReplaySchedule
-from rollback_operator.cli.backtest.rollouts import Rollouts, parse_rollouts, time_of
-from rollback_operator.cli.backtest.vectors import PastVectors
+from rollback_operator.cli.backtest.rollouts import Rollouts, Time, not_boolean, parse_rollouts
 from rollback_operator.evidence.baseline import HOUR_SECONDS
-from rollback_operator.model.samples import LATEST
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.reconcile.observe.observation import Source, all_pods
 from rollback_operator.runtime.settings import Settings, faults
 
 OPTIONS = ("policy", "rollouts", "prometheus", "start", "end", "step")
 LIMITS = Limits(read_seconds=30.0)
-"""A replay waits for an hour of samples; a look waits for the newest ones."""
+"""A replay reads an hour of samples at once, a pass only the newest."""
 MOST_MOMENTS = 2_000_000
 LONGEST_OPEN_SECONDS = 6 * 3600.0
 BEFORE_SECONDS = 120.0
 Warn = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class CaseOptions:
-    """What one case is run with."""
+def _as_float(value: Any) -> Any:
+    return float(value) if type(value) is int else value
+
+
+_Time = Annotated[Time, BeforeValidator(_as_float)]
+
+
+class CaseOptions(BaseModel):
+    """The options of a case, of the command line or of a line of a batch."""
+
+    model_config = ConfigDict(frozen=True)
 
     policy: Any
     rollouts: Any
-    """Files, or what they would hold."""
-    prometheus: str
-    span: ReplaySchedule
-    is_continued: bool = False
-    keeps_looks: bool = False
+    """The contents of the files."""
+    prometheus: Annotated[str, AfterValidator(base_address), BeforeValidator(str)]
+    start: _Time
+    end: _Time
+    step: Annotated[float, BeforeValidator(not_boolean), Field(gt=0, allow_inf_nan=False)]
+    is_continued: Annotated[bool, Field(alias="continue", strict=True)] = False
+    keeps_evaluations: bool = False
+
+    @property
+    def span(self) -> ReplaySchedule:
+        """The virtual clock."""
+        return ReplaySchedule(self.start, self.end, self.step)
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """A case that was run."""
+class CaseResult:
+    """A case with the result of its replay."""
 
     policy: RollbackPolicy
     rollouts: Rollouts
     history: History
     span: ReplaySchedule
-    found: Replayed
+    replayed: Replayed
 
 
 def parse_options(given: Mapping[str, Any], folder: Path) -> CaseOptions:
-    """Read one case's options: those of the command line, or of a line of a batch.
+    """Parse the options of a case.
+
+    Args:
+        given: as JSON or as the texts of the command line.
+        folder: of relative paths.
 
     Raises:
-        BadFileError: one is missing or wrong; it is named.
+        BadFileError: an option is missing or wrong; it is named.
     """
-    lacking = [name for name in OPTIONS if given.get(name) is None]
-    if lacking:
-        raise BadFileError(lacking[0], "is missing")
-    start, end = _time("start", given["start"]), _time("end", given["end"])
-    step = _step(given["step"])
-    if end < start:
+    names = (*OPTIONS, "continue")
+    known = {name: given[name] for name in names if given.get(name) is not None}
+    for name in ("policy", "rollouts"):
+        if isinstance(known.get(name), str | Path):
+            try:
+                known[name] = read_file(folder / known[name])
+            except BadFileError as error:
+                raise BadFileError(name, error.message) from None
+    options = parse_model(CaseOptions, known)
+    if options.end < options.start:
         raise BadFileError("end", "is before start")
-    if (end - start) / step > MOST_MOMENTS:
-        raise BadFileError("step", f"gives more than {MOST_MOMENTS} looks: take a longer step")
-    url = _url(given["prometheus"])
-    is_continued = given.get("continue", False)
-    if not isinstance(is_continued, bool):
-        raise BadFileError("continue", "must be true or false")
-    return CaseOptions(
-        policy=_document("policy", given["policy"], folder),
-        rollouts=_document("rollouts", given["rollouts"], folder),
-        prometheus=url,
-        span=ReplaySchedule(start, end, step),
-        is_continued=is_continued,
-    )
+    if (options.end - options.start) / options.step > MOST_MOMENTS:
+        raise BadFileError("step", f"makes more than {MOST_MOMENTS} evaluations: use a longer step")
+    return options
 
 
-async def run_case(options: CaseOptions, warn: Warn) -> Ran:
+async def run_case(options: CaseOptions, warn: Warn) -> CaseResult:
     """Read the past and replay it.
 
     Args:
         options: of the case.
-        warn: is told of what is ignored.
+        warn: receives a warning for everything that is ignored.
 
     Raises:
         BadFileError: a file cannot be used; the field is named.
@@ -120,18 +138,18 @@ async def run_case(options: CaseOptions, warn: Warn) -> Ran:
             rollouts,
             history,
             is_continued=options.is_continued,
-            keeps_looks=options.keeps_looks,
+            keeps_evaluations=options.keeps_evaluations,
             trends=PrometheusTrends(vectors),
             url=options.prometheus,
         )
-        found = await replay.follow(span)
+        replayed = await replay.follow(span)
     finally:
         metrics.close()
-    return Ran(policy, rollouts, history, span, found)
+    return CaseResult(policy, rollouts, history, span, replayed)
 
 
 def _access(url: str) -> Access:
-    """Read the credentials where the operator finds its own."""
+    """Use the operator's own credentials."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -146,51 +164,14 @@ def _access(url: str) -> Access:
 
 
 def _opened(rollouts: Rollouts, span: ReplaySchedule) -> float:
-    """Give the earliest time at which a watch may begin: a release may be younger than `start`."""
-    known = [one.time for one in rollouts.rollouts if one.time <= span.start]
+    """Return the earliest time at which a watch may begin: a release may precede `start`."""
+    known = [rollout.time for rollout in rollouts.rollouts if rollout.time <= span.start]
     newest = known[-1] if known else span.start
     return newest if span.start - newest <= LONGEST_OPEN_SECONDS else span.start
 
 
-def _document(name: str, given: Any, folder: Path) -> Any:
-    if not isinstance(given, str | Path):
-        return given
-    try:
-        return read_file(folder / given)
-    except BadFileError as error:
-        raise BadFileError(name, error.message) from None
-
-
-def _time(name: str, value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not 0 <= value <= LATEST:
-            raise BadFileError(name, f"must be seconds since 1970, not {value!r}")
-        return float(value)
-    try:
-        return time_of(str(value))
-    except ValueError as error:
-        raise BadFileError(name, f"{error}, not {value!r}") from None
-
-
-def _url(value: Any) -> str:
-    try:
-        return base_address(str(value))
-    except ValueError as error:
-        raise BadFileError("prometheus", f"{error}, not {value!r}") from None
-
-
-def _step(value: Any) -> float:
-    try:
-        step = float(value)
-    except (TypeError, ValueError):
-        step = 0.0
-    if isinstance(value, bool) or not 0 < step < float("inf"):
-        raise BadFileError("step", f"must be a number of seconds above 0, not {value!r}")
-    return step
-
-
 def rfc3339(seconds: float) -> str:
-    """Write a time; what is finer than a millisecond is cut off, never rounded up."""
+    """Format a time, cut off to milliseconds, never rounded up."""
     moment = datetime.fromtimestamp(seconds, UTC)
     shown = "seconds" if moment.microsecond < 1000 else "milliseconds"  # noqa: PLR2004
     return moment.isoformat(timespec=shown).replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""The rollout file of a Deployment that runs now: what its ReplicaSets and pods remember.
+"""Makes the rollout file of a running Deployment from its ReplicaSets and pods.
 
-Of a revision that was gone back to only the newest number is known, not when: it stands at the
-time of its ReplicaSet's creation.
+For a revision that was rolled out again, Kubernetes keeps only the newest number, not the time: the
+file has the time at which its ReplicaSet was created.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from rollback_operator.ports.failure import Failure
 async def read_rollouts(
     kubeconfig: str | None, namespace: str, deployment: str
 ) -> dict[str, Any] | Failure:
-    """Read a Deployment and write it as a rollout file.
+    """Read a Deployment and convert it to a rollout file.
 
     Raises:
         kubernetes.aio.config.ConfigException: there is no usable configuration.
@@ -31,33 +31,34 @@ async def read_rollouts(
 
 
 def rollouts_of(workload: Workload) -> dict[str, Any]:
-    """Write a Deployment with its ReplicaSets and pods as a rollout file."""
+    """Convert a Deployment with its ReplicaSets and pods to a rollout file."""
     deployment = workload.deployment
-    sets = sorted(workload.replica_sets, key=lambda one: (one.created, one.revision))
+    sets = sorted(workload.replica_sets, key=lambda each: (each.created, each.revision))
     return {
         "deployment": deployment.name,
         "namespace": deployment.namespace,
-        "rollouts": [_rollout(one, deployment.replicas) for one in sets],
-        "pods": [_pod(one) for one in sorted(workload.pods, key=lambda one: one.name)],
+        "rollouts": [_rollout(each, deployment.replicas) for each in sets],
+        "pods": [_pod(pod) for pod in sorted(workload.pods, key=lambda pod: pod.name)],
     }
 
 
-def _rollout(one: ReplicaSet, replicas: int) -> dict[str, Any]:
-    image = {"image": ", ".join(one.template.images)} if one.template.images else {}
+def _rollout(replica_set: ReplicaSet, replicas: int) -> dict[str, Any]:
+    images = replica_set.template.images
+    image = {"image": ", ".join(images)} if images else {}
     return {
-        "time": rfc3339(one.created),
-        "templateHash": one.pod_hash,
-        "revision": one.revision,
+        "time": rfc3339(replica_set.created),
+        "templateHash": replica_set.pod_hash,
+        "revision": replica_set.revision,
         **image,
         "replicas": replicas,
     }
 
 
-def _pod(one: Pod) -> dict[str, Any]:
+def _pod(pod: Pod) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "templateHash": one.pod_hash,
-        "node": one.node,
-        "ready": rfc3339(one.ready_since) if one.ready_since is not None else False,
-        "deleted": one.terminating,
+        "name": pod.name,
+        "templateHash": pod.pod_hash,
+        "node": pod.node,
+        "ready": rfc3339(pod.ready_since) if pod.ready_since is not None else False,
+        "deleted": pod.terminating,
     }

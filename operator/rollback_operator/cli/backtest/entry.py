@@ -1,4 +1,4 @@
-"""One line of a replay: what was thought, what was done, on which evidence, and who is blamed."""
+"""One entry of a replay: the verdict, the action, the evidence and the blame."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ CONCENTRATED_SHARE = 0.8
 
 
 class Action(StrEnum):
-    """What follows from a look."""
+    """The action that follows from an evaluation."""
 
     NONE = "None"
     PAUSE = "Pause"
@@ -29,12 +29,12 @@ class Action(StrEnum):
     INVESTIGATE = "Investigate"
     REPORT = "Report"
     NOTIFY = "Notify"
-    """People are told that something is wrong and nothing is done."""
+    """People are notified of a fault, and no action follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blamed:
-    """Where the fault is. All empty: there is none, or it cannot be told."""
+    """Where the fault is. All empty: there is no fault, or its place is unknown."""
 
     revision: int | str | None = None
     """The release that is to blame, as the rollouts name it."""
@@ -42,12 +42,12 @@ class Blamed:
     pod: str | None = None
     node: str | None = None
     shared_with_old: bool = False
-    """The old revision fails alike: going back would not help."""
+    """The old revision has the same fault: a rollback would not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a look at a virtual moment has given."""
+    """The result of an evaluation at a virtual moment."""
 
     time: float
     verdict: VerdictValue
@@ -61,55 +61,57 @@ class Entry:
     """The scope with the strongest evidence."""
     symptoms: tuple[Symptom, ...] = ()
     missing: Mapping[str, Missing] = field(default_factory=dict)
-    """What changes slowly and could not be read: latency, memory or an own query -> why."""
+    """Slow signals that could not be read (latency, memory, an own query), with the reason."""
     blame: Blamed = Blamed()
 
     @property
     def state(self) -> tuple[object, ...]:
-        """What makes two entries the same: times and counts tick, decisions do not."""
+        """The part that a new decision changes; times and counts change all the time."""
         return self.verdict, self.severity, self.action, self.reason
 
 
-def action_of(look: EvaluationResult, verdict: VerdictValue) -> Action:
-    """Tell what follows from a look."""
-    decision = look.decision
+def action_of(evaluation: EvaluationResult, verdict: VerdictValue) -> Action:
+    """Return the action that follows from an evaluation."""
+    decision = evaluation.decision
     refusal = decision.refusal
     if decision.plan is not None and not decision.plan.requires_approval:
         return Action.ROLLBACK
     if refusal is not None and refusal.reason not in QUIET:
         return Action.NOTIFY
-    if look.hold is not None and look.hold.is_open:
+    if evaluation.hold is not None and evaluation.hold.is_open:
         return Action.PAUSE
     if refusal is not None:
         return Action.NONE
-    told = {Response.INVESTIGATE: Action.INVESTIGATE, Response.REPORT: Action.REPORT}
-    if decision.response in told:
-        return told[decision.response]
+    responses = {Response.INVESTIGATE: Action.INVESTIGATE, Response.REPORT: Action.REPORT}
+    if decision.response in responses:
+        return responses[decision.response]
     leading = decision.verdict.leading
     is_vetoed = verdict is VerdictValue.SUSPECT and (leading is None or not leading.is_proved)
-    is_told = is_vetoed or decision.doubted is not Severity.NONE
-    return Action.NOTIFY if is_told else Action.NONE
+    is_notified = is_vetoed or decision.doubted is not Severity.NONE
+    return Action.NOTIFY if is_notified else Action.NONE
 
 
 def reason_of(decision: Decision) -> tuple[Reason, str]:
-    """Give the reason and the words: those of a refusal where one stands in the way."""
+    """Return the reason and the message: those of the refusal, if any."""
     verdict, refusal = decision.verdict, decision.refusal
     if refusal is None or refusal.reason in QUIET:
         return verdict.reason, verdict.message
     return refusal.reason, f"{verdict.message}. Not rolled back: {refusal.message}"
 
 
-def blame_of(look: EvaluationResult, watch: Watch, name: Callable[[str], int | str]) -> Blamed:
-    """Tell where the fault is, as far as the evidence shows one.
+def blame_of(
+    evaluation: EvaluationResult, watch: Watch, label: Callable[[str], int | str]
+) -> Blamed:
+    """Locate the fault, as far as the evidence shows it.
 
     Args:
-        look: the verdict.
-        watch: the counts that it was made from.
-        name: names a revision by its template's hash.
+        evaluation: with the verdict.
+        watch: the counts behind the verdict.
+        label: returns the name of a revision by its template hash.
     """
-    verdict, current = look.verdict, look.case.workload.current
+    verdict, current = evaluation.verdict, evaluation.case.workload.current
     leading = verdict.leading
-    revision = name(current.pod_hash) if current is not None else None
+    revision = label(current.pod_hash) if current is not None else None
     if verdict.is_unavailable or verdict.is_stuck or verdict.is_traffic_lost:
         return Blamed(revision=revision)
     if verdict.symptoms and (leading is None or not leading.is_proved):
@@ -119,22 +121,21 @@ def blame_of(look: EvaluationResult, watch: Watch, name: Callable[[str], int | s
     is_suspected = verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD)
     if not (is_suspected or _is_shared(leading)):
         return Blamed()
-    pods = {one.name: one for one in watch.pods}
+    pods = {pod.name: pod for pod in watch.pods}
     new = [
-        one
-        for one in watch.evidence.increments
-        if one.pod in pods
-        and pods[one.pod].pod_hash == current.pod_hash
-        and one.route not in look.question.excluded_routes
-        and leading.route in (None, one.route)
+        increment
+        for increment in watch.evidence.increments
+        if increment.pod in pods
+        and pods[increment.pod].pod_hash == current.pod_hash
+        and increment.route not in evaluation.question.excluded_routes
+        and leading.route in (None, increment.route)
     ]
-    route = leading.route or _bearer(new, lambda one: one.route)
     is_few = leading.veto is Reason.FEW_PODS_AFFECTED
     bad = _failing(new, leading) if is_few else frozenset()
-    nodes = {pods[one].node for one in bad}
+    nodes = {pods[name].node for name in bad}
     return Blamed(
         revision=revision if is_suspected and leading.is_proved else None,
-        route=route or None,
+        route=leading.route or _route_with_most_errors(new),
         pod=next(iter(bad)) if len(bad) == 1 else None,
         node=(nodes.pop() or None) if len(nodes) == 1 else None,
         shared_with_old=_is_shared(leading),
@@ -142,36 +143,39 @@ def blame_of(look: EvaluationResult, watch: Watch, name: Callable[[str], int | s
 
 
 def _by_symptom(symptoms: Sequence[Symptom], revision: int | str | None, watch: Watch) -> Blamed:
-    one = min(symptoms, key=lambda each: each.veto is not None)
-    pod = one.pods[0] if len(one.pods) == 1 and not one.is_on_every_pod else None
+    symptom = min(symptoms, key=lambda each: each.veto is not None)
+    is_one_pod = len(symptom.pods) == 1 and not symptom.is_on_every_pod
+    pod = symptom.pods[0] if is_one_pod else None
     nodes = {each.node for each in watch.pods if each.name == pod}
     return Blamed(
-        revision=revision if one.veto is None else None,
+        revision=revision if symptom.veto is None else None,
         pod=pod,
         node=(nodes.pop() or None) if nodes else None,
-        shared_with_old=one.veto is Reason.OLD_REVISION_FAILS_TOO,
+        shared_with_old=symptom.veto is Reason.OLD_REVISION_FAILS_TOO,
     )
 
 
-def _is_shared(one: ScopeVerdict) -> bool:
+def _is_shared(scope: ScopeVerdict) -> bool:
     """Tell whether the old revision has the fault as well."""
-    if one.veto is Reason.OLD_REVISION_FAILS_TOO:
+    if scope.veto is Reason.OLD_REVISION_FAILS_TOO:
         return True
-    if one.method is not Method.CONTROL or not one.requests or not one.control_requests:
+    if scope.method is not Method.CONTROL or not scope.requests or not scope.control_requests:
         return False
-    fails = one.rate_lower_bound > LEAST_CEILING
-    return fails and one.control_errors / one.control_requests >= one.errors / one.requests / 2
+    control_rate = scope.control_errors / scope.control_requests
+    is_failing = scope.rate_lower_bound > LEAST_CEILING
+    return is_failing and control_rate >= scope.errors / scope.requests / 2
 
 
-def _bearer(new: list[Increment], of: Callable[[Increment], str]) -> str:
-    """Name who has nearly all of the errors; empty: nobody."""
-    sums: dict[str, float] = {}
-    for one in new:
-        sums[of(one)] = sums.get(of(one), 0.0) + one.errors
-    name = max(sums, key=lambda key: sums[key], default="")
-    return name if name and sums[name] >= CONCENTRATED_SHARE * sum(sums.values()) > 0 else ""
+def _route_with_most_errors(new: list[Increment]) -> str | None:
+    """Return the route with nearly all errors, if any."""
+    errors: dict[str, float] = {}
+    for increment in new:
+        errors[increment.route] = errors.get(increment.route, 0.0) + increment.errors
+    route = max(errors, key=lambda key: errors[key], default="")
+    is_concentrated = errors.get(route, 0.0) >= CONCENTRATED_SHARE * sum(errors.values()) > 0
+    return route if route and is_concentrated else None
 
 
-def _failing(new: list[Increment], one: ScopeVerdict) -> frozenset[str]:
-    expected = one.control_errors / one.control_requests if one.control_requests else 0.0
-    return failing(by_pod(by_route(new)), expected)
+def _failing(new: list[Increment], scope: ScopeVerdict) -> frozenset[str]:
+    requests = scope.control_requests
+    return failing(by_pod(by_route(new)), scope.control_errors / requests if requests else 0.0)

@@ -1,4 +1,4 @@
-"""What a person hands in for a replay: files into models, with the first field that is wrong."""
+"""Turns the files of a replay into models, or names the first field that is wrong."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,18 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.api.parsing import (
-    Model,
-    UnparsableError,
-    fault_of,
-    load_all,
-    model_of,
-    path_of,
-)
+from rollback_operator.api.parsing import Model, UnparsableError, fault_of, path_of
+from rollback_operator.cli.documents import load_file
 
 
 class BadFileError(Exception):
-    """A file that cannot be used: which field of it, and what is wrong there."""
+    """A file or an option that cannot be used: the field, and what is wrong with it."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}" if field else message)
@@ -32,32 +26,27 @@ def read_file(path: Path) -> Any:
         BadFileError: it cannot be read or parsed; the message names the file.
     """
     try:
-        found = load_all(path.read_text(encoding="utf-8"))
+        documents = load_file(path)
     except UnparsableError as error:
-        raise BadFileError("", f"{path}: {error}") from None
-    except OSError as error:
-        raise BadFileError("", f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise BadFileError("", f"{path}: {error}") from None
-    if len(found) > 1:
-        raise BadFileError("", f"{path} holds {len(found)} documents where one is expected")
-    return found[0] if found else None
+        raise BadFileError("", str(error)) from None
+    if len(documents) > 1:
+        raise BadFileError(
+            "", f"{path} holds {len(documents)} documents, but must hold a single document"
+        )
+    return documents[0] if documents else None
 
 
-def parsed(model: type[Model], raw: Any, prefix: str = "") -> Model:
+def parse_model(model: type[Model], raw: Any, prefix: str = "") -> Model:
     """Make a model from parsed JSON or YAML.
 
     Raises:
         BadFileError: a field is missing or wrong; the first such field is named.
     """
     if not isinstance(raw, Mapping):
-        raise BadFileError(prefix, f"must be an object, not {_kind(raw)}")
+        kinds = {list: "a list", str: "text", type(None): "empty"}
+        raise BadFileError(prefix, f"must be an object, not {kinds.get(type(raw), type(raw))}")
     try:
-        return model_of(model, raw)
+        return model.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadFileError(path_of(raw, first["loc"], prefix), fault_of(first)) from None
-
-
-def _kind(value: Any) -> str:
-    return {list: "a list", str: "text", type(None): "empty"}.get(type(value), str(type(value)))

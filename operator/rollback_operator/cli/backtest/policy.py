@@ -1,9 +1,10 @@
-"""A policy from a file: a manifest or its spec alone, as far as this version knows its fields.
+"""Reads the policy of a replay: a manifest or its spec alone.
 
-What a newer version knows (a signal, a kind of remedy) is left out and told: what is left decides.
+Signals and remedies of a newer version are ignored with a warning; the rest decides.
 """
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 from rollback_operator.api.group import API_VERSION, GROUP
@@ -17,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicySpec,
     SignalName,
 )
-from rollback_operator.cli.backtest.files import BadFileError, parsed
+from rollback_operator.cli.backtest.files import BadFileError, parse_model
 from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.decide import matrix
 
@@ -26,12 +27,12 @@ Warn = Callable[[str], None]
 
 
 def parse_policy(raw: Any, rollouts: Rollouts, warn: Warn = lambda _: None) -> RollbackPolicy:
-    """Make the policy that is replayed; it always watches the Deployment of the rollouts.
+    """Make the policy of a replay; its target is the Deployment of the rollouts.
 
     Args:
-        raw: what the file holds.
-        rollouts: whose past is replayed.
-        warn: is told of what is ignored.
+        raw: the content of the file.
+        rollouts: the past of the target.
+        warn: receives a warning for everything that is ignored.
 
     Raises:
         BadFileError: a field is missing or wrong; it is named.
@@ -54,26 +55,30 @@ def parse_policy(raw: Any, rollouts: Rollouts, warn: Warn = lambda _: None) -> R
     if not is_manifest:
         given = {"targetRef": {"name": rollouts.deployment}, "mode": Mode.ENFORCE} | given
     for key in unknown_keys(RollbackPolicySpec, given, "spec"):
-        warn(f"{key} is not known to this version and is ignored")
-    spec = parsed(RollbackPolicySpec, _known(given, warn), "spec")
+        warn(f"{key} is unknown to this version and is ignored")
+    spec = parse_model(RollbackPolicySpec, _known(given, warn), "spec")
     if spec.target_ref.name != rollouts.deployment:
-        warn(f"spec.targetRef.name: the rollouts are those of {rollouts.deployment}: taken instead")
+        warn(
+            f"spec.targetRef.name: {spec.target_ref.name} is replaced by {rollouts.deployment}, "
+            "the Deployment of the rollouts"
+        )
         target = spec.target_ref.model_copy(update={"name": rollouts.deployment})
         spec = spec.model_copy(update={"target_ref": target})
-    _tell_of_secrets(spec.prometheus, warn)
+    _warn_of_secrets(spec.prometheus, warn)
     faults = matrix.faults(spec.matrix)
     if faults:
-        field, _, told = faults[0].partition(" ")
-        raise BadFileError(field, told)
+        field, _, message = faults[0].partition(" ")
+        raise BadFileError(field, message)
     return RollbackPolicy(metadata=_metadata(raw, rollouts), spec=spec)
 
 
-def _tell_of_secrets(prometheus: PrometheusSpec, warn: Warn) -> None:
+def _warn_of_secrets(prometheus: PrometheusSpec, warn: Warn) -> None:
     if prometheus.names_secrets:
         warn(
-            "spec.prometheus: Secrets are not read here: a token is taken from the file in "
-            "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE, username and password from the folder in "
-            "..._BASIC_AUTH_FOLDER, an authority from the file in ..._CA_FILE"
+            "spec.prometheus: Secrets are not read here. Set "
+            "ROLLBACK_OPERATOR_PROMETHEUS_TOKEN_FILE to a file with the token, "
+            "..._BASIC_AUTH_FOLDER to a folder with username and password, and ..._CA_FILE to a "
+            "file with the authority"
         )
 
 
@@ -89,43 +94,47 @@ def _metadata(raw: Mapping[str, Any], rollouts: Rollouts) -> ObjectMeta:
 
 
 def _known(spec: dict[str, Any], warn: Warn) -> dict[str, Any]:
-    """Leave out the symptoms and remedies of another version."""
-    found = dict(spec)
+    """Leave out the signals and remedies of another version."""
+    known = dict(spec)
     if isinstance(spec.get("matrix"), list):
-        found["matrix"] = _known_rules(spec["matrix"], warn)
-        if spec["matrix"] and not found["matrix"]:
-            known = ", ".join(one.value for one in SignalName)
-            raise BadFileError("spec.matrix", f"none of its signals is known; known are {known}")
+        known["matrix"] = _known_rules(spec["matrix"], warn)
+        if spec["matrix"] and not known["matrix"]:
+            names = ", ".join(name.value for name in SignalName)
+            raise BadFileError("spec.matrix", f"has no known signal; the known signals are {names}")
     if isinstance(spec.get("remedies"), list):
-        remedies = _of_known(spec["remedies"], "type", set(RemedyType), ("spec.remedies", warn))
-        found["remedies"] = remedies
+        remedies = _of_known(spec["remedies"], "type", RemedyType, _at("spec.remedies", warn))
+        known["remedies"] = remedies
         if not remedies:
-            del found["remedies"]
-    return found
+            del known["remedies"]
+    return known
 
 
 def _known_rules(rules: list[Any], warn: Warn) -> list[Any]:
-    found = []
+    known = []
     for index, rule in enumerate(rules):
         if not isinstance(rule, Mapping) or not isinstance(rule.get("when"), list):
-            found.append(rule)
+            known.append(rule)
             continue
-        where = f"spec.matrix[{index}].when"
-        when = _of_known(rule["when"], "signal", set(SignalName), (where, warn))
+        path = f"spec.matrix[{index}]"
+        when = _of_known(rule["when"], "signal", SignalName, _at(f"{path}.when", warn))
         if when or not rule["when"]:
-            found.append({**rule, "when": when})
+            known.append({**rule, "when": when})
         else:
-            warn(f"spec.matrix[{index}] is ignored: none of its signals is known")
-    return found
+            warn(f"{path} is ignored: it has no known signal")
+    return known
 
 
-def _of_known(items: list[Any], key: str, known: set[Any], told: tuple[str, Warn]) -> list[Any]:
-    where, warn = told
-    found = []
-    for index, one in enumerate(items):
-        value = one.get(key) if isinstance(one, Mapping) else None
-        if isinstance(value, str) and value not in known:
-            warn(f"{where}[{index}].{key}: {value} is not known to this version and is ignored")
+def _at(path: str, warn: Warn) -> Warn:
+    """Prefix warnings with a path."""
+    return lambda message: warn(f"{path}{message}")
+
+
+def _of_known(items: list[Any], key: str, known: type[StrEnum], warn: Warn) -> list[Any]:
+    result = []
+    for index, item in enumerate(items):
+        value = item.get(key) if isinstance(item, Mapping) else None
+        if isinstance(value, str) and value not in set(known):
+            warn(f"[{index}].{key}: {value} is unknown to this version and is ignored")
         else:
-            found.append(one)
-    return found
+            result.append(item)
+    return result

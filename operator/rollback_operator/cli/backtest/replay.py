@@ -1,7 +1,7 @@
-"""The loop: at each step of a virtual clock the same look that the operator makes.
+"""Evaluates a policy at each step of a virtual clock, as the operator would have.
 
-One pass of reconcile/reconciler.py without its writes: what it would have stored is kept here, what
-it would have carried out is taken for done.
+The stages of a pass are the operator's own; its writes are not made. A status that it would store
+stays in memory, and a Rollback that it would execute counts as done.
 """
 
 import asyncio
@@ -31,7 +31,6 @@ from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
 from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS, TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.reconcile.observe.observation import Observer, Source
@@ -40,16 +39,14 @@ from rollback_operator.report import status
 from rollback_operator.report.readiness import Around, readiness
 
 REPLAY_PATIENCE_SECONDS = 120.0
-"""What a replay decides must not depend on how fast its machine is."""
-
-
+"""A decision of a replay must not depend on the speed of the machine."""
 RISE_SECONDS = 120.0
-"""How long a severity may rise after the decision: the bad pods are gone by then."""
+"""How long a severity may rise after the decision: by then the bad pods are gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaySchedule:
-    """The virtual clock: from, to, and how often is looked; seconds."""
+    """The virtual clock: start, end and step, in seconds."""
 
     start: float
     end: float
@@ -63,17 +60,17 @@ class ReplaySchedule:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay has given: the changes, and what stands at its end."""
+    """The result of a replay: the changes, and the state at its end."""
 
     decisions: tuple[Entry, ...]
     final: Entry
-    looks: tuple[Entry, ...] = ()
-    """Every look, where it was asked for: what a plot is drawn from."""
+    evaluations: tuple[Entry, ...] = ()
+    """All evaluations, for a plot; only if they were asked for."""
 
 
 @dataclass
-class _Behind:
-    """A release that has been taken back, and what is still read of it."""
+class _RolledBack:
+    """A release that was rolled back, and whose last samples still come in."""
 
     policy: RollbackPolicy
     target: VirtualTarget
@@ -85,26 +82,26 @@ class _Behind:
 
 @dataclass
 class Replay:
-    """A policy over a past. It may be run once."""
+    """A policy over a past, to be run once."""
 
     policy: RollbackPolicy
     rollouts: Rollouts
     history: History
     is_continued: bool = False
-    """Whether to go on after a rollback, as if it had been carried out."""
-    keeps_looks: bool = False
-    """Whether to give every look, not only the changes."""
+    """Whether to continue after a rollback, as if it had been executed."""
+    keeps_evaluations: bool = False
+    """Whether to return every evaluation, not only the changes."""
     trends: TrendMetrics | None = None
-    """None: what changes slowly is not looked at."""
+    """None: slow signals are not read."""
     url: str = "history"
     _now: float = 0.0
     _watch: Watch | None = None
-    _behind: _Behind | None = None
+    _rolled_back: _RolledBack | None = None
     _rollbacks: list[Rollback] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Lay out the past."""
-        hashes = {one.template_hash for one in self.rollouts.rollouts}
+        """Build the virtual target and its ports."""
+        hashes = {rollout.template_hash for rollout in self.rollouts.rollouts}
         tracks = tracks_of(self.history.counters, self.rollouts.deployment, hashes)
         has_pods = bool(self.policy.spec.signals.labels.pod)
         unknown = Unknown() if has_pods else WITHOUT_POD_LABEL
@@ -117,13 +114,13 @@ class Replay:
         )
 
     def run(self, span: ReplaySchedule) -> Replayed:
-        """Look at each moment of the clock at which something may be new."""
+        """Run the replay in an event loop of its own."""
         return asyncio.run(self.follow(span))
 
     async def follow(self, span: ReplaySchedule) -> Replayed:
-        """Do the same within a running loop."""
+        """Evaluate at each moment of the clock at which the result may differ."""
         decisions: list[Entry] = []
-        looks: list[Entry] = []
+        evaluations: list[Entry] = []
         final = Entry(
             span.start,
             VerdictValue.NO_VERDICT,
@@ -137,9 +134,9 @@ class Replay:
             if now < due and now != span.start:
                 continue
             self._now = now
-            final, due = await self._look()
-            if self.keeps_looks:
-                looks.append(final)
+            final, due = await self._evaluate()
+            if self.keeps_evaluations:
+                evaluations.append(final)
             if not decisions or final.state != decisions[-1].state:
                 decisions.append(final)
             if final.action is Action.ROLLBACK and not self.is_continued:
@@ -147,115 +144,110 @@ class Replay:
             risen = await self._risen()
             if risen is not None:
                 decisions.append(risen)
-        return Replayed(tuple(decisions), final, tuple(looks))
+        return Replayed(tuple(decisions), final, tuple(evaluations))
 
-    def _prometheus(self, policy: RollbackPolicy) -> Prometheus:
-        return Prometheus(self.url, tenant=policy.spec.prometheus.tenant or "")
+    # -- one evaluation ----------------------------------------------------------------------------
 
-    # -- one look ----------------------------------------------------------------------------------
-
-    async def _look(self) -> tuple[Entry, float]:
-        """Look once; gives what came of it and when something may be new."""
+    async def _evaluate(self) -> tuple[Entry, float]:
+        """Evaluate the release; also return when the result may differ."""
         now = datetime.fromtimestamp(self._now, UTC)
         workload = self._target.at(self._now)
         deployment = workload.deployment if workload is not None else None
         ready = readiness(self.policy, deployment, Around())
         if workload is None or ready.reason in IDLE:
-            self._watch = None
-            said = status.StatusInputs(ready)
-            self._keep(said, now)
-            return self._idle(Reason(ready.reason), ready.message), self._next_event()
+            self._keep(status.StatusInputs(ready), now)
+            return self._idle(Reason(ready.reason), ready.message)
         if not is_due(self.policy, workload.deployment, now):
-            self._watch = None
             self._keep(status.StatusInputs(ready, rollbacks=self._rollbacks), now)
-            said_why = "the release is not under watch any more"
-            return self._idle(Reason.NO_RELEASE_WATCHED, said_why), self._next_event()
+            return self._idle(Reason.NO_RELEASE_WATCHED, "the watch of the release is over")
         case = case_of(self.policy, workload, self._rollbacks, now)
         watch = watch_of(self._watch, case, self.url, now)
-        watch = await self._observer.observe(
-            watch, workload, Source(self.policy, self._prometheus(self.policy))
+        watch = await self._observer.observe(watch, workload, self._source(self.policy))
+        evaluation = look(case, watch, now)
+        watch = self._watch = evaluation.watch
+        inputs = status.StatusInputs(
+            ready,
+            workload=workload,
+            ledger=evaluation.case.ledger,
+            decision=evaluation.decision,
+            missing=watch.missing,
+            rollbacks=self._rollbacks,
+            opened=datetime.fromtimestamp(watch.opened, UTC),
         )
-        found = look(case, watch, now)
-        watch = self._watch = found.watch
-        self._keep(
-            status.StatusInputs(
-                ready,
-                workload=workload,
-                ledger=found.case.ledger,
-                decision=found.decision,
-                missing=watch.missing,
-                rollbacks=self._rollbacks,
-                opened=datetime.fromtimestamp(watch.opened, UTC),
-            ),
-            now,
-        )
-        entry = self._entry(found, watch)
-        planned = found.decision.plan
-        # What is only proposed waits for a person, of whom the past tells nothing.
-        if planned is not None and not planned.requires_approval:
-            if planned.mode is Mode.ENFORCE:
-                digest = workload.deployment.template.digest
-                target = VirtualTarget(self.rollouts, self._target.tracks, self._target.unknown)
-                severity = found.decision.severity
-                self._behind = _Behind(self.policy, target, watch, digest, self._now, severity)
-            self._carry_out(planned, rollback_name(found.case), now)
-            return entry, self._now
-        return entry, self._next_look(found, watch)
+        self._keep(inputs, now)
+        entry = self._entry(evaluation, watch, self.policy.status.verdict)
+        plan = evaluation.decision.plan
+        # A proposal waits for a person, of whom the past shows nothing.
+        if plan is None or plan.requires_approval:
+            return entry, self._next_evaluation(evaluation, watch)
+        if plan.mode is Mode.ENFORCE:
+            target = VirtualTarget(self.rollouts, self._target.tracks, self._target.unknown)
+            digest, severity = workload.deployment.template.digest, evaluation.decision.severity
+            self._rolled_back = _RolledBack(self.policy, target, watch, digest, self._now, severity)
+        self._execute(plan, rollback_name(evaluation.case), now)
+        return entry, self._now
 
     async def _risen(self) -> Entry | None:
-        """Tell when the evidence raises the severity of a release that has been taken back.
+        """Return an entry when the evidence raises the severity of the release rolled back.
 
-        Its pods serve on for a while; the past holds how badly they did.
+        Its pods serve for a while longer, and the past holds their errors.
         """
-        behind = self._behind
+        behind = self._rolled_back
         if behind is None or behind.since == self._now:
             return None
         workload = behind.target.at(self._now)
         is_over = self._now - behind.since > RISE_SECONDS
         if is_over or workload is None or workload.deployment.template.digest != behind.digest:
-            self._behind = None
+            self._rolled_back = None
             return None
         now = datetime.fromtimestamp(self._now, UTC)
         case = case_of(behind.policy, workload, self._rollbacks, now)
-        source = Source(behind.policy, self._prometheus(behind.policy))
+        source = self._source(behind.policy)
         behind.watch = await self._observer.observe(behind.watch, workload, source)
-        found = look(case, behind.watch, now)
-        severity = found.decision.severity
+        evaluation = look(case, behind.watch, now)
+        severity = evaluation.decision.severity
         if severity is Severity.NONE or severity >= behind.severity:
             return None
         behind.severity = severity
-        entry = self._entry(found, behind.watch)
-        return replace(entry, verdict=found.verdict.value, action=Action.NONE)
+        entry = self._entry(evaluation, behind.watch, self.policy.status.verdict)
+        return replace(entry, verdict=evaluation.verdict.value, action=Action.NONE)
 
-    def _keep(self, seen: status.StatusInputs, now: datetime) -> None:
-        kept = status.next_status(self.policy.status, seen, 1, now)
+    def _source(self, policy: RollbackPolicy) -> Source:
+        tenant = policy.spec.prometheus.tenant or ""
+        return Source(policy, Prometheus(self.url, tenant=tenant))
+
+    def _keep(self, inputs: status.StatusInputs, now: datetime) -> None:
+        """Keep the status that the operator would have stored."""
+        kept = status.next_status(self.policy.status, inputs, 1, now)
         if kept != self.policy.status:
             self.policy = self.policy.model_copy(update={"status": kept})
 
-    def _idle(self, reason: Reason, message: str) -> Entry:
+    def _idle(self, reason: Reason, message: str) -> tuple[Entry, float]:
+        """Evaluate nothing until Kubernetes shows something new."""
+        self._watch = None
         kept = self.policy.status
-        return Entry(self._now, kept.verdict, kept.severity, Action.NONE, reason, message)
+        entry = Entry(self._now, kept.verdict, kept.severity, Action.NONE, reason, message)
+        return entry, self._next_event()
 
-    def _entry(self, found: EvaluationResult, watch: Watch) -> Entry:
-        reason, message = reason_of(found.decision)
-        value = self.policy.status.verdict
+    def _entry(self, evaluation: EvaluationResult, watch: Watch, verdict: VerdictValue) -> Entry:
+        reason, message = reason_of(evaluation.decision)
         return Entry(
             time=self._now,
-            verdict=value,
-            severity=found.decision.severity,
-            action=action_of(found, value),
+            verdict=verdict,
+            severity=evaluation.decision.severity,
+            action=action_of(evaluation, verdict),
             reason=reason,
             message=message,
-            newest_sample=found.verdict.newest_sample or watch.evidence.newest,
-            scopes=found.verdict.scopes,
-            leading=found.verdict.leading,
-            symptoms=found.verdict.symptoms,
+            newest_sample=evaluation.verdict.newest_sample or watch.evidence.newest,
+            scopes=evaluation.verdict.scopes,
+            leading=evaluation.verdict.leading,
+            symptoms=evaluation.verdict.symptoms,
             missing=watch.trends.missing,
-            blame=blame_of(found, watch, lambda one: self.rollouts.label_of(one, self._now)),
+            blame=blame_of(evaluation, watch, lambda each: self.rollouts.label_of(each, self._now)),
         )
 
-    def _carry_out(self, spec: RollbackSpec, name: str, now: datetime) -> None:
-        """Take a rollback for done: the Deployment is at its target from the next look on."""
+    def _execute(self, spec: RollbackSpec, name: str, now: datetime) -> None:
+        """Count a Rollback as done: at the next evaluation the Deployment is at its target."""
         is_real = spec.mode is Mode.ENFORCE
         outcome = Outcome.VERIFIED if is_real else Outcome.OBSERVED
         self._rollbacks.append(
@@ -268,47 +260,43 @@ class Replay:
         if is_real and spec.remedy.type is RemedyType.UNDO and spec.to_revision is not None:
             self._target.undo(self._now, spec.to_revision.template_hash)
 
-    # -- when something may be new -----------------------------------------------------------------
+    # -- when the result may differ ----------------------------------------------------------------
 
     def _next_event(self) -> float:
-        """Give when Kubernetes shows something new; without a watch nothing else matters."""
-        return min((one for one in self._target.events() if one > self._now), default=float("inf"))
+        """Return when Kubernetes shows something new."""
+        return min((time for time in self._target.events() if time > self._now), default=math.inf)
 
-    def _next_look(self, found: EvaluationResult, watch: Watch) -> float:
-        """Give the earliest time at which the outcome may differ from that of now.
+    def _next_evaluation(self, evaluation: EvaluationResult, watch: Watch) -> float:
+        """Return the earliest time at which the result may differ from that of now.
 
-        Between two samples only limits can pass; each of them is listed. Where there is no usable
-        answer, every step is looked at.
+        Between two samples it differs only where a limit passes; all limits are listed here.
         """
         now = self._now
-        if watch.missing is not None:
+        if watch.missing is not None or self._rolled_back is not None:
             return now
+        deadlines = (evaluation.decision.deadline,)
         limits = [
             self._next_event(),
             self.history.next_after(now),
             None if watch.trends.read is None else watch.trends.read + TREND_SECONDS - 1,
-            now if self._behind is not None else None,
-            # The limit that is reached right now, which may ask for a moment more, and the next.
+            # The limit that passes right now, which may take a moment, and the next.
             *(
-                schedule.next_limit(watch, found.question, (found.decision.deadline,), since) - 0.1
+                schedule.next_limit(watch, evaluation.question, deadlines, since) - 0.1
                 for since in (now - 0.2, now)
             ),
-            *_limits(found.case.workload, watch),
-            *_good(found, watch),
+            *_limits(evaluation, watch),
         ]
-        return min(one for one in limits if one is not None and one >= now)
+        return min(limit for limit in limits if limit is not None and limit >= now)
 
 
-def _limits(workload: Workload, watch: Watch) -> list[float]:
-    """List when what was read becomes stale, and when the lack of any is told."""
-    patience = STALE_INTERVALS * watch.evidence.interval
-    found = [one + patience for one in watch.evidence.seen.values()]
-    ready = [one.ready_since for one in workload.pods if one.ready_since is not None]
-    return found + [one + SETTLING_SECONDS + patience for one in ready]
-
-
-def _good(found: EvaluationResult, watch: Watch) -> list[float]:
-    """List when the release may be proved good, and when a guard lets go."""
-    after = found.case.policy.spec.safety.good_after_seconds
-    ready = [one.ready_since for one in found.case.workload.pods if one.ready_since is not None]
-    return [one + after for one in (watch.opened, *ready)]
+def _limits(evaluation: EvaluationResult, watch: Watch) -> list[float]:
+    """List when a sample becomes stale or is missed, and when the release may be proved good."""
+    staleness = STALE_INTERVALS * watch.evidence.interval
+    good_after = evaluation.case.policy.spec.safety.good_after_seconds
+    pods = evaluation.case.workload.pods
+    ready = [pod.ready_since for pod in pods if pod.ready_since is not None]
+    return [
+        *(time + staleness for time in watch.evidence.seen.values()),
+        *(time + SETTLING_SECONDS + staleness for time in ready),
+        *(time + good_after for time in (watch.opened, *ready)),
+    ]

@@ -1,4 +1,4 @@
-"""ROLLOUTS.json: what Kubernetes would have shown over time."""
+"""ROLLOUTS.json: a Deployment as Kubernetes showed it over time."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -7,14 +7,14 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic.alias_generators import to_camel
 
 from rollback_operator.api.parsing import unknown_keys
-from rollback_operator.cli.backtest.files import BadFileError, parsed
+from rollback_operator.cli.backtest.files import BadFileError, parse_model
 from rollback_operator.cli.backtest.tracks import hash_of
 from rollback_operator.model.samples import LATEST
 
 _TIME = TypeAdapter[Any](AwareDatetime)
 _NO_TIME = "must be an RFC 3339 time as 2026-11-24T10:00:00Z"
 MOST_RECORDED_PODS = 10_000
-"""More than any Deployment has: a mistyped number must not keep a batch busy for ever."""
+"""More than any Deployment has: a mistyped number must not block a batch for ever."""
 MOST_EVENTS = 1_000_000
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -32,32 +32,33 @@ def _moment(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else _seconds(value)
 
 
-def _number(value: Any) -> Any:
+def not_boolean(value: Any) -> Any:
+    """Reject true and false where a number is expected: pydantic takes them for 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004 (as above)
+        raise ValueError("must be a number")  # noqa: TRY004 (as above)
     return value
 
 
 def time_of(text: str) -> float:
-    """Read an RFC 3339 time.
+    """Parse an RFC 3339 time.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not such a time.
     """
     try:
-        found = float(_TIME.validate_python(text).timestamp())
+        seconds = float(_TIME.validate_python(text).timestamp())
     except ValueError:
         raise ValueError(_NO_TIME) from None
-    if not 0 <= found <= LATEST:
+    if not 0 <= seconds <= LATEST:
         raise ValueError("must be a time from 1970 to 2286")
-    return found
+    return seconds
 
 
 Time = Annotated[Seconds, BeforeValidator(_seconds)]
 Moment = Annotated[bool | Seconds | None, BeforeValidator(_moment)]
-"""A time, or only whether it came about."""
-PodCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_RECORDED_PODS)]
-EventCount = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST_EVENTS)]
+"""A time, or only whether the event happened."""
+PodCount = Annotated[int, BeforeValidator(not_boolean), Field(ge=0, le=MOST_RECORDED_PODS)]
+EventCount = Annotated[int, BeforeValidator(not_boolean), Field(ge=0, le=MOST_EVENTS)]
 
 
 class _RolloutModel(BaseModel):
@@ -65,7 +66,7 @@ class _RolloutModel(BaseModel):
 
 
 class Rollout(_RolloutModel):
-    """A template that the Deployment got."""
+    """A template that was rolled out."""
 
     time: Time
     template_hash: Annotated[str, Field(min_length=1, max_length=63)]
@@ -75,7 +76,7 @@ class Rollout(_RolloutModel):
 
 
 class Observation(_RolloutModel):
-    """The Deployment's status at a time; it holds until the next one."""
+    """The Deployment's status at a time; it holds until the next observation."""
 
     time: Time
     ready_replicas: PodCount | None = None
@@ -88,7 +89,7 @@ class Observation(_RolloutModel):
 
 
 class ListedPod(_RolloutModel):
-    """A pod by name. `ready` and `deleted`: when, or whether at all; absent: not known."""
+    """A pod by name. `ready` and `deleted` are a time or a boolean, and unknown if absent."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     template_hash: str | None = None
@@ -107,9 +108,14 @@ class Rollouts(_RolloutModel):
     pods: tuple[ListedPod, ...] = ()
 
     def label_of(self, template_hash: str, until: float) -> int | str:
-        """Name a revision as the file does: by its newest number up to a time, else by its hash."""
-        known = [one for one in self.rollouts if one.template_hash == template_hash]
-        labels = [one.revision for one in known if one.time <= until and one.revision is not None]
+        """Return the newest number of a revision up to a time, else its hash."""
+        labels = [
+            rollout.revision
+            for rollout in self.rollouts
+            if rollout.template_hash == template_hash
+            and rollout.time <= until
+            and rollout.revision is not None
+        ]
         return labels[-1] if labels else template_hash
 
 
@@ -117,8 +123,8 @@ def parse_rollouts(raw: Any, warn: Callable[[str], None] = lambda _: None) -> Ro
     """Make Rollouts from a parsed ROLLOUTS.json, in time order.
 
     Args:
-        raw: what the file holds.
-        warn: is told of each key that is not known.
+        raw: the content of the file.
+        warn: receives a warning for each unknown key.
 
     Raises:
         BadFileError: a field is missing or wrong; it is named.
@@ -126,40 +132,39 @@ def parse_rollouts(raw: Any, warn: Callable[[str], None] = lambda _: None) -> Ro
     if not isinstance(raw, Mapping):
         raise BadFileError("rollouts", "must be an object with deployment, namespace and rollouts")
     raw = {key: value for key, value in raw.items() if value is not None}
-    found = parsed(Rollouts, raw)
+    parsed = parse_model(Rollouts, raw)
     for key in unknown_keys(Rollouts, raw):
-        warn(f"{key} is not known to this version and is ignored")
-    names = [one.name for one in found.pods]
+        warn(f"{key} is unknown to this version and is ignored")
+    names = [pod.name for pod in parsed.pods]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise BadFileError(f"pods[{index}].name", f"{name!r} is listed twice")
-    _tell_strange_pods(found, warn)
-    return found.model_copy(
+    _warn_of_unmatched_pods(parsed, warn)
+    return parsed.model_copy(
         update={
-            "rollouts": tuple(sorted(found.rollouts, key=lambda one: one.time)),
-            "observations": tuple(sorted(found.observations, key=lambda one: one.time)),
+            "rollouts": tuple(sorted(parsed.rollouts, key=lambda rollout: rollout.time)),
+            "observations": tuple(sorted(parsed.observations, key=lambda each: each.time)),
         }
     )
 
 
-def _tell_strange_pods(found: Rollouts, warn: Callable[[str], None]) -> None:
-    """Tell which listed pods cannot be told to belong to a rollout of the file."""
-    known = {one.template_hash for one in found.rollouts}
-    for index, pod in enumerate(found.pods):
-        named = hash_of(pod.name, found.deployment)
-        if pod.template_hash is None and named not in known:
+def _warn_of_unmatched_pods(parsed: Rollouts, warn: Callable[[str], None]) -> None:
+    """Warn of listed pods that belong to no rollout of the file."""
+    known = {rollout.template_hash for rollout in parsed.rollouts}
+    for index, pod in enumerate(parsed.pods):
+        in_name = hash_of(pod.name, parsed.deployment)
+        if pod.template_hash is None and in_name not in known:
             warn(
-                f"pods[{index}].name: {pod.name} is not named "
-                f"{found.deployment}-<templateHash>-<5 characters>, and it has no templateHash: "
-                "it is ignored"
+                f"pods[{index}].name: {pod.name} is ignored: its name is not "
+                f"{parsed.deployment}-<templateHash>-<5 characters>, and it has no templateHash"
             )
         elif pod.template_hash is not None and pod.template_hash not in known:
             warn(
-                f"pods[{index}].templateHash: {pod.template_hash} is none of the rollouts': "
-                f"{pod.name} is ignored"
+                f"pods[{index}].templateHash: {pod.name} is ignored: no rollout has the hash "
+                f"{pod.template_hash}"
             )
-        elif pod.template_hash is not None and named in known - {pod.template_hash}:
+        elif pod.template_hash is not None and in_name in known - {pod.template_hash}:
             warn(
-                f"pods[{index}].templateHash: {pod.template_hash}, but {pod.name} is named as one "
-                f"of {named}"
+                f"pods[{index}].templateHash: {pod.template_hash} is not the hash in the name "
+                f"{pod.name}"
             )

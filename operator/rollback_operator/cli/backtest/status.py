@@ -1,4 +1,4 @@
-"""The Deployment's status at a virtual moment: what the file tells of it, else what follows."""
+"""The Deployment's status at a virtual moment: as recorded in the file, else derived."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ class PodCounts:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The newest template's pods, the others', and the status that follows from them."""
+    """The pods of the newest template and the others, and the status that follows from them."""
 
     since: float
     """When the newest template was rolled out."""
@@ -29,7 +29,7 @@ class Status:
     new: tuple[Pod, ...]
     old: tuple[Pod, ...]
     unread: frozenset[str] = frozenset()
-    """Names of old pods that have missed a scrape."""
+    """Names of pods that missed a scrape."""
     observation: Observation | None = None
     progress_deadline: int = DEFAULT_DEADLINE
     completed_at: float | None = field(default=None)
@@ -37,90 +37,90 @@ class Status:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether no old pod is left and every new one is ready."""
-        return bool(self.new) and not self.old and all(one.ready for one in self.new)
+        """Whether no old pod is left and every new pod is ready."""
+        return bool(self.new) and not self.old and all(pod.ready for pod in self.new)
 
     @property
     def completed(self) -> float | None:
-        """When the rollout was complete."""
+        """The time at which the rollout was complete."""
         if self.completed_at is not None or not self.is_complete:
             return self.completed_at
-        return max(one.ready_since or self.since for one in self.new)
+        return max(pod.ready_since or self.since for pod in self.new)
 
     @property
     def counts(self) -> PodCounts:
-        """The counts: as told, else by the pods.
+        """The counts: as observed, else by the pods.
 
-        Without being told a complete rollout has all its replicas: pods that nobody asks for
-        anything may have no series.
+        Without an observation a complete rollout has all its replicas: a pod without requests may
+        have no series.
         """
-        ready = sum(one.ready for one in (*self.new, *self.old))
-        told = self.observation
-        if told is None:
+        ready = sum(pod.ready for pod in (*self.new, *self.old))
+        seen = self.observation
+        if seen is None:
             if self.is_complete:
                 size = max(self.replicas, len(self.new))
                 return PodCounts(size, size, size)
             return PodCounts(len(self.new), len(self.new) + len(self.old), ready)
-        updated = told.updated_replicas if told.updated_replicas is not None else len(self.new)
+        updated = seen.updated_replicas if seen.updated_replicas is not None else len(self.new)
         total = updated + len(self.old)
-        return PodCounts(updated, total, _available(told, total, ready))
+        return PodCounts(updated, total, _available(seen, total, ready))
 
 
 def observed(status: Status, rollouts: Rollouts, *, is_listed: bool, now: float) -> Status:
-    """Lay what the file tells of the status over the pods that are known.
+    """Apply the observations in the file to the pods that are known.
 
     Args:
-        status: by what is known of the pods.
+        status: by the known pods.
         rollouts: the file.
         is_listed: whether it lists the new template's pods by name: then there are no others.
         now: the virtual time.
     """
-    known = [one for one in rollouts.observations if one.time <= now]
-    since = [one for one in known if one.time >= status.since]
+    known = [each for each in rollouts.observations if each.time <= now]
+    since = [each for each in known if each.time >= status.since]
     if not since:
         return status
-    told, before = since[-1], known[: len(known) - len(since)]
-    status = replace(status, observation=told)
+    seen, before = since[-1], known[: len(known) - len(since)]
+    status = replace(status, observation=seen)
     if not is_listed:
         status = _with_unseen(status, rollouts)
         status = _with_readiness(status, since, rollouts.deployment)
-    status = _with_old(status, told)
+    status = _with_old(status, seen)
     status = _with_restarts(status, since, before[-1] if before else None)
-    exceeded = [one.time for one in since if one.progress_deadline_exceeded]
-    if told.progress_deadline_exceeded and exceeded:
-        progress = [one.ready_since for one in status.new if one.ready and one.ready_since]
+    exceeded = [each.time for each in since if each.progress_deadline_exceeded]
+    if seen.progress_deadline_exceeded and exceeded:
+        progress = [pod.ready_since for pod in status.new if pod.ready and pod.ready_since]
         deadline = int(min(exceeded) - max([status.since, *progress])) - 1
         status = replace(status, progress_deadline=max(1, min(DEFAULT_DEADLINE, deadline)))
-    complete = [one.time for one in since if _shows_complete(one, status.replicas)]
+    complete = [each.time for each in since if _shows_complete(each, status.replicas)]
     return replace(status, completed_at=min(complete, default=None))
 
 
-def _is_down(told: Observation, replicas: int) -> bool:
+def _is_down(seen: Observation, replicas: int) -> bool:
     """Tell whether no pod at all is available."""
-    if isinstance(told.unavailable, bool) or told.unavailable is None:
-        return told.unavailable is True
-    return not told.ready_replicas and told.unavailable >= replicas > 0
+    if isinstance(seen.unavailable, bool) or seen.unavailable is None:
+        return seen.unavailable is True
+    return not seen.ready_replicas and seen.unavailable >= replicas > 0
 
 
-def _available(told: Observation, total: int, ready: int) -> int:
-    if told.unavailable is True:
+def _available(seen: Observation, total: int, ready: int) -> int:
+    if seen.unavailable is True:
         return 0
-    if told.ready_replicas is not None:
-        return told.ready_replicas
-    if told.unavailable is not None and told.unavailable is not False:
-        return max(0, total - told.unavailable)
+    if seen.ready_replicas is not None:
+        return seen.ready_replicas
+    if seen.unavailable is not None and seen.unavailable is not False:
+        return max(0, total - seen.unavailable)
     return ready
 
 
 def _with_unseen(status: Status, rollouts: Rollouts) -> Status:
-    """Add the new pods that are told of and that nobody has read."""
-    told = status.observation
-    if told is None:
+    """Add the new pods that are observed and have no series."""
+    seen = status.observation
+    if seen is None:
         return status
-    wanted = told.updated_replicas
+    wanted = seen.updated_replicas
     if wanted is None:
-        is_failing = told.progress_deadline_exceeded or _is_down(told, status.replicas)
-        wanted = max(told.updated_ready_replicas or 0, status.replicas if is_failing else 0)
+        is_failing = seen.progress_deadline_exceeded or _is_down(seen, status.replicas)
+        wanted = max(seen.updated_ready_replicas or 0, status.replicas if is_failing else 0)
     added = tuple(
         Pod(
             name=f"{rollouts.deployment}-{status.pod_hash}-{number:05d}",
@@ -134,12 +134,12 @@ def _with_unseen(status: Status, rollouts: Rollouts) -> Status:
 
 
 def _with_readiness(status: Status, since: Sequence[Observation], container: str) -> Status:
-    """Let as many new pods be ready as are told."""
+    """Make as many new pods ready as are observed."""
     ready = _updated_ready(since[-1], status)
     pods = []
     for number, pod in enumerate(status.new):
         if number < ready:
-            at = pod.ready_since or _since_when(since, number + 1, status)
+            at = pod.ready_since or _ready_since(since, number + 1, status)
             pods.append(replace(pod, ready=True, ready_since=at, own_failure=""))
         else:
             why = f"container {container}: running but not ready"
@@ -147,39 +147,39 @@ def _with_readiness(status: Status, since: Sequence[Observation], container: str
     return replace(status, new=tuple(pods))
 
 
-def _updated_ready(told: Observation, status: Status) -> int:
-    if told.updated_ready_replicas is not None:
-        return told.updated_ready_replicas
-    if _is_down(told, status.replicas):
+def _updated_ready(seen: Observation, status: Status) -> int:
+    if seen.updated_ready_replicas is not None:
+        return seen.updated_ready_replicas
+    if _is_down(seen, status.replicas):
         return 0
-    if told.ready_replicas is not None:
-        old = sum(one.ready for one in status.old)
-        return max(0, told.ready_replicas - old)
-    return sum(one.ready for one in status.new)
+    if seen.ready_replicas is not None:
+        old = sum(pod.ready for pod in status.old)
+        return max(0, seen.ready_replicas - old)
+    return sum(pod.ready for pod in status.new)
 
 
-def _since_when(since: Sequence[Observation], wanted: int, status: Status) -> float:
-    """Give since when at least so many new pods have been ready without a break."""
+def _ready_since(since: Sequence[Observation], wanted: int, status: Status) -> float:
+    """Return the time since which at least so many new pods have been ready without a break."""
     at = since[-1].time
-    for one in reversed(since):
-        if _updated_ready(one, status) < wanted:
+    for seen in reversed(since):
+        if _updated_ready(seen, status) < wanted:
             break
-        at = one.time
+        at = seen.time
     return at
 
 
-def _with_old(status: Status, told: Observation) -> Status:
-    """Let as many old pods be ready as are told; after a complete rollout none is left."""
-    if _shows_complete(told, status.replicas):
+def _with_old(status: Status, seen: Observation) -> Status:
+    """Make as many old pods ready as are observed; a complete rollout leaves none."""
+    if _shows_complete(seen, status.replicas):
         return replace(status, old=())
-    is_down = _is_down(told, status.replicas)
-    if is_down or (told.updated_replicas or 0) >= status.replicas:
-        # All pods are new ones: of the old ones there is only what is still being read.
+    is_down = _is_down(seen, status.replicas)
+    if is_down or (seen.updated_replicas or 0) >= status.replicas:
+        # All pods are new: of the old pods only those that are still scraped remain.
         kept = tuple(pod for pod in status.old if pod.name not in status.unread)
         status = replace(status, old=kept)
-    if told.ready_replicas is None and not is_down:
+    if seen.ready_replicas is None and not is_down:
         return status
-    ready = max(0, (told.ready_replicas or 0) - _updated_ready(told, status))
+    ready = max(0, (seen.ready_replicas or 0) - _updated_ready(seen, status))
     old = tuple(
         pod if number < ready else replace(pod, ready=False, ready_since=None)
         for number, pod in enumerate(status.old)
@@ -187,44 +187,43 @@ def _with_old(status: Status, told: Observation) -> Status:
     return replace(status, old=old)
 
 
-def _shows_complete(told: Observation, replicas: int) -> bool:
-    counts = (told.updated_replicas, told.updated_ready_replicas, told.ready_replicas)
-    known = [one for one in counts if one is not None]
+def _shows_complete(seen: Observation, replicas: int) -> bool:
+    counts = (seen.updated_replicas, seen.updated_ready_replicas, seen.ready_replicas)
+    known = [count for count in counts if count is not None]
     is_whole = len(known) == len(counts) and min(known) >= replicas > 0
-    return is_whole and told.ready_replicas == told.updated_ready_replicas
+    return is_whole and seen.ready_replicas == seen.updated_ready_replicas
 
 
 def _with_restarts(
     status: Status, since: Sequence[Observation], before: Observation | None
 ) -> Status:
-    """Spread the restarts that are told over the new pods, those that are not ready first."""
-    told = since[-1]
-    restarts = _grown(told.restarts, before.restarts if before else None)
-    kills = _grown(told.oom_kills, before.oom_kills if before else None)
+    """Spread the observed restarts over the new pods, first those that are not ready."""
+    seen = since[-1]
+    restarts = _increase(seen.restarts, before.restarts if before else None)
+    kills = _increase(seen.oom_kills, before.oom_kills if before else None)
     if not status.new or not (restarts or kills):
         return status
-    first = next((one.time for one in since if one.restarts == told.restarts), told.time)
+    first = next((each.time for each in since if each.restarts == seen.restarts), seen.time)
     order = sorted(range(len(status.new)), key=lambda number: status.new[number].ready)
     pods = list(status.new)
     for place, number in enumerate(order):
         pod = pods[number]
-        mine = restarts // len(order) + (place < restarts % len(order))
-        told_more = mine > pod.restarts
+        share = restarts // len(order) + (place < restarts % len(order))
         failure = pod.own_failure
-        if failure and mine:
-            failure = f"{failure.partition(':')[0]}: restarted {mine} times and is not ready"
+        if failure and share:
+            failure = f"{failure.partition(':')[0]}: restarted {share} times and is not ready"
         pods[number] = replace(
             pod,
-            restarts=max(mine, pod.restarts),
-            started=first if told_more and not pod.restarts else pod.started,
+            restarts=max(share, pod.restarts),
+            started=first if share and not pod.restarts else pod.started,
             is_out_of_memory=place < kills,
             own_failure=failure,
         )
     return replace(status, new=tuple(pods))
 
 
-def _grown(told: int | None, before: int | None) -> int:
-    """Give how much a count has grown since the rollout; a count that fell began anew."""
-    if told is None:
+def _increase(count: int | None, before: int | None) -> int:
+    """Return the increase of a count since the rollout; a count that fell began again."""
+    if count is None:
         return 0
-    return told - before if before is not None and before <= told else told
+    return count - before if before is not None and before <= count else count

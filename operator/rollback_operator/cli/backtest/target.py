@@ -1,18 +1,18 @@
 """The Deployment as a live operator would have seen it at a virtual moment.
 
-Told by the file: rollouts, and, where they are there, the status over time and pods by name. What
-it leaves open is taken from the pods' own series, and never from a later one:
+The file records the rollouts and, if it has them, the status over time and the pods by name. The
+pods' own series show the rest, and never a later sample:
 
-- A pod exists and is ready from its first sample on; it started an interval before, or with the
-  rollout. Its restarts are where all its counters fall.
-- It is gone once it is three intervals behind the newest sample of any pod of the target. An old
-  one that misses one scrape is gone when as many new pods as there are replicas have been read, or
-  as long as other old ones are: a live operator would have been told of its deletion. If nobody is
-  read, nobody is gone: that is a gap, and the judge's to see.
+- A pod exists and is ready from its first sample on. It started one scrape interval before, or with
+  the rollout. It restarted where all its counters fall.
+- A pod is gone when it is three intervals behind the newest sample of any pod of the target. An old
+  pod that misses one scrape is gone if as many new pods as replicas have samples, or if other old
+  pods still do: a live operator would know of its deletion. If no pod has new samples, no pod is
+  gone: that is a gap, and the judge decides what follows from it.
 - A rollout is complete when no old pod is left.
-- Where nothing at all tells of a new revision's pods, they are taken for ready 30 s after the
-  rollout: silence is then missing data, not a release that never came up. Where series have no pod
-  label at all, they are taken for ready within ten seconds, as most are.
+- If nothing shows a new revision's pods, they count as ready 30 s after the rollout: no series then
+  means missing data, not a release that never starts. If series have no pod label, the pods count
+  as ready within ten seconds, as most are.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ VANISHED_SECONDS = 120.0
 PROBES = frozenset(
     {"/metrics", "/health", "/health/live", "/health/ready", "/healthz", "/livez", "/readyz"}
 )
-"""Paths that are not judged by default: a live operator reads the probes from the template."""
+"""Routes excluded by default: a live operator reads the probes from the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,81 +49,85 @@ class TemplateStage:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """When pods of which nothing is known are taken for ready, seconds after the rollout."""
+    """When unknown pods count as ready, in seconds after the rollout."""
 
     first: float = DEFAULT_STARTUP_SECONDS
     last: float = DEFAULT_STARTUP_SECONDS
 
     def ready(self, number: int, count: int) -> float:
-        """Give the time of one of them."""
+        """Return the time for one of the pods."""
         return self.first + (self.last - self.first) * number / max(1, count - 1)
 
 
 WITHOUT_POD_LABEL = Unknown(first=2.0, last=10.0)
-"""Small Deployments roll in two to ten seconds."""
+"""Small Deployments roll out in two to ten seconds."""
 
 
 @dataclass
 class VirtualTarget:
-    """A Deployment's past that can be looked at."""
+    """A Deployment's past, to be read at any moment."""
 
     rollouts: Rollouts
     tracks: Tracks
     unknown: Unknown = Unknown()
     _undone: list[tuple[float, str, str]] = field(default_factory=list)
-    """Rollbacks as if they had been carried out: when, from and to which template."""
+    """Rollbacks as if they had been executed: the time, and the templates before and after."""
 
     def undo(self, now: float, to: str) -> None:
-        """Go back to a template, as a rollback would have done."""
+        """Return to a template, as a rollback would have done."""
         self._undone.append((now, self.stages(now)[-1].pod_hash, to))
 
     def stages(self, now: float) -> list[TemplateStage]:
         """List the templates that the Deployment has had by now."""
-        known = [one for one in self.rollouts.rollouts if one.time <= now]
-        images = {one.template_hash: one.image for one in known if one.image is not None}
-        replicas = {one.template_hash: one.replicas for one in known}
-        found: list[TemplateStage] = []
+        known = [rollout for rollout in self.rollouts.rollouts if rollout.time <= now]
+        images = {each.template_hash: each.image for each in known if each.image is not None}
+        replicas = {rollout.template_hash: rollout.replicas for rollout in known}
         undone = [
             Rollout(time=at, template_hash=to, replicas=replicas.get(to))
             for at, _, to in self._undone
             if at <= now
         ]
-        for one in sorted((*known, *undone), key=lambda one: one.time):
-            newest = found[-1].revision if found else 0
-            given = one.revision if isinstance(one.revision, int) else _number(one.revision)
-            size = one.replicas if one.replicas is not None or not found else found[-1].replicas
+        stages: list[TemplateStage] = []
+        for rollout in sorted((*known, *undone), key=lambda each: each.time):
+            newest = stages[-1].revision if stages else 0
+            label = rollout.revision
+            given = label if isinstance(label, int) else _number(label)
+            size = rollout.replicas
+            if size is None and stages:
+                size = stages[-1].replicas
+            pod_hash = rollout.template_hash
+            image = rollout.image if rollout.image is not None else images.get(pod_hash)
             revision = max(newest + 1, given)
-            image = one.image if one.image is not None else images.get(one.template_hash)
-            found.append(TemplateStage(one.time, one.template_hash, revision, image, size))
-        return found
+            stages.append(TemplateStage(rollout.time, pod_hash, revision, image, size))
+        return stages
 
     def at(self, now: float) -> Workload | None:
-        """Give the target as it would have been read at `now`; None: it was not there yet."""
+        """Return the target as it would have been read at `now`; None before it exists."""
         stages = self.stages(now)
         if not stages:
             return None
         pods = self._pods(stages, now)
-        alive = [one for one in pods if not one.terminating]
-        mine = [one for one in alive if one.pod_hash == stages[-1].pod_hash]
-        others = [one for one in alive if one.pod_hash != stages[-1].pod_hash]
-        replicas = self._replicas(stages, len(mine) or len(others))
         current = stages[-1]
+        alive = [pod for pod in pods if not pod.terminating]
+        new = [pod for pod in alive if pod.pod_hash == current.pod_hash]
+        old = [pod for pod in alive if pod.pod_hash != current.pod_hash]
+        replicas = self._replicas(stages, len(new) or len(old))
         status = Status(
             current.time,
             current.pod_hash,
             replicas,
-            tuple(mine),
-            tuple(others),
+            tuple(new),
+            tuple(old),
             unread=self._unread(now),
         )
+        is_listed = any(self._hash(pod) == current.pod_hash for pod in self.rollouts.pods)
         if not any(at == current.time for at, _, _ in self._undone):
-            # What the file shows after a rollback that it knows nothing of has not come about.
-            listed = any(self._hash(one) == current.pod_hash for one in self.rollouts.pods)
-            status = observed(status, self.rollouts, is_listed=listed, now=now)
+            # The file knows nothing of a virtual rollback: its later observations do not apply.
+            status = observed(status, self.rollouts, is_listed=is_listed, now=now)
         if not status.new and status.observation is None and self._is_silent(current, now):
-            status = replace(status, new=self._taken_for_ready(current, replicas, now))
-        kept = {one.name for one in (*status.new, *status.old)}
-        gone = [replace(one, terminating=True) for one in pods if one.name not in kept]
+            status = replace(status, new=self._assumed_ready(current, replicas, now))
+        kept = {pod.name for pod in (*status.new, *status.old)}
+        gone = [replace(pod, terminating=True) for pod in pods if pod.name not in kept]
         return Workload(
             self._deployment(stages, status),
             replica_sets=self._replica_sets(stages),
@@ -132,56 +136,60 @@ class VirtualTarget:
 
     def events(self) -> list[float]:
         """List the times at which the target may change without a new sample."""
-        found = [one.time for one in self.rollouts.observations]
-        rollouts = [one.time for one in self.rollouts.rollouts] + [at for at, _, _ in self._undone]
-        most = max([one.replicas or 1 for one in self.rollouts.rollouts])
+        times = [observation.time for observation in self.rollouts.observations]
+        rollouts = [rollout.time for rollout in self.rollouts.rollouts]
+        most = max(rollout.replicas or 1 for rollout in self.rollouts.rollouts)
         offsets = {self.unknown.ready(number, most) for number in range(most)}
-        for at in rollouts:
-            found += [at, at + DEFAULT_STARTUP_SECONDS, *(at + offset for offset in offsets)]
-        moments = [time for pod in self.rollouts.pods for time in (pod.ready, pod.deleted)]
-        found += [float(one) for one in moments if one is not None and not isinstance(one, bool)]
-        return sorted(found)
+        for at in (*rollouts, *(at for at, _, _ in self._undone)):
+            times += [at, at + DEFAULT_STARTUP_SECONDS, *(at + offset for offset in offsets)]
+        moments = [moment for pod in self.rollouts.pods for moment in (pod.ready, pod.deleted)]
+        times += [
+            float(each) for each in moments if each is not None and not isinstance(each, bool)
+        ]
+        return sorted(times)
 
     # -- pods --------------------------------------------------------------------------------------
 
     def _pods(self, stages: Sequence[TemplateStage], now: float) -> list[Pod]:
-        known = {one.pod_hash for one in stages}
-        seen = {one.name: one for one in self.tracks.seen(now) if one.pod_hash in known}
-        found = []
-        for one in self.rollouts.pods:
-            track = seen.pop(one.name, None)
-            pod = self._listed(one, track, stages, now) if self._hash(one) in known else None
+        known = {stage.pod_hash for stage in stages}
+        seen = {track.name: track for track in self.tracks.seen(now) if track.pod_hash in known}
+        pods = []
+        for listed in self.rollouts.pods:
+            track = seen.pop(listed.name, None)
+            is_known = self._hash(listed) in known
+            pod = self._listed(listed, track, stages, now) if is_known else None
             if pod is not None:
-                found.append(pod)
-        found += [self._derived(one, stages, now) for one in seen.values()]
-        return self._without_gone(found, stages, now)
+                pods.append(pod)
+        pods += [self._derived(track, stages, now) for track in seen.values()]
+        return self._without_gone(pods, stages, now)
 
     def _without_gone(
         self, pods: list[Pod], stages: Sequence[TemplateStage], now: float
     ) -> list[Pod]:
-        """Tell which pods are gone by what is no longer read of them."""
-        last = {one.name: one.last(now) or 0.0 for one in self.tracks.seen(now)}
-        undone = {one.name for one in pods if self._is_undone(one, stages, now)}
-        newest = max((last.get(one.name, 0.0) for one in pods if one.name not in undone), default=0)
+        """Decide which pods are gone, by their last samples."""
+        last = {track.name: track.last(now) or 0.0 for track in self.tracks.seen(now)}
+        undone = {pod.name for pod in pods if self._is_undone(pod, stages, now)}
+        newest = max((last.get(pod.name, 0.0) for pod in pods if pod.name not in undone), default=0)
         interval = self.tracks.interval(now)
         current = stages[-1]
         limit = GONE_INTERVALS * interval
         read = [
-            one
-            for one in pods
-            if one.pod_hash == current.pod_hash and newest - last.get(one.name, 0.0) <= limit
+            pod
+            for pod in pods
+            if pod.pod_hash == current.pod_hash and newest - last.get(pod.name, 0.0) <= limit
         ]
         missed = MISSED_INTERVALS * interval + MISSED_SECONDS
-        old = [last.get(one.name, 0.0) for one in pods if one.pod_hash != current.pod_hash]
+        old = [last.get(pod.name, 0.0) for pod in pods if pod.pod_hash != current.pod_hash]
         is_replaced = len(read) >= max(1, self._wanted(stages))
-        # While others of its kind are read, one that is not has been deleted: the rollout does so.
-        has_others = any(newest - one <= missed for one in old)
-        kept_until = {one.name: one.deleted for one in self.rollouts.pods}
-        told = {one.name for one in self.rollouts.pods if "deleted" in one.model_fields_set}
-        found = []
+        # While other old pods have samples, an old pod without was deleted by the rollout.
+        has_others = any(newest - time <= missed for time in old)
+        deletions = {
+            pod.name: pod.deleted for pod in self.rollouts.pods if "deleted" in pod.model_fields_set
+        }
+        kept = []
         for pod in pods:
-            deleted = kept_until.get(pod.name)
-            if pod.name in told and deleted is not True:
+            deleted = deletions.get(pod.name)
+            if pod.name in deletions and deleted is not True:
                 is_gone = bool(deleted) and float(deleted or 0) <= now
             elif pod.name not in last:
                 is_gone = False
@@ -190,24 +198,22 @@ class VirtualTarget:
                 behind = newest - last[pod.name]
                 is_deleted = is_old and (is_replaced or has_others)
                 is_gone = behind > (missed if is_deleted else limit)
-            if is_gone or pod.name in undone:
-                if last.get(pod.name, 0.0) < current.time - VANISHED_SECONDS:
-                    continue
-                found.append(replace(pod, terminating=True, ready=False))
-            else:
-                found.append(pod)
-        return found
+            if not is_gone and pod.name not in undone:
+                kept.append(pod)
+            elif last.get(pod.name, 0.0) >= current.time - VANISHED_SECONDS:
+                kept.append(replace(pod, terminating=True, ready=False))
+        return kept
 
     def _unread(self, now: float) -> frozenset[str]:
-        """Name the pods that have missed a scrape, whether others were read or not."""
+        """Return the pods that missed a scrape, whether others were read or not."""
         missed = MISSED_INTERVALS * self.tracks.interval(now) + MISSED_SECONDS
         return frozenset(
-            one.name for one in self.tracks.seen(now) if now - (one.last(now) or now) > missed
+            track.name for track in self.tracks.seen(now) if now - (track.last(now) or now) > missed
         )
 
     def _is_undone(self, pod: Pod, stages: Sequence[TemplateStage], now: float) -> bool:
-        """Tell whether a rollback that is taken for carried out has replaced a pod."""
-        last = max((one.time for one in stages if one.pod_hash == pod.pod_hash), default=0.0)
+        """Tell whether a virtual rollback has replaced a pod."""
+        last = max((each.time for each in stages if each.pod_hash == pod.pod_hash), default=0.0)
         return any(source == pod.pod_hash and last <= at <= now for at, source, _ in self._undone)
 
     def _derived(self, track: Track, stages: Sequence[TemplateStage], now: float) -> Pod:
@@ -227,24 +233,25 @@ class VirtualTarget:
         )
 
     def _listed(
-        self, one: ListedPod, track: Track | None, stages: Sequence[TemplateStage], now: float
+        self, listed: ListedPod, track: Track | None, stages: Sequence[TemplateStage], now: float
     ) -> Pod | None:
-        pod_hash = self._hash(one)
-        is_time = one.ready is not None and not isinstance(one.ready, bool)
-        if is_time and float(one.ready or 0) > now:
-            return None  # a pod that is not ready yet may not have been there at all
-        if "ready" not in one.model_fields_set:
+        pod_hash = self._hash(listed)
+        is_time = listed.ready is not None and not isinstance(listed.ready, bool)
+        if is_time and float(listed.ready or 0) > now:
+            return None  # before it is ready, it may not exist
+        if "ready" not in listed.model_fields_set:
             if track is None:
                 return None
-            return replace(self._derived(track, stages, now), node=one.node or "")
-        seen = float(one.ready or 0) if is_time else (track.first if track is not None else now)
+            return replace(self._derived(track, stages, now), node=listed.node or "")
+        seen = float(listed.ready or 0) if is_time else (track.first if track is not None else now)
         since = self._rolled_out(pod_hash, stages, seen)
-        base = Pod(one.name, pod_hash, one.node or "", created=since)
-        if not one.ready:
-            if "node" in one.model_fields_set and not one.node:
+        base = Pod(listed.name, pod_hash, listed.node or "", created=since)
+        if not listed.ready:
+            if "node" in listed.model_fields_set and not listed.node:
                 return replace(base, environment="a pod cannot be scheduled: it has no node")
-            return replace(base, started=since, own_failure=_unready(self.rollouts.deployment))
-        ready = float(one.ready) if is_time else since + DEFAULT_STARTUP_SECONDS
+            why = f"container {self.rollouts.deployment}: running but not ready"
+            return replace(base, started=since, own_failure=why)
+        ready = float(listed.ready) if is_time else since + DEFAULT_STARTUP_SECONDS
         started = ready
         if track is not None:
             started = min(ready, self._first_start(track, since))
@@ -259,7 +266,7 @@ class VirtualTarget:
         return pod if track is None else self._restarted(pod, track, now)
 
     def _first_start(self, track: Track, since: float) -> float:
-        """Estimate when a pod's container started: it is read within an interval of that."""
+        """Estimate when a pod's container started: its first scrape follows within an interval."""
         return min(track.first, max(since, track.first - self.tracks.interval(track.first)))
 
     def _restarted(self, pod: Pod, track: Track, now: float) -> Pod:
@@ -269,15 +276,15 @@ class VirtualTarget:
         return replace(pod, restarts=len(restarts), started=restarts[-1][0])
 
     def _rolled_out(self, pod_hash: str, stages: Sequence[TemplateStage], until: float) -> float:
-        """Give when a pod's template was last rolled out before it was there."""
-        times = [one.time for one in stages if one.pod_hash == pod_hash]
+        """Return when a pod's template was last rolled out before the pod existed."""
+        times = [stage.time for stage in stages if stage.pod_hash == pod_hash]
         return max((time for time in times if time <= until), default=min(times))
 
-    def _hash(self, one: ListedPod) -> str:
-        return one.template_hash or hash_of(one.name, self.rollouts.deployment)
+    def _hash(self, pod: ListedPod) -> str:
+        return pod.template_hash or hash_of(pod.name, self.rollouts.deployment)
 
-    def _taken_for_ready(self, stage: TemplateStage, replicas: int, now: float) -> tuple[Pod, ...]:
-        found = []
+    def _assumed_ready(self, stage: TemplateStage, replicas: int, now: float) -> tuple[Pod, ...]:
+        pods = []
         for number in range(replicas):
             ready = stage.time + self.unknown.ready(number, replicas)
             pod = Pod(
@@ -287,29 +294,29 @@ class VirtualTarget:
             )
             if ready <= now:
                 pod = replace(pod, started=ready, ready=True, ready_since=ready)
-            found.append(pod)
-        return tuple(found)
+            pods.append(pod)
+        return tuple(pods)
 
     def _is_silent(self, current: TemplateStage, now: float) -> bool:
-        """Tell whether nothing at all tells of the current template's pods."""
+        """Tell whether neither series nor the file show the current template's pods."""
         is_read = any(
-            one.pod_hash == current.pod_hash and (one.last(now) or 0.0) >= current.time
-            for one in self.tracks.seen(now)
+            track.pod_hash == current.pod_hash and (track.last(now) or 0.0) >= current.time
+            for track in self.tracks.seen(now)
         )
-        is_listed = any(self._hash(one) == current.pod_hash for one in self.rollouts.pods)
+        is_listed = any(self._hash(pod) == current.pod_hash for pod in self.rollouts.pods)
         waited = now - current.time >= self.unknown.first
         return waited and not is_read and not is_listed
 
     # -- Deployment and ReplicaSets ----------------------------------------------------------------
 
     def _wanted(self, stages: Sequence[TemplateStage]) -> int:
-        """Tell how many new pods replace all old ones: where the file does not, as many as were."""
+        """Return how many new pods replace all old pods: as recorded, else their number before."""
         current = stages[-1]
         if current.replicas is not None:
             return current.replicas
         limit = GONE_INTERVALS * self.tracks.interval(current.time)
         seen = self.tracks.seen(current.time)
-        return sum((one.last(current.time) or 0.0) >= current.time - limit for one in seen)
+        return sum((track.last(current.time) or 0.0) >= current.time - limit for track in seen)
 
     def _replicas(self, stages: Sequence[TemplateStage], seen: int) -> int:
         given = stages[-1].replicas
@@ -335,29 +342,25 @@ class VirtualTarget:
         )
 
     def _replica_sets(self, stages: Sequence[TemplateStage]) -> tuple[ReplicaSet, ...]:
-        found: dict[str, ReplicaSet] = {}
-        for one in stages:
-            known = found.get(one.pod_hash)
-            name = f"{self.rollouts.deployment}-{one.pod_hash}"
-            found[one.pod_hash] = ReplicaSet(
+        sets: dict[str, ReplicaSet] = {}
+        for stage in stages:
+            known = sets.get(stage.pod_hash)
+            name = f"{self.rollouts.deployment}-{stage.pod_hash}"
+            sets[stage.pod_hash] = ReplicaSet(
                 name=name,
                 uid=name,
-                pod_hash=one.pod_hash,
-                revision=one.revision,
-                template=self._template(one),
-                created=known.created if known else one.time,
-                replicas=one.replicas or 0,
+                pod_hash=stage.pod_hash,
+                revision=stage.revision,
+                template=self._template(stage),
+                created=known.created if known else stage.time,
+                replicas=stage.replicas or 0,
             )
-        return tuple(found.values())
+        return tuple(sets.values())
 
-    def _template(self, one: TemplateStage) -> Template:
-        images = (one.image,) if one.image is not None else ()
+    def _template(self, stage: TemplateStage) -> Template:
+        images = (stage.image,) if stage.image is not None else ()
         containers = (self.rollouts.deployment,) if images else ()
-        return Template(one.pod_hash, one.pod_hash, images, containers)
-
-
-def _unready(container: str) -> str:
-    return f"container {container}: running but not ready"
+        return Template(stage.pod_hash, stage.pod_hash, images, containers)
 
 
 def _number(label: str | None) -> int:

@@ -1,4 +1,4 @@
-"""Which pods were read when: all that a past of counters tells of pods."""
+"""Which pods were scraped when: all that a past of counters shows of pods."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ RECENT_GAPS = 5
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One pod: when it was read, and when its counters fell."""
+    """A pod: when it was scraped, and when its counters fell."""
 
     name: str
     pod_hash: str
@@ -24,16 +24,16 @@ class Track:
 
     @property
     def first(self) -> float:
-        """When it was first read."""
+        """The time of its first sample."""
         return self.times[0]
 
     def last(self, now: float) -> float | None:
-        """Give when it was last read, up to now."""
+        """Return the time of its last sample up to now."""
         index = bisect_right(self.times, now)
         return self.times[index - 1] if index else None
 
     def gap(self, now: float) -> float | None:
-        """Give the usual time between two readings, by the newest of them."""
+        """Return the usual time between two of its newest samples."""
         index = bisect_right(self.times, now)
         newest = self.times[max(0, index - RECENT_GAPS - 1) : index]
         gaps = [later - earlier for earlier, later in pairwise(newest)]
@@ -41,7 +41,7 @@ class Track:
 
     def restarted(self, now: float) -> list[tuple[float, float]]:
         """List the restarts that are known by now."""
-        return [one for one in self.restarts if one[1] <= now]
+        return [restart for restart in self.restarts if restart[1] <= now]
 
 
 @dataclass
@@ -50,16 +50,16 @@ class Tracks:
 
     pods: Mapping[str, Track] = field(default_factory=dict)
     _intervals: dict[float, float] = field(default_factory=dict, init=False, repr=False)
-    """By the time at which they were asked for: a look asks several times."""
+    """By time: an evaluation asks for the same time repeatedly."""
 
     def seen(self, now: float) -> list[Track]:
-        """List the pods that were read at least once by now."""
-        return [one for one in self.pods.values() if one.first <= now]
+        """List the pods with a sample by now."""
+        return [track for track in self.pods.values() if track.first <= now]
 
     def interval(self, now: float) -> float:
-        """Give the time between two readings of a pod, as far as it is known by now."""
+        """Return the scrape interval, as far as it is known by now."""
         if now not in self._intervals:
-            gaps = sorted(gap for one in self.seen(now) if (gap := one.gap(now)) is not None)
+            gaps = sorted(gap for track in self.seen(now) if (gap := track.gap(now)) is not None)
             self._intervals[now] = gaps[len(gaps) // 2] if gaps else DEFAULT_INTERVAL
         return self._intervals[now]
 
@@ -70,41 +70,38 @@ def tracks_of(counters: Counters | Missing, deployment: str, hashes: Iterable[st
         return Tracks()
     known = set(hashes)
     by_pod: dict[str, list[CounterSeries]] = {}
-    for one in counters.requests:
-        if one.samples:
-            by_pod.setdefault(one.pod, []).append(one)
-    found = {}
-    for name, series in by_pod.items():
-        pod_hash = hash_of(name, deployment)
-        if pod_hash in known:
-            found[name] = _track(name, pod_hash, series)
-    return Tracks(found)
+    for series in counters.requests:
+        if series.samples and hash_of(series.pod, deployment) in known:
+            by_pod.setdefault(series.pod, []).append(series)
+    tracks = {
+        name: _track(name, hash_of(name, deployment), series) for name, series in by_pod.items()
+    }
+    return Tracks(tracks)
 
 
 def hash_of(pod: str, deployment: str) -> str:
-    """Read the template's hash from a pod's name; empty: it is no pod of this Deployment."""
+    """Return the template hash in a pod's name; empty for a pod of another Deployment."""
     if not pod.startswith(f"{deployment}-"):
         return ""
     pod_hash, _, suffix = pod.removeprefix(f"{deployment}-").rpartition("-")
     return pod_hash if suffix else ""
 
 
-def _track(name: str, pod_hash: str, series: list[CounterSeries]) -> Track:
-    # Of two scrapers of one pod the first to read it: their times must not be mixed.
-    instance = min(series, key=lambda one: (one.samples[0][0], one.instance)).instance
-    values: dict[float, list[tuple[CounterSeries, float]]] = {}
-    for one in series:
-        if one.instance == instance:
-            for time, value in one.samples:
-                values.setdefault(time, []).append((one, value))
+def _track(name: str, pod_hash: str, all_series: list[CounterSeries]) -> Track:
+    # If two scrapers read a pod, the first to read it counts: their times must not be mixed.
+    first = min(all_series, key=lambda series: (series.samples[0][0], series.instance))
+    values: dict[float, list[tuple[int, float]]] = {}
+    for number, series in enumerate(all_series):
+        if series.instance == first.instance:
+            for time, value in series.samples:
+                values.setdefault(time, []).append((number, value))
     times = sorted(values)
     restarts = []
     newest: dict[int, float] = {}
-    for number, time in enumerate(times):
-        changes = [value - newest[id(one)] for one, value in values[time] if id(one) in newest]
-        # One counter that falls while others rise is a foreign sample, not a restart.
+    for index, time in enumerate(times):
+        changes = [value - newest[number] for number, value in values[time] if number in newest]
+        # A counter that falls while others rise is a foreign sample, not a restart.
         if changes and min(changes) < 0 and max(changes) <= 0:
-            restarts.append((times[number - 1], time))
-        for one, value in values[time]:
-            newest[id(one)] = value
+            restarts.append((times[index - 1], time))
+        newest.update(values[time])
     return Track(name, pod_hash, tuple(times), tuple(restarts))

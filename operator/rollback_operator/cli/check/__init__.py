@@ -1,1 +1,1 @@
-"""`rollback-operator check`: whether a policy could do its work, before it is applied."""
+"""`rollback-operator check`: whether a policy can judge releases, before it is applied."""

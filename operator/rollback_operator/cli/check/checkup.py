@@ -1,4 +1,4 @@
-"""What was found out about a policy, for people and for machines."""
+"""Renders what a check found, for people and for programs."""
 
 import math
 import textwrap
@@ -23,7 +23,7 @@ _NEVER = "never"
 
 @dataclass(frozen=True)
 class Checkup:
-    """A policy with what was found."""
+    """A policy with its survey and its findings."""
 
     file: str
     document: Document
@@ -31,15 +31,15 @@ class Checkup:
 
     @cached_property
     def findings(self) -> tuple[PolicyFinding, ...]:
-        """What follows, the worst first; keys that nobody knows are among it."""
+        """The findings, the worst first, with the unknown keys at the end."""
         unknown = tuple(
             PolicyFinding(
                 FindingLevel.PROBLEM,
-                one,
+                key,
                 "this version knows no such field: kubectl's validation would refuse it",
-                "see docs/api.md for the fields there are",
+                "see docs/api.md for the fields",
             )
-            for one in self.document.unknown
+            for key in self.document.unknown
         )
         return (*(find(self.survey) if self.survey else ()), *unknown)
 
@@ -48,7 +48,7 @@ class Checkup:
         """The exit status."""
         if self.document.faults:
             return BAD_FILE
-        is_prevented = any(one.level is FindingLevel.PROBLEM for one in self.findings)
+        is_prevented = any(finding.level is FindingLevel.PROBLEM for finding in self.findings)
         return PROBLEMS if is_prevented else USABLE
 
     @property
@@ -59,34 +59,36 @@ class Checkup:
 
     @cached_property
     def outlook(self) -> tuple[Outlook, ...]:
-        """How fast what could be decided."""
+        """How soon bad releases would be proved."""
         return outlook(self.survey) if self.survey else ()
 
 
-# -- for machines ----------------------------------------------------------------------------------
+# -- for programs ----------------------------------------------------------------------------------
 
 
 def as_json(checkup: Checkup) -> dict[str, Any]:
-    """Write everything with plain types; what is never reached is null."""
+    """Write everything with plain types; a time that is never reached is null."""
     survey = checkup.survey
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "policy": checkup.name,
         "file": checkup.file,
         "result": ("Usable", "Problems", "BadFile")[checkup.status],
-        "errors": [{"field": one.path, "message": one.message} for one in checkup.document.faults],
+        "errors": [
+            {"field": fault.path, "message": fault.message} for fault in checkup.document.faults
+        ],
         "findings": [
             {
-                "level": str(one.level),
-                "field": one.path,
-                "message": one.message,
-                "remedy": one.remedy,
+                "level": str(finding.level),
+                "field": finding.path,
+                "message": finding.message,
+                "remedy": finding.remedy,
             }
-            for one in checkup.findings
+            for finding in checkup.findings
         ],
     }
     if survey is not None:
-        found |= {"seen": _seen(survey), "outlook": [_row(one) for one in checkup.outlook]}
-    return found
+        result |= {"seen": _seen(survey), "outlook": [_row(row) for row in checkup.outlook]}
+    return result
 
 
 def _seen(survey: Survey) -> dict[str, Any]:
@@ -101,12 +103,12 @@ def _seen(survey: Survey) -> dict[str, Any]:
         "errorLabels": {name: list(values) for name, values in survey.marks.items()},
         "slow": [
             {
-                "field": one.path,
-                "what": one.what,
-                "found": None if isinstance(one.found, Missing) else one.found,
-                "missing": str(one.found.reason) if isinstance(one.found, Missing) else None,
+                "field": slow.path,
+                "what": slow.what,
+                "found": None if isinstance(slow.found, Missing) else slow.found,
+                "missing": str(slow.found.reason) if isinstance(slow.found, Missing) else None,
             }
-            for one in survey.slow
+            for slow in survey.slow
         ],
         "pods": sorted(survey.pods),
         "routes": {name: round(rate, 4) for name, rate in sorted(survey.routes.items())},
@@ -125,7 +127,7 @@ def _seen(survey: Survey) -> dict[str, Any]:
         if workload is None
         else {
             "replicas": workload.deployment.replicas,
-            "ready": sum(one.ready for one in workload.pods),
+            "ready": sum(pod.ready for pod in workload.pods),
             "strategy": workload.deployment.strategy,
         },
     }
@@ -140,23 +142,23 @@ def _signal(survey: Survey, name: str) -> dict[str, Any]:
     }
 
 
-def _row(one: Outlook) -> dict[str, Any]:
+def _row(row: Outlook) -> dict[str, Any]:
     return {
-        "route": one.route,
-        "requestsPerSecond": round(one.rate, 4),
-        "failing": one.fault,
-        "severity": one.severity,
-        "withinSeconds": one.within_seconds,
-        "byPrometheus": _reach(one.by_prometheus),
-        "byPodMetrics": _reach(one.by_pods),
-        "besideOldPods": _reach(one.beside_old_pods),
+        "route": row.route,
+        "requestsPerSecond": round(row.rate, 4),
+        "failing": row.fault,
+        "severity": row.severity,
+        "withinSeconds": row.within_seconds,
+        "byPrometheus": _reach(row.by_prometheus),
+        "byPodMetrics": _reach(row.by_pods),
+        "besideOldPods": _reach(row.beside_old_pods),
     }
 
 
-def _reach(one: Reach | None) -> dict[str, Any] | None:
-    if one is None:
+def _reach(reach: Reach | None) -> dict[str, Any] | None:
+    if reach is None:
         return None
-    plain = {name: value for name, value in asdict(one).items() if name != "floor"}
+    plain = {name: value for name, value in asdict(reach).items() if name != "floor"}
     numbers = {
         name: round(value, 1) if math.isfinite(value) else None for name, value in plain.items()
     }
@@ -164,7 +166,7 @@ def _reach(one: Reach | None) -> dict[str, Any] | None:
         "requests": numbers["requests"],
         "meanSeconds": numbers["mean"],
         "mostSeconds": numbers["most"],
-        "boundBy": one.floor,
+        "boundBy": reach.floor,
     }
 
 
@@ -172,30 +174,29 @@ def _reach(one: Reach | None) -> dict[str, Any] | None:
 
 
 def as_text(checkup: Checkup) -> str:
-    """Write what a person reads before applying a policy."""
+    """Write the result for a person who is about to apply the policy."""
     return "\n".join(_lines(checkup))
 
 
 def _lines(checkup: Checkup) -> Iterator[str]:
-    told = ("usable", "cannot be judged yet", "not valid")[checkup.status]
-    yield f"{checkup.name}: {told}"
-    for one in checkup.document.faults:
-        yield from _wrapped(
-            f"{one.path}: {one.message}" if one.path else one.message, "  error    "
-        )
+    result = ("usable", "cannot be judged yet", "not valid")[checkup.status]
+    yield f"{checkup.name}: {result}"
+    for fault in checkup.document.faults:
+        text = f"{fault.path}: {fault.message}" if fault.path else fault.message
+        yield from _wrapped(text, "  error    ")
     if checkup.survey is not None:
         yield ""
-        yield from _sight(checkup.survey)
+        yield from _facts(checkup.survey)
         yield from _table(checkup)
     if checkup.findings:
         yield ""
-    for found in checkup.findings:
-        yield from _wrapped(f"{found.path}: {found.message}", f"  {found.level.lower():9}")
-        if found.remedy:
-            yield from _wrapped(found.remedy, "         -> ")
+    for finding in checkup.findings:
+        yield from _wrapped(f"{finding.path}: {finding.message}", f"  {finding.level.lower():9}")
+        if finding.remedy:
+            yield from _wrapped(finding.remedy, "         -> ")
 
 
-def _sight(survey: Survey) -> Iterator[str]:
+def _facts(survey: Survey) -> Iterator[str]:
     yield _fact("target", _target(survey))
     skew = "" if isinstance(survey.skew, Missing) else f", clock {survey.skew:+.1f} s"
     yield _fact("prometheus", f"{survey.url}{skew}")
@@ -205,25 +206,25 @@ def _sight(survey: Survey) -> Iterator[str]:
             yield _fact(name, f"{facts.metric}: none ({facts.missing.reason})")
             continue
         if survey.requests.missing is not None:
-            yield _fact(name, f"{facts.metric}: not looked for")
+            yield _fact(name, f"{facts.metric}: not read")
             continue
-        said = f"{facts.metric}: {f'{len(facts.series)} series' if facts.series else 'none so far'}"
+        text = f"{facts.metric}: {f'{len(facts.series)} series' if facts.series else 'none so far'}"
         if facts is survey.requests and facts.series:
             step = survey.interval
             has_pods = bool(survey.policy.spec.signals.labels.pod)
-            said += f", {_number(len(survey.pods), 'pod') if has_pods else 'no pod label'}"
-            said += f", {_number(len(survey.routes), 'route')}, {survey.rate:.2f} requests/s"
-            said += f", scraped every {_seconds(step)} s" if step else ""
-        yield _fact(name, said)
-    routes = sorted(survey.routes.items(), key=lambda one: (-one[1], one[0]))
+            text += f", {_number(len(survey.pods), 'pod') if has_pods else 'no pod label'}"
+            text += f", {_number(len(survey.routes), 'route')}, {survey.rate:.2f} requests/s"
+            text += f", scraped every {_seconds(step)} s" if step else ""
+        yield _fact(name, text)
+    routes = sorted(survey.routes.items(), key=lambda item: (-item[1], item[0]))
     for route, rate in routes[:_SHOWN_ROUTES]:
-        left_out = "  (not judged)" if route in survey.excluded else ""
-        yield _fact("", f"{rate:10.2f}/s  {route or '(no route label)'}{left_out}")
+        excluded = "  (excluded)" if route in survey.excluded else ""
+        yield _fact("", f"{rate:10.2f}/s  {route or '(no route label)'}{excluded}")
     if len(routes) > _SHOWN_ROUTES:
-        yield _fact("", f"and {len(routes) - _SHOWN_ROUTES} routes more")
+        yield _fact("", f"and {len(routes) - _SHOWN_ROUTES} more routes")
     for slow in survey.slow:
-        told = f"none ({slow.found.reason})" if isinstance(slow.found, Missing) else slow.found
-        yield _fact(slow.path.rpartition(".")[2][:10], f"{slow.what[:60]}: {told}")
+        text = f"none ({slow.found.reason})" if isinstance(slow.found, Missing) else slow.found
+        yield _fact(slow.path.rpartition(".")[2][:10], f"{slow.what[:60]}: {text}")
     control = survey.control
     if not isinstance(control, Missing):
         pooled = control.pooled
@@ -238,9 +239,9 @@ def _sight(survey: Survey) -> Iterator[str]:
 def _target(survey: Survey) -> str:
     name = survey.policy.spec.target_ref.name
     if survey.workload is None:
-        return f"Deployment {name}: {'there is none' if survey.is_gone else 'not looked at'}"
+        return f"Deployment {name}: {'not found' if survey.is_gone else 'not read'}"
     deployment = survey.workload.deployment
-    ready = sum(one.ready for one in survey.workload.pods)
+    ready = sum(pod.ready for pod in survey.workload.pods)
     return f"Deployment {name}: {ready} of {deployment.replicas} pods ready, {deployment.strategy}"
 
 
@@ -248,67 +249,67 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _fact(name: str, said: str) -> str:
-    return f"  {name:11}{said}"
+def _fact(name: str, text: str) -> str:
+    return f"  {name:11}{text}"
 
 
 def _table(checkup: Checkup) -> Iterator[str]:
     rows = checkup.outlook
     if not rows:
         return
-    faults = sorted({one.fault for one in rows}, reverse=True)
+    faults = sorted({row.fault for row in rows}, reverse=True)
     yield ""
     yield "  How soon a bad release is proved: seconds from its first request"
     head = "".join(f"{f'{fault:.0%} of it fails':>18}" for fault in faults)
-    yield f"  {'traffic, and where it is read':40}{head}"
-    told = any(one.beside_old_pods is not None for one in rows)
-    ways = (
-        (
-            "Prometheus, once no old pod is left" if told else "Prometheus, after against before",
-            "by_prometheus",
-        ),
+    yield f"  {'requests, and their source':40}{head}"
+    has_pods = any(row.beside_old_pods is not None for row in rows)
+    alone = (
+        "Prometheus, once no old pod is left" if has_pods else "Prometheus, after against before"
+    )
+    sources = (
+        (alone, "by_prometheus"),
         ("Prometheus, half of the pods still old", "beside_old_pods"),
         ("the pods' own metrics, no old pod left", "by_pods"),
     )
     cells: list[str] = []
-    for route in dict.fromkeys(one.route for one in rows):
-        own = {one.fault: one for one in rows if one.route == route}
+    for route in dict.fromkeys(row.route for row in rows):
+        own = {row.fault: row for row in rows if row.route == route}
         severities = "".join(f"{own[fault].severity or '-':>18}" for fault in faults)
         yield f"  {(route or 'all requests')[:40]:40}{severities}"
-        for said, field in ways:
+        for source, field in sources:
             reaches = [getattr(own[fault], field) for fault in faults]
             if reaches[0] is not None:
-                shown = [_cell(one) for one in reaches]
+                shown = [_cell(reach) for reach in reaches]
                 cells += shown
-                yield f"    {said:38}" + "".join(f"{one:>18}" for one in shown)
+                yield f"    {source:38}" + "".join(f"{cell:>18}" for cell in shown)
     yield from _wrapped(" ".join(_legend(rows, cells)), "  ")
 
 
 def _legend(rows: Sequence[Outlook], cells: Sequence[str]) -> Iterator[str]:
-    """Say how the table is read, as far as it has what is to be said."""
-    timed = next((one for one in cells if "(" in one), "")
+    """Explain the table, as far as it has what needs an explanation."""
+    timed = next((cell for cell in cells if "(" in cell), "")
     if timed:
         usual, most = timed.rstrip(")").split(" (")
         yield (
-            f"{timed} means: {usual} s on average, {most} s if every sample comes as late as it "
-            "can; chance may double both."
+            f"{timed} means: {usual} s on average, {most} s if every sample is as late as "
+            "possible; chance may double both."
         )
-    yield "Beside the traffic stands the severity that spec.matrix gives such a release"
-    yield "(-: no row, nothing follows)." if any(not one.severity for one in rows) else ""
+    yield "The row of the requests shows the severity that spec.matrix gives such a release"
+    yield "(-: no row, no response)." if any(not row.severity for row in rows) else ""
     if _NEVER in cells:
-        yield f"{_NEVER}: no number of requests proves it, the last hour makes it plausible."
-    if any(one.beside_old_pods is not None for one in rows):
+        yield f"{_NEVER}: no number of requests proves it; the last hour makes it plausible."
+    if any(row.beside_old_pods is not None for row in rows):
         yield (
-            f"Of the times by Prometheus up to {DISCOVERY_SECONDS:.0f} s pass until it reads a "
-            "new pod; the pods' own metrics are read where the operator reaches the pods "
+            f"The times by Prometheus include up to {DISCOVERY_SECONDS:.0f} s until it reads a new "
+            "pod. The operator reads the pods' own metrics where it reaches the pods "
             "(PodMetricsAvailable)."
         )
 
 
-def _cell(one: Reach) -> str:
-    if not math.isfinite(one.mean):
+def _cell(reach: Reach) -> str:
+    if not math.isfinite(reach.mean):
         return _NEVER
-    return f"{_seconds(one.mean)} ({_seconds(one.most)})"
+    return f"{_seconds(reach.mean)} ({_seconds(reach.most)})"
 
 
 def _seconds(value: float) -> str:

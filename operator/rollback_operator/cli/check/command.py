@@ -1,10 +1,10 @@
-"""`rollback-operator check`: what a policy could be judged by, told before it is applied."""
+"""`rollback-operator check`: whether a policy can judge releases, before it is applied."""
 
 import argparse
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,43 +26,44 @@ from rollback_operator.api.shape import base_address
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.cli import refused
 from rollback_operator.cli.check import checkup
-from rollback_operator.cli.check.surveying import Surveyor
-from rollback_operator.cli.documents import Document, read
+from rollback_operator.cli.check.surveying import ClusterPorts, Surveyor
+from rollback_operator.cli.documents import Document, read_policies
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.queries import Prometheus
 from rollback_operator.ports.secrets import Secrets
 from rollback_operator.runtime.settings import Settings, faults
 
 _DESCRIPTION = """\
-Reads a RollbackPolicy from a file, looks in Prometheus for the series that it names and, where a
-cluster can be seen, at its target; tells what is missing, and how fast a bad release could be
-proved. Nothing is written.
+Reads a RollbackPolicy from a file, the series that it names from Prometheus and, if a cluster is
+available, its target. Reports what is missing, and how soon a bad release would be proved. Nothing
+is written.
 """
 _EPILOG = """\
-exit status: 0 what there is suffices to judge; 1 something prevents it; 2 the file or an
-option is bad.
+exit status: 0 a release can be judged; 1 a problem prevents it; 2 the file or an option is not
+valid.
 
-From outside the cluster open a way to Prometheus with kubectl:
+From outside the cluster, forward a port to Prometheus:
   kubectl -n monitoring port-forward service/prometheus 9090
   rollback-operator check -f policy.yaml --prometheus http://127.0.0.1:9090
 """
 
 
+_MakeSurveyor = Callable[[str], Surveyor]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What was asked for."""
+    """The options of a run."""
 
     file: Path
     prometheus: str | None
     access: Access
     kubeconfig: str | None
-    namespace: str
-    is_json: bool
     settings: Settings
 
     @property
     def brings_credentials(self) -> bool:
-        """Tell whether they are given here, in place of what policies' Secrets hold."""
+        """Whether options replace the credentials in the policies' Secrets."""
         access = self.access
         return any((access.token_file, access.login_folder, access.ca_file))
 
@@ -71,7 +72,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Add the command."""
     parser = commands.add_parser(
         "check",
-        help="tell what a policy could be judged by, before it is applied",
+        help="check what a policy can judge by, before it is applied",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -82,13 +83,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         type=Path,
         required=True,
         metavar="FILE",
-        help="the policy; -: standard input",
+        help="the policy; - is the standard input",
     )
     parser.add_argument(
         "--prometheus",
         metavar="URL",
-        help="where to ask; default: the policy's spec.prometheus.url, then the operator's own "
-        "setting (ROLLBACK_OPERATOR_PROMETHEUS_URL)",
+        help="address of Prometheus; default: the policy's spec.prometheus.url, then "
+        "the operator's own setting (ROLLBACK_OPERATOR_PROMETHEUS_URL)",
     )
     parser.add_argument(
         "--prometheus-token-file",
@@ -112,17 +113,20 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--kubeconfig",
         metavar="FILE",
-        help="of the cluster to look at; default: $KUBECONFIG, ~/.kube/config, the pod's own",
+        help="of the cluster; default: $KUBECONFIG, ~/.kube/config, the pod's own",
     )
     parser.add_argument(
-        "-n", "--namespace", default="default", help="of a policy that names none (default)"
+        "-n",
+        "--namespace",
+        default="default",
+        help="namespace of a policy that names none (default: default)",
     )
     parser.add_argument("--output", choices=("text", "json"), default="text")
     parser.set_defaults(command=run)
 
 
 def run(given: dict[str, Any]) -> int:
-    """Check each policy of the file; gives the exit status."""
+    """Check each policy of the file; return the exit status."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -130,7 +134,7 @@ def run(given: dict[str, Any]) -> int:
     wrong = tuple(_wrong(given))
     if wrong:
         return refused(wrong)
-    documents = read(given["file"], given["namespace"])
+    documents = read_policies(given["file"], given["namespace"])
     options = CheckOptions(
         file=given["file"],
         prometheus=given["prometheus"],
@@ -140,20 +144,18 @@ def run(given: dict[str, Any]) -> int:
             login_folder=given["prometheus_basic_auth_folder"],
         ),
         kubeconfig=given["kubeconfig"] or usual_kubeconfig(),
-        namespace=given["namespace"],
-        is_json=given["output"] == "json",
         settings=settings,
     )
-    found = asyncio.run(_check_all(documents, options))
-    if options.is_json:
-        print(json.dumps([checkup.as_json(one) for one in found], indent=2))  # noqa: T201 (this command's output)
+    checked = asyncio.run(_check_all(documents, options))
+    if given["output"] == "json":
+        print(json.dumps([checkup.as_json(each) for each in checked], indent=2))  # noqa: T201 (this command's output)
     else:
-        print("\n\n".join(checkup.as_text(one) for one in found))  # noqa: T201
-    return max(one.status for one in found)
+        print("\n\n".join(checkup.as_text(each) for each in checked))  # noqa: T201
+    return max(each.status for each in checked)
 
 
 def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Tell which options cannot be used, before anybody is asked."""
+    """Yield the options that cannot be used, before anything is read."""
     if given["prometheus"] is not None:
         try:
             base_address(given["prometheus"])
@@ -162,43 +164,45 @@ def _wrong(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
     folder = given["prometheus_basic_auth_folder"]
     if folder is not None and given["prometheus_token_file"] is not None:
         yield "--prometheus-basic-auth-folder", "a request has one login: leave out the token file"
-    files = {
-        "--prometheus-token-file": [given["prometheus_token_file"]],
-        "--prometheus-ca-file": [given["prometheus_ca_file"]],
-        "--prometheus-basic-auth-folder": [folder and folder / one for one in LOGIN_KEYS],
-    }
-    for option, one in ((option, one) for option, some in files.items() for one in some if one):
+    files = [
+        ("--prometheus-token-file", given["prometheus_token_file"]),
+        ("--prometheus-ca-file", given["prometheus_ca_file"]),
+        *(("--prometheus-basic-auth-folder", folder and folder / key) for key in LOGIN_KEYS),
+    ]
+    for option, path in files:
+        if path is None:
+            continue
         try:
-            one.read_bytes()
+            path.read_bytes()
         except OSError as error:
-            yield option, f"{one}: {error.strerror or error}"
+            yield option, f"{path}: {error.strerror or error}"
 
 
 async def _check_all(
     documents: tuple[Document, ...], options: CheckOptions
 ) -> list[checkup.Checkup]:
-    found: list[checkup.Checkup] = []
-    async with _surveyor(options) as (api, make):
-        for one in documents:
-            if one.policy is None:
-                found.append(checkup.Checkup(str(options.file), one))
+    checked: list[checkup.Checkup] = []
+    async with _opened(options) as (api, make):
+        for document in documents:
+            if document.policy is None:
+                checked.append(checkup.Checkup(str(options.file), document))
                 continue
-            asked = Prometheus.of(one.policy, options.settings.prometheus_url)
-            tenant = asked.tenant or _tenant(asked.url, options.settings)
-            asked = replace(asked, url=options.prometheus or asked.url, tenant=tenant)
-            surveyor = make(asked.url)
-            if surveyor.workloads is None or options.brings_credentials:
-                asked = asked.without_secrets()
-            survey = await surveyor.survey(one.policy, asked)
-            earlier = [same.document.policy for same in found if same.document.policy is not None]
+            prometheus = Prometheus.of(document.policy, options.settings.prometheus_url)
+            tenant = prometheus.tenant or _tenant(prometheus.url, options.settings)
+            url = options.prometheus or prometheus.url
+            prometheus = replace(prometheus, url=url, tenant=tenant)
+            if api is None or options.brings_credentials:
+                prometheus = prometheus.without_secrets()
+            survey = await make(url).survey(document.policy, prometheus)
+            earlier = [each.document.policy for each in checked if each.document.policy is not None]
             survey = replace(
                 survey,
-                is_address_allowed=_is_allowed(one.policy, options.settings),
-                is_tenant_allowed=_may_read_as(one.policy, options.settings),
-                rival=await _rival(api, one.policy, earlier),
+                is_address_allowed=_is_allowed(document.policy, options.settings),
+                is_tenant_allowed=_may_read_as(document.policy, options.settings),
+                rival=await _rival(api, document.policy, earlier),
             )
-            found.append(checkup.Checkup(str(options.file), one, survey))
-    return found
+            checked.append(checkup.Checkup(str(options.file), document, survey))
+    return checked
 
 
 def _is_allowed(policy: RollbackPolicy, settings: Settings) -> bool:
@@ -213,26 +217,26 @@ def _may_read_as(policy: RollbackPolicy, settings: Settings) -> bool:
 
 
 def _tenant(url: str, settings: Settings) -> str:
-    """Give whose metrics the operator reads at an address for a policy that names nobody."""
+    """Return the tenant that the operator reads at an address for a policy that names none."""
     return settings.prometheus_tenant or "" if url == settings.prometheus_url else ""
 
 
 async def _rival(
     api: ApiServer | None, policy: RollbackPolicy, earlier: Sequence[RollbackPolicy]
 ) -> str:
-    """Find another policy on the same target; what may not be listed is taken as absent."""
+    """Return another policy on the same target; policies that may not be listed are ignored."""
     namespace, target = policy.metadata.namespace, policy.spec.target_ref.name
     known = [
-        (one.metadata.name, one.spec.target_ref.name)
-        for one in earlier
-        if one.metadata.namespace == namespace
+        (other.metadata.name, other.spec.target_ref.name)
+        for other in earlier
+        if other.metadata.namespace == namespace
     ]
     if api is not None:
         listing = Listing(paths.in_namespace(paths.POLICIES, namespace), _named)
         listed = await api.list_of(listing)
         known += [] if isinstance(listed, Failure) else listed
     mine = policy.metadata.name
-    return next((name for name, of in known if of == target and name != mine), "")
+    return next((name for name, its in known if its == target and name != mine), "")
 
 
 def _named(raw: dict[str, Any]) -> tuple[str, str]:
@@ -240,64 +244,60 @@ def _named(raw: dict[str, Any]) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def _surveyor(options: CheckOptions) -> AsyncIterator[Any]:
-    """Open what can be opened: Prometheus by its address, the cluster if there is one."""
-    api, blind = await _connect(options.kubeconfig)
+async def _opened(options: CheckOptions) -> AsyncIterator[tuple[ApiServer | None, _MakeSurveyor]]:
+    """Connect to the cluster, if any; the value makes a surveyor per Prometheus."""
+    api, no_cluster = await _connect(options.kubeconfig)
+    cluster = None
+    if api is not None:
+        tools = ApiTools(api, options.settings.argo_cd_namespace, time.monotonic)
+        cluster = ClusterPorts(ApiWorkloads(api), ApiFlags(api), tools)
+    secrets = _CallerSecrets(ApiSecrets(api)) if api else None
     opened: list[PrometheusMetrics] = []
 
     def make(url: str) -> Surveyor:
-        access = options.access
-        own = replace(access, url=url)
-        secrets = _CallerSecrets(ApiSecrets(api)) if api else None
-        opened.append(PrometheusMetrics(own, secrets=secrets))
-        workloads = ApiWorkloads(api) if api else None
-        trends = PrometheusTrends(opened[-1])
-        flags = ApiFlags(api) if api else None
-        tools = ApiTools(api, options.settings.argo_cd_namespace, time.monotonic) if api else None
-        unread = "" if api or options.brings_credentials else blind
+        metrics = PrometheusMetrics(replace(options.access, url=url), secrets=secrets)
+        opened.append(metrics)
         return Surveyor(
-            opened[-1],
+            metrics,
             time.time,  # noqa: TID251 (the command's own clock)
-            trends,
-            workloads,
-            blind,
-            flags,
-            tools,
-            unread,
+            PrometheusTrends(metrics),
+            cluster,
+            no_cluster,
+            "" if api or options.brings_credentials else no_cluster,
         )
 
     try:
         yield api, make
     finally:
-        for one in opened:
-            one.close()
+        for metrics in opened:
+            metrics.close()
         if api:
             await api.close()
 
 
 class _CallerSecrets:
-    """Secrets, with the rights of who asks: what is refused here the operator may read."""
+    """Reads Secrets with the rights of the caller, which may be narrower than the operator's."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     async def read(self, namespace: str, name: str, key: str) -> str | Failure:
         """Read one value."""
-        found = await self._secrets.read(namespace, name, key)
-        return _with_remedy(found, name) if isinstance(found, Failure) else found
+        value = await self._secrets.read(namespace, name, key)
+        return _with_remedy(value, name) if isinstance(value, Failure) else value
 
     async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
         """Read all values."""
-        found = await self._secrets.read_all(namespace, name)
-        return _with_remedy(found, name) if isinstance(found, Failure) else found
+        values = await self._secrets.read_all(namespace, name)
+        return _with_remedy(values, name) if isinstance(values, Failure) else values
 
 
 def _with_remedy(failure: Failure, name: str) -> Failure:
-    said = failure.message
-    if failure.kind is FailureKind.REJECTED and "may not" in said:
-        said = f"you may not get Secret {name}"
-    instead = "--prometheus-token-file or --prometheus-basic-auth-folder is used in its place"
-    return Failure(failure.kind, f"{said} ({instead})")
+    message = failure.message
+    if failure.kind is FailureKind.REJECTED and "may not" in message:
+        message = f"you may not get Secret {name}"
+    remedy = "--prometheus-token-file or --prometheus-basic-auth-folder is used in its place"
+    return Failure(failure.kind, f"{message} ({remedy})")
 
 
 async def _connect(kubeconfig: str | None) -> tuple[ApiServer | None, str]:

@@ -250,7 +250,7 @@ def _with_counters(watch: Watch, reading: Reading) -> Watch:
             # Before the new pods have two samples, those of the pods they replace tell it.
             interval = _interval(reading, watch.evidence.interval)
             watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
-        reading = _of_target(reading, watch.pods)
+        reading = of_target(reading, watch.pods)
     return with_reading(watch, reading)
 
 
@@ -314,7 +314,7 @@ def _interval(counters: Counters, known: float) -> float:
     return gaps[len(gaps) // 2] if gaps else known
 
 
-def _of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
+def of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
     """Leave out other Deployments' pods, whose names may begin alike."""
     names = {aggregate.POD, *(pod.name for pod in pods)}
     return Counters(
