@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from rollback_operator.adapters.prometheus import Access
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 
 POD = "ticket-service-abc-1"
 ANYWHERE = Access(may_call=lambda ip: True)

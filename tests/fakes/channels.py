@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rollback_operator.api.notify import Channel
 from rollback_operator.model.message import Message
-from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.application import Channels
 from rollback_operator.ports.failure import Failure
 from tests.fakes.failures import OUTAGE
 

@@ -27,7 +27,7 @@ from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal, SignalL
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.model.samples import Counters, Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, SeriesQuery
+from rollback_operator.ports.metrics import CounterQuery, SeriesQuery
 from tests.builders import T0, make_pod
 from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 

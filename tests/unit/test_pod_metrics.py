@@ -18,7 +18,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.pod import MetricsPage
 from rollback_operator.model.samples import Counters, Missing, Reading
-from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.ports.metrics import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
 from tests.loop_time import watched
 

@@ -17,7 +17,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Counters, Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 from tests.builders import T0
 from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 

@@ -17,7 +17,7 @@ from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.signals import PrometheusSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.runtime.settings import Settings
 from tests.builders import T0, make_policy
 from tests.provider import Answer, Provider, answer_of, running

@@ -29,7 +29,7 @@ from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.ports.metrics import PageQuery, PodPage
 
 AT_ONCE, EACH = 256, 64
 """Reads of all policies together, and of one namespace's."""

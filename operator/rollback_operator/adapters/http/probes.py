@@ -13,8 +13,8 @@ from rollback_operator.adapters.http.addresses import Addresses, Pinned, PinnedU
 from rollback_operator.adapters.http.outgoing import MOST_BODY_BYTES, Request, send
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.secrets import Secrets
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 AT_ONCE, EACH = 64, 8

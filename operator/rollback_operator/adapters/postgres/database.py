@@ -21,8 +21,8 @@ from rollback_operator.api.json_text import whole
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.secrets import Secrets
 from rollback_operator.remedies.schema import Applied, Migration, ordered
 
 DATABASE_CONNECT_SECONDS = 2

@@ -17,9 +17,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.metrics import Prometheus
 
 KNOWN_CREDENTIALS_SECONDS = 30.0
 MISSING_CREDENTIALS_SECONDS = 5.0

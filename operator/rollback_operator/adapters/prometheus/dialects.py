@@ -22,7 +22,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 DIALECT_SECONDS = 600.0
 DIALECT_RETRY_SECONDS = 60.0

@@ -7,7 +7,7 @@ from prometheus_api_client import PrometheusConnect
 
 from rollback_operator.adapters.prometheus.breaker import Breaker
 from rollback_operator.adapters.prometheus.transport import BoundedSession, Opening
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 
 MOST_IDLE = 16
 """Connections to one address that wait for a question: policies' own credentials have their own."""

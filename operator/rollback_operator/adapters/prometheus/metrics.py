@@ -22,8 +22,8 @@ from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
 from rollback_operator.model.samples import Counters, Missing, Reading, usable
-from rollback_operator.ports.queries import CounterQuery, Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.cluster import Secrets
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 T = TypeVar("T")
 MOST_ANSWER_SERIES = 10_000

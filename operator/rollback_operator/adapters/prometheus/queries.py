@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from rollback_operator.api.v1alpha1 import split_matcher
-from rollback_operator.ports.queries import CounterQuery
+from rollback_operator.ports.metrics import CounterQuery
 
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 

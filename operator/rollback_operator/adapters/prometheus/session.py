@@ -46,9 +46,9 @@ from rollback_operator.adapters.prometheus.transport import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import FailureKind
-from rollback_operator.ports.queries import Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.report.readiness import tenant_refused
 
 T = TypeVar("T")

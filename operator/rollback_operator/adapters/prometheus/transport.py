@@ -37,7 +37,7 @@ from rollback_operator.adapters.prometheus.decoding import (
 from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 
 _OK = 200
 _LISTED = "/targets/metadata"

@@ -16,7 +16,7 @@ from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.limits import TREND_SECONDS
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.stats.histogram import Histogram
 
 MOST_REMEMBERED = 10_000

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 MOST_UNOBSERVED_PODS = 20
 """Pods for which a read asks: each is asked for once."""

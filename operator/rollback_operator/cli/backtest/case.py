@@ -24,7 +24,7 @@ from rollback_operator.cli.backtest.rollouts import Rollouts, parse_rollouts, ti
 from rollback_operator.cli.backtest.vectors import PastVectors
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.samples import LATEST
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Source, all_pods
 from rollback_operator.runtime.settings import Settings, faults
 

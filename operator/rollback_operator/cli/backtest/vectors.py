@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rollback_operator.adapters.prometheus import PrometheusMetrics, Steps
 from rollback_operator.adapters.prometheus.answers import Vector
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 
 POINTS = 720
 Part = Mapping[float, Vector] | Missing

@@ -26,8 +26,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.cluster import Flags, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.metrics import TrendMetrics
-from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import CounterQuery, Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.remedies.claims import claimed
 
 

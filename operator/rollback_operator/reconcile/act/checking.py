@@ -20,9 +20,8 @@ from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Schemas
-from rollback_operator.ports.cluster import Owners, Tools
+from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.surroundings import Surroundings
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.claims import claimed
 from rollback_operator.remedies.schema import Applied
