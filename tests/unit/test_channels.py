@@ -21,7 +21,7 @@ import pytest
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from rollback_operator.adapters.channels import pagerduty, smtp
+from rollback_operator.adapters.channels import smtp, webhooks
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.notify import Channel, MailSpec
@@ -172,7 +172,7 @@ async def test_pagerduty_opens_one_incident_and_resolves_it() -> None:
 
 
 def test_pagerdutys_own_address_is_the_default() -> None:
-    assert pagerduty.URL == "https://events.pagerduty.com/v2/enqueue"
+    assert webhooks.PAGER_DUTY_URL == "https://events.pagerduty.com/v2/enqueue"
 
 
 async def test_alertmanager_gets_one_alert_that_ends() -> None:
@@ -275,7 +275,7 @@ async def test_a_login_goes_over_tls_only(certificate: tuple[Path, Path], passwo
     async with mailing(tls_context=serving(certificate), auth_require_tls=True) as server:
         spec = mail(server.port, encryption="StartTLS", username="shop")
         at_ = Pinned(HOST, server.port, ("127.0.0.1",))
-        done = await smtp.tell(smtp.Mailbox(at_, spec, password), STARTED, trusted)
+        done = await smtp.send(smtp.Mailbox(at_, spec, password), STARTED, trusted)
 
     assert server.logins[0] == ("shop", password)
     if password == SECRET:

@@ -10,8 +10,8 @@ import rollback_operator
 from rollback_operator.adapters.fairness.gates import Gate
 
 SOURCES = Path(rollback_operator.__file__).parent
-SHARED_OUT = {"adapters/fairness/gates.py", "adapters/prometheus/threads.py"}
-"""What hands out turns by namespace itself."""
+SHARED_OUT = {"adapters/fairness/gates.py"}
+"""Modules that share turns between namespaces themselves."""
 UNSHARED = re.compile(r"asyncio\.(Bounded)?Semaphore\(|TCPConnector\(limit=[^0]")
 
 
