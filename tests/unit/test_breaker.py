@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.adapters.prometheus import Limits, PrometheusMetrics
-from rollback_operator.adapters.prometheus.breaker import Breaker
+from rollback_operator.adapters.prometheus.known import Breaker
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
-from rollback_operator.adapters.prometheus.native import (
+from rollback_operator.adapters.prometheus.answers import (
     NATIVE_BOUNDS,
     NativeSample,
-    histogram,
-    rows,
+    classic_rows,
+    native_histogram,
 )
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
@@ -159,7 +159,7 @@ async def test_a_native_histogram_tells_its_count(
 
 
 def test_a_native_histogram_is_read_whole() -> None:
-    first = histogram(*NATIVE["histograms"][0])
+    first = native_histogram(*NATIVE["histograms"][0])
 
     assert (first.time, first.count, first.total) == (T0, 12.0, 1.5398171991460956)
     assert first.buckets == (
@@ -169,7 +169,7 @@ def test_a_native_histogram_is_read_whole() -> None:
 
 
 def counts(*buckets: tuple[float, float, float]) -> dict[float, float]:
-    found = rows({}, NativeSample(T0, sum(one[2] for one in buckets), 0.0, buckets))
+    found = classic_rows({}, NativeSample(T0, sum(one[2] for one in buckets), 0.0, buckets))
     return {float(labels["le"]): value for labels, value in found}
 
 

@@ -11,6 +11,7 @@ from rollback_operator.adapters.prometheus import answers
 from rollback_operator.adapters.prometheus.dialects import (
     Dialects,
     MetricKey,
+    Unobserved,
     errors_selector,
     is_one_metric,
     untold,
@@ -18,7 +19,6 @@ from rollback_operator.adapters.prometheus.dialects import (
 from rollback_operator.adapters.prometheus.queries import quoted, selector
 from rollback_operator.adapters.prometheus.session import SampleWindow, Session, Steps
 from rollback_operator.adapters.prometheus.transport import DEFAULT_QUERY_LIMITS, Access, Limits
-from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
 from rollback_operator.model.samples import Counters, Missing, Reading, usable

@@ -22,12 +22,6 @@ from urllib3.util.retry import Retry
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.prometheus.answers import UNREADABLE
-from rollback_operator.adapters.prometheus.breaker import (
-    Breaker,
-    left_alone,
-    light,
-    unless_open,
-)
 from rollback_operator.adapters.prometheus.budget import AnswerBudget
 from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.adapters.prometheus.credentials import (
@@ -35,7 +29,14 @@ from rollback_operator.adapters.prometheus.credentials import (
     PolicyCredentials,
     login_needed,
 )
-from rollback_operator.adapters.prometheus.known import IDLE_SERVER_SECONDS, Known
+from rollback_operator.adapters.prometheus.known import (
+    IDLE_SERVER_SECONDS,
+    Breaker,
+    Known,
+    left_alone,
+    light,
+    unless_open,
+)
 from rollback_operator.adapters.prometheus.threads import CallLane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
