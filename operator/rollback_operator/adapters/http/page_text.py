@@ -11,9 +11,9 @@ import aiohttp
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError, Holder, Holdings
 from rollback_operator.adapters.fairness.slices import Slices
+from rollback_operator.adapters.http.outgoing import CHUNK_BYTES
 from rollback_operator.evidence.retention import LABEL_BYTES, SERIES_BYTES
 
-CHUNK_BYTES = 65536
 MOST_PAGES_BYTES = 24 * 1024 * 1024
 """Of all pages that are being read, with what is made of their lines."""
 

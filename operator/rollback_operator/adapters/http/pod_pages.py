@@ -20,6 +20,7 @@ from rollback_operator.adapters.fairness.slices import Slices
 from rollback_operator.adapters.http import page_text
 from rollback_operator.adapters.http.addresses import is_callable
 from rollback_operator.adapters.http.causes import cause
+from rollback_operator.adapters.http.outgoing import guarded_session
 from rollback_operator.adapters.http.page_text import (
     PageLimits,
     PageReservation,
@@ -35,7 +36,7 @@ AT_ONCE, EACH = 256, 64
 """Reads of all policies together, and of one namespace's."""
 _OK = 200
 _UNAUTHORIZED = (401, 403)
-_HEADERS = {"Accept": "text/plain;version=0.0.4,*/*;q=0.1", "Accept-Encoding": "identity"}
+_ACCEPT = "text/plain;version=0.0.4,*/*;q=0.1"
 _EXPORTED = "exported_"
 KNOWN_SERIES, KNOWN_MATCHES = 4096, 2048
 LONGEST_KNOWN = 384
@@ -184,16 +185,8 @@ class PodPages:
         self, query: PageQuery, pod: PodPage, look: PageReservation
     ) -> _PageResponse | Missing:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._limits.connect_seconds
-                ),
-                headers=_HEADERS,
-                trust_env=False,
-                auto_decompress=False,  # a few bytes can become a gigabyte
-            )
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = guarded_session(connector, _ACCEPT, self._limits.connect_seconds)
         sent = self._clock()
         async with asyncio.timeout(self._limits.answer_seconds):
             answered = await self._session.get(_url(pod), allow_redirects=False)

@@ -19,6 +19,7 @@ import requests
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, is_callable
+from rollback_operator.adapters.http.outgoing import CHUNK_BYTES, Unpacking
 from rollback_operator.adapters.prometheus.budget import AnswerShare
 from rollback_operator.adapters.prometheus.connections import AnswerError, Connections, Line
 from rollback_operator.adapters.prometheus.credentials import (
@@ -28,12 +29,7 @@ from rollback_operator.adapters.prometheus.credentials import (
     basic,
     bearer,
 )
-from rollback_operator.adapters.prometheus.decoding import (
-    CHUNK_BYTES,
-    SAMPLE_VALUE_BYTES,
-    Unpacking,
-    decoded,
-)
+from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES, decoded
 from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
 from rollback_operator.ports.failure import Failure

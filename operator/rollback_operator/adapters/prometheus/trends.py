@@ -86,7 +86,8 @@ class PrometheusTrends:
             if len(bounds) > MOST_BOUNDS:
                 return _too_many(f"{len(bounds)} different `le`, {MOST_BOUNDS} at most are read")
             if found:
-                self._native.put(key, not suffix, REMEMBERED_SECONDS)
+                if self._native.get(key) is None:
+                    self._native.put(key, not suffix, REMEMBERED_SECONDS)
                 return found
         return {}
 
