@@ -164,7 +164,7 @@ class FakeOwners(Failures):
     state: OwnerState = UNTOUCHED
     calls: list[str] = field(default_factory=list)
 
-    async def look(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
         return self._called("look_at_owner") or self.state
 
     async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
@@ -206,7 +206,7 @@ class FakeTools:
     claims: Claims = field(default_factory=Claims)
     looks: int = 0
 
-    async def look(self, deployment: Deployment) -> Claims:
+    async def read_claims(self, deployment: Deployment) -> Claims:
         self.looks += 1
         return self.claims
 
@@ -263,7 +263,7 @@ class FakeAutoscalers(Failures):
     """Whose autoscaler it is."""
     calls: list[str] = field(default_factory=list)
 
-    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+    async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler | Failure:
         self.calls.append("look_at_autoscaler")
         known = self.workloads.workload.autoscaler
         failure = self.take("look_at_autoscaler")

@@ -80,7 +80,7 @@ class Owners(Protocol):
     refused by admission), Unavailable, and a write as Conflict: the object has changed.
     """
 
-    async def look(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
         """Read the object without a cache, and whether it names the Deployment as managed."""
 
     async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
@@ -98,7 +98,7 @@ class Owners(Protocol):
 class Tools(Protocol):
     """Objects by which rollout tools and image updaters manage Deployments; read only."""
 
-    async def look(self, deployment: Deployment) -> Claims:
+    async def read_claims(self, deployment: Deployment) -> Claims:
         """Read them without a cache; the claims name each unreadable kind and the reason."""
 
 
@@ -112,11 +112,11 @@ class Rights(Protocol):
 class Autoscalers(Protocol):
     """HorizontalPodAutoscalers; only their bounds are ever changed."""
 
-    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+    async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler | Failure:
         """Read an autoscaler without a cache."""
 
     async def set_bounds(
-        self, namespace: str, found: Autoscaler, bounds: Bounds
+        self, namespace: str, autoscaler: Autoscaler, bounds: Bounds
     ) -> Autoscaler | Failure:
         """Set the bounds; Conflict if the object is gone, recreated, or has other bounds."""
 

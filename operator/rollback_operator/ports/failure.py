@@ -7,7 +7,7 @@ from enum import StrEnum
 from rollback_operator.api.json_text import whole
 
 MOST_RETRY_SECONDS = 300
-"""Longest Retry-After that is honoured; a longer one is shortened to it."""
+"""Longest Retry-After that is honoured; longer times are shortened to it."""
 RETRY_SECONDS = 2.0
 CONFLICT_SECONDS = 0.2
 

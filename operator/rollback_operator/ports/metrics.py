@@ -38,7 +38,7 @@ class Prometheus:
     def identity(self) -> str:
         """URL, tenant and login: evidence read under another identity is other evidence."""
         logins = (self.token, self.basic_auth)
-        return " ".join((self.url, self.tenant, *(repr(one) for one in logins if one)))
+        return " ".join((self.url, self.tenant, *(repr(login) for login in logins if login)))
 
     @property
     def is_read_alike(self) -> bool:

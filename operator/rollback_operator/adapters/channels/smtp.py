@@ -98,7 +98,7 @@ async def _connected(at: Pinned) -> socket.socket:
         try:
             async with asyncio.timeout(SMTP_CONNECT_SECONDS):
                 return await _connect(ip, at.called_port)
-        except OSError as error:  # a TimeoutError is one
+        except OSError as error:  # or a TimeoutError
             last = error
     raise last
 

@@ -1,8 +1,8 @@
 """Parses answers: JSON in, values of the model out; an answer of another form is Missing.
 
-Native histograms become classic ones: cumulative counts at bounds that never change. The bounds are
-those of Prometheus' schema 2 (a factor of 2^(1/4)), which finer schemas share; a wider bucket, or a
-bucket with custom bounds, is spread evenly over the bounds that it covers.
+Native histograms become classic histograms: cumulative counts at bounds that never change. These
+are the bounds of Prometheus' schema 2 (a factor of 2^(1/4)), which finer schemas share; a wider
+bucket, or a bucket with custom bounds, is spread evenly over the bounds that it covers.
 """
 
 import math
@@ -66,7 +66,7 @@ def clock(answer: Any) -> float | Missing:
 def vector(answer: Any) -> Vector | Missing:
     """Parse the answer of an instant query: each series' labels and value; a scalar has no labels.
 
-    A native histogram becomes a classic one: a count for each bound, with the label `le`.
+    A native histogram becomes a classic histogram: a count for each bound, with the label `le`.
     """
     try:
         if answer and not isinstance(answer[0], dict):

@@ -101,8 +101,8 @@ def login_needed(credentials: Credentials) -> str:
         return f"put {what} that it accepts into the Secret of spec.prometheus.{field}"
     return (
         "name a Secret with a token or password that it accepts in spec.prometheus."
-        "bearerTokenSecretRef or basicAuthSecretRef, or give the operator one for its own "
-        "Prometheus (--prometheus-token-file, --prometheus-basic-auth-folder)"
+        "bearerTokenSecretRef or basicAuthSecretRef, or set the operator's own login "
+        "(--prometheus-token-file, --prometheus-basic-auth-folder)"
     )
 
 
@@ -141,7 +141,7 @@ class PolicyCredentials:
         return known[1] if known is not None else await self._read(prometheus)
 
     async def renewed(self, prometheus: Prometheus) -> Credentials | Missing:
-        """Return the current credentials, after the cached ones were refused."""
+        """Return the current credentials, after a refusal of the cached credentials."""
         known = self._known.get(prometheus)
         if known is not None and self.clock() - known[0] < MISSING_CREDENTIALS_SECONDS:
             return known[1]

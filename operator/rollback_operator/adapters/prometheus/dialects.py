@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.adapters.prometheus.answers import Vector, vector
 from rollback_operator.adapters.prometheus.queries import (
+    inexact_labels,
     matchers,
     quoted,
     select,
     selector,
-    telling,
 )
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
@@ -110,9 +110,8 @@ class Dialects:
             return None
         return Missing(
             Reason.ERROR_SERIES_MISSING,
-            f"no pod of the namespace has ever counted {selected}: whether there are no errors or "
-            "no such metric cannot be told. Check spec.signals.errors, and initialise the counter "
-            "to 0",
+            f"no pod of the namespace had series {selected} in the last hour: there are no errors, "
+            "or no such metric. Check spec.signals.errors, and initialise the counter to 0",
         )
 
     async def errors_known(self, query: CounterQuery) -> str | Missing:
@@ -153,15 +152,15 @@ def _refused(metric: str, types: frozenset[str]) -> Missing | None:
         return None
     return Missing(
         Reason.NOT_A_COUNTER,
-        f"{metric} is a {min(types)}, by what its targets say: a value that goes up and down "
-        "counts nothing. Name a counter or a histogram in spec.signals",
+        f"{metric} is a {min(types)} in the metadata of its targets, not a counter: name a counter "
+        "or a histogram in spec.signals",
     )
 
 
 def errors_selector(query: CounterQuery, metric: str) -> str:
     """Select the error series; a series without the label is no error, even if `!=` matches it."""
     pairs = query.errors.matchers
-    return selector(query, metric, pairs, present=telling(pairs))
+    return selector(query, metric, pairs, present=inexact_labels(pairs))
 
 
 def is_one_metric(query: CounterQuery) -> bool:
@@ -169,7 +168,7 @@ def is_one_metric(query: CounterQuery) -> bool:
     return query.errors.metric == query.requests.metric
 
 
-def untold(query: CounterQuery, names: frozenset[str]) -> Missing | None:
+def missing_error_label(query: CounterQuery, names: frozenset[str]) -> Missing | None:
     """Check that a counter of requests and errors has the labels that mark errors.
 
     Args:
@@ -182,8 +181,8 @@ def untold(query: CounterQuery, names: frozenset[str]) -> Missing | None:
         return None  # no error has been counted yet
     return Missing(
         Reason.ERROR_SERIES_MISSING,
-        f"the series of {query.requests.metric} have no label {quoted(lacking[0])}: errors cannot "
-        "be told from other requests. Check spec.signals.errors.matchers",
+        f"the series of {query.requests.metric} have no label {quoted(lacking[0])}, which "
+        "distinguishes errors from other requests: check spec.signals.errors.matchers",
     )
 
 

@@ -64,12 +64,7 @@ class Breaker:
         self.due = now + self.rest
 
 
-def light(api: PrometheusConnect) -> Any:
-    """Send a query that costs a server nothing."""
-    return api.custom_query("time()")
-
-
-def left_alone(breaker: Breaker) -> Missing:
+def circuit_fault(breaker: Breaker) -> Missing:
     """Report the fault that opened the circuit."""
     return Missing(Reason.PROVIDER_UNREACHABLE, breaker.why)
 
@@ -81,7 +76,7 @@ def unless_open(
 
     def asked(api: PrometheusConnect) -> Any:
         if breaker.is_open:
-            raise AnswerError(Reason.PROVIDER_UNREACHABLE, left_alone(breaker).message)
+            raise AnswerError(Reason.PROVIDER_UNREACHABLE, circuit_fault(breaker).message)
         return call(api)
 
     return asked

@@ -54,7 +54,7 @@ class Surveyor:
         workload = seen if isinstance(seen, Workload) else None
         claims = Claims()
         if workload is not None and self.tools is not None:
-            claims = await self.tools.look(workload.deployment)
+            claims = await self.tools.read_claims(workload.deployment)
             workload = replace(workload, deployment=claimed(workload.deployment, claims))
         query = _query(policy, prometheus)
         now = self.clock() + (0.0 if isinstance(skew, Missing) else skew)

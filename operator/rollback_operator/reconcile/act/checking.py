@@ -139,7 +139,7 @@ class Checker:
             _within([around.quotas(namespace)], self.seconds),
             self._applied(policy),
             self._owner(rollback),
-            _within([self.tools.look(workload.deployment)], self.seconds),
+            _within([self.tools.read_claims(workload.deployment)], self.seconds),
             _within([around.is_there(namespace, one) for one in wanted], self.seconds),
         )
         if isinstance(claims, Claims):
@@ -164,7 +164,7 @@ class Checker:
 
     async def _looked(self, steered: Steered) -> OwnerState | Failure:
         """Look at who is to be suspended; what asking again will not change stands against it."""
-        found = await self.owners.look(steered)
+        found = await self.owners.read_owner(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
         if isinstance(found, Failure) and found.kind in final:
             return OwnerState(steered.object.namespace, obstacle=found.message)
