@@ -13,6 +13,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,19 @@ async def test_a_mail_arrives_under_a_stable_message_id_in_one_thread() -> None:
     assert first["References"] == f"<{STARTED.incident}@shop.example.com>"
     assert first["Subject"] == STARTED.subject
     assert "Status: ROLLBACK IN PROGRESS" in first.get_content()
+
+
+async def test_a_mail_goes_to_the_first_address_that_accepts() -> None:
+    async with mailing() as server:
+        box = smtp.Mailbox(Pinned(HOST, server.port, ("127.0.0.2", "127.0.0.1")), mail(1), None)
+        assert await smtp.send(box, STARTED) is None
+        refused = replace(box, at=Pinned(HOST, server.port, ("127.0.0.2", "127.0.0.3")))
+        done = await smtp.send(refused, STARTED)
+
+    assert len(server.mails) == 1
+    assert isinstance(done, Failure)
+    assert done.kind is FailureKind.UNAVAILABLE
+    assert "ConnectionRefusedError" in done.message
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,17 @@ from email.utils import format_datetime
 from functools import cache
 
 import aiosmtplib
+from aiohappyeyeballs import start_connection
 
-from rollback_operator.adapters.http.addresses import Pinned
+from rollback_operator.adapters.http.addresses import Pinned, family_of
 from rollback_operator.api.notify import Encryption, MailSpec
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report import formats
 
 SMTP_CONNECT_SECONDS = 5.0
+NEXT_ADDRESS_SECONDS = 0.25
+"""Wait for an address before the next address is tried too (RFC 8305)."""
 ANSWER_SECONDS = 10.0
 _PERMANENT = 500
 
@@ -91,27 +94,11 @@ async def _connected(at: Pinned) -> socket.socket:
     """Connect to the first address that accepts a connection.
 
     Raises:
-        OSError: no address accepts.
+        OSError: no address accepts in time.
     """
-    last: OSError = OSError("no address")
-    for ip in at.ips:
-        try:
-            async with asyncio.timeout(SMTP_CONNECT_SECONDS):
-                return await _connect(ip, at.called_port)
-        except OSError as error:  # or a TimeoutError
-            last = error
-    raise last
-
-
-async def _connect(ip: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
-    made.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(made, (ip, port))
-    except BaseException:
-        made.close()
-        raise
-    return made
+    addresses = [(family_of(ip), socket.SOCK_STREAM, 0, "", (ip, at.called_port)) for ip in at.ips]
+    async with asyncio.timeout(SMTP_CONNECT_SECONDS):
+        return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
 
 
 @cache

@@ -198,6 +198,11 @@ class Addresses:
         return None
 
 
+def family_of(ip: str) -> socket.AddressFamily:
+    """Return the address family of an IP address."""
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
 def is_callable(ip: str, is_loopback_allowed: bool = False) -> bool:
     """Whether an IP address may be called at all."""
     try:

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
+from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, family_of
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -64,7 +64,7 @@ class _PinnedResolver(AbstractResolver):
                 hostname=host,
                 host=ip,
                 port=self._pinned.called_port,
-                family=_family(ip),
+                family=family_of(ip),
                 proto=0,
                 flags=0,
             )
@@ -177,7 +177,3 @@ async def _start_of(content: aiohttp.StreamReader) -> bytes:
 
 def _host(at: Pinned) -> str:
     return f"[{at.host}]" if ":" in at.host else at.host
-
-
-def _family(ip: str) -> int:
-    return 10 if ":" in ip else 2
