@@ -167,7 +167,7 @@ async def test_a_token_that_was_renewed_is_taken_when_the_old_one_is_refused(
     provider.answer = answer
     now = 0.0
     metrics = PrometheusMetrics(Access(url=provider.url), secrets=secrets)
-    metrics._session._credentials.clock = lambda: now
+    metrics._session.credentials.clock = lambda: now
     asked = with_token(provider.url)
     assert await metrics.read_clock(asked) == T0
 

@@ -125,13 +125,6 @@ class Addresses:
     """Validates and pins addresses."""
 
     def __init__(self, rules: Rules, resolve: Resolve = resolve, find: Find = unseen) -> None:
-        """Keep the rules and both resolvers.
-
-        Args:
-            rules: the rules of the operator's owner.
-            resolve: resolves hosts of the owner's list.
-            find: resolves Services.
-        """
         self._rules = rules
         self._resolve = resolve
         self._find = find

@@ -28,14 +28,6 @@ Sample = tuple[float, float]
 Vector = list[tuple[Mapping[str, str], float]]
 
 
-def series(answer: Any, labels: SignalLabels) -> tuple[CounterSeries, ...] | Missing:
-    """Parse the answer of a range selector; a native histogram counts by its count."""
-    try:
-        return tuple(_each(answer, labels))
-    except UNREADABLE:
-        return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """Counters of an answer, and the names of all their labels."""
@@ -45,11 +37,12 @@ class Table:
 
 
 def table(answer: Any, labels: SignalLabels) -> Table | Missing:
-    """Parse counters and the names of their labels."""
-    counters = series(answer, labels)
-    if isinstance(counters, Missing):
-        return counters
-    return Table(counters, frozenset(name for row in answer for name in row["metric"]))
+    """Parse the answer of a range selector; a native histogram counts by its count."""
+    try:
+        counters = tuple(_counter(row, labels) for row in answer)
+        return Table(counters, frozenset(name for row in answer for name in row["metric"]))
+    except UNREADABLE:
+        return Missing(Reason.ANSWER_MALFORMED, "the answer holds no series of samples")
 
 
 def clock(answer: Any) -> float | Missing:
@@ -101,14 +94,8 @@ def _rows(row: Any) -> Iterator[tuple[Mapping[str, str], float]]:
         yield labels, float(row["value"][1])
 
 
-def _each(answer: Any, labels: SignalLabels) -> Iterator[CounterSeries]:
-    for row in answer:
-        yield _counter(_labels(row), labels, tuple(_samples(row)))
-
-
-def _counter(
-    metric: Mapping[str, str], labels: SignalLabels, samples: tuple[Sample, ...]
-) -> CounterSeries:
+def _counter(row: Any, labels: SignalLabels) -> CounterSeries:
+    metric = _labels(row)
     own = {labels.pod, labels.route} | _SCRAPER_LABELS
     identity = {name: value for name, value in metric.items() if name not in own}
     instance = metric.get("instance", "")
@@ -121,7 +108,7 @@ def _counter(
         route=metric.get(labels.route, ""),
         identity=tuple(sorted(identity.items())),
         instance=instance,
-        samples=samples,
+        samples=tuple(_samples(row)),
     )
 
 

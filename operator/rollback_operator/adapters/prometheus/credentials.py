@@ -10,17 +10,19 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from urllib3.util.ssl_ import create_urllib3_context
 
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.metrics import Prometheus
 
+V = TypeVar("V")
 KNOWN_CREDENTIALS_SECONDS = 30.0
 MISSING_CREDENTIALS_SECONDS = 5.0
 """Cache time of a failure, and the shortest time between two reads after a refusal."""
@@ -165,7 +167,9 @@ class PolicyCredentials:
 
     async def _login(self, prometheus: Prometheus) -> str | None:
         if (ref := prometheus.basic_auth) is not None:
-            values = await self._values(prometheus.namespace, ref)
+            # Both keys in one read: a username must not be combined with a renewed password.
+            read = await self._port(_BASIC_FIELD).read_all(prometheus.namespace, ref.name)
+            values = _readable(_BASIC_FIELD, read)
             try:
                 return basic(values)
             except ValueError as error:
@@ -189,17 +193,7 @@ class PolicyCredentials:
         return authorities
 
     async def _value(self, field: str, namespace: str, ref: SecretKeyRef) -> str:
-        value = await self._port(field).read(namespace, ref.name, ref.key)
-        if isinstance(value, Failure):
-            raise _UnusableError(f"{field}: {value.message}")
-        return value
-
-    async def _values(self, namespace: str, ref: SecretRef) -> Mapping[str, str]:
-        # Both keys in one read: a username must not be combined with a renewed password.
-        values = await self._port(_BASIC_FIELD).read_all(namespace, ref.name)
-        if isinstance(values, Failure):
-            raise _UnusableError(f"{_BASIC_FIELD}: {values.message}")
-        return values
+        return _readable(field, await self._port(field).read(namespace, ref.name, ref.key))
 
     def _port(self, field: str) -> Secrets:
         if self.secrets is None:
@@ -209,6 +203,12 @@ class PolicyCredentials:
 
 class _UnusableError(Exception):
     """A field of a policy has no usable value; its text names field and reason."""
+
+
+def _readable(field: str, read: V | Failure) -> V:
+    if isinstance(read, Failure):
+        raise _UnusableError(f"{field}: {read.message}")
+    return read
 
 
 def _unusable(field: str, ref: SecretKeyRef, what: ValueError) -> _UnusableError:

@@ -57,7 +57,8 @@ class PrometheusMetrics:
 
     async def obstacle(self, prometheus: Prometheus) -> str:
         """State why a policy's credentials are unusable; empty: usable, or it has none."""
-        return await self._session.obstacle(prometheus)
+        credentials = await self._session.credentials.of(prometheus)
+        return credentials.message if isinstance(credentials, Missing) else ""
 
     async def read(self, query: CounterQuery, seconds: float) -> Reading:
         """Read the raw counters of the last `seconds`."""

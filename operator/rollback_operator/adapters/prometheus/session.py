@@ -112,7 +112,7 @@ class Session:
         self._own_threads = Threads(OWN_THREADS)
         self._other_threads = Threads(OTHER_THREADS)
         self._access = access
-        self._credentials = PolicyCredentials(secrets)
+        self.credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
         self._known = Known(IDLE_SERVER_SECONDS)
@@ -125,11 +125,6 @@ class Session:
         self._known.close()
         self._own_threads.close()
         self._other_threads.close()
-
-    async def obstacle(self, prometheus: Prometheus) -> str:
-        """State why a policy's credentials are unusable; empty: usable, or it has none."""
-        credentials = await self._credentials.of(prometheus)
-        return credentials.message if isinstance(credentials, Missing) else ""
 
     async def query(
         self, prometheus: Prometheus, text: str, at: float | None, read: Read[T]
@@ -205,14 +200,14 @@ class Session:
         """Query with the policy's credentials; after a refusal, once more if they were renewed."""
         if not self._access.admits(prometheus):
             return Missing(Reason.TENANT_NOT_ALLOWED, tenant_refused(prometheus.tenant))
-        known = await self._credentials.of(prometheus)
+        known = await self.credentials.of(prometheus)
         if isinstance(known, Missing):
             return known
         answer = await self._through_breaker(prometheus, known, call)
         is_refused = isinstance(answer, Missing) and answer.reason is Reason.PROVIDER_UNAUTHORIZED
         if not is_refused or known.authorization is None:
             return answer
-        newer = await self._credentials.renewed(prometheus)
+        newer = await self.credentials.renewed(prometheus)
         if isinstance(newer, Missing) or newer == known:
             return answer
         return await self._through_breaker(prometheus, newer, call)

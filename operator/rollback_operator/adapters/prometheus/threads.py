@@ -38,11 +38,6 @@ class Threads:
     """Runs blocking calls."""
 
     def __init__(self, most: int) -> None:
-        """Start no thread yet.
-
-        Args:
-            most: calls at once, in total.
-        """
         self._executor = ThreadPoolExecutor(most, thread_name_prefix="prometheus")
         self._lanes = Gate(sys.maxsize, PER_ADDRESS)
         self._namespaces = Gate(most, PER_NAMESPACE)

@@ -89,13 +89,6 @@ class BoundedSession(requests.Session):
     """A session whose answers are bounded in time and size and never redirected."""
 
     def __init__(self, access: "Access", limits: Limits, opening: Opening) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            access: the operator's own access.
-            limits: bounds of an answer.
-            opening: address and credentials.
-        """
         super().__init__()
         self.trust_env = False
         self.opening = opening
