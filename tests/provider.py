@@ -42,7 +42,7 @@ class Provider:
     types: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What the metrics' own targets call them."""
     declared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """What the targets of which pods expose, with or without samples."""
+    """Metrics that a pod's target declares, with or without samples."""
     has_metadata: bool = True
     asked_targets: list[str] = field(default_factory=list)
     hangs: bool = False

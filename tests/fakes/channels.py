@@ -1,4 +1,4 @@
-"""Who is told, and what."""
+"""A Channels port that records messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes.failures import OUTAGE
 
 @dataclass
 class FakeChannels:
-    """Whoever is told: notes what arrives, fails as it is told to, and can take for ever."""
+    """Records messages; fails or hangs on demand."""
 
     told: list[tuple[str, Message]] = field(default_factory=list)
     failures: dict[str, deque[Failure | Exception]] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class FakeChannels:
         return failure
 
     def of(self, channel: str) -> list[str]:
-        """List the transitions that a channel was told of."""
+        """List the transitions that a channel received."""
         return [message.transition for name, message in self.told if name == channel]
 
 

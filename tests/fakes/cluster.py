@@ -20,7 +20,7 @@ from tests.builders import make_workload
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures
 
 UNTOUCHED = OwnerState("argocd", version="7", automated='{"selfHeal": true}')
-"""An Application that applies by itself what is in Git."""
+"""An Application with automated sync."""
 
 
 @dataclass
@@ -159,7 +159,7 @@ def lifted(deployment: Deployment) -> Deployment:
 
 @dataclass
 class FakeOwners(Failures):
-    """One Application: suspended and released as it is told, guarded by its version."""
+    """An Application: suspended and resumed on request, guarded by its version."""
 
     state: OwnerState = UNTOUCHED
     calls: list[str] = field(default_factory=list)
@@ -257,7 +257,7 @@ class FakeRights(Failures):
 
 @dataclass
 class FakeAutoscalers(Failures):
-    """One autoscaler: its bounds are set as it is told to, guarded by what was found."""
+    """An autoscaler: its bounds are set on request, guarded by the bounds that were read."""
 
     workloads: FakeWorkloads = field(default_factory=FakeWorkloads)
     """Whose autoscaler it is."""

@@ -1,4 +1,4 @@
-"""The same counters as Debian 12's Prometheus tells them and as Prometheus 3 does, and `check`.
+"""The same counters in Debian 12's Prometheus and in Prometheus 3, and `check`.
 
 Each scrapes one target that has them in every form; Prometheus 3 reads its own native histograms
 as well. No cluster is needed.

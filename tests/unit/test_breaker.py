@@ -59,7 +59,7 @@ async def ask(session: Session, prometheus: Prometheus) -> str:
 
 
 async def tried(session: Session) -> None:
-    """Wait until no light question is under way."""
+    """Wait until no light query is running."""
     while session._trials:
         await asyncio.gather(*session._trials)
 
@@ -68,7 +68,7 @@ def test_it_rests_longer_each_time_and_never_for_ever() -> None:
     breaker, now, rests = Breaker(), 0.0, []
     for _ in range(8):
         assert breaker.begins_trial(now)
-        assert not breaker.begins_trial(now)  # one at a time
+        assert not breaker.begins_trial(now)  # never two trials at once
         breaker.is_trying = False
         breaker.open(now)
         assert breaker.is_open

@@ -1,4 +1,4 @@
-"""Errors of the libraries as real servers provoke them, told without their wrapping."""
+"""Errors of libraries, as real servers provoke them, described without their wrapping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each sender against a real listener: what arrives, and that no failure tells a credential."""
+"""Each sender against a real listener: its message, and no failure with a credential."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def senders(secret: str | Failure = SECRET) -> Senders:
 
 
 class Listener:
-    """An HTTP server that takes all, or says what it is told to, the request's own words too."""
+    """An HTTP server that accepts everything, or answers as configured, also with the request."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, Mapping[str, str], bytes]] = []

@@ -1,4 +1,4 @@
-"""The ways in which counters are told: histograms, statuses as labels, other servers' answers.
+"""Forms of counters: histograms, statuses as labels, answers of other servers.
 
 Answers are those of real servers, shortened: Prometheus 2.42 and 3.13; Thanos, Mimir and
 VictoriaMetrics as their sources write them.

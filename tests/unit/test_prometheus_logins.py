@@ -367,7 +367,7 @@ MIMIR = "http://mimir.monitoring:8080/prometheus"
     ],
 )
 def test_whose_metrics_a_policy_may_name(tenant: str, url: str, expected: bool) -> None:
-    """Servers believe the header: whoever may choose it may read every tenant's metrics."""
+    """Servers trust the header: a policy that may set it reads every tenant's metrics."""
     settings = Settings(
         prometheus_url=MIMIR,
         prometheus_tenant="all",
