@@ -25,7 +25,7 @@ from rollback_operator.judge.judge import judge
 from rollback_operator.model.pod import MetricsPage, Pod
 from rollback_operator.model.samples import Counters
 from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
-from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.ports.metrics import PageQuery, PodPage
 
 REQUESTS, ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"
 BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, "+Inf")

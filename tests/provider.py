@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from rollback_operator.adapters.prometheus import Access
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 
 POD = "ticket-service-abc-1"
 ANYWHERE = Access(may_call=lambda ip: True)
@@ -42,7 +42,7 @@ class Provider:
     types: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What the metrics' own targets call them."""
     declared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """What the targets of which pods expose, with or without samples."""
+    """Metrics that a pod's target declares, with or without samples."""
     has_metadata: bool = True
     asked_targets: list[str] = field(default_factory=list)
     hangs: bool = False

@@ -22,7 +22,7 @@ from rollback_operator.model.pod import MetricsPage, Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import CounterQuery, PageQuery, PodPage, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, PageQuery, PodPage, Prometheus
 from rollback_operator.runtime.workqueue import WorkQueue
 from tests.builders import (
     LIST,

@@ -19,7 +19,7 @@ from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, look, watch_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Observer, Source
 
 HEARTBEAT = 15.0

@@ -18,7 +18,7 @@ from bench.detection.world import T0, Floats, Series, World
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import Control, control_of
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 HOUR, MINUTE = 3600.0, 60.0
 INGESTED = 0.3

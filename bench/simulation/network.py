@@ -32,7 +32,7 @@ from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.ports.metrics import PageQuery, PodPage
 from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 

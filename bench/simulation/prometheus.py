@@ -18,7 +18,7 @@ from bench.simulation.traffic import BASE_ERRORS
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import CounterQuery, Prometheus, SeriesQuery
 from rollback_operator.stats.histogram import Histogram
 
 INTERVAL = 5.0

@@ -1,1 +1,1 @@
-"""The ports, kept in memory: they record what was asked, and can be told to fail next."""
+"""In-memory ports: they record calls, and fail on demand."""

@@ -1,4 +1,4 @@
-"""Who is told, and what."""
+"""A Channels port that records messages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from rollback_operator.api.notify import Channel
 from rollback_operator.model.message import Message
-from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.application import Channels
 from rollback_operator.ports.failure import Failure
 from tests.fakes.failures import OUTAGE
 
 
 @dataclass
 class FakeChannels:
-    """Whoever is told: notes what arrives, fails as it is told to, and can take for ever."""
+    """Records messages; fails or hangs on demand."""
 
     told: list[tuple[str, Message]] = field(default_factory=list)
     failures: dict[str, deque[Failure | Exception]] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class FakeChannels:
         return failure
 
     def of(self, channel: str) -> list[str]:
-        """List the transitions that a channel was told of."""
+        """List the transitions that a channel received."""
         return [message.transition for name, message in self.told if name == channel]
 
 

@@ -20,7 +20,7 @@ from tests.builders import make_workload
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL, Failures
 
 UNTOUCHED = OwnerState("argocd", version="7", automated='{"selfHeal": true}')
-"""An Application that applies by itself what is in Git."""
+"""An Application with automated sync."""
 
 
 @dataclass
@@ -159,12 +159,12 @@ def lifted(deployment: Deployment) -> Deployment:
 
 @dataclass
 class FakeOwners(Failures):
-    """One Application: suspended and released as it is told, guarded by its version."""
+    """An Application: suspended and resumed on request, guarded by its version."""
 
     state: OwnerState = UNTOUCHED
     calls: list[str] = field(default_factory=list)
 
-    async def look(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
         return self._called("look_at_owner") or self.state
 
     async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
@@ -206,7 +206,7 @@ class FakeTools:
     claims: Claims = field(default_factory=Claims)
     looks: int = 0
 
-    async def look(self, deployment: Deployment) -> Claims:
+    async def read_claims(self, deployment: Deployment) -> Claims:
         self.looks += 1
         return self.claims
 
@@ -257,13 +257,13 @@ class FakeRights(Failures):
 
 @dataclass
 class FakeAutoscalers(Failures):
-    """One autoscaler: its bounds are set as it is told to, guarded by what was found."""
+    """An autoscaler: its bounds are set on request, guarded by the bounds that were read."""
 
     workloads: FakeWorkloads = field(default_factory=FakeWorkloads)
     """Whose autoscaler it is."""
     calls: list[str] = field(default_factory=list)
 
-    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+    async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler | Failure:
         self.calls.append("look_at_autoscaler")
         known = self.workloads.workload.autoscaler
         failure = self.take("look_at_autoscaler")

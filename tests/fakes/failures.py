@@ -18,7 +18,7 @@ class Crash(Exception):  # noqa: N818 (it is the end of a process, not an error)
 
 
 class Journal(list[str]):
-    """The calls of several fakes in one order; the one at `crash_at` ends the operator unmade."""
+    """Calls of several fakes in order; the operator crashes before the call at `crash_at`."""
 
     crash_at: int | None = None
 

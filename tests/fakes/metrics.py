@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Missing, Reading
-from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
-from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import (
+    CounterQuery,
+    CredentialsCheck,
+    Metrics,
+    PageQuery,
+    PodMetrics,
+    Prometheus,
+    SeriesQuery,
+    TrendMetrics,
+)
 from rollback_operator.stats.histogram import Histogram
 
 NOTHING = Missing(Reason.NO_SERIES, "there are no series")

@@ -37,7 +37,7 @@ _GUARDED = {
     OWNER_FINALIZER: "owner",
     HOLD_FINALIZER: "policy",
 }
-"""What each finalizer is for, as calls are told apart by."""
+"""The purpose of each finalizer, as recorded calls name it."""
 
 
 @dataclass

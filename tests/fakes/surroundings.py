@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollback_operator.model.surroundings import Amounts, ClusterCapacity, Node, Quota, Reference
+from rollback_operator.ports.cluster import Surroundings
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.surroundings import Surroundings
 from tests.fakes.failures import Failures
 
 ROOMY = ClusterCapacity(

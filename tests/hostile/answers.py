@@ -31,7 +31,7 @@ from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus, SeriesQuery
 from rollback_operator.remedies.schema import Applied, Migration
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram

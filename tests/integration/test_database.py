@@ -163,7 +163,7 @@ async def test_a_dirty_history_is_none(database: Database) -> None:
     database.run("INSERT INTO schema_migrations VALUES (7, true)")
     database.lets_read()
 
-    assert "half-way" in message(await read(database.dsn))
+    assert "midway" in message(await read(database.dsn))
 
 
 async def test_a_schema_may_be_named(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The same counters as Debian 12's Prometheus tells them and as Prometheus 3 does, and `check`.
+"""The same counters in Debian 12's Prometheus and in Prometheus 3, and `check`.
 
 Each scrapes one target that has them in every form; Prometheus 3 reads its own native histograms
 as well. No cluster is needed.
@@ -29,8 +29,8 @@ from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.samples import Counters, Missing
-from rollback_operator.ports import queries
-from rollback_operator.ports.queries import CounterQuery
+from rollback_operator.ports import metrics as metrics_port
+from rollback_operator.ports.metrics import CounterQuery
 from tests.integration.api import eventually
 from tests.provider import ANYWHERE
 
@@ -140,7 +140,7 @@ def asked(call: Callable[[PrometheusMetrics], Any]) -> Any:
 
 def query(url: str, requests: str, errors: CounterSignal | None = None) -> CounterQuery:
     return CounterQuery(
-        prometheus=queries.Prometheus(url),
+        prometheus=metrics_port.Prometheus(url),
         namespace="production",
         pods=("shop-.*",),
         requests=CounterSignal(metric=requests),
@@ -206,7 +206,7 @@ def test_numbers_in_labels_are_matched_in_both_spellings(prometheus: Prometheus)
         f"durations_seconds_bucket{{{number('le', '1.0')}}}",
     ):
         found = asked(
-            lambda it, text=text: it.read_vector(queries.Prometheus(prometheus.url), text)
+            lambda it, text=text: it.read_vector(metrics_port.Prometheus(prometheus.url), text)
         )
         assert len(found) == 1, (text, found)
 

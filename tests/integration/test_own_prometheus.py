@@ -24,7 +24,7 @@ from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 from tests.integration.api import eventually
 from tests.integration.background import BackgroundLoop
 from tests.integration.faulty_prometheus import FaultyPrometheus, wanting, wanting_headers

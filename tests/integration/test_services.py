@@ -27,7 +27,7 @@ from rollback_operator.api.notify import Channel, MailSpec
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.report import incident
 from rollback_operator.report.transitions import transition_named
 from rollback_operator.runtime.settings import Settings

@@ -53,11 +53,11 @@ ANSWERS = st.one_of(ANY, st.lists(SERIES, max_size=3))
 
 @given(ANSWERS)
 def test_counters_are_read_or_missing(answer: Any) -> None:
-    found = answers.series(answer, SignalLabels())
+    found = answers.table(answer, SignalLabels())
     if not isinstance(found, Missing):
-        times = [[time for time, _ in one.samples] for one in found]
+        times = [[time for time, _ in one.samples] for one in found.series]
         assert all(one == sorted(one) for one in times)
-        kept = usable(found)
+        kept = usable(found.series)
         if not isinstance(kept, Missing):
             values = [value for one in kept for _, value in one.samples]
             assert all(math.isfinite(one) and one >= 0 for one in values)

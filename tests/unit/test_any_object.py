@@ -453,7 +453,7 @@ async def test_what_steers_of_any_form_is_a_state_or_a_failure(kind: OwnerKind, 
     owners = ApiOwners(Server({"/shop": raw, **dict.fromkeys(groups, group)}).api, "argocd")
     steered = Steered(OwnerObject(kind, "production", "shop"), "production", "shop")
 
-    state = await owners.look(steered)
+    state = await owners.read_owner(steered)
     if not isinstance(state, Failure):
         await owners.suspend(steered, state, "production/a")
         await owners.resume(steered, state, state.automated)
@@ -479,4 +479,4 @@ async def test_other_tools_of_any_form_are_claims(listed: list[Raw]) -> None:
 
     tools = ApiTools(Server(answers).api, "argocd", lambda: 0.0)
 
-    assert isinstance(await tools.look(found.deployment), Claims)
+    assert isinstance(await tools.read_claims(found.deployment), Claims)

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.adapters.prometheus import Limits, PrometheusMetrics
-from rollback_operator.adapters.prometheus.breaker import Breaker
+from rollback_operator.adapters.prometheus.known import Breaker
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.model.samples import LONGEST_REST_SECONDS, Missing
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from tests.provider import ANYWHERE, Answer, Provider, answer_of, running
 
 SHORT = Limits(connect_seconds=0.2, read_seconds=0.2)
@@ -59,7 +59,7 @@ async def ask(session: Session, prometheus: Prometheus) -> str:
 
 
 async def tried(session: Session) -> None:
-    """Wait until no light question is under way."""
+    """Wait until no light query is running."""
     while session._trials:
         await asyncio.gather(*session._trials)
 
@@ -68,7 +68,7 @@ def test_it_rests_longer_each_time_and_never_for_ever() -> None:
     breaker, now, rests = Breaker(), 0.0, []
     for _ in range(8):
         assert breaker.begins_trial(now)
-        assert not breaker.begins_trial(now)  # one at a time
+        assert not breaker.begins_trial(now)  # never two trials at once
         breaker.is_trying = False
         breaker.open(now)
         assert breaker.is_open

@@ -1,4 +1,4 @@
-"""Errors of the libraries as real servers provoke them, told without their wrapping."""
+"""Errors of libraries, as real servers provoke them, described without their wrapping."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_no_such_host(ask: Callable[[str], str]) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ssl.SSLError(1, "x"), "TLS could not be agreed on: no reason was given"),
+        (ssl.SSLError(1, "x"), "the TLS handshake failed: no reason was given"),
         (OSError("the file holds no token"), "the file holds no token"),
         (requests.ReadTimeout("no end within 8 s"), "no answer in time"),
         (requests.ConnectTimeout(), "no answer in time"),
@@ -72,7 +72,7 @@ def test_no_such_host(ask: Callable[[str], str]) -> None:
         (ConnectionResetError(104, "x"), "the connection was closed without an answer"),
         (aiohttp.ServerDisconnectedError(), "the connection was closed without an answer"),
         (aiohttp.InvalidURL("http://["), "the address cannot be used"),
-        (RuntimeError("<PlainPool object at 0x7f>"), "it could not be asked (RuntimeError)"),
+        (RuntimeError("<PlainPool object at 0x7f>"), "the request failed (RuntimeError)"),
     ],
 )
 def test_what_is_said(error: Exception, said: str) -> None:
@@ -82,4 +82,4 @@ def test_what_is_said(error: Exception, said: str) -> None:
 def test_errors_that_wrap_each_other_end() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__context__, second.__context__ = second, first
-    assert cause(first) == "it could not be asked (RuntimeError)"
+    assert cause(first) == "the request failed (RuntimeError)"

@@ -1,4 +1,4 @@
-"""Each sender against a real listener: what arrives, and that no failure tells a credential."""
+"""Each sender against a real listener: its message, and no failure with a credential."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from rollback_operator.adapters.channels import pagerduty, smtp
+from rollback_operator.adapters.channels import smtp, webhooks
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.notify import Channel, MailSpec
@@ -67,7 +68,7 @@ def senders(secret: str | Failure = SECRET) -> Senders:
 
 
 class Listener:
-    """An HTTP server that takes all, or says what it is told to, the request's own words too."""
+    """An HTTP server that accepts everything, or answers as configured, also with the request."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, Mapping[str, str], bytes]] = []
@@ -172,7 +173,7 @@ async def test_pagerduty_opens_one_incident_and_resolves_it() -> None:
 
 
 def test_pagerdutys_own_address_is_the_default() -> None:
-    assert pagerduty.URL == "https://events.pagerduty.com/v2/enqueue"
+    assert webhooks.PAGER_DUTY_URL == "https://events.pagerduty.com/v2/enqueue"
 
 
 async def test_alertmanager_gets_one_alert_that_ends() -> None:
@@ -251,6 +252,19 @@ async def test_a_mail_arrives_under_a_stable_message_id_in_one_thread() -> None:
     assert "Status: ROLLBACK IN PROGRESS" in first.get_content()
 
 
+async def test_a_mail_goes_to_the_first_address_that_accepts() -> None:
+    async with mailing() as server:
+        box = smtp.Mailbox(Pinned(HOST, server.port, ("127.0.0.2", "127.0.0.1")), mail(1), None)
+        assert await smtp.send(box, STARTED) is None
+        refused = replace(box, at=Pinned(HOST, server.port, ("127.0.0.2", "127.0.0.3")))
+        done = await smtp.send(refused, STARTED)
+
+    assert len(server.mails) == 1
+    assert isinstance(done, Failure)
+    assert done.kind is FailureKind.UNAVAILABLE
+    assert "ConnectionRefusedError" in done.message
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
@@ -275,7 +289,7 @@ async def test_a_login_goes_over_tls_only(certificate: tuple[Path, Path], passwo
     async with mailing(tls_context=serving(certificate), auth_require_tls=True) as server:
         spec = mail(server.port, encryption="StartTLS", username="shop")
         at_ = Pinned(HOST, server.port, ("127.0.0.1",))
-        done = await smtp.tell(smtp.Mailbox(at_, spec, password), STARTED, trusted)
+        done = await smtp.send(smtp.Mailbox(at_, spec, password), STARTED, trusted)
 
     assert server.logins[0] == ("shop", password)
     if password == SECRET:

@@ -1,4 +1,4 @@
-"""No credential in any output: each channel fails in each way, and everything said is searched."""
+"""No credential in any output: every kind of failure of each channel, all texts searched."""
 
 from __future__ import annotations
 

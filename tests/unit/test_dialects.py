@@ -1,4 +1,4 @@
-"""The ways in which counters are told: histograms, statuses as labels, other servers' answers.
+"""Forms of counters: histograms, statuses as labels, answers of other servers.
 
 Answers are those of real servers, shortened: Prometheus 2.42 and 3.13; Thanos, Mimir and
 VictoriaMetrics as their sources write them.
@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics, PrometheusTrends
-from rollback_operator.adapters.prometheus.native import (
+from rollback_operator.adapters.prometheus.answers import (
     NATIVE_BOUNDS,
     NativeSample,
-    histogram,
-    rows,
+    classic_rows,
+    native_histogram,
 )
 from rollback_operator.adapters.prometheus.queries import number
 from rollback_operator.api.reasons import Reason
@@ -27,7 +27,7 @@ from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal, SignalL
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence, fold
 from rollback_operator.model.samples import Counters, Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, SeriesQuery
+from rollback_operator.ports.metrics import CounterQuery, SeriesQuery
 from tests.builders import T0, make_pod
 from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 
@@ -159,7 +159,7 @@ async def test_a_native_histogram_tells_its_count(
 
 
 def test_a_native_histogram_is_read_whole() -> None:
-    first = histogram(*NATIVE["histograms"][0])
+    first = native_histogram(*NATIVE["histograms"][0])
 
     assert (first.time, first.count, first.total) == (T0, 12.0, 1.5398171991460956)
     assert first.buckets == (
@@ -169,7 +169,7 @@ def test_a_native_histogram_is_read_whole() -> None:
 
 
 def counts(*buckets: tuple[float, float, float]) -> dict[float, float]:
-    found = rows({}, NativeSample(T0, sum(one[2] for one in buckets), 0.0, buckets))
+    found = classic_rows({}, NativeSample(T0, sum(one[2] for one in buckets), 0.0, buckets))
     return {float(labels["le"]): value for labels, value in found}
 
 

@@ -1,4 +1,4 @@
-"""What all watches together keep: one budget, of which every namespace finds a part."""
+"""The memory budget of all watches: every namespace gets a share."""
 
 from rollback_operator.adapters.fairness.holdings import Holdings
 

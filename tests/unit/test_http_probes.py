@@ -269,7 +269,7 @@ LINES = b"INFO ok\nERROR one\nERROR two, an ERROR\nerror three\nFATAL \xff\n"
 async def count(answer: bytes | Failure, *texts: str) -> tuple[LineCount | Silence, Api]:
     api = Api(answer)
     query = LogQuery("shop", "pod-1", "app", at(0), texts or ("ERROR",))
-    return await ApiLogs(api).count(query), api  # type: ignore[arg-type] # what it needs of one
+    return await ApiLogs(api).count(query), api  # type: ignore[arg-type] # a partial fake
 
 
 @pytest.mark.parametrize(

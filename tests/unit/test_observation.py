@@ -16,7 +16,7 @@ from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.pod import MetricsPage
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus
 from rollback_operator.reconcile.observe.observation import CLOCK_EVERY_SECONDS, Observer, Source
 from tests.builders import (
     T0,

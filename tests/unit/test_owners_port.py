@@ -51,7 +51,7 @@ class Busy:
 
 async def suspended(server: Busy) -> OwnerState | Failure:
     owners = ApiOwners(cast("ApiServer", server), "argocd")
-    state = await owners.look(STEERED)
+    state = await owners.read_owner(STEERED)
     assert isinstance(state, OwnerState)
     assert json.loads(state.automated) == {"prune": True}
     return await owners.suspend(STEERED, state, "production/shop-1")

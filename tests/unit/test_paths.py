@@ -159,7 +159,7 @@ def test_a_list_of_one_is_asked_for_by_a_name_and_nothing_else() -> None:
 SHOWN = {
     ("report/incident.py", "/"): "CloudEvents' source, which is sent to nobody as a path",
     ("api/signals.py", "/api/v1/tickets/"): "routes of the service that is watched",
-    ("adapters/channels/alertmanager.py", "/api/v2/alerts"): "of Alertmanager",
+    ("adapters/channels/webhooks.py", "/api/v2/alerts"): "of Alertmanager",
 }
 STRINGS = {STRING, *(number for number, name in tok_name.items() if name == "FSTRING_MIDDLE")}
 BEGINNINGS = ("/api/", "/apis", "/namespaces")

@@ -18,7 +18,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.pod import MetricsPage
 from rollback_operator.model.samples import Counters, Missing, Reading
-from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.ports.metrics import PageQuery, PodPage
 from tests.builders import LIST, PURCHASE, T0
 from tests.loop_time import watched
 
@@ -473,7 +473,7 @@ async def test_pages_that_are_being_read_share_one_budget_by_namespace() -> None
 
     assert isinstance(refused, Missing)
     assert refused.reason is Reason.ANSWER_TOO_LARGE
-    assert "no room" in refused.message
+    assert "memory budget" in refused.message
     assert isinstance(others, Counters)
     assert isinstance(again, Counters)
     assert pods.holdings.hold(("shop", "all of it"), 20_000), "nothing is held any more"

@@ -17,7 +17,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Counters, Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 from tests.builders import T0
 from tests.provider import ANYWHERE, POD, Answer, Provider, answer_of, running, series
 
@@ -527,7 +527,7 @@ async def test_a_past_is_read_hour_by_hour_and_put_together(
         ("[1800s]", 5400),
     ]
     assert isinstance(found, Counters)
-    # A sample that both hours hold is one; what is no number stays in, for its own time.
+    # A sample of both hours counts once; a value that is not a number stays in.
     assert [time - T0 for time, _ in found.requests[0].samples] == [3600, 3605]
 
 

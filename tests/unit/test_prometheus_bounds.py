@@ -289,7 +289,7 @@ async def test_without_room_an_answer_is_missing_and_the_next_is_read(provider: 
     found = await metrics.read(query(provider), 60)
     assert isinstance(found, Missing)
     assert found.reason is Reason.ANSWER_TOO_LARGE
-    assert "no room" in found.message
+    assert "memory budget" in found.message
     budget.most = 64 * MIB
     assert isinstance(await metrics.read(query(provider), 60), Counters)
     assert budget.held == 0

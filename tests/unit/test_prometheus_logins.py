@@ -17,7 +17,7 @@ from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.signals import PrometheusSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.runtime.settings import Settings
 from tests.builders import T0, make_policy
 from tests.provider import Answer, Provider, answer_of, running
@@ -172,7 +172,7 @@ async def test_a_password_that_was_renewed_is_taken_when_the_old_one_is_refused(
 
     provider.answer = answer
     metrics = PrometheusMetrics(Access(url=provider.url), secrets=secrets)
-    metrics._session._credentials.clock = lambda: now
+    metrics._session.credentials.clock = lambda: now
     asked = with_login(provider.url)
     assert await metrics.read_clock(asked) == T0
 
@@ -367,7 +367,7 @@ MIMIR = "http://mimir.monitoring:8080/prometheus"
     ],
 )
 def test_whose_metrics_a_policy_may_name(tenant: str, url: str, expected: bool) -> None:
-    """Servers believe the header: whoever may choose it may read every tenant's metrics."""
+    """Servers trust the header: a policy that may set it reads every tenant's metrics."""
     settings = Settings(
         prometheus_url=MIMIR,
         prometheus_tenant="all",

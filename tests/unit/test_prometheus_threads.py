@@ -25,7 +25,7 @@ from rollback_operator.adapters.prometheus.threads import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from tests.builders import T0
 from tests.provider import ANYWHERE, Provider, answer_of, running
 

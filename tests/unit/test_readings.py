@@ -10,7 +10,7 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, VerdictValue
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.samples import Missing, Reading
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 from rollback_operator.reconcile.observe.readings import READ_WAIT_SECONDS
 from tests.builders import make_deployment, make_pods, make_request, make_workload
 from tests.fakes.metrics import FakeMetrics

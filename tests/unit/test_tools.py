@@ -68,7 +68,7 @@ class Cluster:
         return {"items": found} if isinstance(found, list) else found
 
     async def look(self, deployment: Deployment | None = None) -> Claims:
-        return await self.tools.look(deployment or running())
+        return await self.tools.read_claims(deployment or running())
 
     def __post_init__(self) -> None:
         self.tools = ApiTools(cast("ApiServer", self), "argocd", lambda: self.seconds)

@@ -16,7 +16,7 @@ from rollback_operator.evidence.limits import TREND_SECONDS
 from rollback_operator.evidence.trends import PastGrowth
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.reconcile.observe.observation import READ_PATIENCE_SECONDS, Observer, Source
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_counters, make_pods, make_policy, make_series, make_workload

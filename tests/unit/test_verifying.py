@@ -22,7 +22,7 @@ from rollback_operator.evidence.limits import LATENCY_WARM_UP_SECONDS
 from rollback_operator.model.check import Check
 from rollback_operator.model.pod import Endpoint, Pod
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.reconcile.act.verifying import (
     MOST_VERIFIED_PODS,
     Meter,

@@ -1,1 +1,1 @@
-"""One file per outside system; each fulfils one port; none knows another."""
+"""A package per outside system; each implements its ports and imports no other system."""

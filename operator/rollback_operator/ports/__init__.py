@@ -1,4 +1,5 @@
-"""What a pass needs of the outside world. A failure is a value, an exception a bug.
+"""Protocols for everything that a pass needs of the outside world.
 
-The adapters fulfil these protocols against real servers; unit tests swap them.
+An expected failure is a value, an exception is a bug. The adapters implement these protocols
+against real servers; unit tests replace them.
 """

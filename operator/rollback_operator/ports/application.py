@@ -1,51 +1,65 @@
-"""What is asked of the application itself: its answers, its logs, its database."""
+"""Endpoints that a policy names: its database, probes, pod logs and notification channels."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.notify import Channel
 from rollback_operator.api.verification import HttpProbe
+from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback.probing import LineCount, Reply, Silence
 
 
 class Schemas(Protocol):
-    """The databases that policies name."""
+    """Databases that policies name."""
 
     async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
-        """Read which migrations are applied; Missing tells why that is not known."""
+        """Read which migrations are applied; Missing holds the reason if that is unknown."""
 
 
 class Probes(Protocol):
-    """Who answers for the restored release: the service under its address, and its pods."""
+    """HTTP requests to the restored release: to the service's address and to its pods."""
 
     async def send(self, namespace: str, probe: HttpProbe) -> Reply:
-        """Send a functional probe once, as a policy of this namespace may have it sent.
+        """Send a functional probe once, on behalf of a policy of this namespace.
 
-        Silence is final where the address is refused or the headers' Secret cannot be had.
+        Silence is final if the address is refused or the Secret of the headers is unavailable.
         """
 
     async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
-        """Ask a pod at its own address whether it is healthy."""
+        """Request a pod's health endpoint at the pod's own address."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which lines of which pod's log."""
+    """Lines to count in the log of a pod's container."""
 
     namespace: str
     pod: str
     container: str
     since: datetime
     texts: tuple[str, ...]
-    """A line counts if it holds one of them."""
+    """A line counts if it contains any of them."""
 
 
 class Logs(Protocol):
-    """The containers' logs."""
+    """Logs of containers."""
 
     async def count(self, query: LogQuery) -> LineCount | Silence:
         """Count lines; nothing else of a log is kept."""
+
+
+class Channels(Protocol):
+    """Notification channels."""
+
+    async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
+        """Send a message by a channel of a policy of that namespace; None: it was accepted.
+
+        Rejected: a repetition fails until somebody changes something. Unavailable: a later try
+        may succeed. The failure's text holds no credential and no path, which may be a credential.
+        """

@@ -1,5 +1,6 @@
-"""What is read and written of a policy's target, and of who else takes hold of it."""
+"""A policy's target in the cluster, its owners, and what surrounds it: all reads and writes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -7,112 +8,152 @@ from rollback_operator.api.flags import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.rights import Right
+from rollback_operator.model.services import Service
+from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.change_cause import Overdue
 
 
 class Workloads(Protocol):
-    """Deployments and what belongs to them."""
+    """Deployments with their ReplicaSets, pods and autoscalers."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
-        """Read the Deployment with its ReplicaSets, pods and autoscaler, fresh."""
+        """Read the Deployment with its ReplicaSets, pods and autoscaler, without a cache."""
 
     async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
-        """Put the recorded ReplicaSet's template into the Deployment.
+        """Restore the template of the recorded ReplicaSet.
 
-        Guarded: only while uid and template are as judged; otherwise Conflict. `surge` is the
-        strategy to set in the same patch; if that is refused the plain undo is sent at once. The
-        Deployment's change-cause names the Rollback, unless that is refused.
+        Conflict unless uid and template are as judged. `surge` is the strategy to set in the same
+        patch; if the API server refuses it, the plain undo follows at once. The Deployment's
+        change-cause names the Rollback, unless the API server refuses that.
         """
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
-        """Pin an image, or set the replicas; guarded like an undo. A pin has its change-cause."""
+        """Pin an image or set the replicas, guarded like an undo; a pin sets the change-cause."""
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
-        """Have all pods replaced by the same release, as `kubectl rollout restart` does.
+        """Replace all pods by the same release, as `kubectl rollout restart` does.
 
-        Guarded like an undo. `time` is what the pod template is marked with.
+        Guarded like an undo. `time` is written to the annotation of the pod template.
         """
 
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
-        """Set the rolling-update bounds back, only while they are the express undo's."""
+        """Restore the rolling-update bounds, only while the express undo's are in place."""
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
-        """Take our change-cause off a Deployment, or leave an empty one where it is inherited.
+        """Remove the operator's change-cause, or empty it if a revision would inherit it.
 
-        Conflict: the cause or the revision is another one by now.
+        Conflict: the cause or the revision has changed.
         """
 
     async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
-        """Pause a rollout; Conflict unless uid and template are as judged and nobody else has."""
+        """Pause a rollout; Conflict unless uid and template are as judged and it is not paused."""
 
     async def resume(self, namespace: str, name: str) -> Deployment | Failure:
-        """Lift our own pause, and nobody else's; gives the Deployment as it is then."""
+        """Lift the operator's own pause and no other; returns the Deployment after that."""
 
 
 class Flags(Protocol):
     """Feature flags in ConfigMaps of a policy's namespace."""
 
     async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
-        """Read the flag, fresh; Gone: there is no such ConfigMap."""
+        """Read the flag without a cache; Gone: there is no such ConfigMap."""
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
-        """Ask whether whoever runs this has the right to set it; nothing is changed."""
+        """Check the right to set the flag; changes nothing."""
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
-        """Set the flag, and nothing else of its ConfigMap.
+        """Set the flag and nothing else of its ConfigMap.
 
-        Guarded: only while the ConfigMap and the flag are as they were found for the plan;
-        otherwise Conflict. Rejected: no right, or refused by admission.
+        Conflict unless the ConfigMap and the flag are as the plan recorded them. Rejected: no
+        right, or refused by admission.
         """
 
 
 class Owners(Protocol):
-    """The objects by which GitOps controllers steer Deployments.
+    """Objects by which GitOps controllers manage Deployments.
 
     Each call may fail as UnknownKind (no CRD), Gone (no such object), Rejected (no right, or
-    refused by admission), Unavailable, and a write as Conflict: it is not as it was looked at.
+    refused by admission), Unavailable, and a write as Conflict: the object has changed.
     """
 
-    async def look(self, steered: Steered) -> OwnerState | Failure:
-        """Read the object, fresh, and whether it says itself that it steers the Deployment."""
+    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
+        """Read the object without a cache, and whether it names the Deployment as managed."""
 
     async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
-        """Suspend it as it was looked at, for a Rollback, namespace/name; only that changes."""
+        """Suspend it as it was read, `by` a Rollback (namespace/name); nothing else changes."""
 
     async def resume(
         self, steered: Steered, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
-        """Let it go on as before it was suspended.
+        """Resume it as before it was suspended.
 
-        `automated` is what an Application's spec.syncPolicy.automated was then, in JSON.
+        `automated` is the Application's spec.syncPolicy.automated of that time, in JSON.
         """
 
 
 class Tools(Protocol):
-    """The objects by which rollout tools and image updaters take hold of Deployments; only read."""
+    """Objects by which rollout tools and image updaters manage Deployments; read only."""
 
-    async def look(self, deployment: Deployment) -> Claims:
-        """Read what there is, fresh; what cannot be read is named as unseen, and why."""
+    async def read_claims(self, deployment: Deployment) -> Claims:
+        """Read them without a cache; the claims name each unreadable kind and the reason."""
 
 
 class Rights(Protocol):
-    """What whoever runs this may do."""
+    """Rights of the operator or of the command's user."""
 
     async def may(self, namespace: str, right: Right) -> bool | Failure:
-        """Ask whether it has the right in a namespace; nothing is changed."""
+        """Check a right in a namespace; changes nothing."""
 
 
 class Autoscalers(Protocol):
-    """HorizontalPodAutoscalers, of which only the bounds are ever changed."""
+    """HorizontalPodAutoscalers; only their bounds are ever changed."""
 
-    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
-        """Read one, fresh."""
+    async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler | Failure:
+        """Read an autoscaler without a cache."""
 
     async def set_bounds(
-        self, namespace: str, found: Autoscaler, bounds: Bounds
+        self, namespace: str, autoscaler: Autoscaler, bounds: Bounds
     ) -> Autoscaler | Failure:
-        """Set the bounds; Conflict if it is gone, another one, or its bounds are not as found."""
+        """Set the bounds; Conflict if the object is gone, recreated, or has other bounds."""
+
+
+class Surroundings(Protocol):
+    """Objects that a target depends on: read before an act, never changed."""
+
+    async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
+        """Check that an object exists, without reading its content."""
+
+    async def cluster(self) -> ClusterCapacity | Failure:
+        """Read the nodes, and the load on them as far as that is quick."""
+
+    async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
+        """Read the remainder of each quota of a namespace."""
+
+    async def approvals_unprotected(self) -> str | Failure:
+        """State why anybody could approve in another's name; empty: admission forbids it."""
+
+
+class Services(Protocol):
+    """Services in front of the pods; read only."""
+
+    async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
+        """Read the Services of a namespace that select pods, and whether each has endpoints now."""
+
+
+class Secrets(Protocol):
+    """Secrets of a policy's own namespace."""
+
+    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
+        """Read a value of a Secret without a cache: it may have been renewed.
+
+        Gone: there is no such Secret or key. Rejected: no right to read it, or not text. The
+        message names Secret and key and never holds a value. The caller keeps the value out of
+        every log, Event, status and message.
+        """
+
+    async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Read all values of a Secret, by key, as `read` does."""

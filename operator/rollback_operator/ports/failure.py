@@ -1,4 +1,4 @@
-"""A call to a server that did not do what was asked: what that means for the caller."""
+"""A failed call to a server, classified by what the caller may do next."""
 
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -7,29 +7,29 @@ from enum import StrEnum
 from rollback_operator.api.json_text import whole
 
 MOST_RETRY_SECONDS = 300
-"""What any server may ask for: one that asks for more is tried again all the same."""
+"""Longest Retry-After that is honoured; longer times are shortened to it."""
 RETRY_SECONDS = 2.0
 CONFLICT_SECONDS = 0.2
 
 
 class FailureKind(StrEnum):
-    """What a server's refusal means for the caller."""
+    """Classes of failure."""
 
     CONFLICT = "Conflict"
-    """The object is not as it was read: read again, decide again."""
+    """The object has changed since it was read: read again, decide again."""
     EXISTS = "Exists"
     GONE = "Gone"
     UNKNOWN_KIND = "UnknownKind"
     """The cluster has no such kind: its CRD is not installed."""
     REJECTED = "Rejected"
-    """It will be refused again: no right, invalid, an admission policy."""
+    """A repetition fails too: no right, invalid, an admission policy."""
     UNAVAILABLE = "Unavailable"
-    """It may work later: time-out, 429, 5xx, no connection."""
+    """A later try may succeed: time-out, 429, 5xx, no connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that did not do what was asked."""
+    """A call that failed."""
 
     kind: FailureKind
     message: str
@@ -37,17 +37,17 @@ class Failure:
 
     @property
     def wait(self) -> float:
-        """Seconds until another try is of use: what the server asks, or little for a conflict."""
+        """Seconds until the next try: as the server asks, else a short time for a conflict."""
         soon = CONFLICT_SECONDS if self.kind is FailureKind.CONFLICT else RETRY_SECONDS
         return self.retry_after or soon
 
 
 def asked_wait(after: str | None, date: str | None = None) -> float | None:
-    """Read a Retry-After, at most five minutes; None: there is none, or none that can be read.
+    """Parse a Retry-After, at most five minutes; None: absent or malformed.
 
     Args:
         after: the header: seconds, or a date.
-        date: the answer's Date, from which a date is counted.
+        date: the response's Date, the reference for a Retry-After that is a date.
     """
     text = (after or "").strip()
     if text.isascii() and text.isdecimal():

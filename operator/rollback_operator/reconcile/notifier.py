@@ -18,7 +18,7 @@ from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.api.notify import Channel, Notification
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, RollbackRequest, RollbackStatus
 from rollback_operator.model.message import Message
-from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.application import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store, left_as_known
 from rollback_operator.report import incident, outbox

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.decide import schedule
 from rollback_operator.model.workload import Deployment
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.suspending import OWNER_SECONDS, Suspender
 from rollback_operator.reconcile.observe.observation import Observer

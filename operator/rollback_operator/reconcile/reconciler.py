@@ -30,7 +30,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_active
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.holding import Holder

@@ -28,8 +28,7 @@ from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.model.context import RollbackBudget
-from rollback_operator.ports.application import Probes, Schemas
-from rollback_operator.ports.channels import Channels
+from rollback_operator.ports.application import Channels, Probes, Schemas
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources

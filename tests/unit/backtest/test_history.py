@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.cli.backtest.history import History, PastMetrics
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 from tests.builders import PURCHASE, T0, make_counters, make_series
 
 

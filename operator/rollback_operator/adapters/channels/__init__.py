@@ -1,1 +1,1 @@
-"""Who is told: Slack, a webhook, a mail server, PagerDuty, Alertmanager; one module each."""
+"""Notification channels: `webhooks` for all that take HTTP, `smtp` for mail, `senders` chooses."""

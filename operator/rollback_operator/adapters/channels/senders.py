@@ -1,26 +1,26 @@
-"""The Channels port: reads what a channel's Secret holds, pins its address, and sends."""
+"""The Channels port: reads a channel's Secret, pins its address, and sends."""
 
 import re
 from dataclasses import dataclass
 
-from rollback_operator.adapters.channels import alertmanager, pagerduty, slack, smtp, webhook
+from rollback_operator.adapters.channels import smtp, webhooks
 from rollback_operator.adapters.http.addresses import Addresses, PinnedUrl
 from rollback_operator.api.notify import Channel, ChannelType
 from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.model.message import Message
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.secrets import Secrets
 
 
 class Senders:
-    """One for all policies; keeps nothing."""
+    """Sends for all policies; keeps no state."""
 
     def __init__(self, secrets: Secrets, addresses: Addresses) -> None:
         self._secrets = secrets
         self._addresses = addresses
 
     async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
-        """Send one message by one channel."""
+        """Send a message by the channel's type."""
         form = _FORMS.get(channel.type, _WORD)
         secret = await self._value(channel.secret_ref, namespace, form)
         if isinstance(secret, Failure):
@@ -32,26 +32,26 @@ class Senders:
             return url
         match channel.type:
             case ChannelType.SLACK:
-                sent = slack.tell(url, message)
+                request = webhooks.slack(url, message)
             case ChannelType.PAGER_DUTY:
-                sent = pagerduty.tell(url, secret or "", message)
+                request = webhooks.pager_duty(url, secret or "", message)
             case ChannelType.ALERTMANAGER:
-                sent = alertmanager.tell(url, secret, message)
+                request = webhooks.alertmanager(url, secret, message)
             case ChannelType.WEBHOOK:
-                sent = webhook.tell(url, secret, message)
-        return await sent
+                request = webhooks.webhook(url, secret, message)
+        return await webhooks.post(request)
 
     async def _url(
         self, channel: Channel, secret: str | None, namespace: str
     ) -> PinnedUrl | Failure:
-        """Find where to: Slack's address is its credential, a webhook's may be one."""
-        default = {ChannelType.SLACK: secret, ChannelType.PAGER_DUTY: pagerduty.URL}
+        """Find and pin the URL: Slack's is its credential, a webhook's may be a credential."""
+        default = {ChannelType.SLACK: secret, ChannelType.PAGER_DUTY: webhooks.PAGER_DUTY_URL}
         url = channel.url or default.get(channel.type)
         if url is None:
-            found = await self._value(channel.url_secret_ref, namespace, _WORD)
-            if isinstance(found, Failure):
-                return found
-            url = found
+            value = await self._value(channel.url_secret_ref, namespace, _WORD)
+            if isinstance(value, Failure):
+                return value
+            url = value
         return await self._addresses.pin_url(url or "", namespace)
 
     async def _mail(
@@ -62,35 +62,35 @@ class Senders:
         at = await self._addresses.pin(channel.mail.host, channel.mail.port, namespace)
         if isinstance(at, Failure):
             return at
-        return await smtp.tell(smtp.Mailbox(at, channel.mail, password), message)
+        return await smtp.send(smtp.Mailbox(at, channel.mail, password), message)
 
     async def _value(
         self, ref: SecretKeyRef | None, namespace: str, form: "_Form"
     ) -> str | Failure | None:
         if ref is None:
             return None
-        found = await self._secrets.read(namespace, ref.name, ref.key)
-        if isinstance(found, Failure):
-            return found
-        # Files and editors leave a line's end behind that no credential has.
-        value = found.strip()
+        read = await self._secrets.read(namespace, ref.name, ref.key)
+        if isinstance(read, Failure):
+            return read
+        # Files and editors append a line break that belongs to no credential.
+        value = read.strip()
         if form.pattern.fullmatch(value):
             return value
-        said = "is empty" if not value else f"holds {form.fault}"
-        return Failure(FailureKind.REJECTED, f"key {ref.key} of Secret {ref.name} {said}")
+        fault = f"holds {form.fault}" if value else "is empty"
+        return Failure(FailureKind.REJECTED, f"key {ref.key} of Secret {ref.name} {fault}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What a credential is made of, so that it stays in its place in a message."""
+    """Characters that a credential may have, so that it cannot break out of its header or field."""
 
     pattern: re.Pattern[str]
     fault: str
 
 
-_WORD = _Form(re.compile(r"[!-~]+"), "what is no credential: spaces, line ends or not ASCII")
-"""An address, a token, a key: goes into a header or a field."""
-_LINE = _Form(re.compile(r"[^\x00-\x1f\x7f]+"), "line ends or control characters")
+_WORD = _Form(re.compile(r"[!-~]+"), "no credential: it has spaces, line breaks or is not ASCII")
+"""A URL, a token or a key, sent in a header or a field."""
+_LINE = _Form(re.compile(r"[^\x00-\x1f\x7f]+"), "line breaks or control characters")
 _TEXT = _Form(re.compile(r".+", re.DOTALL), "nothing")
-"""Signs, and is sent nowhere: with an empty one anybody could sign."""
+"""A signing key, never sent; with an empty key anybody could sign."""
 _FORMS = {ChannelType.WEBHOOK: _TEXT, ChannelType.SMTP: _LINE}

@@ -1,4 +1,4 @@
-"""E-mail by SMTP, at the address that was checked, under a Message-ID that stays the same."""
+"""E-mail by SMTP, at the pinned address, under a stable Message-ID."""
 
 import asyncio
 import socket
@@ -9,45 +9,48 @@ from email.utils import format_datetime
 from functools import cache
 
 import aiosmtplib
+from aiohappyeyeballs import start_connection
 
-from rollback_operator.adapters.http.addresses import Pinned
+from rollback_operator.adapters.http.addresses import Pinned, family_of
 from rollback_operator.api.notify import Encryption, MailSpec
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report import formats
 
 SMTP_CONNECT_SECONDS = 5.0
+NEXT_ADDRESS_SECONDS = 0.25
+"""Wait for an address before the next address is tried too (RFC 8305)."""
 ANSWER_SECONDS = 10.0
 _PERMANENT = 500
 
 
 def letter(message: Message, spec: MailSpec) -> EmailMessage:
-    """Make the e-mail."""
-    found, rendered = EmailMessage(), formats.mail(message)
+    """Build the e-mail."""
+    mail, rendered = EmailMessage(), formats.mail(message)
     domain = spec.from_.rpartition("@")[2]
-    found["Subject"] = rendered.subject
-    found["From"] = spec.from_
-    found["To"] = ", ".join(spec.to)
-    found["Date"] = format_datetime(message.time)
-    found["Message-ID"] = f"<{message.id}@{domain}>"
-    found["References"] = f"<{message.incident}@{domain}>"
+    mail["Subject"] = rendered.subject
+    mail["From"] = spec.from_
+    mail["To"] = ", ".join(spec.to)
+    mail["Date"] = format_datetime(message.time)
+    mail["Message-ID"] = f"<{message.id}@{domain}>"
+    mail["References"] = f"<{message.incident}@{domain}>"
     for name, value in rendered.headers.items():
-        found[name] = value
-    found.set_content(rendered.text)
-    return found
+        mail[name] = value
+    mail.set_content(rendered.text)
+    return mail
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """Where mails are handed in, and how."""
+    """A mail server, with the sender's login."""
 
     at: Pinned
     spec: MailSpec
     password: str | None
 
 
-async def tell(box: Mailbox, message: Message, tls: ssl.SSLContext | None = None) -> Failure | None:
-    """Send one message. Of what the server says only its code is told."""
+async def send(box: Mailbox, message: Message, tls: ssl.SSLContext | None = None) -> Failure | None:
+    """Send a message; a failure holds only the code of the server's reply."""
     try:
         await _sent(box, letter(message, box.spec), tls)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
@@ -62,11 +65,11 @@ def _failure(at: Pinned, error: Exception) -> Failure:
         case aiosmtplib.SMTPResponseException():
             return _refused(at, error.code)
         case aiosmtplib.SMTPRecipientsRefused():
-            return _refused(at, max(one.code for one in error.recipients))
+            return _refused(at, max(refused.code for refused in error.recipients))
     for cause in (error, error.__cause__):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            said = f"{at}: its certificate is not trusted: {cause.verify_message}"
-            return Failure(FailureKind.REJECTED, said)
+            text = f"{at}: its certificate is not trusted: {cause.verify_message}"
+            return Failure(FailureKind.REJECTED, text)
     return Failure(FailureKind.UNAVAILABLE, f"{at}: {type(error).__name__}")
 
 
@@ -88,30 +91,14 @@ async def _sent(box: Mailbox, mail: EmailMessage, tls: ssl.SSLContext | None) ->
 
 
 async def _connected(at: Pinned) -> socket.socket:
-    """Connect to the first of the addresses that takes a connection.
+    """Connect to the first address that accepts a connection.
 
     Raises:
-        OSError: none does.
+        OSError: no address accepts in time.
     """
-    last: OSError = OSError("no address")
-    for ip in at.ips:
-        try:
-            async with asyncio.timeout(SMTP_CONNECT_SECONDS):
-                return await _connect(ip, at.called_port)
-        except OSError as error:  # a TimeoutError is one
-            last = error
-    raise last
-
-
-async def _connect(ip: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
-    made.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(made, (ip, port))
-    except BaseException:
-        made.close()
-        raise
-    return made
+    addresses = [(family_of(ip), socket.SOCK_STREAM, 0, "", (ip, at.called_port)) for ip in at.ips]
+    async with asyncio.timeout(SMTP_CONNECT_SECONDS):
+        return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
 
 
 @cache

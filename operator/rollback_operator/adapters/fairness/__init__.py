@@ -1,1 +1,1 @@
-"""What there is only so much of, shared out by namespace: turns, memory, time of the loop."""
+"""Limited resources, shared between namespaces: turns, memory, time of the event loop."""

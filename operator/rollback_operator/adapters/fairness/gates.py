@@ -1,7 +1,7 @@
-"""Turns at what there is only so much of at once, shared out by namespace.
+"""Turns at a limited number of concurrent calls, shared between namespaces.
 
-No share has more than its part, and among those that wait the turn goes round: whoever has a
-hundred calls waiting for servers that never answer delays nobody else by more than one of them.
+No share has more than its part, and waiting shares take turns round-robin: a namespace with a
+hundred calls to servers that never answer delays the others by a single call at most.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 
 
 class Gate:
-    """Lets so many through at once."""
+    """Admits a limited number of callers at once."""
 
     def __init__(self, most: int, each: int) -> None:
-        """Let everybody wait for a turn of their share.
+        """Admit nobody yet.
 
         Args:
-            most: at once, of all shares.
-            each: at once, of one share.
+            most: callers at once, over all shares.
+            each: callers at once of a single share.
         """
         self._most, self._each = most, each
         self._inside: Counter[Hashable] = Counter()
@@ -26,19 +26,20 @@ class Gate:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether nobody is inside or waits, and nothing is kept of anybody."""
+        """Whether nobody is inside or waits, so that no share is kept in memory."""
         return not self._inside and not self._waiting
 
     @asynccontextmanager
     async def turn(self, share: Hashable) -> AsyncIterator[None]:
-        """Wait for a turn of a share, and have it."""
-        await self._enter(share)
+        """Wait for a turn of a share, and hold it for the block."""
+        await self.enter(share)
         try:
             yield
         finally:
-            self._leave(share)
+            self.leave(share)
 
-    async def _enter(self, share: Hashable) -> None:
+    async def enter(self, share: Hashable) -> None:
+        """Wait for a turn of a share; `leave` ends it."""
         if share not in self._waiting and self._has_room(share):
             self._inside[share] += 1
             return
@@ -48,7 +49,7 @@ class Gate:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._leave(share)  # the turn had come already
+                self.leave(share)  # it was admitted before the cancellation
             else:
                 self._drop(share, turn)
             raise
@@ -58,17 +59,18 @@ class Gate:
         if not self._waiting[share]:
             del self._waiting[share]
 
-    def _leave(self, share: Hashable) -> None:
+    def leave(self, share: Hashable) -> None:
+        """End a turn; admit those that wait."""
         self._inside[share] -= 1
         if not self._inside[share]:
             del self._inside[share]
-        for one in [*self._waiting]:
+        for waiting in [*self._waiting]:
             if self._inside.total() >= self._most:
                 return
-            if self._has_room(one):
-                self._let_in(one)
+            if self._has_room(waiting):
+                self._admit(waiting)
 
-    def _let_in(self, share: Hashable) -> None:
+    def _admit(self, share: Hashable) -> None:
         turn = self._waiting[share].popleft()
         if self._waiting[share]:
             self._waiting.move_to_end(share)  # behind all others that wait

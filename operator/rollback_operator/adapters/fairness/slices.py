@@ -1,7 +1,7 @@
-"""Long work in slices: whoever computes in the event loop lets the others go on in between.
+"""Long computations in slices, so that the event loop stays responsive.
 
-What is large is computed in threads, and shared out by namespace: however many large computations
-the policies of one have waiting, another's waits for one of them at most.
+Large computations run in threads, shared between namespaces: however many are queued for a
+namespace, another namespace waits for a single computation at most.
 """
 
 import asyncio
@@ -16,27 +16,27 @@ from rollback_operator.adapters.fairness.gates import Gate
 
 T = TypeVar("T")
 SLICE_SECONDS = 0.005
-"""Of CPU time that one piece of work takes before the next callback has its turn."""
+"""CPU time before the next callback runs."""
 
 
 class Slices:
-    """Gives way to the loop whenever a slice of CPU time is used up."""
+    """Yields to the event loop whenever a slice of CPU time is used up."""
 
     def __init__(self, seconds: float = SLICE_SECONDS) -> None:
         self._seconds = seconds
         self._began = time.thread_time()
 
     async def rest(self) -> None:
-        """Let others go on, if it is time."""
+        """Yield if the slice is used up."""
         if time.thread_time() - self._began > self._seconds:
             await asyncio.sleep(0)
             self._began = time.thread_time()
 
 
 LARGE = 5000
-"""Things to go through, from which on a computation is made apart."""
+"""Number of items from which on a computation runs in a thread."""
 _WORKERS, _EACH = 2, 1
-"""Threads, and how many of them one namespace's computations have at once."""
+"""Threads in total, and at once per namespace."""
 _gates = WeakKeyDictionary[asyncio.AbstractEventLoop, Gate]()
 
 
@@ -46,11 +46,11 @@ def _workers() -> ThreadPoolExecutor:
 
 
 async def apart(share: str, size: int, call: Callable[[], T]) -> T:
-    """Compute what depends on nothing else; what is large in a thread, so that the loop goes on.
+    """Run a self-contained computation, in a thread if it is large.
 
     Args:
-        share: the namespace for which it is computed; empty: the operator itself.
-        size: how many things are gone through.
+        share: the namespace; empty: the operator itself.
+        size: the number of items.
         call: a computation without side effects.
     """
     if size < LARGE:

@@ -1,1 +1,1 @@
-"""What is not the API server, over HTTP: guarded addresses, bounded answers, probes, pages."""
+"""HTTP to servers other than the API server: guarded addresses, bounded answers, probes, pages."""

@@ -1,6 +1,6 @@
-"""Why a server could not be asked, in words: no names of classes, no pools, no addresses twice.
+"""Causes of failed requests, as text without class names, pools or repeated addresses.
 
-Libraries wrap the error that says why in several of their own, each of which quotes the one within.
+Libraries wrap the cause in several errors, each with the text of the inner error.
 """
 
 import http.client
@@ -25,54 +25,54 @@ _BY_NAME = {
     "ServerDisconnectedError": _LOST,
     "ProtocolError": _LOST,
     "InvalidURL": "the address cannot be used",
-    "TooManyRedirects": "it leads from one address to the next without end",
-    "ContentTypeError": "the answer is of another kind than asked for",
-    "ClientPayloadError": "the connection was closed in the midst of the answer",
+    "TooManyRedirects": "too many redirects",
+    "ContentTypeError": "the answer has an unexpected content type",
+    "ClientPayloadError": "the connection was closed in the middle of the answer",
 }
-"""Errors of libraries that hold none of the system's."""
+"""Errors of libraries without an error of the system inside."""
 
 
 def cause(error: BaseException) -> str:
-    """Tell what an error means for whoever has to mend it, by what lies deepest in it."""
-    found = list(_within(error))
-    for one in reversed(found):
-        said = _said(one)
-        if said:
-            return said
-    names = (_BY_NAME.get(type(one).__name__) for one in found)
-    known = next((name for name in names if name), "")
-    return known or f"it could not be asked ({type(error).__name__})"
+    """Describe an error by its innermost known cause."""
+    chain = list(_chain(error))
+    for inner in reversed(chain):
+        text = _text(inner)
+        if text:
+            return text
+    texts = (_BY_NAME.get(type(inner).__name__) for inner in chain)
+    known = next((text for text in texts if text), "")
+    return known or f"the request failed ({type(error).__name__})"
 
 
-def _within(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and those that it wraps, the outermost first."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it wraps, the outermost first."""
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting and len(seen) < _DEEPEST:
-        one = waiting.pop(0)
-        if not isinstance(one, BaseException) or any(one is known for known in seen):
+        outer = waiting.pop(0)
+        if not isinstance(outer, BaseException) or any(outer is known for known in seen):
             continue
-        seen.append(one)
-        yield one
-        inner = (getattr(one, name, None) for name in ("reason", "os_error", "__cause__"))
-        waiting += [*inner, *one.args, one.__context__]
+        seen.append(outer)
+        yield outer
+        inner = (getattr(outer, name, None) for name in ("reason", "os_error", "__cause__"))
+        waiting += [*inner, *outer.args, outer.__context__]
 
 
-def _said(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     for kinds, words in _WORDS:
         if isinstance(error, kinds):
             return words
     match error:
         case ssl.SSLCertVerificationError():
-            said = getattr(error, "verify_message", "")  # OpenSSL sets it, and nothing else does
-            return f"its TLS certificate is not accepted: {said or 'no reason was given'}"
+            detail = getattr(error, "verify_message", "")  # only OpenSSL sets it
+            return f"its TLS certificate is not accepted: {detail or 'no reason was given'}"
         case ssl.SSLError():
-            said = getattr(error, "reason", "")
-            return f"TLS could not be agreed on: {said or 'no reason was given'}"
+            detail = getattr(error, "reason", "")
+            return f"the TLS handshake failed: {detail or 'no reason was given'}"
         case OSError() if error.errno and error.strerror:
-            said = error.strerror[:1].lower() + error.strerror[1:]
-            return f"{error.filename}: {said}" if error.filename else said
+            detail = error.strerror[:1].lower() + error.strerror[1:]
+            return f"{error.filename}: {detail}" if error.filename else detail
         case OSError() if type(error) is OSError:
-            return str(error)  # our own words
+            return str(error)  # raised by the operator
         case _:
             return ""

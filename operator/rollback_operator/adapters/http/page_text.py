@@ -1,7 +1,7 @@
-"""The text of pods' pages as it comes: of each only the lines that are wanted, and not too many.
+"""Streams pods' metrics pages, and keeps a bounded number of relevant lines of each.
 
-What the pages of a look take until they are parsed counts against one budget for all looks, shared
-by namespace: a hundred policies that read pages of a megabyte each do not fill the memory.
+Until they are parsed, all pages count against a single memory budget, shared between namespaces: a
+hundred policies that read pages of a megabyte each do not fill the memory.
 """
 
 from collections.abc import Callable
@@ -11,46 +11,46 @@ import aiohttp
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError, Holder, Holdings
 from rollback_operator.adapters.fairness.slices import Slices
+from rollback_operator.adapters.http.outgoing import CHUNK_BYTES
 from rollback_operator.evidence.retention import LABEL_BYTES, SERIES_BYTES
 
-CHUNK_BYTES = 65536
 MOST_PAGES_BYTES = 24 * 1024 * 1024
-"""Of all pages that are being read, with what is made of their lines."""
+"""Of all pages in progress, including the series parsed from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """How long a page may take and how much of it is read."""
+    """Bounds of a page."""
 
     connect_seconds: float = 0.3
     answer_seconds: float = 0.5
-    """When a pod that takes longer has counted what it shows is too uncertain for a comparison."""
+    """After a slower answer the time of its counts is too uncertain for a comparison."""
     read_seconds: float = 1.0
     most_bytes: int = 8 * 1024 * 1024
     most_kept_bytes: int = 1024 * 1024
-    """Of a page only the lines of the wanted counters are held."""
+    """Of the lines of the requested counters; others are dropped."""
     most_lines: int = 2000
-    """Of the wanted counters on one page."""
+    """Of the requested counters on a page."""
     most_lines_of_all: int = 8000
-    """... and on all pages of one look."""
+    """Of the requested counters on all pages of a read."""
     most_steps: int = 5_000_000
-    """Of RE2 over one page: characters of labels times the sizes of the matchers."""
+    """RE2 steps for a page: characters of labels times the sizes of the matchers."""
 
 
 @dataclass
 class PageReservation:
-    """What the pages of one look take."""
+    """Memory of the pages of a read."""
 
     holdings: Holdings
     holder: Holder
     _sizes: dict[str, int] = field(default_factory=dict)
-    """By pod."""
+    """Bytes by pod."""
 
     def hold(self, pod: str, size: int) -> None:
-        """Count so much for a pod's page, in place of what was counted.
+        """Change the size of a pod's page.
 
         Raises:
-            BudgetExhaustedError: there is no room for it.
+            BudgetExhaustedError: the budget does not suffice.
         """
         wanted = {**self._sizes, pod: size}
         if not self.holdings.hold(self.holder, sum(wanted.values())):
@@ -58,7 +58,7 @@ class PageReservation:
         self._sizes = wanted
 
     def end(self) -> None:
-        """Let others have the room."""
+        """Return the whole reservation."""
         self.holdings.drop(self.holder)
 
 
@@ -68,16 +68,16 @@ async def wanted_lines(
     limits: PageLimits,
     hold: Callable[[int], None],
 ) -> str | None:
-    """Read the lines that begin so; None: there is too much of it.
+    """Read the lines with one of these prefixes; None: the page exceeds its bounds.
 
     Args:
         content: the page.
-        begins: how a wanted line begins.
-        limits: of the page.
-        hold: told how much memory it takes; raises where there is none.
+        begins: the prefixes.
+        limits: the bounds.
+        hold: reserves memory; raises if the budget does not suffice.
 
     Raises:
-        BudgetExhaustedError: other pages that are being read leave no room for it.
+        BudgetExhaustedError: other pages in progress hold the budget.
     """
     kept, rest, size, slices = bytearray(), b"", 0, Slices()
     made = 0

@@ -1,8 +1,8 @@
-"""Which migrations are applied, from PostgreSQL: one short connection, one read-only transaction.
+"""Reads applied migrations from PostgreSQL: a short connection with a read-only transaction.
 
-The DSN comes from a Secret: of its keys those on a list are taken, its host is checked and pinned,
-and no word of it reaches a message. That the transaction is read-only keeps accidents away, not
-intent: the role of the DSN should have SELECT alone.
+The DSN comes from a Secret: only listed keys are accepted, its host is checked and pinned, and no
+part of it reaches a message. A read-only transaction prevents accidents, not attacks: the role of
+the DSN should have SELECT alone.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,15 +21,15 @@ from rollback_operator.api.json_text import whole
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.secrets import Secrets
 from rollback_operator.remedies.schema import Applied, Migration, ordered
 
 DATABASE_CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500
 MOST_MIGRATIONS = 5000
 MOST_SENT_BYTES = 4 * 1024 * 1024
-"""That the server may send, for all that is asked of it."""
+"""Bytes that the server may send on a connection."""
 LONGEST_COLUMNS = 300
 DEFAULT_TABLE = "schema_migrations"
 DEFAULT_PORT = 5432
@@ -47,7 +47,7 @@ KEYS = frozenset(
         "connect_timeout",
     }
 )
-"""What a DSN may say; others name files, services or options of the operator's own machine."""
+"""Allowed keys of a DSN; others name files, services or options of the operator's machine."""
 _NAMES = ("name", "version", "filename", "id")
 _FORM = (
     "it takes host, port, dbname, user, password, sslmode, sslrootcert=system, application_name "
@@ -94,25 +94,25 @@ class PostgresSchemas:
 
 
 def parameters_of(dsn: str) -> dict[str, Any] | None:
-    """Read a DSN; None if it is malformed or says more than a DSN may."""
+    """Parse a DSN; None: it is malformed or has a key that is not allowed."""
     try:
-        found = {key: value for key, value in conninfo_to_dict(dsn.strip()).items() if value}
+        parameters = {key: value for key, value in conninfo_to_dict(dsn.strip()).items() if value}
     except psycopg.Error:
-        return None  # its text would quote the DSN
-    host, port = str(found.get("host") or ""), str(found.get("port") or DEFAULT_PORT)
+        return None  # its text quotes the DSN
+    host, port = str(parameters.get("host") or ""), str(parameters.get("port") or DEFAULT_PORT)
     is_plain = bool(host) and not {",", "/"} & set(host) and whole(port, MOST_PORT)
-    has_own_files = found.get("sslrootcert", "system") != "system"
-    if not is_plain or has_own_files or not found.keys() <= KEYS:
+    has_own_files = parameters.get("sslrootcert", "system") != "system"
+    if not is_plain or has_own_files or not parameters.keys() <= KEYS:
         return None
-    return found
+    return parameters
 
 
 NO_FILE = "/dev/null/none"
-"""There can be none of this name; of /dev/null itself libpq prints that it is no plain file."""
+"""A path that cannot exist; for /dev/null itself libpq prints a warning."""
 
 
 def _pinned(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[str, Any]:
-    """Call the addresses that were checked, by their relay, under the certificate's name."""
+    """Connect to the pinned addresses by the relay, under the name of the certificate."""
     count = len(pinned.ips)
     return parameters | {
         "host": ",".join([pinned.host] * count),
@@ -127,10 +127,10 @@ def _pinned(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[st
 
 async def _read(parameters: dict[str, Any], history: HistorySpec) -> Applied | Missing:
     connection = await psycopg.AsyncConnection.connect(**parameters)
-    # Not `async with`: that would commit, and wait for a server that has fallen silent.
+    # Not `async with`, which commits, and waits for a server that does not answer.
     try:
         await connection.set_read_only(True)
-        # Not as options of the connection: PgBouncer does not pass them on.
+        # Not as connection options, which PgBouncer does not forward.
         for setting in (
             f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}",
             "SET LOCAL lock_timeout = 500",
@@ -153,7 +153,7 @@ async def _query(
         where = f"schema {history.schema_name}" if history.schema_name else "the search path"
         return _unknown(f"there is no table {DEFAULT_TABLE} in {where} that the role may read")
     is_exact = history.preset is HistoryPreset.SCHEMA_MIGRATIONS
-    key = next((one for one in _NAMES[: 1 if is_exact else None] if one in columns.names), None)
+    key = next((name for name in _NAMES[: 1 if is_exact else None] if name in columns.names), None)
     if key is None or (is_exact and "applied_at" not in columns.names):
         has = ", ".join(sorted(columns.names))[:LONGEST_COLUMNS]
         wants = "name and applied_at" if is_exact else f"one of {', '.join(_NAMES)}"
@@ -166,7 +166,7 @@ async def _query(
             sql.SQL("SELECT bool_or(dirty::boolean) FROM {}").format(table)
         )
         if (await dirty.fetchone() or (False,))[0]:
-            return _unknown("a migration has failed half-way: the history is marked dirty")
+            return _unknown("a migration has failed midway: the history is marked dirty")
     time = sql.SQL("applied_at") if "applied_at" in columns.names else sql.SQL("NULL::timestamptz")
     return sql.SQL("SELECT {}::text AS name, {} AS applied_at FROM {}").format(
         sql.Identifier(key), time, table
@@ -174,15 +174,15 @@ async def _query(
 
 
 async def _columns(connection: psycopg.AsyncConnection[Any], schema: str) -> _Columns | None:
-    """Find the table's columns in its schema, or in the first of the search path that has it."""
-    found = await connection.execute(
+    """Find the table's columns in its schema, or in the first schema of the search path."""
+    cursor = await connection.execute(
         "SELECT table_schema::text, column_name::text FROM information_schema.columns"
         " WHERE table_name = %(table)s AND CASE WHEN %(schema)s = '' THEN"
         " table_schema::name = ANY(current_schemas(false)) ELSE table_schema = %(schema)s END"
         " ORDER BY array_position(current_schemas(false), table_schema::name)",
         {"table": DEFAULT_TABLE, "schema": schema},
     )
-    rows = await found.fetchall()
+    rows = await cursor.fetchall()
     if not rows:
         return None
     first = rows[0][0]
@@ -192,10 +192,10 @@ async def _columns(connection: psycopg.AsyncConnection[Any], schema: str) -> _Co
 async def _rows(
     connection: psycopg.AsyncConnection[Any], query: sql.Composable
 ) -> Applied | Missing:
-    # Within another SELECT, and as one statement: what is not a SELECT is refused.
+    # As a subquery in a single statement, so that anything but a SELECT is refused.
     whole = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_MIGRATIONS + 1)
     cursor = await connection.execute(whole, binary=True)
-    columns = [one.name for one in cursor.description or ()]
+    columns = [column.name for column in cursor.description or ()]
     rows = await cursor.fetchmany(MOST_MIGRATIONS + 1)
     if "name" not in columns:
         has = ", ".join(columns)[:LONGEST_COLUMNS]
@@ -218,49 +218,45 @@ def _migration(row: Sequence[Any], name: int, at: int | None) -> Migration:
 
 _KNOWN = (
     ("password authentication failed", "the password or the role of the DSN is wrong"),
-    ("no password supplied", "the DSN has no password, and the server wants one"),
+    ("no password supplied", "the DSN has no password, and the server requires a password"),
     ("not permitted to log in", "the role of the DSN may not log in"),
-    ("connection refused", "nobody listens there: the connection was refused"),
+    ("connection refused", "the connection was refused"),
     ("timeout", f"it did not answer within {DATABASE_CONNECT_SECONDS} s"),
     ("starting up", "the database is starting up"),
     ("shutting down", "the database is shutting down"),
-    ("does not support ssl", "the server has no TLS, which the DSN asks for"),
-    ("certificate", "its certificate is not one that the DSN accepts"),
-    ("too many", "the server takes no more connections"),
-    ("pg_hba.conf", "the server takes no connection of this role from here"),
+    ("does not support ssl", "the DSN requires TLS, and the server has none"),
+    ("certificate", "the DSN does not accept the certificate of the server"),
+    ("too many", "the server accepts no more connections"),
+    ("pg_hba.conf", "pg_hba.conf of the server rejects this role or the operator's address"),
     ("does not exist", "the role or the database of the DSN does not exist"),
 )
 
 
 def _fault_of(relay: Relay) -> str:
-    """Say why nothing came of a connection, as far as the relay knows; empty: it is not that."""
+    """Describe a failure of the relay; empty: there was none."""
     if relay.is_over:
         most = MOST_SENT_BYTES >> 20
-        return f"it sends more than {most} MiB: have history.query give names and times only"
+        return f"it sends more than {most} MiB: select names and times only in history.query"
     match relay.error:
         case None:
             return ""
         case TimeoutError():
             return f"it did not answer within {DATABASE_CONNECT_SECONDS} s"
         case ConnectionRefusedError():
-            return "nobody listens there: the connection was refused"
+            return "the connection was refused"
         case error:
             return type(error).__name__
 
 
 def _words(error: psycopg.Error, parameters: dict[str, Any]) -> str:
-    """Say what went wrong, without a word that comes from the DSN."""
+    """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
-        said = error.diag.message_primary.replace("\n", " ")
-        return _without(said, parameters)[:300]
+        primary = error.diag.message_primary.replace("\n", " ")
+        secret = str(parameters.get("password") or "")
+        return (primary.replace(secret, "***") if secret else primary)[:300]
     text = str(error).lower()
-    known = next((said for words, said in _KNOWN if words in text), None)
+    known = next((described for part, described in _KNOWN if part in text), None)
     return known or f"the connection has failed ({type(error).__name__})"
-
-
-def _without(said: str, parameters: dict[str, Any]) -> str:
-    secret = str(parameters.get("password") or "")
-    return said.replace(secret, "***") if secret else said
 
 
 def _unknown(message: str) -> Missing:

@@ -1,7 +1,7 @@
-"""A connection of a library that reads whatever it is sent, led through a port that counts.
+"""Relays a library's connections through a local port, to limit the bytes that it receives.
 
-libpq holds a row whole before anybody sees it, and a row may have a gigabyte. So it is called at a
-port of our own on loopback, from where as many bytes as may be come on from the server.
+libpq buffers a whole row, and a row may have a gigabyte. So libpq connects to a port of the
+operator on loopback, which forwards a limited number of bytes from the server.
 """
 
 import asyncio
@@ -15,24 +15,24 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass
 class Relay:
-    """Ports that lead to addresses, one for each, and what has come from there in all."""
+    """A local port for each address, and the number of bytes received."""
 
     most: int
     seconds: float
-    """How long connecting to an address may take."""
+    """Connect time-out of an address."""
     ports: tuple[int, ...] = ()
     received: int = 0
     error: OSError | None = None
-    """Why an address could not be connected to, the last time."""
+    """Last failure to connect."""
 
     @property
     def is_over(self) -> bool:
-        """Tell whether more has come than may."""
+        """Whether the limit is exceeded."""
         return self.received > self.most
 
     @asynccontextmanager
     async def open(self, ips: tuple[str, ...], port: int) -> AsyncIterator[None]:
-        """Listen until the end; what is connected then is closed."""
+        """Listen during the block; close all connections after it."""
         carrying: set[asyncio.Task[None]] = set()
         async with AsyncExitStack() as stack:
             for ip in ips:
@@ -50,8 +50,8 @@ class Relay:
             try:
                 yield
             finally:
-                for one in tuple(carrying):
-                    one.cancel()
+                for task in tuple(carrying):
+                    task.cancel()
                 await asyncio.gather(*carrying, return_exceptions=True)
 
     async def _carry(
@@ -60,25 +60,25 @@ class Relay:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """Carry what both sides say, until one of them ends or has said too much."""
+        """Forward both directions until a side closes or the limit is exceeded."""
         try:
             async with asyncio.timeout(self.seconds):
                 there = await asyncio.open_connection(*address, limit=CHUNK_BYTES)
-        except OSError as error:  # a timeout is one
+        except OSError as error:  # or a TimeoutError
             self.error = error
             writer.close()
             return
         try:
-            ways = {
+            directions = {
                 asyncio.create_task(self._pass_on(there[0], writer)),
                 asyncio.create_task(self._pass_back(reader, there[1])),
             }
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for one in ways:
-                    one.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+                for direction in directions:
+                    direction.cancel()
+                await asyncio.gather(*directions, return_exceptions=True)
         finally:
             there[1].close()
             writer.close()

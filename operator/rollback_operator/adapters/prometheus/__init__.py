@@ -1,8 +1,7 @@
-"""Prometheus' HTTP API -> counters, or the kind of nothing that came instead.
+"""Prometheus' HTTP API -> counters, or the reason why there are none.
 
-`transport` sends a request within limits, `session` asks, `queries` writes PromQL, `answers` reads
-what comes, `dialects` finds out how a metric is told; `metrics` and `trends` are the ports made of
-them.
+`transport` sends a request within bounds, `session` queries a server, `queries` writes PromQL,
+`answers` parses, `dialects` finds the form of a metric; `metrics` and `trends` implement the ports.
 """
 
 from rollback_operator.adapters.prometheus.metrics import PrometheusMetrics

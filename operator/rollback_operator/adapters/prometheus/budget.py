@@ -1,10 +1,10 @@
-"""One budget of bytes for all answers that are in flight, whoever asks.
+"""A budget of bytes for all answers in flight.
 
-An answer takes its part as it grows, and gives all of it back when nothing of it is held any more.
-No namespace gets more than it leaves free: the first has half at most, the next a half of the rest,
-and so on. However slowly what some hold goes on, others find room at once, without waiting for an
-end. Who waits for its part is served in the order in which it came, past those who have enough. The
-first bytes of each answer are free: there are only so many threads.
+An answer takes its share as it grows, and returns all of it once it is processed. No namespace gets
+more than it leaves free: the first has half at most, the next half of the rest, and so on. However
+slowly the answers of a namespace progress, the others find room at once. Waiting answers are served
+in order of arrival; an answer whose namespace has its share is passed over. The first bytes of each
+answer are free, since the number of threads is limited.
 """
 
 import threading
@@ -20,7 +20,7 @@ MIB = 1 << 20
 MOST_ANSWERS_BYTES = 120 * MIB
 FREE_ANSWER_BYTES = 128 * 1024
 STEP_BYTES = MIB
-"""Parts are taken in whole steps."""
+"""Shares grow in whole steps."""
 
 
 @dataclass(eq=False)
@@ -31,39 +31,39 @@ class _AnswerWaiter:
 
 @dataclass
 class AnswerBudget:
-    """What is left for answers, for all threads."""
+    """The budget, shared by all threads."""
 
     most: int = MOST_ANSWERS_BYTES
     _held: dict[str, int] = field(default_factory=dict)
-    """By namespace; none that holds nothing."""
+    """Bytes by namespace, without zeros."""
     _line: deque[_AnswerWaiter] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def held(self) -> int:
-        """How many bytes are held now."""
+        """Bytes held now."""
         with self._changed:
             return sum(self._held.values())
 
     @contextmanager
     def part(self, owner: str, until: float) -> Iterator["AnswerShare"]:
-        """Hold a part of it, of no bytes at first.
+        """Hold a share, of zero bytes at first.
 
         Args:
-            owner: for which namespace.
-            until: when waiting for more ends, by the monotonic clock.
+            owner: the namespace.
+            until: the deadline of every wait for more, by the monotonic clock.
         """
-        found = AnswerShare(self, owner, until)
+        share = AnswerShare(self, owner, until)
         try:
-            yield found
+            yield share
         finally:
-            found.give_back()
+            share.give_back()
 
     def take(self, owner: str, amount: int, until: float) -> None:
-        """Take bytes, after all who have waited longer and can be served.
+        """Take bytes, after all earlier waiters that can be served.
 
         Raises:
-            BudgetExhaustedError: there is not enough in time.
+            BudgetExhaustedError: the budget does not suffice in time.
         """
         waiting = _AnswerWaiter(owner, amount)
         with self._changed:
@@ -79,7 +79,7 @@ class AnswerBudget:
                 self._changed.notify_all()
 
     def give_back(self, owner: str, amount: int) -> None:
-        """Let others have them."""
+        """Return bytes to the budget."""
         with self._changed:
             self._held[owner] -= amount
             if not self._held[owner]:
@@ -87,19 +87,19 @@ class AnswerBudget:
             self._changed.notify_all()
 
     def _is_next(self, waiting: _AnswerWaiter) -> bool:
-        """Tell whether it is this one's turn: those before it come first, if they can be served."""
+        """Whether this waiter is the first that can be served."""
         free = self.most - sum(self._held.values())
-        for one in self._line:
-            if self._held.get(one.owner, 0) + one.amount <= free - one.amount:
-                return one is waiting
-            if one is waiting:
+        for earlier in self._line:
+            if self._held.get(earlier.owner, 0) + earlier.amount <= free - earlier.amount:
+                return earlier is waiting
+            if earlier is waiting:
                 return False
         return False
 
 
 @dataclass
 class AnswerShare:
-    """What one answer holds."""
+    """The share of an answer."""
 
     budget: AnswerBudget
     owner: str
@@ -107,10 +107,10 @@ class AnswerShare:
     _held: int = 0
 
     def grow(self, size: int) -> None:
-        """Hold enough for so many bytes in all.
+        """Grow to a total size.
 
         Raises:
-            BudgetExhaustedError: there is not enough in time.
+            BudgetExhaustedError: the budget does not suffice in time.
         """
         wanted = -(-max(0, size - FREE_ANSWER_BYTES) // STEP_BYTES) * STEP_BYTES
         if wanted > self._held:
@@ -118,7 +118,7 @@ class AnswerShare:
             self._held = wanted
 
     def give_back(self) -> None:
-        """Hold nothing any more."""
+        """Return the whole share."""
         if self._held:
             self.budget.give_back(self.owner, self._held)
             self._held = 0

@@ -1,4 +1,4 @@
-"""Connections to Prometheus: where they may lead, and how they are ended."""
+"""Connections to Prometheus: restricted to allowed addresses, and closable by another thread."""
 
 import contextlib
 import socket
@@ -19,7 +19,7 @@ from rollback_operator.model.samples import Missing
 
 
 class AnswerError(Exception):
-    """An answer that is no use, as a Missing."""
+    """An unusable answer, as a Missing."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -27,21 +27,21 @@ class AnswerError(Exception):
 
 
 class Connections(HTTPAdapter):
-    """Connects where an address may lead, and nowhere else."""
+    """Connects to allowed addresses only."""
 
     def __init__(self, authorities: str | None, line: "Line") -> None:
         """Connect to nothing yet.
 
         Args:
-            authorities: whose certificates are taken, in PEM; None: whom the session trusts.
-            line: where to.
+            authorities: CA certificates in PEM; None: those that the session trusts.
+            line: the connection.
         """
         self._line = line
         self._authorities = authorities
         super().__init__()
 
     def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
-        """Make connections that are looked at."""
+        """Create pools whose connections are checked."""
         if self._authorities is not None:
             options["ssl_context"] = trusting(self._authorities)
         super().init_poolmanager(*sizes, **options)
@@ -50,28 +50,28 @@ class Connections(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
     ) -> Any:
-        """Choose a pool; a policy's authorities are in the context, beside which none are named."""
+        """Choose a pool; a policy's CA certificates are in the context and exclude all others."""
         chosen = verify if self._authorities is None else True
         return super().build_connection_pool_key_attributes(request, chosen, cert)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Name the authorities, unless the context holds them: both would be taken."""
+        """Set the CA certificates, unless the context holds them: both would be trusted."""
         if self._authorities is None:
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
 
 class Line:
-    """The connection of one session, to be cut by another thread than the one that waits for it.
+    """The connection of a session, closable while another thread waits for it.
 
-    It is held by a second descriptor: with TLS the first one changes hands.
+    It is held by a second descriptor, since TLS takes the first over.
     """
 
     def __init__(self, pinned: Pinned | None, may_call: Callable[[str], bool] | None) -> None:
         """Connect to nothing yet.
 
         Args:
-            pinned: where to; None: where the name leads.
-            may_call: whether an IP address may be called; None: any may.
+            pinned: the address; None: resolved by name.
+            may_call: whether an IP address may be called; None: all may.
         """
         self.pinned = pinned
         self._may_call = may_call
@@ -80,33 +80,33 @@ class Line:
         self._held: socket.socket | None = None
 
     def hold(self, connection: socket.socket) -> socket.socket:
-        """Take a new connection in place of the last one, if it leads where it may.
+        """Replace the last connection, if the new one leads to an allowed address.
 
-        At the connection itself: another answer of the resolver a moment later leads nowhere else.
+        The check is on the connection itself: a later answer of the resolver changes nothing.
         """
         if self._may_call is not None and not self._may_call(str(connection.getpeername()[0])):
             connection.close()
             raise AnswerError(
                 Reason.ADDRESS_NOT_ALLOWED,
-                "the host of spec.prometheus.url leads to the operator's own machine or network, "
+                "the host of spec.prometheus.url leads to the operator's machine or network, "
                 "or to a cloud's metadata",
             )
         with self._lock:
             if self._is_cut:
                 connection.close()
-                raise OSError("nobody waits for the answer any more")
+                raise OSError("the caller has given up")
             last, self._held = self._held, connection.dup()
         if last is not None:
             last.close()
         return connection
 
     def cut(self) -> None:
-        """End the connection, and let there be no other."""
+        """Close the connection, and refuse every other."""
         with self._lock:
             self._is_cut = True
             last, self._held = self._held, None
         if last is not None:
-            with contextlib.suppress(OSError):  # the server was quicker
+            with contextlib.suppress(OSError):  # the server closed it first
                 last.shutdown(socket.SHUT_RDWR)
             last.close()
 
@@ -132,14 +132,14 @@ def _pools(line: Line) -> dict[str, type[HTTPConnectionPool]]:
 
 
 def _connected(made: HTTPConnection, at: Pinned) -> socket.socket:
-    """Connect to the first of the addresses that takes a connection."""
+    """Connect to the first address that accepts a connection."""
     last: OSError = OSError("no address")
     for ip in at.ips:
         try:
             return create_connection(
                 (ip, at.called_port), made.timeout, socket_options=made.socket_options
             )
-        except OSError as error:  # a timeout is one
+        except OSError as error:  # or a TimeoutError
             last = error
     if isinstance(last, TimeoutError):
         raise ConnectTimeoutError(made, f"Connection to {at} timed out") from last

@@ -1,31 +1,34 @@
-"""What policies' Secrets hold for the Prometheus that they name.
+"""Credentials in policies' Secrets for the Prometheus that they name.
 
-Kept for half a minute, since a look asks several times a second; read anew at once when Prometheus
-refuses what is known, since it may have been renewed. No value is logged, stored or told.
+Cached for half a minute, since a watch queries several times a second; read again at once when
+Prometheus refuses them, since they may have been renewed. No value is logged, stored or shown.
 """
 
-import asyncio
 import base64
 import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from urllib3.util.ssl_ import create_urllib3_context
 
+from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.secrets import SecretKeyRef
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.metrics import Prometheus
 
+V = TypeVar("V")
 KNOWN_CREDENTIALS_SECONDS = 30.0
 MISSING_CREDENTIALS_SECONDS = 5.0
-"""How long it is known that they cannot be had, and that newer ones are of no use either."""
+"""Cache time of a failure, and the shortest time between two reads after a refusal."""
+MOST_KNOWN_CREDENTIALS = 10_000
 LONGEST_LOGIN = 4096
-"""Of a user's name, and of a password."""
+"""Of a username, and of a password."""
 _TOKEN = re.compile(r"[!-~]{1,8192}")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN_FIELD = "spec.prometheus.bearerTokenSecretRef"
@@ -36,29 +39,29 @@ _LOGINS = {
     "Basic": ("basicAuthSecretRef", "a username and password"),
 }
 LOGIN_KEYS = ("username", "password")
-"""Of a Secret of type kubernetes.io/basic-auth."""
+"""Keys of a Secret of type kubernetes.io/basic-auth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a policy reads its Prometheus with."""
+    """Credentials of a policy for its Prometheus."""
 
     authorization: str | None = field(default=None, repr=False)
-    """The value of the header of this name; None: the policy brings no login."""
+    """Value of the Authorization header; None: the policy has no login."""
     authorities: str | None = field(default=None, repr=False)
-    """Certificates in PEM."""
+    """CA certificates in PEM."""
     tenant: str = ""
 
 
 NONE = Credentials()
-"""A policy that brings none."""
+"""Of a policy without credentials."""
 
 
 def bearer(token: str) -> str:
-    """Make the header's value for a token.
+    """Build the header value for a token.
 
     Raises:
-        ValueError: it is none; the message never shows its text.
+        ValueError: it is malformed; the message never shows its text.
     """
     if not _TOKEN.fullmatch(token := token.strip()):
         raise ValueError("holds no bearer token")
@@ -66,16 +69,16 @@ def bearer(token: str) -> str:
 
 
 def basic(values: Mapping[str, str]) -> str:
-    """Make the header's value for a user's name and password (RFC 7617).
+    """Build the header value for a username and password (RFC 7617).
 
     Raises:
-        ValueError: they cannot be sent; the message names the key and never shows its text.
+        ValueError: a value is malformed; the message names the key and never shows its text.
     """
     login = []
     for key in LOGIN_KEYS:
         if key not in values:
             raise ValueError(f"has no key {key}: it takes {' and '.join(LOGIN_KEYS)}")
-        value = values[key].rstrip("\r\n")  # an editor leaves a line's end behind it
+        value = values[key].rstrip("\r\n")  # editors append a line break
         if not value or len(value) > LONGEST_LOGIN:
             raise ValueError(f"has a key {key} that is {'empty' if not value else 'too long'}")
         if _UNSAFE.search(value):
@@ -93,23 +96,23 @@ def basic(values: Mapping[str, str]) -> str:
 
 
 def login_needed(credentials: Credentials) -> str:
-    """Say what to do where a server has refused them."""
+    """Advise on credentials that a server refused."""
     sent = (credentials.authorization or "").partition(" ")[0]
     field, what = _LOGINS.get(sent, ("", ""))
     if field:
         return f"put {what} that it accepts into the Secret of spec.prometheus.{field}"
     return (
         "name a Secret with a token or password that it accepts in spec.prometheus."
-        "bearerTokenSecretRef or basicAuthSecretRef, or give the operator one for its own "
-        "Prometheus (--prometheus-token-file, --prometheus-basic-auth-folder)"
+        "bearerTokenSecretRef or basicAuthSecretRef, or set the operator's own login "
+        "(--prometheus-token-file, --prometheus-basic-auth-folder)"
     )
 
 
 def trusting(authorities: str) -> ssl.SSLContext:
-    """Make a context that takes what these have signed, and nothing else.
+    """Create a context that trusts these CA certificates only.
 
     Raises:
-        ValueError: they are no certificates; the message never shows their text.
+        ValueError: they are not certificates; the message never shows their text.
     """
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     try:
@@ -121,61 +124,56 @@ def trusting(authorities: str) -> ssl.SSLContext:
 
 @dataclass
 class PolicyCredentials:
-    """Reads them, and knows them for a while."""
+    """Reads and caches credentials."""
 
     secrets: Secrets | None
-    """None: there is no cluster to read Secrets of."""
+    """None: there is no cluster to read Secrets from."""
     clock: Callable[[], float] = time.monotonic
-    _known: dict[Prometheus, tuple[float, Credentials | Missing]] = field(default_factory=dict)
-    """When they were read, and what was found."""
+    _known: Remembered[Prometheus, tuple[float, Credentials | Missing]] = field(init=False)
+    """With the time of the read."""
+
+    def __post_init__(self) -> None:
+        self._known = Remembered(MOST_KNOWN_CREDENTIALS, self.clock)
 
     async def of(self, prometheus: Prometheus) -> Credentials | Missing:
-        """Give what a policy's references name; Missing says which field cannot be followed."""
+        """Return a policy's credentials; Missing names the field that has no usable value."""
         if not prometheus.has_own_credentials:
             return Credentials(tenant=prometheus.tenant)
-        read, found = self._known.get(prometheus, (0.0, None))
-        if found is not None and self.clock() - read < _lasting(found):
-            return found
-        return await self._read(prometheus)
+        known = self._known.get(prometheus)
+        return known[1] if known is not None else await self._read(prometheus)
 
     async def renewed(self, prometheus: Prometheus) -> Credentials | Missing:
-        """Give what is there now, after what was known has been refused."""
-        read, found = self._known.get(prometheus, (0.0, None))
-        if found is not None and self.clock() - read < MISSING_CREDENTIALS_SECONDS:
-            return found
+        """Return the current credentials, after a refusal of the cached credentials."""
+        known = self._known.get(prometheus)
+        if known is not None and self.clock() - known[0] < MISSING_CREDENTIALS_SECONDS:
+            return known[1]
         return await self._read(prometheus)
 
     async def _read(self, prometheus: Prometheus) -> Credentials | Missing:
-        read = self.clock()
-        found = await self._found(prometheus)
-        # What nobody asks for any more is forgotten.
-        self._known = {
-            key: one for key, one in self._known.items() if read - one[0] < _lasting(one[1])
-        }
-        self._known[prometheus] = known = read, found
-        # Not kept in memory for a policy that is gone.
-        asyncio.get_running_loop().call_later(_lasting(found), self._forget, prometheus, known)
-        return found
+        began = self.clock()
+        read = await self._resolved(prometheus)
+        is_missing = isinstance(read, Missing)
+        seconds = MISSING_CREDENTIALS_SECONDS if is_missing else KNOWN_CREDENTIALS_SECONDS
+        self._known.put(prometheus, (began, read), seconds)
+        return read
 
-    def _forget(self, prometheus: Prometheus, known: tuple[float, Credentials | Missing]) -> None:
-        if self._known.get(prometheus) is known:
-            del self._known[prometheus]
-
-    async def _found(self, prometheus: Prometheus) -> Credentials | Missing:
+    async def _resolved(self, prometheus: Prometheus) -> Credentials | Missing:
         try:
             authorization = await self._login(prometheus)
             authorities = await self._authorities(prometheus)
-        except _CannotBeHadError as error:
+        except _UnusableError as error:
             return Missing(Reason.CREDENTIALS_UNAVAILABLE, str(error))
         return Credentials(authorization, authorities, prometheus.tenant)
 
     async def _login(self, prometheus: Prometheus) -> str | None:
         if (ref := prometheus.basic_auth) is not None:
-            found = await self._values(prometheus.namespace, ref)
+            # Both keys in one read: a username must not be combined with a renewed password.
+            read = await self._port(_BASIC_FIELD).read_all(prometheus.namespace, ref.name)
+            values = _readable(_BASIC_FIELD, read)
             try:
-                return basic(found)
+                return basic(values)
             except ValueError as error:
-                raise _CannotBeHadError(f"{_BASIC_FIELD}: Secret {ref.name} {error}") from None
+                raise _UnusableError(f"{_BASIC_FIELD}: Secret {ref.name} {error}") from None
         if prometheus.token is None:
             return None
         token = await self._value(_TOKEN_FIELD, prometheus.namespace, prometheus.token)
@@ -187,39 +185,31 @@ class PolicyCredentials:
     async def _authorities(self, prometheus: Prometheus) -> str | None:
         if prometheus.authorities is None:
             return None
-        found = await self._value(_CA_FIELD, prometheus.namespace, prometheus.authorities)
+        authorities = await self._value(_CA_FIELD, prometheus.namespace, prometheus.authorities)
         try:
-            trusting(found)
+            trusting(authorities)
         except ValueError as error:
             raise _unusable(_CA_FIELD, prometheus.authorities, error) from None
-        return found
+        return authorities
 
     async def _value(self, field: str, namespace: str, ref: SecretKeyRef) -> str:
-        found = await self._port(field).read(namespace, ref.name, ref.key)
-        if isinstance(found, Failure):
-            raise _CannotBeHadError(f"{field}: {found.message}")
-        return found
-
-    async def _values(self, namespace: str, ref: SecretRef) -> Mapping[str, str]:
-        # All at once: while a Secret is renewed, no name is sent with another's password.
-        found = await self._port(_BASIC_FIELD).read_all(namespace, ref.name)
-        if isinstance(found, Failure):
-            raise _CannotBeHadError(f"{_BASIC_FIELD}: {found.message}")
-        return found
+        return _readable(field, await self._port(field).read(namespace, ref.name, ref.key))
 
     def _port(self, field: str) -> Secrets:
         if self.secrets is None:
-            raise _CannotBeHadError(f"{field}: no cluster is known whose Secrets it names")
+            raise _UnusableError(f"{field}: no cluster is known whose Secrets it names")
         return self.secrets
 
 
-class _CannotBeHadError(Exception):
-    """A field of a policy cannot be followed; which, and why."""
+class _UnusableError(Exception):
+    """A field of a policy has no usable value; its text names field and reason."""
 
 
-def _lasting(found: Credentials | Missing) -> float:
-    return MISSING_CREDENTIALS_SECONDS if isinstance(found, Missing) else KNOWN_CREDENTIALS_SECONDS
+def _readable(field: str, read: V | Failure) -> V:
+    if isinstance(read, Failure):
+        raise _UnusableError(f"{field}: {read.message}")
+    return read
 
 
-def _unusable(field: str, ref: SecretKeyRef, what: ValueError) -> _CannotBeHadError:
-    return _CannotBeHadError(f"{field}: key {ref.key} of Secret {ref.name} {what}")
+def _unusable(field: str, ref: SecretKeyRef, what: ValueError) -> _UnusableError:
+    return _UnusableError(f"{field}: key {ref.key} of Secret {ref.name} {what}")

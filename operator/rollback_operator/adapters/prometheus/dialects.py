@@ -1,32 +1,39 @@
-"""Finds out how a metric is told: a counter, the count of a classic histogram, a native histogram.
+"""Finds the form of a metric: counter, count of a classic histogram, or native histogram.
 
-Asked once and remembered for a while, since a look must not cost more questions than it has
-signals. Where nobody says anything a metric is taken for what its name says.
+The answer is cached, since a read must not cost more queries than it has signals. Without
+metadata, a metric's name decides.
+
+Counters may be declared and still empty: a histogram with labels has no series before its first
+observation, so a pod without traffic shows no requests, as does a pod whose metrics were renamed.
+The target's metadata (# TYPE without a sample) distinguishes them: declared and empty is zero.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from rollback_operator.adapters.prometheus.answers import Vector, vector
 from rollback_operator.adapters.prometheus.queries import (
+    inexact_labels,
     matchers,
     quoted,
     select,
     selector,
-    telling,
 )
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import CounterSignal
 from rollback_operator.evidence.baseline import HOUR_SECONDS
-from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.model.samples import Counters, CounterSeries, Missing
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 DIALECT_SECONDS = 600.0
 DIALECT_RETRY_SECONDS = 60.0
 MOST_REMEMBERED = 10_000
+MOST_UNOBSERVED_PODS = 20
+"""Pods per read whose target is asked for its declarations, each once."""
+DECLARED_SECONDS = 3600.0
 _GAUGES = frozenset({"gauge", "gaugehistogram", "info", "stateset"})
 _COUNT = "_count"
 _COUNTED = (_COUNT, "_total")
@@ -35,7 +42,7 @@ _Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class MetricKey:
-    """Whose metric it is."""
+    """A signal's metric in a namespace of a Prometheus."""
 
     prometheus: Prometheus
     namespace: str
@@ -43,73 +50,72 @@ class MetricKey:
 
     @property
     def key(self) -> "_Key":
-        """Tell one question from another."""
+        """The key of the cache."""
         pairs = (f"{name} {value}" for name, value in sorted(self.signal.matchers.items()))
         return self.prometheus, self.namespace, self.signal.metric, *pairs
 
 
 @dataclass
 class Dialects:
-    """What has been found out."""
+    """Names under which signals are counted."""
 
     session: Session
     at: float | None = None
-    """Of which time metrics are looked for; None: now."""
+    """Time at which metrics are looked up; None: now."""
     clock: Callable[[], float] = time.monotonic
     _names: Remembered[_Key, str | Missing] = field(init=False)
     _known: Remembered[_Key, bool] = field(init=False)
-    """Error metrics that have been there."""
+    """Error metrics that have had series."""
 
     def __post_init__(self) -> None:
         self._names = Remembered(MOST_REMEMBERED, self.clock)
         self._known = Remembered(MOST_REMEMBERED, self.clock)
 
     async def name(self, asked: MetricKey) -> str | Missing:
-        """Tell under which name a signal's counts are found; Missing: it counts nothing."""
+        """Find the metric that counts a signal; Missing: it is no counter."""
         known_as = self._names.get(asked.key)
         if known_as is not None:
             return known_as
         types = await self.session.types(asked.prometheus, asked.signal.metric)
         if isinstance(types, Missing) and types.reason is Reason.PROVIDER_UNREACHABLE:
             return types
-        is_told = not isinstance(types, Missing)  # not every server knows types
+        is_told = not isinstance(types, Missing)  # not every server has metadata
         known = frozenset() if isinstance(types, Missing) else types
-        found = _refused(asked.signal.metric, known) or await self._find(asked, known)
-        if found and (not isinstance(found, Missing) or found.reason is Reason.NOT_A_COUNTER):
+        name = _refused(asked.signal.metric, known) or await self._find(asked, known)
+        if name and (not isinstance(name, Missing) or name.reason is Reason.NOT_A_COUNTER):
             seconds = DIALECT_SECONDS if is_told else DIALECT_RETRY_SECONDS
-            self._names.put(asked.key, found, seconds)
-        # What is not there yet is read under its own name, and asked for again at the next look.
-        return found or asked.signal.metric
+            self._names.put(asked.key, name, seconds)
+        # A metric without series is read under its own name, and looked up again at the next read.
+        return name or asked.signal.metric
 
     def forget(self, asked: MetricKey) -> None:
-        """Ask anew: what was found is there no longer."""
+        """Look the name up again: its series are gone."""
         self._names.forget(asked.key)
 
     async def find_errors(self, query: CounterQuery) -> Missing | None:
-        """Tell 'no error yet' from 'no such metric': neither has a series."""
+        """Distinguish 'no error yet' from 'no such metric': neither has a series."""
         asked = MetricKey(query.prometheus, query.namespace, query.errors)
         if self._known.get(asked.key):
             return None
         selected = await self.errors_known(query)
         if isinstance(selected, Missing):
             return selected
-        found = await self._ask(
+        answer = await self._ask(
             query.prometheus, f"count(present_over_time({selected}[{HOUR_SECONDS}s]))"
         )
-        if isinstance(found, Missing):
-            return found
-        if found:
+        if isinstance(answer, Missing):
+            return answer
+        if answer:
             self._known.put(asked.key, True, DIALECT_SECONDS)
             return None
         return Missing(
             Reason.ERROR_SERIES_MISSING,
-            f"no pod of the namespace has ever counted {selected}: whether there are no errors or "
-            "no such metric cannot be told. Check spec.signals.errors, and initialise the counter "
-            "to 0",
+            f"no pod of the namespace had series {selected} in the last hour: there are no errors, "
+            "or no such metric. Check spec.signals.errors, and initialise the counter to 0",
         )
 
     async def errors_known(self, query: CounterQuery) -> str | Missing:
-        """Select the series of any pod of the namespace that show that errors are counted."""
+        """Select the series of any pod of the namespace that prove that errors are counted."""
         everywhere = replace(query, pods=())
         if is_one_metric(query):
             metric = await self.name(MetricKey(query.prometheus, query.namespace, query.requests))
@@ -121,11 +127,11 @@ class Dialects:
         return metric if isinstance(metric, Missing) else errors_selector(everywhere, metric)
 
     async def _find(self, asked: MetricKey, types: frozenset[str]) -> str | Missing:
-        """Look for a metric, or for the count of the histogram that it names; empty: neither."""
+        """Look up a metric, or the count of its histogram; empty: neither has series."""
         metric = asked.signal.metric
         if metric.endswith(_COUNTED) or "counter" in types:
             return metric
-        # Where a histogram is told in both forms, the classic one's count is the shorter answer.
+        # If a histogram has both forms, the count of the classic form is the shorter answer.
         for name in (metric + _COUNT, metric):
             selected = select(name, matchers(asked.signal.matchers, asked.namespace))
             answer = await self._ask(
@@ -146,35 +152,83 @@ def _refused(metric: str, types: frozenset[str]) -> Missing | None:
         return None
     return Missing(
         Reason.NOT_A_COUNTER,
-        f"{metric} is a {min(types)}, by what its targets say: a value that goes up and down "
-        "counts nothing. Name a counter or a histogram in spec.signals",
+        f"{metric} is a {min(types)} in the metadata of its targets, not a counter: name a counter "
+        "or a histogram in spec.signals",
     )
 
 
 def errors_selector(query: CounterQuery, metric: str) -> str:
-    """Select the error series; one without the label is no error, whatever `!=` says of it."""
+    """Select the error series; a series without the label is no error, even if `!=` matches it."""
     pairs = query.errors.matchers
-    return selector(query, metric, pairs, present=telling(pairs))
+    return selector(query, metric, pairs, present=inexact_labels(pairs))
 
 
 def is_one_metric(query: CounterQuery) -> bool:
-    """Tell whether errors are requests with a certain label."""
+    """Whether errors are requests with a certain label."""
     return query.errors.metric == query.requests.metric
 
 
-def untold(query: CounterQuery, names: frozenset[str]) -> Missing | None:
-    """Tell whether a counter of requests that also tells errors has the labels that tell them.
+def missing_error_label(query: CounterQuery, names: frozenset[str]) -> Missing | None:
+    """Check that a counter of requests and errors has the labels that mark errors.
 
     Args:
-        query: its errors are requests with certain labels.
-        names: the labels that its series of requests have.
+        query: a query whose errors are requests with certain labels.
+        names: the labels of its series of requests.
     """
-    own = [one for one in query.errors.matchers if one not in query.requests.matchers]
+    own = [name for name in query.errors.matchers if name not in query.requests.matchers]
     lacking = [name for name in own if name not in names]
     if not lacking:
         return None  # no error has been counted yet
     return Missing(
         Reason.ERROR_SERIES_MISSING,
-        f"the series of {query.requests.metric} have no label {quoted(lacking[0])}: errors cannot "
-        "be told from other requests. Check spec.signals.errors.matchers",
+        f"the series of {query.requests.metric} have no label {quoted(lacking[0])}, which "
+        "distinguishes errors from other requests: check spec.signals.errors.matchers",
     )
+
+
+@dataclass
+class Unobserved:
+    """Counters that a target declares without samples, cached."""
+
+    session: Session
+    declared: Remembered[tuple[Prometheus, str, str], bool] = field(
+        default_factory=lambda: Remembered(MOST_REMEMBERED, time.monotonic)
+    )
+
+    async def counted(self, query: CounterQuery, counters: Counters) -> Counters:
+        """Add a count of zero for each pod that is scraped and declares the requests' metric."""
+        served = {series.pod for series in counters.requests if series.samples}
+        silent = [x for x in counters.errors if x.samples and x.pod not in served]
+        pods = sorted({series.pod for series in silent if series.pod})[:MOST_UNOBSERVED_PODS]
+        declaring = {pod for pod in pods if await self._declares(query, pod)}
+        zeros = tuple(_zero(series) for series in silent if series.pod in declaring)
+        return Counters((*counters.requests, *zeros), counters.errors)
+
+    async def _declares(self, query: CounterQuery, pod: str) -> bool:
+        key = query.prometheus, pod, query.requests.metric
+        known = self.declared.get(key)
+        if known is None:
+            target = {query.labels.pod: pod, "namespace": query.namespace}
+            for name in _family_names(query.requests.metric):
+                declared = await self.session.declares(query.prometheus, target, name)
+                if isinstance(declared, Missing):
+                    return False  # unknown: asked again at the next read
+                known = declared
+                if declared:
+                    break
+            known = bool(known)
+            self.declared.put(key, known, DECLARED_SECONDS)
+        return known
+
+
+def _family_names(metric: str) -> Iterator[str]:
+    """Yield the metric's name and its family's, by which a histogram is declared."""
+    yield metric
+    for suffix in _COUNTED:
+        if metric.endswith(suffix):
+            yield metric.removesuffix(suffix)
+
+
+def _zero(errors: CounterSeries) -> CounterSeries:
+    samples = tuple((time, 0.0) for time, _ in errors.samples)
+    return CounterSeries(errors.pod, errors.route, (), errors.instance, samples)

@@ -1,112 +1,177 @@
-"""What is known of each Prometheus that has been asked lately, and connections to it."""
+"""Recently queried Prometheus servers: connections to each, and its circuit breaker.
+
+The breaker keeps a server that does not answer from costing every caller a time-out. Closed, all
+queries are sent. After an unanswered query a light query follows beside it, and only if that is
+unanswered too the circuit opens, so that a policy's slow query stops nobody else. Open, nothing is
+sent; after a rest the light query is tried again (half-open) without a caller that waits for it.
+Times are those of a monotonic clock.
+"""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_api_client import PrometheusConnect
 
-from rollback_operator.adapters.prometheus.breaker import Breaker
+from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.adapters.prometheus.transport import BoundedSession, Opening
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.api.reasons import Reason
+from rollback_operator.model.samples import LONGEST_REST_SECONDS, Missing
+from rollback_operator.ports.metrics import Prometheus
 
 MOST_IDLE = 16
-"""Connections to one address that wait for a question: policies' own credentials have their own."""
+"""Idle connections to an address; policies with credentials of their own have their own."""
 MOST_ADDRESSES = 256
-"""Of which something is known: what has not been asked for longest goes first."""
+"""The least recently used address is dropped first."""
 IDLE_SERVER_SECONDS = 300.0
-"""After which nothing is kept of an address."""
+"""After so long without a query an address is dropped."""
+FIRST_REST_SECONDS = 2.0
+
+
+@dataclass
+class Breaker:
+    """The circuit breaker of an address."""
+
+    rest: float = 0.0
+    """Length of the rest after the last failure; 0: closed."""
+    due: float = 0.0
+    """Time of the next trial."""
+    is_trying: bool = False
+    """The light query is running."""
+    why: str = ""
+    """Fault that opened it; the text stays the same while open, since a new text is an Event."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether queries are rejected."""
+        return self.rest > 0
+
+    def begins_trial(self, now: float) -> bool:
+        """Begin the light query if it is due; the caller that gets True sends it."""
+        if self.is_trying or (self.is_open and now < self.due):
+            return False
+        self.is_trying = True
+        return True
+
+    def close(self) -> None:
+        """Record that the server answers, with any status."""
+        self.rest = 0.0
+
+    def open(self, now: float) -> None:
+        """Record that the light query was not answered either."""
+        self.rest = min(LONGEST_REST_SECONDS, max(FIRST_REST_SECONDS, 2 * self.rest))
+        self.due = now + self.rest
+
+
+def circuit_fault(breaker: Breaker) -> Missing:
+    """Report the fault that opened the circuit."""
+    return Missing(Reason.PROVIDER_UNREACHABLE, breaker.why)
+
+
+def unless_open(
+    breaker: Breaker, call: Callable[[PrometheusConnect], Any]
+) -> Callable[[PrometheusConnect], Any]:
+    """Skip a call that waited for a thread while another call opened the circuit."""
+
+    def asked(api: PrometheusConnect) -> Any:
+        if breaker.is_open:
+            raise AnswerError(Reason.PROVIDER_UNREACHABLE, circuit_fault(breaker).message)
+        return call(api)
+
+    return asked
 
 
 @dataclass
 class ServerState:
-    """How a server behaves to who brings the same credentials."""
+    """State of a server for a set of credentials."""
 
     breaker: Breaker = field(default_factory=Breaker)
     is_plain: bool = False
-    """It takes no wishes."""
+    """It rejects unknown query parameters."""
 
 
 @dataclass
 class KnownServer:
-    """What is known of one Prometheus, and connections to it that wait for a question."""
+    """State of a Prometheus server, and its idle connections."""
 
     used: float
-    """When it was last asked."""
+    """Time of the last query."""
     idle: list[PrometheusConnect] = field(default_factory=list)
     seen: dict[Prometheus | None, ServerState] = field(default_factory=dict)
-    """None: by all who bring neither credentials nor a tenant of their own. A gateway may keep one
-    tenant's questions unanswered, or lead them to another server, and answer everybody else's."""
+    """By identity; None: all policies without credentials and tenant. A gateway may leave a tenant
+    unanswered, or route it to another server, and answer all others."""
 
     def seen_by(self, prometheus: Prometheus) -> ServerState:
-        """Give what whoever asks has seen of it."""
+        """Return the state for the identity of a query."""
         return self.seen.setdefault(None if prometheus.is_read_alike else prometheus, ServerState())
 
     def taken(self, opening: Opening) -> PrometheusConnect | None:
-        """Take a connection that was opened in this way; None: there is none."""
-        fitting = [one for one in self.idle if _opening_of(one) == opening]
+        """Take an idle connection with this opening; None: there is none."""
+        fitting = [api for api in self.idle if _opening_of(api) == opening]
         if fitting:
             self.idle.remove(fitting[-1])
         return fitting[-1] if fitting else None
 
     def put_back(self, api: PrometheusConnect) -> None:
-        """Keep a connection for the next question, in place of the one that has waited longest."""
+        """Keep a connection for the next query; the oldest is closed if there are too many."""
         self.idle.append(api)
         if len(self.idle) > MOST_IDLE:
             self.idle.pop(0)._session.close()
 
     def close(self) -> None:
         """Close the connections."""
-        for one in self.idle:
-            one._session.close()
+        for api in self.idle:
+            api._session.close()
         self.idle.clear()
 
 
 class Known:
-    """Addresses that have been asked lately: so many, and none for long."""
+    """Recently queried addresses, limited in number and in age."""
 
     def __init__(self, idle_seconds: float) -> None:
         self._idle_seconds = idle_seconds
-        self._found: dict[str, KnownServer] = {}
-        """The one that has waited longest comes first."""
+        self._servers: dict[str, KnownServer] = {}
+        """Least recently used first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._servers)
 
     def of(self, url: str) -> KnownServer:
-        """Give what is known of an address that is being asked."""
+        """Return the state of an address, and mark it as used."""
         loop = asyncio.get_running_loop()
-        found = self._found.pop(url, None) or KnownServer(0.0)
-        found.used = loop.time()
-        self._found[url] = found
-        if len(self._found) > MOST_ADDRESSES:
-            self._found.pop(next(iter(self._found))).close()
+        server = self._servers.pop(url, None) or KnownServer(0.0)
+        server.used = loop.time()
+        self._servers[url] = server
+        if len(self._servers) > MOST_ADDRESSES:
+            self._servers.pop(next(iter(self._servers))).close()
         if self._timer is None:
             self._timer = loop.call_later(self._idle_seconds, self._drop, loop)
-        return found
+        return server
 
     def holds(self, url: str, address: KnownServer) -> bool:
-        """Tell whether it has not been dropped meanwhile."""
-        return self._found.get(url) is address
+        """Whether the address is still known by this state."""
+        return self._servers.get(url) is address
 
     def close(self) -> None:
         """Drop all."""
         if self._timer is not None:
             self._timer.cancel()
-        for one in self._found.values():
-            one.close()
-        self._found.clear()
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
 
     def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Drop what nobody has asked; come back for the next one, and not at all without any."""
+        """Drop unused addresses; the timer runs only while an address is known."""
         self._timer = None
-        while self._found:
-            url, first = next(iter(self._found.items()))
+        while self._servers:
+            url, first = next(iter(self._servers.items()))
             due = first.used + self._idle_seconds
             if due > loop.time():
                 self._timer = loop.call_at(due, self._drop, loop)
                 return
-            self._found.pop(url).close()
+            self._servers.pop(url).close()
 
 
 def _opening_of(api: PrometheusConnect) -> Opening:

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -11,19 +10,19 @@ from rollback_operator.adapters.prometheus import answers
 from rollback_operator.adapters.prometheus.dialects import (
     Dialects,
     MetricKey,
+    Unobserved,
     errors_selector,
     is_one_metric,
-    untold,
+    missing_error_label,
 )
 from rollback_operator.adapters.prometheus.queries import quoted, selector
 from rollback_operator.adapters.prometheus.session import SampleWindow, Session, Steps
 from rollback_operator.adapters.prometheus.transport import DEFAULT_QUERY_LIMITS, Access, Limits
-from rollback_operator.adapters.prometheus.unobserved import Unobserved
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import HOUR_SECONDS, MINUTE_SECONDS, Control, control_of
 from rollback_operator.model.samples import Counters, Missing, Reading, usable
-from rollback_operator.ports.queries import CounterQuery, Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.cluster import Secrets
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 T = TypeVar("T")
 MOST_ANSWER_SERIES = 10_000
@@ -31,7 +30,7 @@ MOST_ANSWER_SERIES = 10_000
 
 
 class PrometheusMetrics:
-    """Reads raw counters, whatever the dialect they are told in."""
+    """Reads raw counters of any form."""
 
     def __init__(
         self,
@@ -44,21 +43,22 @@ class PrometheusMetrics:
 
         Args:
             access: the operator's own credentials.
-            limits: of answers.
-            at: of which time metrics are looked for by name; None: now.
-            secrets: where policies' own credentials are; None: no cluster is known.
+            limits: bounds of an answer.
+            at: the time of lookups of metrics by name; None: now.
+            secrets: policies' own credentials; None: there is no cluster.
         """
         self._session = Session(access, limits, secrets)
         self._dialects = Dialects(self._session, at)
         self._unobserved = Unobserved(self._session)
 
     def close(self) -> None:
-        """Let the threads end; queries that hang end by their own deadline."""
+        """Close all connections; hanging queries end at their own deadlines."""
         self._session.close()
 
     async def obstacle(self, prometheus: Prometheus) -> str:
-        """Say why a policy's own credentials cannot be had; empty: they can, or it has none."""
-        return await self._session.obstacle(prometheus)
+        """State why a policy's credentials are unusable; empty: usable, or it has none."""
+        credentials = await self._session.credentials.of(prometheus)
+        return credentials.message if isinstance(credentials, Missing) else ""
 
     async def read(self, query: CounterQuery, seconds: float) -> Reading:
         """Read the raw counters of the last `seconds`."""
@@ -68,29 +68,29 @@ class PrometheusMetrics:
         raw = await self._raw(query, selected, SampleWindow(max(1, math.ceil(seconds))))
         if isinstance(raw, Missing):
             return raw
-        count = len(raw.counters.requests) + len(raw.counters.errors)
+        requests, errors = raw
+        count = len(requests.series) + len(errors.series)
         if count > MOST_ANSWER_SERIES:
             return Missing(
                 Reason.ANSWER_TOO_LARGE,
                 f"the target has {count} series of requests and errors, {MOST_ANSWER_SERIES} at "
                 "most are judged: narrow signals.*.matchers, or count by fewer labels",
             )
-        found = _whole([usable(raw.counters.requests), usable(raw.counters.errors)])
-        if isinstance(found, Missing):
-            return found
-        counters = await self._unobserved.counted(query, Counters(*found))
-        requested, failed = counters.requests, counters.errors
+        sides = _whole([usable(requests.series), usable(errors.series)])
+        if isinstance(sides, Missing):
+            return sides
+        counters = await self._unobserved.counted(query, Counters(*sides))
         missing: Missing | None = None
-        if not requested:
+        if not counters.requests:
             missing = self._no_series(query, selected[0])
-        elif not failed:
-            missing = await self._no_errors(query, raw.labels)
+        elif not counters.errors:
+            missing = await self._no_errors(query, requests.labels)
         return missing or counters
 
     async def read_past(self, query: CounterQuery, start: float, end: float) -> Reading:
-        """Read the raw counters of a time that is over, values that are no counts included.
+        """Read the raw counters of a past time, values that are no counts included.
 
-        An hour at a time, and less where that is too much for one answer.
+        Reads an hour at a time, or less if that exceeds the limits of an answer.
         """
         selected = await self._selectors(query)
         if isinstance(selected, Missing):
@@ -100,8 +100,8 @@ class PrometheusMetrics:
         while start < end:
             until = min(end, start + seconds)
             part = await self._raw(query, selected, SampleWindow(math.ceil(until - start), until))
-            if isinstance(part, _Raw):
-                parts.append(part.counters)
+            if not isinstance(part, Missing):
+                parts.append(Counters(part[0].series, part[1].series))
                 start = until
             elif part.reason is Reason.ANSWER_TOO_LARGE and seconds > MINUTE_SECONDS:
                 seconds /= 2
@@ -112,16 +112,16 @@ class PrometheusMetrics:
     async def read_errors_known(
         self, query: CounterQuery, start: float, end: float
     ) -> tuple[float, ...] | Missing:
-        """Give the minutes in which any pod of the namespace had the error counter."""
+        """List the minutes in which a pod of the namespace had the error counter."""
         selected = await self._dialects.errors_known(query)
         if isinstance(selected, Missing):
             return selected
         steps = Steps(start, end, MINUTE_SECONDS)
         text = f"count({selected})"
-        found = await self._session.query_range(
+        minutes = await self._session.query_range(
             query.prometheus, text, steps, partial(answers.minutes, by="")
         )
-        return found if isinstance(found, Missing) else tuple(sorted(found.get("", {})))
+        return minutes if isinstance(minutes, Missing) else tuple(sorted(minutes.get("", {})))
 
     async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
         """Read the error rates, minute by minute, of the hour up to `until`."""
@@ -130,18 +130,18 @@ class PrometheusMetrics:
             return selected
         by = query.labels.route
         steps = Steps(until - HOUR_SECONDS + MINUTE_SECONDS, until, MINUTE_SECONDS)
-        texts = [f"sum by ({quoted(by)}) (increase({one}[{MINUTE_SECONDS}s]))" for one in selected]
+        texts = [f"sum by ({quoted(by)}) (increase({x}[{MINUTE_SECONDS}s]))" for x in selected]
         read = partial(answers.minutes, by=by)
         tables = _whole(
             await asyncio.gather(
-                *(self._session.query_range(query.prometheus, one, steps, read) for one in texts)
+                *(self._session.query_range(query.prometheus, text, steps, read) for text in texts)
             )
         )
         if isinstance(tables, Missing):
             return tables
         return control_of(
             *(
-                {route: one for route, one in table.items() if route not in query.left_out}
+                {route: counts for route, counts in table.items() if route not in query.left_out}
                 for table in tables
             )
         )
@@ -153,24 +153,24 @@ class PrometheusMetrics:
     async def read_vector(
         self, prometheus: Prometheus, expression: str, at: float | None = None
     ) -> answers.Vector | Missing:
-        """Read the value that an expression has, or had at a time; a scalar has no labels."""
+        """Evaluate an expression, now or at a time; a scalar has no labels."""
         return await self._session.query(prometheus, expression, at, answers.vector)
 
     async def read_vectors(
         self, prometheus: Prometheus, expression: str, steps: Steps
     ) -> Mapping[float, answers.Vector] | Missing:
-        """Read what an expression was at each step of a time that is over."""
+        """Evaluate an expression at each step of a past time."""
         return await self._session.query_range(prometheus, expression, steps, answers.vectors)
 
     async def _selectors(self, query: CounterQuery) -> tuple[str, str] | Missing:
-        """Select requests and errors, by the names under which they are counted."""
+        """Select requests and errors by the metrics that count them."""
         asked = [
             MetricKey(query.prometheus, query.namespace, signal)
             for signal in (query.requests, query.errors)
         ]
         if is_one_metric(query):
-            asked = asked[:1]  # of the errors there may be no series yet
-        names = _whole(await asyncio.gather(*(self._dialects.name(one) for one in asked)))
+            asked = asked[:1]  # errors may have no series yet
+        names = _whole(await asyncio.gather(*(self._dialects.name(metric) for metric in asked)))
         if isinstance(names, Missing):
             return names
         requested = selector(query, names[0], query.requests.matchers)
@@ -178,20 +178,20 @@ class PrometheusMetrics:
 
     async def _raw(
         self, query: CounterQuery, selected: tuple[str, str], span: SampleWindow
-    ) -> "_Raw | Missing":
+    ) -> tuple[answers.Table, answers.Table] | Missing:
         read = partial(answers.table, labels=query.labels)
-        found = _whole(
+        tables = _whole(
             await asyncio.gather(
                 *(
-                    self._session.query_samples(query.prometheus, one, span, read)
-                    for one in selected
+                    self._session.query_samples(query.prometheus, selector_, span, read)
+                    for selector_ in selected
                 )
             )
         )
-        if isinstance(found, Missing):
-            return found
-        requested, failed = found
-        return _Raw(Counters(requested.series, failed.series), requested.labels)
+        if isinstance(tables, Missing):
+            return tables
+        requests, errors = tables
+        return requests, errors
 
     def _no_series(self, query: CounterQuery, selected: str) -> Missing:
         self._dialects.forget(MetricKey(query.prometheus, query.namespace, query.requests))
@@ -202,23 +202,17 @@ class PrometheusMetrics:
         )
 
     async def _no_errors(self, query: CounterQuery, names: frozenset[str]) -> Missing | None:
-        """Tell 'no error yet' from errors that nobody counts."""
+        """Distinguish 'no error yet' from errors that are not counted."""
         if is_one_metric(query):
-            return untold(query, names)
+            return missing_error_label(query, names)
         return await self._dialects.find_errors(query)
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    counters: Counters
-    labels: frozenset[str]
-    """Of the series of requests."""
-
-
-def _whole(found: Iterable[T | Missing]) -> list[T] | Missing:
-    """Give all answers, or what is missing in the first that is none."""
-    all_ = list(found)
-    for one in all_:
-        if isinstance(one, Missing):
-            return one
-    return [one for one in all_ if not isinstance(one, Missing)]
+def _whole(answers_: Iterable[T | Missing]) -> list[T] | Missing:
+    """Return all answers, or the first Missing."""
+    complete: list[T] = []
+    for answer in answers_:
+        if isinstance(answer, Missing):
+            return answer
+        complete.append(answer)
+    return complete

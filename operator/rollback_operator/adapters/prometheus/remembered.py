@@ -1,4 +1,4 @@
-"""What has been found out, for a while: so much of it, and nothing of policies that are gone."""
+"""A dictionary with a size limit whose entries expire."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -8,44 +8,35 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-SWEEP_SECONDS = 60.0
-"""How often it is looked for what has expired, as long as there is anything."""
-
 
 @dataclass
 class Remembered(Generic[K, V]):
-    """A dictionary whose entries expire; when it is full the oldest goes."""
+    """Drops the oldest entry when it is full, and each entry when it expires."""
 
     most: int
     clock: Callable[[], float]
-    _found: dict[K, tuple[float, V]] = field(default_factory=dict)
-    _is_sweeping: bool = False
+    _entries: dict[K, tuple[float, V]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """Give what is known; None: nothing is."""
-        until, found = self._found.get(key, (0.0, None))
-        return found if self.clock() < until else None
+        """Return a value that has not expired."""
+        until, value = self._entries.get(key, (0.0, None))
+        return value if self.clock() < until else None
 
     def put(self, key: K, value: V, seconds: float) -> None:
-        """Remember a value for so long."""
-        self._found.pop(key, None)
-        while len(self._found) >= self.most:
-            del self._found[next(iter(self._found))]
-        self._found[key] = self.clock() + seconds, value
-        if not self._is_sweeping:
-            self._is_sweeping = True
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+        """Store a value for so long; a timer drops it, since nobody may ask for it again."""
+        self._entries.pop(key, None)
+        while len(self._entries) >= self.most:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = entry = self.clock() + seconds, value
+        asyncio.get_running_loop().call_later(seconds, self._expire, key, entry)
 
     def forget(self, key: K) -> None:
-        """Know it no longer."""
-        self._found.pop(key, None)
+        """Drop a value."""
+        self._entries.pop(key, None)
 
-    def _sweep(self) -> None:
-        now = self.clock()
-        self._found = {key: one for key, one in self._found.items() if now < one[0]}
-        self._is_sweeping = bool(self._found)
-        if self._is_sweeping:
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+    def _expire(self, key: K, entry: tuple[float, V]) -> None:
+        if self._entries.get(key) is entry:
+            del self._entries[key]

@@ -1,8 +1,7 @@
-"""Asks any Prometheus by its address; every way in which it can fail has a name.
+"""Queries any Prometheus by its URL; each kind of failure has a reason.
 
 Blocking calls run in threads that all addresses share (`threads`), each with a deadline of its own
-and one around the await. What is known of an address is dropped when nobody has asked it for a
-while.
+and another around the await. The state of an address is dropped after a while without a query.
 """
 
 import asyncio
@@ -22,12 +21,6 @@ from urllib3.util.retry import Retry
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.prometheus.answers import UNREADABLE
-from rollback_operator.adapters.prometheus.breaker import (
-    Breaker,
-    left_alone,
-    light,
-    unless_open,
-)
 from rollback_operator.adapters.prometheus.budget import AnswerBudget
 from rollback_operator.adapters.prometheus.connections import AnswerError
 from rollback_operator.adapters.prometheus.credentials import (
@@ -35,7 +28,13 @@ from rollback_operator.adapters.prometheus.credentials import (
     PolicyCredentials,
     login_needed,
 )
-from rollback_operator.adapters.prometheus.known import IDLE_SERVER_SECONDS, Known
+from rollback_operator.adapters.prometheus.known import (
+    IDLE_SERVER_SECONDS,
+    Breaker,
+    Known,
+    circuit_fault,
+    unless_open,
+)
 from rollback_operator.adapters.prometheus.threads import CallLane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
@@ -46,24 +45,24 @@ from rollback_operator.adapters.prometheus.transport import (
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import FailureKind
-from rollback_operator.ports.queries import Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.report.readiness import tenant_refused
 
 T = TypeVar("T")
 OWN_THREADS = 16
-"""For the operator's own Prometheus: no other address can take them."""
+"""For the operator's own Prometheus; no other address can occupy them."""
 OTHER_THREADS = 48
 """For all other addresses together."""
 TRIAL_SECONDS = 3.0
-"""In which a server that is well has answered a light question."""
+"""Time in which a healthy server answers the light query."""
 _REFUSED = (400, 422)
 _UNAUTHORIZED = (401, 403)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source_resolution": "0s"}
-"""All of the raw data or an error: the first is Thanos' word for it, the second VictoriaMetrics',
-the third keeps Thanos from answering with downsampled blocks. Most others ignore them."""
+"""Complete raw data or an error: the first parameter is Thanos', the second VictoriaMetrics', the
+third excludes downsampled blocks of Thanos. Most other servers ignore them."""
 _UNTYPED = frozenset({"unknown", "untyped", ""})
 
 
@@ -78,19 +77,19 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class SampleWindow:
-    """A time over which samples are read."""
+    """A period of samples."""
 
     seconds: int
     until: float | None = None
-    """None: up to now, by the server's clock."""
+    """End; None: now, by the server's clock."""
 
 
 Read = Callable[[Any], T | Missing]
-"""Makes something of an answer: it has whatever form the server gives it."""
+"""Parses an answer, which may have any form."""
 
 
 class Session:
-    """Asks any Prometheus by its address."""
+    """Queries any Prometheus by its URL."""
 
     def __init__(
         self,
@@ -103,9 +102,9 @@ class Session:
 
         Args:
             access: the operator's own credentials.
-            limits: of answers.
-            secrets: where policies' own are; None: no cluster is known.
-            clock: by which an address that does not answer is left alone; it only grows.
+            limits: bounds of an answer.
+            secrets: policies' own credentials; None: there is no cluster.
+            clock: the monotonic clock of the circuit breakers.
         """
         self._clock = clock
         self._trials: set[asyncio.Task[None]] = set()
@@ -113,53 +112,48 @@ class Session:
         self._own_threads = Threads(OWN_THREADS)
         self._other_threads = Threads(OTHER_THREADS)
         self._access = access
-        self._credentials = PolicyCredentials(secrets)
+        self.credentials = PolicyCredentials(secrets)
         self._limits = limits
         self._params = {"timeout": f"{math.ceil(limits.read_seconds)}s"}
         self._known = Known(IDLE_SERVER_SECONDS)
         self._budget = AnswerBudget()
 
     def close(self) -> None:
-        """Let the threads end; queries that hang end by their own deadline."""
-        for one in self._trials:
-            one.cancel()
+        """Close all connections; hanging queries end at their own deadlines."""
+        for trial in self._trials:
+            trial.cancel()
         self._known.close()
         self._own_threads.close()
         self._other_threads.close()
 
-    async def obstacle(self, prometheus: Prometheus) -> str:
-        """Say why a policy's own credentials cannot be had; empty: they can, or it has none."""
-        found = await self._credentials.of(prometheus)
-        return found.message if isinstance(found, Missing) else ""
-
     async def query(
         self, prometheus: Prometheus, text: str, at: float | None, read: Read[T]
     ) -> T | Missing:
-        """Ask for the value that an expression has, or had at a time.
+        """Evaluate an expression, now or at a time.
 
         Args:
-            prometheus: whom to ask.
+            prometheus: the server and the credentials.
             text: the expression.
             at: the time; None: now.
-            read: makes something of the answer, in the thread that has it: that may take long.
+            read: parses the answer, in the thread of the call, since that may take long.
         """
         time = {} if at is None else {"time": f"{at:.3f}"}
-        found: T | Missing = await self._evaluate(
+        value: T | Missing = await self._evaluate(
             prometheus, lambda api, params: read(api.custom_query(text, params={**params, **time}))
         )
-        return found
+        return value
 
     async def query_samples(
         self, prometheus: Prometheus, selector: str, span: SampleWindow, read: Read[T]
     ) -> T | Missing:
-        """Ask for samples as they are stored."""
+        """Read raw samples."""
         return await self.query(prometheus, f"{selector}[{span.seconds}s]", span.until, read)
 
     async def query_range(
         self, prometheus: Prometheus, text: str, steps: Steps, read: Read[T]
     ) -> T | Missing:
-        """Ask for the values of an expression over time."""
-        found: T | Missing = await self._evaluate(
+        """Evaluate an expression over time."""
+        values: T | Missing = await self._evaluate(
             prometheus,
             lambda api, params: read(
                 api.custom_query_range(
@@ -171,78 +165,77 @@ class Session:
                 )
             ),
         )
-        return found
+        return values
 
     async def _evaluate(
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect, dict[str, str]], Any]
     ) -> Any | Missing:
-        """Ask for all of it or an error; of a server that takes no such wish, without it."""
+        """Query with the parameters for complete data; without them if the server rejects them."""
         if not self._known.of(prometheus.url).seen_by(prometheus).is_plain:
             params = {**self._params, **_WHOLE}
-            found = await self._ask(prometheus, lambda api: call(api, params))
-            if not _is_wish_refused(found):
-                return found
+            answer = await self._ask(prometheus, lambda api: call(api, params))
+            if not _is_parameter_refused(answer):
+                return answer
             self._known.of(prometheus.url).seen_by(prometheus).is_plain = True
         return await self._ask(prometheus, lambda api: call(api, self._params))
 
     async def types(self, prometheus: Prometheus, metric: str) -> frozenset[str] | Missing:
-        """Ask what the metric's own targets call it; empty where nobody says."""
-        found = await self._ask(prometheus, lambda api: api.get_metric_metadata(metric))
-        if isinstance(found, Missing):
-            return found
-        said = {str(one["type"]) for one in found if one["metric_name"] == metric}
-        return frozenset(said - _UNTYPED)
+        """Read a metric's types in the metadata of its targets; empty if unknown."""
+        rows = await self._ask(prometheus, lambda api: api.get_metric_metadata(metric))
+        if isinstance(rows, Missing):
+            return rows
+        types = {str(row["type"]) for row in rows if row["metric_name"] == metric}
+        return frozenset(types - _UNTYPED)
 
     async def declares(
         self, prometheus: Prometheus, target: dict[str, str], metric: str
     ) -> bool | Missing:
-        """Ask whether a target, by its labels, exposes a metric, with or without samples."""
-        found = await self._ask(prometheus, lambda api: api.get_target_metadata(target, metric))
-        return found if isinstance(found, Missing) else bool(found)
+        """Whether a target, selected by labels, exposes a metric, with or without samples."""
+        rows = await self._ask(prometheus, lambda api: api.get_target_metadata(target, metric))
+        return rows if isinstance(rows, Missing) else bool(rows)
 
     async def _ask(
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect], Any]
     ) -> Any | Missing:
-        """Ask with the policy's credentials, and once more if it has newer ones."""
+        """Query with the policy's credentials; after a refusal, once more if they were renewed."""
         if not self._access.admits(prometheus):
-            said = tenant_refused(prometheus.tenant)
-            return Missing(Reason.TENANT_NOT_ALLOWED, said)
-        known = await self._credentials.of(prometheus)
+            return Missing(Reason.TENANT_NOT_ALLOWED, tenant_refused(prometheus.tenant))
+        known = await self.credentials.of(prometheus)
         if isinstance(known, Missing):
             return known
-        found = await self._asked(prometheus, known, call)
-        is_refused = isinstance(found, Missing) and found.reason is Reason.PROVIDER_UNAUTHORIZED
+        answer = await self._through_breaker(prometheus, known, call)
+        is_refused = isinstance(answer, Missing) and answer.reason is Reason.PROVIDER_UNAUTHORIZED
         if not is_refused or known.authorization is None:
-            return found
-        newer = await self._credentials.renewed(prometheus)
+            return answer
+        newer = await self.credentials.renewed(prometheus)
         if isinstance(newer, Missing) or newer == known:
-            return found
-        return await self._asked(prometheus, newer, call)
+            return answer
+        return await self._through_breaker(prometheus, newer, call)
 
-    async def _asked(
+    async def _through_breaker(
         self,
         prometheus: Prometheus,
         credentials: Credentials,
         call: Callable[[PrometheusConnect], Any],
     ) -> Any | Missing:
-        """Ask, unless the circuit is open; see whether it is to be opened, or closed again."""
+        """Query unless the circuit is open; close it on an answer, begin a trial without any."""
         url = prometheus.url
         breaker = self._known.of(url).seen_by(prometheus).breaker
         if breaker.is_open:
             self._try(prometheus, credentials, breaker)
-            return left_alone(breaker)
+            return circuit_fault(breaker)
         lane = CallLane(prometheus.namespace, prometheus.identity)
-        found = await self._sent(prometheus, lane, credentials, unless_open(breaker, call))
-        if not isinstance(found, Missing) or found.reason is not Reason.PROVIDER_UNREACHABLE:
+        answer = await self._sent(prometheus, lane, credentials, unless_open(breaker, call))
+        if not isinstance(answer, Missing) or answer.reason is not Reason.PROVIDER_UNREACHABLE:
             breaker.close()
-            return found
+            return answer
         if not breaker.is_open:
-            breaker.why = found.message
+            breaker.why = answer.message
         self._try(prometheus, credentials, breaker)
-        return left_alone(breaker) if breaker.is_open else found
+        return circuit_fault(breaker) if breaker.is_open else answer
 
     def _try(self, prometheus: Prometheus, credentials: Credentials, breaker: Breaker) -> None:
-        """Ask a light question, if it is time; nobody waits for it."""
+        """Start the light query in the background, if it is due."""
         if breaker.begins_trial(self._clock()):
             task = asyncio.create_task(self._tried(prometheus, credentials, breaker))
             self._trials.add(task)
@@ -254,12 +247,12 @@ class Session:
         lane = CallLane(f"{prometheus.namespace} trials", prometheus.identity)
         try:
             async with asyncio.timeout(TRIAL_SECONDS):
-                found = await self._sent(prometheus, lane, credentials, light)
+                answer = await self._sent(prometheus, lane, credentials, _light_query)
         except TimeoutError:
-            found = left_alone(breaker)
+            answer = circuit_fault(breaker)
         finally:
             breaker.is_trying = False
-        if isinstance(found, Missing) and found.reason is Reason.PROVIDER_UNREACHABLE:
+        if isinstance(answer, Missing) and answer.reason is Reason.PROVIDER_UNREACHABLE:
             breaker.open(self._clock())
         else:
             breaker.close()
@@ -283,24 +276,24 @@ class Session:
                 address = self._known.of(url)
                 api = address.taken(opening) or self._connect(opening)
                 session: BoundedSession = api._session
-                # Whoever is given up is not used again.
+                # After a time-out the session is not put back.
                 asking = partial(self._called, prometheus.namespace, api, call)
-                found = await turn.run(asking, session.stop, self._seconds)
+                answer = await turn.run(asking, session.stop, self._seconds)
         except NoTurnError:
-            said = f"{url}: earlier questions have not been answered yet"
-            return Missing(Reason.PROVIDER_UNREACHABLE, said)
+            text = f"{url}: earlier queries are still unanswered"
+            return Missing(Reason.PROVIDER_UNREACHABLE, text)
         except TimeoutError:
             return Missing(Reason.PROVIDER_UNREACHABLE, f"{url} did not answer in time")
         if self._known.holds(url, address):
             address.put_back(api)
         else:
             session.close()
-        return found
+        return answer
 
     def _called(
         self, namespace: str, api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]
     ) -> Any:
-        """Ask, in a thread, within the budget of all answers."""
+        """Query, in a thread, within the memory budget of all answers."""
         session: BoundedSession = api._session
         with self._budget.part(namespace, monotonic() + self._seconds - 1) as part:
             session.part = part
@@ -310,52 +303,56 @@ class Session:
                 session.forget()
 
     async def _pinned(self, base: str, namespace: str) -> Pinned | Missing | None:
-        """Find out where an address is called; None: where its name leads."""
+        """Pin an address; None: it is resolved by name."""
         if self._access.pin_url is None:
             return None
-        found = await self._access.pin_url(base, namespace)
-        if isinstance(found, PinnedUrl):
-            return found.at
-        is_refused = found.kind is FailureKind.REJECTED
+        url = await self._access.pin_url(base, namespace)
+        if isinstance(url, PinnedUrl):
+            return url.at
+        is_refused = url.kind is FailureKind.REJECTED
         reason = Reason.ADDRESS_NOT_ALLOWED if is_refused else Reason.PROVIDER_UNREACHABLE
-        return Missing(reason, f"spec.prometheus.url: {found.message}")
+        return Missing(reason, f"spec.prometheus.url: {url.message}")
 
     def _connect(self, opening: Opening) -> PrometheusConnect:
         session = BoundedSession(self._access, self._limits, opening)
         return PrometheusConnect(url=opening.base, session=session, retry=Retry(total=0))
 
 
+def _light_query(api: PrometheusConnect) -> Any:
+    return api.custom_query("time()")
+
+
 def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> Any:
-    """Ask, in a thread; every way in which it can fail has a name."""
+    """Query, in a thread; each kind of failure has a reason."""
     session: Any = api._session
     try:
-        found = call(api)
+        answer = call(api)
     except AnswerError as error:
         return error.missing
     except PrometheusApiClientException:
         return _refused(session.answer, session.credentials)
-    except (OSError, HTTPError) as error:  # requests' own and unreadable token files are OSErrors
+    except (OSError, HTTPError) as error:  # requests' exceptions and unreadable token files
         return Missing(Reason.PROVIDER_UNREACHABLE, f"{api.url}: {cause(error)}"[:500])
     except UNREADABLE as error:
         return Missing(Reason.ANSWER_MALFORMED, f"the answer cannot be read: {error!r}"[:300])
-    return _partial(session.envelope) or found
+    return _partial(session.envelope) or answer
 
 
-def _is_wish_refused(found: Any | Missing) -> bool:
-    """Tell a server that refuses parameters it does not know, as Google's does."""
+def _is_parameter_refused(answer: Any | Missing) -> bool:
+    """Whether a server rejects unknown parameters, as Google's does."""
     return (
-        isinstance(found, Missing)
-        and found.reason is Reason.QUERY_REFUSED
-        and any(name in found.message for name in _WHOLE)
+        isinstance(answer, Missing)
+        and answer.reason is Reason.QUERY_REFUSED
+        and any(name in answer.message for name in _WHOLE)
     )
 
 
 def _partial(envelope: Mapping[str, Any]) -> Missing | None:
-    """Tell an answer that lacks something: as Prometheus and Thanos say it, or VictoriaMetrics."""
+    """Recognize an incomplete answer by the fields of Prometheus and Thanos, or VictoriaMetrics."""
     warnings = envelope.get("warnings")
     if warnings:
-        said = warnings[0] if isinstance(warnings, list) else warnings
-        return Missing(Reason.ANSWER_PARTIAL, f"Prometheus warns: {said}"[:500])
+        first = warnings[0] if isinstance(warnings, list) else warnings
+        return Missing(Reason.ANSWER_PARTIAL, f"Prometheus warns: {first}"[:500])
     if envelope.get("isPartial"):
         return Missing(
             Reason.ANSWER_PARTIAL, "the answer is partial: a storage node did not answer"
@@ -364,27 +361,27 @@ def _partial(envelope: Mapping[str, Any]) -> Missing | None:
 
 
 def _refused(answer: QueryResponse, credentials: Credentials) -> Missing:
-    status, said = answer.status_code, _words(answer)
+    status, detail = answer.status_code, _error_text(answer)
     if status in _UNAUTHORIZED:
         return Missing(
             Reason.PROVIDER_UNAUTHORIZED,
-            f"Prometheus answers {status}{said}: {login_needed(credentials)}",
+            f"Prometheus answers {status}{detail}: {login_needed(credentials)}",
         )
     if status in _REFUSED:
-        return Missing(Reason.QUERY_REFUSED, f"Prometheus refuses the query ({status}){said}")
+        return Missing(Reason.QUERY_REFUSED, f"Prometheus refuses the query ({status}){detail}")
     if status in _REDIRECTS:
-        # Where to is not quoted: it may hold what was sent.
-        said = f"{said}: redirects are not followed; name the address that it leads to"
-    return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{said}")
+        # The location is not quoted: it may repeat the login.
+        detail = f"{detail}: redirects are not followed; set the URL that it redirects to"
+    return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{detail}")
 
 
-def _words(answer: QueryResponse) -> str:
-    """Give the server's own words: `error` of an API answer, else the beginning of the text."""
+def _error_text(answer: QueryResponse) -> str:
+    """Quote the server: `error` of an API answer, else the beginning of the text."""
     try:
-        said = answer.json()["error"]
-        said = said.get("message", said) if isinstance(said, dict) else said
+        error = answer.json()["error"]
+        error = error.get("message", error) if isinstance(error, dict) else error
     except (KeyError, TypeError, ValueError):
-        said = answer.content[:200].decode(errors="replace")
-    found = " ".join(str(said).split())[:200]
-    # A page for a browser says nothing in its first line.
-    return f": {found}" if found and not found.startswith("<") else ""
+        error = answer.content[:200].decode(errors="replace")
+    text = " ".join(str(error).split())[:200]
+    # The first line of an HTML page explains nothing.
+    return f": {text}" if text and not text.startswith("<") else ""

@@ -1,86 +1,54 @@
-"""Threads for blocking calls: so many in all, so many a namespace, so many an address.
+"""Threads for blocking calls, limited in total, per namespace and per address.
 
-A call counts until its thread has ended, not until it has been waited for: a server that never ends
-an answer takes threads from its own namespace and address only, however long it hangs.
+A call counts until its thread has ended, not until its caller gives up: a server that never ends
+an answer occupies threads of its own namespace and address only, however long it hangs.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
+
+from rollback_operator.adapters.fairness.gates import Gate
 
 T = TypeVar("T")
 
 PER_ADDRESS = 4
-"""Calls at once to one address, for one namespace's policies."""
+"""Calls at once to an address, for the policies of a namespace."""
 PER_NAMESPACE = 8
-"""Calls at once for one namespace's policies, wherever they go."""
+"""Calls at once for the policies of a namespace, to any address."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallLane:
-    """For whom a call is made, and where to."""
+    """Namespace and address of a call."""
 
     namespace: str
     address: str
 
 
 class NoTurnError(TimeoutError):
-    """Earlier calls of the namespace, or to the address, have not ended."""
-
-
-@dataclass
-class _ThreadGate:
-    semaphore: asyncio.Semaphore
-    users: int = 0
-
-
-@dataclass
-class _Gates:
-    """At most so many at once a key; nothing is kept of a key that nobody uses."""
-
-    most: int
-    known: dict[object, _ThreadGate] = field(default_factory=dict)
-
-    async def enter(self, key: object, leaving: ExitStack) -> None:
-        """Wait for a turn; it ends with `leaving`."""
-        gate = self.known.setdefault(key, _ThreadGate(asyncio.Semaphore(self.most)))
-        gate.users += 1
-        leaving.callback(self._leave, key, gate)
-        await gate.semaphore.acquire()
-        leaving.callback(gate.semaphore.release)
-
-    def _leave(self, key: object, gate: _ThreadGate) -> None:
-        gate.users -= 1
-        if not gate.users:
-            del self.known[key]
+    """Earlier calls of the namespace or to the address have not ended."""
 
 
 class Threads:
     """Runs blocking calls."""
 
     def __init__(self, most: int) -> None:
-        """Start no thread yet.
-
-        Args:
-            most: calls at once, for all.
-        """
         self._executor = ThreadPoolExecutor(most, thread_name_prefix="prometheus")
-        # Entered in this order: whoever waits for all threads has a turn of the namespace, so that
-        # no namespace has more than its few in that line.
-        self._lanes = _Gates(PER_ADDRESS)
-        self._namespaces = _Gates(PER_NAMESPACE)
-        self._all = _Gates(most)
+        self._lanes = Gate(sys.maxsize, PER_ADDRESS)
+        self._namespaces = Gate(most, PER_NAMESPACE)
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether no call runs or waits, and nothing is kept of any."""
-        return not (self._namespaces.known or self._lanes.known or self._all.known)
+        """Whether no call runs or waits, so that no lane is kept in memory."""
+        return self._lanes.is_idle and self._namespaces.is_idle
 
     def close(self) -> None:
-        """Take no more calls; those that run end by themselves."""
+        """Accept no more calls; running calls end at their own deadlines."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
@@ -88,14 +56,15 @@ class Threads:
         """Wait for a free thread.
 
         Raises:
-            NoTurnError: none was free in time.
+            NoTurnError: no thread is free in time.
         """
         with ExitStack() as entered:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._lanes.enter(lane, entered)
-                    await self._namespaces.enter(lane.namespace, entered)
-                    await self._all.enter(None, entered)
+                    await self._lanes.enter(lane)
+                    entered.callback(self._lanes.leave, lane)
+                    await self._namespaces.enter(lane.namespace)
+                    entered.callback(self._namespaces.leave, lane.namespace)
             except TimeoutError:
                 raise NoTurnError from None
             yield Turn(self._executor, entered)
@@ -103,7 +72,7 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A thread that is free."""
+    """A free thread."""
 
     executor: ThreadPoolExecutor
     entered: ExitStack
@@ -112,12 +81,12 @@ class Turn:
         """Run a call in the thread.
 
         Args:
-            call: what blocks.
-            stop: makes the call end at once; called when nobody waits for it any more.
-            seconds: how long is waited.
+            call: the blocking call.
+            stop: makes the call end at once; invoked when its caller gives up.
+            seconds: the deadline of the caller.
 
         Raises:
-            TimeoutError: the call has not ended in time.
+            TimeoutError: the call does not end in time.
         """
         running = asyncio.get_running_loop().run_in_executor(self.executor, call)
         leaving = self.entered.pop_all()

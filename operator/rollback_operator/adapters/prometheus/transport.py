@@ -1,9 +1,8 @@
-"""One request to Prometheus, bounded in time and size, never redirected, with a login that rotates.
+"""A request to Prometheus, bounded in time and size, never redirected, with a rotating login.
 
-prometheus-api-client asks; the session under it is ours, since the library waits for ever, retries
-for seconds, follows redirects and drops Prometheus' warnings. An address that a policy names is
-called where it was pinned; where nobody has pinned it, what it leads to is looked at before a word
-is sent.
+prometheus-api-client runs on a session of the operator's own, since the library's waits for ever,
+retries for seconds, follows redirects and drops Prometheus' warnings. A policy's URL is called at
+its pinned address; if it is not pinned, the peer's address is checked before the request is sent.
 """
 
 import base64
@@ -19,6 +18,7 @@ import requests
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, is_callable
+from rollback_operator.adapters.http.outgoing import CHUNK_BYTES, Unpacking
 from rollback_operator.adapters.prometheus.budget import AnswerShare
 from rollback_operator.adapters.prometheus.connections import AnswerError, Connections, Line
 from rollback_operator.adapters.prometheus.credentials import (
@@ -28,37 +28,32 @@ from rollback_operator.adapters.prometheus.credentials import (
     basic,
     bearer,
 )
-from rollback_operator.adapters.prometheus.decoding import (
-    CHUNK_BYTES,
-    SAMPLE_VALUE_BYTES,
-    Unpacking,
-    decoded,
-)
+from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES, decoded
 from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 
 _OK = 200
 _LISTED = "/targets/metadata"
-"""The address whose data is a list."""
+"""The endpoint whose data is a list."""
 _PORTS = {"http": 80, "https": 443}
 TENANT_HEADER = "X-Scope-OrgID"
-"""Of Cortex, and of those who come from it."""
+"""Of Cortex and the servers derived from it."""
 _LEAST_TOKEN = 8
-"""What is shorter is no secret, and may stand in any answer."""
+"""Shorter values are no secret, and occur in any answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an answer may take and how much it may hold."""
+    """Bounds of an answer."""
 
     connect_seconds: float = 3.0
     read_seconds: float = 5.0
     most_bytes: int = 16 * 1024 * 1024
-    """Of one answer, unpacked."""
+    """Of an answer, decompressed."""
     most_values: int = 750_000
-    """JSON values of one answer: a sample is three of them."""
+    """JSON values of an answer: a sample has three."""
 
 
 DEFAULT_QUERY_LIMITS = Limits()
@@ -66,27 +61,27 @@ DEFAULT_QUERY_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a connection is opened with."""
+    """Parameters of a connection."""
 
     base: str
-    """The address whose API is asked, and no other."""
+    """The only base URL that is queried."""
     credentials: Credentials = NONE
-    """Of the policy that asks."""
+    """Of the policy."""
     pinned: Pinned | None = None
-    """Where it is called; None: where its name leads."""
+    """The address; None: resolved by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResponse:
-    """What prometheus-api-client looks at in a response."""
+    """The part of a response that prometheus-api-client uses."""
 
     status_code: int
     content: bytes
     value: Any = None
-    """The content as JSON, where it is an API's answer."""
+    """The content as JSON, if it is an answer of the API."""
 
     def json(self) -> Any:
-        """Give the body as JSON."""
+        """Parse the body."""
         return self.value if self.value is not None else parsed(self.content)
 
 
@@ -94,13 +89,6 @@ class BoundedSession(requests.Session):
     """A session whose answers are bounded in time and size and never redirected."""
 
     def __init__(self, access: "Access", limits: Limits, opening: Opening) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            access: the operator's own.
-            limits: of answers.
-            opening: where to, and for whom.
-        """
         super().__init__()
         self.trust_env = False
         self.opening = opening
@@ -109,25 +97,25 @@ class BoundedSession(requests.Session):
         self._access = access
         self._limits = limits
         self._base = opening.base
-        # To the operator's own Prometheus wherever that is; what is pinned has been looked at.
+        # The operator's own Prometheus may have any address; a pinned address is checked already.
         is_known = opening.pinned is not None or access.leads_to_own(opening.base)
         self._line = Line(opening.pinned, None if is_known else access.may_call)
         self._connections = Connections(opening.credentials.authorities, self._line)
         self.answer = QueryResponse(0, b"")
         self.part: AnswerShare | None = None
-        """What the answers to a question may take; None: all that they want."""
+        """Share of the memory budget; None: unlimited."""
 
     @property
     def envelope(self) -> Mapping[str, Any]:
-        """What is around the data of the last answer."""
+        """The envelope around the data of the last answer."""
         return self.answer.value or {}
 
     def forget(self) -> None:
-        """Hold nothing of the last answer: it may be megabytes, and the session waits idle."""
+        """Release the last answer: it may be megabytes, and the session stays idle."""
         self.answer, self.part = QueryResponse(0, b""), None
 
     def stop(self) -> None:
-        """End at once what a thread is waiting for; what cannot be asked any more is closed."""
+        """End a blocking request at once; the session is unusable afterwards."""
         self._line.cut()
 
     def close(self) -> None:
@@ -136,11 +124,11 @@ class BoundedSession(requests.Session):
         self._line.cut()
 
     def get_adapter(self, url: str) -> Any:
-        """Choose who connects, for each address the same."""
+        """Return the same adapter for every URL."""
         return self._connections
 
     def request(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override] # the library passes keywords only
-        """Ask, and keep what came."""
+        """Send a request, and keep the answer."""
         sent = self._access.headers(self._base, self.credentials)
         options |= {
             "timeout": (self._limits.connect_seconds, self._limits.read_seconds),
@@ -162,7 +150,7 @@ class BoundedSession(requests.Session):
         body = bytearray()
         try:
             unpacking = Unpacking(response.headers.get("Content-Encoding", ""))
-            # What is there, however little: a wait for a full chunk has no end but the server's.
+            # read1 returns any available bytes: a wait for a full chunk ends when the server likes.
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
                 for piece in unpacking.of(chunk):
                     body += piece
@@ -176,10 +164,10 @@ class BoundedSession(requests.Session):
         return bytes(body)
 
     def _counted(self, body: bytes) -> int:
-        found = values_in(body)
-        if found > self._limits.most_values:
+        values = values_in(body)
+        if values > self._limits.most_values:
             raise _too_large(f"{self._limits.most_values // 3} samples")
-        return found
+        return values
 
     def _hold(self, size: int) -> None:
         try:
@@ -188,33 +176,33 @@ class BoundedSession(requests.Session):
         except BudgetExhaustedError:
             raise AnswerError(
                 Reason.ANSWER_TOO_LARGE,
-                "there is no room for this answer beside those that are being read for other "
-                "policies: it is asked for again; narrow signals.*.matchers if that lasts",
+                "answers for other policies hold the memory budget; the operator queries again. "
+                "Narrow signals.*.matchers if this repeats",
             ) from None
 
 
 def _too_large(most: str) -> AnswerError:
-    said = f"the answer exceeds {most}: narrow signals.*.matchers"
-    return AnswerError(Reason.ANSWER_TOO_LARGE, said)
+    text = f"the answer exceeds {most}: narrow signals.*.matchers"
+    return AnswerError(Reason.ANSWER_TOO_LARGE, text)
 
 
 def _envelope(body: bytes, kind: type) -> dict[str, Any]:
     try:
-        found = decoded(body)
+        envelope = decoded(body)
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("data"), kind):
+        envelope = None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), kind):
         begin = body[:80].decode(errors="replace")
         raise AnswerError(
             Reason.ANSWER_MALFORMED,
             f"the answer is no Prometheus API answer, it begins with {begin!r}: "
             "check spec.prometheus.url",
         )
-    return found
+    return envelope
 
 
 def _without(body: bytes, sent: Mapping[str, str]) -> bytes:
-    """Take the login out of an answer: of what a server says, a part may be told to people."""
+    """Remove the login from an answer: a part of an answer may be shown to people."""
     for secret in _secrets(sent.get("Authorization", "")):
         if len(secret) >= _LEAST_TOKEN:
             body = body.replace(secret, b"***")
@@ -222,7 +210,7 @@ def _without(body: bytes, sent: Mapping[str, str]) -> bytes:
 
 
 def _secrets(authorization: str) -> Iterator[bytes]:
-    """Give what nobody may see of a header's value: as it is sent, as it is read, and as JSON."""
+    """Yield the secrets of a header's value: encoded, in plain text, and as JSON."""
     scheme, _, sent = authorization.partition(" ")
     yield sent.encode()
     if scheme == "Basic":
@@ -234,47 +222,47 @@ def _secrets(authorization: str) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The operator's own: read anew for each query since they rotate, told to one address."""
+    """The operator's own access, sent to a single URL; files are reread, since they rotate."""
 
     token_file: Path | None = None
     ca_file: Path | None = None
     url: str = ""
-    """Whose token it is: a policy may name an address of its own, which must not be told it."""
+    """The URL that receives the token; a policy's own URL never does."""
     may_call: Callable[[str], bool] = is_callable
-    """Whether such an address may lead to an IP address, where it is not pinned."""
+    """Whether a policy's URL may resolve to an IP address, if it is not pinned."""
     pin_url: Callable[[str, str], Awaitable[PinnedUrl | Failure]] | None = None
-    """Finds out where such an address is called for a namespace; None: nobody knows."""
+    """Pins a policy's URL for a namespace; None: URLs are not pinned."""
     login_folder: Path | None = None
-    """Holds the files `username` and `password`, in place of the token's."""
+    """Folder of the files `username` and `password`, instead of the token's."""
     tenant: str = ""
-    """Whose metrics are read there by policies that name none."""
+    """Tenant for policies that name none."""
     may_read_as: Callable[[str, str, str], bool] = lambda tenant, url, namespace: True
     """Whether a policy may name a tenant: tenant, address, the policy's namespace."""
 
     def leads_to_own(self, base: str) -> bool:
-        """Tell whether an address leads to the host of the operator's own setting."""
+        """Whether a URL has the origin of the operator's own."""
         return _origin(base) == _origin(self.url)
 
     def is_own(self, base: str) -> bool:
-        """Tell whether an address is the operator's own setting.
+        """Whether a URL is the operator's own, path included.
 
-        With its path: behind another one of the same host there may be somebody else.
+        Another path of the same host may belong to somebody else.
         """
         return self.leads_to_own(base) and _path(base) == _path(self.url)
 
     def admits(self, prometheus: Prometheus) -> bool:
-        """Tell whether a policy may name the tenant that it names."""
+        """Whether a policy may use the tenant that it names."""
         asked = prometheus.tenant, prometheus.url, prometheus.namespace
         return not prometheus.tenant or self.may_read_as(*asked)
 
     def headers(self, base: str, credentials: Credentials = NONE) -> dict[str, str]:
-        """Make the headers of a request to an API.
+        """Build the headers of a request.
 
-        The operator's own login is told to nobody whom a policy vouches for: neither an address
-        that it names nor a certificate that it alone has signed.
+        The operator's own login goes to no server that only a policy vouches for: neither to a
+        policy's URL nor to a server with a certificate of a policy's CA.
 
         Raises:
-            OSError: a file cannot be read, or holds no login; the message never shows its text.
+            OSError: a file is unreadable or holds no login; the message never shows its text.
         """
         is_own = self.is_own(base)
         tenant = credentials.tenant or (self.tenant if is_own else "")

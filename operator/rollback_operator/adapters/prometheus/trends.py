@@ -1,7 +1,7 @@
-"""Prometheus' HTTP API -> durations, gauges and own queries, by instant queries.
+"""Prometheus' HTTP API -> durations, gauges and policies' own queries, by instant queries.
 
-What is asked for is small: one answer a quarter of a minute while a release is watched. Prometheus
-does the adding up; raw samples, which tell a restart from a fall, are only needed for counters.
+The answers are small: one every 15 s while a release is watched. Prometheus aggregates; only
+counters need raw samples, which distinguish a restart from a decrease.
 """
 
 import math
@@ -16,24 +16,24 @@ from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.limits import TREND_SECONDS
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.stats.histogram import Histogram
 
 MOST_REMEMBERED = 10_000
 REMEMBERED_SECONDS = 3600.0
 MOST_TREND_ROWS = 50_000
-"""Of an answer: pods, or routes, times buckets."""
+"""Rows of an answer: pods or routes, times buckets."""
 MOST_BOUNDS = 512
-"""Different ones; a native histogram is told in 114."""
+"""Distinct bounds; a native histogram has 114."""
 
 
 class Vectors(Protocol):
-    """Who evaluates expressions: Prometheus, or what was read of its past."""
+    """Evaluates expressions: Prometheus, or a recorded past."""
 
     async def read_vector(
         self, prometheus: Prometheus, expression: str, at: float
     ) -> Vector | Missing:
-        """Read the value that an expression had at a time."""
+        """Evaluate an expression at a time."""
 
 
 class PrometheusTrends:
@@ -43,22 +43,24 @@ class PrometheusTrends:
         self._metrics = metrics
         self._native: Remembered[tuple[Prometheus, str, str], bool]
         self._native = Remembered(MOST_REMEMBERED, time.monotonic)
-        """Metrics that were found to be native histograms."""
+        """Whether a metric is a native histogram."""
 
     async def read_latency(
         self, query: SeriesQuery, at: float
     ) -> Mapping[str, Histogram] | Missing:
         """Read each pod's buckets."""
         pod = query.labels.pod
-        found = await self._buckets(query, pod, "{}", at)
-        if isinstance(found, Missing):
-            return found
-        return found or _none(query, "_bucket", "spec.signals.latency")
+        histograms = await self._buckets(query, pod, "{}", at)
+        if isinstance(histograms, Missing):
+            return histograms
+        return histograms or _none(query, "_bucket", "spec.signals.latency")
 
     async def read_past_latency(self, query: SeriesQuery, until: float) -> Histogram | Missing:
         """Read the increase of the buckets over an hour."""
-        found = await self._buckets(query, "", "increase({}[1h])", until)
-        return found if isinstance(found, Missing) else found.get("", Histogram())
+        histograms = await self._buckets(query, "", "increase({}[1h])", until)
+        if isinstance(histograms, Missing):
+            return histograms
+        return histograms.get("", Histogram())
 
     async def read_route_latency(
         self, query: SeriesQuery, until: float
@@ -69,11 +71,11 @@ class PrometheusTrends:
     async def _buckets(
         self, query: SeriesQuery, by: str, over: str, at: float
     ) -> dict[str, Histogram] | Missing:
-        """Read a classic histogram, or, where there is none, a native one."""
+        """Read a classic histogram or, without series of it, a native histogram."""
         key = query.prometheus, query.namespace, query.signal.metric
         suffixes = ("", "_bucket") if self._native.get(key) else ("_bucket", "")
         for suffix in suffixes:
-            labels = [quoted(one) for one in (by, "le" if suffix else "") if one]
+            labels = [quoted(name) for name in (by, "le" if suffix else "") if name]
             grouped = f"sum by ({', '.join(labels)})" if labels else "sum"
             text = f"{grouped} ({over.replace('{}', _select(query, suffix), 1)})"
             answer = await self._metrics.read_vector(query.prometheus, text, at)
@@ -81,13 +83,14 @@ class PrometheusTrends:
                 return answer
             if len(answer) > MOST_TREND_ROWS:
                 return _too_many(f"{len(answer)} buckets, {MOST_TREND_ROWS} at most are read")
-            found = _histograms(answer, by)
-            bounds = {bound for one in found.values() for bound in one.bounds}
+            histograms = _histograms(answer, by)
+            bounds = {bound for histogram in histograms.values() for bound in histogram.bounds}
             if len(bounds) > MOST_BOUNDS:
                 return _too_many(f"{len(bounds)} different `le`, {MOST_BOUNDS} at most are read")
-            if found:
-                self._native.put(key, not suffix, REMEMBERED_SECONDS)
-                return found
+            if histograms:
+                if self._native.get(key) is None:
+                    self._native.put(key, not suffix, REMEMBERED_SECONDS)
+                return histograms
         return {}
 
     async def read_gauge(self, query: SeriesQuery, at: float) -> Mapping[str, float] | Missing:
@@ -107,53 +110,53 @@ class PrometheusTrends:
     async def _by_pod(
         self, query: SeriesQuery, text: str, at: float
     ) -> Mapping[str, float] | Missing:
-        found = await self._metrics.read_vector(query.prometheus, text, at)
-        if isinstance(found, Missing):
-            return found
+        vector = await self._metrics.read_vector(query.prometheus, text, at)
+        if isinstance(vector, Missing):
+            return vector
         pod = query.labels.pod
-        return {labels.get(pod, ""): value for labels, value in found if math.isfinite(value)}
+        return {labels.get(pod, ""): value for labels, value in vector if math.isfinite(value)}
 
     async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
-        """Evaluate a query to one number; NaN where Prometheus says so."""
-        found = await self._metrics.read_vector(prometheus, query, at)
-        if isinstance(found, Missing):
-            return found
-        if len(found) > 1:
+        """Evaluate a query to a single number; NaN without data."""
+        vector = await self._metrics.read_vector(prometheus, query, at)
+        if isinstance(vector, Missing):
+            return vector
+        if len(vector) > 1:
             return Missing(
                 Reason.ANSWER_MALFORMED,
-                f"the query {query[:200]} gives {len(found)} numbers, one is needed: add sum(...)",
+                f"the query {query[:200]} gives {len(vector)} numbers, not 1: add sum(...)",
             )
-        return found[0][1] if found else math.nan
+        return vector[0][1] if vector else math.nan
 
 
-def _too_many(said: str) -> Missing:
+def _too_many(excess: str) -> Missing:
     return Missing(
         Reason.ANSWER_TOO_LARGE,
-        f"the histogram of spec.signals.latency has {said}: narrow its matchers, or the histogram",
+        f"the histogram of spec.signals.latency has {excess}: narrow its matchers or its labels",
     )
 
 
 def _highest(query: SeriesQuery) -> str:
-    """Select a gauge, the highest of a pod that has several."""
+    """Select a gauge, the highest if a pod has several."""
     pod = query.labels.pod
     return f"max by ({quoted(pod)}) ({_select(query, '')})" if pod else f"max({_select(query, '')})"
 
 
 def _select(query: SeriesQuery, suffix: str) -> str:
-    found = matchers(query.signal.matchers, query.namespace)
+    parts = matchers(query.signal.matchers, query.namespace)
     if query.labels.pod and query.pods:
-        found.append(f"{quoted(query.labels.pod)}=~{in_quotes('|'.join(query.pods))}")
-    return select(f"{query.signal.metric}{suffix}", found)
+        parts.append(f"{quoted(query.labels.pod)}=~{in_quotes('|'.join(query.pods))}")
+    return select(f"{query.signal.metric}{suffix}", parts)
 
 
 def _none(query: SeriesQuery, suffix: str, field: str) -> Missing:
-    said = f"there are no series {_select(query, suffix)}: check {field}"
-    return Missing(Reason.NO_SERIES, said)
+    text = f"there are no series {_select(query, suffix)}: check {field}"
+    return Missing(Reason.NO_SERIES, text)
 
 
-def _histograms(found: Vector, by: str) -> dict[str, Histogram]:
+def _histograms(vector: Vector, by: str) -> dict[str, Histogram]:
     buckets: dict[str, dict[float, float]] = {}
-    for labels, value in found:
+    for labels, value in vector:
         bound = _number(labels.get("le", ""))
         if math.isfinite(value) and not math.isnan(bound):
             buckets.setdefault(labels.get(by, ""), {})[bound] = value
@@ -162,7 +165,7 @@ def _histograms(found: Vector, by: str) -> dict[str, Histogram]:
 
 def _histogram(counts: Mapping[float, float]) -> Histogram:
     bounds = sorted(counts)
-    return Histogram(tuple(bounds), tuple(counts[one] for one in bounds))
+    return Histogram(tuple(bounds), tuple(counts[bound] for bound in bounds))
 
 
 def _number(text: Any) -> float:

@@ -29,7 +29,7 @@ from rollback_operator.cli.backtest.policy import parse_policy
 from rollback_operator.cli.backtest.replay import Replay, Replayed, ReplaySchedule
 from rollback_operator.cli.backtest.rollouts import Rollouts, Time, not_boolean, parse_rollouts
 from rollback_operator.evidence.baseline import HOUR_SECONDS
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Source, all_pods
 from rollback_operator.runtime.settings import Settings, faults
 

@@ -15,7 +15,7 @@ from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.baseline import HOUR_SECONDS, Control, control_from
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading, usable
-from rollback_operator.ports.queries import CounterQuery, Prometheus
+from rollback_operator.ports.metrics import CounterQuery, Prometheus
 
 POINTS = 720
 """Values of an expression in one query."""

@@ -31,8 +31,7 @@ from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
 from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS, TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.ports.metrics import TrendMetrics
-from rollback_operator.ports.queries import Prometheus
+from rollback_operator.ports.metrics import Prometheus, TrendMetrics
 from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.report import status

@@ -28,9 +28,9 @@ from rollback_operator.cli import refused
 from rollback_operator.cli.check import checkup
 from rollback_operator.cli.check.surveying import ClusterPorts, Surveyor
 from rollback_operator.cli.documents import Document, read_policies
+from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.queries import Prometheus
-from rollback_operator.ports.secrets import Secrets
+from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.runtime.settings import Settings, faults
 
 _DESCRIPTION = """\

@@ -19,7 +19,7 @@ from rollback_operator.adapters.prometheus.queries import (
 from rollback_operator.advise.survey import Trace
 from rollback_operator.api.v1alpha1 import CounterSignal, LatencySignal
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.queries import CounterQuery
+from rollback_operator.ports.metrics import CounterQuery
 
 MOST_LISTED_SERIES = 50
 SECONDS = 300

@@ -26,8 +26,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.cluster import Flags, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.metrics import TrendMetrics
-from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import CounterQuery, Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.reconcile.observe.observation import Source, all_pods, of_target
 from rollback_operator.remedies.claims import claimed
 
@@ -61,7 +60,7 @@ class Surveyor:
         workload = inspected if isinstance(inspected, Workload) else None
         claims = Claims()
         if workload is not None and self.cluster is not None:
-            claims = await self.cluster.tools.look(workload.deployment)
+            claims = await self.cluster.tools.read_claims(workload.deployment)
             workload = replace(workload, deployment=claimed(workload.deployment, claims))
         target = policy.metadata.namespace, policy.spec.target_ref.name
         query = all_pods(Source(policy, prometheus), *target)

@@ -20,9 +20,8 @@ from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Schemas
-from rollback_operator.ports.cluster import Owners, Tools
+from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.surroundings import Surroundings
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.claims import claimed
 from rollback_operator.remedies.schema import Applied
@@ -140,7 +139,7 @@ class Checker:
             _within([around.quotas(namespace)], self.seconds),
             self._applied(policy),
             self._owner(rollback),
-            _within([self.tools.look(workload.deployment)], self.seconds),
+            _within([self.tools.read_claims(workload.deployment)], self.seconds),
             _within([around.is_there(namespace, one) for one in wanted], self.seconds),
         )
         if isinstance(claims, Claims):
@@ -165,7 +164,7 @@ class Checker:
 
     async def _looked(self, steered: Steered) -> OwnerState | Failure:
         """Look at who is to be suspended; what asking again will not change stands against it."""
-        found = await self.owners.look(steered)
+        found = await self.owners.read_owner(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
         if isinstance(found, Failure) and found.kind in final:
             return OwnerState(steered.object.namespace, obstacle=found.message)

@@ -104,7 +104,7 @@ class Scaler:
     async def _looked(self, rollback: Rollback) -> Rollback | Failure:
         plan, namespace = rollback.spec.autoscaler, rollback.metadata.namespace
         assert plan is not None  # or nothing would be on record
-        read = await self.autoscalers.look(namespace, plan.name)
+        read = await self.autoscalers.read_autoscaler(namespace, plan.name)
         if isinstance(read, Failure) and read.kind is not FailureKind.GONE:
             return read
         found = None if isinstance(read, Failure) else read

@@ -75,7 +75,7 @@ class Suspender:
         until, said = self.known.get(steered, (now, ""))
         if now < until:
             return said
-        found = await self.owners.look(steered)
+        found = await self.owners.read_owner(steered)
         if not isinstance(found, Failure):
             said = "" if found.is_suspended else found.obstacle
         elif found.kind in _FINAL:
@@ -90,7 +90,7 @@ class Suspender:
         steered = gitops.steered(rollback)
         if steered is None:
             return Taken(rollback, Done("nobody is to be suspended"))
-        found = await self.owners.look(steered)
+        found = await self.owners.read_owner(steered)
         if isinstance(found, Failure):
             return Taken(rollback, _refused(found.message) if found.kind in _FINAL else found)
         if found.obstacle and not suspension.recorded(rollback, found).was_suspended:
@@ -191,7 +191,7 @@ class Suspender:
     ) -> Rollback | Failure:
         steered = gitops.steered(rollback)
         assert steered is not None  # or nobody would be on record
-        found = await self.owners.look(steered)
+        found = await self.owners.read_owner(steered)
         if isinstance(found, Failure):
             if found.kind not in (FailureKind.GONE, FailureKind.UNKNOWN_KIND):
                 return found

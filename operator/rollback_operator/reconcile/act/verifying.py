@@ -24,8 +24,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes
-from rollback_operator.ports.metrics import TrendMetrics
-from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.remedies import progress
 from rollback_operator.rollback import error_recovery, latency_recovery, probing
 from rollback_operator.rollback.latency_recovery import Counted

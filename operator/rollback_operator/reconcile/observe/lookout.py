@@ -35,7 +35,7 @@ class Lookout:
         key, now = (deployment.namespace, deployment.name), self.clock()
         until, found = self.known.get(key, (now, Claims()))
         if now >= until:
-            found = await self.tools.look(deployment)
+            found = await self.tools.read_claims(deployment)
             seconds = UNSEEN_SECONDS if found.unseen else PREFLIGHT_SECONDS
             self._forget(now)
             self.known.pop(key, None)  # the newest stand last

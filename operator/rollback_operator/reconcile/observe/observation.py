@@ -26,8 +26,15 @@ from rollback_operator.model import pod_names
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
-from rollback_operator.ports.queries import CounterQuery, PageQuery, Prometheus
+from rollback_operator.ports.metrics import (
+    CounterQuery,
+    CredentialsCheck,
+    Metrics,
+    PageQuery,
+    PodMetrics,
+    Prometheus,
+    TrendMetrics,
+)
 from rollback_operator.reconcile.observe.pages import page_query, usable_pages, with_use
 from rollback_operator.reconcile.observe.routing import Router
 from rollback_operator.reconcile.observe.trends import Place, read_route_latency, read_trends

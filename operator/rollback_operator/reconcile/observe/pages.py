@@ -10,7 +10,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, Missing, Reading
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.queries import PageQuery, PodPage
+from rollback_operator.ports.metrics import PageQuery, PodPage
 
 
 def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:

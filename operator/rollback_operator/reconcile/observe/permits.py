@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.model import rights
 from rollback_operator.model.rights import Right
-from rollback_operator.ports.cluster import Rights
+from rollback_operator.ports.cluster import Rights, Surroundings
 from rollback_operator.ports.failure import Failure
-from rollback_operator.ports.surroundings import Surroundings
 from rollback_operator.rollback import approval
 
 GIVEN_SECONDS = 300.0

@@ -13,8 +13,8 @@ from rollback_operator.judge.traffic import ready_since
 from rollback_operator.model import services
 from rollback_operator.model.services import LEAST_ROUTING_SECONDS, Routing
 from rollback_operator.model.workload import ReplicaSet, Workload
+from rollback_operator.ports.cluster import Services
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.ports.surroundings import Services
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,7 @@ from rollback_operator.evidence.trends import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.metrics import TrendMetrics
-from rollback_operator.ports.queries import Prometheus, SeriesQuery
+from rollback_operator.ports.metrics import Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.report.diagnosis import RouteLatency
 from rollback_operator.stats.histogram import Histogram
 

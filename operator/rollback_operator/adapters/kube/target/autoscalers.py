@@ -19,7 +19,7 @@ class ApiAutoscalers:
     def __init__(self, api: ApiServer) -> None:
         self._api = api
 
-    async def look(self, namespace: str, name: str) -> Autoscaler | Failure:
+    async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler | Failure:
         """Read one."""
         raw = await self._api.get(_path(namespace, name))
         return raw if isinstance(raw, Failure) else autoscaler_of(raw)

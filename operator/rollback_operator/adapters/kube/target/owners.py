@@ -49,7 +49,7 @@ class ApiOwners:
         self._api = api
         self._argo_cd = argo_cd
 
-    async def look(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
         """Read the object."""
         raw = await self._read(steered)
         return raw if isinstance(raw, Failure) else await self._state(raw, steered)

@@ -62,7 +62,7 @@ class ApiTools:
     known: tuple[float, Served] | None = field(default=None, init=False)
     """Until when it is known which kinds are served."""
 
-    async def look(self, deployment: Deployment) -> Claims:
+    async def read_claims(self, deployment: Deployment) -> Claims:
         """Read what names the Deployment, or its images."""
         served = await self._served()
         if isinstance(served, Failure):
