@@ -1,6 +1,6 @@
-"""What people run, one module or package a command: `add(commands)` adds its parser, `run` works.
+"""The commands, each in a module or package: `add(commands)` adds its parser, `run` executes it.
 
-No command knows another; `__main__` lists them.
+No command imports another; `__main__` lists them.
 """
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def refused(wrong: Iterable[tuple[str, str]]) -> int:
-    """Say which options or variables cannot be used, and why; gives the exit status."""
-    for name, told in wrong:
-        print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
+    """Report invalid options or variables, and return the exit status."""
+    for name, fault in wrong:
+        print(f"rollback-operator: {name}: {fault}", file=sys.stderr)  # noqa: T201
     return 2

@@ -1,6 +1,6 @@
-"""Policies from files: JSON or YAML, each fault with its field, keys that nobody knows told.
+"""Policies from files: JSON or YAML, each fault with its field, and unknown keys.
 
-The API server would refuse or drop them later; here all of it is said at once.
+The API server would refuse or drop them later; here all faults are reported together.
 """
 
 import re
@@ -36,7 +36,7 @@ _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 
 @dataclass(frozen=True, slots=True)
 class DocumentFault:
-    """What is wrong in a file, and where."""
+    """A fault in a file, with its path."""
 
     path: str
     message: str
@@ -44,21 +44,21 @@ class DocumentFault:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One policy of a file."""
+    """A policy of a file."""
 
     policy: RollbackPolicy | None
     faults: tuple[DocumentFault, ...] = ()
     unknown: tuple[str, ...] = ()
-    """Keys that no field has: the API server drops them."""
+    """Keys that the API server drops because no field has the name."""
 
 
 def read(path: Path, namespace: str, standard_input: TextIO = sys.stdin) -> tuple[Document, ...]:
-    """Read all policies of a file; other objects in it are left alone.
+    """Read all policies of a file; other objects are ignored.
 
     Args:
         path: of a YAML stream or a JSON document; `-`: standard input.
-        namespace: of a policy that names none.
-        standard_input: what `-` stands for.
+        namespace: of a policy without a namespace.
+        standard_input: read for `-`.
     """
     try:
         is_given = path == STANDARD_INPUT
@@ -67,26 +67,28 @@ def read(path: Path, namespace: str, standard_input: TextIO = sys.stdin) -> tupl
     except OSError as error:
         return (_bad("", f"{path}: {error.strerror or error}"),)
     except UnicodeDecodeError as error:
-        return (_bad("", f"{path} is neither YAML nor JSON, but no UTF-8: {error}"),)
+        return (_bad("", f"{path} is not UTF-8, and so neither YAML nor JSON: {error}"),)
     except UnparsableError as error:
         return (_bad("", f"{path}: {error}"),)
-    objects = [one for each in raw if each is not None for one in _listed(each)]
-    wrong = next((one for one in objects if not isinstance(one, Mapping)), None)
+    objects = [item for each in raw if each is not None for item in _listed(each)]
+    wrong = next((item for item in objects if not isinstance(item, Mapping)), None)
     if wrong is not None:
         return (_bad("", f"{path} holds {type(wrong).__name__} where an object is expected"),)
-    found = [one for one in objects if one.get("kind", RollbackPolicy.KIND) == RollbackPolicy.KIND]
-    if not found:
-        kinds = ", ".join(sorted({str(one.get("kind")) for one in objects}))
+    policies = [
+        item for item in objects if item.get("kind", RollbackPolicy.KIND) == RollbackPolicy.KIND
+    ]
+    if not policies:
+        kinds = ", ".join(sorted({str(item.get("kind")) for item in objects}))
         but = f", only {kinds}" if kinds else ""
         return (_bad("kind", f"{path} holds no {RollbackPolicy.KIND}{but}"),)
-    return tuple(_document(one, namespace) for one in found)
+    return tuple(_document(item, namespace) for item in policies)
 
 
-def _listed(one: Any) -> list[Any]:
-    """Open a List, as `kubectl get -o yaml` prints one."""
-    is_list = isinstance(one, Mapping) and str(one.get("kind", "")).endswith("List")
-    items = one.get("items") if is_list else None
-    return items if isinstance(items, list) else [one]
+def _listed(item: Any) -> list[Any]:
+    """Return the items of a List, as printed by `kubectl get -o yaml`."""
+    is_list = isinstance(item, Mapping) and str(item.get("kind", "")).endswith("List")
+    items = item.get("items") if is_list else None
+    return items if isinstance(items, list) else [item]
 
 
 def _document(raw: Mapping[str, Any], namespace: str) -> Document:
@@ -99,13 +101,13 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
     if isinstance(metadata, Mapping):
         raw = {**raw, "metadata": {"namespace": namespace, **metadata}}
     unknown = tuple(unknown_keys(type_of_spec(), raw.get("spec"), "spec")) + tuple(
-        str(one) for one in raw if one not in (*_NOT_OURS, "spec")
+        str(item) for item in raw if item not in (*_NOT_OURS, "spec")
     )
     try:
         policy = model_as_stored(RollbackPolicy, raw)
     except ValidationError as error:
         faults = tuple(
-            DocumentFault(path_of(raw, one["loc"]), fault_of(one)) for one in error.errors()
+            DocumentFault(path_of(raw, item["loc"]), fault_of(item)) for item in error.errors()
         )
         return Document(None, faults, unknown)
     faults = tuple(_misnamed(policy))
@@ -113,7 +115,7 @@ def _document(raw: Mapping[str, Any], namespace: str) -> Document:
 
 
 def _misnamed(policy: RollbackPolicy) -> Iterator[DocumentFault]:
-    """Tell which names the API server would not take."""
+    """List the names that the API server would reject."""
     forms = {"name": (OBJECT_FORM, LONGEST_NAME), "namespace": (DNS_LABEL_FORM, LONGEST_LABEL)}
     for field, given in zip(forms, reversed(policy.key), strict=True):
         form, most = forms[field]
@@ -122,10 +124,10 @@ def _misnamed(policy: RollbackPolicy) -> Iterator[DocumentFault]:
 
 
 def type_of_spec() -> type[BaseModel]:
-    """Give the model of a policy's spec."""
-    found = model_in(RollbackPolicy.model_fields["spec"].annotation)
-    assert found is not None
-    return found
+    """Return the model of a policy's spec."""
+    spec = model_in(RollbackPolicy.model_fields["spec"].annotation)
+    assert spec is not None
+    return spec
 
 
 def _bad(path: str, message: str) -> Document:

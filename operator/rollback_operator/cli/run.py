@@ -1,4 +1,4 @@
-"""`rollback-operator run`: the operator itself; each setting is a flag."""
+"""`rollback-operator run`: runs the operator; each setting is a flag."""
 
 import argparse
 import sys
@@ -31,12 +31,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(given: dict[str, Any]) -> int:
-    """Run the operator until its end; gives the exit status."""
+    """Run the operator until it ends, and return the exit status."""
     try:
         settings = Settings(**given)
     except ValidationError as error:
         return refused(faults(error, given))
-    # Loaded only here: other commands need no watches and no Kubernetes client.
+    # Imported here, because other commands need neither API watches nor a Kubernetes client.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
     from rollback_operator.runtime.main import serve  # noqa: PLC0415
