@@ -1,4 +1,4 @@
-"""What options of `kubectl rollback` take, and what is said where that is wrong."""
+"""Parsers for the values of options; an error names the expected form."""
 
 import argparse
 
@@ -6,58 +6,58 @@ from rollback_operator.api.resource import LONGEST_REASON
 from rollback_operator.api.safety import MOST_REPLICAS
 
 
-def way(text: str) -> dict[str, object]:
-    """Read where an undo is to lead."""
+def undo_target(text: str) -> dict[str, object]:
+    """Parse the target of an undo."""
     named = {"last-known-good": "LastKnownGood", "previous": "Previous"}
     if text.lower() in named:
         return {"type": "Undo", "to": named[text.lower()]}
     if text.isdecimal() and int(text) > 0:
         return {"type": "Undo", "to": "Revision", "revision": int(text)}
-    raise argparse.ArgumentTypeError(f"{text} is neither last-known-good, previous nor a number")
+    raise argparse.ArgumentTypeError(f"{text} is not last-known-good, previous or a number")
 
 
 def number(text: str) -> int:
-    """Read a revision's number."""
+    """Parse a revision number."""
     if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no revision's number")
+        raise argparse.ArgumentTypeError(f"{text} is not a revision number")
     return int(text)
 
 
 def replicas(text: str) -> int:
-    """Read how many replicas are wanted."""
+    """Parse a number of replicas."""
     if not (text.isdecimal() and 1 <= int(text) <= MOST_REPLICAS):
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to {MOST_REPLICAS}")
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {MOST_REPLICAS}")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """Read a span of time."""
+    """Parse a duration."""
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
-        found = -1.0
-    if not 0 <= found < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
-    return found
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
 
 
 def reason_or_none(text: str) -> str:
-    """Read a reason that may be left out."""
+    """Parse an optional reason."""
     return text if not text else reason(text)
 
 
 def reason(text: str) -> str:
-    """Read why something is done."""
+    """Parse a reason."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: say why, for the record")
+        raise argparse.ArgumentTypeError("the reason is empty")
     if len(text) > LONGEST_REASON:
-        raise argparse.ArgumentTypeError(f"it is longer than {LONGEST_REASON} characters")
+        raise argparse.ArgumentTypeError(f"the reason is longer than {LONGEST_REASON} characters")
     return text
 
 
 def image(text: str) -> dict[str, object]:
-    """Read which container is to run which image."""
+    """Parse a container and its image."""
     container, sign, wanted = text.partition("=")
     if not (container and sign and wanted):
-        raise argparse.ArgumentTypeError(f"{text} is not of the form CONTAINER=IMAGE")
+        raise argparse.ArgumentTypeError(f"{text} does not have the form CONTAINER=IMAGE")
     return {"type": "PinImage", "container": container, "image": wanted}
