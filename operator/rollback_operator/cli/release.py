@@ -8,7 +8,7 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from rollback_operator.cli import refused
+from rollback_operator.cli import add_settings, refused
 from rollback_operator.cli.releasing import Released, release
 from rollback_operator.runtime.settings import Settings, faults
 
@@ -33,16 +33,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name in _SETTINGS:
-        field = Settings.model_fields[name]
-        default = field.get_default(call_default_factory=True, validated_data={})
-        shown = f" (default: {default})" if default not in (None, ()) else ""
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=f"{field.description}{shown}",
-        )
+    add_settings(parser, {name: Settings.model_fields[name] for name in _SETTINGS})
     parser.set_defaults(command=run)
 
 

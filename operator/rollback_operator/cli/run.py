@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.cli import refused
+from rollback_operator.cli import add_settings, refused
 from rollback_operator.runtime.settings import Settings, faults
 
 
@@ -18,15 +18,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         description="Each flag may also be set in the environment: --lease-name as "
         "ROLLBACK_OPERATOR_LEASE_NAME. Flags win.",
     )
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        shown = f" (default: {default})" if default not in (None, (), "") else ""
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=f"{field.description}{shown}".replace("%", "%%"),
-        )
+    add_settings(parser, Settings.model_fields)
     parser.set_defaults(command=run)
 
 

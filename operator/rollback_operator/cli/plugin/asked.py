@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import yaml
 
-from rollback_operator.cli.plugin.connection import DONE, ClusterClient
+from rollback_operator.cli.plugin.connection import DONE, ClusterClient, Connection, Login
 from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record
 
@@ -40,14 +40,17 @@ OpenScreen = Callable[[Paint], AbstractAsyncContextManager[Screen]]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """The parts of the process that a long-running command needs."""
+class Terminal:
+    """The parts of the process that a command uses: streams, colours, clock and connection."""
 
+    out: TextIO
+    err: TextIO
+    shows_colours: bool
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
-    report_progress: Callable[[str], None]
+    connect: Callable[[Login], AbstractAsyncContextManager[Connection]]
     open_screen: OpenScreen | None = None
-    """None: the output is not a terminal."""
+    """Opens a full-screen view; None: the output is not a terminal."""
     columns: int = COLUMNS
 
 
@@ -59,12 +62,12 @@ class CommandContext:
     cluster: ClusterClient
     namespace: str
     paint: Paint
-    live: Live
+    terminal: Terminal
 
     @property
     def now(self) -> datetime:
         """The current time."""
-        return self.live.now()
+        return self.terminal.now()
 
     @property
     def name(self) -> str:

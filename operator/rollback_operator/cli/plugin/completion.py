@@ -4,22 +4,11 @@ import argparse
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rollback_operator.cli.plugin.connection import POLICIES, ROLLBACKS, Login
+from rollback_operator.cli.plugin.arguments import VERBS
+from rollback_operator.cli.plugin.connection import Login
 
 COMPLETION_SECONDS = 3.0
-_KINDS = {
-    "status": (POLICIES,),
-    "watch": (POLICIES,),
-    "history": (POLICIES,),
-    "explain": (ROLLBACKS, POLICIES),
-    "report": (ROLLBACKS, POLICIES),
-    "undo": (POLICIES,),
-    "approve": (ROLLBACKS,),
-    "reject": (ROLLBACKS,),
-    "trust": (POLICIES,),
-    "suspend": (POLICIES,),
-    "resume": (POLICIES,),
-}
+_KINDS = {verb.name: verb.kinds for verb in VERBS}
 _LOGIN = {
     "-n": "namespace", "--namespace": "namespace", "--context": "context",
     "--kubeconfig": "kubeconfig", "--as": "user",
@@ -69,7 +58,7 @@ def options(whole: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
 
 def wants_name(words: Sequence[str]) -> bool:
     """Report whether the last word is the name of an object."""
-    if len(words) <= 1 or words[0] not in _KINDS or words[-1].startswith("-"):
+    if len(words) <= 1 or not kinds(words) or words[-1].startswith("-"):
         return False
     before = words[-2]
     return not before.startswith("-") or "=" in before or before in _FLAGS

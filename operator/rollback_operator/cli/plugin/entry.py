@@ -4,11 +4,10 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 from rollback_operator.cli.plugin import (
     completion,
@@ -22,15 +21,13 @@ from rollback_operator.cli.plugin.asked import (
     COLUMNS,
     Answer,
     CommandContext,
-    Live,
-    OpenScreen,
     Screen,
+    Terminal,
 )
 from rollback_operator.cli.plugin.connection import (
     DONE,
     POLICIES,
     ROLLBACKS,
-    Connection,
     Login,
     Stop,
     connect,
@@ -40,23 +37,6 @@ from rollback_operator.cli.plugin.explanation import explain_policy, explain_rol
 from rollback_operator.cli.plugin.overview import history_page, status_page, trust_lines
 from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record, decided, newest_first
-
-Connect = Callable[[Login], AbstractAsyncContextManager[Connection]]
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """The parts of the process that a command uses: streams, colours, clock and connection."""
-
-    out: TextIO
-    err: TextIO
-    shows_colours: bool
-    now: Callable[[], datetime]
-    sleep: Callable[[float], Awaitable[None]]
-    connect: Connect
-    open_screen: OpenScreen | None = None
-    """Opens a full-screen view; None: the output is not a terminal."""
-    columns: int = COLUMNS
 
 
 def run() -> None:
@@ -119,15 +99,8 @@ async def _run_verb(given: dict[str, Any], terminal: Terminal) -> Answer:
     mode = given.get("color", "auto")
     is_coloured = mode == "always" or (mode == "auto" and terminal.shows_colours)
     async with terminal.connect(_login(given)) as connection:
-        live = Live(
-            terminal.now,
-            terminal.sleep,
-            lambda text: print(text, file=terminal.err, flush=True),
-            terminal.open_screen,
-            terminal.columns,
-        )
         paint = Paint(is_coloured)
-        asked = CommandContext(given, connection.cluster, connection.namespace, paint, live)
+        asked = CommandContext(given, connection.cluster, connection.namespace, paint, terminal)
         return await _VERBS[given["verb"]](asked)
 
 

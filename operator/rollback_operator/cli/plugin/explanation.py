@@ -93,22 +93,28 @@ def revision(ref: Record) -> str:
 
 
 def _why(page: TextPage, rollback: Record) -> None:
-    spec = decided(rollback)
-    trigger = spec.part("trigger")
+    trigger = decided(rollback).part("trigger")
     page.head("Why")
     page.pairs(
         [
             ("Reason", trigger.text("reason")),
             ("Request", rollback.text("spec.reason") if trigger.text("message") else ""),
-            ("New revision", _counts(trigger, "errors", "requests")),
-            ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
-            ("Odds that the new revision is worse", trigger.text("odds")),
-            ("Odds that the release is to blame", trigger.text("blameOdds")),
-            ("First bad sample", clock(trigger.time("firstBadTime"))),
-            ("Decided", clock(trigger.time("decidedTime")) + _after(trigger)),
+            *evidence(trigger),
             ("Send before", clock(trigger.time("deadlineTime"))),
         ]
     )
+
+
+def evidence(trigger: Record) -> list[tuple[str, str]]:
+    """List the counts, odds and times of a decision; a missing fact is empty."""
+    return [
+        ("New revision", _counts(trigger, "errors", "requests")),
+        ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
+        ("Odds that the new revision is worse", trigger.text("odds")),
+        ("Odds that the release is to blame", trigger.text("blameOdds")),
+        ("First bad sample", clock(trigger.time("firstBadTime"))),
+        ("Decided", clock(trigger.time("decidedTime")) + _after(trigger)),
+    ]
 
 
 def _counts(trigger: Record, errors: str, requests: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rollback_operator.cli.plugin.explanation import revision
+from rollback_operator.cli.plugin.explanation import evidence, revision
 from rollback_operator.cli.plugin.overview import requester, severity_of, steps_after, took
 from rollback_operator.cli.plugin.page import clock
 from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
@@ -47,7 +47,8 @@ def report(rollback: Record, policy: Record) -> str:
         "",
         _escaped(cause),
         "",
-        *_evidence(spec.part("trigger")),
+        *_facts(evidence(spec.part("trigger"))),
+        "",
         "## Timeline",
         "",
         *_table(("Time (UTC)", "Event"), _timeline(rollback)),
@@ -64,28 +65,6 @@ def report(rollback: Record, policy: Record) -> str:
 
 def _facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return _table(("", ""), [(name, value) for name, value in pairs if value])[:-1]
-
-
-def _evidence(trigger: Record) -> list[str]:
-    counts = [
-        ("new revision", trigger.number("requests"), trigger.number("errors")),
-        ("old revision", trigger.number("controlRequests"), trigger.number("controlErrors")),
-    ]
-    rows = [
-        (name, str(requests), str(errors), f"{100 * errors / requests:.1f} %")
-        for name, requests, errors in counts
-        if requests
-    ]
-    odds = [
-        f"Odds that the {claim}: {trigger.text(field)}."
-        for field, claim in (
-            ("odds", "new revision is worse"),
-            ("blameOdds", "release is to blame"),
-        )
-        if trigger.text(field)
-    ]
-    table = _table(("", "Requests", "Errors", "Rate"), rows) if rows else []
-    return [*table, *odds, *([""] if odds else [])]
 
 
 def _timeline(rollback: Record) -> list[tuple[str, str]]:

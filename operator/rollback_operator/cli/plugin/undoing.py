@@ -251,7 +251,7 @@ async def _follow(asked: CommandContext, request: Record) -> Answer:
         for line in _progress(rollback):
             if line not in printed:
                 printed.add(line)
-                asked.live.report_progress(line)
+                print(line, file=asked.terminal.err, flush=True)
         outcome = rollback.text("status.outcome")
         if outcome:
             message = rollback.condition("Complete").text("message")
@@ -259,7 +259,7 @@ async def _follow(asked: CommandContext, request: Record) -> Answer:
             return text, DONE if outcome == "Verified" else NOT_VERIFIED
         if asked.now.timestamp() >= until:
             return f"{rollback.name}: still in progress; the operator continues it", NOT_OVER
-        await asked.live.sleep(REFRESH_SECONDS)
+        await asked.terminal.sleep(REFRESH_SECONDS)
 
 
 def _progress(rollback: Record) -> Iterator[str]:

@@ -51,14 +51,14 @@ async def watch(asked: CommandContext) -> Answer:
     """Show a rollout; a single frame if the output is not a terminal."""
     viewer = Viewer(asked, await finding.read_policy(asked.cluster, asked.namespace, asked.name))
     try:
-        if asked.given["once"] or asked.live.open_screen is None:
+        if asked.given["once"] or asked.terminal.open_screen is None:
             await viewer.await_counts()
         else:
-            async with asked.live.open_screen(asked.paint) as screen:
+            async with asked.terminal.open_screen(asked.paint) as screen:
                 await viewer.run(screen)
     finally:
         await viewer.leave()
-    return drawn(frame(viewer.scene), asked.paint, asked.live.columns), DONE
+    return drawn(frame(viewer.scene), asked.paint, asked.terminal.columns), DONE
 
 
 def drawn(whole: RenderableType, paint: Paint, columns: int) -> str:
@@ -117,7 +117,7 @@ class Viewer:
         while True:
             await self.read()
             screen.show(Group(frame(self.scene), "", Text(_ENDS, style="dim")))
-            await self.asked.live.sleep(REFRESH_SECONDS)
+            await self.asked.terminal.sleep(REFRESH_SECONDS)
 
     async def await_counts(self) -> None:
         """Read until the operator has stored its counts, or does not store any."""
@@ -127,7 +127,7 @@ class Viewer:
             is_asking = is_under_watch(self.policy) and not self.refusal
             if not is_asking or self._has_counts() or self.asked.now >= until:
                 return
-            await self.asked.live.sleep(ONCE_LOOK_SECONDS)
+            await self.asked.terminal.sleep(ONCE_LOOK_SECONDS)
 
     async def read(self) -> None:
         """Read the objects of a frame; the frame names those that cannot be read."""
