@@ -10,9 +10,12 @@ from rollback_operator.advise.outlook import outlook
 from rollback_operator.advise.policy import (
     FindingLevel,
     PolicyFinding,
+    note,
     of_flags,
     of_policy,
     of_remedies,
+    problem,
+    warning,
 )
 from rollback_operator.advise.series import (
     SLOW_SCRAPE_SECONDS,
@@ -63,15 +66,13 @@ def find(survey: Survey) -> tuple[PolicyFinding, ...]:
 def _target(survey: Survey) -> Iterator[PolicyFinding]:
     spec = survey.policy.spec
     if survey.is_gone:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.targetRef.name",
             not_found(spec.target_ref.name, survey.policy.metadata.namespace),
         )
         return
     if survey.workload is None:
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+        yield note(
             "spec.targetRef",
             f"the Deployment was not read: {survey.unseen}",
             "set --kubeconfig to check that it exists, its strategy and its owners",
@@ -80,32 +81,28 @@ def _target(survey: Survey) -> Iterator[PolicyFinding]:
     if faults(spec.matrix):
         return
     for gap in survey.unclaimed:
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+        yield note(
             "spec.targetRef",
             f"the owners of the Deployment are not completely known: {gap}",
             "run this with permission to list them; the operator has its own (rbac.otherTools)",
         )
     ready = readiness(survey.policy, survey.workload.deployment, Around())
     if ready.status != "True":
-        yield PolicyFinding(FindingLevel.PROBLEM, "spec.targetRef", ready.message)
+        yield problem("spec.targetRef", ready.message)
         return
     if ready.message:
-        yield PolicyFinding(FindingLevel.WARNING, "spec.targetRef", ready.message)
+        yield warning("spec.targetRef", ready.message)
     # A user of mode Observe needs it before the mode is changed.
     enforced = spec.model_copy(update={"mode": Mode.ENFORCE})
     policy = survey.policy.model_copy(update={"spec": enforced})
     later = readiness(policy, survey.workload.deployment, Around())
     if later.message != ready.message:
-        yield PolicyFinding(
-            FindingLevel.WARNING, "spec.targetRef", f"in mode Enforce: {later.message}"
-        )
+        yield warning("spec.targetRef", f"in mode Enforce: {later.message}")
 
 
 def _credentials(survey: Survey) -> Iterator[PolicyFinding]:
     if survey.without_credentials:
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+        yield note(
             "spec.prometheus",
             f"its Secrets were not read: {survey.without_credentials}",
             "pass their contents by --prometheus-token-file, --prometheus-basic-auth-folder and "
@@ -117,8 +114,7 @@ def _clock(survey: Survey) -> Iterator[PolicyFinding]:
     if isinstance(survey.skew, Missing):
         return  # the findings of the signals report it
     if abs(survey.skew) > (survey.interval or SLOW_SCRAPE_SECONDS):
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.prometheus",
             f"Prometheus' clock differs by {survey.skew:+.1f} s from this machine's, more than a "
             "scrape interval: with this skew the operator judges no release (ClockSkew)",
@@ -129,7 +125,7 @@ def _clock(survey: Survey) -> Iterator[PolicyFinding]:
 def _signal(survey: Survey, facts: SignalFacts) -> Iterator[PolicyFinding]:
     if facts.missing is not None:
         message = f"{facts.missing.reason}: {facts.missing.message}"
-        yield PolicyFinding(FindingLevel.PROBLEM, facts.path, message, where_instead(survey, facts))
+        yield problem(facts.path, message, where_instead(survey, facts))
 
 
 def _slow(survey: Survey) -> Iterator[PolicyFinding]:
@@ -139,8 +135,7 @@ def _slow(survey: Survey) -> Iterator[PolicyFinding]:
         if facts.is_query and facts.found.reason in _OF_QUERIES:
             yield _own_query(facts, facts.found)
         elif survey.requests.missing is None:  # otherwise these are missing for the same reason
-            yield PolicyFinding(
-                FindingLevel.WARNING,
+            yield warning(
                 facts.path,
                 f"{facts.found.reason}: {facts.found.message}",
                 "name an existing metric, or remove the conditions that need it from spec.matrix"
@@ -153,14 +148,12 @@ def _slow(survey: Survey) -> Iterator[PolicyFinding]:
 
 def _own_query(facts: SlowFacts, why: Missing) -> PolicyFinding:
     if why.reason is Reason.QUERY_REFUSED:
-        return PolicyFinding(
-            FindingLevel.PROBLEM,
+        return problem(
             facts.path,
             f"{why.reason}: {why.message}",
             "correct the PromQL; in the UI of Prometheus it must return a single number",
         )
-    return PolicyFinding(
-        FindingLevel.NOTE,
+    return note(
         facts.path,
         f"the PromQL was not checked, because Prometheus did not answer: {why.message}",
         "set --prometheus to an address that is reachable from here",
@@ -170,13 +163,10 @@ def _own_query(facts: SlowFacts, why: Missing) -> PolicyFinding:
 def _control(survey: Survey) -> Iterator[PolicyFinding]:
     control = survey.control
     if isinstance(control, Missing):
-        yield PolicyFinding(
-            FindingLevel.WARNING, "spec.prometheus", f"the last hour: {control.message}"
-        )
+        yield warning("spec.prometheus", f"the last hour: {control.message}")
         return
     if control.is_brief:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.prometheus",
             "less than a minute of the running revision is known from the last hour: a release "
             "that replaces all pods before it is judged is found worse only if it fails by far the "
@@ -185,8 +175,7 @@ def _control(survey: Survey) -> Iterator[PolicyFinding]:
         )
         return
     if not control.is_sufficient:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.prometheus",
             f"only {control.seconds / 60:.0f} minutes with {control.pooled.requests:.0f} requests "
             "of "
@@ -204,8 +193,7 @@ def _control(survey: Survey) -> Iterator[PolicyFinding]:
             if lowest.rate < known[0].rate
             else ""
         )
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.matrix",
             f"{control.pooled.worst_minute:.1%} failed in the worst minute of the last hour: "
             "without "
@@ -217,8 +205,7 @@ def _control(survey: Survey) -> Iterator[PolicyFinding]:
 def _idle(survey: Survey) -> Iterator[PolicyFinding]:
     """Report that without requests no error rate can be proved."""
     if survey.requests.series and survey.rate <= 0:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             survey.requests.path,
             "there were no requests in the last five minutes: the time to detect is unknown, and "
             "without requests only the Kubernetes status is judged",
@@ -237,8 +224,7 @@ def _deadlines(survey: Survey) -> Iterator[PolicyFinding]:
         reported.add(item.route)
         soonest = item.by_prometheus
         takes = f"{soonest.mean:,.0f} s" if math.isfinite(soonest.mean) else "for ever"
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             f"spec.matrix, {item.severity}",
             f"at {item.rate:.3g} requests a second on {item.route or 'all routes'} a release that "
             f"fails {item.fault:.0%} takes {takes} to prove, longer than withinSeconds: {within}. "

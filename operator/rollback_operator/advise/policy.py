@@ -39,6 +39,21 @@ class PolicyFinding:
     remedy: str = ""
 
 
+def problem(path: str, message: str, remedy: str = "") -> PolicyFinding:
+    """Make a finding that prevents an evaluation or an act."""
+    return PolicyFinding(FindingLevel.PROBLEM, path, message, remedy)
+
+
+def warning(path: str, message: str, remedy: str = "") -> PolicyFinding:
+    """Make a finding that delays or limits the evaluation."""
+    return PolicyFinding(FindingLevel.WARNING, path, message, remedy)
+
+
+def note(path: str, message: str, remedy: str = "") -> PolicyFinding:
+    """Make a finding for information."""
+    return PolicyFinding(FindingLevel.NOTE, path, message, remedy)
+
+
 _ALWAYS = {
     SignalName.LATENCY_RATIO: (Decimal(1), "a release that is no slower than the old revision"),
     SignalName.LATENCY: (Decimal(0), "every release that answers requests"),
@@ -51,19 +66,17 @@ def of_policy(survey: Survey) -> Iterator[PolicyFinding]:
     """List the faults that do not depend on Prometheus or the cluster."""
     spec = survey.policy.spec
     for fault in faults(spec.matrix):
-        yield PolicyFinding(FindingLevel.PROBLEM, "spec.matrix", fault)
+        yield problem("spec.matrix", fault)
     yield from _thresholds(survey)
     labels = spec.signals.labels
     if labels.pod and labels.pod == labels.route:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.signals.labels",
             f"the label {labels.pod} is set for both pod and route: each pod would be a route",
             "name the label of the route; without a label all requests are judged together",
         )
     if not survey.is_address_allowed:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.prometheus.url",
             f"{spec.prometheus.url} is neither the operator's Prometheus nor a Service of this "
             "namespace: with the settings known here the operator refuses it",
@@ -71,8 +84,7 @@ def of_policy(survey: Survey) -> Iterator[PolicyFinding]:
             "ROLLBACK_OPERATOR_ALLOWED_PROMETHEUS_HOSTS",
         )
     if not survey.is_tenant_allowed:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.prometheus.tenant",
             f"with the settings known here the operator reads no metrics of tenant "
             f"{spec.prometheus.tenant} from a Prometheus outside this namespace for this policy",
@@ -80,8 +92,7 @@ def of_policy(survey: Survey) -> Iterator[PolicyFinding]:
             "ROLLBACK_OPERATOR_ALLOWED_TENANTS",
         )
     if survey.rival:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.targetRef",
             f"policy {survey.rival} already watches Deployment {spec.target_ref.name}: only the "
             "older "
@@ -99,8 +110,7 @@ def _thresholds(survey: Survey) -> Iterator[PolicyFinding]:
                 and condition.above is not None
                 and Decimal(condition.above) <= bound
             ):
-                yield PolicyFinding(
-                    FindingLevel.PROBLEM,
+                yield problem(
                     f"spec.matrix[{row}].when[{place}].above",
                     f"{condition.signal} above {condition.above} meets {whom}",
                     f"set it above {bound}, with a margin for noise",
@@ -135,21 +145,19 @@ def _unusable(survey: Survey, facts: FlagFacts) -> str:
 def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[PolicyFinding]:
     name, state = facts.flag.config_map_ref.name, facts.found
     if not isinstance(state, FlagState):
-        yield PolicyFinding(FindingLevel.NOTE, facts.path, f"it was not read: {state.message}")
+        yield note(facts.path, f"it was not read: {state.message}")
         return
     if flags.taking(workload, facts.flag) is None:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             facts.path,
             f"{flags.named(facts.flag)}: {flags.NOT_READ}: it would be skipped",
             "let a container read it by env, envFrom or a volume",
         )
     if state.value == facts.flag.value:
         message = f"{flags.named(facts.flag)}: it already has that value: it would be skipped"
-        yield PolicyFinding(FindingLevel.NOTE, facts.path, message)
+        yield note(facts.path, message)
     if facts.may_set is False:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             facts.path,
             f"you have no permission to patch ConfigMap {name}: the chart's admission policies "
             "would "
@@ -181,8 +189,7 @@ def of_remedies(survey: Survey) -> Iterator[PolicyFinding]:
             taken = dict.fromkeys(meant, path) | taken
     for number, rule in enumerate(spec.matrix):
         if matrix.acts(rule) and not any(item.applies_to(rule.severity) for item in spec.remedies):
-            yield PolicyFinding(
-                FindingLevel.PROBLEM,
+            yield problem(
                 f"spec.matrix[{number}]",
                 f"no remedy applies to {rule.severity}: the operator would not act",
                 f"add a remedy for {rule.severity} to spec.remedies, or remove its severities",
@@ -193,8 +200,7 @@ def _for_nothing(path: str, remedy: Remedy) -> Iterator[PolicyFinding]:
     if remedy.severities is None:
         return  # a policy that only reports may keep the default
     named = " and ".join(remedy.severities)
-    yield PolicyFinding(
-        FindingLevel.PROBLEM,
+    yield problem(
         f"{path}.severities",
         f"it is never used: no rule of spec.matrix acts on {named}",
         "name a severity whose rule has response: Rollback, or Investigate with propose, or give "
@@ -204,8 +210,7 @@ def _for_nothing(path: str, remedy: Remedy) -> Iterator[PolicyFinding]:
 
 def _behind(path: str, before: Sequence[str]) -> PolicyFinding:
     verb = "is" if len(before) == 1 else "are"
-    return PolicyFinding(
-        FindingLevel.PROBLEM,
+    return problem(
         path,
         f"it is never used: {' and '.join(before)} {verb} used first for each of its severities, "
         "and only a flag that is no cure (DisableFlag) is followed by the next remedy",
@@ -216,8 +221,7 @@ def _behind(path: str, before: Sequence[str]) -> PolicyFinding:
 def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[PolicyFinding]:
     template = workload.deployment.template
     if remedy.container is not None and template.image_of(remedy.container) is None:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             f"{path}.container",
             f"the Deployment's pod template has no container {remedy.container}",
             f"use one of: {', '.join(template.containers)}",
@@ -225,8 +229,7 @@ def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[Policy
     revisions = sorted(item.revision for item in workload.replica_sets)
     if remedy.revision is not None and remedy.revision not in revisions:
         known = ", ".join(str(item) for item in revisions) or "none"
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             f"{path}.revision",
             f"the Deployment keeps no revision {remedy.revision}",
             f"use one of: {known}; or set to: LastKnownGood",

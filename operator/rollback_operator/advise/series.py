@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rollback_operator.advise.policy import FindingLevel, PolicyFinding
+from rollback_operator.advise.policy import FindingLevel, PolicyFinding, note, problem, warning
 from rollback_operator.advise.survey import SignalFacts, Survey, Trace, rates, twice
 from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
@@ -80,8 +80,7 @@ def of_requests(survey: Survey) -> Iterator[PolicyFinding]:
     path, labels = survey.requests.path, survey.policy.spec.signals.labels
     yield from _freshness(survey)
     if not labels.pod:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.signals.labels.pod",
             "series without a pod label have no revision: a release is judged by comparing the "
             "time "
@@ -106,8 +105,7 @@ def of_requests(survey: Survey) -> Iterator[PolicyFinding]:
     if doubled and labels.pod:
         pod, targets = sorted(doubled.items())[0]
         how = f"targets {', '.join(targets)}" if len(targets) > 1 else "replicas or jobs"
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+        yield note(
             path,
             f"{len(doubled)} pods are scraped more than once, for example {pod} by several {how}: "
             "each "
@@ -119,24 +117,21 @@ def of_requests(survey: Survey) -> Iterator[PolicyFinding]:
 def _freshness(survey: Survey) -> Iterator[PolicyFinding]:
     path, step, newest = survey.requests.path, survey.interval, survey.newest
     if step is None:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             path,
             "no pod has two samples in five minutes: the scrape interval is unknown",
             "scrape it every 5 s, every 15 s at most",
         )
         return
     if newest is not None and survey.now - newest > STALE_INTERVALS * step:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             path,
             f"the newest sample is {survey.now - newest:.0f} s old, more than {STALE_INTERVALS} "
             f"scrape intervals of {step:.0f} s",
             "check that the pods are up and scraped, and that Prometheus is not overloaded",
         )
     if step > SLOW_SCRAPE_SECONDS + 1:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             path,
             f"scraped every {step:.0f} s: a release has no evidence before the second sample of "
             "its "
@@ -151,8 +146,7 @@ def _routes(survey: Survey) -> Iterator[PolicyFinding]:
         item.routes is RouteSet.PURCHASE for rule in survey.policy.spec.matrix for item in rule.when
     )
     if set(routes) == {""}:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.signals.labels.route",
             f"no series has the label {signals.labels.route}: all requests are judged together"
             + (", and no condition with routes: Purchase can be met" if wants_purchase else ""),
@@ -163,8 +157,7 @@ def _routes(survey: Survey) -> Iterator[PolicyFinding]:
     unknown = [item for item in signals.purchase_routes if item not in routes]
     if unknown and wants_purchase:
         none = len(unknown) == len(signals.purchase_routes)
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.signals.purchaseRoutes",
             f"no series has the route {' or '.join(unknown)}"
             + (": no condition with routes: Purchase can be met" if none else ""),
@@ -178,8 +171,7 @@ def _probes(survey: Survey) -> Iterator[PolicyFinding]:
     deployment = survey.workload.deployment
     probes = deployment.probe_rate * max(1, len(survey.pods))
     if probes and survey.rate < PROBE_TIMES * probes:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.signals.labels.route",
             f"{probes:.1f} of {survey.rate:.1f} requests a second are kubelet probes, and without "
             "routes they cannot be excluded: error rates are judged only above ten times as many "
@@ -202,8 +194,7 @@ def of_errors(survey: Survey) -> Iterator[PolicyFinding]:
         pairs = {(item.pod, item.route) for item in survey.requests.series}
         lacking = sorted(pairs - {(item.pod, item.route) for item in series})
         if lacking and {item.route for item in series} == {""} != {route for _, route in pairs}:
-            yield PolicyFinding(
-                FindingLevel.WARNING,
+            yield warning(
                 path,
                 f"errors have no label {survey.policy.spec.signals.labels.route}, but requests "
                 "have: "
@@ -212,8 +203,7 @@ def of_errors(survey: Survey) -> Iterator[PolicyFinding]:
             )
         elif lacking:
             where = ", route ".join(item for item in lacking[0] if item)
-            yield PolicyFinding(
-                FindingLevel.NOTE,
+            yield note(
                 path,
                 f"not initialised to 0 for {len(lacking)} of {len(pairs)} pods and routes, for "
                 "example "
@@ -224,8 +214,7 @@ def of_errors(survey: Survey) -> Iterator[PolicyFinding]:
     counted, failed = survey.routes, rates(series)
     more = [item for item in failed if failed[item] > 1.05 * counted.get(item, 0.0) + 0.1]
     if more:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             path,
             f"on route {more[0]!r} more errors ({failed[more[0]]:.2f} a second) than requests "
             f"({counted.get(more[0], 0.0):.2f}) are counted",
@@ -240,15 +229,13 @@ def _marked(survey: Survey) -> Iterator[PolicyFinding]:
         hit = [value for value in values if _matches(matchers[name], value)]
         shown = ", ".join(values[:MOST_SHOWN])
         if not hit:
-            yield PolicyFinding(
-                FindingLevel.NOTE,
+            yield note(
                 f"{survey.errors.path}.matchers.{name}",
                 f"no request has been an error yet: {name} has the values {shown}",
                 f"check that {matchers[name]!r} matches a failure",
             )
         elif len(hit) == len(values):
-            yield PolicyFinding(
-                FindingLevel.PROBLEM,
+            yield problem(
                 f"{survey.errors.path}.matchers.{name}",
                 f"every request is an error: {name} has the values {shown}",
                 f"{matchers[name]!r} must match failures only",

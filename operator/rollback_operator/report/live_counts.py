@@ -37,16 +37,19 @@ _CLOCK_GRAIN = 0.001
 """Seconds: times on record have microseconds."""
 
 
-def is_watched(annotations: Mapping[str, str], now: datetime) -> bool:
-    """Report whether a person watches a policy; an invalid time requests nothing."""
+def watched_for(annotations: Mapping[str, str], now: datetime) -> timedelta:
+    """Return the time for which a person requests counts; 0: an invalid or no request."""
     text = annotations.get(WATCHED_UNTIL, "")
-    if len(text) > _LONGEST_TIME:
-        return False
     try:
-        until = datetime.fromisoformat(text)
-        return until.tzinfo is not None and timedelta(0) < until - now <= LONGEST_WATCH
+        until = datetime.fromisoformat(text if len(text) <= _LONGEST_TIME else "")
+        return until - now if until.tzinfo is not None else timedelta(0)
     except (ValueError, OverflowError):
-        return False
+        return timedelta(0)
+
+
+def is_watched(annotations: Mapping[str, str], now: datetime) -> bool:
+    """Report whether a person watches a policy."""
+    return timedelta(0) < watched_for(annotations, now) <= LONGEST_WATCH
 
 
 def is_current(known: Evaluation, result: EvaluationResult) -> bool:

@@ -77,9 +77,8 @@ def _refused(policy: RollbackPolicy, around: Around) -> Condition | None:
             Reason.QUERY_NOT_ALLOWED,
             "spec.matrix: own queries (signal Query) are sent to a shared Prometheus only with the "
             "policy's own credentials: set spec.prometheus.bearerTokenSecretRef or "
-            "basicAuthSecretRef, "
-            "use a Prometheus of this namespace, or remove the condition (ownQueries of the "
-            "chart, --own-queries)",
+            "basicAuthSecretRef, use a Prometheus of this namespace, or remove the condition "
+            "(ownQueries of the chart, --own-queries)",
         )
     if around.older_policy:
         return status.not_ready(
@@ -91,24 +90,35 @@ def _refused(policy: RollbackPolicy, around: Around) -> Condition | None:
 
 
 def _surrounded(policy: RollbackPolicy, condition: Condition, around: Around) -> Condition:
-    """Report an obstacle to the rollbacks of a policy that is otherwise ready."""
-    if (
-        around.owner_obstacle
-        and condition.reason == Reason.GITOPS_OWNER
-        and condition.status == "True"
-    ):
+    """Report an obstacle to the rollbacks of a policy that is otherwise ready, or a limit."""
+    if condition.status != "True" or condition.reason == Reason.SUSPENDED:
+        return condition
+    # Without the owner's suspension every rollback is blocked: that comes first.
+    if around.owner_obstacle and condition.reason == Reason.GITOPS_OWNER:
         return status.not_ready(
             Reason.GITOPS_OWNER,
             f"{condition.message}, but cannot be: {around.owner_obstacle}. A rollback would be "
             "Blocked",
         )
-    if around.credentials_obstacle and condition.status == "True" and condition.reason not in IDLE:
+    is_idle = condition.reason in IDLE
+    obstacle = None if is_idle else _obstacle_around(policy, around)
+    if obstacle is not None:
+        return obstacle
+    if around.frozen:
+        message = f"spec.safety.freeze: {around.frozen}: releases are judged and reported only"
+        return status.ready(Reason.FREEZE_ACTIVE, message)
+    limit = None if is_idle else _limit_around(policy, around)
+    return limit if limit is not None else condition
+
+
+def _obstacle_around(policy: RollbackPolicy, around: Around) -> Condition | None:
+    if around.credentials_obstacle:
         return status.not_ready(
             Reason.CREDENTIALS_UNAVAILABLE,
             f"{around.credentials_obstacle}. Until then Prometheus is not read, and releases are "
             "judged by their Kubernetes status only",
         )
-    if around.refused_probes and condition.status == "True" and condition.reason not in IDLE:
+    if around.refused_probes:
         # Reported before an incident: no rollback could be verified.
         return status.not_ready(
             Reason.PROBE_NOT_ALLOWED,
@@ -116,28 +126,20 @@ def _surrounded(policy: RollbackPolicy, condition: Condition, around: Around) ->
             f"Services of this namespace, as <service>.{policy.metadata.namespace}.svc, nor among "
             "the operator's allowed hosts: no rollback will be Verified",
         )
-    if around.unusable_flags and condition.status == "True" and condition.reason not in IDLE:
-        return _without_flags(policy, around.unusable_flags)
-    return _noted(policy, condition, around)
+    return _without_flags(policy, around.unusable_flags) if around.unusable_flags else None
 
 
-def _noted(policy: RollbackPolicy, condition: Condition, around: Around) -> Condition:
-    """Report a limit that affects a part of the policy's work only."""
-    if condition.status != "True" or condition.reason == Reason.SUSPENDED:
-        return condition
-    if around.frozen:
-        message = f"spec.safety.freeze: {around.frozen}: releases are judged and reported only"
-        return status.ready(Reason.FREEZE_ACTIVE, message)
-    if around.missing_rights and condition.reason not in IDLE:
+def _limit_around(policy: RollbackPolicy, around: Around) -> Condition | None:
+    if around.missing_rights:
         return status.ready(Reason.RIGHT_MISSING, "; ".join(around.missing_rights))
-    if around.unprotected and condition.reason not in IDLE:
-        message = (
+    if around.unprotected:
+        return status.ready(
+            Reason.APPROVAL_UNPROTECTED,
             f"a rollback that requires approval could not be approved: {around.unprotected}; the "
             "chart's admission.create installs it. To roll back until then: kubectl rollout undo "
-            f"deployment/{policy.spec.target_ref.name} -n {policy.metadata.namespace}"
+            f"deployment/{policy.spec.target_ref.name} -n {policy.metadata.namespace}",
         )
-        return status.ready(Reason.APPROVAL_UNPROTECTED, message)
-    return condition
+    return None
 
 
 def _without_flags(policy: RollbackPolicy, unusable: Mapping[Flag, str]) -> Condition:

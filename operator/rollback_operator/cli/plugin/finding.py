@@ -105,11 +105,9 @@ def entry(policy: Record, release: str) -> Record:
 
 async def read_rollback(cluster: ClusterClient, namespace: str, name: str) -> Record:
     """Read a Rollback by its name, or the newest Rollback of a policy or of the namespace."""
-    kind, bare = split(name)
-    if bare and kind != POLICIES:
-        rollback = await cluster.read(ROLLBACKS, namespace, bare)
-        if not _is_missing(rollback):
-            return needed(rollback)
+    bare, named = split(name)[1], await _named_rollback(cluster, namespace, name)
+    if named is not None:
+        return named
     stored = newest_first(needed(await cluster.list(ROLLBACKS, namespace)))
     chosen = of_policy(stored, bare) if bare else stored
     if chosen:
@@ -129,13 +127,18 @@ async def read_rollback(cluster: ClusterClient, namespace: str, name: str) -> Re
 async def read_any(cluster: ClusterClient, namespace: str, name: str) -> Record:
     """Read a Rollback by its full name, else a policy, else the newest Rollback."""
     kind, bare = split(name)
-    if bare and kind != POLICIES:
-        rollback = await cluster.read(ROLLBACKS, namespace, bare)
-        if not _is_missing(rollback):
-            return needed(rollback)
     if kind == ROLLBACKS or not bare:
         return await read_rollback(cluster, namespace, name)
-    return await read_policy(cluster, namespace, name)
+    named = await _named_rollback(cluster, namespace, name)
+    return named if named is not None else await read_policy(cluster, namespace, name)
+
+
+async def _named_rollback(cluster: ClusterClient, namespace: str, name: str) -> Record | None:
+    kind, bare = split(name)
+    if not bare or kind == POLICIES:
+        return None
+    rollback = await cluster.read(ROLLBACKS, namespace, bare)
+    return None if _is_missing(rollback) else needed(rollback)
 
 
 def split(name: str) -> tuple[str, str]:

@@ -151,18 +151,12 @@ def status_page(
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
-    has_namespaces, is_wide = shape
-    heads = [
-        *(("NAMESPACE",) if has_namespaces else ()),
-        *_HEADS,
-        *(_WIDE_HEADS if is_wide else ()),
-    ]
     rows = []
     for policy in policies:
         last = policy.part("status.lastRollback")
         outcome = last.text("outcome") or ("running" if last.raw else "")
         row = [
-            *((policy.namespace,) if has_namespaces else ()),
+            policy.namespace,
             policy.name,
             policy.text("spec.targetRef.name"),
             policy.text("spec.mode"),
@@ -173,17 +167,16 @@ def status_page(
             f"{outcome} {age(last.time('time'), now)}" if outcome else "-",
             age(policy.time("metadata.creationTimestamp"), now),
         ]
-        if is_wide:
-            healthy, ready = policy.condition("Healthy"), policy.condition("Ready")
-            row += [
-                policy.text("status.verdict") or "-",
-                policy.text("status.lastKnownGood.number") or "-",
-                _one_line(healthy.text("message") or ready.text("message")),
-            ]
+        healthy, ready = policy.condition("Healthy"), policy.condition("Ready")
+        row += [
+            policy.text("status.verdict") or "-",
+            policy.text("status.lastKnownGood.number") or "-",
+            _one_line(healthy.text("message") or ready.text("message")),
+        ]
         rows.append(row)
-    page.table(heads, rows)
+    _table(page, shape, (_HEADS, _WIDE_HEADS), rows)
     for policy in policies:
-        name = f"{policy.namespace}/{policy.name}" if has_namespaces else policy.name
+        name = f"{policy.namespace}/{policy.name}" if shape[0] else policy.name
         if summary_of(policy) == "AwaitingApproval":
             _question(page, name, policy, waiting.get((policy.namespace, policy.name)))
         _concerns(page, name, policy)
@@ -231,17 +224,11 @@ def history_page(
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
-    has_namespaces, is_wide = shape
-    heads = [
-        *(("NAMESPACE",) if has_namespaces else ()),
-        *_HISTORY,
-        *(_HISTORY_WIDE if is_wide else ()),
-    ]
     rows = []
     for rollback in rollbacks:
         spec, since = decided(rollback), decided_time(rollback)
         row = [
-            *((rollback.namespace,) if has_namespaces else ()),
+            rollback.namespace,
             rollback.name,
             spec.text("policyRef.name"),
             severity_of(rollback) or "-",
@@ -252,11 +239,22 @@ def history_page(
             took(rollback, since) or "-",
             age(since, now),
         ]
-        if is_wide:
-            cause = spec.text("trigger.message") or spec.text("reason")
-            row += [requester(rollback), _one_line(cause)]
-        rows.append(row)
-    page.table(heads, rows)
+        cause = spec.text("trigger.message") or spec.text("reason")
+        rows.append([*row, requester(rollback), _one_line(cause)])
+    _table(page, shape, (_HISTORY, _HISTORY_WIDE), rows)
+
+
+def _table(
+    page: TextPage,
+    shape: tuple[bool, bool],
+    heads: tuple[Sequence[str], Sequence[str]],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    """Show rows with the columns of the shape: a namespace first, wide columns last."""
+    has_namespaces, is_wide = shape
+    columns = ("NAMESPACE", *heads[0], *heads[1])
+    shown = slice(0 if has_namespaces else 1, None if is_wide else 1 + len(heads[0]))
+    page.table(columns[shown], [row[shown] for row in rows])
 
 
 def trust_lines(page: TextPage, policies: Sequence[Record], *, has_namespaces: bool) -> None:

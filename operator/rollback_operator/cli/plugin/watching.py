@@ -29,7 +29,7 @@ from rollback_operator.cli.plugin.frame import FrameInputs, frame
 from rollback_operator.cli.plugin.page import Paint
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.report.live_counts import LONGEST_WATCH
+from rollback_operator.report.live_counts import LONGEST_WATCH, watched_for
 
 ASKED_FOR = timedelta(seconds=60)
 RENEWED_AT = timedelta(seconds=30)
@@ -235,11 +235,7 @@ class Viewer:
 def _left(policy: Record, now: datetime) -> timedelta:
     """Return the time for which counts are already requested, by any viewer."""
     value = policy.part("metadata.annotations").raw.get(WATCHED_UNTIL)
-    try:
-        until = datetime.fromisoformat(str(value))
-        return until - now if until.tzinfo is not None else timedelta(0)
-    except (ValueError, OverflowError):
-        return timedelta(0)
+    return watched_for({WATCHED_UNTIL: str(value)}, now)
 
 
 # -- terminal --------------------------------------------------------------------------------------
