@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cli.plugin import explanation
 from rollback_operator.model import conditions
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.report.wording import next_steps_after
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -402,6 +403,15 @@ class TestReport:
         assert shell.out.startswith("# Incident: ")
         for head in ("## Cause", "## Timeline", "## Checklist", "## Verification"):
             assert head in shell.out
+
+    @pytest.mark.parametrize("outcome", ["Verified", "Failed", "OfANewerOperator"])
+    def test_gives_the_next_steps_of_the_notifications(self, shell: Shell, outcome: str) -> None:
+        shell.cluster.put(ROLLBACKS, stored(make_rollback(), outcome=outcome))
+        steps = next_steps_after(outcome, "", is_flag=False)
+        assert shell.run("report") == 0
+        assert all(f"- {step}\n" in shell.out for step in steps)
+        assert shell.run("explain") == 0
+        assert all(step in shell.out for step in steps)
 
     def test_what_others_wrote_is_no_markup(self, shell: Shell) -> None:
         evil = stored(make_rollback(status=make_ended()))

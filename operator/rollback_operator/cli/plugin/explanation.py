@@ -47,25 +47,28 @@ def explain_rollback(page: TextPage, rollback: Record) -> None:
 
 
 def _summary(page: TextPage, rollback: Record) -> None:
-    spec = decided(rollback)
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
     rollback_headline(page, rollback)
     page.head("What")
-    page.pairs(
-        [
-            ("Severity", severity_of(rollback)),
-            ("Policy", spec.text("policyRef.name")),
-            ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
-            ("Mode", spec.text("mode")),
-            ("Decided by", requester(rollback)),
-            ("Remedy", remedy_text(rollback) + (", express" if _is_express(rollback) else "")),
-            ("Escalated", clock(rollback.time("status.escalatedTime"))),
-            ("From", revision(spec.part("fromRevision"))),
-            ("To", revision(spec.part("toRevision"))),
-            ("Flag", _flag(spec)),
-            ("Took", took(rollback, decided_time(rollback))),
-        ]
-    )
+    page.pairs(facts(rollback))
+
+
+def facts(rollback: Record) -> list[tuple[str, str]]:
+    """List the facts of a plan; a missing fact is empty."""
+    spec = decided(rollback)
+    return [
+        ("Severity", severity_of(rollback)),
+        ("Policy", spec.text("policyRef.name")),
+        ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
+        ("Mode", spec.text("mode")),
+        ("Decided by", requester(rollback)),
+        ("Remedy", remedy_text(rollback) + (", express" if _is_express(rollback) else "")),
+        ("Escalated", clock(rollback.time("status.escalatedTime"))),
+        ("From", revision(spec.part("fromRevision"))),
+        ("To", revision(spec.part("toRevision"))),
+        ("Flag", _flag(spec)),
+        ("Took", took(rollback, decided_time(rollback))),
+    ]
 
 
 def _flag(spec: Record) -> str:

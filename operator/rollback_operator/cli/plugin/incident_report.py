@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rollback_operator.cli.plugin.explanation import evidence, revision
-from rollback_operator.cli.plugin.overview import requester, severity_of, steps_after, took
+from rollback_operator.cli.plugin.explanation import evidence, facts
+from rollback_operator.cli.plugin.overview import requester, severity_of, steps_after
 from rollback_operator.cli.plugin.page import clock
 from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
 
@@ -32,13 +32,8 @@ def report(rollback: Record, policy: Record) -> str:
                 ("Service", service),
                 ("Impact", communication.text("impact")),
                 ("Rollback", f"{rollback.namespace}/{rollback.name}"),
-                ("Policy", spec.text("policyRef.name")),
-                ("Decided by", requester(rollback)),
-                ("Remedy", remedy_text(rollback)),
-                ("From", revision(spec.part("fromRevision"))),
-                ("To", revision(spec.part("toRevision"))),
+                *facts(rollback),
                 ("Outcome", ": ".join(filter(None, (outcome, complete.text("message"))))),
-                ("Decision to end", took(rollback, decided_time(rollback))),
                 ("Contact", communication.text("contact")),
             ]
         ),
