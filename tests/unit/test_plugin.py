@@ -377,13 +377,13 @@ class TestExplain:
         going = stored(make_rollback(status=status), step="Verify")
         shell.cluster.put(ROLLBACKS, going)
         shell.run("explain", going.name)
-        assert "\nVerification\n  under way for at most 10m" in shell.out
+        assert "\nVerification\n  in progress for at most 10m" in shell.out
         failing = [{"name": "live", "result": "Failed", "message": "503"}]
         shell.cluster.put(
             ROLLBACKS, stored(make_rollback(status=status), step="Verify", verification=failing)
         )
         shell.run("explain", going.name)
-        assert "under way for at most" not in shell.out
+        assert "in progress for at most" not in shell.out
         assert "503" in shell.out
 
     def test_a_rollback_that_is_not_there_is_answered_with_where_to_look(

@@ -67,8 +67,9 @@ def policy_notices(
     is_new = is_same and _health(old) is not Health.GOOD and _health(new) is Health.GOOD
     if after is not None and is_new and is_earned:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
-    recovered = find(new.conditions, ConditionType.RECOVERED)
-    if recovered is not None and _is_needed(new) and not _is_needed(old):
+    kind = ConditionType.RECOVERED
+    recovered = find(new.conditions, kind)
+    if recovered is not None and _is_false(new, kind) and not _is_false(old, kind):
         notices.append(Notice(EventReason.ROLLBACK_NOT_RECOVERED, recovered.message, True))
     notices += _lost(old, new)
     healthy, was = (find(item.conditions, ConditionType.HEALTHY) for item in (new, old))
@@ -94,15 +95,10 @@ def _lost(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:
     """List new obstacles: a target that is not ready, or missing metrics."""
     notices = []
     for kind, reason in _LOSSES:
-        condition, was = (find(status.conditions, kind) for status in (new, old))
-        if (
-            condition is None
-            or condition.status != "False"
-            or (was is not None and was.status == "False")
-        ):
-            continue
-        message = f"{condition.reason}: {condition.message}"
-        notices.append(Notice(reason, message, True, cause=condition.reason))
+        condition = find(new.conditions, kind)
+        if condition is not None and _is_false(new, kind) and not _is_false(old, kind):
+            message = f"{condition.reason}: {condition.message}"
+            notices.append(Notice(reason, message, True, cause=condition.reason))
     return notices
 
 
@@ -131,9 +127,8 @@ def suspicion(status: RollbackPolicyStatus, decision: Decision | None) -> list[N
     return [Notice(EventReason.RELEASE_SUSPECT, message, True, severity=decision.doubted)]
 
 
-def _is_needed(status: RollbackPolicyStatus) -> bool:
-    """Report whether a rollback did not help, so that a person is needed."""
-    condition = find(status.conditions, ConditionType.RECOVERED)
+def _is_false(status: RollbackPolicyStatus, kind: ConditionType) -> bool:
+    condition = find(status.conditions, kind)
     return condition is not None and condition.status == "False"
 
 

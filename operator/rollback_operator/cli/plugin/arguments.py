@@ -171,7 +171,7 @@ def _cluster(made: argparse.ArgumentParser) -> None:
     group = made.add_argument_group("cluster")
     for names, destination, metavar, text in (
         (("-n", "--namespace"), "namespace", None, "default: that of the context"),
-        (("--context",), "context", None, "of the kubeconfig; default: the current one"),
+        (("--context",), "context", None, "of the kubeconfig; default: the current context"),
         (("--kubeconfig",), "kubeconfig", "FILE", "default: as for kubectl"),
         (("--as",), "user", "USER", "user to impersonate"),
         (("--as-group",), "group", "GROUP", "group to impersonate"),

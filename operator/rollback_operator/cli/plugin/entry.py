@@ -209,5 +209,5 @@ async def _complete(words: Sequence[str], terminal: Terminal) -> int:
     for option in options:
         if option.startswith(last):
             print(option, file=terminal.out)
-    print(":4", file=terminal.out, flush=True)  # tells kubectl not to add file names
+    print(":4", file=terminal.out, flush=True)  # keeps kubectl from adding file names
     return DONE

@@ -218,7 +218,7 @@ def _verification(page: TextPage, rollback: Record) -> None:
     if is_running and not checks:
         limit = span(decided(rollback).number("verification.timeoutSeconds"))
         page.head("Verification")
-        page.line(f"  under way for at most {limit}; no check has failed. The checks are shown")
+        page.line(f"  in progress for at most {limit}; no check has failed. The checks are shown")
         page.line("  here after a failure or at the end")
     _rows(page, "Verification", checks, ("result", "name", "message"))
 

@@ -66,7 +66,7 @@ class TextPage:
                 self.line(f"  {'':<{width}}  {line}")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Add a table as kubectl prints one."""
+        """Add a table in the format of kubectl."""
         whole = [header, *rows]
         widths = [max(len(row[place]) for row in whole) for place in range(len(header))]
         for row in whole:

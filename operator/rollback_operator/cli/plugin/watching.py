@@ -175,7 +175,7 @@ class Viewer:
 
     def _remarks(self) -> list[str]:
         if not is_under_watch(self.policy):
-            return ["No release is under watch: counts and odds are shown while one is."]
+            return ["No release is under watch: counts and odds are shown only during a watch."]
         if self._has_counts():
             return []
         if self.refusal:
