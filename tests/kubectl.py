@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollback_operator.api.v1alpha1 import API_VERSION, Resource
-from rollback_operator.cli.plugin.asked import OpenScreen
+from rollback_operator.cli.plugin.asked import OpenScreen, Terminal
 from rollback_operator.cli.plugin.connection import Connection, Login
+from rollback_operator.cli.plugin.entry import main
 from rollback_operator.cli.plugin.record import Record
-from rollback_operator.cli.plugin.shell import Terminal, main
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure
 from tests.builders import NAMESPACE, at, make_workload

@@ -109,7 +109,7 @@ def test_more_replicas_come_through_the_autoscalers_bounds_which_are_put_back(
     assert "rollback-operator" not in managers
     measured(shop)
 
-    assert "are put back" in plugin(shop, "resume")
+    assert "restores the autoscaler bounds" in plugin(shop, "resume")
 
     assert "3 to 4 replicas as before" in shop.tells("BoundsRestored")
     assert bounds(shop) == (3, 4)

@@ -107,7 +107,7 @@ ODD = {
     ),
     "recreate": Odd(
         "RecreateStrategy",
-        ("strategy Recreate", "last hour is the control"),
+        ("strategy Recreate", "control is the old revision's last hour"),
         {"strategy": {"type": "Recreate"}},
         is_ready=True,
     ),

@@ -101,5 +101,5 @@ def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> Non
     assert {status for status, _ in told.values()} == {1}
     assert "kubectl rollout resume" in said["paused"][0]["message"]
     labels = next(one for one in said["label"] if one["field"] == "spec.signals.requests")
-    assert "pod is the label that holds the pods' names" in labels["remedy"]
+    assert "pod is the label with the names of the pods" in labels["remedy"]
     assert "there is no Deployment till" in said["target"][0]["message"]

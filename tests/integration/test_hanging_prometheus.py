@@ -83,7 +83,7 @@ def test_an_undo_by_hand_is_done_and_ends_while_prometheus_hangs(
 
     ended = eventually(done, "the rollback has ended", 180)
     assert outcome(ended) == ("Unknown", "ProviderUnreachable"), ended["status"]
-    assert "tried again every 30 s" in first.condition("MetricsAvailable")["message"]
+    assert "retries at least every 30 s" in first.condition("MetricsAvailable")["message"]
 
 
 def test_a_release_is_watched_and_its_status_says_that_prometheus_does_not_answer(

@@ -134,7 +134,7 @@ def test_the_command_lets_go_and_nothing_is_held_again(
         )
 
         assert done.returncode == 0, done.stderr
-        assert f"policy {service.namespace}/{service.name}: let go" in done.stdout
+        assert f"policy {service.namespace}/{service.name}: released" in done.stdout
         assert (is_paused(service), FINALIZER in finalizers(service)) == (False, False)
         assert hold(service)["releaseReason"] == "ReleasedByCommand"
         leader.wait_for_end()

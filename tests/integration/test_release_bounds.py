@@ -69,7 +69,7 @@ def test_the_command_puts_them_back_and_lets_the_record_be_deleted(
     done = run(stand, service, tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert f"Rollback {service.namespace}/over: let go" in done.stdout
+    assert f"Rollback {service.namespace}/over: released" in done.stdout
     assert bounds(service) == (2, 5)
     assert stand.api.find(path) is None
     assert any(one.startswith("BoundsRestored") for one in service.events())

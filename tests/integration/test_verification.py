@@ -119,7 +119,7 @@ def test_a_rollback_that_does_not_help_escalates_and_is_not_rolled_back(
     assert len(listener.heard("/api/v1/tickets/reserve")) > 2
     condition = service.wait_for("Recovered", "CheckFailed")
     assert condition["status"] == "False"
-    assert "people are needed" in service.wait_for_event("RollbackNotRecovered")
+    assert "a person is needed" in service.wait_for_event("RollbackNotRecovered")
     operator.wait_for_passes()
     assert len(service.rollbacks()) == 1
     assert service.image == "v1"

@@ -241,7 +241,7 @@ def test_who_may_only_read_sees_pods_and_is_told_why_there_are_no_counts(
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert row(done.stdout, "new")[2:5] == ["4", "4", "-"]
-    assert "No counts: to ask for them is to patch the policy." in done.stdout
+    assert "No counts: a request for them patches the policy." in done.stdout
 
 
 READER = "reader@example.com"

@@ -118,7 +118,7 @@ def test_a_right_policy_is_usable_and_all_is_told(
     assert [one for one in said.splitlines() if len(one) > 100 and str(tmp_path) not in one] == []
     words = " ".join(said.split())
     assert "no request has been an error yet: code has the values 200, 404" in words
-    assert "the Deployment was not looked at: " in words
+    assert "the Deployment was not read: " in words
 
 
 def test_machines_are_told_the_same(
@@ -212,7 +212,7 @@ def test_a_prometheus_that_is_not_there_is_told_with_the_way_to_it(
     assert main(["check", "-f", path, "--kubeconfig", f"{path}.none"]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "ProviderUnreachable" in said
-    assert "give --prometheus, from outside a cluster through a port that is forwarded" in said
+    assert "set --prometheus, outside the cluster to a forwarded port" in said
 
 
 def test_a_bad_file_is_refused_with_all_its_fields(
@@ -301,7 +301,7 @@ def test_a_second_policy_of_the_file_on_the_same_target_is_refused(
         for each in found
     ]
     assert [len(one) for one in told] == [0, 1, 0]
-    assert told[1][0].startswith("policy shop watches Deployment shop already")
+    assert told[1][0].startswith("policy shop already watches Deployment shop")
 
 
 def test_an_address_that_the_operator_refuses_is_told_with_prometheus_given_too(

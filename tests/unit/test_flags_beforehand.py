@@ -62,7 +62,7 @@ async def test_what_keeps_a_flag_from_being_set_is_told_before_it_is_needed(
     assert (status, reason) == ("True", "FlagUnusable")
     assert message.startswith("spec.remedies: FEATURE_NEW_CHECKOUT=false in ConfigMap ")
     assert said in message
-    assert message.endswith("the next remedy would be taken")
+    assert message.endswith("the next remedy would be used")
 
 
 async def test_where_nothing_else_is_left_the_policy_is_not_ready() -> None:
@@ -74,7 +74,7 @@ async def test_where_nothing_else_is_left_the_policy_is_not_ready() -> None:
 
     status, reason, message = is_ready(world)
     assert (status, reason) == ("False", "FlagUnusable")
-    assert message.endswith("for P2 no other remedy is left: nothing would be done")
+    assert message.endswith("for P2 no other remedy remains: the operator would not act")
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ async def test_the_hold_is_on_record_before_the_deployment_is_paused() -> None:
     assert world.condition(ConditionType.READY) == ("True", "WatchingTarget")
     assert "RolloutHeld" in world.store.told()
     held = next(one for one in world.store.notices if one.reason == "RolloutHeld")
-    assert "To go back now: kubectl rollback undo" in held.message
+    assert "To roll back now: kubectl rollback undo" in held.message
 
 
 async def test_a_suspicion_that_fades_lets_the_rollout_go() -> None:

@@ -7,8 +7,7 @@ from kubernetes.aio.config import ConfigException
 
 from rollback_operator.__main__ import main
 from rollback_operator.adapters.kube.login import log_in
-from rollback_operator.cli.plugin.cluster import USAGE, Stop
-from rollback_operator.cli.plugin.connection import Login, connect
+from rollback_operator.cli.plugin.connection import USAGE, Login, Stop, connect
 
 WHOLE = """\
 apiVersion: v1

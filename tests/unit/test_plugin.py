@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cli.plugin import explanation
 from rollback_operator.model import conditions
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.report.wording import next_steps_after
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -158,9 +159,8 @@ class TestStatus:
         shell.run("status")
         assert f"other: {known} EnvironmentPreventsPods: an image cannot be pulled" in shell.out
         back = f"kubectl rollback undo other -n {NAMESPACE} --to last-known-good"
-        assert f"other: next: mend what keeps the new pods from starting, or go back: {back}" in (
-            shell.out
-        )
+        action = "fix the cause that prevents the new pods from starting, or roll back"
+        assert f"other: next: {action}: {back}" in (shell.out)
 
     def test_explains_pods_that_do_not_start_by_what_keeps_them_from_it(self, shell: Shell) -> None:
         healthy = {
@@ -175,7 +175,7 @@ class TestStatus:
         shell.run("explain", "policy/other")
         first = shell.out.splitlines()[:6]
         assert any("an image cannot be pulled: shop:v9" in line for line in first)
-        assert any("mend what keeps the new pods from starting" in line for line in first)
+        assert any("prevents the new pods from starting" in line for line in first)
 
     def test_says_below_what_follows_on_a_rollback_that_was_rejected(self, shell: Shell) -> None:
         healthy = {
@@ -191,9 +191,9 @@ class TestStatus:
         )
         shell.run("status")
         assert "other: Bad ErrorRateAboveControl: 81 of 90 failed" in shell.out
-        assert "other: next: other-1f0c has ended as Rejected: go back by hand" in shell.out
+        assert "other: next: other-1f0c ended as Rejected: roll back manually" in shell.out
         shell.run("explain", "policy/other")
-        assert "other-1f0c has ended as Rejected: go back by hand" in shell.out
+        assert "other-1f0c ended as Rejected: roll back manually" in shell.out
 
     def test_no_severity_is_a_dash(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy("other")))
@@ -205,7 +205,7 @@ class TestStatus:
         [
             (
                 {"status": "Unknown", "reason": "ApprovalNeeded", "message": "Room: too little"},
-                "decide, until 2030-01-01 00:00:00 UTC: kubectl rollback approve {name} "
+                "decide by 2030-01-01 00:00:00 UTC: kubectl rollback approve {name} "
                 f"-n {NAMESPACE} --reason TEXT (or reject): Room: too little",
             ),
             (
@@ -241,9 +241,7 @@ class TestStatus:
             stored(make_policy("other"), summary="AwaitingApproval", lastRollback=last),
         )
         shell.run("status")
-        assert f"what a person is asked: kubectl rollback explain other-1f0c -n {NAMESPACE}" in (
-            shell.out
-        )
+        assert f"to see the plan: kubectl rollback explain other-1f0c -n {NAMESPACE}" in (shell.out)
 
     def test_a_suspended_policy_is_told_as_such(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy(suspend=True)))
@@ -316,7 +314,7 @@ class TestExplain:
         for wanted in (
             "Why",
             "requests failed",
-            "Odds that the new one is worse",
+            "Odds that the new revision is worse",
             "Warned  Schema  no database is named",
             "Undo",
             "Passed  live  200 in 12 ms",
@@ -379,13 +377,13 @@ class TestExplain:
         going = stored(make_rollback(status=status), step="Verify")
         shell.cluster.put(ROLLBACKS, going)
         shell.run("explain", going.name)
-        assert "\nVerification\n  under way for at most 10m" in shell.out
+        assert "\nVerification\n  in progress for at most 10m" in shell.out
         failing = [{"name": "live", "result": "Failed", "message": "503"}]
         shell.cluster.put(
             ROLLBACKS, stored(make_rollback(status=status), step="Verify", verification=failing)
         )
         shell.run("explain", going.name)
-        assert "under way for at most" not in shell.out
+        assert "in progress for at most" not in shell.out
         assert "503" in shell.out
 
     def test_a_rollback_that_is_not_there_is_answered_with_where_to_look(
@@ -396,7 +394,7 @@ class TestExplain:
 
     def test_an_unknown_kind_is_refused(self, shell: Shell) -> None:
         assert shell.run("explain", "pod/x") == 1
-        assert "say rollback/NAME, policy/NAME or deployment/NAME" in shell.err
+        assert "use rollback/NAME, policy/NAME or deployment/NAME" in shell.err
 
 
 class TestReport:
@@ -405,6 +403,15 @@ class TestReport:
         assert shell.out.startswith("# Incident: ")
         for head in ("## Cause", "## Timeline", "## Checklist", "## Verification"):
             assert head in shell.out
+
+    @pytest.mark.parametrize("outcome", ["Verified", "Failed", "OfANewerOperator"])
+    def test_gives_the_next_steps_of_the_notifications(self, shell: Shell, outcome: str) -> None:
+        shell.cluster.put(ROLLBACKS, stored(make_rollback(), outcome=outcome))
+        steps = next_steps_after(outcome, "", is_flag=False)
+        assert shell.run("report") == 0
+        assert all(f"- {step}\n" in shell.out for step in steps)
+        assert shell.run("explain") == 0
+        assert all(step in shell.out for step in steps)
 
     def test_what_others_wrote_is_no_markup(self, shell: Shell) -> None:
         evil = stored(make_rollback(status=make_ended()))
@@ -539,13 +546,13 @@ def test_a_suspended_policy_says_that_it_is_why(shell: Shell) -> None:
         "type": "Ready",
         "status": "True",
         "reason": "Suspended",
-        "message": "spec.suspend is true: nothing is judged or done",
+        "message": "spec.suspend is true: automatic evaluation and rollback are suspended",
     }
     watched = {"type": "Healthy", "status": "Unknown", "reason": "NoReleaseWatched", "message": "x"}
     one = stored(make_policy(suspend=True), conditions=[suspended, watched])
     shell.cluster.put(POLICIES, one)
     shell.run("explain", f"policy/{NAME}")
-    assert "Cause spec.suspend is true: nothing is judged or done" in words(shell)
+    assert "Cause spec.suspend is true: automatic evaluation and" in words(shell)
     shell.run("status")
     assert f"{NAME}: Suspended: spec.suspend is true" in words(shell)
     assert f"kubectl rollback resume {NAME} -n {NAMESPACE}" in words(shell)
@@ -565,8 +572,8 @@ def test_who_has_rejected_a_request_by_hand_may_ask_again(shell: Shell) -> None:
     shell.cluster.put(ROLLBACKS, made)
     shell.run("explain", made.name)
     assert "Outcome Rejected by ann: no" in words(shell)
-    assert "not done to this release any more" not in words(shell)
-    assert f"ask again: kubectl rollback undo {NAME} -n {NAMESPACE}" in words(shell)
+    assert "Fix forward" not in words(shell)
+    assert f"To repeat it: kubectl rollback undo {NAME} -n {NAMESPACE}" in words(shell)
 
 
 def test_a_person_gives_no_severity(shell: Shell) -> None:
@@ -588,4 +595,4 @@ def test_what_would_be_gone_back_to_is_not_called_good_where_it_is_not(shell: Sh
     shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
     shell.run("explain", f"policy/{NAME}")
     assert "Last known good" not in words(shell)
-    assert "Would go back to revision 1 (Assumed: never seen to be good)" in words(shell)
+    assert "Would roll back to revision 1 (Assumed: never observed as good)" in words(shell)

@@ -140,7 +140,7 @@ class TestUndo:
         assert "99" in shell.err.splitlines()[0]
         assert shell.err.splitlines()[1:] == [
             f"Deployment {NAME} has:",
-            "     2  registry.example.com/ticket-service:v2  (runs now)",
+            "     2  registry.example.com/ticket-service:v2  (running)",
             "     1  registry.example.com/ticket-service:v1  (Good)",
         ]
 
@@ -181,7 +181,7 @@ class TestUndo:
 
     def test_followed_it_ends_in_time(self, shell: Shell) -> None:
         assert undo(shell, "--wait", "--timeout", "5") == 4
-        assert "goes on without you" in shell.out
+        assert "the operator continues it" in shell.out
 
     @pytest.fixture
     def strict(self, shell: Shell) -> Shell:
@@ -192,14 +192,14 @@ class TestUndo:
 
     def test_says_beforehand_that_a_person_will_be_asked(self, strict: Shell) -> None:
         assert undo(strict, "--dry-run") == 0
-        assert "A person will be asked first: spec.safety.requireVerified is true" in strict.out
+        assert "Approval is required: spec.safety.requireVerified is true" in strict.out
         assert undo(strict) == 0
-        assert "A person will be asked first" in strict.out
+        assert "Approval is required" in strict.out
         assert f"kubectl rollback approve {BY_HAND} -n {NAMESPACE} --reason TEXT" in strict.out
 
     def test_says_nothing_of_a_person_where_none_is_asked(self, shell: Shell) -> None:
         undo(shell)
-        assert "asked first" not in shell.out
+        assert "Approval is required" not in shell.out
 
     def test_a_rehearsal_says_what_becomes_of_what_runs(self, shell: Shell) -> None:
         undo(shell, "--dry-run")
@@ -233,9 +233,9 @@ class TestDecision:
     @pytest.mark.parametrize(
         ("status", "said"),
         [
-            pytest.param({"outcome": "Verified"}, "is over (Verified)", id="over"),
-            pytest.param({"step": "Undo"}, "waits for nobody", id="under way"),
-            pytest.param({}, "(not begun)", id="not begun"),
+            pytest.param({"outcome": "Verified"}, "has ended (Verified)", id="over"),
+            pytest.param({"step": "Undo"}, "does not await approval", id="under way"),
+            pytest.param({}, "(not started)", id="not begun"),
         ],
     )
     def test_there_must_be_a_question(
@@ -270,7 +270,7 @@ class TestDecision:
     def test_a_plan_is_decided_on_once(self, shell: Shell, waiting: Record) -> None:
         shell.run("reject", waiting.name, "--reason", "fixed forward")
         assert shell.run("approve", waiting.name, "--reason", "x") == 1
-        assert "ann has decided on this plan already: Reject, fixed forward" in shell.err
+        assert "ann has already decided on this plan: Reject, fixed forward" in shell.err
 
     def test_a_plan_that_changed_meanwhile_is_not_approved(
         self, shell: Shell, waiting: Record
@@ -322,7 +322,7 @@ class TestBounds:
         if is_suspended:
             shell.run("suspend", NAME)
         assert shell.run("resume", NAME) == 0
-        assert f"bounds that {raised.name} has raised are put back" in shell.out
+        assert f"restores the autoscaler bounds that {raised.name} raised" in shell.out
         found = shell.cluster.objects[ROLLBACKS, NAMESPACE, raised.name]
         assert found.part("metadata.annotations").raw == {
             "rollback.tickettoken.io/restore-bounds": "requested"
@@ -471,12 +471,12 @@ class TestStopForEverything:
         assert leases.run("suspend", "-A", "--reason", "x") == 0
         leases.cluster.fail_next("patch", REFUSAL)
         assert leases.run("resume", "-A") == 1
-        assert leases.err.count("goes on") == 2
+        assert leases.err.count("resumed") == 2
         assert leases.err.count("NOT reached") == 1
 
     def test_says_why(self, leases: Shell) -> None:
         assert leases.run("suspend", "-A") == 2
-        assert "say why" in leases.err
+        assert "--reason is required" in leases.err
         assert leases.run("suspend", NAME, "--reason", "x") == 2
         assert "--reason goes with --all-namespaces" in leases.err
 

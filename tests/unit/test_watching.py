@@ -267,7 +267,7 @@ def test_whoever_may_not_patch_sees_all_but_counts_and_why(shell: Shell) -> None
     shell.cluster.fail_next("patch", REFUSAL)
     assert shell.run("watch") == 0
     assert shell.now == at(300)
-    assert "No counts: to ask for them is to patch the policy. forbidden" in shell.out
+    assert "No counts: a request for them patches the policy. forbidden" in shell.out
     assert ["old", "1", "3", "3", "-", "-", "-", "-"] in words(shell.out)
 
 
@@ -455,7 +455,7 @@ def test_counts_that_do_not_come_are_said_to(live: LiveShell) -> None:
     live.cluster.put(POLICIES, policy(evaluation=None))
     live.most = 30
     live.run("watch")
-    said = "The operator has put no counts on record yet"
+    said = "The operator has not stored any counts yet"
     assert said not in live.frames[5]
     assert said in live.frames[29]
 

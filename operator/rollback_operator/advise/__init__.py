@@ -1,1 +1,1 @@
-"""What a policy could judge by: what is told before a release is bad."""
+"""Advice on a policy before a release is bad: what it can be evaluated with, and how fast."""

@@ -1,6 +1,6 @@
-"""What follows from a survey: what prevents judging, what makes it slower or blinder, and remedies.
+"""Findings of a survey: what prevents an evaluation, delays it or limits it.
 
-Each finding names the field that it is about and what can be done.
+Each finding names its field and a remedy.
 """
 
 import math
@@ -10,9 +10,12 @@ from rollback_operator.advise.outlook import outlook
 from rollback_operator.advise.policy import (
     FindingLevel,
     PolicyFinding,
+    note,
     of_flags,
     of_policy,
     of_remedies,
+    problem,
+    warning,
 )
 from rollback_operator.advise.series import (
     SLOW_SCRAPE_SECONDS,
@@ -35,12 +38,12 @@ _OF_QUERIES = (
     Reason.PROVIDER_ERROR,
     Reason.CREDENTIALS_UNAVAILABLE,
 )
-"""What is said of each own query by itself: that it is none, or was not seen to be one."""
+"""Reasons that are reported for each own query: it is invalid, or it was not checked."""
 
 
 def find(survey: Survey) -> tuple[PolicyFinding, ...]:
-    """Say what follows, the worst first."""
-    found = [
+    """List the findings, the worst first."""
+    findings = [
         *of_policy(survey),
         *_target(survey),
         *of_flags(survey),
@@ -57,79 +60,72 @@ def find(survey: Survey) -> tuple[PolicyFinding, ...]:
         *_idle(survey),
     ]
     order = list(FindingLevel)
-    return tuple(sorted(found, key=lambda one: order.index(one.level)))
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.level)))
 
 
 def _target(survey: Survey) -> Iterator[PolicyFinding]:
     spec = survey.policy.spec
     if survey.is_gone:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.targetRef.name",
             not_found(spec.target_ref.name, survey.policy.metadata.namespace),
         )
         return
     if survey.workload is None:
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+        yield note(
             "spec.targetRef",
-            f"the Deployment was not looked at: {survey.unseen}",
-            "give --kubeconfig to see whether it is there, how it rolls out and who else steers it",
+            f"the Deployment was not read: {survey.unseen}",
+            "set --kubeconfig to check that it exists, its strategy and its owners",
         )
         return
     if faults(spec.matrix):
         return
-    for one in survey.unclaimed:
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+    for gap in survey.unclaimed:
+        yield note(
             "spec.targetRef",
-            f"who else takes hold of the Deployment was not seen in full: {one}",
-            "let whoever runs this list them; the operator has its own rights (rbac.otherTools)",
+            f"the owners of the Deployment are not completely known: {gap}",
+            "run this with permission to list them; the operator has its own (rbac.otherTools)",
         )
     ready = readiness(survey.policy, survey.workload.deployment, Around())
     if ready.status != "True":
-        yield PolicyFinding(FindingLevel.PROBLEM, "spec.targetRef", ready.message)
+        yield problem("spec.targetRef", ready.message)
         return
     if ready.message:
-        yield PolicyFinding(FindingLevel.WARNING, "spec.targetRef", ready.message)
-    # Who observes first, for weeks, is to know it before the mode is changed.
+        yield warning("spec.targetRef", ready.message)
+    # A user of mode Observe needs it before the mode is changed.
     enforced = spec.model_copy(update={"mode": Mode.ENFORCE})
     policy = survey.policy.model_copy(update={"spec": enforced})
     later = readiness(policy, survey.workload.deployment, Around())
     if later.message != ready.message:
-        yield PolicyFinding(
-            FindingLevel.WARNING, "spec.targetRef", f"in mode Enforce: {later.message}"
-        )
+        yield warning("spec.targetRef", f"in mode Enforce: {later.message}")
 
 
 def _credentials(survey: Survey) -> Iterator[PolicyFinding]:
     if survey.without_credentials:
-        yield PolicyFinding(
-            FindingLevel.NOTE,
+        yield note(
             "spec.prometheus",
             f"its Secrets were not read: {survey.without_credentials}",
-            "--prometheus-token-file, --prometheus-basic-auth-folder and --prometheus-ca-file give "
-            "what they hold",
+            "pass their contents by --prometheus-token-file, --prometheus-basic-auth-folder and "
+            "--prometheus-ca-file",
         )
 
 
 def _clock(survey: Survey) -> Iterator[PolicyFinding]:
     if isinstance(survey.skew, Missing):
-        return  # what is wrong with Prometheus is said of the signals
+        return  # the findings of the signals report it
     if abs(survey.skew) > (survey.interval or SLOW_SCRAPE_SECONDS):
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.prometheus",
             f"Prometheus' clock differs by {survey.skew:+.1f} s from this machine's, more than a "
-            "scrape interval: from the operator's machine, nothing would be judged (ClockSkew)",
-            "set all clocks by NTP; what counts is Prometheus' and that of the operator's node",
+            "scrape interval: with this skew the operator judges no release (ClockSkew)",
+            "synchronize the clocks of Prometheus and of the operator's node by NTP",
         )
 
 
 def _signal(survey: Survey, facts: SignalFacts) -> Iterator[PolicyFinding]:
     if facts.missing is not None:
-        said = f"{facts.missing.reason}: {facts.missing.message}"
-        yield PolicyFinding(FindingLevel.PROBLEM, facts.path, said, where_instead(survey, facts))
+        message = f"{facts.missing.reason}: {facts.missing.message}"
+        yield problem(facts.path, message, where_instead(survey, facts))
 
 
 def _slow(survey: Survey) -> Iterator[PolicyFinding]:
@@ -138,118 +134,109 @@ def _slow(survey: Survey) -> Iterator[PolicyFinding]:
             continue
         if facts.is_query and facts.found.reason in _OF_QUERIES:
             yield _own_query(facts, facts.found)
-        elif survey.requests.missing is None:  # else these are missing for the same reason
-            yield PolicyFinding(
-                FindingLevel.WARNING,
+        elif survey.requests.missing is None:  # otherwise these are missing for the same reason
+            yield warning(
                 facts.path,
                 f"{facts.found.reason}: {facts.found.message}",
-                "name what there is, or take the conditions that need it out of spec.matrix"
+                "name an existing metric, or remove the conditions that need it from spec.matrix"
                 if not facts.instead
-                else f"{facts.what} is a summary, whose quantiles cannot be added up over pods and "
-                f"time: watch it by signal Query with query: '{facts.instead}' and above: seconds",
+                else f"{facts.what} is a summary; its quantiles cannot be aggregated over pods and "
+                f"time: evaluate it by signal Query with query: '{facts.instead}' and above: "
+                "seconds",
             )
 
 
 def _own_query(facts: SlowFacts, why: Missing) -> PolicyFinding:
     if why.reason is Reason.QUERY_REFUSED:
-        return PolicyFinding(
-            FindingLevel.PROBLEM,
+        return problem(
             facts.path,
             f"{why.reason}: {why.message}",
-            "correct the PromQL until Prometheus' own page shows one number for it",
+            "correct the PromQL; in the UI of Prometheus it must return a single number",
         )
-    return PolicyFinding(
-        FindingLevel.NOTE,
+    return note(
         facts.path,
-        f"whether it is PromQL was not checked, as Prometheus could not be asked: {why.message}",
-        "give --prometheus with an address that can be reached from here",
+        f"the PromQL was not checked, because Prometheus did not answer: {why.message}",
+        "set --prometheus to an address that is reachable from here",
     )
 
 
 def _control(survey: Survey) -> Iterator[PolicyFinding]:
     control = survey.control
     if isinstance(control, Missing):
-        yield PolicyFinding(
-            FindingLevel.WARNING, "spec.prometheus", f"the last hour: {control.message}"
-        )
+        yield warning("spec.prometheus", f"the last hour: {control.message}")
         return
     if control.is_brief:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.prometheus",
-            "of the running revision less than a minute is known, of the last hour: of a release "
-            "that replaces all pods before it is judged only one that fails by far the most of its "
-            "requests is told to be worse",
+            "less than a minute of the running revision is known from the last hour: a release "
+            "that replaces all pods before it is judged is found worse only if it fails by far the "
+            "most of its requests",
             "wait until it has run for some minutes with traffic",
         )
         return
     if not control.is_sufficient:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.prometheus",
-            f"of the running revision only {control.seconds / 60:.0f} minutes with "
-            f"{control.pooled.requests:.0f} requests are known, of the last hour: a release that "
-            "replaces all pods before it is judged has nothing to be compared with below 60 s and "
-            "100 requests",
+            f"only {control.seconds / 60:.0f} minutes with {control.pooled.requests:.0f} requests "
+            "of "
+            "the running revision are known from the last hour: below 60 s and 100 requests a "
+            "release that replaces all pods before it is judged has no control",
             "wait until it has run for some minutes with traffic",
         )
         return
     known = ceilings(control, None)
     smallest = min(_thresholds(survey), default=1.0)
     if known[0].rate > smallest:
-        lowest = min(known, key=lambda one: one.rate)
+        lowest = min(known, key=lambda ceiling: ceiling.rate)
         later = (
             f" at once, above {lowest.rate:.0%} once it lasts {lowest.seconds / 60:.0f} minutes"
             if lowest.rate < known[0].rate
             else ""
         )
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             "spec.matrix",
-            f"in its worst minute of the last hour {control.pooled.worst_minute:.1%} failed: "
-            f"without old pods beside it, a release is only told from that above "
-            f"{known[0].rate:.0%}{later}",
-            "old pods that live on (more replicas, a smaller maxSurge) make smaller faults visible",
+            f"{control.pooled.worst_minute:.1%} failed in the worst minute of the last hour: "
+            "without "
+            f"old pods a release is distinguished from that only above {known[0].rate:.0%}{later}",
+            "keep old pods longer (more replicas, a smaller maxSurge) to detect smaller faults",
         )
 
 
 def _idle(survey: Survey) -> Iterator[PolicyFinding]:
-    """Say that without requests no error rate is proved."""
+    """Report that without requests no error rate can be proved."""
     if survey.requests.series and survey.rate <= 0:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             survey.requests.path,
-            "there were no requests in the last five minutes: how soon a bad release is proved "
-            "cannot be said, and while there are none only what Kubernetes shows is judged",
-            "check again while the service is used; a synthetic client that sends a request a "
-            "second makes it decidable at any time",
+            "there were no requests in the last five minutes: the time to detect is unknown, and "
+            "without requests only the Kubernetes status is judged",
+            "check again while the service is used; a synthetic client with a request a second "
+            "makes a verdict possible at any time",
         )
 
 
 def _deadlines(survey: Survey) -> Iterator[PolicyFinding]:
-    """Tell what the traffic does not suffice for, of each scope the biggest fault."""
-    told: set[str | None] = set()
-    for one in outlook(survey):
-        within = one.within_seconds
-        if within is None or one.by_prometheus.mean <= within or one.route in told:
+    """Report, for each scope, the largest fault for which the traffic is not sufficient."""
+    reported: set[str | None] = set()
+    for item in outlook(survey):
+        within = item.within_seconds
+        if within is None or item.by_prometheus.mean <= within or item.route in reported:
             continue
-        told.add(one.route)
-        soonest = one.by_prometheus
+        reported.add(item.route)
+        soonest = item.by_prometheus
         takes = f"{soonest.mean:,.0f} s" if math.isfinite(soonest.mean) else "for ever"
-        yield PolicyFinding(
-            FindingLevel.WARNING,
-            f"spec.matrix, {one.severity}",
-            f"at {one.rate:.3g} requests a second on {one.route or 'all routes'} a release that "
-            f"fails {one.fault:.0%} takes {takes} to prove, longer than withinSeconds: {within}. "
-            "It would end as NoVerdict",
-            "a synthetic client that sends a request a second makes it decidable",
+        yield warning(
+            f"spec.matrix, {item.severity}",
+            f"at {item.rate:.3g} requests a second on {item.route or 'all routes'} a release that "
+            f"fails {item.fault:.0%} takes {takes} to prove, longer than withinSeconds: {within}. "
+            "The verdict would be NoVerdict",
+            "add a synthetic client with a request a second",
         )
 
 
 def _thresholds(survey: Survey) -> Iterator[float]:
-    """Give the error rates from which on something is to be rolled back."""
+    """Return the error rates that lead to a rollback."""
     for rule in survey.policy.spec.matrix:
-        for one in rule.when if rule.response is Response.ROLLBACK else ():
-            threshold = one.above or one.at_least
-            if one.signal is SignalName.ERROR_RATE and threshold is not None:
+        for condition in rule.when if rule.response is Response.ROLLBACK else ():
+            threshold = condition.above or condition.at_least
+            if condition.signal is SignalName.ERROR_RATE and threshold is not None:
                 yield float(threshold)

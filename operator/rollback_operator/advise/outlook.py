@@ -1,4 +1,4 @@
-"""What could be decided on the traffic that there is, and how fast: for faults of three sizes."""
+"""Time to detect faults of three sizes with the present traffic."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ MOST_REQUESTS = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How soon one fault is proved in one scope."""
+    """The time to prove a fault in a scope."""
 
     route: str | None
     """None: all requests."""
@@ -34,29 +34,29 @@ class Outlook:
     """Requests a second."""
     fault: float
     severity: str
-    """By the policy's matrix; empty: it names no such fault."""
+    """By the policy's matrix; empty: no rule covers this fault."""
     within_seconds: int | None
     by_prometheus: Reach
-    """Where no old pod is left: against the last hour."""
+    """Without old pods: compared with the last hour."""
     by_pods: Reach | None
-    """... with the pods' own metrics; None: series tell no pod."""
+    """The same with the metrics pages of the pods; None: series have no pod label."""
     beside_old_pods: Reach | None
-    """Where the new pods have half of the requests; None: series tell no pod."""
+    """With half of the requests on the new pods; None: series have no pod label."""
 
 
 def outlook(survey: Survey) -> tuple[Outlook, ...]:
-    """Compute all scopes: all requests, and each purchase route that has some."""
+    """Compute all scopes: all requests, and each purchase route with traffic."""
     return tuple(_outlooks(survey)) if survey.rate > 0 else ()
 
 
 def _outlooks(survey: Survey) -> Iterator[Outlook]:
     spec, routes = survey.policy.spec, survey.routes
-    purchase = [one for one in spec.signals.purchase_routes if routes.get(one)]
-    # The odds are shared out among all that is judged.
+    purchase = [item for item in spec.signals.purchase_routes if routes.get(item)]
+    # The bound is divided among all scopes.
     odds = float(spec.safety.bad_odds) * (1 + len(purchase))
-    told = bool(spec.signals.labels.pod)
-    # A gateway is being read already; a new pod has to be found first.
-    prometheus = Sampling(survey.interval or 15.0, DISCOVERY_SECONDS if told else 0.0)
+    has_pods = bool(spec.signals.labels.pod)
+    # A gateway is already scraped; a new pod must be discovered first.
+    prometheus = Sampling(survey.interval or 15.0, DISCOVERY_SECONDS if has_pods else 0.0)
     pods = Sampling(POD_METRICS_SECONDS, discovery=POD_METRICS_SECONDS)
     for route in (None, *purchase):
         rate = survey.rate if route is None else routes[route]
@@ -66,7 +66,6 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
             least = _shown_above(fault, threshold)
             history = max(against_history(fault, traffic, odds), least)
             beside = max(against_old_pods(fault, traffic, odds), least)
-            told = bool(spec.signals.labels.pod)
             half = replace(traffic, rate=rate / 2)
             yield Outlook(
                 route=route,
@@ -75,8 +74,8 @@ def _outlooks(survey: Survey) -> Iterator[Outlook]:
                 severity=rule.severity if rule else "",
                 within_seconds=rule.within_seconds if rule else None,
                 by_prometheus=reach(history, fault, traffic, prometheus),
-                by_pods=reach(history, fault, traffic, pods) if told else None,
-                beside_old_pods=reach(beside, fault, half, prometheus) if told else None,
+                by_pods=reach(history, fault, traffic, pods) if has_pods else None,
+                beside_old_pods=reach(beside, fault, half, prometheus) if has_pods else None,
             )
 
 
@@ -90,21 +89,21 @@ def _traffic(survey: Survey, route: str | None, rate: float) -> Traffic:
 def _rule(
     matrix: Sequence[MatrixRule], fault: float, *, is_purchase: bool
 ) -> tuple[MatrixRule | None, float]:
-    """Find the rule that such a rate meets, and the rate that must be proved for it."""
+    """Return the rule that an error rate meets, and the rate that must be proved for it."""
     for rule in matrix:
-        for one in rule.when:
-            is_meant = (one.routes is RouteSet.PURCHASE) == is_purchase
-            if one.signal is not SignalName.ERROR_RATE or not is_meant:
+        for condition in rule.when:
+            is_meant = (condition.routes is RouteSet.PURCHASE) == is_purchase
+            if condition.signal is not SignalName.ERROR_RATE or not is_meant:
                 continue
-            if one.at_least is not None and fault >= float(one.at_least):
-                return rule, 0.0 if fault >= 1 else float(one.at_least)
-            if one.above is not None and fault > float(one.above):
-                return rule, float(one.above)
+            if condition.at_least is not None and fault >= float(condition.at_least):
+                return rule, 0.0 if fault >= 1 else float(condition.at_least)
+            if condition.above is not None and fault > float(condition.above):
+                return rule, float(condition.above)
     return None, 0.0
 
 
 def _shown_above(fault: float, threshold: float) -> float:
-    """Compute from how many requests on the rate's lower bound lies above a threshold."""
+    """Return the number of requests from which the rate's lower bound is above a threshold."""
     low, high = 1, MOST_REQUESTS
     while low < high:
         middle = (low + high) // 2

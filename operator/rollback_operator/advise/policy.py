@@ -1,7 +1,7 @@
-"""What follows from a policy by itself, for its flags and for its remedies: one finding each.
+"""Findings on a policy, its flags and its remedies, before a release is bad.
 
-What the operator would refuse, what means nothing, which flags could not be set, which remedies can
-never be taken, and for what none is left. It is said before a release is bad.
+They report what the operator would refuse, conditions without meaning, flags that could not be set,
+remedies that are never used, and severities without a remedy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,18 +19,18 @@ from rollback_operator.remedies import flags
 
 
 class FindingLevel(StrEnum):
-    """What a finding means for the policy."""
+    """The importance of a finding."""
 
     PROBLEM = "Problem"
-    """It prevents judging, or what the policy asks for can never be done."""
+    """It prevents an evaluation, or the policy requests something that is impossible."""
     WARNING = "Warning"
-    """It makes judging slower, blinder, or impossible on a part."""
+    """It delays or limits the evaluation."""
     NOTE = "Note"
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFinding:
-    """One thing that somebody who writes a policy should know."""
+    """Advice to the author of a policy."""
 
     level: FindingLevel
     path: str
@@ -39,88 +39,103 @@ class PolicyFinding:
     remedy: str = ""
 
 
+def problem(path: str, message: str, remedy: str = "") -> PolicyFinding:
+    """Make a finding that prevents an evaluation or an act."""
+    return PolicyFinding(FindingLevel.PROBLEM, path, message, remedy)
+
+
+def warning(path: str, message: str, remedy: str = "") -> PolicyFinding:
+    """Make a finding that delays or limits the evaluation."""
+    return PolicyFinding(FindingLevel.WARNING, path, message, remedy)
+
+
+def note(path: str, message: str, remedy: str = "") -> PolicyFinding:
+    """Make a finding for information."""
+    return PolicyFinding(FindingLevel.NOTE, path, message, remedy)
+
+
 _ALWAYS = {
-    SignalName.LATENCY_RATIO: (Decimal(1), "a release that is no slower than the old one"),
-    SignalName.LATENCY: (Decimal(0), "every release that answers at all"),
-    SignalName.MEMORY_GROWTH: (Decimal(0), "every release whose memory grows by a byte"),
+    SignalName.LATENCY_RATIO: (Decimal(1), "a release that is no slower than the old revision"),
+    SignalName.LATENCY: (Decimal(0), "every release that answers requests"),
+    SignalName.MEMORY_GROWTH: (Decimal(0), "every release whose memory grows"),
 }
-"""Up to which bound a condition says nothing of a release, and whom it meets."""
+"""The bound up to which a condition is always met, and what meets it."""
 
 
 def of_policy(survey: Survey) -> Iterator[PolicyFinding]:
-    """Say what is wrong whatever Prometheus and the cluster hold."""
+    """List the faults that do not depend on Prometheus or the cluster."""
     spec = survey.policy.spec
-    for one in faults(spec.matrix):
-        yield PolicyFinding(FindingLevel.PROBLEM, "spec.matrix", one)
+    for fault in faults(spec.matrix):
+        yield problem("spec.matrix", fault)
     yield from _thresholds(survey)
     labels = spec.signals.labels
     if labels.pod and labels.pod == labels.route:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.signals.labels",
-            f"pod and route are both told by the label {labels.pod}: each pod would be a route",
-            "name the label that holds the route; without one all requests are judged together",
+            f"the label {labels.pod} is set for both pod and route: each pod would be a route",
+            "name the label of the route; without a label all requests are judged together",
         )
     if not survey.is_address_allowed:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.prometheus.url",
             f"{spec.prometheus.url} is neither the operator's Prometheus nor a Service of this "
-            "namespace: by its settings as they are known here the operator refuses it",
-            "have its owner list the host (allowedPrometheusHosts of the chart); here it is "
+            "namespace: with the settings known here the operator refuses it",
+            "add the host to allowedPrometheusHosts of the chart; for this command to "
             "ROLLBACK_OPERATOR_ALLOWED_PROMETHEUS_HOSTS",
         )
     if not survey.is_tenant_allowed:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.prometheus.tenant",
-            f"outside this namespace the operator reads no metrics of tenant "
-            f"{spec.prometheus.tenant} for this policy, by its settings as they are known here",
-            "have its owner list NAMESPACE/TENANT (allowedTenants of the chart); here it is "
+            f"with the settings known here the operator reads no metrics of tenant "
+            f"{spec.prometheus.tenant} from a Prometheus outside this namespace for this policy",
+            "add NAMESPACE/TENANT to allowedTenants of the chart; for this command to "
             "ROLLBACK_OPERATOR_ALLOWED_TENANTS",
         )
     if survey.rival:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             "spec.targetRef",
-            f"policy {survey.rival} watches Deployment {spec.target_ref.name} already: of two the "
-            "older one acts, and this one would say TargetAlreadyWatched",
-            "put into one policy what both say, or delete the other",
+            f"policy {survey.rival} already watches Deployment {spec.target_ref.name}: only the "
+            "older "
+            "policy acts, and the other has the reason TargetAlreadyWatched",
+            "merge the two policies, or delete the other",
         )
 
 
 def _thresholds(survey: Survey) -> Iterator[PolicyFinding]:
     for row, rule in enumerate(survey.policy.spec.matrix):
-        for place, one in enumerate(rule.when):
-            bound, whom = _ALWAYS.get(one.signal, (None, ""))
-            if bound is not None and one.above is not None and Decimal(one.above) <= bound:
-                yield PolicyFinding(
-                    FindingLevel.PROBLEM,
+        for place, condition in enumerate(rule.when):
+            bound, whom = _ALWAYS.get(condition.signal, (None, ""))
+            if (
+                bound is not None
+                and condition.above is not None
+                and Decimal(condition.above) <= bound
+            ):
+                yield problem(
                     f"spec.matrix[{row}].when[{place}].above",
-                    f"{one.signal} above {one.above} meets {whom}",
-                    f"let it be above {bound}, with room for noise",
+                    f"{condition.signal} above {condition.above} meets {whom}",
+                    f"set it above {bound}, with a margin for noise",
                 )
 
 
 def of_flags(survey: Survey) -> Iterator[PolicyFinding]:
-    """Say which flags could not be set, and what would be done instead."""
+    """Report the flags that could not be set, and the remedy that would follow."""
     if survey.workload is None:
-        return  # that nothing was looked at is said of the target
-    unusable = {one.flag: why for one in survey.flags if (why := _unusable(survey, one))}
+        return  # the findings of the target report it
+    unusable = {facts.flag: why for facts in survey.flags if (why := _unusable(survey, facts))}
     helpless = flags.helpless(survey.policy, unusable)
-    for one in survey.flags:
-        if one.flag in unusable:
-            said = f"{flags.named(one.flag)} could not be set: {unusable[one.flag]}"
-            left = f"; for {', '.join(helpless)} no other remedy is left" if helpless else ""
+    for facts in survey.flags:
+        if facts.flag in unusable:
+            message = f"{flags.named(facts.flag)} could not be set: {unusable[facts.flag]}"
+            left = f"; for {', '.join(helpless)} no other remedy remains" if helpless else ""
             level = FindingLevel.PROBLEM if helpless else FindingLevel.WARNING
-            then = "put it right" if helpless else "put it right, or the next remedy is taken"
-            yield PolicyFinding(level, one.path, f"{said}{left}", then)
+            then = "correct it" if helpless else "correct it; otherwise the next remedy is used"
+            yield PolicyFinding(level, facts.path, f"{message}{left}", then)
         else:
-            yield from _doubts(one, survey.workload)
+            yield from _doubts(facts, survey.workload)
 
 
 def _unusable(survey: Survey, facts: FlagFacts) -> str:
-    """Say why a flag could not be set, as far as it could be looked at."""
+    """Return why a flag could not be set; empty: it could be, or it was not read."""
     assert survey.workload is not None
     if isinstance(facts.found, Missing) and not facts.is_gone:
         return ""
@@ -128,99 +143,94 @@ def _unusable(survey: Survey, facts: FlagFacts) -> str:
 
 
 def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[PolicyFinding]:
-    name, found = facts.flag.config_map_ref.name, facts.found
-    if not isinstance(found, FlagState):
-        yield PolicyFinding(FindingLevel.NOTE, facts.path, f"it was not looked at: {found.message}")
+    name, state = facts.flag.config_map_ref.name, facts.found
+    if not isinstance(state, FlagState):
+        yield note(facts.path, f"it was not read: {state.message}")
         return
     if flags.taking(workload, facts.flag) is None:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             facts.path,
-            f"{flags.named(facts.flag)}: {flags.NOT_READ}: it would be passed over",
-            "have a container read it by env, envFrom or a volume",
+            f"{flags.named(facts.flag)}: {flags.NOT_READ}: it would be skipped",
+            "let a container read it by env, envFrom or a volume",
         )
-    if found.value == facts.flag.value:
-        said = f"{flags.named(facts.flag)}: it has that value already: it would be passed over"
-        yield PolicyFinding(FindingLevel.NOTE, facts.path, said)
+    if state.value == facts.flag.value:
+        message = f"{flags.named(facts.flag)}: it already has that value: it would be skipped"
+        yield note(facts.path, message)
     if facts.may_set is False:
-        yield PolicyFinding(
-            FindingLevel.WARNING,
+        yield warning(
             facts.path,
-            f"whoever runs this may not patch ConfigMap {name}: where the chart's admission "
-            "policies are installed, the policy would be refused",
-            "whether the operator may, the policy's condition Ready tells once it is applied",
+            f"you have no permission to patch ConfigMap {name}: the chart's admission policies "
+            "would "
+            "refuse this policy",
+            "request the permission; the condition Ready of the applied policy reports the "
+            "operator's own",
         )
 
 
 def of_remedies(survey: Survey) -> Iterator[PolicyFinding]:
-    """Say which remedies are in vain, as a plan takes them: in order, and the first that applies.
+    """Report the remedies that are never used: a plan uses the first that applies.
 
-    Only a flag that cannot be the cure is passed over for the next one.
+    Only a flag that cannot be the cure is skipped for the next remedy.
     """
     spec = survey.policy.spec
-    acting = [one.severity for one in spec.matrix if matrix.acts(one)]
+    acting = [item.severity for item in spec.matrix if matrix.acts(item)]
     taken: dict[MatrixSeverity, str] = {}
     for number, remedy in enumerate(spec.remedies):
         path = f"spec.remedies[{number}]"
-        meant = [one for one in acting if remedy.applies_to(one)]
-        before = sorted({taken[one] for one in meant if one in taken})
+        meant = [item for item in acting if remedy.applies_to(item)]
+        before = sorted({taken[item] for item in meant if item in taken})
         if not meant:
             yield from _for_nothing(path, remedy)
-        elif all(one in taken for one in meant):
+        elif all(item in taken for item in meant):
             yield _behind(path, before)
         elif survey.workload is not None:
             yield from _of_target(path, remedy, survey.workload)
         if remedy.flag is None:
             taken = dict.fromkeys(meant, path) | taken
     for number, rule in enumerate(spec.matrix):
-        if matrix.acts(rule) and not any(one.applies_to(rule.severity) for one in spec.remedies):
-            yield PolicyFinding(
-                FindingLevel.PROBLEM,
+        if matrix.acts(rule) and not any(item.applies_to(rule.severity) for item in spec.remedies):
+            yield problem(
                 f"spec.matrix[{number}]",
-                f"no remedy applies to {rule.severity}: nothing would be done",
-                f"add one to spec.remedies for {rule.severity}, or leave its severities out",
+                f"no remedy applies to {rule.severity}: the operator would not act",
+                f"add a remedy for {rule.severity} to spec.remedies, or remove its severities",
             )
 
 
 def _for_nothing(path: str, remedy: Remedy) -> Iterator[PolicyFinding]:
     if remedy.severities is None:
-        return  # of a policy that only reports, the default is no fault
+        return  # a policy that only reports may keep the default
     named = " and ".join(remedy.severities)
-    yield PolicyFinding(
-        FindingLevel.PROBLEM,
+    yield problem(
         f"{path}.severities",
-        f"it is never taken: no row of spec.matrix does anything about {named} by itself",
-        "name a severity whose row has response: Rollback, or Investigate with propose, or give "
+        f"it is never used: no rule of spec.matrix acts on {named}",
+        "name a severity whose rule has response: Rollback, or Investigate with propose, or give "
         f"{named} such a response",
     )
 
 
 def _behind(path: str, before: Sequence[str]) -> PolicyFinding:
     verb = "is" if len(before) == 1 else "are"
-    return PolicyFinding(
-        FindingLevel.PROBLEM,
+    return problem(
         path,
-        f"it is never taken: {' and '.join(before)} {verb} taken first for each of its severities, "
+        f"it is never used: {' and '.join(before)} {verb} used first for each of its severities, "
         "and only a flag that is no cure (DisableFlag) is followed by the next remedy",
-        "put it in front of it, give the two other severities, or take it out",
+        "place it first, give the two different severities, or remove it",
     )
 
 
 def _of_target(path: str, remedy: Remedy, workload: Workload) -> Iterator[PolicyFinding]:
     template = workload.deployment.template
     if remedy.container is not None and template.image_of(remedy.container) is None:
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        yield problem(
             f"{path}.container",
             f"the Deployment's pod template has no container {remedy.container}",
-            f"name one that there is: {', '.join(template.containers)}",
+            f"use one of: {', '.join(template.containers)}",
         )
-    revisions = sorted(one.revision for one in workload.replica_sets)
+    revisions = sorted(item.revision for item in workload.replica_sets)
     if remedy.revision is not None and remedy.revision not in revisions:
-        known = ", ".join(str(one) for one in revisions) or "none"
-        yield PolicyFinding(
-            FindingLevel.PROBLEM,
+        known = ", ".join(str(item) for item in revisions) or "none"
+        yield problem(
             f"{path}.revision",
             f"the Deployment keeps no revision {remedy.revision}",
-            f"name one of those that there are ({known}), or let the undo go to: LastKnownGood",
+            f"use one of: {known}; or set to: LastKnownGood",
         )

@@ -1,6 +1,6 @@
-"""What a policy would have to judge by: which series, of which pods and routes, and how fresh.
+"""The data that a policy can be evaluated with: series, their pods and routes, and freshness.
 
-Facts only, as they were read; findings.py says what follows from them.
+Contains observed facts only; findings.py draws the conclusions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,21 +15,21 @@ from rollback_operator.model.samples import CounterSeries, Missing
 from rollback_operator.model.workload import FlagState, Workload
 
 READ_SECONDS = 300.0
-"""Of this time samples are read."""
+"""Samples of this period are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where the series of a signal are, if not where the policy looks for them."""
+    """Where the series of a signal are, if the policy does not match them."""
 
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of the series that come nearest: each label with some of its values."""
+    """Of the most similar series: each label with some of its values."""
     is_without_pods: bool = False
     """They have all matchers, but belong to other pods, or to no pod."""
     namespaces: tuple[str, ...] = ()
-    """Where else the metric is, when it is not in the policy's namespace."""
+    """Other namespaces with the metric, if the policy's namespace has none."""
     similar: tuple[str, ...] = ()
-    """Counters of the namespace by other names."""
+    """Counters of the namespace with other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +46,26 @@ class SignalFacts:
 
 @dataclass(frozen=True, slots=True)
 class SlowFacts:
-    """What a signal that changes slowly is read from: durations, memory, an own query."""
+    """The source of a slow signal: durations, memory or an own query."""
 
     path: str
     """The field of the policy."""
     what: str
     """The metric, or the query."""
     found: Missing | str
-    """What was read, in words."""
+    """A description of the data that was read."""
     instead: str = ""
-    """A query that would tell as much, where it is a summary."""
+    """An equivalent query, if it is a summary."""
 
     @property
     def is_query(self) -> bool:
-        """Tell whether it is PromQL of the policy's author."""
+        """Report whether it is PromQL of the policy's author."""
         return self.path.endswith(".query")
 
 
 @dataclass(frozen=True, slots=True)
 class FlagFacts:
-    """A flag that a remedy sets, as it is found now."""
+    """The state of a flag that a remedy sets."""
 
     path: str
     """The field of the policy."""
@@ -73,14 +73,14 @@ class FlagFacts:
     found: FlagState | Missing
     """Missing: why it was not read."""
     is_gone: bool = False
-    """There is no such ConfigMap."""
+    """The ConfigMap does not exist."""
     may_set: bool | None = None
-    """Whether who runs this has the right to set it; None: not known."""
+    """Whether the user has permission to set it; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Everything that was seen."""
+    """All observed facts."""
 
     policy: RollbackPolicy
     url: str
@@ -88,53 +88,53 @@ class Survey:
     errors: SignalFacts
     control: Control | Missing
     now: float
-    """By Prometheus' clock; by our own where that cannot be read."""
+    """Time of Prometheus, or of this machine if that is unreadable."""
     skew: float | Missing
-    """Prometheus' clock minus our own, seconds."""
+    """Clock of Prometheus minus the clock of this machine, in seconds."""
     workload: Workload | None = None
     unseen: str = ""
-    """Why there is no workload to look at."""
+    """Why the workload was not read."""
     is_gone: bool = False
-    """There is no Deployment of this name."""
+    """The Deployment does not exist."""
     unclaimed: tuple[str, ...] = ()
-    """What could not be looked at of rollout tools and image updaters, and why."""
+    """Rollout tools and image updaters that could not be read, with the reason."""
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Where errors are requests with a label: the values that those labels have."""
+    """If errors are requests with a label: the values of the label."""
 
     slow: tuple[SlowFacts, ...] = ()
-    """Only of signals that the matrix asks for."""
+    """Only for the signals of the matrix."""
     without_credentials: str = ""
-    """Why the policy's own credentials for Prometheus were not used; empty: they were, or it has
-    none."""
+    """Why the policy's own credentials for Prometheus were not used; empty: they were, or there
+    are none."""
     flags: tuple[FlagFacts, ...] = ()
-    """Of the policy's remedies; none where no cluster can be seen."""
+    """Flags of the policy's remedies; empty without a cluster."""
 
     is_address_allowed: bool = True
-    """Whether the operator reads from spec.prometheus.url, by the settings that are known."""
+    """Whether the operator reads from spec.prometheus.url, with the known settings."""
     is_tenant_allowed: bool = True
-    """Whether it reads as spec.prometheus.tenant, by the same."""
+    """Whether it reads as spec.prometheus.tenant, with the same settings."""
     rival: str = ""
-    """Another policy on the same target, of the file or of the cluster; empty: there is none."""
+    """Another policy with the same target, in the file or the cluster; empty: there is none."""
 
     @property
     def pods(self) -> frozenset[str]:
-        """Pods whose requests are counted."""
-        return frozenset(one.pod for one in self.requests.series)
+        """Pods with counted requests."""
+        return frozenset(item.pod for item in self.requests.series)
 
     @property
     def routes(self) -> Mapping[str, float]:
-        """Requests a second on each route."""
+        """Requests per second on each route."""
         return rates(self.requests.series)
 
     @property
     def excluded(self) -> frozenset[str]:
-        """Routes that are not judged: of probes and metrics, as far as they are known."""
+        """Routes that are not judged: known routes of probes and metrics."""
         deployment = self.workload.deployment if self.workload else None
         return left_out(self.policy.spec.signals, deployment)
 
     @property
     def rate(self) -> float:
-        """Requests a second on the routes that are judged."""
+        """Requests per second on the judged routes."""
         return sum(rate for route, rate in self.routes.items() if route not in self.excluded)
 
     @property
@@ -146,46 +146,46 @@ class Survey:
     def newest(self) -> float | None:
         """Time of the newest sample."""
         return max(
-            (one.samples[-1][0] for one in self.requests.series if one.samples), default=None
+            (item.samples[-1][0] for item in self.requests.series if item.samples), default=None
         )
 
 
 def interval(series: Iterable[CounterSeries]) -> float | None:
-    """Give the usual time between two samples of a series."""
+    """Return the median time between two samples of a series."""
     gaps = sorted(
-        later[0] - earlier[0] for one in series for earlier, later in pairwise(one.samples)
+        later[0] - earlier[0] for item in series for earlier, later in pairwise(item.samples)
     )
     return gaps[len(gaps) // 2] if gaps else None
 
 
 def rates(series: Iterable[CounterSeries]) -> dict[str, float]:
-    """Compute how many a second were counted on each route; what was scraped twice counts once."""
-    found: dict[str, float] = {}
-    for one in _once(series):
-        found.setdefault(one.route, 0.0)
-        if len(one.samples) > 1:
-            counted = sum(max(0.0, b[1] - a[1]) for a, b in pairwise(one.samples))
-            found[one.route] += counted / (one.samples[-1][0] - one.samples[0][0])
-    return found
+    """Compute the requests per second on each route; a pod that is scraped twice counts once."""
+    counted_rates: dict[str, float] = {}
+    for item in _once(series):
+        counted_rates.setdefault(item.route, 0.0)
+        if len(item.samples) > 1:
+            counted = sum(max(0.0, b[1] - a[1]) for a, b in pairwise(item.samples))
+            counted_rates[item.route] += counted / (item.samples[-1][0] - item.samples[0][0])
+    return counted_rates
 
 
 def twice(series: Iterable[CounterSeries]) -> dict[str, tuple[str, ...]]:
-    """Name the pods whose counters are read more than once, with the scrape targets that do."""
-    found: dict[tuple[str, str, object], list[str]] = {}
-    for one in series:
-        found.setdefault((one.pod, one.route, one.identity), []).append(one.instance)
+    """List the pods that are scraped more than once, with the scrape targets."""
+    instances_of: dict[tuple[str, str, object], list[str]] = {}
+    for item in series:
+        instances_of.setdefault((item.pod, item.route, item.identity), []).append(item.instance)
     doubled: dict[str, tuple[str, ...]] = {}
-    for (pod, _, _), instances in found.items():
+    for (pod, _, _), instances in instances_of.items():
         if len(instances) > 1:
             doubled[pod] = tuple(sorted(set(instances)))
     return doubled
 
 
 def _once(series: Iterable[CounterSeries]) -> list[CounterSeries]:
-    found: dict[object, CounterSeries] = {}
-    for one in series:
-        key = one.pod, one.route, one.identity
-        known = found.get(key)
-        if known is None or len(one.samples) > len(known.samples):
-            found[key] = one
-    return list(found.values())
+    longest: dict[object, CounterSeries] = {}
+    for item in series:
+        key = item.pod, item.route, item.identity
+        known = longest.get(key)
+        if known is None or len(item.samples) > len(known.samples):
+            longest[key] = item
+    return list(longest.values())

@@ -1,14 +1,30 @@
-"""What people run, one module or package a command: `add(commands)` adds its parser, `run` works.
+"""The commands, each in a module or package: `add(commands)` adds its parser, `run` executes it.
 
-No command knows another; `__main__` lists them.
+No command imports another; `__main__` lists them.
 """
 
+import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from pydantic.fields import FieldInfo
 
 
-def refused(wrong: Iterable[tuple[str, str]]) -> int:
-    """Say which options or variables cannot be used, and why; gives the exit status."""
-    for name, told in wrong:
-        print(f"rollback-operator: {name}: {told}", file=sys.stderr)  # noqa: T201
+def add_settings(parser: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]) -> None:
+    """Add a flag for each field of the settings."""
+    for name, field in fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        shown = f" (default: {default})" if default not in (None, (), "") else ""
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{field.description}{shown}".replace("%", "%%"),
+        )
+
+
+def refused(faults: Iterable[tuple[str, str]]) -> int:
+    """Report invalid options or variables, and return the exit status."""
+    for name, fault in faults:
+        print(f"rollback-operator: {name}: {fault}", file=sys.stderr)  # noqa: T201
     return 2

@@ -1,4 +1,4 @@
-"""`rollback-operator release`: let all rollouts go that are held, and put raised bounds back."""
+"""`rollback-operator release`: resume all held rollouts, and restore raised bounds."""
 
 import argparse
 import asyncio
@@ -8,16 +8,18 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from rollback_operator.cli import refused
+from rollback_operator.cli import add_settings, refused
 from rollback_operator.cli.releasing import Released, release
 from rollback_operator.runtime.settings import Settings, faults
 
 _SETTINGS = ("kubeconfig", "namespaces", "lease_namespace", "lease_name", "lease_seconds")
 _EPILOG = """\
-The Lease is taken first, so that no operator holds anything anew meanwhile; a running one starts
-again and waits until it has expired. What was let go is not held again for the same release.
+The command takes the Lease first, so that no operator holds a rollout meanwhile; a running operator
+restarts and waits until the Lease has expired. A resumed rollout is not held again for the same
+release.
 
-exit status: 0 nothing is held any more; 1 something could not be let go; 2 no cluster to ask.
+exit status: 0 nothing is held any more; 1 a rollout could not be resumed, or bounds could not be
+restored; 2 no reachable cluster.
 """
 
 
@@ -25,41 +27,32 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Add the command."""
     parser = commands.add_parser(
         "release",
-        help="let all rollouts go that are held",
-        description="Lifts every pause that the operator has put on a Deployment, and no other; "
-        "puts the bounds of autoscalers back that rollbacks have raised.",
+        help="resume all held rollouts",
+        description="Removes each pause of a Deployment that the operator set, and no other pause; "
+        "restores the bounds of autoscalers that rollbacks raised.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name in _SETTINGS:
-        field = Settings.model_fields[name]
-        default = field.get_default(call_default_factory=True, validated_data={})
-        shown = f" (default: {default})" if default not in (None, ()) else ""
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=f"{field.description}{shown}",
-        )
+    add_settings(parser, {name: Settings.model_fields[name] for name in _SETTINGS})
     parser.set_defaults(command=run)
 
 
 def run(given: dict[str, Any]) -> int:
-    """Let everything go; gives the exit status."""
+    """Release everything, and return the exit status."""
     try:
-        found = asyncio.run(release(Settings(**given)))
+        released = asyncio.run(release(Settings(**given)))
     except ValidationError as error:
         return refused(faults(error, given))
     except ConfigException as error:
         return refused([("--kubeconfig", str(error))])
-    return _told(found)
+    return _report(released)
 
 
-def _told(found: Released) -> int:
-    for one in found.done:
-        print(f"{one}: let go")  # noqa: T201 (this command's output)
-    for one in found.faults:
-        print(f"rollback-operator: {one}", file=sys.stderr)  # noqa: T201
-    if not found.done and not found.faults:
+def _report(released: Released) -> int:
+    for line in released.done:
+        print(f"{line}: released")  # noqa: T201 (this command's output)
+    for line in released.faults:
+        print(f"rollback-operator: {line}", file=sys.stderr)  # noqa: T201
+    if not released.done and not released.faults:
         print("nothing is held")  # noqa: T201 (this command's output)
-    return 1 if found.faults else 0
+    return 1 if released.faults else 0

@@ -1,7 +1,7 @@
-"""Let all go: rollouts on a policy's record, pauses of ours that nobody has on record, bounds.
+"""Releases holds of policies, the operator's own pauses without a record, and raised bounds.
 
-An autoscaler's bounds that a rollback has raised are put back: nobody would do so later, and the
-record of what they were could never be deleted. Nor could a Rollback that is under way.
+Bounds that a rollback raised are restored: without an operator nothing would restore them, and
+their Rollback could never be deleted. Nor could a Rollback in progress.
 """
 
 import asyncio
@@ -36,35 +36,35 @@ from rollback_operator.runtime.bootstrap import utc_now
 from rollback_operator.runtime.settings import Settings
 
 TRIES = 10
-_END = HoldEnd(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` has let all rollouts go")
+_END = HoldEnd(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` resumed all rollouts")
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What was let go, and what could not be."""
+    """The released objects, and the failures."""
 
     done: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
 
 async def release(settings: Settings) -> Released:
-    """Take the Lease, then let everything go.
+    """Take the Lease, then release everything.
 
     Raises:
-        ConfigException: there is no cluster to ask.
+        ConfigException: no cluster is configured.
     """
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     api = await ApiServer.connect(kubeconfig, lambda method, outcome: None)
     try:
         fault = await _stop_the_leader(api, settings)
-        found = await _everything(api, settings)
+        result = await _everything(api, settings)
     finally:
         await api.close()
-    return Released(found.done, (*([fault] if fault else ()), *found.faults))
+    return Released(result.done, (*([fault] if fault else ()), *result.faults))
 
 
 async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
-    """See that nobody else acts: a leader that runs would hold again what is let go."""
+    """Take the Lease: a running leader would hold the rollouts again."""
     lease = LeaseName(
         settings.lease_namespace,
         settings.lease_name,
@@ -78,7 +78,7 @@ async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
         if not isinstance(taken, Failure):
             await asyncio.sleep(taken)
             return ""
-        fault = f"the Lease was not taken, a leader may still act: {taken.message}"
+        fault = f"the Lease was not acquired; a leader may still act: {taken.message}"
         await asyncio.sleep(taken.wait)
     return fault
 
@@ -97,7 +97,7 @@ async def _everything(api: ApiServer, settings: Settings) -> Released:
 
 
 class Sweep:
-    """Goes through all there is once; notes of each what was wrong, or that it was let go."""
+    """Releases all objects once, and collects the failure of each, empty after a success."""
 
     def __init__(self, api: ApiServer, identity: str) -> None:
         self._api = api
@@ -110,7 +110,7 @@ class Sweep:
         self._results: dict[str, str] = {}
 
     async def through(self, namespaces: Sequence[str]) -> dict[str, str]:
-        """Go through namespaces, none: all; what is wrong by name, empty: let go."""
+        """Release all objects of the namespaces, or of the cluster; returns a failure by name."""
         for namespace in namespaces or ("",):
             for raw in await self._listed(paths.in_namespace_or_all(paths.POLICIES, namespace)):
                 await self._policy(raw)
@@ -125,10 +125,10 @@ class Sweep:
         self, path: paths.ApiPath, is_meant: Callable[[dict[str, Any]], bool] = bool
     ) -> list[dict[str, Any]]:
         listed = await self._api.list_of(
-            Listing(path, lambda one: one if is_meant(one) else None, free=inf)
+            Listing(path, lambda item: item if is_meant(item) else None, free=inf)
         )
         if not isinstance(listed, Failure):
-            return [one for one in listed if one is not None]
+            return [item for item in listed if item is not None]
         if listed.kind is not FailureKind.GONE:  # without the CRD there are no policies
             self._results[path] = listed.message
         return []
@@ -145,17 +145,17 @@ class Sweep:
         known = self._cache.rollbacks.get(self._cache.put_rollback(raw))
         if known is None:
             return
-        said = f"Rollback {'/'.join(known.key)}"
+        name = f"Rollback {'/'.join(known.key)}"
         if autoscaling.is_left(known):
-            self._results[said] = await self._lower(known)
+            self._results[name] = await self._lower(known)
         if suspension.is_guarded(known):
-            self._results[said] = self._results.get(said) or await self._leave(known)
+            self._results[name] = self._results.get(name) or await self._leave(known)
         if FINALIZER in known.metadata.finalizers:
             fault = await self._let_go(self._cache.rollbacks[known.key])
-            self._results[said] = self._results.get(said) or fault
+            self._results[name] = self._results.get(name) or fault
 
     async def _lower(self, known: Rollback) -> str:
-        """Put back the bounds that a rollback which is over has raised, as if asked to."""
+        """Restore the bounds that an ended rollback raised, as if requested."""
         wanted = {**known.metadata.annotations, autoscaling.RESTORE: "released"}
         metadata = known.metadata.model_copy(update={"annotations": wanted})
         self._cache.remember(known.model_copy(update={"metadata": metadata}))
@@ -164,7 +164,7 @@ class Sweep:
         return f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
 
     async def _leave(self, known: Rollback) -> str:
-        """Let the record of who is suspended be deleted; it says how they are released."""
+        """Remove the finalizer of a suspension; its record names the command for the owner."""
         written = await self._store.release(self._cache.rollbacks[known.key], OWNER_FINALIZER)
         if isinstance(written, Failure):
             return written.message
@@ -172,10 +172,10 @@ class Sweep:
         return ""
 
     async def _let_go(self, known: Rollback) -> str:
-        """Take the finalizer off, also of what is under way.
+        """Remove the finalizer, also from a Rollback in progress.
 
-        Nobody else could, and it keeps a namespace from deletion. Its status stays: who is
-        installed next carries it on.
+        Without an operator it would prevent the deletion of the namespace. The status stays: the
+        next installation continues the Rollback.
         """
         written = await self._store.release(known, FINALIZER)
         if isinstance(written, Failure):
@@ -190,7 +190,7 @@ class Sweep:
         return written
 
     async def _deployment(self, raw: dict[str, Any]) -> None:
-        """Lift a pause of ours that no policy has on record."""
+        """Remove the operator's own pause without a record in a policy."""
         namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
         done = await self._workloads.resume(namespace, name)
         fault = done.message if isinstance(done, Failure) else ""

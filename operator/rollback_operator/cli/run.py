@@ -1,4 +1,4 @@
-"""`rollback-operator run`: the operator itself; each setting is a flag."""
+"""`rollback-operator run`: runs the operator; each setting is a flag."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.cli import refused
+from rollback_operator.cli import add_settings, refused
 from rollback_operator.runtime.settings import Settings, faults
 
 
@@ -18,25 +18,17 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         description="Each flag may also be set in the environment: --lease-name as "
         "ROLLBACK_OPERATOR_LEASE_NAME. Flags win.",
     )
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        shown = f" (default: {default})" if default not in (None, (), "") else ""
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=f"{field.description}{shown}".replace("%", "%%"),
-        )
+    add_settings(parser, Settings.model_fields)
     parser.set_defaults(command=run)
 
 
 def run(given: dict[str, Any]) -> int:
-    """Run the operator until its end; gives the exit status."""
+    """Run the operator until it ends, and return the exit status."""
     try:
         settings = Settings(**given)
     except ValidationError as error:
         return refused(faults(error, given))
-    # Loaded only here: other commands need no watches and no Kubernetes client.
+    # Imported here, because other commands need neither API watches nor a Kubernetes client.
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
     from rollback_operator.runtime.main import serve  # noqa: PLC0415

@@ -78,7 +78,7 @@ class Reporter:
         found = events.policy_notices(old, new, seen.decision)
         told = [*found, *events.suspicion(new, seen.decision)]
         found = events.on_deployment(found, seen.workload)
-        return await self._write(policy, outbox.told_of_policy(policy, new, told, now), found)
+        return await self._write(policy, outbox.announced_of_policy(policy, new, told, now), found)
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
         """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""

@@ -1,1 +1,1 @@
-"""What people are told: the status, its conditions, Events and messages."""
+"""What people read: the status, its conditions, Events and messages."""

@@ -1,7 +1,7 @@
-"""What an investigation begins with: what is worse, where, on which pods, and what has changed.
+"""The findings that an investigation starts with: symptoms, routes, pods and changes.
 
-Collected once, when a release is first found to have a symptom, and kept on the policy until the
-next release: at 3 a.m. the pods that showed it may be gone.
+They are collected once, when a release first has a symptom, and stored in the policy until the next
+release: later the affected pods may not exist any more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ from rollback_operator.stats.histogram import Histogram
 from rollback_operator.stats.windows import Increment
 
 MOST_FINDING_LINES = 8
-"""Routes, pods or changes that are named one by one; the rest is counted."""
+"""Routes, pods or changes that are listed; the rest is counted."""
 LONGEST_FINDING = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RouteLatency:
-    """Durations by route, of both revisions; empty where they could not be read."""
+    """Durations by route, of both revisions; empty if they could not be read."""
 
     new: Mapping[str, Histogram] = field(default_factory=dict)
     old: Mapping[str, Histogram] = field(default_factory=dict)
@@ -33,41 +33,41 @@ class RouteLatency:
 def diagnose(
     decision: Decision, workload: Workload, watch: Watch, latency: RouteLatency, now: datetime
 ) -> Investigation:
-    """Put together what is known.
+    """Collect the findings.
 
     Args:
-        decision: whose severity asks for an investigation.
-        workload: the target now.
-        watch: what has been counted.
+        decision: with a severity that requires an investigation.
+        workload: the target.
+        watch: with the counted evidence.
         latency: durations by route.
-        now: the time of the look.
+        now: the time of the observation.
     """
     current = workload.current
     control = next(
-        (one for one in workload.replica_sets if one.pod_hash in watch.control_hashes), None
+        (item for item in workload.replica_sets if item.pod_hash in watch.control_hashes), None
     )
     new = {pod.name for pod in workload.current_of(watch.pods)}
     old = {pod.name for pod in watch.pods if pod.pod_hash in watch.control_hashes}
-    found = [
-        InvestigationFinding(name="Symptom", message=clipped(one.message, LONGEST_FINDING))
-        for one in decision.verdict.symptoms
-        if one.veto is None
+    findings = [
+        InvestigationFinding(name="Symptom", message=clipped(item.message, LONGEST_FINDING))
+        for item in decision.verdict.symptoms
+        if item.veto is None
     ]
-    found += [
-        *_told("Latency", _latencies(latency)),
-        *_told("ErrorRate", _rates(watch.evidence.increments, new, old)),
-        *_told("Pods", _pods(workload.current_of(workload.pods))),
-        *_told("Changes", changes(control, current) if control and current else []),
+    findings += [
+        *_finding("Latency", _latencies(latency)),
+        *_finding("ErrorRate", _rates(watch.evidence.increments, new, old)),
+        *_finding("Pods", _pods(workload.current_of(workload.pods))),
+        *_finding("Changes", changes(control, current) if control and current else []),
     ]
     return Investigation(
         severity=MatrixSeverity(decision.severity),
         release=workload.deployment.template.release,
         since=now,
-        findings=found,
+        findings=findings,
     )
 
 
-def _told(name: str, lines: Sequence[str]) -> list[InvestigationFinding]:
+def _finding(name: str, lines: Sequence[str]) -> list[InvestigationFinding]:
     if not lines:
         return []
     more = len(lines) - MOST_FINDING_LINES
@@ -91,12 +91,12 @@ def _duration(histogram: Histogram) -> str:
 
 def _rates(increments: Iterable[Increment], new: set[str], old: set[str]) -> list[str]:
     counted: dict[str, list[float]] = {}
-    for one in increments:
-        if one.pod in new or one.pod in old:
-            sums = counted.setdefault(one.route, [0.0] * 4)
-            begin = 0 if one.pod in new else 2
-            sums[begin] += one.requests
-            sums[begin + 1] += one.errors
+    for increment in increments:
+        if increment.pod in new or increment.pod in old:
+            sums = counted.setdefault(increment.route, [0.0] * 4)
+            begin = 0 if increment.pod in new else 2
+            sums[begin] += increment.requests
+            sums[begin + 1] += increment.errors
     return [
         f"{route or 'all routes'}: {errors:.0f} of {requests:.0f} failed, of the old revision "
         f"{before_errors:.0f} of {before:.0f} since the release"
@@ -106,19 +106,19 @@ def _rates(increments: Iterable[Increment], new: set[str], old: set[str]) -> lis
 
 def _pods(pods: Iterable[Pod]) -> list[str]:
     lines = []
-    for pod in sorted(pods, key=lambda one: (-one.restarts, one.name)):
-        said = f"{pod.name} on {pod.node or 'no node'}"
+    for pod in sorted(pods, key=lambda item: (-item.restarts, item.name)):
+        line = f"{pod.name} on {pod.node or 'no node'}"
         if pod.restarts:
             why = ", the last for its memory" if pod.is_out_of_memory else ""
-            said += f": {pod.restarts} restarts{why}"
+            line += f": {pod.restarts} restarts{why}"
         if pod.own_failure:
-            said += f": {pod.own_failure}"
-        lines.append(said)
+            line += f": {pod.own_failure}"
+        lines.append(line)
     return lines
 
 
 def changes(before: ReplicaSet, after: ReplicaSet) -> list[str]:
-    """List what differs between two templates; values of variables are never shown."""
+    """List the differences between two templates; values of variables are never shown."""
     old, new = dict(before.facts), dict(after.facts)
     lines = []
     for path in sorted(old.keys() | new.keys()):
@@ -137,7 +137,7 @@ def changes(before: ReplicaSet, after: ReplicaSet) -> list[str]:
 
 
 HIDDEN = "#"
-"""Begins a fact whose value is only known by a digest."""
+"""Prefix of a fact whose value is only known by a digest."""
 
 
 def _shown(value: str | None) -> str:

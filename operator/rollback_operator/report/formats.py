@@ -1,7 +1,7 @@
-"""The incident message as plain text, Slack blocks, JSON and e-mail: the same facts each time.
+"""The incident message as plain text, Slack blocks, JSON and e-mail, with the same facts in each.
 
-Names of routes, images and people's own words come from outside: control characters are taken out,
-and what a form could take for markup is escaped.
+Names of routes and images and the texts of people come from outside: control characters are removed
+and markup is escaped.
 """
 
 import re
@@ -12,7 +12,7 @@ from rollback_operator.api.notify import LONGEST_MESSAGE
 from rollback_operator.model.message import IncidentStage, Message
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Also the marks that turn the direction of writing: they make a text read other than it is."""
+"""Includes the marks that change the direction of writing, which disguise a text."""
 _SLACK_TEXT = 2900
 _SLACK_HEADER = 150
 _SUBJECT = 180
@@ -33,7 +33,7 @@ class Mail:
 
 
 def _line(text: str) -> str:
-    """Make one line without control characters of a text."""
+    """Return the text in one line, without control characters."""
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
@@ -56,11 +56,11 @@ def plain(message: Message) -> str:
     lines = [_line(message.subject), ""]
     lines += [f"{name}: {_line(value)}" for name, value in _facts(message)]
     if message.checks:
-        lines += ["", "Checks:", *(f"- {_line(one)}" for one in message.checks)]
+        lines += ["", "Checks:", *(f"- {_line(item)}" for item in message.checks)]
     lines += ["", "Timeline (UTC):"]
-    lines += [f"- {one.time:%H:%M:%S} {_line(one.text)}" for one in message.timeline]
-    lines += ["", "Next steps:", *(f"- [ ] {_line(one)}" for one in message.next_steps)]
-    lines += ["", "Where to look:", *(f"  {_line(one)}" for one in message.commands), ""]
+    lines += [f"- {item.time:%H:%M:%S} {_line(item.text)}" for item in message.timeline]
+    lines += ["", "Next steps:", *(f"- [ ] {_line(item)}" for item in message.next_steps)]
+    lines += ["", "Where to look:", *(f"  {_line(item)}" for item in message.commands), ""]
     lines += [f"Contact: {_line(message.contact) or 'not named (spec.communication.contact)'}"]
     return "\n".join(lines)[:LONGEST_MESSAGE]
 
@@ -101,9 +101,9 @@ def document(message: Message) -> Mapping[str, object]:
         "reason": _line(message.reason),
         "evidence": _line(message.counts),
         "impact": _line(message.impact),
-        "checks": [_line(one) for one in message.checks],
+        "checks": [_line(item) for item in message.checks],
         "timeline": [
-            {"time": one.time.isoformat(), "text": _line(one.text)} for one in message.timeline
+            {"time": item.time.isoformat(), "text": _line(item.text)} for item in message.timeline
         ],
         "nextSteps": list(message.next_steps),
         "commands": list(message.commands),
@@ -115,12 +115,12 @@ def document(message: Message) -> Mapping[str, object]:
 def slack(message: Message) -> Mapping[str, object]:
     """Render as Slack blocks, with the subject as text for notifications and screen readers."""
     facts = "\n".join(f"*{name}:* {_escaped(value)}" for name, value in _facts(message))
-    checks = "\n".join(f"• {_escaped(one)}" for one in message.checks)
+    checks = "\n".join(f"• {_escaped(item)}" for item in message.checks)
     timeline = "\n".join(
-        f"• `{one.time:%H:%M:%S}` {_escaped(one.text)}" for one in message.timeline
+        f"• `{item.time:%H:%M:%S}` {_escaped(item.text)}" for item in message.timeline
     )
-    steps = "\n".join(f"☐ {_escaped(one)}" for one in message.next_steps)
-    commands = "\n".join(_escaped(one) for one in message.commands)
+    steps = "\n".join(f"☐ {_escaped(item)}" for item in message.next_steps)
+    commands = "\n".join(_escaped(item) for item in message.commands)
     blocks: list[Mapping[str, object]] = [
         {
             "type": "header",

@@ -1,7 +1,7 @@
-"""The one message that people get, whatever it is sent by: what failed, what is done, what next.
+"""The message to people, the same on every channel: the fault, the action and the next steps.
 
-Made from what is on record and from nothing else, as of the transition that it tells of: tried
-again an hour later it says the same. No value of a Secret or a variable is in it.
+It is made from stored data only, as of its transition, so that a later retry sends the same text.
+It contains no value of a Secret or a variable.
 """
 
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ from rollback_operator.model.message import Message, Moment, RevisionLabel
 from rollback_operator.remedies import autoscaling, claims, flags, suspension
 from rollback_operator.report.transitions import Transition, TransitionKind
 from rollback_operator.report.wording import (
-    BY_ITSELF,
     RAISED,
     RELEASE,
     REQUEST_REFUSED,
+    RESTORED_LATER,
     STEP_WORDS,
     UNDO,
     Words,
@@ -40,15 +40,17 @@ from rollback_operator.report.wording import (
     words_of,
 )
 
+_NO_IMPACT = "not described (spec.communication.impact)"
+
 
 def of_rollback(
     rollback: Rollback, policy: RollbackPolicy | None, transition: Transition
 ) -> Message:
     """Make the message about a transition of a Rollback."""
     spec, meta = rollback.spec, rollback.metadata
-    said = policy.spec.communication if policy is not None else CommunicationSpec()
+    communication = policy.spec.communication if policy is not None else CommunicationSpec()
     words = words_of(rollback, transition)
-    service = said.service or spec.target_ref.name
+    service = communication.service or spec.target_ref.name
     return Message(
         id=f"{meta.uid}.{transition.name}",
         incident=meta.uid,
@@ -66,19 +68,19 @@ def of_rollback(
         after=_after(rollback),
         reason=spec.trigger.message,
         counts=_counts(rollback),
-        impact=said.impact or _impact(rollback),
+        impact=communication.impact or _impact(rollback),
         checks=tuple(_checks(rollback, transition)),
-        timeline=tuple(sorted(_timeline(rollback, transition), key=lambda one: one.time)),
+        timeline=tuple(sorted(_timeline(rollback, transition), key=lambda moment: moment.time)),
         next_steps=(*words.next_steps, *_left_to_do(rollback, transition)),
         commands=tuple(_commands(rollback, transition)),
-        contact=said.contact,
+        contact=communication.contact,
         begun=spec.trigger.first_bad_time or spec.trigger.decided_time,
         time=transition.time,
     )
 
 
 def _status(rollback: Rollback, transition: Transition, words: Words) -> str:
-    """Tell how it stands: of an end why, of a question until when."""
+    """Return the status: of an end with the reason, of a question with the deadline."""
     ended = find(rollback.status.conditions, ConditionType.COMPLETE)
     if transition.kind is TransitionKind.ENDED and ended is not None and ended.message:
         return f"{words.status} - {ended.message}"
@@ -109,67 +111,68 @@ def _after(rollback: Rollback) -> str:
             by = f" ({autoscaling.named(rollback)})" if spec.autoscaler is not None else ""
             return f"the same release with {remedy.replicas} replicas{by}"
         case _:
-            return str(_version(spec.to_revision)) if spec.to_revision else "not known"
+            return str(_version(spec.to_revision)) if spec.to_revision else "unknown"
 
 
 def _counts(rollback: Rollback) -> str:
-    """Tell the figures of the decision; empty where there are none, as in an outage."""
+    """Return the figures of the decision; empty if there are none, as in an outage."""
     trigger = rollback.spec.trigger
-    said = []
+    parts = []
     if trigger.requests:
-        said.append(
+        parts.append(
             f"{trigger.errors} of {trigger.requests} requests failed on the new revision, "
             f"{trigger.control_errors} of {trigger.control_requests} on the old one"
         )
     if trigger.odds:
-        said.append(f"odds {trigger.odds} that the new one is worse")
+        parts.append(f"odds {trigger.odds} that the new revision is worse")
     if trigger.blame_odds:
-        said.append(f"{trigger.blame_odds} that the release is to blame")
-    return "; ".join(said)
+        parts.append(f"{trigger.blame_odds} that the release is to blame")
+    return "; ".join(parts)
 
 
 def _impact(rollback: Rollback) -> str:
     trigger = rollback.spec.trigger
     if not trigger.requests:
-        return "not described (spec.communication.impact)"
+        return _NO_IMPACT
     return f"{100 * trigger.errors / trigger.requests:.0f} % of the requests to the release failed"
 
 
 def _checks(rollback: Rollback, transition: Transition) -> Iterator[str]:
-    """Tell what did not pass before the act, and all that was looked at after it."""
+    """List the checks before the act that did not pass, and all checks after it."""
     before = rollback.status.checklist
     quiet = (CheckResult.PASSED, CheckResult.SKIPPED)
     if before:
-        passed = sum(one.result is CheckResult.PASSED for one in before)
+        passed = sum(item.result is CheckResult.PASSED for item in before)
         yield f"{passed} of {len(before)} checks before the act passed"
     for item in before:
         if item.result not in quiet:
             yield f"{item.result}: {item.name}: {item.message}"
     if transition.kind is TransitionKind.ENDED:
-        for one in rollback.status.verification:
-            yield f"{one.result}: {one.name}: {one.message}"
+        for check in rollback.status.verification:
+            yield f"{check.result}: {check.name}: {check.message}"
 
 
 def _timeline(rollback: Rollback, transition: Transition) -> Iterator[Moment]:
     spec, status = rollback.spec, rollback.status
     if spec.trigger.first_bad_time is not None:
-        yield Moment(spec.trigger.first_bad_time, "first sign of trouble")
-    yield Moment(spec.trigger.decided_time, f"{spec.severity} found, rollback decided")
-    for one in status.steps:
-        if one.name is StepName.AWAITING_APPROVAL and one.started_time <= transition.time:
-            yield Moment(one.started_time, "approval asked for")
-        if one.finished_time is not None and one.finished_time <= transition.time:
-            said = STEP_WORDS.get(one.name, str(one.name))
-            yield Moment(one.finished_time, f"{said}: {one.message or 'done'}")
-    acts = [one.started_time for one in status.steps if one.name is not StepName.AWAITING_APPROVAL]
+        yield Moment(spec.trigger.first_bad_time, "first bad sample")
+    yield Moment(spec.trigger.decided_time, f"{spec.severity}, rollback decided")
+    for step in status.steps:
+        if step.name is StepName.AWAITING_APPROVAL and step.started_time <= transition.time:
+            yield Moment(step.started_time, "approval requested")
+        if step.finished_time is not None and step.finished_time <= transition.time:
+            name = STEP_WORDS.get(step.name, str(step.name))
+            yield Moment(step.finished_time, f"{name}: {step.message or 'done'}")
+    others = (step for step in status.steps if step.name is not StepName.AWAITING_APPROVAL)
+    acts = [step.started_time for step in others]
     if acts and min(acts) <= transition.time:
-        yield Moment(min(acts), "rollback initiated")
+        yield Moment(min(acts), "rollback started")
     if transition.kind is TransitionKind.ENDED:
         yield Moment(transition.time, f"ended: {status.outcome}")
 
 
 def _suspended(rollback: Rollback, transition: Transition) -> str:
-    """Give the command that releases who was suspended then; empty: nobody was."""
+    """Return the command that resumes the owner suspended at that time; empty: there is none."""
     plan, record = rollback.spec.owner, rollback.status.owner
     if plan is None or record is None or record.suspended_time is None:
         return ""
@@ -179,7 +182,7 @@ def _suspended(rollback: Rollback, transition: Transition) -> str:
 
 
 def _are_raised(rollback: Rollback, transition: Transition) -> bool:
-    """Tell whether an autoscaler's bounds were raised then, and not put back yet."""
+    """Report whether an autoscaler's bounds were raised at that time, and not restored yet."""
     record = rollback.status.autoscaler
     if record is None:
         return False
@@ -192,8 +195,7 @@ def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
     if transition.kind is TransitionKind.ENDED:
         yield from claims.next_steps(rollback)
     if transition.kind is TransitionKind.ENDED and _are_raised(rollback, transition):
-        is_by_itself = rollback.status.outcome is Outcome.VERIFIED
-        yield RAISED + (BY_ITSELF if is_by_itself else "")
+        yield RAISED + (RESTORED_LATER if rollback.status.outcome is Outcome.VERIFIED else "")
 
 
 def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
@@ -206,75 +208,79 @@ def _commands(rollback: Rollback, transition: Transition) -> Iterator[str]:
     if transition.kind is TransitionKind.ENDED and _are_raised(rollback, transition):
         yield autoscaling.command(rollback)
     yield f"kubectl describe rollback {name} -n {namespace}"
-    yield from _looks(rollback.spec.target_ref.name, namespace)
+    yield from _diagnostics(rollback.spec.target_ref.name, namespace)
 
 
-def _looks(deployment: str, namespace: str) -> Iterator[str]:
+def _diagnostics(deployment: str, namespace: str) -> Iterator[str]:
     yield f"kubectl rollout status deployment/{deployment} -n {namespace}"
     yield f"kubectl rollout history deployment/{deployment} -n {namespace}"
     yield f"kubectl logs deployment/{deployment} -n {namespace} --since=10m --tail=100"
 
 
-def of_request(request: RollbackRequest, policy: RollbackPolicy, told: Notification) -> Message:
-    """Make the message about a rollback that a person has asked for in vain."""
-    meta, why = request.metadata, find(request.status.conditions, ConditionType.COMPLETE)
-    asked = [Moment(meta.creation_timestamp, "asked for")] if meta.creation_timestamp else []
-    made = _left_alone(policy, told, REQUEST_REFUSED, f"rollback {meta.name}")
+def of_request(
+    request: RollbackRequest, policy: RollbackPolicy, notification: Notification
+) -> Message:
+    """Make the message about a manual request that was refused."""
+    meta, complete = request.metadata, find(request.status.conditions, ConditionType.COMPLETE)
+    made = [Moment(meta.creation_timestamp, "requested")] if meta.creation_timestamp else []
+    message = _not_rolled_back(policy, notification, REQUEST_REFUSED, f"rollback {meta.name}")
     return replace(
-        made,
+        message,
         source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbacks/{meta.name}",
-        status=f"{made.status} - {why.message if why is not None else 'no reason'}",
+        status=f"{message.status} - {complete.message if complete is not None else 'no reason'}",
         reason=f"{request.spec.remedy.type}: {requests.said(request)}",
-        timeline=(*asked, Moment(told.time, "refused")),
-        begun=meta.creation_timestamp or told.time,
+        timeline=(*made, Moment(notification.time, "refused")),
+        begun=meta.creation_timestamp or notification.time,
     )
 
 
-def of_policy(policy: RollbackPolicy, told: Notification) -> Message:
-    """Make the message about a release that is not rolled back: people are to look at it."""
-    words, name = words_asked(told.transition), policy.metadata.name
-    return _left_alone(policy, told, words, f"rollbackpolicy {name}")
+def of_policy(policy: RollbackPolicy, notification: Notification) -> Message:
+    """Make the message about a release that is not rolled back and needs a person."""
+    words, name = words_asked(notification.transition), policy.metadata.name
+    return _not_rolled_back(policy, notification, words, f"rollbackpolicy {name}")
 
 
-def _left_alone(policy: RollbackPolicy, told: Notification, words: Words, record: str) -> Message:
-    """Tell of what is not done; of a policy unless somebody says otherwise.
+def _not_rolled_back(
+    policy: RollbackPolicy, notification: Notification, words: Words, record: str
+) -> Message:
+    """Make the message about a release that stays.
 
     Args:
-        policy: whose release stays.
-        told: its identifier is <whose>.<transition>.<channel>.
+        policy: the policy of the release.
+        notification: its identifier is <object>.<transition>.<channel>.
         words: of the transition.
-        record: kind and name of what kubectl shows.
+        record: kind and name of the object for kubectl.
     """
     spec, meta, revision = policy.spec, policy.metadata, policy.status.revision
     service = spec.communication.service or spec.target_ref.name
     undo = commands.undo(meta.name, meta.namespace)
-    whose = told.id.removesuffix(f".{told.channel}")
+    identifier = notification.id.removesuffix(f".{notification.channel}")
     return Message(
-        id=whose,
-        incident=whose.removesuffix(f".{told.transition}"),
+        id=identifier,
+        incident=identifier.removesuffix(f".{notification.transition}"),
         source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbackpolicies/{meta.name}",
-        transition=told.transition,
+        transition=notification.transition,
         stage=words.stage,
-        subject=_subject(service, words, told.time),
+        subject=_subject(service, words, notification.time),
         status=words.status,
         service=service,
         namespace=meta.namespace,
         deployment=spec.target_ref.name,
         policy=meta.name,
-        severity=str(told.severity),
+        severity=str(notification.severity),
         before=_version(revision) if revision is not None else None,
         after="nothing was rolled back",
-        reason=told.text,
+        reason=notification.text,
         counts="",
-        impact=spec.communication.impact or "not described (spec.communication.impact)",
+        impact=spec.communication.impact or _NO_IMPACT,
         checks=(),
-        timeline=(Moment(told.time, "found"),),
-        next_steps=tuple(one.replace(UNDO, undo) for one in words.next_steps),
+        timeline=(Moment(notification.time, "reported"),),
+        next_steps=tuple(step.replace(UNDO, undo) for step in words.next_steps),
         commands=(
             f"kubectl describe {record} -n {meta.namespace}",
-            *_looks(spec.target_ref.name, meta.namespace),
+            *_diagnostics(spec.target_ref.name, meta.namespace),
         ),
         contact=spec.communication.contact,
-        begun=told.time,
-        time=told.time,
+        begun=notification.time,
+        time=notification.time,
     )

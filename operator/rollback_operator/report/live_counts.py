@@ -1,8 +1,8 @@
-"""Live counts for people who watch a release: asked for in time, made of a look, written in bounds.
+"""Live counts for people who watch a release: requested, computed from a pass, and rate-limited.
 
-At rest no status changes. A person who watches sets an annotation that runs out by itself; while it
-holds, what a look has found is put on record, seldom enough that nobody who leaves it on can make
-the operator write without end.
+At rest no status changes. A person who watches sets an annotation that expires; until then the
+counts of a pass are stored, at a limited rate, so that an annotation that is renewed for ever does
+not cause unlimited writes.
 """
 
 import math
@@ -23,12 +23,12 @@ from rollback_operator.model.verdict import Verdict
 from rollback_operator.stats.windows import Increment
 
 LONGEST_WATCH = timedelta(seconds=120)
-"""An annotation that reaches further is ignored: nobody leaves one on for a day."""
+"""An annotation further ahead is ignored: a forgotten annotation expires soon."""
 EVERY = timedelta(seconds=2)
-"""Between two evaluations of a policy that are put on record."""
+"""Interval between two stored evaluations of a policy."""
 SECOND = timedelta(seconds=1)
 MOST_A_SECOND, MOST_OF_NAMESPACE = 10, 5
-"""Evaluations that are put on record: of all policies, and of those of one namespace."""
+"""Stored evaluations per second: of all policies, and of a namespace."""
 _LONGEST_TIME = 40
 _MOST_ODDS = 1e9
 _MOST_MESSAGE = 1024
@@ -37,30 +37,33 @@ _CLOCK_GRAIN = 0.001
 """Seconds: times on record have microseconds."""
 
 
-def is_watched(annotations: Mapping[str, str], now: datetime) -> bool:
-    """Tell whether somebody watches a policy. What cannot be read as a time asks for nothing."""
+def watched_for(annotations: Mapping[str, str], now: datetime) -> timedelta:
+    """Return the time for which a person requests counts; 0: an invalid or no request."""
     text = annotations.get(WATCHED_UNTIL, "")
-    if len(text) > _LONGEST_TIME:
-        return False
     try:
-        until = datetime.fromisoformat(text)
-        return until.tzinfo is not None and timedelta(0) < until - now <= LONGEST_WATCH
+        until = datetime.fromisoformat(text if len(text) <= _LONGEST_TIME else "")
+        return until - now if until.tzinfo is not None else timedelta(0)
     except (ValueError, OverflowError):
-        return False
+        return timedelta(0)
 
 
-def is_current(known: Evaluation, found: EvaluationResult) -> bool:
-    """Tell whether an evaluation on record is of the release that is judged."""
-    current, opened = found.case.workload.current, found.watch.opened
+def is_watched(annotations: Mapping[str, str], now: datetime) -> bool:
+    """Report whether a person watches a policy."""
+    return timedelta(0) < watched_for(annotations, now) <= LONGEST_WATCH
+
+
+def is_current(known: Evaluation, result: EvaluationResult) -> bool:
+    """Report whether a stored evaluation is of the judged release."""
+    current, opened = result.case.workload.current, result.watch.opened
     number = current.revision if current is not None else 0
     since = abs(known.since_time.timestamp() - opened)
     return known.revision == number and since < _CLOCK_GRAIN
 
 
 def is_due(known: Evaluation | None, verdict: Verdict, now: datetime) -> bool:
-    """Tell whether it is time for another one; one from the future is replaced.
+    """Report whether the next evaluation is due; an evaluation from the future is replaced.
 
-    What has changed the verdict waits for nothing: the status is written for it anyway.
+    A changed verdict is due at once, because the status is written for it anyway.
     """
     if known is None or known.reason != verdict.reason:
         return True
@@ -69,31 +72,31 @@ def is_due(known: Evaluation | None, verdict: Verdict, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RecordRateLimit:
-    """The evaluations that were put on record within the last second: when, and where."""
+    """The evaluations stored within the last second, with time and namespace."""
 
     taken: tuple[tuple[datetime, str], ...] = ()
 
     def after(self, namespace: str, now: datetime) -> "RecordRateLimit | None":
-        """Take one more; None: there have been enough for now, of all or of the namespace."""
-        recent = tuple(one for one in self.taken if timedelta(0) <= now - one[0] < SECOND)
+        """Count another evaluation; None: the limit of the cluster or the namespace is reached."""
+        recent = tuple(item for item in self.taken if timedelta(0) <= now - item[0] < SECOND)
         same = sum(place == namespace for _, place in recent)
         if len(recent) >= MOST_A_SECOND or same >= MOST_OF_NAMESPACE:
             return None
         return RecordRateLimit((*recent, (now, namespace)))
 
 
-def evaluate(found: EvaluationResult, now: datetime) -> Evaluation:
-    """Put together what a look has found.
+def evaluate(result: EvaluationResult, now: datetime) -> Evaluation:
+    """Compute the counts of a pass.
 
     Args:
-        found: the look, with its verdict.
+        result: the evaluation, with its verdict.
         now: its time.
     """
-    watch, workload, verdict = found.watch, found.case.workload, found.verdict
-    arms = arms_of(watch, workload, found.question, now.timestamp())
+    watch, workload, verdict = result.watch, result.case.workload, result.verdict
+    arms = arms_of(watch, workload, result.question, now.timestamp())
     new = {pod.name for pod in workload.current_of(watch.pods)}
     old = {pod.name for pod in watch.pods if pod.pod_hash in watch.control_hashes}
-    seen, leading, odds = set(watch.evidence.seen), verdict.leading, found.question.odds
+    seen, leading, odds = set(watch.evidence.seen), verdict.leading, result.question.odds
     before = None
     if arms.control is not None:
         known = past(arms.control, None)
@@ -125,7 +128,7 @@ def _counts(pods: int, counted: tuple[Increment, ...]) -> ObservedCounts:
 
 
 def _decimal(odds: float) -> str:
-    """Write odds as a decimal: with two digits behind the point where those say something."""
+    """Format odds as a decimal, small odds with two digits after the point."""
     if math.isnan(odds):
         return "0"
     bounded = min(max(odds, 0.0), _MOST_ODDS)

@@ -1,6 +1,6 @@
-"""The condition Recovered: what became of the rollback that stands behind what runs now.
+"""The condition Recovered: the result of the rollback that led to the running release.
 
-False is for people: the rollback did not help, and nothing rolls a rollback back.
+False requires a person: the rollback did not help, and a rollback is never rolled back.
 """
 
 from collections.abc import Sequence
@@ -12,46 +12,46 @@ from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, R
 from rollback_operator.model import conditions
 from rollback_operator.remedies import attempts
 
-NEEDED = "people are needed: a rollback is not rolled back"
-AGAIN = "nothing was changed, and it is tried again once that is mended"
-STAYS = "people are needed: nothing was changed, and the release that was found bad runs on"
-REMOVE = "people are needed: remove it at its source"
-FOLLOWS = "what spec.remedies names next follows if the release is still bad; if nothing, people"
+NEEDED = "a person is needed: a rollback is never rolled back"
+AGAIN = "nothing was changed; the operator retries when the obstacle is removed"
+STAYS = "a person is needed: nothing was changed, and the bad release still runs"
+REMOVE = "a person is needed: remove it at its source"
+FOLLOWS = "if the release is still bad, the next remedy of spec.remedies follows, or else a person"
 _STATUS = {Outcome.VERIFIED: True, Outcome.NOT_RECOVERED: False, Outcome.FAILED: False}
 
 
 def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condition:
-    """Tell whether the running revision is one that a rollback has led to, and whether it helped.
+    """Report whether a rollback led to the running revision, and whether it helped.
 
     Args:
         rollbacks: those of the policy.
-        running: the revision that runs; None: not known.
+        running: the running revision; None: unknown.
     """
-    newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
+    newest = max(rollbacks, key=lambda item: item.spec.trigger.decided_time, default=None)
     kind = ConditionType.RECOVERED
     if newest is None or newest.spec.mode is Mode.OBSERVE or not _led_to(newest, running):
-        said = "no rollback has led to the running revision"
-        return conditions.condition(kind, None, Reason.NOT_ROLLED_BACK, said)
+        message = "no rollback led to the running revision"
+        return conditions.condition(kind, None, Reason.NOT_ROLLED_BACK, message)
     name = newest.metadata.name
     done = conditions.find(newest.status.conditions, ConditionType.COMPLETE)
     outcome = newest.status.outcome
     if outcome is Outcome.VERIFIED and _is_back(newest, running):
-        by = f", brought by {running.changed_by}" if running and running.changed_by else ""
-        said = f"{name} was {outcome}, and the bad release runs again{by}; {REMOVE}"
-        return conditions.condition(kind, False, Reason.UNDO_REVERTED, said)
+        by = f", applied by {running.changed_by}" if running and running.changed_by else ""
+        message = f"{name} was {outcome}, and the bad release runs again{by}; {REMOVE}"
+        return conditions.condition(kind, False, Reason.UNDO_REVERTED, message)
     if outcome is None or done is None:
         return conditions.condition(kind, None, Reason.IN_PROGRESS, f"{name} is still running")
     status = _STATUS.get(outcome)
-    # A record of another version may tell a reason that is not known here.
-    reason = next((one for one in Reason if one == done.reason), Reason.STILL_FAILING)
-    said = f"{name}: {done.message}"
+    # A record of another version may have a reason that is unknown here.
+    reason = next((item for item in Reason if item == done.reason), Reason.STILL_FAILING)
+    message = f"{name}: {done.message}"
     return conditions.condition(
-        kind, status, reason, said if status else f"{said}; {_then(newest)}"
+        kind, status, reason, message if status else f"{message}; {_then(newest)}"
     )
 
 
 def _then(rollback: Rollback) -> str:
-    """Say what follows on a rollback that did not help, or was not done."""
+    """Return what follows after a rollback that did not help or was not executed."""
     if rollback.spec.remedy.flag is not None:
         return FOLLOWS
     if not attempts.is_unbegun(rollback):
@@ -60,7 +60,7 @@ def _then(rollback: Rollback) -> str:
 
 
 def _is_back(rollback: Rollback, running: Revision | None) -> bool:
-    """Tell whether what was taken away runs again."""
+    """Report whether the rolled-back release runs again."""
     remedy = rollback.spec.remedy
     is_changed = remedy.replicas is None and remedy.flag is None
     bad = rollback.spec.from_revision.release
@@ -68,9 +68,9 @@ def _is_back(rollback: Rollback, running: Revision | None) -> bool:
 
 
 def _led_to(rollback: Rollback, running: Revision | None) -> bool:
-    """Tell whether what runs is what the rollback has made, or what it was to change.
+    """Report whether the rollback concerns the running release: its target or its subject.
 
-    By the release: restarted, it is as well or as ill as it was.
+    Compares releases, because a restart does not change the health.
     """
     spec = rollback.spec
     if running is None:
@@ -81,6 +81,6 @@ def _led_to(rollback: Rollback, running: Revision | None) -> bool:
     if spec.to_revision is not None:
         # A refused undo leaves the bad release running: that is not recovered either.
         return running.release == spec.to_revision.release or is_unchanged
-    # Of more images than are listed it is not known; the act itself was seen to be done.
+    # A truncated list may lack the image; the pin itself was observed.
     is_pinned = is_among(spec.remedy.image or "", running.images)
     return is_unchanged or is_pinned or not is_whole(running.images)

@@ -1,4 +1,4 @@
-"""Conditions on what a release is judged by: Prometheus, pods' own pages, what changes slowly."""
+"""Conditions on the sources of evidence: Prometheus, metrics pages of pods, slow signals."""
 
 from collections.abc import Set
 from datetime import datetime
@@ -13,19 +13,19 @@ from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import Workload
 
 FIRST_SCRAPE_SECONDS = 30.0
-"""So long after a pod has become ready its series may be missing with nothing wrong."""
+"""For this time after a pod becomes ready, missing series are no fault."""
 _UNREAD = frozenset({Reason.NOT_YET_READ})
 _UNDECIDED = _UNREAD | {Reason.ERROR_SERIES_MISSING}
 
 
 def early(workload: Workload | None, now: datetime) -> frozenset[Reason]:
-    """Give the reasons for which metrics may only not be there yet.
+    """Return the reasons for which metrics are not expected yet.
 
-    Series are missed once a pod of the release has been ready for long enough to be scraped.
+    Series are expected when a pod of the release has been ready for long enough to be scraped.
     """
     pods = workload.current_of(workload.pods) if workload is not None else ()
     since = now.timestamp() - FIRST_SCRAPE_SECONDS
-    are_young = all((one.ready_since or since) > since for one in pods if one.ready)
+    are_young = all((pod.ready_since or since) > since for pod in pods if pod.ready)
     return _UNREAD | {Reason.NO_SERIES} if pods and are_young else _UNREAD
 
 
@@ -35,13 +35,13 @@ def metrics(
     folded: str,
     unripe: Set[Reason],
 ) -> Condition:
-    """Tell whether the counters that error rates are made from can be read.
+    """Report whether the counters of the error rates are readable.
 
     Args:
-        verdict: on the release; None: none is watched.
-        missing: why there are none; None: there are.
-        folded: what of the counts is no longer told apart; empty: nothing.
-        unripe: reasons for which they may only not be there yet.
+        verdict: on the release; None: no release is watched.
+        missing: why there are no counters; None: there are.
+        folded: the counts that are merged to bound memory; empty: none.
+        unripe: reasons for which counters are not expected yet.
     """
     kind = ConditionType.METRICS_AVAILABLE
     if verdict is None:
@@ -50,10 +50,10 @@ def metrics(
         )
     if missing is not None:
         status = None if missing.reason in unripe else False
-        said = missing.message
+        message = missing.message
         if missing.reason is Reason.PROVIDER_UNREACHABLE:
-            said = f"{said}; it is tried again every {LONGEST_REST_SECONDS:.0f} s, or sooner"
-        return conditions.condition(kind, status, missing.reason, said)
+            message = f"{message}; the operator retries at least every {LONGEST_REST_SECONDS:.0f} s"
+        return conditions.condition(kind, status, missing.reason, message)
     if verdict.reason in (Reason.SAMPLES_STALE, Reason.NO_SERIES, Reason.CLOCK_SKEW):
         return conditions.condition(kind, False, verdict.reason, verdict.message)
     if folded:
@@ -62,14 +62,14 @@ def metrics(
 
 
 def pod_metrics(verdict: Verdict | None, direct: Direct) -> Condition:
-    """Tell whether the pods' own pages are read beside Prometheus."""
+    """Report whether the metrics pages of the pods are read in addition to Prometheus."""
     kind, missing = ConditionType.POD_METRICS_AVAILABLE, direct.missing
     if verdict is None:
-        said = "pods are read while a release is watched"
-        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
+        message = "pods are read while a release is watched"
+        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, message)
     if missing is None:
-        said = "the watched pods' own metrics are read beside Prometheus"
-        return conditions.condition(kind, True, Reason.PODS_READ, said)
+        message = "the metrics pages of the watched pods are read in addition to Prometheus"
+        return conditions.condition(kind, True, Reason.PODS_READ, message)
     status = None if missing.reason in _UNDECIDED else False
     return conditions.condition(kind, status, missing.reason, missing.message)
 
@@ -79,17 +79,17 @@ def slow_signals(
     trends: Trends,
     unripe: Set[Reason],
 ) -> Condition:
-    """Tell whether durations, memory and own queries can be read: else nothing slow is seen."""
+    """Report whether durations, memory and own queries are readable."""
     kind, missing = ConditionType.SLOW_SIGNALS_AVAILABLE, trends.missing
     if verdict is None:
-        said = "durations, memory and own queries are read while a release is watched"
-        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, said)
+        message = "durations, memory and own queries are read while a release is watched"
+        return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, message)
     if missing:
-        said = "; ".join(f"{what}: {one.message}" for what, one in sorted(missing.items()))
-        late = [one for _, one in sorted(missing.items()) if one.reason not in unripe]
+        message = "; ".join(f"{signal}: {why.message}" for signal, why in sorted(missing.items()))
+        late = [why for _, why in sorted(missing.items()) if why.reason not in unripe]
         first = late[0] if late else missing[min(missing)]
-        return conditions.condition(kind, False if late else None, first.reason, said)
+        return conditions.condition(kind, False if late else None, first.reason, message)
     if trends.read is None:
         return conditions.condition(kind, None, Reason.NOT_YET_READ)
-    said = "what the matrix asks for beside error rates and Kubernetes is read"
-    return conditions.condition(kind, True, Reason.SLOW_SIGNALS_READ, said)
+    message = "all slow signals of the matrix are read"
+    return conditions.condition(kind, True, Reason.SLOW_SIGNALS_READ, message)

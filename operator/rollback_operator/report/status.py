@@ -1,4 +1,4 @@
-"""The only maker of a policy's status: what was, what is seen, what was decided -> what is."""
+"""The only maker of a policy's status, from the old status, the observations and the decision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -44,61 +44,61 @@ from rollback_operator.report import recovery, sources
 from rollback_operator.report.summary import HELD, summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
-"""Refusals that only say that something is being done already."""
+"""Refusals because a rollback is already in progress or done."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusInputs:
-    """What a pass has found out, as far as the status tells it."""
+    """The results of a pass that the status reports."""
 
     ready: Condition
     workload: Workload | None = None
     ledger: Sequence[LedgerEntry] = ()
     decision: Decision | None = None
-    """None: no release is under watch."""
+    """None: no release is watched."""
     missing: Missing | None = None
     folded: str = ""
-    """What of the counts is no longer told apart; empty: nothing."""
+    """The counts that are merged to bound memory; empty: none."""
     direct: Direct = field(default_factory=Direct)
-    """How reading the pods' own pages goes."""
+    """The state of reading the metrics pages of the pods."""
     rollbacks: Sequence[Rollback] = ()
-    """That the policy has decided for its target as it is now."""
+    """Those of the policy for its present target."""
     own: Sequence[Rollback] = ()
-    """All that it has decided, also for a Deployment that is gone or that it no longer names."""
+    """All of the policy, including those for a deleted or an earlier target."""
     safety: SafetySpec | None = None
-    """By the policy; None: it cannot be read."""
+    """Of the policy; None: it cannot be read."""
     quarantine_seconds: int | None = None
-    """By the policy; None: its rollbacks were not looked at."""
+    """Of the policy; None: its rollbacks were not read."""
     opened: datetime | None = None
     """When the current template appeared."""
     investigation: Investigation | None = None
-    """Begun in this pass."""
+    """Started in this pass."""
     evaluation: Evaluation | None = None
-    """As it is to be on record: while somebody watches the release."""
+    """To be stored while a person watches the release."""
     trends: Trends = field(default_factory=Trends)
-    """What changes slowly: which signals could not be read, how the matrix' probes fare."""
+    """Slow signals: which are unreadable, and the results of the matrix probes."""
     trust: Sequence[Trust] = ()
-    """What people trust, by the policy."""
+    """The trusted releases of the policy."""
     notified: Condition | None = None
-    """Whether people were told; None: not known in this pass."""
+    """Whether messages were delivered; None: unknown in this pass."""
     key: tuple[str, str] = ("NAMESPACE", "NAME")
-    """Of the policy, for the commands that are quoted."""
+    """Of the policy, for quoted commands."""
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
-    """Say that the policy can do its work."""
+    """Make the condition Ready."""
     return conditions.condition(ConditionType.READY, True, reason, message)
 
 
 def not_ready(reason: Reason, message: str) -> Condition:
-    """Say that it cannot, why, and what helps."""
+    """Make the condition Ready=False, with the cause and the remedy."""
     return conditions.condition(ConditionType.READY, False, reason, message)
 
 
 def next_status(
     old: RollbackPolicyStatus, seen: StatusInputs, generation: int, now: datetime
 ) -> RollbackPolicyStatus:
-    """Make the new status; equal to the old one when nothing has changed."""
+    """Make the new status; equal to the old status if nothing has changed."""
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, *_sources(seen, now)]
     revision, last = _revision(old, seen), records.last((*seen.rollbacks, *seen.own))
@@ -109,12 +109,12 @@ def next_status(
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
     made += [_trusted(old, seen)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
-    told = conditions.upsert(old.conditions, made, generation, now)
+    updated = conditions.upsert(old.conditions, made, generation, now)
     rollbacks, times = (*seen.rollbacks, *seen.own), _watched(old, seen, now)
     return RollbackPolicyStatus(
         observed_generation=generation,
-        summary=summary(told, (verdict, severity), old.hold, rollbacks),
-        conditions=told,
+        summary=summary(updated, (verdict, severity), old.hold, rollbacks),
+        conditions=updated,
         deployment=old.deployment,
         revision=revision,
         watched_since=times.since,
@@ -146,13 +146,13 @@ def _quarantine(
     old: RollbackPolicyStatus, seen: StatusInputs, now: datetime
 ) -> list[QuarantineEntry]:
     if seen.quarantine_seconds is None:
-        return [one for one in old.quarantine if one.until_time > now]
+        return [entry for entry in old.quarantine if entry.until_time > now]
     ledger, seconds = _revisions(old, seen), seen.quarantine_seconds
     return quarantine.entries(seen.rollbacks, ledger, old.quarantine, seconds, now)
 
 
 def _recent(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> list[RecentRollback]:
-    """Remember what a guard will ask for, whatever becomes of the records."""
+    """Keep the records that guards need, even if the Rollbacks are deleted."""
     if seen.safety is None:
         return old.recent_rollbacks
     known = records.remembered(old.recent_rollbacks, seen.own, seen.workload, now)
@@ -164,7 +164,7 @@ def _revisions(old: RollbackPolicyStatus, seen: StatusInputs) -> Sequence[Ledger
 
 
 def _images(seen: StatusInputs, revision: Revision | None) -> Sequence[str]:
-    """List all images that run, also those that a status has no room for."""
+    """List all running images, including those that exceed the limit of the status."""
     current = seen.workload.current if seen.workload else None
     if current is not None:
         return current.template.all_images
@@ -176,13 +176,13 @@ def _recovered(
 ) -> Condition:
     known = conditions.find(old.conditions, ConditionType.RECOVERED)
     if known is not None and seen.workload is None and not seen.rollbacks:
-        return known  # a policy at a stand has not looked
-    found = recovery.recovered(seen.rollbacks, running)
+        return known  # the policy is suspended or not ready: nothing was observed
+    condition = recovery.recovered(seen.rollbacks, running)
     again = _fails_alike(seen)
-    if found.status != "True" or not again:
-        return found
-    said = f"{found.message}. Since then it is {again}: {recovery.NEEDED}"
-    return conditions.condition(ConditionType.RECOVERED, False, Reason.STILL_FAILING, said)
+    if condition.status != "True" or not again:
+        return condition
+    message = f"{condition.message}. Since then it is {again}: {recovery.NEEDED}"
+    return conditions.condition(ConditionType.RECOVERED, False, Reason.STILL_FAILING, message)
 
 
 def _investigation(old: RollbackPolicyStatus, seen: StatusInputs) -> Investigation | None:
@@ -195,7 +195,7 @@ def _investigation(old: RollbackPolicyStatus, seen: StatusInputs) -> Investigati
 def with_hold(
     old: RollbackPolicyStatus, hold: Hold, generation: int, now: datetime
 ) -> RollbackPolicyStatus:
-    """Put a hold on record, or its end, and nothing else: it must not wait for a judgement."""
+    """Store a hold or its end, and nothing else, so that it does not wait for an evaluation."""
     held = conditions.upsert(old.conditions, [_held(hold, None)], generation, now)
     word = HELD if hold.is_open else old.summary
     return old.model_copy(update={"hold": hold, "conditions": held, "summary": word})
@@ -207,20 +207,24 @@ def _held(hold: Hold | None, running: Revision | None) -> Condition:
         return conditions.condition(kind, False, Reason.NOT_HELD)
     if hold.is_open:
         return conditions.condition(kind, True, Reason(hold.reason.value), held_message(hold))
-    # A record of another version may tell a reason that is not known here.
-    reason = next((one for one in Reason if one == hold.release_reason), Reason.NOT_HELD)
+    # A record of another version may have a reason that is unknown here.
+    reason = next((item for item in Reason if item == hold.release_reason), Reason.NOT_HELD)
     return conditions.condition(kind, False, reason, hold.release_message)
 
 
 def held_message(hold: Hold) -> str:
-    """Say that a rollout is held, until when at the latest, and why."""
+    """Describe a hold, with its deadline and reason."""
     return f"held until {hold.until_time:%H:%M:%S} UTC at the latest: {hold.message}"
 
 
 def _verdict(old: RollbackPolicyStatus, seen: StatusInputs) -> tuple[VerdictValue, Severity]:
     entry, health = _running(old, seen), _health(old, seen)
-    found = entry.condemned if entry is not None else None
-    worst = Severity(found.severity) if found is not None and found.severity else Severity.NONE
+    condemned = entry.condemned if entry is not None else None
+    worst = (
+        Severity(condemned.severity)
+        if condemned is not None and condemned.severity
+        else Severity.NONE
+    )
     if seen.decision is not None:
         value = seen.decision.verdict.value
         is_clean = seen.decision.verdict.reason in CLEAN
@@ -231,7 +235,7 @@ def _verdict(old: RollbackPolicyStatus, seen: StatusInputs) -> tuple[VerdictValu
             value = VerdictValue.HEALTHY
         severity = seen.decision.severity
         if worst is not Severity.NONE and (severity is Severity.NONE or worst < severity):
-            # What was found does not go away by itself: it is cured, trusted or taken back.
+            # A finding stays until it is cured, trusted or rolled back.
             return VerdictValue.BAD, worst
         return value, severity
     known = {Health.GOOD: VerdictValue.HEALTHY, Health.BAD: VerdictValue.BAD}
@@ -248,31 +252,33 @@ def _health(old: RollbackPolicyStatus, seen: StatusInputs) -> Health | None:
 
 
 def _running(old: RollbackPolicyStatus, seen: StatusInputs) -> LedgerEntry | None:
-    """Look up what is known of the release that runs."""
+    """Return the ledger entry of the running release."""
     if seen.workload is not None:
         return entry_of(seen.ledger, seen.workload.deployment.template.release)
     return entry_of(_revisions(old, seen), old.revision.release) if old.revision else None
 
 
 def _trusted(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition:
-    """Tell which releases people trust, and which word of theirs leads to nothing, and why."""
-    kind, known = ConditionType.TRUSTED, {one.release: one for one in _revisions(old, seen)}
+    """Report the trusted releases, and the entries that have no effect, with the reason."""
+    kind, known = ConditionType.TRUSTED, {item.release: item for item in _revisions(old, seen)}
     if not seen.trust:
         return conditions.condition(kind, None, Reason.NOTHING_TRUSTED)
     idle = []
-    for one in seen.trust:
-        entry = known.get(one.release)
+    for item in seen.trust:
+        entry = known.get(item.release)
         if entry is None:
-            idle.append(f"revision {one.revision} ({one.release[:12]}) is not there any more")
-        elif entry.condemned is not None and entry.condemned.time >= one.time:
-            idle.append(f"revision {entry.number} was found bad since: {entry.condemned.message}")
+            idle.append(f"revision {item.revision} ({item.release[:12]}) does not exist any more")
+        elif entry.condemned is not None and entry.condemned.time >= item.time:
+            idle.append(f"revision {entry.number} was found bad later: {entry.condemned.message}")
         elif entry.trusted_time is None and entry.health is not Health.GOOD:
-            idle.append(f"revision {entry.number} is trusted from {one.time:%Y-%m-%d %H:%M} UTC on")
+            idle.append(f"revision {entry.number} is trusted from {item.time:%Y-%m-%d %H:%M} UTC")
     if idle:
-        said = "; ".join(idle)
-        return conditions.condition(kind, False, Reason.TRUST_UNUSED, f"spec.trust: {said}")
-    said = "; ".join(f"revision {one.revision} by {one.by}: {one.reason}" for one in seen.trust)
-    return conditions.condition(kind, True, Reason.TRUSTED_BY_PERSON, said)
+        message = "; ".join(idle)
+        return conditions.condition(kind, False, Reason.TRUST_UNUSED, f"spec.trust: {message}")
+    message = "; ".join(
+        f"revision {item.revision} by {item.by}: {item.reason}" for item in seen.trust
+    )
+    return conditions.condition(kind, True, Reason.TRUSTED_BY_PERSON, message)
 
 
 def _sources(seen: StatusInputs, now: datetime) -> list[Condition]:
@@ -286,17 +292,17 @@ def _sources(seen: StatusInputs, now: datetime) -> list[Condition]:
 
 
 def _found_bad(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition | None:
-    """Say that the running release was found bad, where nothing speaks against it just now."""
+    """Report an earlier finding against the running release, if there is no current evidence."""
     entry = _running(old, seen)
-    is_told = seen.decision is not None and seen.decision.severity is not Severity.NONE
-    if entry is None or entry.condemned is None or is_told:
+    is_reported = seen.decision is not None and seen.decision.severity is not Severity.NONE
+    if entry is None or entry.condemned is None or is_reported:
         return None
-    found, (namespace, name) = entry.condemned, seen.key
-    said = (
-        f"{found.message} ({found.time:%Y-%m-%d %H:%M:%S} UTC): no rollback leads to it unless "
-        f"somebody says that it is good: {commands.trust(name, namespace, entry.number)}"
+    finding, (namespace, name) = entry.condemned, seen.key
+    message = (
+        f"{finding.message} ({finding.time:%Y-%m-%d %H:%M:%S} UTC): no rollback leads to it unless "
+        f"a person trusts it: {commands.trust(name, namespace, entry.number)}"
     )
-    return conditions.condition(ConditionType.HEALTHY, False, Reason.FOUND_BAD, said)
+    return conditions.condition(ConditionType.HEALTHY, False, Reason.FOUND_BAD, message)
 
 
 def _healthy(
@@ -304,23 +310,23 @@ def _healthy(
 ) -> Condition:
     kind = ConditionType.HEALTHY
     status = {VerdictValue.HEALTHY: True, VerdictValue.BAD: False}.get(verdict)
-    found = _found_bad(old, seen)
-    if found is not None and verdict is VerdictValue.BAD:
-        return found
+    found_bad = _found_bad(old, seen)
+    if found_bad is not None and verdict is VerdictValue.BAD:
+        return found_bad
     if seen.decision is None:
         is_open = _health(old, seen) is Health.UNKNOWN
-        said = watch_time.ended(old, seen.safety if is_open else None, now)
-        return conditions.condition(kind, status, Reason.NO_RELEASE_WATCHED, said)
+        message = watch_time.ended(old, seen.safety if is_open else None, now)
+        return conditions.condition(kind, status, Reason.NO_RELEASE_WATCHED, message)
     refusal = seen.decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
-        said = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
-        return conditions.condition(kind, status, refusal.reason, said)
+        message = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
+        return conditions.condition(kind, status, refusal.reason, message)
     judged = seen.decision.verdict
     if _fails_alike(seen):
-        said = f"people are needed, it is {_fails_alike(seen)}: {judged.message}"
-        return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, said)
+        message = f"a person is needed, it is {_fails_alike(seen)}: {judged.message}"
+        return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, message)
     if status and judged.reason is Reason.NO_CONTROL and judged.scopes:
-        # What runs well and is trusted needs nothing to be compared with.
+        # A healthy and trusted release does not need a control.
         reason = Reason.NO_EVIDENCE_AGAINST
         return conditions.condition(kind, status, reason, explain.scope(judged.scopes[0], reason))
     return conditions.condition(kind, status, judged.reason, judged.message)
@@ -357,7 +363,7 @@ def _last_known_good(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision 
     current = seen.workload.current
     if current is not None and _health(old, seen) in (Health.GOOD, Health.ASSUMED):
         return revision_of(current, None)
-    found = last_known_good(seen.ledger, seen.workload)
-    if found is None or health_of(seen.ledger, found.template.release) is None:
+    good = last_known_good(seen.ledger, seen.workload)
+    if good is None or health_of(seen.ledger, good.template.release) is None:
         return None
-    return revision_of(found, None)
+    return revision_of(good, None)

@@ -1,6 +1,6 @@
-"""A policy's status in one word, for a column: what a person on call wants to know first.
+"""A policy's status in one word, for a column of `kubectl get`.
 
-It repeats what conditions, verdict and Rollbacks say, and nothing is decided by it.
+It repeats conditions, verdict and Rollbacks; no decision depends on it.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ ROLLING_BACK = "RollingBack"
 AWAITING_APPROVAL = "AwaitingApproval"
 HELD = "Held"
 DEGRADED = "Degraded"
-"""Releases are watched, and the metrics to judge them by are missing."""
+"""A release is watched, and its metrics are missing."""
 _SHORT = {
     Reason.TARGET_PAUSED: "Paused",
     Reason.TARGET_SCALED_TO_ZERO: "ScaledToZero",
 }
 
 WORDS = frozenset({ROLLING_BACK, AWAITING_APPROVAL, HELD, DEGRADED, *_SHORT.values()})
-"""Those that are neither a verdict nor a reason."""
+"""The summaries that are neither a verdict nor a reason."""
 
 
 def summary(
@@ -37,23 +37,23 @@ def summary(
     hold: Hold | None,
     rollbacks: Sequence[Rollback],
 ) -> str:
-    """Give the word.
+    """Return the summary.
 
     Args:
-        conditions: of the policy, as they are now.
+        conditions: of the policy.
         judged: verdict and severity of the running release.
         hold: of its rollout.
-        rollbacks: that the policy has decided.
+        rollbacks: of the policy.
     """
     ready = find(conditions, ConditionType.READY)
     if ready is not None and ready.reason == Reason.SUSPENDED:
         return Reason.SUSPENDED.value
-    active = [one for one in rollbacks if is_active(one)]
+    active = [item for item in rollbacks if is_active(item)]
     if active:
-        is_asked = all(one.status.step is StepName.AWAITING_APPROVAL for one in active)
+        is_asked = all(item.status.step is StepName.AWAITING_APPROVAL for item in active)
         return AWAITING_APPROVAL if is_asked else ROLLING_BACK
     if ready is not None and ready.status == "False":
-        known = next((one for one in _SHORT if one == ready.reason), None)
+        known = next((item for item in _SHORT if item == ready.reason), None)
         return _SHORT[known] if known is not None else ready.reason
     if hold is not None and hold.is_open:
         return HELD

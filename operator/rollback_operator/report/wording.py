@@ -1,4 +1,7 @@
-"""Which words tell of a transition, and what they say is to be done next."""
+"""The words for each transition, and the next steps of a person after it.
+
+Messages, `kubectl rollback explain` and `kubectl rollback report` share the next steps.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +15,7 @@ from rollback_operator.report.transitions import Transition, TransitionKind
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a transition is called, and what follows from it."""
+    """The name of a transition, and its next steps."""
 
     subject: str
     status: str
@@ -21,11 +24,11 @@ class Words:
 
 
 UNDO = "{undo}"
-"""Stands for the command by which a person goes back."""
-_CAUSE = "Find the cause in what the bad release changed"
+"""Placeholder for the command of a manual rollback."""
+_CAUSE = "Find the cause in the changes of the bad release"
 _FIX = "Fix it and test the fix"
 _STAGED = "Roll the fix out in stages: spec.stage.maxSeconds holds its first new pods for proof"
-_BY_PERSON = "Decide by hand what runs: nothing more is done by itself"
+_BY_PERSON = "Decide which revision runs: the operator takes no further action"
 _ENDS = {
     Outcome.VERIFIED: Words(
         "rolled back, service healthy",
@@ -38,8 +41,8 @@ _ENDS = {
         "ROLLBACK COMPLETED, but the service has not recovered",
         IncidentStage.OPEN,
         (
-            "Look at once at what both versions need: database, other services, nodes, traffic",
-            "Decide by hand what runs: nothing rolls a rollback back",
+            "Check at once what both revisions depend on: database, other services, nodes, traffic",
+            "Decide which revision runs: the operator never reverts a rollback",
             _CAUSE,
         ),
     ),
@@ -47,39 +50,40 @@ _ENDS = {
         "rolled back, success unproved",
         "ROLLBACK COMPLETED, not verified",
         IncidentStage.OPEN,
-        ("See for yourself whether the service works: the metrics do not tell", _CAUSE, _FIX),
+        ("Check whether the service works: the metrics were not sufficient", _CAUSE, _FIX),
     ),
     Outcome.ABANDONED: Words(
         "rollback abandoned",
         "ROLLBACK ABANDONED",
         IncidentStage.OPEN,
-        ("See whether what runs now is sound: it was not rolled back", _CAUSE),
+        ("Check the running release: it was not rolled back", _CAUSE),
     ),
     Outcome.FAILED: Words(
         "ROLLBACK FAILED",
         "ROLLBACK FAILED: the bad release may still run",
         IncidentStage.OPEN,
-        ("Roll back by hand now, if the release is still bad", _BY_PERSON),
+        ("Roll back manually now if the release is still bad", _BY_PERSON),
     ),
     Outcome.OBSERVED: Words(
         "would be rolled back",
         "OBSERVED ONLY: nothing was done (mode Observe)",
         IncidentStage.OPEN,
-        ("Roll back by hand, if you agree", "Set spec.mode to Enforce to have it done"),
+        ("Roll back manually if you agree", "Set spec.mode to Enforce for automatic rollbacks"),
     ),
-}
-_ENDS |= {
     Outcome.BLOCKED: Words(
         "rollback BLOCKED by the checklist",
         "ROLLBACK BLOCKED: nothing was done, the bad release still runs",
         IncidentStage.OPEN,
-        ("See which check failed: fix forward, or remove what blocks and roll back", _BY_PERSON),
+        (
+            "Read the failed check, then fix forward, or remove the obstacle and roll back",
+            _BY_PERSON,
+        ),
     ),
     Outcome.REJECTED: Words(
         "rollback rejected by a person",
         "ROLLBACK REJECTED: nothing was done",
         IncidentStage.OPEN,
-        ("Fix forward: the release that was found bad still runs", _BY_PERSON),
+        ("Fix forward: the bad release still runs", _BY_PERSON),
     ),
 }
 _FLAG_ENDS = {
@@ -87,55 +91,61 @@ _FLAG_ENDS = {
         "flag set, service healthy",
         "FLAG SET, verified: the release stays",
         IncidentStage.RESOLVED,
-        ("Leave the flag as it is until the feature is fixed: nothing sets it back", _CAUSE, _FIX),
+        (
+            "Keep the flag until the feature is fixed: the operator does not reset it",
+            _CAUSE,
+            _FIX,
+        ),
     ),
     Outcome.NOT_RECOVERED: Words(
         "flag set, DID NOT HELP",
         "FLAG SET, but the service has not recovered",
         IncidentStage.OPEN,
-        ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
+        ("Wait: the policy's next remedy follows if the release is still bad", _CAUSE),
     ),
     Outcome.UNKNOWN: Words(
         "flag set, success unproved",
         "FLAG SET, not verified",
         IncidentStage.OPEN,
-        ("See for yourself whether the service works: the metrics do not tell", _CAUSE, _FIX),
+        ("Check whether the service works: the metrics were not sufficient", _CAUSE, _FIX),
     ),
     Outcome.ABANDONED: Words(
-        "setting of a flag abandoned",
-        "ABANDONED: what was set so far stays set",
+        "flag change abandoned",
+        "ABANDONED: a flag that was set stays set",
         IncidentStage.OPEN,
-        ("See whether what runs now is sound: the release was not taken back", _CAUSE),
+        ("Check the running release: it was not rolled back", _CAUSE),
     ),
     Outcome.FAILED: Words(
-        "SETTING OF A FLAG FAILED",
-        "FLAG NOT SET, or set back: the release may still be bad",
+        "FLAG CHANGE FAILED",
+        "FLAG NOT SET, or reset: the release may still be bad",
         IncidentStage.OPEN,
-        ("Nothing yet: the policy's next remedy follows if the release is still bad", _CAUSE),
+        ("Wait: the policy's next remedy follows if the release is still bad", _CAUSE),
     ),
 }
 REQUEST_REFUSED = Words(
-    "rollback by hand REFUSED",
+    "manual rollback REFUSED",
     "ROLLBACK REFUSED: nothing was done",
     IncidentStage.WAITING,
     (
-        "Put right what it was refused for, then ask again: this request is not tried again",
-        "See whether what runs now is sound: somebody wanted it taken back",
+        "Fix the cause of the refusal, then request again: the operator does not retry",
+        "Check the running release: a person requested its rollback",
     ),
 )
 _REVERTED = Words(
-    "rollback REVERTED by somebody else",
-    "ROLLBACK REVERTED: the bad release runs again, and it is not taken back again",
+    "rollback REVERTED by another writer",
+    "ROLLBACK REVERTED: the bad release runs again; the operator does not roll it back again",
     IncidentStage.OPEN,
     (
-        "Revert the release at its source: whoever has brought it back applies it again",
-        "Or have them suspended first: spec.safety.gitOps: Suspend",
+        "Revert the release at its source: the tool that applied it applies it again",
+        "Or let the operator suspend that tool: spec.safety.gitOps: Suspend",
         _BY_PERSON,
     ),
 )
-RELEASE = "Put Git right, then release who is suspended (see below): until then nothing is applied"
-RAISED = "Have the autoscaler's bounds put back when the pods are not needed any more (see below)"
-BY_ITSELF = "; after spec.safety.watchSeconds it is done by itself"
+RELEASE = "Correct Git, then resume the suspended tool (see below): until then it applies nothing"
+RAISED = (
+    "Restore the autoscaler's bounds when the additional pods are not needed any more (see below)"
+)
+RESTORED_LATER = "; the operator does so after spec.safety.watchSeconds"
 _OTHER_END = Words("rollback ended", "ROLLBACK ENDED", IncidentStage.OPEN, (_BY_PERSON, _CAUSE))
 _KINDS = {
     TransitionKind.STARTED: Words(
@@ -143,26 +153,26 @@ _KINDS = {
         "ROLLBACK IN PROGRESS",
         IncidentStage.OPEN,
         (
-            "Nothing: the next message tells how it ended",
-            "Do not release anything else until then: a new release ends the rollback",
+            "Wait: the next message reports the outcome",
+            "Do not release anything until then: a new release ends the rollback",
         ),
     ),
     TransitionKind.UPDATE: Words(
         "rollback still in progress",
         "ROLLBACK IN PROGRESS",
         IncidentStage.OPEN,
-        ("See which step waits, and for what",),
+        ("Check which step is running, and why it has not finished",),
     ),
     TransitionKind.APPROVAL_NEEDED: Words(
         "APPROVAL NEEDED for a rollback",
-        "WAITING FOR APPROVAL: nothing is done until somebody decides",
+        "WAITING FOR APPROVAL: the rollback starts after a decision",
         IncidentStage.WAITING,
-        ("Look at the checklist and the plan", "Approve or reject"),
+        ("Review the checklist and the plan", "Approve or reject"),
     ),
 }
 STEP_WORDS = {
     StepName.AWAITING_APPROVAL: "approval",
-    StepName.SUSPEND_OWNER: "suspension of who would revert it",
+    StepName.SUSPEND_OWNER: "suspension of the GitOps owner",
     StepName.DISABLE_FLAG: "flag",
     StepName.RESTART_PODS: "replacement of the pods",
     StepName.UNDO: "undo",
@@ -175,33 +185,33 @@ STEP_WORDS = {
 _ASKED = {
     EventReason.RELEASE_CAME_BACK: Words(
         "a release that was rolled back RUNS AGAIN",
-        "BAD RELEASE IS BACK: nothing has been done about it yet",
+        "BAD RELEASE IS BACK: the operator has not acted yet",
         IncidentStage.WAITING,
         (
-            "Remove it at its source: whoever has brought it back applies it again",
-            f"Roll back by hand: {UNDO}",
+            "Remove it at its source: the tool that applied it applies it again",
+            f"Roll back manually: {UNDO}",
         ),
     ),
     EventReason.ROLLBACK_REFUSED: Words(
         "bad release NOT rolled back",
         "NO ROLLBACK: it was refused",
         IncidentStage.WAITING,
-        ("Roll back by hand, or remove what stands against it", _CAUSE),
+        ("Roll back manually, or remove the obstacle", _CAUSE),
     ),
     EventReason.RELEASE_SUSPECT: Words(
-        "something fails, and the release is NOT SHOWN to be the cause",
+        "requests fail, and the release is NOT PROVED to be the cause",
         "SUSPECT: nothing was rolled back",
         IncidentStage.WAITING,
         (
-            "Look at what both versions need: database, other services, nodes, traffic",
-            f"Roll back by hand if you know that the release is to blame: {UNDO}",
+            "Check what both revisions depend on: database, other services, nodes, traffic",
+            f"Roll back manually if you know that the release is to blame: {UNDO}",
         ),
     ),
     EventReason.INVESTIGATION_NEEDED: Words(
-        "a release needs looking at",
+        "a release needs investigation",
         "INVESTIGATION NEEDED: nothing was done",
         IncidentStage.WAITING,
-        ("Read what was found, then decide whether to roll back", _CAUSE),
+        ("Read the findings, then decide whether to roll back", _CAUSE),
     ),
     EventReason.FIX_FORWARD_ADVISED: Words(
         "a release fails a little",
@@ -216,19 +226,25 @@ def words_of(rollback: Rollback, transition: Transition) -> Words:
     """Choose the words for a transition of a Rollback."""
     if transition.kind is not TransitionKind.ENDED:
         return _KINDS[transition.kind]
-    outcome, done = (
-        rollback.status.outcome,
-        find(rollback.status.conditions, ConditionType.COMPLETE),
-    )
-    if done is not None and done.reason == Reason.UNDO_REVERTED:
+    complete = find(rollback.status.conditions, ConditionType.COMPLETE)
+    reason = complete.reason if complete is not None else ""
+    return _words_after(rollback.status.outcome or "", reason, is_flag=flags.is_flag(rollback))
+
+
+def next_steps_after(outcome: str, reason: str, *, is_flag: bool) -> tuple[str, ...]:
+    """List the next steps after an outcome, also after an outcome of a newer operator."""
+    return _words_after(outcome, reason, is_flag=is_flag).next_steps
+
+
+def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
+    if reason == Reason.UNDO_REVERTED:
         return _REVERTED
-    if outcome is None:
-        return _OTHER_END
-    known = _ENDS.get(outcome, _OTHER_END)
-    return _FLAG_ENDS.get(outcome, known) if flags.is_flag(rollback) else known
+    if outcome == Outcome.REFUSED:
+        return REQUEST_REFUSED
+    words = {**_ENDS, **(_FLAG_ENDS if is_flag else {})}
+    return next((each for known, each in words.items() if known == outcome), _OTHER_END)
 
 
 def words_asked(transition: str) -> Words:
-    """Choose the words for a release that is not rolled back, by the event that tells of it."""
-    reason = next((one for one in _ASKED if one == transition), None)
-    return _ASKED[reason] if reason is not None else _OTHER_END
+    """Choose the words for a release that is not rolled back, by the reason of its Event."""
+    return next((words for reason, words in _ASKED.items() if reason == transition), _OTHER_END)

@@ -121,7 +121,7 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         {"policy": with_signals(labels=SignalLabels(pod="instance", route="instance"))},
         FindingLevel.PROBLEM,
         "spec.signals.labels",
-        ("both told by the label instance", "name the label that holds the route"),
+        ("the label instance is set for both", "name the label of the route"),
     ),
     "an address that the operator refuses": (
         {"is_address_allowed": False},
@@ -139,13 +139,13 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         {"rival": "first"},
         FindingLevel.PROBLEM,
         "spec.targetRef",
-        ("policy first watches Deployment", "TargetAlreadyWatched"),
+        ("policy first already watches Deployment", "TargetAlreadyWatched"),
     ),
     "a threshold that everything meets": (
         {"policy": make_policy(matrix=ALWAYS)},
         FindingLevel.PROBLEM,
         "spec.matrix[0].when[1].above",
-        ("LatencyRatio above 1.0 meets a release that is no slower", "above 1, with room"),
+        ("LatencyRatio above 1.0 meets a release that is no slower", "above 1, with a margin"),
     ),
     "no requests, no trace": (
         {"requests": requests(missing=NONE)},
@@ -192,13 +192,13 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         {"requests": requests(missing=NONE, trace=Trace(similar=("http_requests_total",)))},
         FindingLevel.PROBLEM,
         "spec.signals.requests",
-        ("counters that there are: http_requests_total",),
+        ("existing counters: http_requests_total",),
     ),
     "nothing at all": (
         {"requests": requests(missing=NONE, trace=Trace())},
         FindingLevel.PROBLEM,
         "spec.signals.requests",
-        ("no counter of this namespace is known",),
+        ("no counter of this namespace exists",),
     ),
     "unreachable": (
         {"requests": requests(missing=Missing(Reason.PROVIDER_UNREACHABLE, "refused"))},
@@ -241,7 +241,7 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         {"requests": requests(*counted(4.0), *counted(4.0, instance="other:9090"))},
         FindingLevel.NOTE,
         "spec.signals.requests",
-        ("4 pods are read more than once", "other:9090", "counted once"),
+        ("4 pods are scraped more than once", "other:9090", "counted once"),
     ),
     "read by a pair": (
         {"requests": requests(*counted(4.0), *counted(4.0))},
@@ -257,7 +257,7 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         },
         FindingLevel.WARNING,
         "spec.signals.labels.pod",
-        ("time after it against the time before", "one bad pod or node"),
+        ("comparing the time after it with the time before", "a bad pod or"),
     ),
     "no route label": (
         {
@@ -276,13 +276,13 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         },
         FindingLevel.PROBLEM,
         "spec.signals.labels.route",
-        ("probes make 0.8 of 1.2 requests a second", "ten times"),
+        ("0.8 of 1.2 requests a second are kubelet probes", "ten times"),
     ),
     "unknown purchase routes": (
         {"policy": with_signals(purchase_routes=["/pay", PURCHASE])},
         FindingLevel.WARNING,
         "spec.signals.purchaseRoutes",
-        ("no series has the route /pay", f"routes that there are: {LIST}"),
+        ("no series has the route /pay", f"existing routes: {LIST}"),
     ),
     "no purchase route": (
         {"policy": with_signals(purchase_routes=["/pay", "/order"])},
@@ -343,7 +343,7 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         {"control": make_control(worst_minute=0.05)},
         FindingLevel.WARNING,
         "spec.matrix",
-        ("5.0% failed", "only told from that above 15%"),
+        ("5.0% failed", "distinguished from that only above 15%"),
     ),
     "a past with bursts": (
         {
@@ -417,7 +417,7 @@ FOUND: dict[str, tuple[dict[str, Any], FindingLevel, str, tuple[str, ...]]] = {
         {"workload": None, "unseen": "no kubeconfig"},
         FindingLevel.NOTE,
         "spec.targetRef",
-        ("not looked at: no kubeconfig", "--kubeconfig"),
+        ("not read: no kubeconfig", "--kubeconfig"),
     ),
     "a service that nobody uses": (
         {"requests": requests(*counted(0.0))},

@@ -61,7 +61,7 @@ def test_what_could_not_be_set_is_a_problem_only_where_nothing_else_is_left(
 
     assert (mild.level, grave.level) == (FindingLevel.WARNING, FindingLevel.PROBLEM)
     assert said in mild.message
-    assert "for P1, P2 no other remedy is left" in grave.message
+    assert "for P1, P2 no other remedy remains" in grave.message
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_what_could_not_be_set_is_a_problem_only_where_nothing_else_is_left(
         pytest.param(
             survey(facts(flag_state("false"))),
             FindingLevel.NOTE,
-            "it has that value already",
+            "it already has that value",
             id="off",
         ),
         pytest.param(
             survey(facts(may_set=False)),
             FindingLevel.WARNING,
-            "whoever runs this may not",
+            "you have no permission to patch",
             id="right",
         ),
         pytest.param(
             survey(facts(Missing(Reason.READ_FAILED, "forbidden"))),
             FindingLevel.NOTE,
-            "it was not looked at: forbidden",
+            "it was not read: forbidden",
             id="unseen",
         ),
     ],

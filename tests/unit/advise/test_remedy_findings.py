@@ -38,7 +38,7 @@ NEVER: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "behind an undo for all": (
         {"remedies": [UNDO, PIN]},
         "spec.remedies[1]",
-        ("never taken", "spec.remedies[0] is taken first", "in front of it"),
+        ("never used", "spec.remedies[0] is used first", "place it first"),
     ),
     "behind two that share its severities": (
         {
@@ -49,12 +49,12 @@ NEVER: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
             ]
         },
         "spec.remedies[2]",
-        ("spec.remedies[0] and spec.remedies[1] are taken first",),
+        ("spec.remedies[0] and spec.remedies[1] are used first",),
     ),
     "of a severity that is only reported": (
         {"remedies": [UNDO | {"severities": ["P4"]}, UNDO]},
         "spec.remedies[0].severities",
-        ("never taken", "P4", "response: Rollback"),
+        ("never used", "P4", "response: Rollback"),
     ),
     "of a severity that is only investigated": (
         {"remedies": [UNDO | {"severities": ["P3"]}, UNDO]},
@@ -77,17 +77,17 @@ NEVER: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "none is left for a row that acts": (
         {"remedies": [UNDO | {"severities": ["P1"]}]},
         "spec.matrix[1]",
-        ("no remedy applies to P2", "nothing would be done"),
+        ("no remedy applies to P2", "would not act"),
     ),
     "a container that the target has not": (
         {"remedies": [PIN | {"container": "ap"}]},
         "spec.remedies[0].container",
-        ("has no container ap", "name one that there is: ticket-service"),
+        ("has no container ap", "use one of: ticket-service"),
     ),
     "a revision that is not there": (
         {"remedies": [UNDO | {"to": "Revision", "revision": 77}]},
         "spec.remedies[0].revision",
-        ("no revision 77", "there are"),
+        ("no revision 77", "use one of: "),
     ),
 }
 REACHED: dict[str, dict[str, Any]] = {

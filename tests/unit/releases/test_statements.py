@@ -336,8 +336,8 @@ def test_a_trust_is_told_and_clears_the_status_while_nothing_is_watched() -> Non
 @pytest.mark.parametrize(
     ("said", "entry", "message"),
     [
-        (trust(100, "v9"), FOUND, "revision 9 (release-v9) is not there any more"),
-        (trust(15), FOUND, "was found bad since: P3: p99 is ten times"),
+        (trust(100, "v9"), FOUND, "revision 9 (release-v9) does not exist any more"),
+        (trust(15), FOUND, "was found bad later: P3: p99 is ten times"),
         (trust(1e9), FOUND, "is trusted from 2058"),
     ],
     ids=["gone", "outdated", "not yet"],

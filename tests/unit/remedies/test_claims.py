@@ -128,7 +128,7 @@ def test_who_has_scaled_the_deployment_to_zero_is_named() -> None:
     found = readiness(make_policy(), deployment(FLAGGER, replicas=0), Around())
 
     assert found.reason == Reason.TARGET_SCALED_TO_ZERO
-    assert "Flagger drives it (Canary shop, spec.targetRef)" in found.message
+    assert "Flagger controls it (Canary shop, spec.targetRef)" in found.message
 
 
 def test_a_canary_that_has_come_since_the_decision_blocks() -> None:

@@ -421,7 +421,7 @@ def test_whether_a_flag_has_helped_is_told_of_the_restarted_release(
     running = revision_of(make_replica_set("v2", template=RESTARTED), at(20))
     told = recovery.recovered([ended(outcome, reason)], running)
     assert (told.status, told.reason) == (status, reason)
-    assert ("names next follows" in told.message) is (status == "False")
+    assert ("next remedy of spec.remedies follows" in told.message) is (status == "False")
 
 
 def test_pods_that_were_cured_in_place_are_watched_anew() -> None:

@@ -113,9 +113,9 @@ def test_a_hold_and_its_end_are_told() -> None:
 
     assert (begun.reason, begun.is_warning) == (EventReason.ROLLOUT_HELD, True)
     assert begun.message == (
-        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To go back now: "
+        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To roll back now: "
         f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT "
-        "(kubectl's own undo is refused while a rollout is paused)"
+        "(kubectl's own undo fails while a rollout is paused)"
     )
     assert (over.reason, over.is_warning) == (EventReason.ROLLOUT_LET_GO, False)
     assert over.message == "SuspicionFaded: nothing speaks against it"
@@ -195,8 +195,8 @@ def test_metrics_that_are_missing_are_told() -> None:
     assert [(one.reason, one.message) for one in found] == [
         (
             EventReason.METRICS_UNAVAILABLE,
-            "ProviderUnreachable: http://prometheus: connection refused; it is tried again "
-            "every 30 s, or sooner",
+            "ProviderUnreachable: http://prometheus: connection refused; the operator retries "
+            "at least every 30 s",
         )
     ]
 

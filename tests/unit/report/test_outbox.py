@@ -122,14 +122,14 @@ def test_people_are_asked_once_for_a_release_and_a_reason() -> None:
     policy = make_policy(notify=[hook(), hook("pager", severities=["P1"])])
     other = Notice(EventReason.RELEASE_WATCHED, "revision 2")
 
-    once = outbox.told_of_policy(policy, STATUS, [ASKED, other], at(30))
-    twice = outbox.told_of_policy(policy, once, [ASKED], at(60))
+    once = outbox.announced_of_policy(policy, STATUS, [ASKED, other], at(30))
+    twice = outbox.announced_of_policy(policy, once, [ASKED], at(60))
 
     (found,) = once.notifications
     assert (found.channel, found.text, found.severity) == ("chat", "P3: slower", "P3")
     assert twice == once
     refused = Notice(EventReason.ROLLBACK_REFUSED, "GitOpsOwner", True)
-    both = outbox.told_of_policy(policy, once, [refused], at(60))
+    both = outbox.announced_of_policy(policy, once, [refused], at(60))
     assert len({one.id for one in both.notifications}) == 2
 
 
@@ -138,7 +138,7 @@ def test_a_suspicion_is_told_with_the_severity_that_it_would_have() -> None:
     suspect = Notice(EventReason.RELEASE_SUSPECT, "P2 if ...", True, severity=Severity.P2)
     unjudged = RollbackPolicyStatus(revision=make_entry("v2"))
 
-    found = outbox.told_of_policy(policy, unjudged, [suspect], at(30)).notifications
+    found = outbox.announced_of_policy(policy, unjudged, [suspect], at(30)).notifications
 
     assert [(one.channel, one.severity) for one in found] == [("chat", "P2")]
 
@@ -148,7 +148,7 @@ def test_what_has_no_severity_yet_is_told_to_every_channel() -> None:
     back = Notice(EventReason.RELEASE_CAME_BACK, "the release has come back", True)
     unjudged = RollbackPolicyStatus(revision=make_entry("v2"))
 
-    found = outbox.told_of_policy(policy, unjudged, [back], at(30)).notifications
+    found = outbox.announced_of_policy(policy, unjudged, [back], at(30)).notifications
 
     assert [(one.channel, one.severity) for one in found] == [("chat", "None"), ("pager", "None")]
 

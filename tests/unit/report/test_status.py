@@ -202,7 +202,7 @@ def test_metrics_available(changes, expected) -> None:
 def test_that_prometheus_does_not_answer_says_that_it_is_asked_again() -> None:
     away = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")
     found = find(status_of(replace(SEEN, missing=away)).conditions, ConditionType.METRICS_AVAILABLE)
-    assert found.message == "connection refused; it is tried again every 30 s, or sooner"
+    assert found.message == "connection refused; the operator retries at least every 30 s"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_pod_metrics_available(changes, expected) -> None:
     [
         ({"decision": None}, ("Unknown", Reason.NO_RELEASE_WATCHED), "while a release is watched"),
         ({}, ("Unknown", Reason.NOT_YET_READ), ""),
-        ({"trends": Trends(read=5.0)}, ("True", Reason.SLOW_SIGNALS_READ), "asks for"),
+        ({"trends": Trends(read=5.0)}, ("True", Reason.SLOW_SIGNALS_READ), "of the matrix"),
         (
             {
                 "trends": Trends(

@@ -1,5 +1,5 @@
-"""`kubectl rollback`: what people see of releases and rollbacks, and what they decide.
+"""`kubectl rollback`: shows releases and rollbacks, and takes the decisions of people.
 
-It talks to the API server alone, with the rights of whoever runs it; the operator does the work.
-Objects are shown as they are stored (record.py), so that fields of a newer operator appear too.
+It uses the API server only, with the rights of the user; the operator does the work. Objects are
+shown as they are stored (record.py), so that fields of a newer operator appear too.
 """

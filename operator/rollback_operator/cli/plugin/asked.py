@@ -1,4 +1,4 @@
-"""What was asked for, of whom; how an answer is printed."""
+"""The context of a command: its options, the cluster and the terminal; how it prints a result."""
 
 import asyncio
 import json
@@ -6,115 +6,118 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import yaml
 
-from rollback_operator.cli.plugin.cluster import DONE, ClusterClient
+from rollback_operator.cli.plugin.connection import DONE, ClusterClient, Connection, Login
 from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record
 
-if TYPE_CHECKING:  # only `watch` needs it; the operator's image does without
+if TYPE_CHECKING:  # only `watch` needs it; the operator's image does not contain it
     from rich.console import RenderableType
 
 REFRESH_SECONDS = 1.0
-"""How often the view that a person watches, or a rollback that a person waits for, is read anew."""
+"""Interval at which `watch` and `undo --wait` read the cluster."""
 
 Answer = tuple[str, int]
-"""What is printed, and the exit status."""
+"""The printed text and the exit status."""
 COLUMNS = 80
-"""As wide as what is drawn for a pipe."""
+"""Width of a frame that is printed to a pipe."""
 
 
 class Screen(Protocol):
-    """A terminal for frames that replace each other."""
+    """A full-screen terminal that shows a frame at a time."""
 
     over: asyncio.Event
-    """Set once somebody has ended the view."""
+    """Set when the user ends the view."""
 
     def show(self, frame: "RenderableType") -> None:
-        """Replace what is shown."""
+        """Show a frame in place of the previous frame."""
 
 
 OpenScreen = Callable[[Paint], AbstractAsyncContextManager[Screen]]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """What a command that stays needs of the process."""
+class Terminal:
+    """The parts of the process that a command uses: streams, colours, clock and connection."""
 
+    out: TextIO
+    err: TextIO
+    shows_colours: bool
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
-    say: Callable[[str], None]
+    connect: Callable[[Login], AbstractAsyncContextManager[Connection]]
     open_screen: OpenScreen | None = None
-    """None: what is printed goes to no terminal."""
+    """Opens a full-screen view; None: the output is not a terminal."""
     columns: int = COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What was asked for, and whom."""
+    """The options of a command and the cluster that it asks."""
 
     given: dict[str, Any]
     cluster: ClusterClient
     namespace: str
     paint: Paint
-    live: Live
+    terminal: Terminal
 
     @property
     def now(self) -> datetime:
-        """The time."""
-        return self.live.now()
+        """The current time."""
+        return self.terminal.now()
 
     @property
     def name(self) -> str:
-        """The object's name, empty if none was given."""
+        """The object's name; empty if it is omitted."""
         return str(self.given.get("name", ""))
 
     @property
     def reason(self) -> str:
-        """Why, for the record."""
+        """The reason that is stored with a decision."""
         return str(self.given.get("reason") or "")
 
     @property
     def shape(self) -> tuple[bool, bool]:
-        """Tell whether namespaces are shown, and whether all columns are."""
+        """Return whether namespaces are shown, and whether all columns are."""
         return bool(self.given.get("all_namespaces")), self.given.get("output") == "wide"
 
     @property
     def scope(self) -> str:
-        """The namespace that is listed; empty: all of them."""
+        """The namespace that is listed; empty: all namespaces."""
         return "" if self.given.get("all_namespaces") else self.namespace
 
-    def listed(self, found: Sequence[Record], draw: Callable[[TextPage], None]) -> Answer:
+    def listed(self, records: Sequence[Record], draw: Callable[[TextPage], None]) -> Answer:
         """Print several objects."""
         output = self.given.get("output")
         if output in ("json", "yaml"):
-            whole = {"apiVersion": "v1", "kind": "List", "items": [one.raw for one in found]}
+            whole = {"apiVersion": "v1", "kind": "List", "items": [item.raw for item in records]}
             return _written(whole, output), DONE
         if output == "name":
-            return "\n".join(_name(one) for one in found), DONE
-        if not found:
+            return "\n".join(map(_name, records)), DONE
+        if not records:
             if self.shape[0]:
                 return "Nothing found in the cluster.", DONE
             return f"Nothing found in namespace {self.namespace}. All namespaces: -A", DONE
         return self.drawn(draw), DONE
 
-    def shown(self, found: Record, draw: Callable[[TextPage], None]) -> Answer:
+    def shown(self, record: Record, draw: Callable[[TextPage], None]) -> Answer:
         """Print one object."""
         output = self.given.get("output")
         if output in ("json", "yaml"):
-            return _written(dict(found.raw), output), DONE
+            return _written(dict(record.raw), output), DONE
         if output == "name":
-            return _name(found), DONE
+            return _name(record), DONE
         return self.drawn(draw), DONE
 
-    def said(self, found: Record, text: str) -> Answer:
-        """Print what was done to an object, or the object where that was asked for."""
-        return self.shown(found, lambda page: page.line(text))
+    def result(self, record: Record, text: str) -> Answer:
+        """Print what was done to an object, or the object itself with -o."""
+        return self.shown(record, lambda page: page.line(text))
 
     def drawn(self, draw: Callable[[TextPage], None]) -> str:
-        """Print for people."""
+        """Print for a person."""
         page = TextPage(self.paint)
         draw(page)
         return page.text()
@@ -126,5 +129,5 @@ def _written(whole: dict[str, Any], output: str) -> str:
     return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True).rstrip("\n")
 
 
-def _name(found: Record) -> str:
-    return f"{found.text('kind').lower()}.rollback.tickettoken.io/{found.name}"
+def _name(record: Record) -> str:
+    return f"{record.text('kind').lower()}.rollback.tickettoken.io/{record.name}"

@@ -1,26 +1,14 @@
-"""Completion: which words may follow, and what a shell needs to ask for them."""
+"""Completion: candidates for the next word, and the scripts by which a shell requests them."""
 
 import argparse
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rollback_operator.cli.plugin.cluster import POLICIES, ROLLBACKS
+from rollback_operator.cli.plugin.arguments import VERBS
 from rollback_operator.cli.plugin.connection import Login
 
 COMPLETION_SECONDS = 3.0
-_KINDS = {
-    "status": (POLICIES,),
-    "watch": (POLICIES,),
-    "history": (POLICIES,),
-    "explain": (ROLLBACKS, POLICIES),
-    "report": (ROLLBACKS, POLICIES),
-    "undo": (POLICIES,),
-    "approve": (ROLLBACKS,),
-    "reject": (ROLLBACKS,),
-    "trust": (POLICIES,),
-    "suspend": (POLICIES,),
-    "resume": (POLICIES,),
-}
+_KINDS = {verb.name: verb.kinds for verb in VERBS}
 _LOGIN = {
     "-n": "namespace", "--namespace": "namespace", "--context": "context",
     "--kubeconfig": "kubeconfig", "--as": "user",
@@ -45,12 +33,12 @@ complete -c kubectl-rollback -f -a \
 
 
 def script(shell: str) -> str:
-    """Give what the shell sources."""
+    """Return the script that the shell sources."""
     return _SCRIPTS[shell]
 
 
 def options(whole: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
-    """List the verbs, or the verb's options, that may stand where the last word stands."""
+    """List the verbs, or the options of the verb, for the position of the last word."""
     verbs = _verbs(whole)
     if len(words) <= 1:
         return list(verbs)
@@ -60,35 +48,35 @@ def options(whole: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     before = words[-2] if len(words) > 2 else ""  # noqa: PLR2004 (verb, option, value)
     for action in verb._actions:
         if before in action.option_strings and action.choices:
-            return [str(one) for one in action.choices]
+            return [str(choice) for choice in action.choices]
         if not action.option_strings and action.choices:
-            return [str(one) for one in action.choices]
+            return [str(choice) for choice in action.choices]
     if words[-1].startswith("-"):
-        return [one for action in verb._actions for one in action.option_strings]
+        return [option for action in verb._actions for option in action.option_strings]
     return []
 
 
 def wants_name(words: Sequence[str]) -> bool:
-    """Tell whether the last word is the name of an object."""
-    if len(words) <= 1 or words[0] not in _KINDS or words[-1].startswith("-"):
+    """Report whether the last word is the name of an object."""
+    if len(words) <= 1 or not kinds(words) or words[-1].startswith("-"):
         return False
     before = words[-2]
     return not before.startswith("-") or "=" in before or before in _FLAGS
 
 
 def kinds(words: Sequence[str]) -> tuple[str, ...]:
-    """Tell objects of which kinds the verb takes."""
+    """Return the kinds of objects that the verb takes."""
     return _KINDS.get(words[0], ())
 
 
 def login(words: Sequence[str]) -> Login:
-    """Find out which cluster is meant in a line that is not finished."""
-    found = {}
+    """Parse the cluster options of an incomplete command line."""
+    given = {}
     for word, following in pairwise(words):
         name, is_joined, value = word.partition("=")
         if name in _LOGIN:
-            found[_LOGIN[name]] = value if is_joined else following
-    return Login(**found)
+            given[_LOGIN[name]] = value if is_joined else following
+    return Login(**given)
 
 
 def _verbs(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

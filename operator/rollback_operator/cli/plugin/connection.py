@@ -1,10 +1,10 @@
-"""The cluster that kubectl would talk to: kubeconfig, context, namespace, impersonation."""
+"""The cluster that kubectl would use, with the rights of the user; a refusal is a value."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from kubernetes.aio import config
 
@@ -13,25 +13,95 @@ from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.login import log_in, usual_kubeconfig
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
-from rollback_operator.cli.plugin.cluster import USAGE, ClusterClient, Stop
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.failure import Failure, FailureKind
+
+T = TypeVar("T")
+POLICIES, ROLLBACKS, LEASES = "rollbackpolicies", "rollbacks", "leases"
+DONE, REFUSED, USAGE, NOT_VERIFIED, NOT_OVER = range(5)
+"""Exit statuses; the last two of `undo --wait` only."""
+
+
+class Stop(Exception):  # noqa: N818 (it ends a command, and is not a fault of the program)
+    """Ends the command with a message that names the remedy."""
+
+    def __init__(self, message: str, status: int = REFUSED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClusterClient(Protocol):
+    """An API server, with the rights of the user."""
+
+    async def list(self, plural: str, namespace: str) -> list[Record] | Failure:
+        """Read all objects of a kind in a namespace; an empty namespace: in all namespaces."""
+
+    async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
+        """Read one object."""
+
+    async def create(self, plural: str, made: Record) -> Record | Failure:
+        """Create an object."""
+
+    async def rehearse(self, plural: str, made: Record) -> Record | Failure:
+        """Create an object as a dry run."""
+
+    async def patch(self, plural: str, seen: Record, path: str, value: object) -> Record | Failure:
+        """Set a field of an object; Conflict if the object has changed since it was read."""
+
+    async def user(self) -> str | Failure:
+        """Return the name by which the API server knows the user."""
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        """Read a Deployment with its ReplicaSets and pods."""
+
+    async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
+        """Read the whole pod template of a Deployment or a ReplicaSet."""
+
+
+def needed(result: T | Failure) -> T:
+    """Return the value, or end the command with the failure and its remedy."""
+    if not isinstance(result, Failure):
+        return result
+    match result.kind:
+        case FailureKind.UNAVAILABLE:
+            raise Stop(
+                f"the API server does not answer: {result.message}\n"
+                "Check --context and --kubeconfig; `kubectl cluster-info` asks the same server.",
+                USAGE,
+            )
+        case FailureKind.GONE if "page not found" in result.message:
+            raise Stop(
+                "this cluster does not have the CRDs of rollback-operator.\n"
+                "Install its chart first, or choose another cluster with --context."
+            )
+        case FailureKind.REJECTED if "Forbidden" in result.message:
+            raise Stop(
+                f"{result.message}\nRequest the permission; your permissions: "
+                "`kubectl auth can-i --list`."
+            )
+        case FailureKind.CONFLICT:
+            raise Stop(
+                f"the object has changed meanwhile: {result.message}\nReview it, then repeat."
+            )
+        case _:
+            raise Stop(result.message)
+
 
 _KINDS = {
-    one.plural: one
-    for one in (
+    kind.plural: kind
+    for kind in (
         *(paths.POLICIES, paths.ROLLBACKS, paths.LEASES),
         *(paths.DEPLOYMENTS, paths.REPLICA_SETS),
     )
 }
-_OURS = {one.PLURAL: one.KIND for one in KINDS}
+_OURS = {kind.PLURAL: kind.KIND for kind in KINDS}
 _STRICT = {"fieldManager": "kubectl-rollback", "fieldValidation": "Strict"}
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Which cluster, and as whom."""
+    """The cluster and the user, as given on the command line."""
 
     kubeconfig: str = ""
     context: str = ""
@@ -42,7 +112,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open cluster, and the namespace that is meant where none is named."""
+    """An open connection, and the default namespace."""
 
     cluster: ClusterClient
     namespace: str
@@ -50,13 +120,13 @@ class Connection:
 
 @asynccontextmanager
 async def connect(login: Login) -> AsyncIterator[Connection]:
-    """Connect as kubectl does: the flag, $KUBECONFIG, ~/.kube/config, the pod's own account."""
+    """Connect as kubectl does: flag, $KUBECONFIG, ~/.kube/config, the pod's service account."""
     file = login.kubeconfig or usual_kubeconfig()
     try:
         made: Any = await log_in(file, login.context or None)
     except config.ConfigException as error:
         raise Stop(
-            f"no cluster to ask: {error}\n"
+            f"no cluster is configured: {error}\n"
             "Name a kubeconfig with --kubeconfig or $KUBECONFIG, and a context with --context.",
             USAGE,
         ) from None
@@ -75,21 +145,21 @@ async def connect(login: Login) -> AsyncIterator[Connection]:
 
 def _namespace(file: str, context: str) -> str:
     contexts, active = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
-    wanted = next((one for one in contexts if one["name"] == context), active)
+    wanted = next((item for item in contexts if item["name"] == context), active)
     return str(wanted["context"].get("namespace") or "")
 
 
 class ApiCluster:
-    """The Cluster port on a real API server."""
+    """The ClusterClient of a real API server."""
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
 
     async def list(self, plural: str, namespace: str) -> list[Record] | Failure:
-        """Read all of a kind."""
+        """Read all objects of a kind."""
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": _OURS.get(plural, "")}
         return await self._api.list_of(
-            Listing(_path(plural, namespace), lambda one: Record({**head, **one}), free=inf)
+            Listing(_path(plural, namespace), lambda item: Record({**head, **item}), free=inf)
         )
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
@@ -97,17 +167,17 @@ class ApiCluster:
         return _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
 
     async def create(self, plural: str, made: Record) -> Record | Failure:
-        """Create an object; a field that the API server does not know is refused."""
+        """Create an object; the API server refuses unknown fields."""
         path = _path(plural, made.namespace)
         return _record(await self._api.create(path, dict(made.raw), **_STRICT))
 
     async def rehearse(self, plural: str, made: Record) -> Record | Failure:
-        """Have the API server and its admission policies say whether they would take it."""
+        """Create an object as a dry run, through the admission policies."""
         path = _path(plural, made.namespace)
         return _record(await self._api.create(path, dict(made.raw), **_STRICT, dryRun="All"))
 
     async def patch(self, plural: str, seen: Record, path: str, value: object) -> Record | Failure:
-        """Set one field."""
+        """Set a field."""
         version = seen.text("metadata.resourceVersion")
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
@@ -117,11 +187,11 @@ class ApiCluster:
         return _record(await self._api.patch(place, operations))
 
     async def user(self) -> str | Failure:
-        """Tell who asks: impersonated, it is the one that is impersonated."""
+        """Return the user name, under impersonation the impersonated name."""
         path = paths.whole_cluster(paths.USER_REVIEWS)
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        found = _record(await self._api.create(path, body))
-        return found if isinstance(found, Failure) else found.text("status.userInfo.username")
+        review = _record(await self._api.create(path, body))
+        return review if isinstance(review, Failure) else review.text("status.userInfo.username")
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read a Deployment with its ReplicaSets and pods."""
@@ -129,12 +199,12 @@ class ApiCluster:
 
     async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read a pod template."""
-        found = _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
-        return found if isinstance(found, Failure) else found.part("spec.template")
+        owner = _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
+        return owner if isinstance(owner, Failure) else owner.part("spec.template")
 
 
-def _record(found: dict[str, Any] | Failure) -> Record | Failure:
-    return found if isinstance(found, Failure) else Record(found)
+def _record(result: dict[str, Any] | Failure) -> Record | Failure:
+    return result if isinstance(result, Failure) else Record(result)
 
 
 def _path(plural: str, namespace: str) -> paths.ApiPath:

@@ -1,8 +1,12 @@
-"""`approve`, `reject`, `suspend`, `resume`: what a person decides, in their own name."""
+"""`approve`, `reject`, `suspend`, `resume`, `trust`: decisions of a person, under their name."""
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from rollback_operator.api.v1alpha1 import MOST_TRUSTED
 from rollback_operator.cli.plugin import finding
 from rollback_operator.cli.plugin.asked import Answer, CommandContext
-from rollback_operator.cli.plugin.cluster import (
+from rollback_operator.cli.plugin.connection import (
     DONE,
     LEASES,
     POLICIES,
@@ -11,143 +15,228 @@ from rollback_operator.cli.plugin.cluster import (
     Stop,
     needed,
 )
+from rollback_operator.cli.plugin.page import TextPage
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import commands, stop
+from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.autoscaling import RESTORE
 
 MOST_LEASE_TRIES = 20
-"""A Lease is renewed every few seconds: one of them finds it as it was read."""
+"""The holder renews a Lease every few seconds: one of the tries meets no conflict."""
+_SECOND = timedelta(seconds=1)
+_SHOWN = 12
 
 
 async def approve(asked: CommandContext) -> Answer:
-    """Let a rollback go on."""
+    """Approve the plan of a rollback that awaits approval."""
     return await _decide(asked, "Approve", "approved")
 
 
 async def reject(asked: CommandContext) -> Answer:
-    """End a rollback before it does anything."""
+    """End a rollback before it changes anything."""
     return await _decide(asked, "Reject", "rejected")
 
 
 async def _decide(asked: CommandContext, decision: str, done: str) -> Answer:
-    found = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
-    digest = found.text("status.planDigest")
-    _expect_question(found, digest, str(asked.given["plan"]))
-    known = found.condition("Approved")
-    if known.text("reason") == "ApprovalUnprotected":
-        raise Stop(f"{found.name}: {known.text('message')}")
+    rollback = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
+    digest = rollback.text("status.planDigest")
+    _expect_question(rollback, digest, str(asked.given["plan"]))
+    approved = rollback.condition("Approved")
+    if approved.text("reason") == "ApprovalUnprotected":
+        raise Stop(f"{rollback.name}: {approved.text('message')}")
     user = needed(await asked.cluster.user())
     approval = {"decision": decision, "by": user, "reason": asked.reason, "planDigest": digest}
-    written = needed(await asked.cluster.patch(ROLLBACKS, found, "/spec/approval", approval))
-    return asked.said(written, f"{found.name}: {done} by {user}, plan {digest}")
+    written = needed(await asked.cluster.patch(ROLLBACKS, rollback, "/spec/approval", approval))
+    return asked.result(written, f"{rollback.name}: {done} by {user}, plan {digest}")
 
 
-def _expect_question(found: Record, digest: str, wanted: str) -> None:
-    if found.text("status.outcome"):
-        raise Stop(f"{found.name} is over ({found.text('status.outcome')}): nothing to decide")
-    if found.text("status.step") != "AwaitingApproval" or not digest:
-        raise Stop(
-            f"{found.name} waits for nobody; it is at step "
-            f"{found.text('status.step') or '(not begun)'}"
-        )
+def _expect_question(rollback: Record, digest: str, wanted: str) -> None:
+    name, outcome = rollback.name, rollback.text("status.outcome")
+    if outcome:
+        raise Stop(f"{name} has ended ({outcome}): there is nothing to decide")
+    step = rollback.text("status.step")
+    if step != "AwaitingApproval" or not digest:
+        raise Stop(f"{name} does not await approval; it is at step {step or '(not started)'}")
     if wanted and not digest.startswith(wanted):
         raise Stop(
-            f"the plan is {digest} by now, not {wanted}.\n"
-            f"Look at it anew: kubectl rollback explain {found.name} -n {found.namespace}"
+            f"the current plan is {digest}, not {wanted}.\n"
+            f"Review it again: kubectl rollback explain {name} -n {rollback.namespace}"
         )
-    given = found.part("spec.approval")
+    given = rollback.part("spec.approval")
     if given.text("planDigest") == digest:
         raise Stop(
-            f"{given.text('by')} has decided on this plan already: {given.text('decision')}, "
+            f"{given.text('by')} has already decided on this plan: {given.text('decision')}, "
             f"{given.text('reason')}"
         )
 
 
+# -- suspend and resume ----------------------------------------------------------------------------
+
+
 async def suspend(asked: CommandContext) -> Answer:
-    """Keep the operator from acting by itself, or from acting at all."""
+    """Suspend automatic evaluation and rollback of a policy, or stop every operator."""
     if asked.given["all_namespaces"]:
         if not asked.reason:
-            raise Stop("-A stops everything: say why, for all who look (--reason)", USAGE)
+            raise Stop("-A stops every operator: --reason is required", USAGE)
         user = needed(await asked.cluster.user())
         return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
     if asked.reason:
-        said = (
-            "--reason goes with --all-namespaces only: leave it out (spec.suspend is true or false)"
+        raise Stop(
+            "--reason goes with --all-namespaces only, because spec.suspend stores no reason: "
+            "leave it out",
+            USAGE,
         )
-        raise Stop(said, USAGE)
-    found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    again = commands.resume(found.name, found.namespace)
-    said = f"suspended: nothing is judged or done by itself. To let it act again: {again}"
-    return await _switch(asked, found, True, said)
+    policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    again = commands.resume(policy.name, policy.namespace)
+    text = f"suspended: automatic evaluation and rollback are off. To resume: {again}"
+    return await _switch(asked, policy, True, text)
 
 
 async def resume(asked: CommandContext) -> Answer:
-    """Let the operator act again, and have it put back what it has raised."""
+    """Resume a policy and have the bounds restored that its rollbacks raised."""
     if asked.given["all_namespaces"]:
         return await _on_leases(asked, None)
-    found = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    known = needed(await asked.cluster.list(ROLLBACKS, found.namespace))
-    raised = [one for one in finding.of_policy(known, found.name) if _is_raised(one)]
-    for one in raised:
-        wanted = {**one.part("metadata.annotations").raw, RESTORE: "requested"}
-        needed(await asked.cluster.patch(ROLLBACKS, one, "/metadata/annotations", wanted))
-    names = ", ".join(one.name for one in raised)
-    more = f"; the autoscaler's bounds that {names} has raised are put back" if raised else ""
-    return await _switch(asked, found, False, f"resumed{more}")
+    policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    stored = needed(await asked.cluster.list(ROLLBACKS, policy.namespace))
+    raised = [item for item in finding.of_policy(stored, policy.name) if _is_raised(item)]
+    for rollback in raised:
+        wanted = {**rollback.part("metadata.annotations").raw, RESTORE: "requested"}
+        needed(await asked.cluster.patch(ROLLBACKS, rollback, "/metadata/annotations", wanted))
+    names = ", ".join(rollback.name for rollback in raised)
+    more = f"; the operator restores the autoscaler bounds that {names} raised" if raised else ""
+    return await _switch(asked, policy, False, f"resumed{more}")
 
 
-async def _on_leases(asked: CommandContext, word: str | None) -> Answer:
-    """Put a stop on the Lease of each operator of the cluster, or take it off."""
+async def _on_leases(asked: CommandContext, value: str | None) -> Answer:
+    """Set the stop on the Lease of each operator of the cluster; None: remove it."""
     listed = needed(await asked.cluster.list(LEASES, ""))
-    ours = [one for one in listed if stop.LABEL in one.part("metadata.labels").raw]
+    ours = [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
     if not ours:
         raise Stop(
-            "no Lease of an operator is found: is it installed, and has it run since its upgrade?\n"
+            "no Lease of an operator exists: is it installed, and has it run since its upgrade?\n"
             f"By hand: kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=REASON"
         )
-    done = "goes on" if word is None else "stopped; within 5 s nobody acts"
-    lines, failed = [], []
-    for one in ours:
-        found, where = await _marked(asked, one, word), f"operator {one.namespace}/{one.name}"
-        if not isinstance(found, Failure):
+    done = "resumed" if value is None else "stopped; takes effect within 5 s"
+    lines, failures = [], []
+    for lease in ours:
+        written = await _mark(asked, lease, value)
+        where = f"operator {lease.namespace}/{lease.name}"
+        if not isinstance(written, Failure):
             lines.append(f"{where}: {done}")
-        elif found.kind is not FailureKind.GONE:  # whose Lease is gone does not run
-            failed.append(found)
-            lines.append(f"{where}: NOT reached: {found.message}")
-    if len(failed) == len(ours):
-        needed(failed[0])
-    if failed:
-        raise Stop("\n".join([*lines, "Repeat it for those that were not reached."]))
-    if word is not None:
-        lines.append("To let them act again: kubectl rollback resume --all-namespaces")
+        elif written.kind is not FailureKind.GONE:  # an operator without a Lease does not run
+            failures.append(written)
+            lines.append(f"{where}: NOT reached: {written.message}")
+    if len(failures) == len(ours):
+        needed(failures[0])
+    if failures:
+        raise Stop(
+            "\n".join([*lines, "Repeat the command for each operator that was not reached."])
+        )
+    if value is not None:
+        lines.append("To resume: kubectl rollback resume --all-namespaces")
     return "\n".join(lines), DONE
 
 
-async def _marked(asked: CommandContext, seen: Record, word: str | None) -> Record | Failure:
-    """Put the word on a Lease, or take it off; its holder may renew it in the same moment."""
+async def _mark(asked: CommandContext, lease: Record, value: str | None) -> Record | Failure:
+    """Set or remove the annotation of a Lease; its holder may renew it at the same moment."""
     for _ in range(MOST_LEASE_TRIES):
-        kept = dict(seen.part("metadata.annotations").raw)
+        kept = dict(lease.part("metadata.annotations").raw)
         kept.pop(stop.ANNOTATION, None)
-        wanted = kept if word is None else {**kept, stop.ANNOTATION: word}
-        written = await asked.cluster.patch(LEASES, seen, "/metadata/annotations", wanted)
+        wanted = kept if value is None else {**kept, stop.ANNOTATION: value}
+        written = await asked.cluster.patch(LEASES, lease, "/metadata/annotations", wanted)
         if not isinstance(written, Failure) or written.kind is not FailureKind.CONFLICT:
             return written
-        again = await asked.cluster.read(LEASES, seen.namespace, seen.name)
+        again = await asked.cluster.read(LEASES, lease.namespace, lease.name)
         if isinstance(again, Failure):
             return again
-        seen = again
+        lease = again
     return written
 
 
 def _is_raised(rollback: Record) -> bool:
-    """Tell whether a Rollback has raised an autoscaler's bounds and not put them back."""
+    """Report whether a Rollback has raised an autoscaler's bounds and not restored them."""
     record = rollback.part("status.autoscaler")
     return bool(record.raw) and not record.text("restoredTime")
 
 
-async def _switch(asked: CommandContext, found: Record, wanted: bool, said: str) -> Answer:
-    if (found.text("spec.suspend") == "true") == wanted:
-        return asked.said(found, f"{found.name}: already {said}")
-    written = needed(await asked.cluster.patch(POLICIES, found, "/spec/suspend", wanted))
-    return asked.said(written, f"{found.name}: {said}")
+async def _switch(asked: CommandContext, policy: Record, wanted: bool, text: str) -> Answer:
+    if (policy.text("spec.suspend") == "true") == wanted:
+        return asked.result(policy, f"{policy.name}: already {text}")
+    written = needed(await asked.cluster.patch(POLICIES, policy, "/spec/suspend", wanted))
+    return asked.result(written, f"{policy.name}: {text}")
+
+
+# -- trust -----------------------------------------------------------------------------------------
+
+
+async def trust(asked: CommandContext) -> Answer:
+    """Let rollbacks lead to a revision, whatever its recorded health."""
+    policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    target = policy.text("spec.targetRef.name")
+    workload = needed(await asked.cluster.inspect(policy.namespace, target))
+    trusted = _revision(policy, workload, int(asked.given["revision"]))
+    recorded = finding.entry(policy, trusted.template.release)
+    entry = {
+        "release": trusted.template.release,
+        "revision": trusted.revision,
+        "reason": asked.reason,
+        "by": needed(await asked.cluster.user()),
+        "time": _later(asked.now, recorded.time("condemned.time")).isoformat(),
+    }
+    whole = [*_others(policy, workload, trusted.template.release), entry]
+    if asked.given["dry_run"]:
+        changed = {**policy.raw, "spec": {**policy.part("spec").raw, "trust": whole}}
+        return asked.shown(Record(changed), lambda page: _draw(page, trusted, recorded, entry))
+    written = needed(await asked.cluster.patch(POLICIES, policy, "/spec/trust", whole))
+    images = ", ".join(trusted.template.images)
+    return asked.result(
+        written,
+        f"{policy.name}: revision {trusted.revision} ({images}) is trusted by {entry['by']}. "
+        "Later findings against it count again.",
+    )
+
+
+def _revision(policy: Record, workload: Workload, number: int) -> ReplicaSet:
+    for item in workload.replica_sets:
+        if item.revision == number:
+            return item
+    there = "\n".join(finding.revisions(policy, workload))
+    raise Stop(
+        f"Deployment {workload.deployment.name} has no revision {number}; it has:\n{there}\n"
+        "A revision that is rolled out again gets a new number: kubectl rollout history "
+        f"deployment/{workload.deployment.name} -n {policy.namespace}"
+    )
+
+
+def _later(now: datetime, condemned: datetime | None) -> datetime:
+    """Return a time after the finding that is overruled, even if this clock is slow."""
+    return now if condemned is None else max(now, condemned + _SECOND)
+
+
+def _others(policy: Record, workload: Workload, release: str) -> Sequence[object]:
+    """Keep the other entries; if there is no room, only those of existing revisions."""
+    kept = [entry for entry in policy.rows("spec.trust") if entry.text("release") != release]
+    if len(kept) >= MOST_TRUSTED:
+        there = {item.template.release for item in workload.replica_sets}
+        kept = [entry for entry in kept if entry.text("release") in there]
+    if len(kept) >= MOST_TRUSTED:
+        raise Stop(
+            f"{policy.name} trusts {MOST_TRUSTED} releases that all exist: remove one from "
+            f"spec.trust first (kubectl edit rollbackpolicy {policy.name} -n {policy.namespace})"
+        )
+    return [entry.raw for entry in kept]
+
+
+def _draw(page: TextPage, trusted: ReplicaSet, recorded: Record, entry: dict[str, object]) -> None:
+    page.head("Trust (dry run: nothing was changed)")
+    page.pairs(
+        [
+            ("Revision", f"{trusted.revision}: {', '.join(trusted.template.images)}"),
+            ("Release", trusted.template.release[:_SHOWN]),
+            ("Recorded as", recorded.text("health") or "nothing"),
+            ("Because", recorded.text("reason")),
+            ("Trusted by", str(entry["by"])),
+            ("Reason", str(entry["reason"])),
+        ]
+    )

@@ -1,13 +1,18 @@
-"""`explain`: a decision whole, from what is stored of it. Fields of newer operators come last."""
+"""`explain`: all stored facts of a decision. Fields of newer operators come last."""
 
 from collections.abc import Sequence
 
 import yaml
 
-from rollback_operator.cli.plugin import headline
-from rollback_operator.cli.plugin.overview import by, severity_of, took
+from rollback_operator.cli.plugin.overview import (
+    policy_headline,
+    requester,
+    rollback_headline,
+    severity_of,
+    took,
+)
 from rollback_operator.cli.plugin.page import TextPage, clock, span
-from rollback_operator.cli.plugin.record import Record, decided, decided_time, way
+from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
 
 ROLLBACK_KNOWN = frozenset(
     {
@@ -27,7 +32,7 @@ POLICY_KNOWN = frozenset(
 
 
 def explain_rollback(page: TextPage, rollback: Record) -> None:
-    """Tell why a rollback was decided, what was done, and whether it helped."""
+    """Show why a rollback was decided, what was done, and whether it helped."""
     _summary(page, rollback)
     _why(page, rollback)
     _rows(page, "Checklist", rollback.rows("status.checklist"), ("result", "name", "message"))
@@ -36,74 +41,83 @@ def explain_rollback(page: TextPage, rollback: Record) -> None:
     _bounds(page, rollback)
     _owner(page, rollback)
     _verification(page, rollback)
-    _told(page, rollback)
+    _notifications(page, rollback)
     _end(page, rollback)
     _others(page, rollback.part("status"), ROLLBACK_KNOWN)
 
 
 def _summary(page: TextPage, rollback: Record) -> None:
-    spec = decided(rollback)
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
-    headline.of_rollback(page, rollback)
+    rollback_headline(page, rollback)
     page.head("What")
-    page.pairs(
-        [
-            ("Severity", severity_of(rollback)),
-            ("Policy", spec.text("policyRef.name")),
-            ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
-            ("Mode", spec.text("mode")),
-            ("Decided by", by(rollback)),
-            ("Remedy", way(rollback) + (", express" if _is_express(rollback) else "")),
-            ("Escalated", clock(rollback.time("status.escalatedTime"))),
-            ("From", revision(spec.part("fromRevision"))),
-            ("To", revision(spec.part("toRevision"))),
-            ("Flag", _flag(spec)),
-            ("Took", took(rollback, decided_time(rollback)).removeprefix("-")),
-        ]
-    )
+    page.pairs(facts(rollback))
+
+
+def facts(rollback: Record) -> list[tuple[str, str]]:
+    """List the facts of a plan; a missing fact is empty."""
+    spec = decided(rollback)
+    return [
+        ("Severity", severity_of(rollback)),
+        ("Policy", spec.text("policyRef.name")),
+        ("Target", f"Deployment {spec.text('targetRef.name') or '(not resolved yet)'}"),
+        ("Mode", spec.text("mode")),
+        ("Decided by", requester(rollback)),
+        ("Remedy", remedy_text(rollback) + (", express" if _is_express(rollback) else "")),
+        ("Escalated", clock(rollback.time("status.escalatedTime"))),
+        ("From", revision(spec.part("fromRevision"))),
+        ("To", revision(spec.part("toRevision"))),
+        ("Flag", _flag(spec)),
+        ("Took", took(rollback, decided_time(rollback))),
+    ]
 
 
 def _flag(spec: Record) -> str:
-    """Tell what was set to what, what it was, and how the pods came by it."""
+    """Describe the flag, its old and new value, and how the pods receive it."""
     flag, plan = spec.part("remedy.flag"), spec.part("flag")
     if not flag.raw or not plan.raw:
         return ""
-    how = {"Restart": "pods replaced", "Mount": "renewed in the running pods"}
+    how = {"Restart": "pods replaced", "Mount": "updated in the running pods"}
     taken = how.get(plan.text("takenBy"), plan.text("takenBy"))
     where = f"ConfigMap {flag.text('configMapRef.name')}, {flag.text('name')}"
     return f"{where}: {plan.text('oldValue')!r} -> {flag.text('value')!r} ({taken})"
 
 
 def _is_express(rollback: Record) -> bool:
-    """Tell the pace that there was room for; before that is known, the one that is planned."""
+    """Report whether the effective pace, or before it is known the planned pace, is express."""
     return (rollback.text("status.pace") or decided(rollback).text("pace")) == "Express"
 
 
-def revision(one: Record) -> str:
+def revision(ref: Record) -> str:
     """Describe a revision: number, health, images."""
-    if not one.raw:
+    if not ref.raw:
         return ""
-    health = f" ({one.text('health')})" if one.text("health") else ""
-    return f"revision {one.text('number')}{health}: {', '.join(one.words('images'))}"
+    health = f" ({ref.text('health')})" if ref.text("health") else ""
+    return f"revision {ref.text('number')}{health}: {', '.join(ref.words('images'))}"
 
 
 def _why(page: TextPage, rollback: Record) -> None:
-    spec = decided(rollback)
-    trigger = spec.part("trigger")
+    trigger = decided(rollback).part("trigger")
     page.head("Why")
     page.pairs(
         [
             ("Reason", trigger.text("reason")),
-            ("Asked", rollback.text("spec.reason") if trigger.text("message") else ""),
-            ("New revision", _counts(trigger, "errors", "requests")),
-            ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
-            ("Odds that the new one is worse", trigger.text("odds")),
-            ("Odds that the release is to blame", trigger.text("blameOdds")),
-            ("First bad sample", clock(trigger.time("firstBadTime"))),
-            ("Decided", clock(trigger.time("decidedTime")) + _after(trigger)),
-            ("To be sent by", clock(trigger.time("deadlineTime"))),
+            ("Request", rollback.text("spec.reason") if trigger.text("message") else ""),
+            *evidence(trigger),
+            ("Send before", clock(trigger.time("deadlineTime"))),
         ]
     )
+
+
+def evidence(trigger: Record) -> list[tuple[str, str]]:
+    """List the counts, odds and times of a decision; a missing fact is empty."""
+    return [
+        ("New revision", _counts(trigger, "errors", "requests")),
+        ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
+        ("Odds that the new revision is worse", trigger.text("odds")),
+        ("Odds that the release is to blame", trigger.text("blameOdds")),
+        ("First bad sample", clock(trigger.time("firstBadTime"))),
+        ("Decided", clock(trigger.time("decidedTime")) + _after(trigger)),
+    ]
 
 
 def _counts(trigger: Record, errors: str, requests: str) -> str:
@@ -121,44 +135,41 @@ def _after(trigger: Record) -> str:
     return f", {span((then - first).total_seconds())} after the first bad sample"
 
 
-def _rows(page: TextPage, head: str, found: Sequence[Record], fields: Sequence[str]) -> None:
-    if found:
+def _rows(page: TextPage, head: str, rows: Sequence[Record], fields: Sequence[str]) -> None:
+    if rows:
         page.head(head)
-        page.rows([[one.text(field) for field in fields] for one in found])
+        page.rows([[row.text(field) for field in fields] for row in rows])
 
 
 def _approval(page: TextPage, rollback: Record) -> None:
-    given, digest = rollback.part("spec.approval"), rollback.text("status.planDigest")
-    waits = rollback.text("status.step") == "AwaitingApproval" and not rollback.text(
-        "status.outcome"
-    )
-    if not given.raw and not waits:
+    approval, digest = rollback.part("spec.approval"), rollback.text("status.planDigest")
+    is_over = bool(rollback.text("status.outcome"))
+    is_waiting = rollback.text("status.step") == "AwaitingApproval" and not is_over
+    if not approval.raw and not is_waiting:
         return
+    approved = approval.text("planDigest")
     page.head("Approval")
     page.pairs(
         [
-            ("Decision", given.text("decision") or "awaited"),
-            ("By", given.text("by")),
-            ("Because", given.text("reason")),
+            ("Decision", approval.text("decision") or "awaited"),
+            ("By", approval.text("by")),
+            ("Because", approval.text("reason")),
             ("Plan", digest),
-            (
-                "Approved plan",
-                given.text("planDigest") if given.text("planDigest") != digest else "",
-            ),
+            ("Approved plan", approved if approved != digest else ""),
             ("Decide until", clock(rollback.time("status.approvalDeadlineTime"))),
         ]
     )
 
 
 def _steps(page: TextPage, rollback: Record) -> None:
-    rows, told = [], rollback.condition("Complete").text("message")
-    for one in rollback.rows("status.steps"):
-        start, end = one.time("startedTime"), one.time("finishedTime")
-        took_ = span((end - start).total_seconds()) if start and end else "running"
-        tries = one.number("attempts")
-        words = one.text("message").replace(told, "") if told else one.text("message")
-        said = words + (f" ({tries} attempts)" if tries > 1 else "")
-        rows.append([one.text("name"), clock(start), took_, said])
+    rows, end_message = [], rollback.condition("Complete").text("message")
+    for step in rollback.rows("status.steps"):
+        start, end = step.time("startedTime"), step.time("finishedTime")
+        duration = span((end - start).total_seconds()) if start and end else "running"
+        tries, message = step.number("attempts"), step.text("message")
+        message = message.replace(end_message, "") if end_message else message
+        message += f" ({tries} attempts)" if tries > 1 else ""
+        rows.append([step.text("name"), clock(start), duration, message])
     if rows:
         page.head("Steps")
         page.rows(rows)
@@ -183,7 +194,7 @@ def _bounds(page: TextPage, rollback: Record) -> None:
 
 
 def _owner(page: TextPage, rollback: Record) -> None:
-    """Tell what was done about who else steers the Deployment."""
+    """Show the suspension of the GitOps owner of the Deployment."""
     record, plan = rollback.part("status.owner"), decided(rollback).part("owner")
     if not record.raw:
         return
@@ -192,7 +203,7 @@ def _owner(page: TextPage, rollback: Record) -> None:
     page.pairs(
         [
             ("Namespace", record.text("namespace")),
-            ("Before", "suspended by somebody else, and stays so" if was_suspended else ""),
+            ("Before", "already suspended, and stays suspended" if was_suspended else ""),
             ("Suspended", clock(record.time("suspendedTime"))),
             ("Released", "" if was_suspended else clock(record.time("releasedTime")) or "not yet"),
             ("Because", record.text("releaseMessage")),
@@ -201,39 +212,38 @@ def _owner(page: TextPage, rollback: Record) -> None:
 
 
 def _verification(page: TextPage, rollback: Record) -> None:
-    """Show the checks; those that are under way are on record as soon as one of them fails."""
-    found = rollback.rows("status.verification")
-    is_going = rollback.text("status.step") == "Verify" and not rollback.text("status.outcome")
-    if is_going and not found:
+    """Show the checks; the operator stores them as soon as one of them fails."""
+    checks = rollback.rows("status.verification")
+    is_running = rollback.text("status.step") == "Verify" and not rollback.text("status.outcome")
+    if is_running and not checks:
         limit = span(decided(rollback).number("verification.timeoutSeconds"))
         page.head("Verification")
-        page.line(f"  under way for at most {limit}, and no check is on record as failed: all of")
-        page.line("  them are shown here once one fails, or at the end")
-    _rows(page, "Verification", found, ("result", "name", "message"))
+        page.line(f"  in progress for at most {limit}; no check has failed. The checks are shown")
+        page.line("  here after a failure or at the end")
+    _rows(page, "Verification", checks, ("result", "name", "message"))
 
 
-def _told(page: TextPage, rollback: Record) -> None:
+def _notifications(page: TextPage, rollback: Record) -> None:
     rows = []
-    for one in rollback.rows("status.notifications"):
-        when = clock(one.time("deliveredTime")) or "not delivered"
-        tries = f"{one.number('attempts')} attempts" if one.number("attempts") > 1 else ""
-        said = "; ".join(part for part in (tries, one.text("message")) if part)
-        rows.append([one.text("transition"), one.text("channel"), when, said])
+    for sent in rollback.rows("status.notifications"):
+        when = clock(sent.time("deliveredTime")) or "not delivered"
+        tries = f"{sent.number('attempts')} attempts" if sent.number("attempts") > 1 else ""
+        detail = "; ".join(filter(None, (tries, sent.text("message"))))
+        rows.append([sent.text("transition"), sent.text("channel"), when, detail])
     if rows:
-        page.head("Told")
+        page.head("Notifications")
         page.rows(rows)
 
 
 def _end(page: TextPage, rollback: Record) -> None:
-    done = rollback.condition("Complete")
-    if not done.raw:
+    complete, is_over = rollback.condition("Complete"), bool(rollback.text("status.outcome"))
+    if not complete.raw:
         return
-    is_over = bool(rollback.text("status.outcome"))
     page.head("End" if is_over else "Now")
     page.pairs(
         [
-            ("Reason", done.text("reason")),
-            ("In words", "" if is_over else done.text("message")),
+            ("Reason", complete.text("reason")),
+            ("Message", "" if is_over else complete.text("message")),
             ("Time", clock(rollback.time("status.finishedTime"))),
         ]
     )
@@ -248,12 +258,13 @@ def _others(page: TextPage, status: Record, known: frozenset[str]) -> None:
 
 
 def explain_policy(page: TextPage, policy: Record) -> None:
-    """Tell what is thought of the running release, and why."""
+    """Show the verdict on the running release, and its evidence."""
     page.head(f"RollbackPolicy {policy.name} (namespace {policy.namespace})")
-    headline.of_policy(page, policy)
+    policy_headline(page, policy)
     page.head("What")
     status = policy.part("status")
-    suspended = "true: nothing is judged or done by itself"
+    last = status.part("lastRollback")
+    suspended = "true: automatic evaluation and rollback are suspended"
     page.pairs(
         [
             ("Target", f"Deployment {policy.text('spec.targetRef.name')}"),
@@ -265,25 +276,21 @@ def explain_policy(page: TextPage, policy: Record) -> None:
             ("Since", clock(status.time("revision.since"))),
             ("Watched since", clock(status.time("watchedSince"))),
             ("Watched until", clock(status.time("watchedUntil"))),
-            _way_back(status),
-            ("Last rollback", " ".join(
-                (status.text("lastRollback.name"), status.text("lastRollback.outcome"))
-            ).strip()),
+            _target_of_rollback(status),
+            ("Last rollback", f"{last.text('name')} {last.text('outcome')}".strip()),
         ]
-    )  # fmt: skip
+    )
+    conditions = policy.rows("status.conditions")
+    _rows(page, "Conditions", conditions, ("type", "status", "reason", "message"))
+    _rows(page, "Trusted", policy.rows("spec.trust"), ("revision", "by", "time", "reason"))
+    _held(page, status.part("hold"))
+    investigation = status.part("investigation")
     _rows(
         page,
-        "Conditions",
-        policy.rows("status.conditions"),
-        ("type", "status", "reason", "message"),
+        f"Investigation ({investigation.text('severity')})",
+        investigation.rows("findings"),
+        ("name", "message"),
     )
-    words = policy.rows("spec.trust")
-    _rows(page, "Trusted", words, ("revision", "by", "time", "reason"))
-    _held(page, status.part("hold"))
-    found = status.part("investigation")
-    if found.raw:
-        page.head(f"Investigation ({found.text('severity')})")
-        page.rows([[one.text("name"), one.text("message")] for one in found.rows("findings")])
     _rows(
         page,
         "Ledger",
@@ -294,14 +301,14 @@ def explain_policy(page: TextPage, policy: Record) -> None:
     _others(page, status, POLICY_KNOWN)
 
 
-def _way_back(status: Record) -> tuple[str, str]:
-    """Tell which revision a rollback leads to; it is called good only where it was seen to be."""
-    found, rows = status.part("lastKnownGood"), status.rows("revisions")
-    entry = next((one for one in rows if one.text("release") == found.text("release")), Record())
+def _target_of_rollback(status: Record) -> tuple[str, str]:
+    """Name the revision of a rollback; it is called good only if its health was observed."""
+    good, rows = status.part("lastKnownGood"), status.rows("revisions")
+    entry = next((row for row in rows if row.text("release") == good.text("release")), Record())
     if entry.text("health") != "Assumed":
-        return "Last known good", revision(found)
-    known = Record({**found.raw, "health": "Assumed: never seen to be good"})
-    return "Would go back to", revision(known)
+        return "Last known good", revision(good)
+    assumed = Record({**good.raw, "health": "Assumed: never observed as good"})
+    return "Would roll back to", revision(assumed)
 
 
 def _held(page: TextPage, hold: Record) -> None:
@@ -312,10 +319,13 @@ def _held(page: TextPage, hold: Record) -> None:
 
 def _quarantine(page: TextPage, policy: Record) -> None:
     rows = [
-        [one.text("image") or ", ".join(one.words("images")), clock(one.time("untilTime")),
-         one.text("reason") or one.text("rollback")]
-        for one in policy.rows("status.quarantine")
-    ]  # fmt: skip
+        [
+            entry.text("image") or ", ".join(entry.words("images")),
+            clock(entry.time("untilTime")),
+            entry.text("reason") or entry.text("rollback"),
+        ]
+        for entry in policy.rows("status.quarantine")
+    ]
     if rows:
         page.head("Quarantine")
         page.rows(rows)

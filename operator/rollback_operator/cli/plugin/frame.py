@@ -1,4 +1,4 @@
-"""What `watch` shows at a moment, made of what was read; nothing is read here."""
+"""Renders a frame of `watch` from objects that were read; reads nothing itself."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rollback_operator.cli.plugin.page import age, clock, colour_of, span
-from rollback_operator.cli.plugin.record import Record, decided, shown, way, word
+from rollback_operator.cli.plugin.record import Record, decided, remedy_text, shown, summary_of
 from rollback_operator.judge.explain import ratio
 from rollback_operator.model import commands
 from rollback_operator.model.pod import Pod
@@ -20,36 +20,36 @@ BAR_CELLS = 40
 _MOST_FAILING = 3
 _HEADS = ("", "REVISION", "PODS", "READY", "COUNTED", "REQUESTS", "ERRORS", "RATE")
 _RIGHT_FROM = 2
-"""Columns from here on are figures."""
+"""The first column with figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameInputs:
-    """What was read for one frame."""
+    """The objects of one frame."""
 
     policy: Record
     now: datetime
     workload: Workload | None = None
     """None: it could not be read."""
     rollback: Record | None = None
-    """The newest of the policy; None: there is none, or it could not be read."""
+    """The newest Rollback of the policy; None: there is none, or it could not be read."""
     remarks: Sequence[str] = ()
-    """What is missing from the view, and why."""
+    """Data that is missing from the frame, with the reason."""
 
     @property
     def evaluation(self) -> Record:
-        """What the operator has counted, as far as it is of the release that runs."""
-        found = self.policy.part("status.evaluation")
-        is_current = found.number("revision") == self.policy.number("status.revision.number")
-        return found if is_current else Record()
+        """The operator's counts of the running release; empty: they are of another release."""
+        stored = self.policy.part("status.evaluation")
+        is_current = stored.number("revision") == self.policy.number("status.revision.number")
+        return stored if is_current else Record()
 
     @property
     def judged(self) -> ReplicaSet | None:
-        """The revision that the counts are of, also where the Deployment has gone on since."""
+        """The revision of the counts, even if the Deployment has a newer revision."""
         if self.workload is None:
             return None
         number = self.evaluation.number("revision")
-        of_counts = (one for one in self.workload.replica_sets if one.revision == number)
+        of_counts = (item for item in self.workload.replica_sets if item.revision == number)
         return next(of_counts, self.workload.current)
 
 
@@ -64,7 +64,7 @@ def frame(scene: FrameInputs) -> RenderableType:
     if scene.rollback is not None:
         parts += ["", *_rollback(scene.rollback, scene.now)]
     if scene.remarks:
-        parts += ["", *(Text(_line(one), style="yellow") for one in scene.remarks)]
+        parts += ["", *(Text(_line(remark), style="yellow") for remark in scene.remarks)]
     return Group(*parts)
 
 
@@ -78,26 +78,26 @@ def _head(scene: FrameInputs) -> RenderableType:
 
 
 def _state(scene: FrameInputs) -> RenderableType:
-    policy, found = scene.policy, scene.evaluation
+    policy, evaluation = scene.policy, scene.evaluation
     healthy, ready = policy.condition("Healthy"), policy.condition("Ready")
     cause = ready if ready.text("status") == "False" else healthy
     running = policy.part("status.revision")
-    severity, reason = policy.text("status.severity"), found.text("reason")
-    said = Text.assemble(_word(policy.text("status.verdict") or "-"))
+    severity, reason = policy.text("status.severity"), evaluation.text("reason")
+    verdict = Text.assemble(_word(policy.text("status.verdict") or "-"))
     if severity not in ("", "None"):
-        said.append(" ").append(_word(severity))
+        verdict.append(" ").append(_word(severity))
     if reason:
-        said.append(f" ({reason})", "dim")
+        verdict.append(f" ({reason})", "dim")
     since = running.time("since")
     began = f", {age(since, scene.now)} ago" if since is not None else ""
     images = ", ".join(running.words("images"))
-    why = found.text("message") or cause.text("message") or cause.text("reason")
+    why = evaluation.text("message") or cause.text("message") or cause.text("reason")
     release = f"revision {running.text('number')}{began}: {images}" if running.raw else ""
     pairs = [
         ("Target", Text(f"Deployment {policy.text('spec.targetRef.name')}, mode "
                         f"{policy.text('spec.mode')}")),
-        ("Status", _word(word(policy) or "not looked at yet")),
-        ("Verdict", said),
+        ("Status", _word(summary_of(policy) or "not evaluated yet")),
+        ("Verdict", verdict),
         ("Why", Text(_line(why))),
         ("Release", Text(release)),
     ]  # fmt: skip
@@ -133,22 +133,22 @@ def _revisions(scene: FrameInputs) -> RenderableType:
 
 
 def _pods(scene: FrameInputs) -> tuple[Sequence[Pod] | None, Sequence[Pod] | None]:
-    """Give the pods of the revision that is judged and those of all others; None: not known."""
+    """Return the pods of the judged revision and those of all others; None: unknown."""
     if scene.workload is None:
         return None, None
     judged, pods = scene.judged, scene.workload.pods
     pod_hash = judged.pod_hash if judged is not None else None
-    new = [one for one in pods if one.pod_hash == pod_hash]
-    return new, [one for one in pods if one.pod_hash != pod_hash]
+    new = [pod for pod in pods if pod.pod_hash == pod_hash]
+    return new, [pod for pod in pods if pod.pod_hash != pod_hash]
 
 
 def _ready(pods: Sequence[Pod] | None) -> tuple[str, str]:
-    """Tell how many pods there are, and how many of them are ready."""
+    """Return the number of pods, and of ready pods."""
     if pods is None:
         return "-", "-"
-    ending = sum(one.terminating for one in pods)
+    ending = sum(pod.terminating for pod in pods)
     count = f"{len(pods)} ({ending} ending)" if ending else str(len(pods))
-    return count, str(sum(one.ready and not one.terminating for one in pods))
+    return count, str(sum(pod.ready and not pod.terminating for pod in pods))
 
 
 def _counts(counts: Record) -> tuple[RenderableType, ...]:
@@ -167,66 +167,67 @@ def _running(scene: FrameInputs) -> str:
 
 
 def _earlier(scene: FrameInputs) -> str:
-    """Number the revisions that have pods beside the running one's, or else the last good one."""
+    """Return the other revisions that have pods, else the last known good revision."""
     good = scene.policy.text("status.lastKnownGood.number")
     if scene.workload is None:
         return good or "-"
     _, old = _pods(scene)
-    hashes = {one.pod_hash for one in old or ()}
-    living = sorted(one.revision for one in scene.workload.replica_sets if one.pod_hash in hashes)
+    hashes = {pod.pod_hash for pod in old or ()}
+    sets = scene.workload.replica_sets
+    living = sorted(item.revision for item in sets if item.pod_hash in hashes)
     if living:
         return ", ".join(map(str, living))
     return good if good and good != _running(scene) else "-"
 
 
 def _failing(workload: Workload | None) -> list[Text]:
-    """Say what keeps pods from serving."""
+    """List the faults that keep pods from serving."""
     pods = workload.pods if workload is not None else ()
-    faults = [(one.name, one.own_failure or one.environment) for one in pods]
-    said = [f"pod {name}: {_line(fault)}" for name, fault in faults if fault]
-    more = len(said) - _MOST_FAILING
-    lines = [Text(one, style="red") for one in said[:_MOST_FAILING]]
+    faults = [(pod.name, pod.own_failure or pod.environment) for pod in pods]
+    texts = [f"pod {name}: {_line(fault)}" for name, fault in faults if fault]
+    more = len(texts) - _MOST_FAILING
+    lines = [Text(text, style="red") for text in texts[:_MOST_FAILING]]
     return [*lines, Text(f"and {more} pods more", style="red")] if more > 0 else lines
 
 
 # -- odds ------------------------------------------------------------------------------------------
 
 
-def _odds(found: Record, now: datetime) -> list[RenderableType]:
-    odds = _decimal(found.text("odds"))
-    bounds = found.number("suspectOdds"), found.number("badOdds")
-    said = ratio(odds) if odds > 0 else "none so far"
-    of = f" on {found.text('route')}" if found.text("route") else ""
+def _odds(evaluation: Record, now: datetime) -> list[RenderableType]:
+    odds = _decimal(evaluation.text("odds"))
+    bounds = evaluation.number("suspectOdds"), evaluation.number("badOdds")
+    shown_odds = ratio(odds) if odds > 0 else "none so far"
+    where = f" on {evaluation.text('route')}" if evaluation.text("route") else ""
     lines: list[RenderableType] = [
-        Text.assemble((f"Odds that the new one is worse{of}: ", "dim"), (said, "bold")),
+        Text.assemble(
+            (f"Odds that the new revision is worse{where}: ", "dim"), (shown_odds, "bold")
+        ),
         Bar(odds, *bounds),
         Text(f"suspect from {bounds[0]} : 1, bad from {bounds[1]} : 1", style="dim"),
     ]
-    if found.text("blameOdds"):
-        blame = ratio(_decimal(found.text("blameOdds")))
+    if evaluation.text("blameOdds"):
+        blame = ratio(_decimal(evaluation.text("blameOdds")))
         lines.append(Text.assemble(("Odds that the release is to blame: ", "dim"), (blame, "bold")))
-    counted = f"counted at {clock(found.time('time'))}, {age(found.time('time'), now)} ago"
-    lines.append(Text(counted, style="dim"))
+    time = evaluation.time("time")
+    lines.append(Text(f"counted at {clock(time)}, {age(time, now)} ago", style="dim"))
     return lines
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Odds against both bounds, on a logarithmic scale that ends beyond the second one."""
+    """Odds against both bounds, on a logarithmic scale that ends beyond the second bound."""
 
     odds: float
     suspect: int
     bad: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it, in signs that the terminal has."""
+        """Draw the bar, in characters that the terminal supports."""
         full, rest, mark = ("=", "-", "|") if options.ascii_only else ("━", "─", "┃")
         cells = min(BAR_CELLS, options.max_width)
-        filled, marks = (
-            self._cell(self.odds, cells),
-            [self._cell(one, cells) for one in self.bounds],
-        )
-        style = ("green", "yellow", "red")[sum(self.odds >= one for one in self.bounds)]
+        filled = self._cell(self.odds, cells)
+        marks = [self._cell(bound, cells) for bound in self.bounds]
+        style = ("green", "yellow", "red")[sum(self.odds >= bound for bound in self.bounds)]
         line = Text()
         for place in range(cells):
             if place in marks:
@@ -237,21 +238,21 @@ class Bar:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Give both bounds."""
+        """The odds for Suspect and for Bad."""
         return self.suspect, self.bad
 
     def _cell(self, odds: float, cells: int) -> int:
-        """Place odds: nothing up to 1 : 1, the whole bar from ten times the second bound on."""
+        """Scale odds to cells: none up to 1 : 1, all from ten times the second bound."""
         whole = math.log10(max(self.bad, 1) * 10)
         return min(cells, round(cells * math.log10(max(odds, 1.0)) / whole))
 
 
 def _decimal(text: str) -> float:
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
         return 0.0
-    return found if math.isfinite(found) else 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 # -- the rollback ----------------------------------------------------------------------------------
@@ -263,17 +264,18 @@ def _rollback(rollback: Record, now: datetime) -> list[RenderableType]:
     how = _word(outcome) if outcome else Text(f"at step {rollback.text('status.step') or '-'}")
     lines: list[RenderableType] = [
         Text.assemble(("Rollback ", "dim"), (rollback.name, "bold")),
-        Text.assemble(way(rollback), ": ", how),
+        Text.assemble(remedy_text(rollback), ": ", how),
         Text.assemble(("because ", "dim"), _line(cause)),
     ]
     if outcome and done.text("message"):
         lines.append(Text(_line(done.text("message"))))
     elif rollback.text("status.step") == "AwaitingApproval":
         asked = commands.approve(rollback.name, rollback.namespace)
-        lines.append(Text(f"a person is asked: {asked}", style="yellow"))
+        lines.append(Text(f"awaits approval: {asked}", style="yellow"))
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for one in rollback.rows("status.steps"):
-        grid.add_row(f"  {one.text('name')}", _took(one, now), Text(_line(one.text("message"))))
+    for step in rollback.rows("status.steps"):
+        message = Text(_line(step.text("message")))
+        grid.add_row(f"  {step.text('name')}", _took(step, now), message)
     return [*lines, grid] if grid.row_count else lines
 
 
@@ -284,7 +286,7 @@ def _took(step: Record, now: datetime) -> Text:
 
 
 def _word(text: str) -> Text:
-    """Colour a word by what it means."""
+    """Colour a word by its meaning."""
     return Text(text, style=colour_of(text))
 
 

@@ -1,24 +1,11 @@
-"""`report`: a rollback as a Markdown incident report, to be filed or mailed."""
+"""`report`: a rollback as a Markdown incident report, for filing or mailing."""
 
 from collections.abc import Sequence
 
-from rollback_operator.cli.plugin.explanation import revision
-from rollback_operator.cli.plugin.overview import by, severity_of, took
+from rollback_operator.cli.plugin.explanation import evidence, facts
+from rollback_operator.cli.plugin.overview import requester, severity_of, steps_after
 from rollback_operator.cli.plugin.page import clock
-from rollback_operator.cli.plugin.record import Record, decided, decided_time, way
-
-_NEXT = {
-    "Verified": "The errors have ceased. Fix the release forward; its template is known Bad.",
-    "NotRecovered": "The rollback did not help: escalate. Nothing rolls a rollback back.",
-    "Unknown": "Whether it helped was not proved: look at the service.",
-    "Observed": "Mode Observe: nothing was done.",
-    "Abandoned": "Nothing more is done; see the reason above.",
-    "Failed": "The rollback was not carried out: act by hand.",
-    "Blocked": "The checklist forbids it: fix forward, or remove what it names.",
-    "Rejected": "A person has decided against it.",
-    "Refused": "What was asked for is not carried out; see the reason above.",
-    "": "It is still running.",
-}
+from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
 
 
 def report(rollback: Record, policy: Record) -> str:
@@ -26,115 +13,88 @@ def report(rollback: Record, policy: Record) -> str:
 
     Args:
         rollback: the rollback.
-        policy: its policy, for the words of spec.communication; empty where that is gone.
+        policy: its policy, for spec.communication; empty if it does not exist any more.
     """
     spec, outcome = decided(rollback), rollback.text("status.outcome")
-    said = policy.part("spec.communication")
-    done = rollback.condition("Complete")
-    severity = severity_of(rollback) or ("by hand" if by(rollback) != "rollback-operator" else "")
-    service = said.text("service") or spec.text("targetRef.name") or spec.text("policyRef.name")
+    communication, complete = policy.part("spec.communication"), rollback.condition("Complete")
+    is_manual = requester(rollback) != "rollback-operator"
+    severity = severity_of(rollback) or ("by hand" if is_manual else "severity unknown")
+    target = spec.text("targetRef.name") or spec.text("policyRef.name")
+    service = communication.text("service") or target
+    cause = spec.text("trigger.message") or rollback.text("spec.reason") or "Not stored."
+    next_steps = steps_after(rollback) if outcome else ("The rollback is still in progress",)
+    checks = ("name", "result", "message")
     lines = [
-        f"# Incident: {service}, {severity or 'severity unknown'}, {outcome or 'in progress'}",
+        f"# Incident: {service}, {severity}, {outcome or 'in progress'}",
         "",
         *_facts(
             [
                 ("Service", service),
-                ("Impact", said.text("impact")),
+                ("Impact", communication.text("impact")),
                 ("Rollback", f"{rollback.namespace}/{rollback.name}"),
-                ("Policy", spec.text("policyRef.name")),
-                ("Decided by", by(rollback)),
-                ("Remedy", way(rollback)),
-                ("From", revision(spec.part("fromRevision"))),
-                ("To", revision(spec.part("toRevision"))),
-                ("Outcome", ": ".join(filter(None, (outcome, done.text("message"))))),
-                ("Decision to end", took(rollback, decided_time(rollback)).removeprefix("-")),
-                ("Contact", said.text("contact")),
+                *facts(rollback),
+                ("Outcome", ": ".join(filter(None, (outcome, complete.text("message"))))),
+                ("Contact", communication.text("contact")),
             ]
         ),
         "",
         "## Cause",
         "",
-        _escaped(spec.text("trigger.message") or rollback.text("spec.reason") or "Not stored."),
+        _escaped(cause),
         "",
-        *_evidence(spec.part("trigger")),
+        *_facts(evidence(spec.part("trigger"))),
+        "",
         "## Timeline",
         "",
-        *_table(("Time (UTC)", "What"), _timeline(rollback)),
-        *_section("Checklist", rollback.rows("status.checklist"), ("name", "result", "message")),
+        *_table(("Time (UTC)", "Event"), _timeline(rollback)),
+        *_section("Checklist", rollback.rows("status.checklist"), checks),
         *_approval(rollback.part("spec.approval")),
-        *_section(
-            "Verification", rollback.rows("status.verification"), ("name", "result", "message")
-        ),
-        "## What follows",
+        *_section("Verification", rollback.rows("status.verification"), checks),
+        "## Next steps",
         "",
-        _NEXT.get(outcome, done.text("message")),
+        *(f"- {_escaped(step)}" for step in next_steps or (complete.text("message"),)),
         "",
     ]
     return "\n".join(lines)
 
 
 def _facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    shown = [(name, value) for name, value in pairs if value]
-    return _table(("", ""), shown)[:-1]
-
-
-def _evidence(trigger: Record) -> list[str]:
-    counts = [
-        ("new revision", trigger.number("requests"), trigger.number("errors")),
-        ("old revision", trigger.number("controlRequests"), trigger.number("controlErrors")),
-    ]
-    rows = [
-        (name, str(requests), str(errors), f"{100 * errors / requests:.1f} %")
-        for name, requests, errors in counts
-        if requests
-    ]
-    odds = [
-        f"Odds that the {what}: {trigger.text(field)}."
-        for field, what in (("odds", "new one is worse"), ("blameOdds", "release is to blame"))
-        if trigger.text(field)
-    ]
-    table = _table(("", "Requests", "Errors", "Rate"), rows) if rows else []
-    return [*table, *odds, *([""] if odds else [])]
+    return _table(("", ""), [(name, value) for name, value in pairs if value])[:-1]
 
 
 def _timeline(rollback: Record) -> list[tuple[str, str]]:
-    spec = decided(rollback)
-    trigger, events = spec.part("trigger"), []
-    if first := trigger.time("firstBadTime"):
-        events.append((first, "first bad sample"))
-    if then := decided_time(rollback):
-        events.append((then, f"decided: {way(rollback)}"))
-    for step in rollback.rows("status.steps"):
-        if start := step.time("startedTime"):
-            events.append((start, f"{step.text('name')} begins"))
-        if end := step.time("finishedTime"):
-            events.append(
-                (end, ": ".join(filter(None, (f"{step.text('name')} ends", step.text("message")))))
-            )
-    events += [
-        (sent, f"told: {one.text('transition')} by {one.text('channel')}")
-        for one in rollback.rows("status.notifications")
-        if (sent := one.time("deliveredTime"))
+    spec, outcome = decided(rollback), rollback.text("status.outcome")
+    events = [
+        (spec.time("trigger.firstBadTime"), "first bad sample"),
+        (decided_time(rollback), f"decided: {remedy_text(rollback)}"),
     ]
-    if over := rollback.time("status.finishedTime"):
-        events.append((over, f"over: {rollback.text('status.outcome')}"))
-    ordered = sorted(events, key=lambda one: one[0])
-    return [(clock(time).removesuffix(" UTC"), what) for time, what in ordered]
+    for step in rollback.rows("status.steps"):
+        name = step.text("name")
+        end = ": ".join(filter(None, (f"{name} ends", step.text("message"))))
+        events += [(step.time("startedTime"), f"{name} begins"), (step.time("finishedTime"), end)]
+    events += [
+        (sent.time("deliveredTime"), f"sent: {sent.text('transition')} by {sent.text('channel')}")
+        for sent in rollback.rows("status.notifications")
+    ]
+    events.append((rollback.time("status.finishedTime"), f"ended: {outcome}"))
+    past = sorted(((time, event) for time, event in events if time), key=lambda pair: pair[0])
+    return [(clock(time).removesuffix(" UTC"), event) for time, event in past]
 
 
-def _approval(given: Record) -> list[str]:
-    if not given.raw:
+def _approval(approval: Record) -> list[str]:
+    if not approval.raw:
         return []
-    decision = {"Approve": "Approved", "Reject": "Rejected"}.get(given.text("decision"), "Decided")
-    said = f"{decision} by {given.text('by')}: {given.text('reason')}"
-    return ["## Approval", "", _escaped(said), ""]
+    words = {"Approve": "Approved", "Reject": "Rejected"}
+    decision = words.get(approval.text("decision"), "Decided")
+    line = f"{decision} by {approval.text('by')}: {approval.text('reason')}"
+    return ["## Approval", "", _escaped(line), ""]
 
 
 def _section(head: str, rows: Sequence[Record], fields: Sequence[str]) -> list[str]:
     if not rows:
         return []
-    heads = [one.capitalize() for one in fields]
-    return [f"## {head}", "", *_table(heads, [[one.text(name) for name in fields] for one in rows])]
+    cells = [[row.text(field) for field in fields] for row in rows]
+    return [f"## {head}", "", *_table([field.capitalize() for field in fields], cells)]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -143,7 +103,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Keep what others wrote from being taken for Markdown or HTML."""
+    """Keep text from outside from being read as Markdown or HTML."""
     flat = " ".join(text.split())
     for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`")):
         flat = flat.replace(sign, name)

@@ -1,11 +1,18 @@
-"""`status` and `history`: one line a policy, one line a rollback."""
+"""`status` and `history`: a row per object, and the status, cause and next action behind a row."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rollback_operator.cli.plugin import headline
 from rollback_operator.cli.plugin.page import TextPage, age, clock, span
-from rollback_operator.cli.plugin.record import Record, decided, decided_time, way, word
+from rollback_operator.cli.plugin.record import (
+    Record,
+    decided,
+    decided_time,
+    remedy_text,
+    summary_of,
+)
+from rollback_operator.model import commands
+from rollback_operator.report.wording import next_steps_after
 
 _HEADS = (
     *("POLICY", "TARGET", "MODE", "READY", "STATUS"),
@@ -14,8 +21,118 @@ _HEADS = (
 _WIDE_HEADS = ("VERDICT", "GOOD", "WHY")
 _HISTORY = ("ROLLBACK", "POLICY", "SEVERITY", "FROM", "TO", "STEP", "OUTCOME", "TOOK", "AGE")
 _HISTORY_WIDE = ("BY", "WHY")
-_DOUBTFUL = ("NoVerdict", "Suspect", "Bad")
-"""Words that say nothing without a reason."""
+_NEEDS_REASON = ("NoVerdict", "Suspect", "Bad")
+_NEXT = {
+    "Healthy": "no action is required",
+    "Watching": "no action is required: the evaluation has no evidence against the release so far",
+    "Suspect": "check the release: requests fail, and the release is not proved to be the cause",
+    "NoVerdict": "check the conditions: they name the missing data",
+    "Degraded": "restore the metrics: without them a bad release is not detected",
+    "Held": "no action is required: the operator resumes the rollout or rolls it back",
+    "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
+    "RollingBack": "no action is required. Progress: kubectl rollback explain -n {namespace}",
+    "Bad": "roll back manually if the operator does not: kubectl rollback undo {name} "
+    "-n {namespace} --dry-run",
+}
+"""Next action by the summary of a policy."""
+_NEXT_BY_REASON = {
+    "EnvironmentPreventsPods": "fix the cause that prevents the new pods from starting, or roll "
+    "back: " + commands.undo("{name}", "{namespace}", "last-known-good"),
+    "TooFewRequests": "no action is required: the release is judged after enough requests",
+    "EvidenceGathering": "no action is required: the release is judged after more samples",
+    "NoControl": "no action is required: the next release is compared with this release",
+    "NotYetRead": "no action is required: the first metrics are being read",
+}
+"""Next action by the reason of a policy without a verdict."""
+_RELEASE_STAYS = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
+"""Outcomes after which the bad release still runs."""
+
+
+# -- status, cause and next action -----------------------------------------------------------------
+
+
+def rollback_headline(page: TextPage, rollback: Record) -> None:
+    """Show the outcome, the cause and the next action of a rollback."""
+    outcome, complete = rollback.text("status.outcome"), rollback.condition("Complete")
+    step = rollback.text("status.step")
+    state = outcome or (f"running, at step {step}" if step else "running")
+    message = complete.text("message") if outcome else ""
+    if outcome and message.startswith(f"{outcome.lower()} "):
+        state, message = f"{message[:1].upper()}{message[1:]}", ""
+    page.pairs(
+        [
+            ("Outcome", ": ".join(filter(None, (state, message)))),
+            ("Cause", decided(rollback).text("trigger.message") or rollback.text("spec.reason")),
+            ("Next", next_action(rollback)),
+        ]
+    )
+
+
+def next_action(rollback: Record) -> str:
+    """Describe what a person does next about a rollback."""
+    outcome, spec = rollback.text("status.outcome"), decided(rollback)
+    if outcome == "Rejected" and spec.text("requestedBy"):
+        again = commands.undo(spec.text("policyRef.name"), rollback.namespace)
+        return f"the request was rejected and nothing was changed. To repeat it: {again}"
+    if outcome:
+        return "\n".join(steps_after(rollback))
+    if rollback.text("status.step") != "AwaitingApproval":
+        return "no action is required: the rollback is in progress"
+    approved = rollback.condition("Approved")
+    if approved.text("reason") == "ApprovalUnprotected":
+        return approved.text("message")
+    until = clock(rollback.time("status.approvalDeadlineTime"))
+    decide = commands.approve(rollback.name, rollback.namespace)
+    question = approved.text("message") or "the rollback requires approval"
+    return f"decide by {until}: {decide}\n(or reject): {question}"
+
+
+def steps_after(rollback: Record) -> tuple[str, ...]:
+    """List the next steps after the outcome of a rollback, as the notifications list them."""
+    return next_steps_after(
+        rollback.text("status.outcome"),
+        rollback.condition("Complete").text("reason"),
+        is_flag=decided(rollback).text("remedy.type") == "DisableFlag",
+    )
+
+
+def policy_headline(page: TextPage, policy: Record) -> None:
+    """Show the status of the running release, its cause and the next action."""
+    summary, ready = summary_of(policy), policy.condition("Ready")
+    kind = {"Degraded": "MetricsAvailable", "Held": "RolloutHeld"}.get(summary, "Healthy")
+    if are_pods_prevented(policy):
+        kind = "Healthy"  # pods that do not start have no metrics either
+    is_not_ready = summary == "Suspended" or ready.text("status") == "False"
+    cause = ready if is_not_ready else policy.condition(kind)
+    page.pairs(
+        [
+            ("Status", summary or "not evaluated yet"),
+            ("Cause", cause.text("message") or cause.text("reason")),
+            ("Next", next_policy_action(policy)),
+        ]
+    )
+
+
+def are_pods_prevented(policy: Record) -> bool:
+    """Report whether the environment, not the release, prevents the pods from starting."""
+    return policy.condition("Healthy").text("reason") == "EnvironmentPreventsPods"
+
+
+def next_policy_action(policy: Record) -> str:
+    """Describe what a person does next about the running release."""
+    summary, last = summary_of(policy), policy.part("status.lastRollback")
+    if summary == "AwaitingApproval":
+        return f"decide: kubectl rollback explain {last.text('name')} -n {policy.namespace}"
+    action = _NEXT.get(summary, "")
+    if summary == "NoVerdict" or are_pods_prevented(policy):
+        action = _NEXT_BY_REASON.get(policy.condition("Healthy").text("reason"), action)
+    action = action.format(name=policy.name, namespace=policy.namespace)
+    if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS:
+        return f"{last.text('name')} ended as {last.text('outcome')}: {action}"
+    return action
+
+
+# -- tables ----------------------------------------------------------------------------------------
 
 
 def status_page(
@@ -25,158 +142,150 @@ def status_page(
     shape: tuple[bool, bool],
     now: datetime,
 ) -> None:
-    """Tell how each policy's release does.
+    """Show a row per policy, and below the table each policy that needs attention.
 
     Args:
-        page: where to.
+        page: receives the lines.
         policies: as they are stored.
-        waiting: the Rollbacks that wait for a person, by namespace and name of their policy.
+        waiting: the Rollbacks that await approval, by namespace and name of their policy.
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
-    has_namespaces, is_wide = shape
-    heads = [
-        *(("NAMESPACE",) if has_namespaces else ()),
-        *_HEADS,
-        *(_WIDE_HEADS if is_wide else ()),
-    ]
     rows = []
-    for one in policies:
-        last = one.part("status.lastRollback")
-        told = last.text("outcome") or ("running" if last.raw else "")
-        since = age(last.time("time"), now)
+    for policy in policies:
+        last = policy.part("status.lastRollback")
+        outcome = last.text("outcome") or ("running" if last.raw else "")
         row = [
-            *((one.namespace,) if has_namespaces else ()),
-            one.name,
-            one.text("spec.targetRef.name"),
-            one.text("spec.mode"),
-            one.condition("Ready").text("status") or "-",
-            word(one) or "-",
-            _severity(one),
-            one.text("status.revision.number") or "-",
-            f"{told} {since}" if told else "-",
-            age(one.time("metadata.creationTimestamp"), now),
+            policy.namespace,
+            policy.name,
+            policy.text("spec.targetRef.name"),
+            policy.text("spec.mode"),
+            policy.condition("Ready").text("status") or "-",
+            summary_of(policy) or "-",
+            policy.text("status.severity").replace("None", "") or "-",
+            policy.text("status.revision.number") or "-",
+            f"{outcome} {age(last.time('time'), now)}" if outcome else "-",
+            age(policy.time("metadata.creationTimestamp"), now),
         ]
-        if is_wide:
-            healthy, ready = one.condition("Healthy"), one.condition("Ready")
-            row += [
-                one.text("status.verdict") or "-",
-                one.text("status.lastKnownGood.number") or "-",
-                _one_line(healthy.text("message") or ready.text("message")),
-            ]
+        healthy, ready = policy.condition("Healthy"), policy.condition("Ready")
+        row += [
+            policy.text("status.verdict") or "-",
+            policy.text("status.lastKnownGood.number") or "-",
+            _one_line(healthy.text("message") or ready.text("message")),
+        ]
         rows.append(row)
-    page.table(heads, rows)
-    for one in policies:
-        name = f"{one.namespace}/{one.name}" if has_namespaces else one.name
-        if word(one) == "AwaitingApproval":
-            _question(page, name, one, waiting.get((one.namespace, one.name)))
-        _concerns(page, name, one)
-
-
-def _severity(policy: Record) -> str:
-    known = policy.text("status.severity")
-    return "-" if known in ("", "None") else known
+    _table(page, shape, (_HEADS, _WIDE_HEADS), rows)
+    for policy in policies:
+        name = f"{policy.namespace}/{policy.name}" if shape[0] else policy.name
+        if summary_of(policy) == "AwaitingApproval":
+            _question(page, name, policy, waiting.get((policy.namespace, policy.name)))
+        _concerns(page, name, policy)
 
 
 def _question(page: TextPage, name: str, policy: Record, waiting: Record | None) -> None:
-    """Say below the table what a person is asked, until when, and how the answer is given."""
+    """Show the open question, its deadline and the command that answers it."""
     asked = policy.text("status.lastRollback.name")
-    said = f"what a person is asked: kubectl rollback explain {asked} -n {policy.namespace}"
+    question = f"to see the plan: kubectl rollback explain {asked} -n {policy.namespace}"
     if waiting is not None:
-        said = _one_line(headline.following(waiting))
-    page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {said}")
+        question = _one_line(next_action(waiting))
+    page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {question}")
 
 
 def _concerns(page: TextPage, name: str, policy: Record) -> None:
-    """Say below the table what keeps a policy from its work, with the remedy in its words."""
-    healthy, known = policy.condition("Healthy"), word(policy)
-    said = _one_line(healthy.text("message"))
-    if "Not rolled back: " in said:
-        evidence, _, why = said.partition(". Not rolled back: ")
-        said = f"{healthy.text('reason')}: not rolled back: {why}. Why it is bad: {evidence}"
-        page.line(f"{name}: {page.paint.word('Bad')} {said}")
-    elif said and (known in _DOUBTFUL or headline.are_pods_prevented(policy)):
-        page.line(f"{name}: {page.paint.word(known)} {healthy.text('reason')}: {said}")
-        page.line(f"{name}: next: {headline.following_policy(policy)}")
+    """Show each condition that keeps a policy from its work, with its message and the remedy."""
+    healthy, summary = policy.condition("Healthy"), summary_of(policy)
+    message = _one_line(healthy.text("message"))
+    if "Not rolled back: " in message:
+        evidence, _, why = message.partition(". Not rolled back: ")
+        message = f"{healthy.text('reason')}: not rolled back: {why}. Evidence: {evidence}"
+        page.line(f"{name}: {page.paint.word('Bad')} {message}")
+    elif message and (summary in _NEEDS_REASON or are_pods_prevented(policy)):
+        page.line(f"{name}: {page.paint.word(summary)} {healthy.text('reason')}: {message}")
+        page.line(f"{name}: next: {next_policy_action(policy)}")
     ready = policy.condition("Ready")
-    if known == "Suspended" and ready.text("reason") == known:
-        page.line(f"{name}: {page.paint.word(known)}: {_one_line(ready.text('message'))}")
-        page.line(f"{name}: next: {headline.following_policy(policy)}")
+    if summary == "Suspended" and ready.text("reason") == summary:
+        page.line(f"{name}: {page.paint.word(summary)}: {_one_line(ready.text('message'))}")
+        page.line(f"{name}: next: {next_policy_action(policy)}")
     for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
-        found = policy.condition(kind)
-        if found.text("status") == "False":
-            said = f"{name}: {kind}={page.paint.word('False')}"
-            page.line(f"{said} {found.text('reason')}: {_one_line(found.text('message'))}")
+        condition = policy.condition(kind)
+        if condition.text("status") == "False":
+            state = f"{kind}={page.paint.word('False')} {condition.text('reason')}"
+            page.line(f"{name}: {state}: {_one_line(condition.text('message'))}")
 
 
 def history_page(
     page: TextPage, rollbacks: Sequence[Record], shape: tuple[bool, bool], now: datetime
 ) -> None:
-    """Tell each rollback in a line.
+    """Show a row per rollback.
 
     Args:
-        page: where to.
+        page: receives the lines.
         rollbacks: as they are stored, in the order in which they are shown.
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
-    has_namespaces, is_wide = shape
-    heads = [
-        *(("NAMESPACE",) if has_namespaces else ()),
-        *_HISTORY,
-        *(_HISTORY_WIDE if is_wide else ()),
-    ]
     rows = []
-    for one in rollbacks:
-        spec, since = decided(one), decided_time(one)
+    for rollback in rollbacks:
+        spec, since = decided(rollback), decided_time(rollback)
         row = [
-            *((one.namespace,) if has_namespaces else ()),
-            one.name,
+            rollback.namespace,
+            rollback.name,
             spec.text("policyRef.name"),
-            severity_of(one) or "-",
+            severity_of(rollback) or "-",
             spec.text("fromRevision.number") or "-",
-            spec.text("toRevision.number") or way(one),
-            one.text("status.step") or "-",
-            one.text("status.outcome") or "running",
-            took(one, since),
+            spec.text("toRevision.number") or remedy_text(rollback),
+            rollback.text("status.step") or "-",
+            rollback.text("status.outcome") or "running",
+            took(rollback, since) or "-",
             age(since, now),
         ]
-        if is_wide:
-            row += [by(one), _one_line(spec.text("trigger.message") or spec.text("reason"))]
-        rows.append(row)
-    page.table(heads, rows)
+        cause = spec.text("trigger.message") or spec.text("reason")
+        rows.append([*row, requester(rollback), _one_line(cause)])
+    _table(page, shape, (_HISTORY, _HISTORY_WIDE), rows)
+
+
+def _table(
+    page: TextPage,
+    shape: tuple[bool, bool],
+    heads: tuple[Sequence[str], Sequence[str]],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    """Show rows with the columns of the shape: a namespace first, wide columns last."""
+    has_namespaces, is_wide = shape
+    columns = ("NAMESPACE", *heads[0], *heads[1])
+    shown = slice(0 if has_namespaces else 1, None if is_wide else 1 + len(heads[0]))
+    page.table(columns[shown], [row[shown] for row in rows])
 
 
 def trust_lines(page: TextPage, policies: Sequence[Record], *, has_namespaces: bool) -> None:
-    """Tell below the rollbacks which releases people trust in spite of them."""
-    for one in policies:
-        name = f"{one.namespace}/{one.name}" if has_namespaces else one.name
-        for said in one.rows("spec.trust"):
-            who = f"revision {said.text('revision')} is trusted by {said.text('by')}"
-            page.line(
-                f"{name}: {who}, {clock(said.time('time'))}: {_one_line(said.text('reason'))}"
-            )
+    """Show the releases that people trust in spite of a rollback."""
+    for policy in policies:
+        name = f"{policy.namespace}/{policy.name}" if has_namespaces else policy.name
+        for trust in policy.rows("spec.trust"):
+            who = f"revision {trust.text('revision')} is trusted by {trust.text('by')}"
+            reason = _one_line(trust.text("reason"))
+            page.line(f"{name}: {who}, {clock(trust.time('time'))}: {reason}")
 
 
 def took(rollback: Record, since: datetime | None) -> str:
-    """Tell how long a rollback took from the decision to its end."""
+    """Return the time from the decision to the end; empty: it has not ended."""
     end = rollback.time("status.finishedTime")
-    return span((end - since).total_seconds()) if end is not None and since is not None else "-"
+    return span((end - since).total_seconds()) if end is not None and since is not None else ""
 
 
 def severity_of(rollback: Record) -> str:
-    """Give the severity that was found; a person who asks for a rollback gives none."""
-    if by(rollback) != "rollback-operator":
+    """Return the severity of a rollback; a manual request has none."""
+    if requester(rollback) != "rollback-operator":
         return ""
     return rollback.text("status.severity") or decided(rollback).text("severity")
 
 
-def by(rollback: Record) -> str:
-    """Tell who wanted a rollback: the operator, or a person."""
-    if decided(rollback).text("requestedBy"):
-        return decided(rollback).text("requestedBy")
-    is_asked = "reason" in rollback.part("spec").raw or rollback.part("status.plan").raw
-    return "a person" if is_asked else "rollback-operator"
+def requester(rollback: Record) -> str:
+    """Name who requested a rollback: the operator or a person."""
+    if name := decided(rollback).text("requestedBy"):
+        return name
+    is_manual = "reason" in rollback.part("spec").raw or rollback.part("status.plan").raw
+    return "a person" if is_manual else "rollback-operator"
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Text for a terminal or a pipe: tables, headed sections, colours where somebody sees them."""
+"""Text for a terminal or a pipe: tables, sections, and colours on a terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ _GAP = "   "
 
 
 def colour_of(word: str) -> str:
-    """Name the colour of a word by what it means; empty: it has none."""
+    """Name the colour of a word by its meaning; empty: it has none."""
     return _COLOURS.get(word, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """Colours words, or leaves them as they are."""
+    """Colours words on a terminal, and leaves them unchanged in a pipe."""
 
     is_on: bool
 
     def word(self, text: str) -> str:
-        """Colour a word by what it means."""
+        """Colour a word by its meaning."""
         return self.as_(colour_of(text), text)
 
     def as_(self, colour: str, text: str) -> str:
@@ -40,7 +40,7 @@ class Paint:
 
 @dataclass
 class TextPage:
-    """Lines, collected to be printed at once."""
+    """Lines that are printed together at the end."""
 
     paint: Paint
     lines: list[str] = field(default_factory=list)
@@ -50,23 +50,23 @@ class TextPage:
         self.lines.append(text.rstrip())
 
     def head(self, text: str) -> None:
-        """Begin a section."""
+        """Start a section."""
         if self.lines:
             self.line()
         self.line(self.paint.as_("bold", text))
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Add names and values, without those that are empty."""
+        """Add names and values; an empty value is left out."""
         shown = [(name, value) for name, value in pairs if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
             first, *rest = value.splitlines() or [""]
             self.line(f"  {name:<{width}}  {self.paint.word(first)}")
-            for one in rest:
-                self.line(f"  {'':<{width}}  {one}")
+            for line in rest:
+                self.line(f"  {'':<{width}}  {line}")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Add a table as kubectl prints one."""
+        """Add a table in the format of kubectl."""
         whole = [header, *rows]
         widths = [max(len(row[place]) for row in whole) for place in range(len(header))]
         for row in whole:
@@ -89,17 +89,17 @@ class TextPage:
             self.line("  " + "  ".join([*shown, last]))
 
     def text(self) -> str:
-        """Give the whole page."""
+        """Return the whole page."""
         return "\n".join(self.lines)
 
 
 def age(since: datetime | None, now: datetime) -> str:
-    """Tell a span as kubectl does: 45s, 12m, 5h, 3d."""
+    """Format an age as kubectl does: 45s, 12m, 5h, 3d."""
     return span((now - since).total_seconds()) if since is not None else "-"
 
 
 def span(seconds: float) -> str:
-    """Write a span of time in its largest unit that says enough."""
+    """Format a duration in the largest unit that is precise enough."""
     whole = max(0, round(seconds))
     if whole < 2 * _MINUTE:
         return f"{whole}s"
@@ -111,5 +111,5 @@ def span(seconds: float) -> str:
 
 
 def clock(time: datetime | None) -> str:
-    """Write a point in time, in UTC."""
+    """Format a point in time, in UTC."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time is not None else ""

@@ -1,4 +1,7 @@
-"""A stored object, read field by field: what is not there is empty, never an error."""
+"""A stored object, read field by field: a missing field is empty, never an error.
+
+The API models would reject a value that only a newer operator knows; a person still sees it here.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,35 +12,35 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def shown(text: str) -> str:
-    """Write control characters out: a message may quote a pod, and a terminal would obey it."""
-    return _CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", text)
+    """Escape control characters: a message may quote a pod, and a terminal would obey them."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An object, or a part of one, as the API server shows it."""
+    """An object, or a part of it, as the API server returns it."""
 
     raw: Mapping[str, object] = field(default_factory=dict)
 
     def _at(self, path: str) -> object:
-        found: object = self.raw
+        value: object = self.raw
         for name in path.split("."):
-            if not isinstance(found, Mapping):
+            if not isinstance(value, Mapping):
                 return None
-            found = found.get(name)
-        return found
+            value = value.get(name)
+        return value
 
     def text(self, path: str) -> str:
         """Read a field as text."""
-        found = self._at(path)
-        if isinstance(found, bool):
-            return "true" if found else "false"
-        return "" if found is None else shown(str(found))
+        value = self._at(path)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return "" if value is None else shown(str(value))
 
     def number(self, path: str) -> int:
-        """Read a whole number; 0 where there is none."""
-        found = self._at(path)
-        return found if isinstance(found, int) else 0
+        """Read a whole number; 0 if it is missing."""
+        value = self._at(path)
+        return value if isinstance(value, int) else 0
 
     def time(self, path: str) -> datetime | None:
         """Read a point in time."""
@@ -47,24 +50,24 @@ class Record:
             return None
 
     def part(self, path: str) -> "Record":
-        """Read a part."""
-        found = self._at(path)
-        return Record(found) if isinstance(found, Mapping) else Record()
+        """Read an object."""
+        value = self._at(path)
+        return Record(value) if isinstance(value, Mapping) else Record()
 
     def rows(self, path: str) -> list["Record"]:
-        """Read a list of parts."""
-        found = self._at(path)
-        if not isinstance(found, list):
+        """Read a list of objects."""
+        value = self._at(path)
+        if not isinstance(value, list):
             return []
-        return [Record(one) for one in found if isinstance(one, Mapping)]
+        return [Record(item) for item in value if isinstance(item, Mapping)]
 
     def words(self, path: str) -> list[str]:
         """Read a list of texts."""
-        found = self._at(path)
-        return [shown(str(one)) for one in found] if isinstance(found, list) else []
+        value = self._at(path)
+        return [shown(str(item)) for item in value] if isinstance(value, list) else []
 
     def others(self, known: frozenset[str]) -> Iterator[tuple[str, object]]:
-        """Give the fields that are not among the known ones."""
+        """List the fields that are not among the known fields."""
         for name, value in self.raw.items():
             if name not in known and value not in (None, [], {}):
                 yield name, value
@@ -82,34 +85,34 @@ class Record:
     def condition(self, kind: str) -> "Record":
         """Find a condition by its type."""
         rows = self.rows("status.conditions")
-        return next((one for one in rows if one.text("type") == kind), Record())
+        return next((row for row in rows if row.text("type") == kind), Record())
 
 
 def decided(rollback: Record) -> Record:
-    """Give what was decided: the spec, or for one made by hand what the operator made of it."""
+    """Return the plan: the spec, for a manual request together with the operator's plan."""
     return Record({**rollback.part("status.plan").raw, **rollback.part("spec").raw})
 
 
 def decided_time(rollback: Record) -> datetime | None:
-    """Tell when a rollback was decided."""
-    made = rollback.time("metadata.creationTimestamp")
-    return decided(rollback).time("trigger.decidedTime") or made
+    """Return the time of the decision."""
+    created = rollback.time("metadata.creationTimestamp")
+    return decided(rollback).time("trigger.decidedTime") or created
 
 
-def word(policy: Record) -> str:
-    """Tell how a policy stands in a word; empty: the operator has not looked at it yet."""
-    if policy.text("spec.suspend") == "true":  # before the operator has seen it
+def summary_of(policy: Record) -> str:
+    """Return the status of a policy in a word; empty: the operator has not evaluated it yet."""
+    if policy.text("spec.suspend") == "true":  # also before the operator has observed it
         return "Suspended"
     return policy.text("status.summary") or policy.text("status.verdict")
 
 
 def newest_first(rollbacks: list[Record]) -> list[Record]:
     """Sort rollbacks, the newest first."""
-    return sorted(rollbacks, key=lambda one: str(decided_time(one) or ""), reverse=True)
+    return sorted(rollbacks, key=lambda item: str(decided_time(item) or ""), reverse=True)
 
 
-def way(rollback: Record) -> str:
-    """Tell what is done in a few words: 'Undo to revision 5'."""
+def remedy_text(rollback: Record) -> str:
+    """Describe the remedy in a few words: 'Undo to revision 5'."""
     spec = decided(rollback)
     remedy = spec.part("remedy")
     match remedy.text("type"):

@@ -1,4 +1,4 @@
-"""`undo`: a Rollback made by hand; rehearsed, made, or followed to its end."""
+"""`undo`: requests a Rollback; rehearses it with --dry-run, follows it to its end with --wait."""
 
 import difflib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cli.plugin import finding
 from rollback_operator.cli.plugin.asked import REFRESH_SECONDS, Answer, CommandContext
-from rollback_operator.cli.plugin.cluster import (
+from rollback_operator.cli.plugin.connection import (
     DONE,
     NOT_OVER,
     NOT_VERIFIED,
@@ -42,32 +42,32 @@ NAME_PART = 40
 
 
 async def undo(asked: CommandContext) -> Answer:
-    """Ask for a rollback."""
+    """Request a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     target = policy.text("spec.targetRef.name")
     workload = needed(await asked.cluster.inspect(policy.namespace, target))
     user = needed(await asked.cluster.user())
-    made = _request(asked, policy, user, _seen(workload))
-    # What is known here is said at once; the operator looks again, and has the last word.
-    plan = await _plan(asked, policy, made, workload)
+    request = _request(asked, policy, user, _seen(workload))
+    # A refusal that is known here is reported at once; the operator checks again and decides.
+    plan = await _plan(asked, policy, request, workload)
     if asked.given["dry_run"]:
-        return await _rehearse(asked, policy, made, plan)
-    written = needed(await asked.cluster.create(ROLLBACKS, made))
+        return await _rehearse(asked, policy, request, plan)
+    written = needed(await asked.cluster.create(ROLLBACKS, request))
     if asked.given["wait"]:
         return await _follow(asked, written)
-    asks = _asks(policy, plan)
+    question = _question(policy, plan)
     decide = commands.approve(written.name, written.namespace)
-    more = f"\n{asks} Whoever may update rollbacks/approval then lets it go on: {decide}"
-    return asked.said(
+    more = f"\n{question} A person with update rights on rollbacks/approval approves it: {decide}"
+    return asked.result(
         written,
-        f"{written.name}: asked for, while revision {made.text('spec.seen.revision')} runs. How it "
-        f"goes: kubectl rollback explain {written.name} -n {written.namespace}"
-        + (more if asks else ""),
+        f"{written.name}: requested, while revision {request.text('spec.seen.revision')} runs. "
+        f"Progress: kubectl rollback explain {written.name} -n {written.namespace}"
+        + (more if question else ""),
     )
 
 
 def _seen(workload: Workload) -> dict[str, object]:
-    """Say what runs now: something else by the time, and the operator refuses."""
+    """Return the running revision: the operator refuses the request if another revision runs."""
     deployment, current = workload.deployment, workload.current
     runs = current.revision if current is not None else deployment.revision
     return {
@@ -101,79 +101,79 @@ def _request(asked: CommandContext, policy: Record, user: str, seen: dict[str, o
     )
 
 
-# -- rehearsed -------------------------------------------------------------------------------------
+# -- dry run ---------------------------------------------------------------------------------------
 
 
 async def _rehearse(
-    asked: CommandContext, policy: Record, made: Record, plan: RollbackSpec
+    asked: CommandContext, policy: Record, request: Record, plan: RollbackSpec
 ) -> Answer:
-    """Show what would become of the pod template."""
-    needed(await asked.cluster.rehearse(ROLLBACKS, made))
+    """Show the plan and the change of the pod template."""
+    needed(await asked.cluster.rehearse(ROLLBACKS, request))
     old = needed(
         await asked.cluster.template("deployments", policy.namespace, plan.target_ref.name)
     )
     new = await _after(asked, policy.namespace, plan, old)
     planned = plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json")
     return asked.shown(
-        Record({**made.raw, "status": {"plan": planned}}),
+        Record({**request.raw, "status": {"plan": planned}}),
         lambda page: _draw(page, policy, plan, list(_difference(old, new))),
     )
 
 
-def _known(policy: Record) -> RollbackPolicy:
+def _parsed_policy(policy: Record) -> RollbackPolicy:
     try:
         return RollbackPolicy.model_validate(policy.raw)
     except ValidationError as error:
         raise Stop(f"policy {policy.name} cannot be read: {error}") from None
 
 
-def _asks(policy: Record, plan: RollbackSpec) -> str:
-    """Say beforehand that a person will be asked; empty: nothing known here asks."""
+def _question(policy: Record, plan: RollbackSpec) -> str:
+    """Announce that approval is required; empty: nothing known here requires it."""
     target = plan.to_revision
-    if target is None or not is_asked(_known(policy), target):
+    if target is None or not is_asked(_parsed_policy(policy), target):
         return ""
     return (
-        "A person will be asked first: spec.safety.requireVerified is true, and revision "
+        "Approval is required: spec.safety.requireVerified is true, and revision "
         f"{target.number} is recorded as {target.health}, not as Good."
     )
 
 
 async def _plan(
-    asked: CommandContext, policy: Record, made: Record, workload: Workload
+    asked: CommandContext, policy: Record, manual: Record, workload: Workload
 ) -> RollbackSpec:
-    """Plan as the operator would; ends the command where it would refuse."""
-    known = _known(policy)
+    """Plan as the operator would; ends the command if the operator would refuse."""
+    parsed = _parsed_policy(policy)
     uid = workload.deployment.uid
     stored = needed(await asked.cluster.list(ROLLBACKS, policy.namespace))
-    rollbacks = [one for one in map(_parsed, stored) if isinstance(one, Rollback)]
-    same = [one for one in rollbacks if one.spec.target_ref.uid == uid]
-    case = case_of(known, workload, same, asked.now)
-    named = {**made.part("metadata").raw, "name": "rehearsed"}
-    request = RollbackRequest.model_validate({**made.raw, "metadata": named})
+    rollbacks = [item for item in map(_parsed, stored) if isinstance(item, Rollback)]
+    same = [item for item in rollbacks if item.spec.target_ref.uid == uid]
+    case = case_of(parsed, workload, same, asked.now)
+    named = {**manual.part("metadata").raw, "name": "rehearsed"}
+    request = RollbackRequest.model_validate({**manual.raw, "metadata": named})
     plan = make_manual_plan(case, request, asked.now)
     if not isinstance(plan, Refusal):
         return plan
     there = finding.revisions(policy, workload) if request.spec.remedy.to is not None else []
     listed = "\n".join(["", f"Deployment {workload.deployment.name} has:", *there]) if there else ""
-    raise Stop(f"it would be refused: {plan.reason}: {plan.message}{listed}")
+    raise Stop(f"the operator would refuse it: {plan.reason}: {plan.message}{listed}")
 
 
-def _parsed(one: Record) -> Rollback | RollbackRequest | None:
+def _parsed(stored: Record) -> Rollback | RollbackRequest | None:
     try:
-        return rollback_of(dict(one.raw))
+        return rollback_of(dict(stored.raw))
     except ValidationError:
         return None
 
 
 async def _after(asked: CommandContext, namespace: str, plan: RollbackSpec, old: Record) -> Record:
-    """Give the pod template as it would be."""
+    """Return the pod template after the rollback."""
     if plan.to_revision is not None:
         name = plan.to_revision.replica_set
         return needed(await asked.cluster.template("replicasets", namespace, name))
     changed: dict[str, Any] = deepcopy(dict(old.raw))
-    for one in (changed.get("spec") or {}).get("containers") or []:
-        if plan.remedy.image is not None and one.get("name") == plan.remedy.container:
-            one["image"] = plan.remedy.image
+    for container in (changed.get("spec") or {}).get("containers") or []:
+        if plan.remedy.image is not None and container.get("name") == plan.remedy.container:
+            container["image"] = plan.remedy.image
     return Record(changed)
 
 
@@ -184,7 +184,7 @@ def _difference(old: Record, new: Record) -> Iterator[str]:
 
 
 def _lines(template: Record) -> list[str]:
-    """Write a template without the label by which Kubernetes tells revisions apart."""
+    """Write a template as YAML, without the label that differs in every revision."""
     raw: dict[str, Any] = deepcopy(dict(template.raw))
     ((raw.get("metadata") or {}).get("labels") or {}).pop("pod-template-hash", None)
     (raw.get("metadata") or {}).pop("creationTimestamp", None)
@@ -192,17 +192,17 @@ def _lines(template: Record) -> list[str]:
     return text.splitlines()
 
 
-def _before(policy: Record, shown: Record) -> Record:
-    """Show what runs by what is known of it now: a plan has it as Bad already."""
-    known = finding.entry(policy, shown.text("release")).text("health")
-    return Record({**shown.raw, "health": known})
+def _before(policy: Record, planned: Record) -> Record:
+    """Return the running revision with its recorded health: the plan already has it as Bad."""
+    health = finding.entry(policy, planned.text("release")).text("health")
+    return Record({**planned.raw, "health": health})
 
 
 def _afterwards(policy: Record, plan: RollbackSpec) -> str:
-    """Say what becomes of the release that is left; empty: it stays."""
+    """Describe the state of the release after the rollback; empty: the release stays."""
     if plan.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
         return ""
-    seconds = _known(policy).spec.safety.quarantine_seconds
+    seconds = _parsed_policy(policy).spec.safety.quarantine_seconds
     kept = f", and its images are in quarantine for {span(seconds)}" if seconds else ""
     return (
         f"Afterwards revision {plan.from_revision.number} counts as Bad: no rollback leads to it"
@@ -211,61 +211,62 @@ def _afterwards(policy: Record, plan: RollbackSpec) -> str:
 
 
 def _draw(page: TextPage, policy: Record, plan: RollbackSpec, difference: list[str]) -> None:
-    shown = Record(plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json"))
-    page.head("Plan (dry run: nothing was done)")
+    planned = Record(plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json"))
+    page.head("Plan (dry run: nothing was changed)")
     remedy = plan.remedy
-    what = {
+    remedies = {
         "Undo": "Undo",
         "PinImage": f"PinImage {remedy.container}={remedy.image}",
         "Scale": f"Scale to {remedy.replicas} replicas"
         + (f" by HorizontalPodAutoscaler {plan.autoscaler.name}" if plan.autoscaler else ""),
-    }[remedy.type]
+    }
     page.pairs(
         [
             ("Target", f"Deployment {plan.target_ref.name}"),
-            ("Remedy", what),
+            ("Remedy", remedies[remedy.type]),
             ("Pace", plan.pace),
-            ("From", revision(_before(policy, shown.part("fromRevision")))),
-            ("To", revision(shown.part("toRevision"))),
+            ("From", revision(_before(policy, planned.part("fromRevision")))),
+            ("To", revision(planned.part("toRevision"))),
             ("Steps", ", ".join(steps_of(plan))),
         ]
     )
-    page.line("  The checklist is gone through before the first step and may stop it or ask.")
-    for said in filter(None, (_asks(policy, plan), _afterwards(policy, plan))):
-        page.line(f"  {said}")
+    page.line("  The checklist runs before the first step and may block it or require approval.")
+    for text in filter(None, (_question(policy, plan), _afterwards(policy, plan))):
+        page.line(f"  {text}")
     page.head("Pod template")
     for line in difference or ["  no change"]:
         colour = {"+": "green", "-": "red"}.get(line[:1], "")
         page.line(page.paint.as_(colour, line))
 
 
-# -- followed --------------------------------------------------------------------------------------
+# -- wait ------------------------------------------------------------------------------------------
 
 
-async def _follow(asked: CommandContext, made: Record) -> Answer:
-    """Tell each step as it comes, until it is over or time is up."""
+async def _follow(asked: CommandContext, request: Record) -> Answer:
+    """Print each step as it happens, until the rollback ends or the time is up."""
     until = asked.now.timestamp() + float(asked.given["timeout"])
-    told: set[str] = set()
+    printed: set[str] = set()
     while True:
-        found = needed(await asked.cluster.read(ROLLBACKS, made.namespace, made.name))
-        for line in _progress(found):
-            if line not in told:
-                told.add(line)
-                asked.live.say(line)
-        outcome = found.text("status.outcome")
+        rollback = needed(await asked.cluster.read(ROLLBACKS, request.namespace, request.name))
+        for line in _progress(rollback):
+            if line not in printed:
+                printed.add(line)
+                print(line, file=asked.terminal.err, flush=True)
+        outcome = rollback.text("status.outcome")
         if outcome:
-            done = found.condition("Complete")
-            text, _ = asked.said(found, f"{found.name}: {outcome}: {done.text('message')}")
+            message = rollback.condition("Complete").text("message")
+            text, _ = asked.result(rollback, f"{rollback.name}: {outcome}: {message}")
             return text, DONE if outcome == "Verified" else NOT_VERIFIED
         if asked.now.timestamp() >= until:
-            return f"{found.name}: not over yet, and goes on without you", NOT_OVER
-        await asked.live.sleep(REFRESH_SECONDS)
+            return f"{rollback.name}: still in progress; the operator continues it", NOT_OVER
+        await asked.terminal.sleep(REFRESH_SECONDS)
 
 
-def _progress(found: Record) -> Iterator[str]:
-    for step in found.rows("status.steps"):
-        yield f"{found.name}: {step.text('name')} begins"
+def _progress(rollback: Record) -> Iterator[str]:
+    name, is_over = rollback.name, bool(rollback.text("status.outcome"))
+    for step in rollback.rows("status.steps"):
+        yield f"{name}: {step.text('name')} begins"
         if step.text("finishedTime"):
-            yield f"{found.name}: {step.text('name')}: {step.text('message') or 'done'}"
-    if found.text("status.step") == "AwaitingApproval" and not found.text("status.outcome"):
-        yield f"{found.name}: waits for: {commands.approve(found.name, found.namespace)}"
+            yield f"{name}: {step.text('name')}: {step.text('message') or 'done'}"
+    if rollback.text("status.step") == "AwaitingApproval" and not is_over:
+        yield f"{name}: awaits approval: {commands.approve(name, rollback.namespace)}"
