@@ -121,8 +121,8 @@ def _leads_while_set(_: Any) -> Any:
 
 
 def _leads_always(_: Any) -> Any:
-    def noted(self: Any, held: Any, started: float) -> None:
-        self._renewed = started
+    def noted(self: Any, held: Any, asked: tuple[float, float]) -> None:
+        self._renewed = asked
         self.leading.set()
 
     return noted

@@ -258,6 +258,7 @@ class Operator:
             channels=Inbox(ground.air, self.name, ground.told),
             clock=clock.now,
             monotonic=ground.air.loop.time,
+            wall=self.now,
         )
         identity = process.name if self.renames else self.name
         settings = Settings(

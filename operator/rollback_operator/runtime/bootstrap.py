@@ -83,6 +83,8 @@ class Outside:
     channels: Channels
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
+    wall: Callable[[], datetime]
+    """This machine's own clock."""
     credentials: CredentialsCheck | None = None
     """Of policies; None: they have none of their own."""
 
@@ -143,6 +145,7 @@ async def build(settings: Settings) -> Parts:
         channels=Senders(secrets, addresses),
         clock=clock.now,
         monotonic=time.monotonic,
+        wall=utc_now,
         credentials=metrics,
     )
     parts = wire(outside, settings, telemetry)
@@ -154,19 +157,22 @@ async def build(settings: Settings) -> Parts:
 
 def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     """Put the parts together around what they work on."""
-    api, now = outside.api, outside.clock
+    now = outside.clock
 
     def clock() -> float:
         return now().timestamp()
 
+    lease = LeaseName(
+        settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
+    )
+    elector = Elector(outside.api, lease, now, outside.monotonic, outside.wall)
+    # Nothing below writes without the lease; only the elector's own writes are exempt.
+    api = outside.api.fenced(elector.is_leading)
     cache = Cache()
     queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
     intake = Intake(cache, queue.add)
     refresh = Refresher(api, intake).refresh
     workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now, refresh)
-    lease = LeaseName(
-        settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
-    )
     records = OwnResources(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
     owners = ApiOwners(api, settings.argo_cd_namespace)
@@ -174,7 +180,6 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     checker = Checker(nearby, outside.schemas, records, now, owners, tools)
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
-    elector = Elector(api, lease, now, outside.monotonic)
     runtime = Runtime(now, elector.is_leading, queue.add, refresh)
     teller = Teller(outside.channels, store, cache, runtime)
     observer = Observer(

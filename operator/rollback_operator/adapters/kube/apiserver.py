@@ -6,6 +6,7 @@ field is another release.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -101,6 +102,7 @@ class ApiServer:
         self._api: Any = api  # its own signatures are wider than what it takes
         self._measure = measure
         self._clock = clock
+        self._may_write: Callable[[], bool] = lambda: True
         self.room = Room()
         self._kept = Holdings(LIST_BYTES, free=0)
 
@@ -122,6 +124,17 @@ class ApiServer:
             kubernetes.aio.config.ConfigException: neither is usable; the message says why.
         """
         return cls(await log_in(kubeconfig), measure, clock)
+
+    def fenced(self, may_write: Callable[[], bool]) -> "ApiServer":
+        """Return the same server, on the same connections, for a process that writes on a lease.
+
+        A process that is stopped (SIGSTOP, a paused virtual machine) wakes between any two
+        instructions, when another leader may act already. Hence one rule for every write, asked
+        just before it is sent: a write is refused while `may_write` is false.
+        """
+        view = copy(self)
+        view._may_write = may_write
+        return view
 
     async def close(self) -> None:
         """Close the connections."""
@@ -276,6 +289,9 @@ class ApiServer:
             body=asked.body,
             auth_settings=["BearerToken"],
         )
+        if method != "GET" and not self._may_write():
+            said = "not sent, since the lease of this replica has run out"
+            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {said}")
         return await self._answer(f"{method} {path}", request, asked.part)
 
     async def _answer(self, call: str, request: Any, part: ResponseShare) -> bytearray | Failure:

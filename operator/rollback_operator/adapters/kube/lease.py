@@ -51,12 +51,24 @@ class Elector:
         lease: LeaseName,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
+        wall: Callable[[], datetime],
     ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            api: writes the Lease whether or not this replica leads.
+            lease: which Lease.
+            now: the time that the Lease records.
+            monotonic: this machine's monotonic clock.
+            wall: this machine's wall clock.
+        """
         self._api = api
         self._lease = lease
         self._now = now
         self._monotonic = monotonic
-        self._renewed = 0.0
+        self._wall = wall
+        self._renewed = 0.0, 0.0
+        """When the last renewal was sent, by both clocks."""
         self._seen: tuple[str, float] | None = None
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
@@ -66,23 +78,32 @@ class Elector:
         """Called when that changes."""
 
     def is_leading(self) -> bool:
-        """Tell whether the lease is ours at this very moment, also after a long sleep."""
-        fresh = self._monotonic() - self._renewed < self._lease.give_up_after
-        return self.leading.is_set() and fresh
+        """Report whether the lease is ours at this very moment, also after a long sleep.
+
+        Both clocks must agree: the monotonic clock stands still while a virtual machine is paused,
+        and the wall clock may be set back.
+        """
+        ages = (now - then for now, then in zip(self._clocks(), self._renewed, strict=True))
+        return self.leading.is_set() and max(ages) < self._lease.give_up_after
 
     async def run(self) -> None:
         """Acquire and renew until the lease is lost for good or the task is cancelled."""
         while not self.lost.is_set():
-            started = self._monotonic()
-            try:
-                async with asyncio.timeout(self._lease.renew_every):
-                    held = await self._try()
-            except TimeoutError:
-                held = None
-            self._note(held, started)
+            held = await self.renew()
             await asyncio.sleep(
                 self._lease.renew_every if held else min(1.0, self._lease.seconds / 10)
             )
+
+    async def renew(self) -> bool | None:
+        """Acquire or renew once. True: ours; False: held by another replica; None: unknown."""
+        asked = self._clocks()
+        try:
+            async with asyncio.timeout(self._lease.renew_every):
+                held = await self._try()
+        except TimeoutError:
+            held = None
+        self._note(held, asked)
+        return held
 
     async def take(self) -> float | Failure:
         """Take the lease, whoever holds it; gives the seconds after which the holder has stopped.
@@ -125,22 +146,26 @@ class Elector:
     def _collection(self) -> paths.ApiPath:
         return paths.in_namespace(paths.LEASES, self._lease.namespace)
 
-    def _note(self, held: bool | None, started: float) -> None:
+    def _clocks(self) -> tuple[float, float]:
+        return self._monotonic(), self._wall().timestamp()
+
+    def _note(self, held: bool | None, asked: tuple[float, float]) -> None:
         if held:
-            self._renewed = started
+            self._renewed = asked
             if not self.leading.is_set():
                 _log.info("leading as %s", self._lease.identity)
                 self.leading.set()
             return
         if not self.leading.is_set():
             return
-        if held is False or self._monotonic() - self._renewed >= self._lease.give_up_after:
+        # By the monotonic clock alone: a wall clock that is set ahead must not end the process.
+        age = self._monotonic() - self._renewed[0]
+        if held is False or age >= self._lease.give_up_after:
             _log.error("the lease is lost: acting stops")
             self.leading.clear()
             self.lost.set()
 
     async def _try(self) -> bool | None:
-        """Acquire or renew once. True: ours; False: somebody else's; None: not known."""
         raw = await self._api.get(self._path)
         if isinstance(raw, Failure):
             if raw.kind is not FailureKind.GONE:
