@@ -414,7 +414,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "all is listed once a minute",
-        (Removal("runtime.resync:Resync.look", _never_compares),),
+        (Removal("runtime.intake:Resync.compare", _never_compares),),
         tests="tests/unit/test_resync.py",
     ),
     Mutant(

@@ -46,7 +46,7 @@ class Read:
 
 
 @dataclass
-class Resync:
+class Intake:
     cache: Read = field(default_factory=Read)
 
 
@@ -55,7 +55,7 @@ class Known:
     """As much of the operator as is asked."""
 
     api: Lists
-    resync: Resync = field(default_factory=Resync)
+    intake: Intake = field(default_factory=Intake)
 
 
 async def test_it_is_not_ready_before_the_watches_have_delivered_what_is_there() -> None:
@@ -104,6 +104,6 @@ async def test_what_a_dead_watch_does_not_deliver_may_be_read_without_it() -> No
             for path in set(known.api.heard):
                 plural = path.rsplit("/", 1)[-1]
                 for number in (1, 2):
-                    known.resync.cache.uids[plural, f"shop-{number}"] = f"{path} {number}"
+                    known.intake.cache.uids[plural, f"shop-{number}"] = f"{path} {number}"
             await asyncio.sleep(0.01)
     await waiting

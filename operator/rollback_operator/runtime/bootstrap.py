@@ -13,15 +13,13 @@ from rollback_operator.adapters.http.probes import HttpProbes
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.lease import Elector, LeaseName
-from rollback_operator.adapters.kube.rights import ApiRights
 from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
-from rollback_operator.adapters.kube.target.backends import ServiceBackends
 from rollback_operator.adapters.kube.target.flags import ApiFlags
 from rollback_operator.adapters.kube.target.logs import ApiLogs
 from rollback_operator.adapters.kube.target.owners import ApiOwners
-from rollback_operator.adapters.kube.target.services import ApiServices
+from rollback_operator.adapters.kube.target.services import ApiServices, ServiceBackends
 from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
@@ -57,11 +55,9 @@ from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
-from rollback_operator.runtime.census import Census
-from rollback_operator.runtime.intake import Intake, Refresher
-from rollback_operator.runtime.resync import Resync
+from rollback_operator.runtime.intake import Intake, Resync
 from rollback_operator.runtime.settings import Settings
-from rollback_operator.runtime.telemetry import Telemetry
+from rollback_operator.runtime.telemetry import Census, Telemetry
 from rollback_operator.runtime.workqueue import WorkQueue
 
 
@@ -171,7 +167,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     cache = Cache()
     queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
     intake = Intake(cache, queue.add)
-    refresh = Refresher(api, intake).refresh
+    resync = Resync(api, intake, settings.namespaces)
+    refresh = resync.refresh
     workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now, refresh)
     records = OwnResources(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
@@ -213,7 +210,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             switch,
             observer,
             settings.prometheus_url,
-            Permits(ApiRights(api), now),
+            Permits(api, now),
             Decisions(nearby, now),
         ),
         switch=switch,
@@ -240,7 +237,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     return Parts(
         api=api,
         intake=intake,
-        resync=Resync(api, cache, intake, settings.namespaces),
+        resync=resync,
         queue=queue,
         elector=elector,
         reconciler=reconciler,

@@ -271,7 +271,7 @@ def _is_known(parts: Parts, plural: str, one: Mapping[str, Any], delivered: Deli
     """
     if one["uid"] in (delivered.uids or ()):
         return True
-    found = parts.resync.cache.version(plural, (one["namespace"], one["name"]))
+    found = parts.intake.cache.version(plural, (one["namespace"], one["name"]))
     return found is not None and found.uid == one["uid"]
 
 

@@ -1,6 +1,10 @@
-"""The operator's own metrics and health: /metrics, /healthz, /readyz. No label that grows."""
+"""The operator's own metrics and health: /metrics, /healthz, /readyz.
 
-from collections.abc import Callable
+Labels take only words of the API, so that the number of series is bounded.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -14,9 +18,21 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
-from rollback_operator.api.v1alpha1 import MatrixSeverity, Outcome, Rollback, StepName
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    MatrixSeverity,
+    Outcome,
+    Rollback,
+    RollbackPolicy,
+    StepName,
+)
+from rollback_operator.model.conditions import find
+from rollback_operator.model.context import is_active
+from rollback_operator.reconcile.cache import Cache, Unreadable
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 
@@ -27,7 +43,7 @@ DELAYS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 900)
 
 @dataclass(frozen=True, slots=True)
 class ProcessHealth:
-    """What the endpoints ask."""
+    """State of the process, for the endpoints."""
 
     is_alive: Callable[[], bool]
     is_ready: Callable[[], bool]
@@ -37,7 +53,7 @@ class ProcessHealth:
 
 @dataclass
 class Telemetry:
-    """The registry and what is counted in it."""
+    """The registry and the metrics in it."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -49,7 +65,7 @@ class Telemetry:
         )
         self.failures = Counter(
             "rollback_operator_pass_failures",
-            "Passes that ended in an error: a defect, see the log.",
+            "Passes that failed with an error, which is a defect: see the log.",
             registry=registry,
         )
         self.seconds = Histogram(
@@ -57,7 +73,7 @@ class Telemetry:
         )
         self.api_calls = Counter(
             "rollback_operator_api_calls",
-            "Calls to the API server by verb and by what came of them.",
+            "Calls to the API server by verb and by result.",
             ("verb", "result"),
             registry=registry,
         )
@@ -72,7 +88,7 @@ class Telemetry:
         )
         for outcome in Outcome:
             for severity in MatrixSeverity:
-                # From zero on: of a series that begins with its first event nothing increases.
+                # From zero on: a series that begins at its first event shows no increase.
                 self.rollbacks.labels(outcome.value, severity.value)
         self.decision, self.undo = (
             Histogram(
@@ -83,15 +99,15 @@ class Telemetry:
             )
             for what in ("decision", "undo")
         )
-        Info("rollback_operator_build", "Of this replica.", registry=registry).info(
+        Info("rollback_operator_build", "Version of this replica.", registry=registry).info(
             {"version": version("rollback-operator")}
         )
         self.depth = Gauge(
-            "rollback_operator_queue_depth", "Keys that have a due time.", registry=registry
+            "rollback_operator_queue_depth", "Policies that have a due time.", registry=registry
         )
 
     def measure_end(self, rollback: Rollback) -> None:
-        """Count a Rollback that has just ended, and how soon it was decided and undone."""
+        """Count a Rollback that has just ended, with its delays of decision and undo."""
         severity = rollback.status.severity or rollback.spec.severity
         self.rollbacks.labels(str(rollback.status.outcome), str(severity)).inc()
         trigger = rollback.spec.trigger
@@ -135,3 +151,75 @@ async def serve(telemetry: Telemetry, health: ProcessHealth, host: str, port: in
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+@dataclass(frozen=True, eq=False)
+class Census(Collector):
+    """Counts policies and Rollbacks by their state, at each scrape, from the cache.
+
+    Only the leader counts: the standby would report the same objects again.
+    """
+
+    cache: Cache
+    is_leading: Callable[[], bool]
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the metrics; a registry asks before the cache is filled."""
+        yield from self._families(Cache())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count now."""
+        yield from self._families(self.cache if self.is_leading() else Cache())
+
+    def _families(self, cache: Cache) -> Iterator[GaugeMetricFamily]:
+        known = list(cache.policies.values())
+        policies = [one for one in known if isinstance(one, RollbackPolicy)]
+        active = [one for one in cache.rollbacks.values() if is_active(one)]
+        words = Tally(one.status.summary for one in policies if one.status.summary)
+        not_ready = Tally(_lacking(policies, ConditionType.READY))
+        if unreadable := sum(isinstance(one, Unreadable) for one in known):
+            words[Reason.INVALID_SPEC.value] += unreadable
+            not_ready[Reason.INVALID_SPEC.value] += unreadable
+        yield _counted("policies", "Policies by their summary.", "status", words)
+        yield _counted("policies_not_ready", "Policies that are not ready.", "reason", not_ready)
+        yield _counted(
+            "policies_without_metrics",
+            "Policies whose watched release has no metrics.",
+            "reason",
+            Tally(_lacking(policies, ConditionType.METRICS_AVAILABLE)),
+        )
+        yield _counted(
+            "policies_not_notified",
+            "Policies with a channel that accepts no messages.",
+            "reason",
+            Tally(_lacking(policies, ConditionType.NOTIFIED)),
+        )
+        yield _counted(
+            "rollbacks_active",
+            "Active Rollbacks, including those that wait for an approval.",
+            "severity",
+            Tally(str(one.status.severity or one.spec.severity) for one in active),
+        )
+        asked = sum(one.status.step is StepName.AWAITING_APPROVAL for one in active)
+        yield _single("rollbacks_awaiting_approval", "Rollbacks that wait for an approval.", asked)
+        held = sum(one.status.hold is not None and one.status.hold.is_open for one in policies)
+        yield _single("rollouts_held", "Rollouts that the operator holds.", held)
+
+
+def _lacking(policies: list[RollbackPolicy], kind: ConditionType) -> Iterator[str]:
+    """Yield the reason of each policy whose condition is False."""
+    for one in policies:
+        found = find(one.status.conditions, kind)
+        if found is not None and found.status == "False":
+            yield found.reason
+
+
+def _counted(name: str, help_: str, label: str, counts: Tally[str]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"rollback_operator_{name}", help_, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def _single(name: str, help_: str, count: int) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"rollback_operator_{name}", help_, value=count)

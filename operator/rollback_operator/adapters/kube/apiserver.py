@@ -26,12 +26,15 @@ from rollback_operator.adapters.kube.paths import ApiPath, fault_of, namespace_o
 from rollback_operator.adapters.kube.room import (
     ANSWER_BYTES,
     MIB,
+    SMALLER,
+    VALUE_BYTES,
     ResponseShare,
     Room,
     bounded,
 )
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.model.rights import Right
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
 
 JSON_PATCH = "application/json-patch+json"
@@ -41,10 +44,6 @@ PAGE, IDENTITIES = 100, 500
 KEPT_BYTES = 192 * 1024
 LIST_BYTES = 40 * MIB
 """Of the objects of all lists that are being read; no namespace has more than it leaves free."""
-SMALLER = 8
-"""By how much a page is made smaller that takes too much memory."""
-VALUE_BYTES = 20
-"""Of JSON that make a value, more or less."""
 _MOST = f"{ANSWER_BYTES // MIB} MiB"
 IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
@@ -232,8 +231,16 @@ class ApiServer:
             "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
         )
 
-    async def may(self, attributes: dict[str, str]) -> bool | Failure:
-        """Ask whether whoever runs this has a right, by a review; nothing is changed."""
+    async def may(self, namespace: str, right: Right, name: str = "") -> bool | Failure:
+        """Ask for a right of this client's account, by a review that any account may request."""
+        attributes = {
+            "namespace": namespace,
+            "verb": right.verb,
+            "group": right.group,
+            "resource": right.resource,
+            "subresource": right.subresource,
+            "name": name,
+        }
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

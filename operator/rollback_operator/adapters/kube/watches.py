@@ -23,22 +23,21 @@ from rollback_operator.adapters.kube.room import (
     ANSWER_BYTES,
     LEAST,
     SHARE_STEPS,
+    SMALLER,
+    VALUE_BYTES,
     ResponseShare,
     Room,
     bounded,
+    weight_of,
 )
-from rollback_operator.adapters.kube.weighing import weight_of
 from rollback_operator.api.json_text import parsed
 
 _log = logging.getLogger(__name__)
-SMALLER = 8
 HELD_SECONDS = 0.5
 LINE_SECONDS = 0.125
 """Of an event: kopf gives it to its handler a tenth of a second later. Held longer, a tenant who
 changes a large object again and again would leave the watch behind for everybody.
 """
-VALUE_BYTES = 20
-"""Of JSON that make a value, more or less."""
 CHUNK_BYTES = 64 * 1024
 TABLE_MEDIA_TYPE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 """Lists names and how a list goes on, and nothing of the objects."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.fields import managers_of
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.workload import Autoscaler, Bounds
 
@@ -13,7 +14,7 @@ _KEDA = "scaledobject.keda.sh/name"
 def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
     """Project a HorizontalPodAutoscaler."""
     metadata, spec = raw["metadata"], raw["spec"]
-    by = _setters(metadata)
+    by = managers_of(metadata, "f:spec", "f:minReplicas")
     return Autoscaler(
         name=str(metadata["name"]),
         uid=str(metadata["uid"]),
@@ -48,13 +49,3 @@ def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
             return f"{kind} {name} (ownerReference)"
     name = (metadata.get("labels") or {}).get(_KEDA)
     return f"KEDA's ScaledObject {name} (label {_KEDA})" if name else ""
-
-
-def _setters(metadata: Mapping[str, Any]) -> list[str]:
-    return sorted(
-        {
-            str(one.get("manager"))
-            for one in metadata.get("managedFields") or []
-            if "f:minReplicas" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
-        }
-    )

@@ -5,6 +5,7 @@ from typing import Any
 
 from rollback_operator.adapters.kube.projections.claims import updaters_on
 from rollback_operator.adapters.kube.projections.config_maps import reads_of
+from rollback_operator.adapters.kube.projections.fields import managers_of, seconds_of
 from rollback_operator.adapters.kube.projections.needs import (
     port_names_of,
     references_of,
@@ -18,7 +19,6 @@ from rollback_operator.adapters.kube.projections.templates import (
     labels_of,
     template_of,
 )
-from rollback_operator.adapters.kube.projections.times import seconds_of
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
@@ -83,12 +83,7 @@ def is_held(raw: Mapping[str, Any]) -> bool:
     """
     if not (raw.get("spec") or {}).get("paused"):
         return False
-    owners = {
-        str(one.get("manager"))
-        for one in raw["metadata"].get("managedFields") or []
-        if "f:paused" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
-    }
-    return owners == {FIELD_MANAGER}
+    return managers_of(raw["metadata"], "f:spec", "f:paused") == [FIELD_MANAGER]
 
 
 def change_cause_of(metadata: Mapping[str, Any]) -> str:

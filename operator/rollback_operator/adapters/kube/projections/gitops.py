@@ -8,8 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rollback_operator.adapters.kube.projections.owners import entries_of
-from rollback_operator.adapters.kube.projections.times import seconds_of
+from rollback_operator.adapters.kube.projections.fields import managers_of, seconds_of
 from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.controllers import OwnerState, Steered
@@ -138,14 +137,14 @@ def flux_of(raw: Mapping[str, Any], steered: Steered) -> OwnerState:
     metadata, spec = raw["metadata"], raw.get("spec") or {}
     by = str((metadata.get("annotations") or {}).get(SUSPENDED_BY) or "")
     is_suspended = bool(spec.get("suspend"))
-    managers = {str(one.get("manager")) for one in entries_of(metadata, "f:spec", "f:suspend")}
+    managers = managers_of(metadata, "f:spec", "f:suspend")
     return OwnerState(
         namespace=metadata["namespace"],
         version=str(metadata.get("resourceVersion") or ""),
         obstacle=_flux_obstacle(raw, steered),
         is_suspended=is_suspended,
         suspended_for=by,
-        is_ours=is_suspended and bool(by) and managers == {FIELD_MANAGER},
+        is_ours=is_suspended and bool(by) and managers == [FIELD_MANAGER],
     )
 
 

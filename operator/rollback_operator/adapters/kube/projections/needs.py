@@ -7,7 +7,7 @@ from typing import Any
 from rollback_operator.model.surroundings import Amounts, Reference
 
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
-LONGEST_QUANTITY = 64
+_LONGEST_QUANTITY = 64
 """Characters of a quantity; a longer one is none."""
 MOST = 2.0**63
 """What Kubernetes itself counts up to."""
@@ -24,7 +24,7 @@ _UNITS = {
 def quantity(value: Any) -> float:
     """Read a quantity of Kubernetes; what cannot be read counts as nothing."""
     text = str(value or "0")
-    found = _QUANTITY.fullmatch(text) if len(text) <= LONGEST_QUANTITY else None
+    found = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
     return min(float(found[1]) * _UNITS[found[2] or ""], MOST) if found else 0.0
 
 

@@ -1,8 +1,9 @@
 """Who else steers an object, from what they leave on it and from the fields that they own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.fields import entries_of, managers_of
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.shape import is_object_name
 from rollback_operator.model.controllers import Owner, OwnerObject
@@ -59,8 +60,9 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
 
 def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
     """Find a rollout tool that has last set the replicas: it scales what it takes releases from."""
-    names = {str(one.get("manager")) for one in entries_of(metadata, *REPLICAS_FIELD)}
-    for manager in sorted(names & set(_DRIVERS)):
+    for manager in managers_of(metadata, *REPLICAS_FIELD):
+        if manager not in _DRIVERS:
+            continue
         tool, remedy = _DRIVERS[manager]
         return Owner(
             tool,
@@ -118,10 +120,10 @@ def _helm(metadata: Mapping[str, Any]) -> Owner | None:
 
 def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None:
     """Find a GitOps controller by the fields that it owns, where it marks nothing."""
-    names = {str(one.get("manager")) for one in entries_of(metadata, *fields)}
-    for manager in sorted(names & set(_MANAGERS)):
-        tool, remedy = _MANAGERS[manager]
-        return Owner(tool, f"fields owned by {manager}", remedy)
+    for manager in managers_of(metadata, *fields):
+        if manager in _MANAGERS:
+            tool, remedy = _MANAGERS[manager]
+            return Owner(tool, f"fields owned by {manager}", remedy)
     return None
 
 
@@ -130,20 +132,3 @@ def changed_by(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE
     found = entries_of(metadata, *fields)
     newest = max(found, key=lambda one: str(one.get("time") or ""), default={})
     return str(newest.get("manager") or "")
-
-
-def entries_of(metadata: Mapping[str, Any], *path: str) -> list[Mapping[str, Any]]:
-    """List the entries of managedFields that own something below a path."""
-    return [
-        one
-        for one in metadata.get("managedFields") or []
-        if not one.get("subresource") and _has(one.get("fieldsV1") or {}, path)
-    ]
-
-
-def _has(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
-    for part in path:
-        if part not in fields:
-            return False
-        fields = fields[part]
-    return True

@@ -2,27 +2,14 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rollback_operator.adapters.kube.projections.needs import LONGEST_QUANTITY
+from rollback_operator.adapters.kube.projections.needs import quantity
 from rollback_operator.model.workload import Template
 
 POD_HASH_LABEL = "pod-template-hash"
 DIGEST_LENGTH = 16
-_UNITS = {
-    "": 1.0,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "Ki": 2.0**10,
-    "Mi": 2.0**20,
-    "Gi": 2.0**30,
-    "Ti": 2.0**40,
-    "m": 1e-3,
-}
 COMMIT = "org.opencontainers.image.revision"
 
 
@@ -51,12 +38,9 @@ def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
     Sidecars have theirs; the process whose memory is read is as a rule the first container's.
     """
     for one in containers:
-        text = str(((one.get("resources") or {}).get("limits") or {}).get("memory") or "")
-        if len(text) > LONGEST_QUANTITY:
-            continue
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)([kMGTm]|[KMGT]i)?", text)
-        if found:
-            return float(found[1]) * _UNITS[found[2] or ""]
+        limit = quantity(((one.get("resources") or {}).get("limits") or {}).get("memory"))
+        if limit:
+            return limit
     return None
 
 

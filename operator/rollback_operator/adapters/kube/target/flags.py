@@ -6,9 +6,12 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.projections.config_maps import flag_of
 from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import FlagState
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import flags
+
+_SET_FLAG = Right("patch", "", "configmaps", "", "patchConfigMaps")
 
 
 class ApiFlags:
@@ -24,13 +27,7 @@ class ApiFlags:
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
         """Ask for the right by a review, which every authenticated user may have made."""
-        right = {
-            "namespace": namespace,
-            "verb": "patch",
-            "resource": "configmaps",
-            "name": flag.config_map_ref.name,
-        }
-        return await self._api.may(right)
+        return await self._api.may(namespace, _SET_FLAG, flag.config_map_ref.name)
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
         """Set the flag, guarded by the ConfigMap's uid and the value as it was found."""

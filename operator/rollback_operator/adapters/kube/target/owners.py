@@ -12,7 +12,7 @@ from typing import Any
 
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.adapters.kube.projections.foreign import projected
+from rollback_operator.adapters.kube.projections.fields import projected
 from rollback_operator.adapters.kube.projections.gitops import application_of, flux_of, generator_of
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import OwnerState, Steered

@@ -24,7 +24,7 @@ from rollback_operator.adapters.kube.projections.claims import (
     primary_of,
     rollout_on,
 )
-from rollback_operator.adapters.kube.projections.foreign import projected
+from rollback_operator.adapters.kube.projections.fields import projected
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
