@@ -1,4 +1,4 @@
-"""The composition root: settings -> real adapters -> a Reconciler. Wires, and does nothing else."""
+"""The composition root: settings -> real adapters -> a Reconciler. It only wires."""
 
 import time
 from collections.abc import Callable
@@ -62,13 +62,13 @@ from rollback_operator.runtime.workqueue import WorkQueue
 
 
 def utc_now() -> datetime:
-    """Read this machine's clock: the only place that does."""
+    """Read this machine's wall clock; no other place does."""
     return datetime.now(UTC)  # noqa: TID251 (everything else takes `now` as an argument)
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the operator works on: real servers and clocks, or a simulation of them."""
+    """The outside of the operator: servers and clocks, or a simulation of them."""
 
     api: ApiServer
     metrics: Metrics
@@ -82,7 +82,7 @@ class Outside:
     wall: Callable[[], datetime]
     """This machine's own clock."""
     credentials: CredentialsCheck | None = None
-    """Of policies; None: they have none of their own."""
+    """Checks credentials of policies; None: policies have none."""
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Parts:
 
 
 async def build(settings: Settings) -> Parts:
-    """Make the parts from settings, on real servers."""
+    """Build the parts from settings, on real servers."""
     telemetry = Telemetry()
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     clock = ServerClock(utc_now, time.monotonic)
@@ -152,7 +152,7 @@ async def build(settings: Settings) -> Parts:
 
 
 def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
-    """Put the parts together around what they work on."""
+    """Wire the parts around their outside."""
     now = outside.clock
 
     def clock() -> float:
