@@ -192,8 +192,8 @@ async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     # kopf has replaced the signal handlers: its own would end the watches first, the lease last.
     _end_by_signal(life.stop)
     try:
-        # kopf's own shutdown may wait forever for the rest of a dead watch, and before that it cancels
-        # the tasks of others.
+        # kopf's own shutdown may wait forever for a dead watch, and before that it cancels the
+        # tasks of others.
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         settled.cancel()

@@ -166,7 +166,7 @@ class WorkQueue(Generic[K]):
                 delay = await work(key)
             self._failures.pop(key, None)
         except Exception:
-            # A defect, or an unforeseen answer of a server: this key backs off, others are unaffected.
+            # A defect, or an unforeseen answer of a server: only this key backs off.
             _log.exception("the pass for %s failed", key)
             delay = self._backoff(key)
         finally:

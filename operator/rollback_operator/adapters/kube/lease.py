@@ -1,8 +1,8 @@
-"""Leader election on a Lease: one acts, the others keep their caches warm.
+"""Leader election on a Lease: the leader acts, the standbys keep their caches current.
 
-Expiry is measured on the own monotonic clock from the moment a renewal was seen, never by comparing
-clocks of two machines. Every call has a deadline shorter than the lease, so that a hanging renewal
-cannot outlive it; every write is guarded by resourceVersion.
+Expiry is measured on this machine's clocks since the last renewal that it saw; clocks of two
+machines are never compared. Every call has a deadline shorter than the lease, so that a hanging
+renewal cannot outlive it. Every write is guarded by resourceVersion.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
 MOST_SECONDS = 4.0
-"""Between two looks at the Lease, however long it is: it may hold a stop for everything."""
+"""Limit between two reads of the Lease, whatever its duration: it may hold a global stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseName:
-    """Which Lease, held by whom, for how long."""
+    """A Lease, its holder and its duration."""
 
     namespace: str
     name: str
@@ -33,17 +33,17 @@ class LeaseName:
 
     @property
     def renew_every(self) -> float:
-        """A third of the lease: two renewals may be lost. A stop is seen as soon."""
+        """At most a third of the lease: two renewals may be lost."""
         return min(self.seconds / 3, MOST_SECONDS)
 
     @property
     def give_up_after(self) -> float:
-        """The holder stops before anybody else may begin."""
+        """The holder stops before another replica may begin."""
         return self.seconds * 2 / 3
 
 
 class Elector:
-    """Holds the Lease while it can; `leading` says whether it does."""
+    """Holds the Lease while it can."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class Elector:
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
         self.stopped = ""
-        """Who has stopped everything, when and why; empty: nobody has."""
-        self.told: Callable[[], None] = _nobody
-        """Called when that changes."""
+        """Who has set the global stop, when and why; empty: it is not set."""
+        self.told: Callable[[], None] = lambda: None
+        """Called when `stopped` changes."""
 
     def is_leading(self) -> bool:
         """Report whether the lease is ours at this very moment, also after a long sleep.
@@ -106,9 +106,9 @@ class Elector:
         return held
 
     async def take(self) -> float | Failure:
-        """Take the lease, whoever holds it; gives the seconds after which the holder has stopped.
+        """Take the lease from any holder; return the seconds after which that holder has stopped.
 
-        It is not renewed: when it has expired, the others elect a leader as ever.
+        It is not renewed: after it has expired, the replicas elect a leader again.
         """
         raw = await self._api.get(self._path)
         if isinstance(raw, Failure):
@@ -126,7 +126,7 @@ class Elector:
         return replace(self._lease, seconds=seconds).give_up_after
 
     async def release(self) -> None:
-        """Give the lease up, so that the next leader need not wait for its end."""
+        """Release the lease, so that the next leader does not wait for its expiry."""
         if not self.leading.is_set():
             return
         self.leading.clear()
@@ -161,7 +161,7 @@ class Elector:
         # By the monotonic clock alone: a wall clock that is set ahead must not end the process.
         age = self._monotonic() - self._renewed[0]
         if held is False or age >= self._lease.give_up_after:
-            _log.error("the lease is lost: acting stops")
+            _log.error("the lease is lost: this replica stops")
             self.leading.clear()
             self.lost.set()
 
@@ -173,7 +173,7 @@ class Elector:
                 return None
             made = await self._api.create(self._collection, self._body({}, {}))
             if isinstance(made, Failure):
-                # Only one that somebody else has made is lost; an outage tells nothing yet.
+                # It is lost only if another replica created it; an outage leaves it unknown.
                 return False if made.kind is FailureKind.EXISTS else None
             self._hear({})
             return True
@@ -184,15 +184,15 @@ class Elector:
         done = await self._api.update(
             self._path, self._body(raw.get("metadata") or {}, raw.get("spec") or {})
         )
-        # A conflict tells nothing yet: it may be our own write, whose answer was lost.
+        # A conflict leaves it unknown: it may be our own write, whose answer was lost.
         return None if isinstance(done, Failure) else True
 
     def _hear(self, annotations: dict[str, Any]) -> None:
-        """Take note of a stop, or of its end, before it is known who leads."""
+        """Record a global stop or its end, before the leader is known."""
         said = stop.told(annotations)
         if said == self.stopped:
             return
-        _log.warning("%s", said or "nothing is suspended any more")
+        _log.warning("%s", said or "the global stop has ended")
         self.stopped = said
         self.told()
 
@@ -227,7 +227,3 @@ class Elector:
                 "leaseTransitions": int(spec.get("leaseTransitions") or 0) + (not is_ours),
             },
         }
-
-
-def _nobody() -> None:
-    """Tell nobody."""
