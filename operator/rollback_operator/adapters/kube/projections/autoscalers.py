@@ -1,4 +1,4 @@
-"""Who sets a Deployment's replicas, and who has set the bounds for it."""
+"""HorizontalPodAutoscalers: their bounds, and which tools set them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -26,21 +26,21 @@ def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
 
 
 def autoscaler_on(listed: Iterable[Mapping[str, Any]], name: str) -> Autoscaler | None:
-    """Find who scales a Deployment; None: nobody does."""
-    found = [autoscaler_of(one) for one in listed if scales(one, name)]
-    if not found:
+    """Find the autoscaler of a Deployment; None: it has none."""
+    known = [autoscaler_of(one) for one in listed if scales(one, name)]
+    if not known:
         return None
-    return replace(found[0], rivals=tuple(one.name for one in found[1:]))
+    return replace(known[0], rivals=tuple(one.name for one in known[1:]))
 
 
 def scales(raw: Mapping[str, Any], name: str) -> bool:
-    """Tell whether an autoscaler is a Deployment's."""
+    """Report whether an autoscaler scales a Deployment."""
     target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
     return target.get("kind") == "Deployment" and target.get("name") == name
 
 
 def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
-    """Name who makes an autoscaler what it is: KEDA, or whoever controls the object."""
+    """Name the owner of an autoscaler: KEDA, or the controller of the object."""
     for one in metadata.get("ownerReferences") or []:
         kind, name = one.get("kind"), one.get("name")
         if str(one.get("apiVersion", "")).startswith("keda.sh/"):

@@ -77,9 +77,9 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
 
 
 def is_held(raw: Mapping[str, Any]) -> bool:
-    """Tell whether a Deployment is paused by this operator and by nobody else.
+    """Report whether this operator, and no other field manager, has paused a Deployment.
 
-    Who applies the same pause server-side becomes an owner beside us: then it is theirs too.
+    Another manager that applies the same pause server-side becomes a second owner of the field.
     """
     if not (raw.get("spec") or {}).get("paused"):
         return False
@@ -87,7 +87,7 @@ def is_held(raw: Mapping[str, Any]) -> bool:
 
 
 def change_cause_of(metadata: Mapping[str, Any]) -> str:
-    """Read what an object says of its revision, whoever has written that."""
+    """Return the change-cause of an object, of any author."""
     return str((metadata.get("annotations") or {}).get(CHANGE_CAUSE) or "")
 
 
@@ -113,14 +113,14 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
 
 
 def _completed(progressing: Mapping[str, Any]) -> float | None:
-    """Read when a rollout was complete: the controller keeps this reason until the next one."""
+    """Return when the rollout was complete; the controller keeps this reason until the next."""
     if progressing.get("reason") != "NewReplicaSetAvailable":
         return None
     return seconds_of(progressing.get("lastUpdateTime"))
 
 
 def _fitting(paths: Iterable[str]) -> frozenset[str]:
-    """Give those that take no more memory together than there is for a Deployment's."""
+    """Keep the paths that fit in the memory limit of a Deployment."""
     found, left = set[str](), MOST_PROBE_BYTES
     for path in paths:
         left -= LABEL_BYTES + weight(path) if path not in found else 0
@@ -140,7 +140,7 @@ def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:
-    """Give how many requests a second each HTTP probe makes, start-up probes left out."""
+    """Yield the requests per second of each HTTP probe, without startup probes."""
     for container in (template.get("spec") or {}).get("containers") or []:
         for name in ("readinessProbe", "livenessProbe"):
             probe = container.get(name) or {}

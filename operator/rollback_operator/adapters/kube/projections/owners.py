@@ -1,4 +1,4 @@
-"""Who else steers an object, from what they leave on it and from the fields that they own."""
+"""The owner of an object, from its labels, annotations, references and field managers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from rollback_operator.remedies.claims import NEW_RELEASE
 
 REPLICAS_FIELD = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")
-"""Where managedFields tell who owns a Deployment's pod template."""
+"""The path of a Deployment's pod template in managedFields."""
 DATA = ("f:data",)
-"""... and what is in a ConfigMap."""
+"""The path of a ConfigMap's content."""
 _ARGO_CD = "Argo CD"
 _INSTANCE = "argocd.argoproj.io/instance"
 _TRACKING = "argocd.argoproj.io/tracking-id"
@@ -30,20 +30,20 @@ _MANAGERS = {
 _DRIVERS = {
     "flagger": (
         "Flagger",
-        "roll back where the release comes from: Flagger analyses that, too, and takes what it "
-        "finds bad back itself; where its Canary is gone, set spec.replicas by hand",
+        "roll back where the release comes from: Flagger analyses each release and reverts a bad "
+        "release; if its Canary is deleted, set spec.replicas by hand",
     ),
     "rollouts-controller": (
         "Argo Rollouts",
-        "roll back through its Rollout (the undo of its plugin); where that is gone, set "
+        "roll back through its Rollout (the undo of its plugin); if that is deleted, set "
         "spec.replicas by hand",
     ),
 }
-"""Rollout tools by their names as owners of fields: each sets the replicas of what it drives."""
+"""Rollout tools by field manager: each sets the replicas of its Deployments."""
 
 
 def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> Owner | None:
-    """Find who else steers an object, by what they leave on it and by the fields that they own."""
+    """Find the owner of an object, with its evidence and the remedy."""
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("controller"):
             kind, name = reference.get("kind"), reference.get("name")
@@ -59,7 +59,7 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
 
 
 def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
-    """Find a rollout tool that has last set the replicas: it scales what it takes releases from."""
+    """Find a rollout tool that set the replicas last, in front of another owner."""
     for manager in managers_of(metadata, *REPLICAS_FIELD):
         if manager not in _DRIVERS:
             continue
@@ -105,7 +105,7 @@ def _flux(metadata: Mapping[str, Any]) -> Owner | None:
 
 
 def _object(kind: OwnerKind, namespace: str, name: str) -> OwnerObject | None:
-    """Name an object by what a label or an annotation says: anything may stand there."""
+    """Name an object by a label or an annotation; None: the text is no valid name."""
     is_one = is_object_name(name) and (not namespace or is_object_name(namespace))
     return OwnerObject(kind, namespace, name) if is_one else None
 
@@ -119,7 +119,7 @@ def _helm(metadata: Mapping[str, Any]) -> Owner | None:
 
 
 def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None:
-    """Find a GitOps controller by the fields that it owns, where it marks nothing."""
+    """Find a GitOps controller by its field manager, where it leaves no label."""
     for manager in managers_of(metadata, *fields):
         if manager in _MANAGERS:
             tool, remedy = _MANAGERS[manager]
@@ -128,7 +128,7 @@ def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None
 
 
 def changed_by(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> str:
-    """Find who has last put something into these fields; empty: not known."""
-    found = entries_of(metadata, *fields)
-    newest = max(found, key=lambda one: str(one.get("time") or ""), default={})
+    """Return the field manager that wrote these fields last; empty: unknown."""
+    entries = entries_of(metadata, *fields)
+    newest = max(entries, key=lambda one: str(one.get("time") or ""), default={})
     return str(newest.get("manager") or "")
