@@ -190,8 +190,8 @@ def _never_compares(_: Any) -> Any:
 
 
 def _is_ready_at_once(_: Any) -> Any:
-    async def settled(parts: Any, settings: Any, delivered: Any, ready: Any) -> None:
-        delivered.uids = None
+    async def settled(parts: Any, settings: Any, ready: Any) -> None:
+        parts.intake.delivered = None
         ready.set()
 
     return settled

@@ -5,7 +5,6 @@ queue owns retries.
 """
 
 import os
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,18 +46,11 @@ def configure(settings: kopf.OperatorSettings) -> None:
     )
 
 
-def register(registry: kopf.OperatorRegistry, intake: Intake, saw: Callable[[str], None]) -> None:
-    """Register the three watches.
-
-    Args:
-        registry: kopf's, made for this operator.
-        intake: takes the objects in.
-        saw: receives the uid of each event, for readiness.
-    """
+def register(registry: kopf.OperatorRegistry, intake: Intake) -> None:
+    """Register the three watches."""
 
     def take(plural: str, event: Any) -> None:
         raw = dict(event["object"])
-        saw(raw["metadata"]["uid"])
         if event["type"] == DELETED:
             intake.drop(plural, (raw["metadata"]["namespace"], raw["metadata"]["name"]))
         else:

@@ -10,7 +10,7 @@ the list shows a release.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollback_operator.adapters.kube import paths
@@ -37,13 +37,15 @@ def path_of(plural: str, namespace: str) -> paths.ApiPath:
     return paths.in_namespace_or_all(WATCHED[plural], namespace)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intake:
     """Puts objects into the cache, and the policies that they concern on the queue."""
 
     cache: Cache
     want: Callable[[Key, float], None]
     """Puts a policy's key on the queue, due after some seconds."""
+    delivered: set[str] | None = field(default_factory=set)
+    """The uids of all objects so far, readable or not; None: the first lists are complete."""
 
     def look_at_all(self) -> None:
         """Requeue every policy: a change concerns all of them."""
@@ -52,6 +54,8 @@ class Intake:
 
     def take(self, plural: str, raw: dict[str, Any]) -> None:
         """Take in an object that exists."""
+        if self.delivered is not None:
+            self.delivered.add(raw["metadata"]["uid"])
         match plural:
             case RollbackPolicy.PLURAL:
                 self._take_policy(raw)

@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -173,13 +173,12 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
 
 async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     registry = kopf.OperatorRegistry()
-    delivered = Delivered()
-    handlers.register(registry, parts.intake, delivered.mark)
+    handlers.register(registry, parts.intake)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     handlers.register_login(registry, kubeconfig, parts.api.room)
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
-    settled = asyncio.create_task(settle(parts, settings, delivered, life.ready))
+    settled = asyncio.create_task(settle(parts, settings, life.ready))
     settled.add_done_callback(partial(_end_by_failure, life.stop))
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -214,21 +213,7 @@ def _end_by_failure(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
         stop.set()
 
 
-class Delivered:
-    """The objects that the watches have delivered, by uid, until the first lists are complete."""
-
-    def __init__(self) -> None:
-        self.uids: set[str] | None = set()
-
-    def mark(self, uid: str) -> None:
-        """Note an object."""
-        if self.uids is not None:
-            self.uids.add(uid)
-
-
-async def settle(
-    parts: Parts, settings: Settings, delivered: Delivered, ready: asyncio.Event
-) -> None:
+async def settle(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
     """Wait for the initial lists: no decision is made on an incomplete cache.
 
     kopf does not report when they are complete, hence the existing objects are listed once more.
@@ -236,35 +221,25 @@ async def settle(
     """
     clock = asyncio.get_running_loop().time
     began = clock()
-    while not await _has_all(parts, settings, delivered):
+    while not await _has_all(parts, settings):
         # List half of the time at most: the same thread takes in the awaited objects.
         await asyncio.sleep(max(INTAKE_SETTLE_SECONDS, clock() - began))
         began = clock()
-    delivered.uids = None
+    parts.intake.delivered = None
     ready.set()
 
 
-async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bool:
+async def _has_all(parts: Parts, settings: Settings) -> bool:
+    delivered = parts.intake.delivered or ()
     for kind in KINDS:
         for namespace in settings.namespaces or ("",):
             listed = await parts.api.list_metadata(path_of(kind.PLURAL, namespace))
             if isinstance(listed, Failure):
                 _log.warning("not ready: %s cannot be listed: %s", kind.PLURAL, listed.message)
                 return False
-            if not all(_is_known(parts, kind.PLURAL, one, delivered) for one in listed):
+            if not all(one["uid"] in delivered for one in listed):
                 return False
     return True
-
-
-def _is_known(parts: Parts, plural: str, one: Mapping[str, Any], delivered: Delivered) -> bool:
-    """Report whether a watch has delivered an object, or the resync once a minute has read it.
-
-    A half-open watch delivers nothing more: a leader that waited for it would never begin.
-    """
-    if one["uid"] in (delivered.uids or ()):
-        return True
-    known = parts.intake.cache.version(plural, (one["namespace"], one["name"]))
-    return known is not None and known.uid == one["uid"]
 
 
 def configure_logging(settings: Settings) -> None:
