@@ -371,7 +371,7 @@ def annotate(server: LeaseServer, value: str | None) -> None:
 
 async def test_a_stop_is_heard_kept_by_renewals_and_lifted(server: LeaseServer) -> None:
     one, heard = elector(server), []
-    one.told = lambda: heard.append(one.stopped)
+    one.on_stop = lambda: heard.append(one.stopped)
     assert await one._try()
     assert one.stopped == ""
 
@@ -393,7 +393,7 @@ async def test_who_takes_over_knows_of_a_stop_before_it_leads(server: LeaseServe
     annotate(server, WORD)
     one = elector(server)
     was_leading: list[bool] = []
-    one.told = lambda: was_leading.append(one.leading.is_set())
+    one.on_stop = lambda: was_leading.append(one.leading.is_set())
 
     await one.renew()
 

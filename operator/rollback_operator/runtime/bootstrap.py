@@ -233,7 +233,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         clock=now,
         budget=RollbackBudget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
-    elector.told = intake.look_at_all
+    elector.on_stop = intake.look_at_all
     return Parts(
         api=api,
         intake=intake,

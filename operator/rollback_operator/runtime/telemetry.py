@@ -209,9 +209,9 @@ class Census(Collector):
 def _lacking(policies: list[RollbackPolicy], kind: ConditionType) -> Iterator[str]:
     """Yield the reason of each policy whose condition is False."""
     for one in policies:
-        found = find(one.status.conditions, kind)
-        if found is not None and found.status == "False":
-            yield found.reason
+        condition = find(one.status.conditions, kind)
+        if condition is not None and condition.status == "False":
+            yield condition.reason
 
 
 def _counted(name: str, help_: str, label: str, counts: Tally[str]) -> GaugeMetricFamily:

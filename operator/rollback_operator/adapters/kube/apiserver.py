@@ -180,17 +180,17 @@ class ApiServer:
                 if isinstance(page, Failure):
                     return page
                 if "items" not in page:
-                    said = f"GET {listing.path}: the answer is no list"
-                    return Failure(FailureKind.UNAVAILABLE, said)
+                    message = f"GET {listing.path}: the answer is no list"
+                    return Failure(FailureKind.UNAVAILABLE, message)
                 items = page["items"] or ()  # the server answers null for an empty list
                 pages.weight += max(0.0, part.size - listing.free * len(items)) if items else 0.0
                 if not self._kept.hold(holder, int(pages.weight)):
                     most = LIST_BYTES // 2 // MIB
-                    said = (
+                    message = (
                         f"GET {listing.path}: its objects take more than {most} MiB, or more than "
                     )
-                    said += "concurrent lists leave"
-                    return TooLarge(FailureKind.UNAVAILABLE, said)
+                    message += "concurrent lists leave"
+                    return TooLarge(FailureKind.UNAVAILABLE, message)
                 listed += [listing.taken(one) for one in items]
                 pages.following = (page.get("metadata") or {}).get("continue") or ""
                 del page, items
@@ -295,8 +295,8 @@ class ApiServer:
             auth_settings=["BearerToken"],
         )
         if method != "GET" and not self._may_write():
-            said = "not sent, since the lease of this replica has run out"
-            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {said}")
+            message = "not sent, since the lease of this replica has run out"
+            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {message}")
         return await self._answer(f"{method} {path}", request, asked.part)
 
     async def _answer(self, call: str, request: Any, part: ResponseShare) -> bytearray | Failure:
@@ -308,13 +308,13 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {cause(error)}")
         except BudgetExhaustedError:
-            said = "concurrent answers use up the memory for answers"
-            return Failure(FailureKind.UNAVAILABLE, f"{call}: {said}")
+            message = "concurrent answers use up the memory for answers"
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: {message}")
         except ApiException as error:  # raised by some versions instead of an answer
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
         if content is None:
-            said = f"{call}: the answer takes more than {_MOST} of memory"
-            return TooLarge(FailureKind.UNAVAILABLE, said)
+            message = f"{call}: the answer takes more than {_MOST} of memory"
+            return TooLarge(FailureKind.UNAVAILABLE, message)
         if answer.status >= _ERROR:
             retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             body_text = content.decode(errors="replace")
@@ -367,7 +367,7 @@ def failure_of(call: str, status: int, content: str, retry_after: float | None) 
         has_details = bool(status_object.get("details"))
     except (ValueError, AttributeError):
         pass
-    said = f"{call}: {status} {reason} {message}".strip()
+    summary = f"{call}: {status} {reason} {message}".strip()
     if status == _CONFLICT:
         kind = FailureKind.EXISTS if reason == "AlreadyExists" else FailureKind.CONFLICT
     elif status == _GONE:
@@ -379,4 +379,4 @@ def failure_of(call: str, status: int, content: str, retry_after: float | None) 
         kind = FailureKind.UNAVAILABLE
     else:
         kind = FailureKind.REJECTED
-    return Failure(kind, said, retry_after)
+    return Failure(kind, summary, retry_after)

@@ -74,7 +74,7 @@ class Elector:
         self.lost = asyncio.Event()
         self.stopped = ""
         """Who has set the global stop, when and why; empty: it is not set."""
-        self.told: Callable[[], None] = lambda: None
+        self.on_stop: Callable[[], None] = lambda: None
         """Called when `stopped` changes."""
 
     def is_leading(self) -> bool:
@@ -189,12 +189,12 @@ class Elector:
 
     def _hear(self, annotations: dict[str, Any]) -> None:
         """Record a global stop or its end, before the leader is known."""
-        said = stop.told(annotations)
-        if said == self.stopped:
+        stopped = stop.told(annotations)
+        if stopped == self.stopped:
             return
-        _log.warning("%s", said or "the global stop has ended")
-        self.stopped = said
-        self.told()
+        _log.warning("%s", stopped or "the global stop has ended")
+        self.stopped = stopped
+        self.on_stop()
 
     def _holder(self, raw: dict[str, Any]) -> str:
         return str((raw.get("spec") or {}).get("holderIdentity") or "")

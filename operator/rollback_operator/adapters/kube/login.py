@@ -49,13 +49,13 @@ async def log_in(kubeconfig: str | None, context: str | None = None) -> client.A
     except config.ConfigException:
         raise
     except OSError as error:
-        said = f"{error.filename or kubeconfig}: {error.strerror or error}"
-        raise config.ConfigException(said) from None
+        message = f"{error.filename or kubeconfig}: {error.strerror or error}"
+        raise config.ConfigException(message) from None
     except Exception as error:
         # The client raises any error for a file of another shape.
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise config.ConfigException(
-            f"{kubeconfig} is no usable kubeconfig: {type(error).__name__}: {said}"
+            f"{kubeconfig} is no usable kubeconfig: {type(error).__name__}: {message}"
         ) from None
 
 

@@ -165,8 +165,10 @@ def label_query(selector: Mapping[str, Any]) -> str | Failure:
             "DoesNotExist": f"!{key}",
         }
         if one.get("operator") not in forms:
-            said = f"spec.selector has the unknown operator {str(one.get('operator'))[:_SHOWN]!r}"
-            return Failure(FailureKind.REJECTED, said)
+            message = (
+                f"spec.selector has the unknown operator {str(one.get('operator'))[:_SHOWN]!r}"
+            )
+            return Failure(FailureKind.REJECTED, message)
         terms.append(forms[one["operator"]])
     return ",".join(terms)
 

@@ -60,11 +60,11 @@ def _unread(failure: Failure, namespace: str, name: str) -> Failure:
         case FailureKind.GONE:
             return Failure(FailureKind.GONE, f"there is no Secret {name} in namespace {namespace}")
         case FailureKind.REJECTED:
-            said = (
+            message = (
                 f"the operator may not read Secret {name} of namespace {namespace}: list it in the "
                 "chart's readSecrets"
             )
-            return Failure(FailureKind.REJECTED, said)
+            return Failure(FailureKind.REJECTED, message)
         case _:
-            said = f"Secret {name} cannot be read now: the API server does not answer"
-            return Failure(FailureKind.UNAVAILABLE, said, failure.retry_after)
+            message = f"Secret {name} cannot be read now: the API server does not answer"
+            return Failure(FailureKind.UNAVAILABLE, message, failure.retry_after)

@@ -33,16 +33,16 @@ def updaters_on(metadata: Raw) -> tuple[Updater, ...]:
 def _keel(metadata: Raw) -> Iterator[Updater]:
     """Find Keel: an annotation takes precedence over a label, and `never` turns it off."""
     for place in ("annotation", "label"):
-        found = metadata.get(f"{place}s") or {}
-        key = next((one for one in _KEEL if found.get(one)), None)
+        marks = metadata.get(f"{place}s") or {}
+        key = next((one for one in _KEEL if marks.get(one)), None)
         if key is None:
             continue
-        if found[key] != "never":
+        if marks[key] != "never":
             remedy = (
                 f"set {key} to never until a newer image is out, or have the bad one refused "
                 "(spec.safety.onQuarantined: Refuse)"
             )
-            yield Updater("Keel", f"{place} {key}={found[key]}", remedy)
+            yield Updater("Keel", f"{place} {key}={marks[key]}", remedy)
         return
 
 
@@ -62,10 +62,10 @@ def _openshift(metadata: Raw) -> Iterator[Updater]:
 
 def _listed(text: Any) -> list[Raw]:
     try:
-        found = parsed(text or "[]")
+        items = parsed(text or "[]")
     except (TypeError, ValueError):
         return []
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return [one for one in items if isinstance(one, Mapping)] if isinstance(items, list) else []
 
 
 # -- rollout tools ---------------------------------------------------------------------------------
@@ -84,8 +84,8 @@ def primary_of(primary: Raw, deployment: str) -> Claims:
     """Find Flagger by its copy of the target, where Canaries may not be read."""
     for one in primary["metadata"].get("ownerReferences") or []:
         if str(one.get("apiVersion", "")).startswith(_FLAGGER_API):
-            said = f"ownerReference of Deployment {primary['metadata']['name']}"
-            return _flagger(str(one.get("name")), deployment, said)
+            evidence = f"ownerReference of Deployment {primary['metadata']['name']}"
+            return _flagger(str(one.get("name")), deployment, evidence)
     return Claims(denied=frozenset({FLAGGER}))
 
 
@@ -94,16 +94,16 @@ def _flagger(canary: str, deployment: str, by: str) -> Claims:
         "roll back where the release comes from: Flagger analyses each release and reverts a bad "
         f"release, see Canary {canary}; {deployment}-primary serves the traffic"
     )
-    found = Owner(FLAGGER, f"Canary {canary}, {by}", remedy, is_rollout_tool=True, then=NEW_RELEASE)
-    return Claims(driver=found)
+    owner = Owner(FLAGGER, f"Canary {canary}, {by}", remedy, is_rollout_tool=True, then=NEW_RELEASE)
+    return Claims(driver=owner)
 
 
 def rollout_on(listed: Iterable[Raw], deployment: str) -> Claims:
     """Find the Argo Rollout that takes its template from a Deployment."""
     for one in listed:
-        found = (one.get("spec") or {}).get("workloadRef") or {}
-        is_apps = str(found.get("apiVersion", "")).startswith("apps/")
-        if is_apps and (found.get("kind"), found.get("name")) == ("Deployment", deployment):
+        reference = (one.get("spec") or {}).get("workloadRef") or {}
+        is_apps = str(reference.get("apiVersion", "")).startswith("apps/")
+        if is_apps and (reference.get("kind"), reference.get("name")) == ("Deployment", deployment):
             name, namespace = one["metadata"]["name"], one["metadata"].get("namespace")
             remedy = (
                 f"roll back through the Rollout (kubectl argo rollouts abort {name} -n "
@@ -221,16 +221,16 @@ def _selects(selector: Raw, labels: Mapping[str, str]) -> bool:
 
 
 def _meets(expression: Raw, labels: Mapping[str, str]) -> bool:
-    found, values = labels.get(str(expression.get("key"))), expression.get("values") or []
+    value, values = labels.get(str(expression.get("key"))), expression.get("values") or []
     match expression.get("operator"):
         case "In":
-            return found in values
+            return value in values
         case "NotIn":
-            return found not in values
+            return value not in values
         case "Exists":
-            return found is not None
+            return value is not None
         case _:
-            return found is None
+            return value is None
 
 
 def _repository(image: str) -> str:

@@ -25,11 +25,11 @@ def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:
 def reads_of(template: Mapping[str, Any]) -> tuple[ConfigRead, ...]:
     """List how the pods of a template read ConfigMaps."""
     spec = template.get("spec") or {}
-    found: list[ConfigRead] = []
+    reads: list[ConfigRead] = []
     mounted: dict[str, bool] = {}
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
-            found += _variables(container)
+            reads += _variables(container)
             for one in container.get("volumeMounts") or []:
                 # The kubelet does not update a subPath mount while the container runs.
                 is_renewed = not (one.get("subPath") or one.get("subPathExpr"))
@@ -38,8 +38,8 @@ def reads_of(template: Mapping[str, Any]) -> tuple[ConfigRead, ...]:
     for volume in spec.get("volumes") or []:
         name = str(volume.get("name"))
         if name in mounted:
-            found += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
-    return tuple(found)
+            reads += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
+    return tuple(reads)
 
 
 def _variables(container: Mapping[str, Any]) -> Iterator[ConfigRead]:

@@ -121,12 +121,12 @@ def _completed(progressing: Mapping[str, Any]) -> float | None:
 
 def _fitting(paths: Iterable[str]) -> frozenset[str]:
     """Keep the paths that fit in the memory limit of a Deployment."""
-    found, left = set[str](), MOST_PROBE_BYTES
+    kept, left = set[str](), MOST_PROBE_BYTES
     for path in paths:
-        left -= LABEL_BYTES + weight(path) if path not in found else 0
+        left -= LABEL_BYTES + weight(path) if path not in kept else 0
         if left >= 0:
-            found.add(path)
-    return frozenset(found)
+            kept.add(path)
+    return frozenset(kept)
 
 
 def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:

@@ -52,5 +52,5 @@ def projected(what: str, make: Callable[[], T]) -> T | Failure:
     try:
         return make()
     except _OTHER_FORM as error:
-        said = f"{what} has an unknown form ({type(error).__name__}: {error})"
-        return Failure(FailureKind.REJECTED, said[:512])
+        message = f"{what} has an unknown form ({type(error).__name__}: {error})"
+        return Failure(FailureKind.REJECTED, message[:512])

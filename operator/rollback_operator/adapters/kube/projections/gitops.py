@@ -165,5 +165,5 @@ def _flux_obstacle(raw: Mapping[str, Any], steered: Steered) -> str:
         is_named = any(one.get("id") == wanted for one in entries)
     if is_named:
         return ""
-    said = f"{kind} {name} does not name the Deployment in its inventory"
-    return f"{said}: the operator does not suspend it"
+    fault = f"{kind} {name} does not name the Deployment in its inventory"
+    return f"{fault}: the operator does not suspend it"

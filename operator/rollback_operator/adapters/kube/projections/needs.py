@@ -24,8 +24,8 @@ _UNITS = {
 def quantity(value: Any) -> float:
     """Parse a quantity of Kubernetes; an invalid one counts as 0."""
     text = str(value or "0")
-    found = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
-    return min(float(found[1]) * _UNITS[found[2] or ""], MOST) if found else 0.0
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
+    return min(float(match[1]) * _UNITS[match[2] or ""], MOST) if match else 0.0
 
 
 def requests_of(spec: Mapping[str, Any]) -> Amounts:
@@ -65,11 +65,11 @@ def _asked(container: Mapping[str, Any]) -> tuple[float, float]:
 def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
     """List the objects that the pods of a template need, with the optional ones marked."""
     spec = template.get("spec") or {}
-    found: dict[tuple[str, str], bool] = {}
+    optional: dict[tuple[str, str], bool] = {}
     for kind, name, is_optional in _named(spec):
         if name:
-            found[kind, name] = found.get((kind, name), True) and is_optional
-    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in found.items()))
+            optional[kind, name] = optional.get((kind, name), True) and is_optional
+    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in optional.items()))
 
 
 def _named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:

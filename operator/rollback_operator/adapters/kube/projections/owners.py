@@ -54,8 +54,8 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
                 f"roll back through {kind} {name}",
                 is_rollout_tool=True,
             )
-    found = _argo_cd(metadata) or _flux(metadata) or _helm(metadata)
-    return _trace(metadata, found or _manager(metadata, fields))
+    owner = _argo_cd(metadata) or _flux(metadata) or _helm(metadata)
+    return _trace(metadata, owner or _manager(metadata, fields))
 
 
 def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
@@ -79,15 +79,15 @@ def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
 def _argo_cd(metadata: Mapping[str, Any]) -> Owner | None:
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     remedy = "roll back in Git, or pause auto-sync"
-    for place, key, found in (
+    for place, key, text in (
         ("label", _INSTANCE, labels.get(_INSTANCE)),
         ("annotation", _TRACKING, annotations.get(_TRACKING)),
     ):
-        if found:
+        if text:
             # namespace_name where Applications are allowed beside Argo CD's own namespace.
-            namespace, _, name = str(found).partition(":")[0].rpartition("_")
+            namespace, _, name = str(text).partition(":")[0].rpartition("_")
             known = _object(OwnerKind.APPLICATION, namespace, name)
-            return Owner(_ARGO_CD, f"{place} {key}={found}", remedy, object=known)
+            return Owner(_ARGO_CD, f"{place} {key}={text}", remedy, object=known)
     return None
 
 

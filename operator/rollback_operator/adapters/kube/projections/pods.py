@@ -83,20 +83,20 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
     for container in spec.get("containers") or []:
         ports = {one.get("name"): one.get("containerPort") for one in container.get("ports") or []}
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-            found = (container.get(kind) or {}).get("httpGet") or {}
-            named = found.get("port")
+            probe = (container.get(kind) or {}).get("httpGet") or {}
+            named = probe.get("port")
             port = str(ports.get(named, named))
             number = whole(port, MOST_PORTS - 1)
-            if not found or found.get("host") or number is None:
+            if not probe or probe.get("host") or number is None:
                 continue
-            path = str(found.get("path") or "/")
+            path = str(probe.get("path") or "/")
             yield Endpoint(
                 path=path if path.startswith("/") else f"/{path}",
                 port=number,
-                scheme="https" if found.get("scheme") == "HTTPS" else "http",
+                scheme="https" if probe.get("scheme") == "HTTPS" else "http",
                 headers=tuple(
                     (str(one.get("name")), str(one.get("value") or ""))
-                    for one in found.get("httpHeaders") or []
+                    for one in probe.get("httpHeaders") or []
                 ),
             )
 

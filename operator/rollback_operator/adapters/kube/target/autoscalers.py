@@ -44,10 +44,10 @@ class ApiAutoscalers:
         if isinstance(written, Failure):
             if written.kind is FailureKind.REJECTED:
                 # A missing right, or a refusal by admission: the server's message says which.
-                said = (
+                message = (
                     f"{written.message} (rbac.autoscalers of the operator's chart gives the right)"
                 )
-                return Failure(written.kind, said)
+                return Failure(written.kind, message)
             # The caller reads again after a conflict, and then sees that it is gone.
             is_gone = written.kind is FailureKind.GONE
             return Failure(FailureKind.CONFLICT, written.message) if is_gone else written

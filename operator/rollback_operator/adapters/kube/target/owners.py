@@ -76,8 +76,8 @@ class ApiOwners:
             if isinstance(raw, Failure) or isinstance(seen, Failure):
                 return seen
             if _without_status(seen) != _without_status(state):
-                said = f"{_named(steered)} has changed since it was read"
-                return Failure(FailureKind.CONFLICT, said)
+                message = f"{_named(steered)} has changed since it was read"
+                return Failure(FailureKind.CONFLICT, message)
             changes = projected(_named(steered), partial(changes_of, raw))
             if isinstance(changes, Failure):
                 return changes
@@ -96,8 +96,8 @@ class ApiOwners:
         if isinstance(served, Failure):
             if served.kind is not FailureKind.GONE:
                 return served
-            said = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
-            return Failure(FailureKind.UNKNOWN_KIND, said)
+            message = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
+            return Failure(FailureKind.UNKNOWN_KIND, message)
         version = projected(group, lambda: str(served["preferredVersion"]["version"]))
         if isinstance(version, Failure):
             return version
@@ -125,10 +125,10 @@ class ApiOwners:
             return name
         if name:
             kind = paths.kind_of(raw["apiVersion"], "applicationsets")
-            found = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
-            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
-                return found
-            generator = None if isinstance(found, Failure) else found
+            answer = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
+            if isinstance(answer, Failure) and answer.kind is not FailureKind.GONE:
+                return answer
+            generator = None if isinstance(answer, Failure) else answer
         return projected(_named(steered), lambda: application_of(raw, generator, steered))
 
 

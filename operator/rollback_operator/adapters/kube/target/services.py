@@ -133,8 +133,8 @@ class ServiceBackends:
             return Backends(confirmed[0].port, tuple(same[:MOST_CALLED]))
         if is_host:
             return _elsewhere(service, namespace)
-        said = f"Service {service} has no ready pod in namespace {namespace}"
-        return Failure(FailureKind.UNAVAILABLE, said)
+        message = f"Service {service} has no ready pod in namespace {namespace}"
+        return Failure(FailureKind.UNAVAILABLE, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,8 @@ def _service(raw: Mapping[str, Any]) -> Service | None:
 
 def _wanted(spec: Mapping[str, Any], service: str, port: int) -> _Wanted | Failure:
     if spec.get("type") == "ExternalName":
-        said = f"Service {service} is an ExternalName, which may lead to any host: {_REMEDY}"
-        return Failure(FailureKind.REJECTED, said)
+        message = f"Service {service} is an ExternalName, which may lead to any host: {_REMEDY}"
+        return Failure(FailureKind.REJECTED, message)
     if spec.get("clusterIP") == "None":
         return _Wanted("", port)
     ports = [one for one in spec.get("ports") or () if one.get("protocol", "TCP") == "TCP"]
@@ -201,8 +201,8 @@ def _wanted(spec: Mapping[str, Any], service: str, port: int) -> _Wanted | Failu
         if one.get("port") == port:
             return _Wanted(str(one.get("name") or ""), None)
     has = ", ".join(str(one.get("port")) for one in ports) or "none"
-    said = f"Service {service} has no TCP port {port} (it has {has}): correct the port"
-    return Failure(FailureKind.REJECTED, said)
+    message = f"Service {service} has no TCP port {port} (it has {has}): correct the port"
+    return Failure(FailureKind.REJECTED, message)
 
 
 def _endpoints(
@@ -249,16 +249,16 @@ def _plain(ip: str) -> str:
 
 
 def _elsewhere(service: str, namespace: str) -> Failure:
-    said = (
+    message = (
         f"Service {service} leads to an address that belongs to no pod of namespace {namespace} "
         f"alone: {_REMEDY}"
     )
-    return Failure(FailureKind.REJECTED, said)
+    return Failure(FailureKind.REJECTED, message)
 
 
 def _unread(failure: Failure, kind: str, namespace: str) -> Failure:
     if failure.kind is FailureKind.REJECTED:
-        said = f"the operator may not list {kind} of namespace {namespace}: see the chart's rbac"
-        return Failure(FailureKind.REJECTED, said)
-    said = f"cannot read {kind} of namespace {namespace}: the API server does not answer"
-    return Failure(FailureKind.UNAVAILABLE, said, failure.retry_after)
+        message = f"the operator may not list {kind} of namespace {namespace}: see the chart's rbac"
+        return Failure(FailureKind.REJECTED, message)
+    message = f"cannot read {kind} of namespace {namespace}: the API server does not answer"
+    return Failure(FailureKind.UNAVAILABLE, message, failure.retry_after)

@@ -47,16 +47,16 @@ class ApiSurroundings:
         if path.fault:
             # A template may name anything, and no object can have this name.
             return False
-        found = await self._api.get_metadata(path)
-        if not isinstance(found, Failure):
-            return not found["metadata"].get("deletionTimestamp")
-        if found.kind is FailureKind.GONE:
+        raw = await self._api.get_metadata(path)
+        if not isinstance(raw, Failure):
+            return not raw["metadata"].get("deletionTimestamp")
+        if raw.kind is FailureKind.GONE:
             return False
-        if found.kind is FailureKind.REJECTED:
+        if raw.kind is FailureKind.REJECTED:
             value = LISTED.get(reference.kind)
             listed = f": list it in the chart's {value}" if value else ""
-            return Failure(found.kind, f"the operator may not read its metadata{listed}")
-        return found
+            return Failure(raw.kind, f"the operator may not read its metadata{listed}")
+        return raw
 
     async def cluster(self) -> ClusterCapacity | Failure:
         """Read the nodes, and the pods if they are not too many."""
@@ -80,12 +80,12 @@ class ApiSurroundings:
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
         """Read what the quotas of a namespace leave over."""
-        found = await self._api.list_of(
+        quotas = await self._api.list_of(
             Listing(paths.in_namespace(paths.QUOTAS, namespace), _quota)
         )
-        if isinstance(found, Failure):
-            return found
-        return tuple(one for one in found if one is not None)
+        if isinstance(quotas, Failure):
+            return quotas
+        return tuple(one for one in quotas if one is not None)
 
     async def approvals_unprotected(self) -> str | Failure:
         """Report why the chart's admission policy does not protect approvals; empty: it does."""
@@ -93,13 +93,13 @@ class ApiSurroundings:
             self._api.get(paths.one_of_cluster(paths.ADMISSION_POLICIES, POLICY_NAME)),
             self._api.get(paths.one_of_cluster(paths.ADMISSION_BINDINGS, POLICY_NAME)),
         )
-        for kind, found in (("policy", policy), ("its binding", binding)):
-            if isinstance(found, Failure) and found.kind is FailureKind.GONE:
+        for kind, raw in (("policy", policy), ("its binding", binding)):
+            if isinstance(raw, Failure) and raw.kind is FailureKind.GONE:
                 return f"the admission policy {POLICY_NAME} is not installed ({kind} is missing)"
-            if isinstance(found, Failure) and found.kind is FailureKind.REJECTED:
+            if isinstance(raw, Failure) and raw.kind is FailureKind.REJECTED:
                 return f"the operator may not read the admission policy {POLICY_NAME}"
-            if isinstance(found, Failure):
-                return found
+            if isinstance(raw, Failure):
+                return raw
         return "" if _denies(policy, binding) else f"admission policy {POLICY_NAME} denies nothing"
 
 

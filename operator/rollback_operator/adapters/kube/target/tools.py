@@ -87,10 +87,10 @@ class ApiTools:
             return versions
         served: dict[ToolKind, paths.ResourceKind] = {}
         for group, version in versions.items():
-            found = await self.api.get(paths.kinds_of(version))
-            if isinstance(found, Failure):
-                return found
-            plurals = projected(version, partial(_plurals, found))
+            kinds = await self.api.get(paths.kinds_of(version))
+            if isinstance(kinds, Failure):
+                return kinds
+            plurals = projected(version, partial(_plurals, kinds))
             if isinstance(plurals, Failure):
                 return plurals
             served |= {(group, one): paths.kind_of(version, one) for one in plurals}
@@ -130,8 +130,8 @@ class ApiTools:
         steering = deployment.owner.object if deployment.owner is not None else None
         if steering is not None and steering.kind in _FLUX:
             places.add(steering.namespace)
-        found = [await self._flux_in(served, one, deployment) for one in sorted(places)]
-        return joined(found)
+        claims = [await self._flux_in(served, one, deployment) for one in sorted(places)]
+        return joined(claims)
 
     async def _flux_in(self, served: Served, namespace: str, deployment: Deployment) -> Claims:
         policies, automations = await asyncio.gather(
@@ -191,14 +191,14 @@ def _versions(groups: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _plurals(found: dict[str, Any]) -> list[str]:
-    return [str(one["name"]) for one in found.get("resources") or ()]
+def _plurals(kinds: dict[str, Any]) -> list[str]:
+    return [str(one["name"]) for one in kinds.get("resources") or ()]
 
 
 def _seen(what: str, look: Callable[[], Claims]) -> Claims:
     """Evaluate objects of another project; an unknown form is reported as unseen."""
-    found = projected(what, look)
-    return _unseen(what, found) if isinstance(found, Failure) else found
+    claims = projected(what, look)
+    return _unseen(what, claims) if isinstance(claims, Failure) else claims
 
 
 def _unseen(what: str, failure: Failure) -> Claims:

@@ -182,8 +182,8 @@ class ApiWorkloads:
             return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
         if raw["spec"].get("paused"):
             is_ours = is_held(raw)
-            said = "somebody else has paused the Deployment"
-            return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, said)
+            message = "somebody else has paused the Deployment"
+            return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, message)
         operations = [
             *_guard(raw),
             {"op": "test", "path": PAUSED, "value": None},
