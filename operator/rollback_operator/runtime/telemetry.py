@@ -6,6 +6,7 @@ Labels take only words of the API, so that the number of series is bounded.
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 from aiohttp import web
@@ -37,6 +38,7 @@ from rollback_operator.reconcile.cache import Cache, Unreadable
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 
 
+NAMESPACE = "rollback_operator"
 DELAYS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 900)
 """Buckets: seconds after the first bad sample."""
 
@@ -59,52 +61,39 @@ class Telemetry:
 
     def __post_init__(self) -> None:
         """Register the metrics."""
-        registry = self.registry
-        self.passes = Counter(
-            "rollback_operator_passes", "Passes over policies.", registry=registry
+        known = self.registry
+        counter = partial(Counter, namespace=NAMESPACE, registry=known)
+        gauge = partial(Gauge, namespace=NAMESPACE, registry=known)
+        histogram = partial(Histogram, namespace=NAMESPACE, registry=known)
+        self.passes = counter("passes", "Passes over policies.")
+        self.failures = counter(
+            "pass_failures", "Passes that failed with an error, which is a defect: see the log."
         )
-        self.failures = Counter(
-            "rollback_operator_pass_failures",
-            "Passes that failed with an error, which is a defect: see the log.",
-            registry=registry,
+        self.seconds = histogram("pass_duration_seconds", "Duration of a pass.")
+        self.api_calls = counter(
+            "api_calls", "Calls to the API server by verb and by result.", ("verb", "result")
         )
-        self.seconds = Histogram(
-            "rollback_operator_pass_duration_seconds", "Duration of a pass.", registry=registry
-        )
-        self.api_calls = Counter(
-            "rollback_operator_api_calls",
-            "Calls to the API server by verb and by result.",
-            ("verb", "result"),
-            registry=registry,
-        )
-        self.leading = Gauge(
-            "rollback_operator_leader", "1 while this replica acts.", registry=registry
-        )
-        self.rollbacks = Counter(
-            "rollback_operator_rollbacks",
+        self.leading = gauge("leader", "1 while this replica acts.")
+        self.depth = gauge("queue_depth", "Policies that have a due time.")
+        self.rollbacks = counter(
+            "rollbacks",
             "Rollbacks that have ended since this replica started, by outcome and severity.",
             ("outcome", "severity"),
-            registry=registry,
         )
         for outcome in Outcome:
             for severity in MatrixSeverity:
                 # From zero on: a series that begins at its first event shows no increase.
                 self.rollbacks.labels(outcome.value, severity.value)
         self.decision, self.undo = (
-            Histogram(
-                f"rollback_operator_{what}_delay_seconds",
+            histogram(
+                f"{what}_delay_seconds",
                 f"From the first bad sample to the {what}, of rollbacks that have ended.",
                 buckets=DELAYS,
-                registry=registry,
             )
             for what in ("decision", "undo")
         )
-        Info("rollback_operator_build", "Version of this replica.", registry=registry).info(
-            {"version": version("rollback-operator")}
-        )
-        self.depth = Gauge(
-            "rollback_operator_queue_depth", "Policies that have a due time.", registry=registry
-        )
+        build = Info("build", "Version of this replica.", namespace=NAMESPACE, registry=known)
+        build.info({"version": version("rollback-operator")})
 
     def measure_end(self, rollback: Rollback) -> None:
         """Count a Rollback that has just ended, with its delays of decision and undo."""
@@ -215,11 +204,11 @@ def _lacking(policies: list[RollbackPolicy], kind: ConditionType) -> Iterator[st
 
 
 def _counted(name: str, help_: str, label: str, counts: Tally[str]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"rollback_operator_{name}", help_, labels=[label])
+    family = GaugeMetricFamily(f"{NAMESPACE}_{name}", help_, labels=[label])
     for value, count in sorted(counts.items()):
         family.add_metric([value], count)
     return family
 
 
 def _single(name: str, help_: str, count: int) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"rollback_operator_{name}", help_, value=count)
+    return GaugeMetricFamily(f"{NAMESPACE}_{name}", help_, value=count)
