@@ -230,13 +230,13 @@ async def settle(parts: Parts, settings: Settings, ready: asyncio.Event) -> None
 
 
 async def _has_all(parts: Parts, settings: Settings) -> bool:
-    delivered = parts.intake.delivered or ()
     for kind in KINDS:
         for namespace in settings.namespaces or ("",):
             listed = await parts.api.list_metadata(path_of(kind.PLURAL, namespace))
             if isinstance(listed, Failure):
                 _log.warning("not ready: %s cannot be listed: %s", kind.PLURAL, listed.message)
                 return False
+            delivered = parts.intake.delivered or ()  # by now: a list takes a while
             if not all(one["uid"] in delivered for one in listed):
                 return False
     return True
