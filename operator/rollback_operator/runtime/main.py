@@ -126,21 +126,15 @@ def _is_alive(parts: Parts) -> bool:
 async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event) -> None:
     """Stop the passes, then release the lease, then close the connections."""
     stop.set()
-    for task in tasks:
-        if task.get_name() in ("queue", "elector"):
-            task.cancel()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(5):
-            await asyncio.gather(
-                *(one for one in tasks if one.get_name() in ("queue", "elector")),
-                return_exceptions=True,
-            )
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            await parts.reconciler.teller.finish()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            await parts.elector.release()
+    working = {one for one in tasks if one.get_name() in ("queue", "elector")}
+    for one in working:
+        one.cancel()
+    if working:
+        await asyncio.wait(working, timeout=5)
+    for last in (parts.reconciler.teller.finish, parts.elector.release):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await last()
     # The stop flag ends the watches.
     watches = {task for task in tasks if task.get_name() == "watches"}
     if watches:
