@@ -120,6 +120,10 @@ def _leads_while_set(_: Any) -> Any:
     return lambda self: self.leading.is_set()
 
 
+def _writes_always(_: Any) -> Any:
+    return lambda self, _: self
+
+
 def _leads_always(_: Any) -> Any:
     def noted(self: Any, held: Any, asked: tuple[float, float]) -> None:
         self._renewed = asked
@@ -285,6 +289,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "the lease is fresh: is_leading",
         (Removal("adapters.kube.lease:Elector.is_leading", _leads_while_set),),
         tests="tests/unit/test_lease.py",
+    ),
+    Mutant(
+        "no write after the lease has run out",
+        (Removal("adapters.kube.apiserver:ApiServer.fenced", _writes_always),),
+        tests="tests/unit/test_write_fence.py",
     ),
     Mutant(
         "one leader: the lease",

@@ -56,7 +56,7 @@ def serve(settings: Settings) -> int:
     try:
         return loop.run_until_complete(run(settings))
     finally:
-        loop.set_exception_handler(lambda _, __: None)  # no task waits for the abandoned ones
+        loop.set_exception_handler(lambda _, __: None)  # no task waits for abandoned tasks
         loop.run_until_complete(_leave())
         loop.close()
 

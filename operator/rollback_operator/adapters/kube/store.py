@@ -116,7 +116,7 @@ class ApiStore:
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
-        done = await self._api.delete(_one(record), record.metadata.resource_version)
+        done = await self._api.delete(_path(record), record.metadata.resource_version)
         return await self._read_again(record, done) if isinstance(done, Failure) else None
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
@@ -160,7 +160,7 @@ class ApiStore:
             _unchanged(resource),
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]
-        done = await self._api.patch(_one(resource), operations)
+        done = await self._api.patch(_path(resource), operations)
         if isinstance(done, Failure):
             return await self._read_again(resource, done)
         return _parsed(type(resource), done)
@@ -173,7 +173,7 @@ class ApiStore:
             _unchanged(resource),
             {"op": "add", "path": "/status", "value": _dump(status)},
         ]
-        done = await self._api.patch(_one(resource, "status"), operations)
+        done = await self._api.patch(_path(resource, "status"), operations)
         return await self._read_again(resource, done) if isinstance(done, Failure) else done
 
     async def _read_again(self, resource: Resource, failure: Failure) -> Failure:
@@ -186,7 +186,7 @@ class ApiStore:
         return replace(failure, retry_after=unread.retry_after or RETRY_SECONDS)
 
 
-def _one(resource: Resource, part: str = "") -> paths.ApiPath:
+def _path(resource: Resource, part: str = "") -> paths.ApiPath:
     return paths.one_in(_KINDS[resource.PLURAL], *resource.key, part)
 
 

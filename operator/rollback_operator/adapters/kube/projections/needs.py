@@ -63,7 +63,7 @@ def _asked(container: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
-    """List the objects that the pods of a template need, with the optional ones marked."""
+    """List the objects that the pods of a template need, and which of them are optional."""
     spec = template.get("spec") or {}
     optional: dict[tuple[str, str], bool] = {}
     for kind, name, is_optional in _named(spec):

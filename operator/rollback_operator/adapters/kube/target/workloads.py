@@ -111,7 +111,7 @@ class ApiWorkloads:
             raised = _raised(rollback.status.strategy, surge)
             express = await self._write(rollback, [*plain, *raised, *cause])
             # The API server answers an inapplicable patch like a failed test; the plain patch, with
-            # the same guard, tells the two apart.
+            # the same guard, distinguishes them.
             refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
             if not isinstance(express, Failure) or express.kind not in refused:
                 return express
