@@ -120,9 +120,13 @@ def _leads_while_set(_: Any) -> Any:
     return lambda self: self.leading.is_set()
 
 
+def _writes_always(_: Any) -> Any:
+    return lambda self, _: self
+
+
 def _leads_always(_: Any) -> Any:
-    def noted(self: Any, held: Any, started: float) -> None:
-        self._renewed = started
+    def noted(self: Any, held: Any, asked: tuple[float, float]) -> None:
+        self._renewed = asked
         self.leading.set()
 
     return noted
@@ -190,8 +194,8 @@ def _never_compares(_: Any) -> Any:
 
 
 def _is_ready_at_once(_: Any) -> Any:
-    async def settled(parts: Any, settings: Any, delivered: Any, ready: Any) -> None:
-        delivered.uids = None
+    async def settled(parts: Any, settings: Any, ready: Any) -> None:
+        parts.intake.delivered = None
         ready.set()
 
     return settled
@@ -285,6 +289,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "the lease is fresh: is_leading",
         (Removal("adapters.kube.lease:Elector.is_leading", _leads_while_set),),
         tests="tests/unit/test_lease.py",
+    ),
+    Mutant(
+        "no write after the lease has run out",
+        (Removal("adapters.kube.apiserver:ApiServer.fenced", _writes_always),),
+        tests="tests/unit/test_write_fence.py",
     ),
     Mutant(
         "one leader: the lease",
@@ -414,7 +423,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "all is listed once a minute",
-        (Removal("runtime.resync:Resync.look", _never_compares),),
+        (Removal("runtime.intake:Resync.compare", _never_compares),),
         tests="tests/unit/test_resync.py",
     ),
     Mutant(

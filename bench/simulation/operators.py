@@ -32,7 +32,7 @@ from rollback_operator.reconcile.cache import Key
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.runtime import handlers
 from rollback_operator.runtime.bootstrap import Outside, Parts, wire
-from rollback_operator.runtime.main import Delivered, Life, live, settle
+from rollback_operator.runtime.main import Life, live, settle
 from rollback_operator.runtime.settings import Settings
 from rollback_operator.runtime.telemetry import Telemetry
 
@@ -258,6 +258,7 @@ class Operator:
             channels=Inbox(ground.air, self.name, ground.told),
             clock=clock.now,
             monotonic=ground.air.loop.time,
+            wall=self.now,
         )
         identity = process.name if self.renames else self.name
         settings = Settings(
@@ -282,15 +283,15 @@ class Operator:
         ground.air.loop.after(ground.dice.uniform(0.5, 3.0), self.start)
 
     async def _watch(self, parts: Parts, settings: Settings, life: Life) -> None:
-        registry, delivered = Registry(), Delivered()
-        handlers.register(registry, parts.intake, delivered.mark)  # type: ignore[arg-type]
+        registry = Registry()
+        handlers.register(registry, parts.intake)  # type: ignore[arg-type]
         self.feeds = [
             Feed(self.ground, self.name, plural, parts.api, registry.handler(plural))
             for plural in WATCHED
         ]
         self.ground.server.watchers.extend(one.tell for one in self.feeds)
         tasks = [
-            asyncio.create_task(settle(parts, settings, delivered, life.ready)),
+            asyncio.create_task(settle(parts, settings, life.ready)),
             *(asyncio.create_task(one.run()) for one in self.feeds),
             *(asyncio.create_task(one.hand_over()) for one in self.feeds),
         ]

@@ -19,7 +19,7 @@ from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.adapters.http.probes import HttpProbes
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.adapters.kube.target.backends import ServiceBackends
+from rollback_operator.adapters.kube.target.services import ServiceBackends
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetrics
 from rollback_operator.api.database import DatabaseSpec

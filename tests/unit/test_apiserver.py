@@ -239,7 +239,7 @@ async def test_lists_that_are_being_read_keep_no_more_together_than_there_is_roo
     refused = [one for one in found if isinstance(one, Failure)]
     assert refused
     assert all(isinstance(one, TooLarge) for one in refused)
-    assert "other lists" in refused[0].message
+    assert "concurrent lists" in refused[0].message
 
 
 async def test_answers_in_flight_share_one_budget() -> None:

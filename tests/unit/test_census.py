@@ -16,8 +16,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.model.conditions import condition
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.cache import Cache
-from rollback_operator.runtime.census import Census
-from rollback_operator.runtime.telemetry import Telemetry
+from rollback_operator.runtime.telemetry import Census, Telemetry
 from tests.builders import (
     at,
     make_ended,

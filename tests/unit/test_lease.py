@@ -72,6 +72,8 @@ class Time:
     """A monotonic clock that stands still until it is put forward."""
 
     ahead: float = 0.0
+    wall: float = 0.0
+    """By how much the wall clock is ahead."""
 
     def __call__(self) -> float:
         return 1000.0 + self.ahead
@@ -85,8 +87,8 @@ def server() -> LeaseServer:
 def elector(
     server: LeaseServer, identity: str = "one", time: Time | None = None, seconds: float = SECONDS
 ) -> Elector:
-    lease = LeaseName("operators", "lease", identity, seconds)
-    return Elector(cast("ApiServer", server), lease, at, time or Time())
+    lease, time = LeaseName("operators", "lease", identity, seconds), time or Time()
+    return Elector(cast("ApiServer", server), lease, at, time, lambda: at(time.wall))
 
 
 @asynccontextmanager
@@ -303,6 +305,26 @@ async def test_after_a_long_sleep_nobody_believes_to_lead(server: LeaseServer) -
         assert not one.is_leading()
 
 
+async def test_a_paused_virtual_machine_stops_the_monotonic_clock_alone(
+    server: LeaseServer,
+) -> None:
+    time = Time()
+    one = elector(server, time=time, seconds=30)
+    await one.renew()
+    time.wall = 21.0
+    assert not one.is_leading()
+    server.fail_next("get", OUTAGE)
+    await one.renew()
+    assert not one.lost.is_set(), "a clock that was set ahead ends nothing"
+
+    await one.renew()
+    assert one.is_leading()
+    time.wall = -3600.0
+    assert one.is_leading()
+    time.ahead = 21.0
+    assert not one.is_leading()
+
+
 async def test_a_lease_given_up_is_free_for_the_next(server: LeaseServer) -> None:
     one, two = elector(server, "one"), elector(server, "two")
     async with running(one):
@@ -349,7 +371,7 @@ def annotate(server: LeaseServer, value: str | None) -> None:
 
 async def test_a_stop_is_heard_kept_by_renewals_and_lifted(server: LeaseServer) -> None:
     one, heard = elector(server), []
-    one.told = lambda: heard.append(one.stopped)
+    one.on_stop = lambda: heard.append(one.stopped)
     assert await one._try()
     assert one.stopped == ""
 
@@ -371,9 +393,9 @@ async def test_who_takes_over_knows_of_a_stop_before_it_leads(server: LeaseServe
     annotate(server, WORD)
     one = elector(server)
     was_leading: list[bool] = []
-    one.told = lambda: was_leading.append(one.leading.is_set())
+    one.on_stop = lambda: was_leading.append(one.leading.is_set())
 
-    one._note(await one._try(), 0.0)
+    await one.renew()
 
     assert was_leading == [False]
     assert one.stopped == SAID

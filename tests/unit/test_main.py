@@ -4,76 +4,78 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 import rollback_operator
+from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.cache import ObjectVersion
+from rollback_operator.reconcile.cache import Cache
 from rollback_operator.runtime.bootstrap import Parts
-from rollback_operator.runtime.main import Delivered, settle
+from rollback_operator.runtime.intake import Intake, Resync
+from rollback_operator.runtime.main import settle
 from rollback_operator.runtime.settings import Settings
 from tests.fakes.failures import OUTAGE
 
 
 @dataclass
 class Lists:
-    """An API server that lists two objects of each kind, once it answers."""
+    """An API server with two objects of each kind, which no version of this operator can read."""
 
     answers: list[Failure] = field(default_factory=lambda: [OUTAGE])
     heard: list[str] = field(default_factory=list)
 
     async def list_metadata(self, path: object) -> list[dict[str, Any]] | Failure:
         self.heard.append(str(path))
-        if self.answers:
-            return self.answers.pop()
-        return [
-            {"namespace": "production", "name": f"shop-{number}", "uid": f"{path} {number}"}
-            for number in (1, 2)
-        ]
+        return self.answers.pop() if self.answers else self.objects(path)
 
+    async def get(self, path: object, fieldSelector: str) -> dict[str, Any]:  # noqa: N803
+        name = fieldSelector.partition("=")[2]
+        return {"items": [{"metadata": x} for x in self.objects(path) if x["name"] == name]}
 
-@dataclass
-class Read:
-    """What the comparison of once a minute has read."""
-
-    uids: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def version(self, plural: str, key: tuple[str, str]) -> ObjectVersion | None:
-        uid = self.uids.get((plural, key[1]))
-        return ObjectVersion(uid, "7") if uid is not None else None
-
-
-@dataclass
-class Resync:
-    cache: Read = field(default_factory=Read)
+    def objects(self, path: object) -> list[dict[str, Any]]:
+        there = {"namespace": "production", "resourceVersion": "7"}
+        plural, names = str(path).rpartition("/")[2], ("shop-1", "shop-2")
+        return [{**there, "name": name, "uid": f"{plural} {name}"} for name in names]
 
 
 @dataclass
 class Known:
     """As much of the operator as is asked."""
 
-    api: Lists
-    resync: Resync = field(default_factory=Resync)
+    api: Lists = field(default_factory=Lists)
+    intake: Intake = field(default_factory=lambda: Intake(Cache(), lambda *_: None))
+
+    async def watch(self) -> None:
+        for path in set(self.api.heard):
+            for one in self.api.objects(path):
+                self.intake.take(path.rpartition("/")[2], {"metadata": one})
+
+    async def resync(self) -> None:
+        """Read what a dead watch does not deliver."""
+        await Resync(cast("ApiServer", self.api), self.intake).compare()
 
 
-async def test_it_is_not_ready_before_the_watches_have_delivered_what_is_there() -> None:
-    lists, delivered, ready = Lists(), Delivered(), asyncio.Event()
-    parts = cast("Parts", Known(lists))
-    waiting = asyncio.create_task(settle(parts, Settings(), delivered, ready))
+@pytest.mark.parametrize("take_in", [Known.watch, Known.resync])
+async def test_it_is_not_ready_before_all_that_is_there_was_taken_in(
+    take_in: Callable[[Known], Awaitable[None]],
+) -> None:
+    known, ready = Known(), asyncio.Event()
+    waiting = asyncio.create_task(settle(cast("Parts", known), Settings(), ready))
     async with asyncio.timeout(20):
-        while len(lists.heard) < 4:  # noqa: ASYNC110 (the lists have no event)
+        while len(known.api.heard) < 4:  # noqa: ASYNC110 (the lists have no event)
             await asyncio.sleep(0.01)
         assert not ready.is_set()
         while not ready.is_set():
-            for path in set(lists.heard):
-                for number in (1, 2):
-                    delivered.mark(f"{path} {number}")
+            await take_in(known)
             await asyncio.sleep(0.01)
     await waiting
 
-    assert delivered.uids is None
+    assert known.intake.delivered is None
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
@@ -90,20 +92,3 @@ def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
     assert begun.stderr.read() == b""
     assert begun.wait() == 0
     begun.stderr.close()
-
-
-async def test_what_a_dead_watch_does_not_deliver_may_be_read_without_it() -> None:
-    known, ready = Known(Lists(answers=[])), asyncio.Event()
-    parts = cast("Parts", known)
-    waiting = asyncio.create_task(settle(parts, Settings(), Delivered(), ready))
-    async with asyncio.timeout(20):
-        while len(known.api.heard) < 2:  # noqa: ASYNC110 (the lists have no event)
-            await asyncio.sleep(0.01)
-        assert not ready.is_set()
-        while not ready.is_set():
-            for path in set(known.api.heard):
-                plural = path.rsplit("/", 1)[-1]
-                for number in (1, 2):
-                    known.resync.cache.uids[plural, f"shop-{number}"] = f"{path} {number}"
-            await asyncio.sleep(0.01)
-    await waiting

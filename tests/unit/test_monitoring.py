@@ -9,8 +9,7 @@ from pathlib import Path
 import yaml
 
 from rollback_operator.reconcile.cache import Cache
-from rollback_operator.runtime.census import Census
-from rollback_operator.runtime.telemetry import Telemetry
+from rollback_operator.runtime.telemetry import Census, Telemetry
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "deploy" / "helm" / "rollback-operator" / "files"

@@ -82,5 +82,5 @@ async def test_what_a_person_changes_meanwhile_is_looked_at_anew() -> None:
     found = await suspended(server)
 
     assert isinstance(found, Failure)
-    assert found.message == "Application shop is not as it was looked at"
+    assert found.message == "Application shop has changed since it was read"
     assert server.patches == []

@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.ports.failure import CONFLICT_SECONDS, RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.cache import Cache, Key
-from rollback_operator.runtime.intake import Intake, Refresher
+from rollback_operator.runtime.intake import Intake, Resync
 from tests.builders import make_policy, make_request, make_rollback
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE
 
@@ -64,7 +64,7 @@ class World:
         self.cache.remember(known)
         api = cast("ApiServer", self.server)
         intake = Intake(self.cache, lambda key, _: self.wanted.append(key))
-        self.refresh = Refresher(api, intake).refresh
+        self.refresh = Resync(api, intake).refresh
         now = lambda: datetime(2026, 1, 1, tzinfo=UTC)  # noqa: E731
         self.store = ApiStore(api, "me", now, self.refresh)
 

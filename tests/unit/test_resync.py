@@ -12,8 +12,7 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, MOST_NAMES, Cache, Key
-from rollback_operator.runtime.intake import Intake
-from rollback_operator.runtime.resync import Resync
+from rollback_operator.runtime.intake import Intake, Resync
 
 SHOP = "production", "shop"
 POLICIES, ROLLBACKS = RollbackPolicy.PLURAL, Rollback.PLURAL
@@ -80,7 +79,7 @@ class World:
         self.intake = Intake(self.cache, lambda key, delay: self.wanted.append((key, delay)))
         self.lists = Lists()
         api = cast("ApiServer", self.lists)
-        self.resync = Resync(api, self.cache, self.intake, namespaces)
+        self.resync = Resync(api, self.intake, namespaces)
 
     def know(self, plural: str, *objects: Raw) -> None:
         """Have a watch tell of objects that are there."""
@@ -104,7 +103,7 @@ def world() -> World:
 async def test_where_everything_is_known_nothing_is_wanted(world: World) -> None:
     world.know(ROLLBACKS, request(3))
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.wanted == []
     assert (len(world.lists.asked), world.lists.read) == (3, [])
@@ -113,7 +112,7 @@ async def test_where_everything_is_known_nothing_is_wanted(world: World) -> None
 async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
     world.lists.there[DEPLOYMENTS_PLURAL] = [deployment(7, "shop:v2")]
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.image() == "shop:v2"
     assert world.wanted == [(SHOP, 0.0)]
@@ -129,7 +128,7 @@ async def test_long_names_are_kept_only_where_a_policy_watches(world: World) -> 
     raw = policy(5, other)
     raw["spec"]["targetRef"]["name"] = "other"
     world.know(POLICIES, raw)
-    await world.resync.look()
+    await world.resync.compare()
 
     assert other in world.cache.deployments
 
@@ -139,7 +138,7 @@ async def test_what_was_made_and_not_told_is_found(world: World) -> None:
     world.lists.there[POLICIES].append(policy(8, other))
     world.lists.there[ROLLBACKS] = [request(9)]
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert list(dict.fromkeys(world.wanted)) == [(other, 0.0), (SHOP, 0.0)]
     assert list(world.cache.requests) == [("production", "by-hand")]
@@ -149,7 +148,7 @@ async def test_what_was_deleted_and_not_told_is_forgotten(world: World) -> None:
     world.know(ROLLBACKS, request(3))
     world.lists.there.clear()
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert (world.cache.policies, world.cache.requests, world.cache.deployments) == ({}, {}, {})
     assert (SHOP, 0.0) in world.wanted
@@ -159,7 +158,7 @@ async def test_a_list_that_is_older_than_a_watch_changes_nothing(world: World) -
     world.intake.take(DEPLOYMENTS_PLURAL, deployment(9, "shop:v2"))
     world.wanted.clear()
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.image() == "shop:v2"
     assert world.wanted == []
@@ -174,7 +173,7 @@ async def test_what_was_made_anew_while_it_was_listed_stays(world: World) -> Non
 
     world.lists.meanwhile = made_anew
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.image() == "shop:v2"
 
@@ -183,11 +182,11 @@ async def test_what_cannot_be_listed_stays_known(world: World) -> None:
     world.lists.there.clear()
     world.lists.failing = {"/apis/apps/v1/deployments"}
 
-    await world.resync.look()
+    await world.resync.compare()
     assert SHOP in world.cache.deployments
 
     world.lists.failing.clear()
-    await world.resync.look()
+    await world.resync.compare()
     assert SHOP not in world.cache.deployments
 
 
@@ -196,7 +195,7 @@ async def test_what_is_gone_when_it_is_read_is_left_to_the_next_look(world: Worl
     world.lists.there[POLICIES].append(policy(8, other))
     world.lists.meanwhile = lambda: world.lists.there.pop(POLICIES, None)
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.lists.read == ["other"]
     assert list(world.cache.policies) == [SHOP]
@@ -205,7 +204,7 @@ async def test_what_is_gone_when_it_is_read_is_left_to_the_next_look(world: Worl
 async def test_deployments_that_nobody_has_a_policy_on_are_not_read(world: World) -> None:
     world.lists.there[DEPLOYMENTS_PLURAL].append(deployment(9, key=("production", "cart")))
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.lists.read == []
 
@@ -215,7 +214,7 @@ async def test_only_what_is_watched_is_listed_and_missed() -> None:
     world.know(DEPLOYMENTS_PLURAL, deployment(2), deployment(3, key=("staging", "shop")))
     world.lists.there.clear()
 
-    await world.resync.look()
+    await world.resync.compare()
 
     assert world.cache.deployments == {}
     places = [f"/apis/apps/v1/namespaces/{one}/deployments" for one in ("production", "staging")]

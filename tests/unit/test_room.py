@@ -10,8 +10,7 @@ import pytest
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.kube import room
-from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, Room
-from rollback_operator.adapters.kube.weighing import weight_of
+from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, Room, weight_of
 
 
 async def test_small_answers_wait_for_nobody() -> None:

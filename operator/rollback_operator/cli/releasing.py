@@ -71,7 +71,7 @@ async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
         f"{settings.identity}-release",
         settings.lease_seconds,
     )
-    elector = Elector(api, lease, utc_now, time.monotonic)
+    elector = Elector(api, lease, utc_now, time.monotonic, utc_now)
     fault = ""
     for _ in range(TRIES):
         taken = await elector.take()

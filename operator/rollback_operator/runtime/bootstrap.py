@@ -1,4 +1,4 @@
-"""The composition root: settings -> real adapters -> a Reconciler. Wires, and does nothing else."""
+"""The composition root: settings -> real adapters -> a Reconciler. It only wires."""
 
 import time
 from collections.abc import Callable
@@ -13,15 +13,13 @@ from rollback_operator.adapters.http.probes import HttpProbes
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.lease import Elector, LeaseName
-from rollback_operator.adapters.kube.rights import ApiRights
 from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
-from rollback_operator.adapters.kube.target.backends import ServiceBackends
 from rollback_operator.adapters.kube.target.flags import ApiFlags
 from rollback_operator.adapters.kube.target.logs import ApiLogs
 from rollback_operator.adapters.kube.target.owners import ApiOwners
-from rollback_operator.adapters.kube.target.services import ApiServices
+from rollback_operator.adapters.kube.target.services import ApiServices, ServiceBackends
 from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
@@ -56,22 +54,20 @@ from rollback_operator.reconcile.preflight import Foresight
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
-from rollback_operator.runtime.census import Census
-from rollback_operator.runtime.intake import Intake, Refresher
-from rollback_operator.runtime.resync import Resync
+from rollback_operator.runtime.intake import Intake, Resync
 from rollback_operator.runtime.settings import Settings
-from rollback_operator.runtime.telemetry import Telemetry
+from rollback_operator.runtime.telemetry import Census, Telemetry
 from rollback_operator.runtime.workqueue import WorkQueue
 
 
 def utc_now() -> datetime:
-    """Read this machine's clock: the only place that does."""
+    """Read this machine's wall clock; no other place does."""
     return datetime.now(UTC)  # noqa: TID251 (everything else takes `now` as an argument)
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the operator works on: real servers and clocks, or a simulation of them."""
+    """The outside of the operator: servers and clocks, or a simulation of them."""
 
     api: ApiServer
     metrics: Metrics
@@ -82,8 +78,10 @@ class Outside:
     channels: Channels
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
+    wall: Callable[[], datetime]
+    """This machine's own clock."""
     credentials: CredentialsCheck | None = None
-    """Of policies; None: they have none of their own."""
+    """Checks credentials of policies; None: policies have none."""
 
 
 @dataclass
@@ -110,7 +108,7 @@ class Parts:
 
 
 async def build(settings: Settings) -> Parts:
-    """Make the parts from settings, on real servers."""
+    """Build the parts from settings, on real servers."""
     telemetry = Telemetry()
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
     clock = ServerClock(utc_now, time.monotonic)
@@ -142,6 +140,7 @@ async def build(settings: Settings) -> Parts:
         channels=Senders(secrets, addresses),
         clock=clock.now,
         monotonic=time.monotonic,
+        wall=utc_now,
         credentials=metrics,
     )
     parts = wire(outside, settings, telemetry)
@@ -152,20 +151,24 @@ async def build(settings: Settings) -> Parts:
 
 
 def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
-    """Put the parts together around what they work on."""
-    api, now = outside.api, outside.clock
+    """Wire the parts around their outside."""
+    now = outside.clock
 
     def clock() -> float:
         return now().timestamp()
 
-    cache = Cache()
-    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
-    intake = Intake(cache, queue.add)
-    refresh = Refresher(api, intake).refresh
-    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now, refresh)
     lease = LeaseName(
         settings.lease_namespace, settings.lease_name, settings.identity, settings.lease_seconds
     )
+    elector = Elector(outside.api, lease, now, outside.monotonic, outside.wall)
+    # Nothing below writes without the lease; only the elector's own writes are exempt.
+    api = outside.api.fenced(elector.is_leading)
+    cache = Cache()
+    queue: WorkQueue[Key] = WorkQueue(outside.monotonic, lambda key: key[0], cache.is_waited_for)
+    intake = Intake(cache, queue.add)
+    resync = Resync(api, intake, settings.namespaces)
+    refresh = resync.refresh
+    workloads, store = ApiWorkloads(api), ApiStore(api, settings.identity, now, refresh)
     records = OwnResources(cache.policy_of, cache.rollbacks_of)
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
     owners = ApiOwners(api, settings.argo_cd_namespace)
@@ -173,7 +176,6 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     checker = Checker(nearby, outside.schemas, records, now, owners, tools)
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = Trier(outside.probes, clock)
-    elector = Elector(api, lease, now, outside.monotonic)
     runtime = Runtime(now, elector.is_leading, queue.add, refresh)
     teller = Teller(outside.channels, store, cache, runtime)
     observer = Observer(
@@ -207,7 +209,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             switch,
             observer,
             settings.prometheus_url,
-            Permits(ApiRights(api), now),
+            Permits(api, now),
             Decisions(nearby, now),
         ),
         switch=switch,
@@ -230,11 +232,11 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         clock=now,
         budget=RollbackBudget(settings.max_concurrent, settings.max_rollbacks_per_day),
     )
-    elector.told = intake.look_at_all
+    elector.on_stop = intake.look_at_all
     return Parts(
         api=api,
         intake=intake,
-        resync=Resync(api, cache, intake, settings.namespaces),
+        resync=resync,
         queue=queue,
         elector=elector,
         reconciler=reconciler,

@@ -1,16 +1,20 @@
-"""What is seen of policies, Rollbacks and Deployments -> the cache, and a key on the queue.
+"""Objects as the API server shows them -> the cache, and policy keys on the queue.
 
-Whoever has seen it: a watch, or a list that was made because watches may fall silent.
+They come from the watches of kopf, from a read of one object, and from a list once a minute. The
+list is there because a watch that delivers nothing looks like one on which nothing happens, and a
+restarted watch does not report what was deleted in between. kopf restarts a silent watch after some
+seconds (`handlers`); where an intermediary keeps back the events of the next watch too, only
+the list shows a release.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.adapters.kube.paths import only_one
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, Cache, Key, ObjectVersion
@@ -21,30 +25,37 @@ WATCHED: Mapping[str, paths.ResourceKind] = {
     Rollback.PLURAL: paths.ROLLBACKS,
     DEPLOYMENTS_PLURAL: paths.DEPLOYMENTS,
 }
-"""The kinds that are taken in, by plural."""
+"""The watched kinds, by plural."""
 STATUS_SECONDS = 0.3
+"""Delay of a pass after a change of a Deployment's status, which changes several times a second
+during a rollout. A new template is evaluated without delay."""
+RESYNC_SECONDS = 60.0
 
 
 def path_of(plural: str, namespace: str) -> paths.ApiPath:
-    """Give the path of a kind's list; empty namespace: of all."""
+    """Return the path of a kind's list; an empty namespace means all namespaces."""
     return paths.in_namespace_or_all(WATCHED[plural], namespace)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intake:
-    """Takes objects in, as the API server shows them."""
+    """Puts objects into the cache, and the policies that they concern on the queue."""
 
     cache: Cache
     want: Callable[[Key, float], None]
     """Puts a policy's key on the queue, due after some seconds."""
+    delivered: set[str] | None = field(default_factory=set)
+    """The uids of all objects so far, readable or not; None: the first lists are complete."""
 
     def look_at_all(self) -> None:
-        """Have every policy looked at: something that bears on all of them has changed."""
+        """Requeue every policy: a change concerns all of them."""
         for key in self.cache.policies:
             self.want(key, 0.0)
 
     def take(self, plural: str, raw: dict[str, Any]) -> None:
-        """Take in an object that is there."""
+        """Take in an object that exists."""
+        if self.delivered is not None:
+            self.delivered.add(raw["metadata"]["uid"])
         match plural:
             case RollbackPolicy.PLURAL:
                 self._take_policy(raw)
@@ -52,15 +63,13 @@ class Intake:
                 self._take_rollback(raw)
             case _:
                 key, is_release = self.cache.put_deployment(raw)
-                # A rollout's status moves several times a second; only a template is looked at at
-                # once.
                 self._want_all(key, 0.0 if is_release else STATUS_SECONDS)
 
     def drop(self, plural: str, key: Key) -> None:
-        """Forget an object that is gone."""
+        """Forget a deleted object."""
         match plural:
             case RollbackPolicy.PLURAL:
-                others = _rivals(self.cache, key)
+                others = [one for one in self._policies_beside(key) if one != key]
                 self.cache.drop_policy(key)
                 for one in (key, *others):
                     self.want(one, 0.0)
@@ -71,21 +80,23 @@ class Intake:
                 self._want_all(key, 0.0)
 
     def _take_policy(self, raw: dict[str, Any]) -> None:
-        """Take in a policy; who is on a target that it leaves or takes looks as well.
+        """Take in a policy, and requeue the policies whose precedence it may change.
 
-        So does who is younger on its own: it learns what this one knows.
+        These are the younger policies on its target and, if the target changed, all policies on
+        the old and on the new target.
         """
         metadata = raw["metadata"]
         key = metadata["namespace"], metadata["name"]
         is_known = key in self.cache.policies
-        before = _target(self.cache, key), _rivals(self.cache, key)
+        old_target, old_target_policies = self._target(key), self._policies_beside(key)
         self.want(self.cache.put_policy(raw), 0.0)
-        after = _target(self.cache, key), _rivals(self.cache, key)
-        looking = _younger(self.cache, key)
-        if is_known and before[0] != after[0]:
-            looking = [*before[1], *after[1], *looking]
-        for one in dict.fromkeys(looking):
-            self.want(one, 0.0)
+        policies = self._policies_beside(key)
+        affected = policies[policies.index(key) + 1 :] if policies else []
+        if is_known and old_target != self._target(key):
+            affected = [*old_target_policies, *policies]
+        for one in dict.fromkeys(affected):
+            if one != key:
+                self.want(one, 0.0)
 
     def _take_rollback(self, raw: dict[str, Any]) -> None:
         key = self.cache.put_rollback(raw)
@@ -97,57 +108,86 @@ class Intake:
         for policy in self.cache.policies_on(*deployment):
             self.want(policy.key, delay)
 
+    def _target(self, key: Key) -> str:
+        """Name the Deployment of a policy; empty: the policy is unknown or unreadable."""
+        known = self.cache.policies.get(key)
+        return known.spec.target_ref.name if isinstance(known, RollbackPolicy) else ""
+
+    def _policies_beside(self, key: Key) -> list[Key]:
+        """Name the policies on a policy's target, itself among them, the oldest first."""
+        target = self._target(key)
+        return [one.key for one in self.cache.policies_on(key[0], target)] if target else []
+
 
 @dataclass(frozen=True, slots=True)
-class Refresher:
-    """Reads one object as it is by now: what is known of it may be old, whatever the watches do."""
+class Resync:
+    """Reads what the watches may not have delivered: one object on demand, all once a minute."""
 
     api: ApiServer
     intake: Intake
+    namespaces: Sequence[str] = ()
+    """The watched namespaces; empty: all."""
+
+    async def run(self) -> None:
+        """Compare the cache with the API server once a minute, until cancelled."""
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            await self.compare()
+
+    async def compare(self) -> None:
+        """Compare now; the cache keeps what cannot be listed."""
+        for plural in WATCHED:
+            for namespace in self.namespaces or ("",):
+                await self._compare(plural, namespace)
 
     async def refresh(self, plural: str, key: Key) -> Failure | None:
-        """Take an object in as it is, or that it is gone.
+        """Read one object: the cache may be behind, whatever the watches deliver.
 
-        Read by a list of one, for which the right to watch is enough.
+        A list of one object needs no right beyond those of the watches.
         """
         cache, (namespace, name) = self.intake.cache, key
         before = cache.version(plural, key)
-        found = await self.api.get(path_of(plural, namespace), **only_one(name))
-        if isinstance(found, Failure):
-            _log.info("%s %s/%s: not read: %s", plural, namespace, name, found.message)
-            return found
-        items = found.get("items") or ()
+        listed = await self.api.get(path_of(plural, namespace), **paths.only_one(name))
+        if isinstance(listed, Failure):
+            _log.info("%s %s/%s: not read: %s", plural, namespace, name, listed.message)
+            return listed
+        items = listed.get("items") or ()
         for one in items:
             metadata = one["metadata"]
             seen = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
             if cache.version(plural, key) != seen:
                 self.intake.take(plural, one)
-        # What has been made anew since is not what was found to be gone.
+        # An object that was created again in the meantime is not the deleted one.
         if not items and before is not None and cache.version(plural, key) == before:
             self.intake.drop(plural, key)
         return None
 
+    async def _compare(self, plural: str, namespace: str) -> None:
+        cache = self.intake.cache
+        before = cache.versions(plural)
+        listed = await self.api.list_metadata(path_of(plural, namespace))
+        if isinstance(listed, Failure):
+            _log.info("%s: not compared with the API server: %s", plural, listed.message)
+            return
+        there = {
+            (one["namespace"], one["name"]): ObjectVersion(one["uid"], one["resourceVersion"])
+            for one in listed
+        }
+        for key, version in there.items():
+            if self._is_news(plural, key, version):
+                await self.refresh(plural, key)
+        now = cache.versions(plural)
+        for key, version in before.items():
+            is_here = namespace in ("", key[0])
+            # An object that was created again in the meantime is not the one missing in the list.
+            if is_here and key not in there and now.get(key) == version:
+                _log.info("%s %s/%s is gone: no watch reported it", plural, *key)
+                self.intake.drop(plural, key)
 
-def _target(cache: Cache, key: Key) -> str:
-    """Name the Deployment that a policy watches; empty: none that is known."""
-    known = cache.policies.get(key)
-    return known.spec.target_ref.name if isinstance(known, RollbackPolicy) else ""
-
-
-def _rivals(cache: Cache, key: Key) -> list[Key]:
-    """Name the younger policies on the same target: one of them takes over."""
-    known = cache.policies.get(key)
-    if not isinstance(known, RollbackPolicy):
-        return []
-    return [
-        one.key for one in cache.policies_on(key[0], known.spec.target_ref.name) if one.key != key
-    ]
-
-
-def _younger(cache: Cache, key: Key) -> list[Key]:
-    """Name the policies on the same target that stand back for a policy."""
-    known = cache.policies.get(key)
-    if not isinstance(known, RollbackPolicy):
-        return []
-    keys = [one.key for one in cache.policies_on(key[0], known.spec.target_ref.name)]
-    return keys[keys.index(key) + 1 :]
+    def _is_news(self, plural: str, key: Key, listed: ObjectVersion) -> bool:
+        """Report whether the cache is behind; a Deployment matters only if a policy names it."""
+        cache = self.intake.cache
+        known = cache.version(plural, key)
+        if plural == DEPLOYMENTS_PLURAL and not cache.policies_on(*key):
+            return False
+        return known is None or (known != listed and not known.is_newer(listed))

@@ -1,71 +1,68 @@
-"""Runs the operator: settings -> parts -> elector, queue, watches and endpoints, until its end."""
+"""Runs the operator: settings -> parts -> elector, queue, watches and endpoints, to the end.
+
+Read `run` first, then `live` (the tasks) and `_end` (the order of the shutdown).
+"""
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import aiohttp
 import kopf
 
-from rollback_operator.adapters.kube.room import Room
-from rollback_operator.adapters.kube.watches import Bounded, ReadLimits
 from rollback_operator.api.v1alpha1 import KINDS
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile import tags
 from rollback_operator.reconcile.cache import Key
 from rollback_operator.runtime import handlers, telemetry
-from rollback_operator.runtime.bootstrap import Parts, build, utc_now
+from rollback_operator.runtime.bootstrap import Parts, build
 from rollback_operator.runtime.intake import path_of
 from rollback_operator.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
 INTAKE_SETTLE_SECONDS = 0.2
-LOGIN_MINUTES = 10
 WATCHES_SECONDS = 5.0
-"""How long the watches may take to end by themselves."""
+"""Time for the watches to end after the stop flag is set."""
 SHUTDOWN_SECONDS = 2.0
-"""How long what is left at the end may take to end."""
+"""Time for the remaining tasks to end after they are cancelled."""
 MOST_NESTED = 25_000
-"""Python's limit of recursion. The API server admits objects that are nested 10,000 deep (its JSON
-decoder's own limit), and a copy of one takes two calls a level. kopf parses every line of a watch:
-with Python's default of 1,000 a single such object ended the operator at each start. A stack of
-8 MiB holds json's recursion to this depth, in the main thread and in others."""
+"""Python's recursion limit. The API server admits objects with 10,000 levels (the limit of its JSON
+decoder), and a copy takes two calls per level. kopf parses every line of a watch: with Python's
+default of 1,000, one such object ended the operator at each start. A stack of 8 MiB is enough for
+json at this depth, in all threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """An operator's turning points."""
+    """The turning points of a process."""
 
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    """The watches have delivered what there is: it may begin."""
+    """The watches have delivered all existing objects: passes may begin."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """It is to end."""
+    """The process has to end."""
 
 
 def serve(settings: Settings) -> int:
-    """Run until the end; gives the exit status. Whoever does not end then is left behind."""
+    """Run to the end and return the exit status; tasks that do not end are abandoned."""
     sys.setrecursionlimit(max(MOST_NESTED, sys.getrecursionlimit()))
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(run(settings))
     finally:
-        loop.set_exception_handler(lambda _, __: None)  # nobody waits for what is left
+        loop.set_exception_handler(lambda _, __: None)  # no task waits for abandoned tasks
         loop.run_until_complete(_leave())
         loop.close()
 
 
 async def _leave() -> None:
-    """End all that still runs: kopf's connections, and watches that may take for ever."""
+    """Cancel all remaining tasks: kopf's connections, and watches that may never end."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for one in others:
         one.cancel()
@@ -74,7 +71,7 @@ async def _leave() -> None:
 
 
 async def run(settings: Settings) -> int:
-    """Run until SIGTERM, SIGINT, a lost lease or a dead watch; gives the exit status."""
+    """Run until SIGTERM, SIGINT, a lost lease or a dead watch; return the exit status."""
     configure_logging(settings)
     parts = await build(settings)
     life = Life()
@@ -94,13 +91,13 @@ async def run(settings: Settings) -> int:
 async def live(
     parts: Parts, settings: Settings, life: Life, watch: Coroutine[Any, Any, None]
 ) -> int:
-    """Elect, watch, work and tell until the end; gives the exit status.
+    """Elect, watch, reconcile and notify until the end; return the exit status.
 
     Args:
-        parts: as they were wired.
+        parts: the wired parts.
         settings: of this operator.
-        life: set from outside and by `watch`.
-        watch: fills cache and queue, and ends by itself when the life is to end.
+        life: set by signals and by `watch`.
+        watch: fills the cache and the queue, and ends when `life.stop` is set.
     """
     tasks = {
         asyncio.create_task(parts.elector.run(), name="elector"),
@@ -121,30 +118,24 @@ async def live(
 
 
 def _is_alive(parts: Parts) -> bool:
-    """Tell whether the queue is being worked on; a standby's is not, and need not be."""
+    """Report whether the workers are alive; a standby has none."""
     beats = time.monotonic() - parts.queue.beat < STALL_SECONDS
     return beats or not parts.elector.leading.is_set()
 
 
 async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event) -> None:
-    """Stop working first, then give the lease up, then close."""
+    """Stop the passes, then release the lease, then close the connections."""
     stop.set()
-    for task in tasks:
-        if task.get_name() in ("queue", "elector"):
-            task.cancel()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(5):
-            await asyncio.gather(
-                *(one for one in tasks if one.get_name() in ("queue", "elector")),
-                return_exceptions=True,
-            )
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            await parts.reconciler.teller.finish()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            await parts.elector.release()
-    # The watches end by the flag.
+    working = {one for one in tasks if one.get_name() in ("queue", "elector")}
+    for one in working:
+        one.cancel()
+    if working:
+        await asyncio.wait(working, timeout=5)
+    for last in (parts.reconciler.teller.finish, parts.elector.release):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await last()
+    # The stop flag ends the watches.
     watches = {task for task in tasks if task.get_name() == "watches"}
     if watches:
         await asyncio.wait(watches, timeout=WATCHES_SECONDS)
@@ -155,7 +146,7 @@ async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event)
 
 
 async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
-    """Work on the queue while leading; standbys keep their caches warm."""
+    """Run the passes while leading; standbys only keep their caches current."""
     await ready.wait()
     await parts.elector.leading.wait()
     parts.queue.beat = time.monotonic()
@@ -176,18 +167,12 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
 
 async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     registry = kopf.OperatorRegistry()
-    delivered = Delivered()
-    handlers.register(registry, parts.intake, delivered.mark)
+    handlers.register(registry, parts.intake)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
-
-    @kopf.on.login(registry=registry)
-    async def login(**options: Any) -> kopf.AiohttpSession | None:
-        found = _login(kubeconfig, **options)
-        return None if found is None else _bounded(found, parts.api.room)
-
+    handlers.register_login(registry, kubeconfig, parts.api.room)
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
-    settled = asyncio.create_task(settle(parts, settings, delivered, life.ready))
+    settled = asyncio.create_task(settle(parts, settings, life.ready))
     settled.add_done_callback(partial(_end_by_failure, life.stop))
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -197,11 +182,11 @@ async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
         namespaces=settings.namespaces,
         stop_flag=life.stop,
     )
-    # kopf has taken the signals: by its handlers the watches would end first, the lease last.
+    # kopf has replaced the signal handlers: its own would end the watches first, the lease last.
     _end_by_signal(life.stop)
     try:
-        # Not kopf's own end: that may wait for ever for what is left of a watch that has died, and
-        # before that it cancels what others have begun.
+        # kopf's own shutdown may wait forever for a dead watch, and before that it cancels the
+        # tasks of others.
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         settled.cancel()
@@ -216,100 +201,43 @@ def _end_by_signal(stop: asyncio.Event) -> None:
 
 
 def _end_by_failure(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
-    """End an operator that would never begin: started anew, it may."""
+    """End a process that would never begin: after a restart it may."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("what there is cannot be listed: %r", error)
+        _log.error("existing objects cannot be listed: %r", error)
         stop.set()
 
 
-class Delivered:
-    """Which objects the watches have delivered, by uid, until the first lists are complete."""
+async def settle(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
+    """Wait for the initial lists: no decision is made on an incomplete cache.
 
-    def __init__(self) -> None:
-        self.uids: set[str] | None = set()
-
-    def mark(self, uid: str) -> None:
-        """Note an object."""
-        if self.uids is not None:
-            self.uids.add(uid)
-
-
-async def settle(
-    parts: Parts, settings: Settings, delivered: Delivered, ready: asyncio.Event
-) -> None:
-    """Wait for the initial lists: the first decision must not be made on half a view.
-
-    kopf does not tell when they are complete, so what there is is listed once more. Deployments are
-    not: a policy asks for its own where the watch has not delivered it.
+    kopf does not report when they are complete, hence the existing objects are listed once more.
+    Deployments are not: a pass reads its own where the watch has not delivered it.
     """
     clock = asyncio.get_running_loop().time
     began = clock()
-    while not await _has_all(parts, settings, delivered):
-        # Half of the time at most: what is awaited has to be taken in by the same thread.
+    while not await _has_all(parts, settings):
+        # List half of the time at most: the same thread takes in the awaited objects.
         await asyncio.sleep(max(INTAKE_SETTLE_SECONDS, clock() - began))
         began = clock()
-    delivered.uids = None
+    parts.intake.delivered = None
     ready.set()
 
 
-async def _has_all(parts: Parts, settings: Settings, delivered: Delivered) -> bool:
+async def _has_all(parts: Parts, settings: Settings) -> bool:
     for kind in KINDS:
         for namespace in settings.namespaces or ("",):
             listed = await parts.api.list_metadata(path_of(kind.PLURAL, namespace))
             if isinstance(listed, Failure):
                 _log.warning("not ready: %s cannot be listed: %s", kind.PLURAL, listed.message)
                 return False
-            if not all(_is_known(parts, kind.PLURAL, one, delivered) for one in listed):
+            delivered = parts.intake.delivered or ()  # by now: a list takes a while
+            if not all(one["uid"] in delivered for one in listed):
                 return False
     return True
 
 
-def _is_known(parts: Parts, plural: str, one: Mapping[str, Any], delivered: Delivered) -> bool:
-    """Tell whether a watch has delivered an object, or the comparison of once a minute has read it.
-
-    A watch that died without a word delivers nothing more, and who waits for it leads for ever.
-    """
-    if one["uid"] in (delivered.uids or ()):
-        return True
-    found = parts.resync.cache.version(plural, (one["namespace"], one["name"]))
-    return found is not None and found.uid == one["uid"]
-
-
-def _login(kubeconfig: str | None, **options: Any) -> kopf.ConnectionInfo | None:
-    if kubeconfig is not None:
-        os.environ["KUBECONFIG"] = kubeconfig  # the only way to tell kopf which file
-        return kopf.login_with_kubeconfig(**options)
-    found = kopf.login_with_service_account(**options)
-    # A service account's token is rotated: log in anew well before it expires.
-    expiration = utc_now() + timedelta(minutes=LOGIN_MINUTES)
-    return None if found is None else _expiring(found, expiration)
-
-
-def _bounded(found: kopf.ConnectionInfo, room: Room) -> kopf.AiohttpSession:
-    """Have kopf read the API server within the memory that there is for answers."""
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
-        headers=found.as_http_headers(),
-        proxy=found.proxy_url,
-        trust_env=found.trust_env,
-        response_class=Bounded,
-        middlewares=(ReadLimits(room),),
-    )
-    return kopf.AiohttpSession(
-        server=found.server,
-        priority=found.priority,
-        default_namespace=found.default_namespace,
-        expiration=found.expiration,
-        aiohttp_session=session,
-    )
-
-
-def _expiring(found: kopf.ConnectionInfo, expiration: Any) -> kopf.ConnectionInfo:
-    return type(found)(**{**vars(found), "expiration": expiration})
-
-
 def configure_logging(settings: Settings) -> None:
-    """Set the form and level of log lines; kopf's own chatter stays out unless asked for."""
+    """Set the format and level of log lines; kopf logs at level warning and above."""
     form = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
     kopf.configure(debug=settings.log_level == "debug", log_format=form)
     tags.put_on(logging.getLogger())

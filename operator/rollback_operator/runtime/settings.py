@@ -18,47 +18,45 @@ _ADDRESS = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(:[0-9]{1,5})?(/[!\"$->@-~]*)?",
     re.IGNORECASE | re.ASCII,
 )
-"""Plain enough for every parser to see the same host: with `http://a\\.b` the check would read one
-and the client call another. A base address: behind `?` or `#` no path could follow."""
-
-
+"""Plain enough for all parsers to see the same host: of `http://a\\.b` the check would read another
+host than the client calls. It is a base address: no path can follow `?` or `#`."""
 _PREFIX = "ROLLBACK_OPERATOR_"
 _PORTS = {"http": 80, "https": 443}
 
 
 class Settings(BaseSettings):
-    """What holds for all policies of this operator."""
+    """Settings that apply to all policies of this operator."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
     prometheus_url: BaseAddress = "http://prometheus.monitoring:9090"
-    """Prometheus for policies that name none."""
+    """Prometheus of policies without spec.prometheus.url."""
     prometheus_token_file: Path | None = None
-    """File with a bearer token for that Prometheus, and no other; read anew for each query."""
+    """File with a bearer token for that Prometheus, and no other; read again for each query."""
     prometheus_basic_auth_folder: Path | None = None
-    """Folder with the files username and password for that Prometheus, in place of a token."""
+    """Folder with the files username and password for that Prometheus, instead of a token."""
     prometheus_tenant: Tenant | None = None
-    """Tenant whose metrics policies read there that name none: the header X-Scope-OrgID."""
+    """Tenant (header X-Scope-OrgID) for that Prometheus, for policies that name no tenant."""
     prometheus_ca_file: Path | None = None
     """File with the certificate authority of Prometheus."""
     allowed_prometheus_hosts: Names = ()
     """Further hosts that policies may name in spec.prometheus.url, comma separated."""
     allowed_tenants: Names = ()
     """Tenants that policies may name in spec.prometheus.tenant, each as NAMESPACE/TENANT, comma
-    separated; at Services of their own namespace they may name any."""
+    separated; for Services of its own namespace a policy may name any tenant."""
     own_queries: Literal["allowed", "own-credentials"] = "allowed"
-    """Whose conditions with signal Query are taken: own PromQL reads what any namespace counts.
-    allowed: every policy's; own-credentials: those of policies that read a Prometheus of their
-    namespace, or bring a token of their own."""
+    """Policies that may use conditions with signal Query, whose PromQL can read the metrics of any
+    namespace. allowed: all policies; own-credentials: policies that read a Prometheus in their
+    namespace, or that have credentials of their own."""
     allowed_hosts: Names = ()
-    """Further hosts that policies may have called for probes, messages, mail and databases, comma
-    separated."""
+    """Further hosts that the operator may call for policies (probes, messages, mail, databases),
+    comma separated."""
     loopback: Literal["refused", "allowed"] = "refused"
-    """Whether such a host may be this machine itself: for tests and labs only."""
+    """Whether such a host may be the local machine; only for tests and labs."""
     namespaces: Names = ()
-    """Namespaces to watch, comma separated; none means the whole cluster."""
+    """Namespaces to watch, comma separated; by default the whole cluster."""
     kubeconfig: Path | None = None
     """Kubeconfig file; by default the pod's service account."""
     lease_namespace: str = "rollback-operator"
@@ -66,35 +64,35 @@ class Settings(BaseSettings):
     lease_name: str = "rollback-operator"
     """Name of that Lease."""
     lease_seconds: Annotated[float, Field(ge=3, le=600)] = 15.0
-    """How long a leader that has died keeps the others waiting."""
+    """Duration of the Lease: a standby waits this long after the leader has died."""
     identity: str = Field(default_factory=socket.gethostname)
     """Name of this replica in the Lease: the pod's name."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
-    """Policies that are worked on at the same time."""
+    """Policies that are reconciled at the same time."""
     max_concurrent: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Rollbacks that may run at the same time over all policies; 0: any number."""
+    """Limit of concurrent rollbacks over all policies; 0: no limit."""
     max_rollbacks_per_day: Annotated[int, Field(ge=0, le=10000)] = 0
-    """Rollbacks over all policies in any 24 hours; 0: any number."""
+    """Limit of rollbacks over all policies in any 24 hours; 0: no limit."""
     argo_cd_namespace: str = "argocd"
-    """Where Argo CD keeps its Applications."""
+    """Namespace of Argo CD's Applications."""
     http_host: str = "0.0.0.0"
     """Address of /healthz, /readyz and /metrics."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least level of log lines."""
+    """Minimum level of log lines."""
     log_format: Literal["json", "text"] = "json"
-    """Form of log lines."""
+    """Format of log lines."""
 
     @field_validator("namespaces", "lease_namespace", "argo_cd_namespace")
     @classmethod
     def _are_namespaces(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
-        """Take names that there can be: of others the API server says that nothing is in them."""
+        """Refuse impossible names, for which the API server lists nothing and reports no error."""
         names = (value,) if isinstance(value, str) else value
         wrong = [one for one in names if not DNS_LABEL.fullmatch(one)]
         if wrong:
             raise ValueError(
-                f"{wrong[0]!r} is no namespace: up to 63 lower-case letters, digits and hyphens"
+                f"{wrong[0]!r} is no namespace: use up to 63 lower-case letters, digits and hyphens"
             )
         return value
 
@@ -102,7 +100,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_one_login(cls, value: Path | None, known: ValidationInfo) -> Path | None:
         if value is not None and known.data.get("prometheus_token_file") is not None:
-            raise ValueError("a request has one login: give this or the token file, not both")
+            raise ValueError("a request has one login: set this or the token file, not both")
         return value
 
     @field_validator("allowed_tenants")
@@ -133,27 +131,28 @@ class Settings(BaseSettings):
         return value.lower() if isinstance(value, str) else value
 
     def allows(self, url: str, namespace: str) -> bool:
-        """Tell whether a policy of this namespace may have its metrics read from there.
+        """Report whether a policy of this namespace may read metrics from this address.
 
-        Its own namespace's Services, the operator's own Prometheus, exactly, and what the
-        operator's owner has listed: else a policy could make the operator call any address.
+        Allowed are Services of its own namespace, exactly the operator's own Prometheus, and listed
+        hosts: otherwise a policy could make the operator call any address.
         """
-        found = _ADDRESS.fullmatch(url)
-        parts = None if found is None else _parts(url)
-        if found is None or parts is None:
+        address = _ADDRESS.fullmatch(url)
+        parts = None if address is None else _parts(url)
+        if address is None or parts is None:
             return False
         is_own = parts == _parts(self.prometheus_url)
-        return is_own or self.may_read(found[1].strip("[]"), namespace)
+        return is_own or self.may_read(address[1].strip("[]"), namespace)
 
     def may_read(self, host: str, namespace: str) -> bool:
-        """Tell whether a policy of this namespace may name that host in spec.prometheus.url."""
+        """Report whether a policy of this namespace may name the host in spec.prometheus.url."""
         return _is_listed(host.lower(), namespace, self.allowed_prometheus_hosts)
 
     def may_read_as(self, tenant: str, url: str, namespace: str) -> bool:
-        """Tell whether a policy of this namespace may have that tenant's metrics read.
+        """Report whether a policy of this namespace may read the metrics of a tenant.
 
-        A server takes the header for granted, and its owner often lets nobody but the operator ask:
-        whoever may choose the tenant reads all of them. Of several, each must be allowed.
+        The server trusts the header, and often accepts it from the operator alone: a policy that
+        chooses the tenant freely reads the metrics of all tenants. Of several tenants, each must be
+        allowed.
         """
         if _is_listed(urlsplit(url).hostname or "", namespace, ()):
             return True
@@ -162,10 +161,10 @@ class Settings(BaseSettings):
         return all(f"{namespace}/{one}" in self.allowed_tenants for one in tenant.split("|"))
 
     def may_query(self, policy: RollbackPolicy) -> bool:
-        """Tell whether the own queries of a policy, if it has any, may be put to its Prometheus.
+        """Report whether the queries of a policy, if it has any, may go to its Prometheus.
 
-        A query is the author's, an answer shows in the status: with the operator's credentials it
-        would tell them what they may not read themselves.
+        The status shows the answer: with the operator's credentials, the author of a query could
+        read metrics without a right to them.
         """
         source, namespace = policy.spec.prometheus, policy.metadata.namespace
         if self.own_queries == "allowed" or source.has_login:
@@ -177,39 +176,39 @@ class Settings(BaseSettings):
         return not has_queries or _is_listed(host, namespace, ())
 
     def may_call(self, host: str, namespace: str) -> bool:
-        """Tell whether a policy of this namespace may have that host called.
+        """Report whether the operator may call the host for a policy of this namespace.
 
-        Not the operator's own Prometheus: it is there to be read, and whoever may choose method
-        and path could have it deleted or stopped.
+        The operator's own Prometheus is excluded: a policy chooses the method and the path of a
+        call, and could delete its data or stop it.
         """
         return _is_listed(host.strip("[]").lower(), namespace, self.allowed_hosts)
 
     def service_called(self, host: str, namespace: str) -> str | None:
-        """Name the Service that a host is, unless the operator's owner vouches for the host."""
+        """Name the Service of the namespace that a host is; None: none, or a listed host."""
         return _service_of(host.strip("[]").lower(), namespace, self.allowed_hosts)
 
     def service_read(self, host: str, namespace: str) -> str | None:
-        """Name the Service that a host of spec.prometheus.url is."""
+        """Do the same for a host of spec.prometheus.url."""
         return _service_of(host.strip("[]").lower(), namespace, self.allowed_prometheus_hosts)
 
 
 def faults(error: ValidationError, flags: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
-    """Name each setting at fault as it was given, with what is wrong.
+    """Name each invalid setting, as a flag or a variable, with the reason.
 
     Args:
-        error: what making Settings has raised.
-        flags: names of the settings that were given as flags; the others are the environment's.
+        error: raised by the construction of Settings.
+        flags: names of the settings that were given as flags; the others are variables.
     """
-    found = []
+    faulty = []
     for one in error.errors():
         name = "_".join(str(part) for part in one["loc"])
         shown = f"--{name.replace('_', '-')}" if name in flags else f"{_PREFIX}{name.upper()}"
-        found.append((shown, str(one["msg"]).removeprefix("Value error, ")))
-    return tuple(found)
+        faulty.append((shown, str(one["msg"]).removeprefix("Value error, ")))
+    return tuple(faulty)
 
 
 def _parts(url: str) -> tuple[str, str | None, int | None, str] | None:
-    """Take an address apart: behind another port or path of a host there may be somebody else."""
+    """Split an address: another port or path of a host may belong to another server."""
     parts = urlsplit(url)
     try:
         port = parts.port or _PORTS.get(parts.scheme)
@@ -219,12 +218,12 @@ def _parts(url: str) -> tuple[str, str | None, int | None, str] | None:
 
 
 def _is_listed(host: str, namespace: str, hosts: Names) -> bool:
-    """Tell whether a host is a Service of the namespace, or on a list."""
+    """Report whether a host is a Service of the namespace, or listed."""
     return _is_named(host, hosts) or _service_of(host, namespace, hosts) is not None
 
 
 def _service_of(host: str, namespace: str, hosts: Names) -> str | None:
-    """Name the Service of the namespace that a host is; None: it is none, or is listed."""
+    """Name the Service of the namespace that a host is; None: none, or a listed host."""
     if _is_named(host, hosts):
         return None
     for suffix in (f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local"):

@@ -1,7 +1,12 @@
-"""The operator's own metrics and health: /metrics, /healthz, /readyz. No label that grows."""
+"""The operator's own metrics and health: /metrics, /healthz, /readyz.
 
-from collections.abc import Callable
+Labels take only words of the API, so that the number of series is bounded.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 from aiohttp import web
@@ -14,20 +19,33 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
-from rollback_operator.api.v1alpha1 import MatrixSeverity, Outcome, Rollback, StepName
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.v1alpha1 import (
+    MatrixSeverity,
+    Outcome,
+    Rollback,
+    RollbackPolicy,
+    StepName,
+)
+from rollback_operator.model.conditions import find
+from rollback_operator.model.context import is_active
+from rollback_operator.reconcile.cache import Cache, Unreadable
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 
 
+NAMESPACE = "rollback_operator"
 DELAYS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 900)
 """Buckets: seconds after the first bad sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessHealth:
-    """What the endpoints ask."""
+    """State of the process, for the endpoints."""
 
     is_alive: Callable[[], bool]
     is_ready: Callable[[], bool]
@@ -37,61 +55,48 @@ class ProcessHealth:
 
 @dataclass
 class Telemetry:
-    """The registry and what is counted in it."""
+    """The registry and the metrics in it."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
         """Register the metrics."""
-        registry = self.registry
-        self.passes = Counter(
-            "rollback_operator_passes", "Passes over policies.", registry=registry
+        known = self.registry
+        counter = partial(Counter, namespace=NAMESPACE, registry=known)
+        gauge = partial(Gauge, namespace=NAMESPACE, registry=known)
+        histogram = partial(Histogram, namespace=NAMESPACE, registry=known)
+        self.passes = counter("passes", "Passes over policies.")
+        self.failures = counter(
+            "pass_failures", "Passes that failed with an error, which is a defect: see the log."
         )
-        self.failures = Counter(
-            "rollback_operator_pass_failures",
-            "Passes that ended in an error: a defect, see the log.",
-            registry=registry,
+        self.seconds = histogram("pass_duration_seconds", "Duration of a pass.")
+        self.api_calls = counter(
+            "api_calls", "Calls to the API server by verb and by result.", ("verb", "result")
         )
-        self.seconds = Histogram(
-            "rollback_operator_pass_duration_seconds", "Duration of a pass.", registry=registry
-        )
-        self.api_calls = Counter(
-            "rollback_operator_api_calls",
-            "Calls to the API server by verb and by what came of them.",
-            ("verb", "result"),
-            registry=registry,
-        )
-        self.leading = Gauge(
-            "rollback_operator_leader", "1 while this replica acts.", registry=registry
-        )
-        self.rollbacks = Counter(
-            "rollback_operator_rollbacks",
+        self.leading = gauge("leader", "1 while this replica acts.")
+        self.depth = gauge("queue_depth", "Policies that have a due time.")
+        self.rollbacks = counter(
+            "rollbacks",
             "Rollbacks that have ended since this replica started, by outcome and severity.",
             ("outcome", "severity"),
-            registry=registry,
         )
         for outcome in Outcome:
             for severity in MatrixSeverity:
-                # From zero on: of a series that begins with its first event nothing increases.
+                # From zero on: a series that begins at its first event shows no increase.
                 self.rollbacks.labels(outcome.value, severity.value)
         self.decision, self.undo = (
-            Histogram(
-                f"rollback_operator_{what}_delay_seconds",
+            histogram(
+                f"{what}_delay_seconds",
                 f"From the first bad sample to the {what}, of rollbacks that have ended.",
                 buckets=DELAYS,
-                registry=registry,
             )
             for what in ("decision", "undo")
         )
-        Info("rollback_operator_build", "Of this replica.", registry=registry).info(
-            {"version": version("rollback-operator")}
-        )
-        self.depth = Gauge(
-            "rollback_operator_queue_depth", "Keys that have a due time.", registry=registry
-        )
+        build = Info("build", "Version of this replica.", namespace=NAMESPACE, registry=known)
+        build.info({"version": version("rollback-operator")})
 
     def measure_end(self, rollback: Rollback) -> None:
-        """Count a Rollback that has just ended, and how soon it was decided and undone."""
+        """Count a Rollback that has just ended, with its delays of decision and undo."""
         severity = rollback.status.severity or rollback.spec.severity
         self.rollbacks.labels(str(rollback.status.outcome), str(severity)).inc()
         trigger = rollback.spec.trigger
@@ -135,3 +140,75 @@ async def serve(telemetry: Telemetry, health: ProcessHealth, host: str, port: in
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+@dataclass(frozen=True, eq=False)
+class Census(Collector):
+    """Counts policies and Rollbacks by their state, at each scrape, from the cache.
+
+    Only the leader counts: the standby would report the same objects again.
+    """
+
+    cache: Cache
+    is_leading: Callable[[], bool]
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the metrics; a registry asks before the cache is filled."""
+        yield from self._families(Cache())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count now."""
+        yield from self._families(self.cache if self.is_leading() else Cache())
+
+    def _families(self, cache: Cache) -> Iterator[GaugeMetricFamily]:
+        known = list(cache.policies.values())
+        policies = [one for one in known if isinstance(one, RollbackPolicy)]
+        active = [one for one in cache.rollbacks.values() if is_active(one)]
+        words = Tally(one.status.summary for one in policies if one.status.summary)
+        not_ready = Tally(_lacking(policies, ConditionType.READY))
+        if unreadable := sum(isinstance(one, Unreadable) for one in known):
+            words[Reason.INVALID_SPEC.value] += unreadable
+            not_ready[Reason.INVALID_SPEC.value] += unreadable
+        yield _counted("policies", "Policies by their summary.", "status", words)
+        yield _counted("policies_not_ready", "Policies that are not ready.", "reason", not_ready)
+        yield _counted(
+            "policies_without_metrics",
+            "Policies whose watched release has no metrics.",
+            "reason",
+            Tally(_lacking(policies, ConditionType.METRICS_AVAILABLE)),
+        )
+        yield _counted(
+            "policies_not_notified",
+            "Policies with a channel that accepts no messages.",
+            "reason",
+            Tally(_lacking(policies, ConditionType.NOTIFIED)),
+        )
+        yield _counted(
+            "rollbacks_active",
+            "Active Rollbacks, including those that wait for an approval.",
+            "severity",
+            Tally(str(one.status.severity or one.spec.severity) for one in active),
+        )
+        asked = sum(one.status.step is StepName.AWAITING_APPROVAL for one in active)
+        yield _single("rollbacks_awaiting_approval", "Rollbacks that wait for an approval.", asked)
+        held = sum(one.status.hold is not None and one.status.hold.is_open for one in policies)
+        yield _single("rollouts_held", "Rollouts that the operator holds.", held)
+
+
+def _lacking(policies: list[RollbackPolicy], kind: ConditionType) -> Iterator[str]:
+    """Yield the reason of each policy whose condition is False."""
+    for one in policies:
+        condition = find(one.status.conditions, kind)
+        if condition is not None and condition.status == "False":
+            yield condition.reason
+
+
+def _counted(name: str, help_: str, label: str, counts: Tally[str]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"{NAMESPACE}_{name}", help_, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def _single(name: str, help_: str, count: int) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{NAMESPACE}_{name}", help_, value=count)

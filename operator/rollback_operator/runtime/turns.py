@@ -1,7 +1,7 @@
-"""Whose turn is next among what is due: each share gets as many turns as another.
+"""Fair turns among due items: each share gets as many turns as any other share.
 
-What somebody waits for goes before the rest, and puts its share at most a few turns ahead of the
-others: no share gets more turns by having more keys, or more for which somebody waits.
+Urgent items precede the others, and put their share at most a few turns ahead: a share gets no more
+turns because it has more items, or more urgent items.
 """
 
 import heapq
@@ -12,40 +12,40 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 MOST_IN_A_ROW = 4
-"""Urgent turns while others are due, and turns that a share may be ahead of others by them."""
+"""Limit of consecutive urgent turns, and of the turns by which a share may be ahead."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class _TurnLane(Generic[T]):
-    """What is due and equally urgent, by share."""
+    """Due items of equal urgency, by share."""
 
     items: dict[Hashable, deque[T]] = field(default_factory=dict)
-    """None that is empty."""
+    """Without empty queues."""
     order: list[tuple[int, int, Hashable]] = field(default_factory=list)
-    """A heap of how many turns a share has had; of those that are no longer so, too."""
+    """A heap of shares by the turns that they have had, including outdated entries."""
 
 
 class Turns(Generic[T]):
-    """Holds what is due, and gives one after the other."""
+    """Holds due items, and returns them one by one."""
 
     def __init__(self) -> None:
         self._urgent, self._others = _TurnLane[T](), _TurnLane[T]()
         self._had: dict[Hashable, int] = {}
-        """Turns of each share; one that comes anew counts as having had those of the others."""
+        """Turns of each share; a new share starts with the turns of the waiting shares."""
         self._least = 0
-        """Turns that each share which waits has had."""
+        """Turns that each waiting share has had at least."""
         self._streak = 0
-        """Urgent turns that were taken in a row."""
+        """Consecutive urgent turns."""
         self._count = itertools.count()
 
     def add(self, share: Hashable, item: T) -> None:
-        """Have it wait for its turn, behind what its share has waiting."""
+        """Queue an item behind those of its share."""
         self._add(self._others, share, item)
 
     def add_urgent(self, share: Hashable, item: T) -> None:
-        """Have it wait for its turn, behind what is urgent too of its share."""
+        """Queue an item behind the urgent items of its share."""
         self._add(self._urgent, share, item)
 
     def _add(self, lane: _TurnLane[T], share: Hashable, item: T) -> None:
@@ -57,10 +57,10 @@ class Turns(Generic[T]):
         lane.items[share].append(item)
 
     def take(self, is_wanted: Callable[[T], bool]) -> T | None:
-        """Give what is next; None: nothing is due.
+        """Return the next item; None: nothing is due.
 
         Args:
-            is_wanted: whether it still is. What is not is dropped, and costs its share no turn.
+            is_wanted: whether an item is still valid; others are dropped, and cost no turn.
         """
         while (lane := self._next_lane()) is not None:
             had, _, share = lane.order[0]
@@ -70,7 +70,7 @@ class Turns(Generic[T]):
             if is_wanted(item):
                 self._count_turn(lane, share, had)
                 return item
-        self._had.clear()  # nobody waits: who comes next is as good as another
+        self._had.clear()  # no share waits: all start equal
         self._least = 0
         return None
 
@@ -96,7 +96,7 @@ class Turns(Generic[T]):
         return self._others if is_ahead else self._urgent
 
     def _first(self, lane: _TurnLane[T]) -> int | None:
-        """Tell how many turns the next share of a lane has had; None: none waits there."""
+        """Return the turns of the next share of a lane; None: the lane is empty."""
         while lane.order:
             had, _, share = lane.order[0]
             if share in lane.items and self._had[share] == had:

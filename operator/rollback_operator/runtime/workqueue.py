@@ -1,8 +1,9 @@
-"""Keys and due times: one worker per key, several keys at once, errors back off per key.
+"""Keys and due times: one worker per key, several keys at once, backoff per key.
 
-A pass that lasts long gives its worker up and ends beside the others: what one namespace's servers
-keep waiting holds up no other namespace. Each share has only so many of these, and each pass ends.
-Shares take turns: more keys of a share that are due, or waited for, get it no more of the workers.
+A slow pass releases its worker and ends in the background, so that slow servers of one namespace
+delay no other namespace. Each share (a namespace) has a limited number of slow passes, and each
+pass has a time limit. Shares take turns (`turns`): more due or urgent keys give a share no more of
+the workers.
 """
 
 import asyncio
@@ -20,21 +21,21 @@ _log = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
 SLOW_SECONDS = 1.0
-"""After which a pass gives its worker up."""
+"""A pass that takes longer releases its worker."""
 MOST_SLOW = 8
-"""Passes of one share that have: further keys of it are parked until one of them ends."""
+"""Slow passes per share; further keys of the share are parked until one of them ends."""
 MOST_MOVED = 1_000
-"""Keys that become due are lined up at once: the loop waits for no more of them."""
+"""Keys that become due and are queued in one step, so that the event loop is not blocked."""
 PASS_SECONDS = 120.0
-"""After which a pass is broken off, as by a crash: what it has begun is on record."""
+"""A pass that takes longer is cancelled, as by a crash: its intents are on record."""
 
 K = TypeVar("K", bound=Hashable)
 Work = Callable[[K], Awaitable[float | None]]
-"""One pass for a key; gives the seconds until the next one, or None for no due time."""
+"""One pass for a key; returns the seconds until the next pass, or None for no due time."""
 
 
 class WorkQueue(Generic[K]):
-    """Holds each key at most once, with the earliest time at which it is wanted."""
+    """Holds each key at most once, with its earliest due time."""
 
     def __init__(
         self,
@@ -47,40 +48,40 @@ class WorkQueue(Generic[K]):
 
         Args:
             clock: seconds, monotonic.
-            share: whose turns a key takes, and whose workers its slow passes take up.
-            is_urgent: whether a key goes before others that are due: somebody waits for it. Its
-                share gets no more turns by that, only earlier ones.
-            pass_seconds: how long a pass may last.
+            share: the share of a key, whose turns it takes and to which its slow passes count.
+            is_urgent: whether a person waits for a key, which then precedes other due keys. Its
+                share gets earlier turns, not more turns.
+            pass_seconds: limit of a pass.
         """
         self._clock = clock
         self._share = share
         self._is_urgent = is_urgent
         self._pass_seconds = pass_seconds
         self._slow: dict[Hashable, set[K]] = {}
-        """Keys whose passes have given their workers up, by share."""
+        """Keys of slow passes, by share."""
         self._parked: dict[Hashable, dict[K, None]] = {}
-        """Keys that wait for a pass of their share to end, in order."""
+        """Keys that wait for the end of a slow pass of their share, in order."""
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, int, K]] = []
-        """A heap of what is wanted when; entries that an earlier time has replaced, too."""
+        """A heap of due times, including those that an earlier time has replaced."""
         self._turns: Turns[tuple[float, K]] = Turns()
-        """What is due, with the time at which it was wanted."""
+        """Due keys, each with its due time."""
         self._urged: set[K] = set()
-        """Keys that are due and have been put before others."""
+        """Due keys that precede others."""
         self._order = itertools.count()
         self._busy: set[K] = set()
         self._again: set[K] = set()
-        """Wanted anew while a pass for them is running."""
+        """Keys that were added while their pass was running."""
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
         self.beat = clock()
-        """When a worker last took a key or found none: the liveness of the queue."""
+        """When a worker last looked for a key, for the liveness probe."""
 
     def __len__(self) -> int:
         return len(self._due) + sum(map(len, self._parked.values()))
 
     def add(self, key: K, delay: float = 0.0) -> None:
-        """Want a pass for a key after `delay` seconds, or earlier if one is due earlier."""
+        """Make a key due after `delay` seconds, or earlier if it is due earlier already."""
         now = self._clock()
         due, known = now + delay, self._due.get(key)
         if known is None or due < known:
@@ -92,22 +93,22 @@ class WorkQueue(Generic[K]):
             self._urge(key, known)
 
     def _urge(self, key: K, due: float) -> None:
-        """Put a key that is due before others, if it has become urgent since it was wanted."""
+        """Put a due key before others if it has become urgent since it was added."""
         if key not in self._urged and self._is_urgent(key):
             self._urged.add(key)
             self._turns.add_urgent(self._share(key), (due, key))
 
     def forget(self, key: K) -> None:
-        """Drop a key's due time; a pass that is running ends by itself."""
+        """Drop a key's due time; a running pass continues to its end."""
         self._due.pop(key, None)
         self._urged.discard(key)
         self._failures.pop(key, None)
         self._unpark(key)
-        # It may have been the one whose end the next was to follow.
+        # A parked key may have waited for this key.
         self._call_next(self._share(key))
 
     async def run(self, work: Work[K], workers: int, may_work: Callable[[], bool]) -> None:
-        """Work until cancelled. `may_work` is asked before each pass."""
+        """Run passes until cancelled; `may_work` is checked before each pass."""
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self._worker(group, work, may_work))
@@ -126,7 +127,7 @@ class WorkQueue(Generic[K]):
             if len(self._slow.get(share, ())) >= MOST_SLOW:
                 self._release(key)
                 self._parked.setdefault(share, {})[key] = None
-                await asyncio.sleep(0)  # a share of 20,000 keys must not keep the loop meanwhile
+                await asyncio.sleep(0)  # a share of 20,000 keys must not block the loop
                 continue
             running = group.create_task(self._pass(work, key))
             running.add_done_callback(partial(self._ended, share, key))
@@ -143,7 +144,7 @@ class WorkQueue(Generic[K]):
         self._call_next(share)
 
     def _call_next(self, share: Hashable) -> None:
-        """Want a pass for the key that has been parked longest: one for each pass that ends."""
+        """Make the longest parked key of a share due: one key for each pass that ends."""
         parked = self._parked.get(share)
         if parked:
             key = next(iter(parked))
@@ -165,7 +166,7 @@ class WorkQueue(Generic[K]):
                 delay = await work(key)
             self._failures.pop(key, None)
         except Exception:
-            # A bug or a server nobody has thought of: this key backs off, the others go on.
+            # A defect, or an unforeseen answer of a server: only this key backs off.
             _log.exception("the pass for %s failed", key)
             delay = self._backoff(key)
         finally:
@@ -203,10 +204,10 @@ class WorkQueue(Generic[K]):
         return taken[1] if taken is not None else None
 
     def _begins(self, item: tuple[float, K]) -> bool:
-        """Begin with a key, unless a pass for it is running: it is wanted anew after that."""
+        """Start a key, unless its pass is running: then it is due again after that pass."""
         due, key = item
         if self._due.get(key) != due:
-            return False  # an earlier time has replaced this one, or the key was forgotten
+            return False  # replaced by an earlier time, or forgotten
         del self._due[key]
         self._urged.discard(key)
         self._unpark(key)

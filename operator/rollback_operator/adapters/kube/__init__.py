@@ -1,1 +1,1 @@
-"""The API server: one client, its paths, the memory of answers, leases, our own resources."""
+"""The API server: one client, its paths, the memory budget of answers, the Lease, our resources."""

@@ -1,11 +1,12 @@
 """The API server, raw: a method, a path, dictionaries in and out, failures as values.
 
-Typed models are not used: they drop fields that they do not know, and a pod template that loses a
-field is another release.
+Typed models are not used: they drop unknown fields, and a pod template without a field is another
+release.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -25,25 +26,24 @@ from rollback_operator.adapters.kube.paths import ApiPath, fault_of, namespace_o
 from rollback_operator.adapters.kube.room import (
     ANSWER_BYTES,
     MIB,
+    SMALLER,
+    VALUE_BYTES,
     ResponseShare,
     Room,
     bounded,
 )
 from rollback_operator.api.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.model.rights import Right
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait
 
 JSON_PATCH = "application/json-patch+json"
 TIMEOUT_SECONDS = 10.0
 PAGE, IDENTITIES = 100, 500
-"""Objects of a page: whole, or their metadata alone."""
+"""Objects per page: complete, or metadata only."""
 KEPT_BYTES = 192 * 1024
 LIST_BYTES = 40 * MIB
-"""Of the objects of all lists that are being read; no namespace has more than it leaves free."""
-SMALLER = 8
-"""By how much a page is made smaller that takes too much memory."""
-VALUE_BYTES = 20
-"""Of JSON that make a value, more or less."""
+"""Limit for the objects of all lists being read; a namespace has at most half of it."""
 _MOST = f"{ANSWER_BYTES // MIB} MiB"
 IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
@@ -56,28 +56,27 @@ T = TypeVar("T")
 
 
 class TooLarge(Failure):
-    """An answer would take more memory than it may: less has to be asked for at once."""
+    """An answer exceeds its memory limit: request less at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A list that is asked for page by page, and what is made of each object of it."""
+    """A list that is read page by page, and the projection of its objects."""
 
     path: ApiPath
     taken: Callable[[dict[str, Any]], T]
-    """Makes what is kept; the object itself is not."""
+    """Returns what is kept of an object."""
     query: Mapping[str, str] = field(default_factory=dict)
     free: float = KEPT_BYTES
-    """How much an object may take before it counts. What counts is bounded for all lists that are
-    being read together: more or less of it is kept. Infinite: what is kept of an object is small,
-    whatever the object holds."""
+    """Bytes per object that do not count to the limit of all lists. Infinite: little is kept of an
+    object, whatever its size."""
     most: float = inf
-    """Objects after which no further page is asked for."""
+    """Objects after which no further page is requested."""
 
 
 @dataclass(slots=True)
 class _Pages:
-    """How far a list has been read."""
+    """Progress of a list."""
 
     size: int
     following: str = ""
@@ -98,9 +97,10 @@ class ApiServer:
         measure: Callable[[str, str], None],
         clock: ServerClock | None = None,
     ) -> None:
-        self._api: Any = api  # its own signatures are wider than what it takes
+        self._api: Any = api  # its annotations do not match its behaviour
         self._measure = measure
         self._clock = clock
+        self._may_write: Callable[[], bool] = lambda: True
         self.room = Room()
         self._kept = Holdings(LIST_BYTES, free=0)
 
@@ -111,17 +111,28 @@ class ApiServer:
         measure: Callable[[str, str], None],
         clock: ServerClock | None = None,
     ) -> "ApiServer":
-        """Connect with the pod's service account, or with a kubeconfig file where one is named.
+        """Connect with the pod's service account, or with a kubeconfig file.
 
         Args:
             kubeconfig: None: the service account.
-            measure: told the verb and the result of each call.
-            clock: told the time of each answer; None: nobody asks for the time.
+            measure: receives the verb and the result of each call.
+            clock: receives the time of each answer.
 
         Raises:
-            kubernetes.aio.config.ConfigException: neither is usable; the message says why.
+            kubernetes.aio.config.ConfigException: neither is usable, with the reason.
         """
         return cls(await log_in(kubeconfig), measure, clock)
+
+    def fenced(self, may_write: Callable[[], bool]) -> "ApiServer":
+        """Return the same server, on the same connections, for a process that writes on a lease.
+
+        A process that is stopped (SIGSTOP, a paused virtual machine) wakes between any two
+        instructions, when another leader may act already. Hence one rule for every write, asked
+        just before it is sent: a write is refused while `may_write` is false.
+        """
+        view = copy(self)
+        view._may_write = may_write
+        return view
 
     async def close(self) -> None:
         """Close the connections."""
@@ -132,23 +143,20 @@ class ApiServer:
         return await self._call("GET", path, query=query)
 
     async def get_metadata(self, path: ApiPath) -> dict[str, Any] | Failure:
-        """Read an object's metadata, and nothing else of it."""
+        """Read the metadata of an object, without the rest."""
         accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         return await self._call("GET", path, accept=accept)
 
     async def list_metadata(self, path: ApiPath) -> list[dict[str, Any]] | Failure:
-        """List what tells all objects of a kind apart, page by page: there may be ten thousand.
-
-        Of each: namespace, name, uid and resourceVersion.
-        """
+        """List namespace, name, uid and resourceVersion of all objects of a kind, page by page."""
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
         listing = Listing(path, lambda one: _identity(one["metadata"]), free=inf)
         return await self._list(listing, _Pages(IDENTITIES), accept)
 
     async def list_of(self, listing: Listing[T]) -> list[T] | Failure:
-        """List what is made of objects, page by page: no number or size of them fills the memory.
+        """List the projections of objects, page by page, within the memory limit.
 
-        One object that takes more than an answer may is a failure.
+        One object that exceeds the limit of an answer is a failure.
         """
         return await self._list(listing, _Pages(PAGE), "application/json")
 
@@ -159,42 +167,44 @@ class ApiServer:
             self._kept.drop((namespace_of(listing.path), id(pages)))
 
     async def _paged(self, listing: Listing[T], pages: _Pages, accept: str) -> list[T] | Failure:
-        found: list[T] = []
+        listed: list[T] = []
         holder = namespace_of(listing.path), id(pages)
         while True:
             query = {**listing.query, **pages.query}
             with self.room.part(namespace_of(listing.path)) as part:
                 page = await self._read("GET", listing.path, _ApiCall(part, query, accept))
                 if isinstance(page, TooLarge) and pages.size > 1:
-                    # A hundred objects of a megabyte: ask for fewer at once.
+                    # For example a hundred objects of a megabyte.
                     pages.size = max(1, pages.size // SMALLER)
                     continue
                 if isinstance(page, Failure):
                     return page
                 if "items" not in page:
-                    said = f"GET {listing.path}: the answer is no list"
-                    return Failure(FailureKind.UNAVAILABLE, said)
-                items = page["items"] or ()  # where there is nothing, the server says null
+                    message = f"GET {listing.path}: the answer is no list"
+                    return Failure(FailureKind.UNAVAILABLE, message)
+                items = page["items"] or ()  # the server answers null for an empty list
                 pages.weight += max(0.0, part.size - listing.free * len(items)) if items else 0.0
                 if not self._kept.hold(holder, int(pages.weight)):
                     most = LIST_BYTES // 2 // MIB
-                    said = f"GET {listing.path}: its objects take more than {most} MiB, or than "
-                    said += "other lists that are being read leave"
-                    return TooLarge(FailureKind.UNAVAILABLE, said)
-                found += [listing.taken(one) for one in items]
+                    message = (
+                        f"GET {listing.path}: its objects take more than {most} MiB, or more than "
+                    )
+                    message += "concurrent lists leave"
+                    return TooLarge(FailureKind.UNAVAILABLE, message)
+                listed += [listing.taken(one) for one in items]
                 pages.following = (page.get("metadata") or {}).get("continue") or ""
                 del page, items
-            if not pages.following or len(found) >= listing.most:
-                return found
+            if not pages.following or len(listed) >= listing.most:
+                return listed
 
     async def get_text(self, path: ApiPath, **query: str) -> bytes | Failure:
-        """Read a log. How much comes back is for the query to bound."""
-        # A refusal is a Status object, whatever is asked for; a log is of no type that has a name.
+        """Read a log; the query bounds its length."""
+        # A refusal is a Status object, whatever the request; a log has no media type.
         with self.room.part(namespace_of(path)) as part:
             asked = _ApiCall(part, query, "application/json, */*;q=0.5")
-            found = await self._content("GET", path, asked)
-        self._measure("GET", found.kind if isinstance(found, Failure) else "OK")
-        return found if isinstance(found, Failure) else bytes(found)
+            text = await self._content("GET", path, asked)
+        self._measure("GET", text.kind if isinstance(text, Failure) else "OK")
+        return text if isinstance(text, Failure) else bytes(text)
 
     async def create(
         self, path: ApiPath, body: dict[str, Any], **query: str
@@ -219,8 +229,16 @@ class ApiServer:
             "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
         )
 
-    async def may(self, attributes: dict[str, str]) -> bool | Failure:
-        """Ask whether whoever runs this has a right, by a review; nothing is changed."""
+    async def may(self, namespace: str, right: Right, name: str = "") -> bool | Failure:
+        """Ask for a right of this client's account, by a review that any account may request."""
+        attributes = {
+            "namespace": namespace,
+            "verb": right.verb,
+            "group": right.group,
+            "resource": right.resource,
+            "subresource": right.subresource,
+            "name": name,
+        }
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -230,7 +248,7 @@ class ApiServer:
         return raw if isinstance(raw, Failure) else bool(raw.get("status", {}).get("allowed"))
 
     async def delete(self, path: ApiPath, resource_version: str) -> dict[str, Any] | Failure:
-        """Delete an object if it is the one that was read."""
+        """Delete an object if it is unchanged since it was read."""
         body = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -253,14 +271,14 @@ class ApiServer:
         self, method: str, path: ApiPath, asked: "_ApiCall"
     ) -> dict[str, Any] | Failure:
         content = await self._content(method, path, asked)
-        call = f"{method} {path}"
-        found = (
-            content
-            if isinstance(content, Failure)
-            else await _parsed(call, content, asked.part.owner)
-        )
-        self._measure(method, found.kind if isinstance(found, Failure) else "OK")
-        return found
+        raw: dict[str, Any] | Failure
+        if isinstance(content, Failure):
+            raw = content
+        else:
+            parse = partial(_object, f"{method} {path}", content)
+            raw = await apart(asked.part.owner, len(content) // VALUE_BYTES, parse)
+        self._measure(method, raw.kind if isinstance(raw, Failure) else "OK")
+        return raw
 
     async def _content(self, method: str, path: ApiPath, asked: "_ApiCall") -> bytearray | Failure:
         if fault := fault_of(path):
@@ -276,6 +294,9 @@ class ApiServer:
             body=asked.body,
             auth_settings=["BearerToken"],
         )
+        if method != "GET" and not self._may_write():
+            message = "not sent, since the lease of this replica has run out"
+            return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {message}")
         return await self._answer(f"{method} {path}", request, asked.part)
 
     async def _answer(self, call: str, request: Any, part: ResponseShare) -> bytearray | Failure:
@@ -287,18 +308,18 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {cause(error)}")
         except BudgetExhaustedError:
-            said = "other answers hold the memory that there is for answers"
-            return Failure(FailureKind.UNAVAILABLE, f"{call}: {said}")
+            message = "concurrent answers use up the memory for answers"
+            return Failure(FailureKind.UNAVAILABLE, f"{call}: {message}")
         except ApiException as error:  # raised by some versions instead of an answer
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
         if content is None:
-            said = f"{call}: the answer takes more than {_MOST} of memory"
-            return TooLarge(FailureKind.UNAVAILABLE, said)
+            message = f"{call}: the answer takes more than {_MOST} of memory"
+            return TooLarge(FailureKind.UNAVAILABLE, message)
         if answer.status >= _ERROR:
             retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             body_text = content.decode(errors="replace")
             return failure_of(call, answer.status, body_text, retry)
-        # A refusal may come from whoever stands between, who has another clock.
+        # A refusal may come from an intermediary, which has another clock.
         if self._clock is not None and asked is not None and (date := answer.headers.get("Date")):
             self._clock.hear(date, asked)
         return content
@@ -306,7 +327,7 @@ class ApiServer:
 
 @dataclass(frozen=True, slots=True)
 class _ApiCall:
-    """What a call asks for, and the part of the memory that its answer takes."""
+    """A request, and the memory share of its answer."""
 
     part: ResponseShare
     query: Mapping[str, str]
@@ -315,50 +336,47 @@ class _ApiCall:
 
 
 def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is large: who owns which fields."""
+    """Drop managedFields, which are large."""
     return {key: metadata[key] for key in IDENTITY if key in metadata}
-
-
-async def _parsed(call: str, content: bytearray, namespace: str) -> dict[str, Any] | Failure:
-    return await apart(namespace, len(content) // VALUE_BYTES, partial(_object, call, content))
 
 
 def _object(call: str, content: bytearray) -> dict[str, Any] | Failure:
     try:
-        found = parsed(content)
+        raw = parsed(content)
     except ValueError:
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is not JSON")
-    if not isinstance(found, dict):
+    if not isinstance(raw, dict):
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")
-    return found
+    return raw
 
 
 def failure_of(call: str, status: int, content: str, retry_after: float | None) -> Failure:
-    """Tell what a refusal means for the caller.
+    """Classify a refusal for the caller.
 
     Args:
         call: method and path.
-        status: of HTTP; 0 if there was none.
-        content: the body: a Status object, or whatever stands between us and the server.
-        retry_after: seconds that the server asks for.
+        status: of HTTP; 0: none.
+        content: the body: a Status object, or the page of an intermediary.
+        retry_after: seconds that the server requests.
     """
     message, reason, has_details = content[:400], "", True
     try:
-        said_by = parsed(content)
-        message, reason = str(said_by.get("message", "")), str(said_by.get("reason", ""))
-        has_details = bool(said_by.get("details"))
+        status_object = parsed(content)
+        message = str(status_object.get("message", ""))
+        reason = str(status_object.get("reason", ""))
+        has_details = bool(status_object.get("details"))
     except (ValueError, AttributeError):
         pass
-    said = f"{call}: {status} {reason} {message}".strip()
+    summary = f"{call}: {status} {reason} {message}".strip()
     if status == _CONFLICT:
         kind = FailureKind.EXISTS if reason == "AlreadyExists" else FailureKind.CONFLICT
     elif status == _GONE:
         kind = FailureKind.GONE
     elif status == _INVALID and call.startswith("PATCH ") and not has_details:
-        # A failed `test`: what makes an object invalid is told in the details, field by field.
+        # A failed `test` of a patch; an invalid object has details, field by field.
         kind = FailureKind.CONFLICT
     elif status in (_REQUEST_TIMEOUT, _TOO_MANY, 401) or status >= _SERVER_ERROR or not status:
         kind = FailureKind.UNAVAILABLE
     else:
         kind = FailureKind.REJECTED
-    return Failure(kind, said, retry_after)
+    return Failure(kind, summary, retry_after)

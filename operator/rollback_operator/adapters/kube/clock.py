@@ -1,8 +1,8 @@
-"""The time as the API server has it.
+"""The time of the API server.
 
-When pods were made and became ready is told by its clock, and so must be for how long they have
-been waiting: a machine whose own clock is ahead, or is set while a rollout goes on, would take a
-release that starts slowly for one that is stuck.
+Its clock sets the creation and readiness times of pods, and must therefore measure how long they
+have been waiting: a machine whose own clock is ahead, or is set during a rollout, would take a slow
+release for a stuck one.
 """
 
 import logging
@@ -12,17 +12,17 @@ from email.utils import parsedate_to_datetime
 
 _log = logging.getLogger(__name__)
 SECOND = timedelta(seconds=1)
-"""What the header Date tells, it tells in whole seconds."""
+"""Resolution of the header Date."""
 WORTH_TELLING = timedelta(seconds=5)
 
 
 class ServerClock:
-    """A machine's own clock, set right by what the answers of the API server say.
+    """This machine's clock, corrected by the answers of the API server.
 
-    Their Date is that of a moment between question and answer, cut off to the second. As long as
-    the own clock agrees with that it is left as it is. Between two answers nothing would tell that
-    it was set, and what is stored then (until when a rollout is held) outlives the next answer: so
-    it is read once, and time goes on by the monotonic one, which nobody sets.
+    Their Date is a moment between request and answer, truncated to the second; a clock that agrees
+    with it is not corrected. The wall clock is read once. Time continues by the monotonic clock,
+    which cannot be set: between two answers a change of the wall clock would go unnoticed, and a
+    stored time (the end of a hold) outlives the next answer.
     """
 
     def __init__(self, wall: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
@@ -31,28 +31,28 @@ class ServerClock:
         self._ahead = timedelta(0)
 
     def own(self) -> datetime:
-        """Give the time by this machine's clock, as it was set when the process began."""
+        """Return the time of this machine's clock, as it was set when the process began."""
         wall, begun = self._begin
         return wall + timedelta(seconds=self._monotonic() - begun)
 
     def now(self) -> datetime:
-        """Give the time."""
+        """Return the time."""
         return self.own() + self._ahead
 
     def hear(self, date: str, asked: datetime) -> None:
-        """Take in the Date of an answer that has just come.
+        """Correct the clock by the Date of an answer that has just arrived.
 
         Args:
             date: the header.
-            asked: when the question was sent, by the own clock.
+            asked: when the request was sent, by `own`.
         """
         try:
-            told = parsedate_to_datetime(date).astimezone(UTC)
+            stated = parsedate_to_datetime(date).astimezone(UTC)
         except ValueError:
             return
-        least, most = told - self.own(), told + SECOND - asked
+        least, most = stated - self.own(), stated + SECOND - asked
         ahead = min(max(self._ahead, least), most)
         if abs(ahead - self._ahead) >= WORTH_TELLING:
             seconds = ahead.total_seconds()
-            _log.warning("the API server's clock is %+.0f s from this machine's", seconds)
+            _log.warning("the API server's clock differs from this machine's by %+.0f s", seconds)
         self._ahead = ahead

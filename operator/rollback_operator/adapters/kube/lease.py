@@ -1,8 +1,8 @@
-"""Leader election on a Lease: one acts, the others keep their caches warm.
+"""Leader election on a Lease: the leader acts, the standbys keep their caches current.
 
-Expiry is measured on the own monotonic clock from the moment a renewal was seen, never by comparing
-clocks of two machines. Every call has a deadline shorter than the lease, so that a hanging renewal
-cannot outlive it; every write is guarded by resourceVersion.
+Expiry is measured on this machine's clocks since the last renewal that it saw; clocks of two
+machines are never compared. Every call has a deadline shorter than the lease, so that a hanging
+renewal cannot outlive it. Every write is guarded by resourceVersion.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from rollback_operator.ports.failure import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
 MOST_SECONDS = 4.0
-"""Between two looks at the Lease, however long it is: it may hold a stop for everything."""
+"""Limit between two reads of the Lease, whatever its duration: it may hold a global stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseName:
-    """Which Lease, held by whom, for how long."""
+    """A Lease, its holder and its duration."""
 
     namespace: str
     name: str
@@ -33,17 +33,17 @@ class LeaseName:
 
     @property
     def renew_every(self) -> float:
-        """A third of the lease: two renewals may be lost. A stop is seen as soon."""
+        """At most a third of the lease: two renewals may be lost."""
         return min(self.seconds / 3, MOST_SECONDS)
 
     @property
     def give_up_after(self) -> float:
-        """The holder stops before anybody else may begin."""
+        """The holder stops before another replica may begin."""
         return self.seconds * 2 / 3
 
 
 class Elector:
-    """Holds the Lease while it can; `leading` says whether it does."""
+    """Holds the Lease while it can."""
 
     def __init__(
         self,
@@ -51,43 +51,64 @@ class Elector:
         lease: LeaseName,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
+        wall: Callable[[], datetime],
     ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            api: writes the Lease whether or not this replica leads.
+            lease: which Lease.
+            now: the time that the Lease records.
+            monotonic: this machine's monotonic clock.
+            wall: this machine's wall clock.
+        """
         self._api = api
         self._lease = lease
         self._now = now
         self._monotonic = monotonic
-        self._renewed = 0.0
+        self._wall = wall
+        self._renewed = 0.0, 0.0
+        """When the last renewal was sent, by both clocks."""
         self._seen: tuple[str, float] | None = None
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
         self.stopped = ""
-        """Who has stopped everything, when and why; empty: nobody has."""
-        self.told: Callable[[], None] = _nobody
-        """Called when that changes."""
+        """Who has set the global stop, when and why; empty: it is not set."""
+        self.on_stop: Callable[[], None] = lambda: None
+        """Called when `stopped` changes."""
 
     def is_leading(self) -> bool:
-        """Tell whether the lease is ours at this very moment, also after a long sleep."""
-        fresh = self._monotonic() - self._renewed < self._lease.give_up_after
-        return self.leading.is_set() and fresh
+        """Report whether the lease is ours at this very moment, also after a long sleep.
+
+        Both clocks must agree: the monotonic clock stands still while a virtual machine is paused,
+        and the wall clock may be set back.
+        """
+        ages = (now - then for now, then in zip(self._clocks(), self._renewed, strict=True))
+        return self.leading.is_set() and max(ages) < self._lease.give_up_after
 
     async def run(self) -> None:
         """Acquire and renew until the lease is lost for good or the task is cancelled."""
         while not self.lost.is_set():
-            started = self._monotonic()
-            try:
-                async with asyncio.timeout(self._lease.renew_every):
-                    held = await self._try()
-            except TimeoutError:
-                held = None
-            self._note(held, started)
+            held = await self.renew()
             await asyncio.sleep(
                 self._lease.renew_every if held else min(1.0, self._lease.seconds / 10)
             )
 
-    async def take(self) -> float | Failure:
-        """Take the lease, whoever holds it; gives the seconds after which the holder has stopped.
+    async def renew(self) -> bool | None:
+        """Acquire or renew once. True: ours; False: held by another replica; None: unknown."""
+        asked = self._clocks()
+        try:
+            async with asyncio.timeout(self._lease.renew_every):
+                held = await self._try()
+        except TimeoutError:
+            held = None
+        self._note(held, asked)
+        return held
 
-        It is not renewed: when it has expired, the others elect a leader as ever.
+    async def take(self) -> float | Failure:
+        """Take the lease from any holder; return the seconds after which that holder has stopped.
+
+        It is not renewed: after it has expired, the replicas elect a leader again.
         """
         raw = await self._api.get(self._path)
         if isinstance(raw, Failure):
@@ -105,7 +126,7 @@ class Elector:
         return replace(self._lease, seconds=seconds).give_up_after
 
     async def release(self) -> None:
-        """Give the lease up, so that the next leader need not wait for its end."""
+        """Release the lease, so that the next leader does not wait for its expiry."""
         if not self.leading.is_set():
             return
         self.leading.clear()
@@ -125,22 +146,26 @@ class Elector:
     def _collection(self) -> paths.ApiPath:
         return paths.in_namespace(paths.LEASES, self._lease.namespace)
 
-    def _note(self, held: bool | None, started: float) -> None:
+    def _clocks(self) -> tuple[float, float]:
+        return self._monotonic(), self._wall().timestamp()
+
+    def _note(self, held: bool | None, asked: tuple[float, float]) -> None:
         if held:
-            self._renewed = started
+            self._renewed = asked
             if not self.leading.is_set():
                 _log.info("leading as %s", self._lease.identity)
                 self.leading.set()
             return
         if not self.leading.is_set():
             return
-        if held is False or self._monotonic() - self._renewed >= self._lease.give_up_after:
-            _log.error("the lease is lost: acting stops")
+        # By the monotonic clock alone: a wall clock that is set ahead must not end the process.
+        age = self._monotonic() - self._renewed[0]
+        if held is False or age >= self._lease.give_up_after:
+            _log.error("the lease is lost: this replica stops")
             self.leading.clear()
             self.lost.set()
 
     async def _try(self) -> bool | None:
-        """Acquire or renew once. True: ours; False: somebody else's; None: not known."""
         raw = await self._api.get(self._path)
         if isinstance(raw, Failure):
             if raw.kind is not FailureKind.GONE:
@@ -148,7 +173,7 @@ class Elector:
                 return None
             made = await self._api.create(self._collection, self._body({}, {}))
             if isinstance(made, Failure):
-                # Only one that somebody else has made is lost; an outage tells nothing yet.
+                # It is lost only if another replica created it; an outage leaves it unknown.
                 return False if made.kind is FailureKind.EXISTS else None
             self._hear({})
             return True
@@ -159,17 +184,17 @@ class Elector:
         done = await self._api.update(
             self._path, self._body(raw.get("metadata") or {}, raw.get("spec") or {})
         )
-        # A conflict tells nothing yet: it may be our own write, whose answer was lost.
+        # A conflict leaves it unknown: it may be our own write, whose answer was lost.
         return None if isinstance(done, Failure) else True
 
     def _hear(self, annotations: dict[str, Any]) -> None:
-        """Take note of a stop, or of its end, before it is known who leads."""
-        said = stop.told(annotations)
-        if said == self.stopped:
+        """Record a global stop or its end, before the leader is known."""
+        stopped = stop.told(annotations)
+        if stopped == self.stopped:
             return
-        _log.warning("%s", said or "nothing is suspended any more")
-        self.stopped = said
-        self.told()
+        _log.warning("%s", stopped or "the global stop has ended")
+        self.stopped = stopped
+        self.on_stop()
 
     def _holder(self, raw: dict[str, Any]) -> str:
         return str((raw.get("spec") or {}).get("holderIdentity") or "")
@@ -202,7 +227,3 @@ class Elector:
                 "leaseTransitions": int(spec.get("leaseTransitions") or 0) + (not is_ours),
             },
         }
-
-
-def _nobody() -> None:
-    """Tell nobody."""

@@ -1,6 +1,6 @@
-"""Which cluster, as whom: a kubeconfig or the pod's service account -> a client of its API server.
+"""A kubeconfig, or the pod's service account -> a client of the API server.
 
-A kubeconfig is written by people and tools; whatever is wrong with one is told in a line.
+People and tools write kubeconfigs: any fault is reported in a line.
 """
 
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kubernetes.aio import client, config
 
-_NO_POD = "none is named, and this is no pod of a cluster"
+_NO_POD = "no kubeconfig is given, and this process runs in no pod of a cluster"
 
 
 def usual_kubeconfig() -> str | None:
-    """Find the kubeconfig that kubectl would take; None: there is none."""
+    """Find the kubeconfig that kubectl uses; None: there is none."""
     listed = os.environ.get("KUBECONFIG", "")
     if listed:
         return listed
@@ -24,11 +24,11 @@ async def log_in(kubeconfig: str | None, context: str | None = None) -> client.A
     """Make a client with a kubeconfig's credentials, or with the pod's service account.
 
     Args:
-        kubeconfig: a file, or several, parted as in $KUBECONFIG; None: the service account.
+        kubeconfig: one or several files, separated as in $KUBECONFIG; None: the service account.
         context: of the kubeconfig; None: its current one.
 
     Raises:
-        config.ConfigException: neither is usable; the message names the file, and what is wrong.
+        config.ConfigException: neither is usable; the message names the file and the fault.
     """
     configuration = client.Configuration()
     if kubeconfig is None:
@@ -49,18 +49,18 @@ async def log_in(kubeconfig: str | None, context: str | None = None) -> client.A
     except config.ConfigException:
         raise
     except OSError as error:
-        said = f"{error.filename or kubeconfig}: {error.strerror or error}"
-        raise config.ConfigException(said) from None
+        message = f"{error.filename or kubeconfig}: {error.strerror or error}"
+        raise config.ConfigException(message) from None
     except Exception as error:
-        # What the client makes of a file of another shape is any error at all.
-        said = " ".join(str(error).split())[:300]
+        # The client raises any error for a file of another shape.
+        message = " ".join(str(error).split())[:300]
         raise config.ConfigException(
-            f"{kubeconfig} is no usable kubeconfig: {type(error).__name__}: {said}"
+            f"{kubeconfig} is no usable kubeconfig: {type(error).__name__}: {message}"
         ) from None
 
 
 def _expect_a_file(kubeconfig: str) -> None:
-    """See that one of the files is there: of a list, kubectl passes over those that are not."""
+    """Check that a file exists; kubectl ignores absent files of a list."""
     files = [Path(one) for one in kubeconfig.split(os.pathsep) if one]
     if not any(one.expanduser().exists() for one in files):
         raise config.ConfigException(f"{kubeconfig}: No such file or directory")

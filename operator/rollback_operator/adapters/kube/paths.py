@@ -1,8 +1,8 @@
-"""Every path of the API server's that this program asks for: nothing else makes one.
+"""All paths of the API server that this program requests; no other module builds one.
 
-A name that comes out of a policy, a label or an answer must not lead anywhere but to an object of
-that name: each part has the form that Kubernetes gives it and is percent-encoded, and a path with a
-part of another form says so (`fault`) and is never sent (`apiserver`).
+A name from a policy, a label or an answer must lead only to an object of that name: each part is
+percent-encoded and has the form that Kubernetes gives it. A path with a part of another form has
+the reason in `fault` and is never sent (`apiserver`).
 """
 
 import re
@@ -28,24 +28,24 @@ _PLAIN = re.compile(r"/(api|apis)(/[A-Za-z0-9][-A-Za-z0-9._]*)*")
 
 
 class ApiPath(str):
-    """A path, encoded; `fault` says why it must not be sent, and is empty where it may."""
+    """An encoded path; `fault` is the reason why it must not be sent, or empty."""
 
     fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """A kind of object, as its paths name it."""
+    """A kind of object, as paths name it."""
 
     group: str
-    """Empty: of the core."""
+    """Empty: the core group."""
     version: str
     plural: str
 
 
 @dataclass(frozen=True, slots=True)
 class _PathField:
-    """A part of a path: what it is called in words, and what it is."""
+    """A part of a path, with its name for messages."""
 
     what: str
     text: str
@@ -80,74 +80,74 @@ USER_REVIEWS = ResourceKind("authentication.k8s.io", "v1", "selfsubjectreviews")
 
 
 def whole_cluster(kind: ResourceKind) -> ApiPath:
-    """Lead to all objects of a kind, in every namespace or in none."""
+    """Return the path of all objects of a kind, with or without namespaces."""
     return _path(*_root(kind), _plural(kind))
 
 
 def in_namespace(kind: ResourceKind, namespace: str) -> ApiPath:
-    """Lead to the objects of a kind in one namespace; an empty one is refused."""
+    """Return the path of the objects of a kind in a namespace; an empty name is a fault."""
     return _path(*_root(kind), *_namespace(namespace), _plural(kind))
 
 
 def in_namespace_or_all(kind: ResourceKind, namespace: str) -> ApiPath:
-    """Lead to the objects of a kind in the namespace that is watched; empty: in all."""
+    """Return the path of the objects of a kind in a namespace; empty: in all."""
     return in_namespace(kind, namespace) if namespace else whole_cluster(kind)
 
 
 def one_in(kind: ResourceKind, namespace: str, name: str, part: str = "") -> ApiPath:
-    """Lead to one object of a namespace, or to a part of it: its `status`, its `log`."""
+    """Return the path of an object in a namespace, or of its subresource."""
     below = [_word("subresource", part)] if part else []
     return _path(*_root(kind), *_namespace(namespace), _plural(kind), _name(name), *below)
 
 
 def one_of_cluster(kind: ResourceKind, name: str) -> ApiPath:
-    """Lead to one object that is in no namespace."""
+    """Return the path of a cluster-scoped object."""
     return _path(*_root(kind), _plural(kind), _name(name))
 
 
 def api_groups() -> ApiPath:
-    """Lead to what groups the API server has."""
+    """Return the path of the served groups."""
     return _path(_word("root", "apis"))
 
 
 def api_group(name: str) -> ApiPath:
-    """Lead to what versions of a group there are."""
+    """Return the path of the versions of a group."""
     return _path(_word("root", "apis"), _word("group", name))
 
 
 def kinds_of(api_version: str) -> ApiPath:
-    """Lead to what kinds a version of a group has."""
+    """Return the path of the kinds of a version."""
     return _path(*_root(kind_of(api_version, "")))
 
 
 def kind_of(api_version: str, plural: str) -> ResourceKind:
-    """Give a kind by the apiVersion that its objects carry."""
+    """Return the kind of objects with this apiVersion."""
     group, _, version = api_version.rpartition("/")
     return ResourceKind(group, version, plural)
 
 
 def namespace_of(path: str) -> str:
-    """Tell which namespace a path leads into; empty: none."""
-    found = _IN_NAMESPACE.match(path)
-    return found[1] if found else ""
+    """Return the namespace of a path; empty: none."""
+    inside = _IN_NAMESPACE.match(path)
+    return inside[1] if inside else ""
 
 
 def fault_of(path: str) -> str:
-    """Say why a path must not be sent; empty: it may. Whoever made it."""
+    """Return why a path must not be sent; empty: it may, even if built elsewhere."""
     if isinstance(path, ApiPath) and path.fault:
         return path.fault
-    return "" if _PLAIN.fullmatch(path) else f"{path[:_SHOWN]!r} is no path of the API server's"
+    return "" if _PLAIN.fullmatch(path) else f"{path[:_SHOWN]!r} is no path of the API server"
 
 
 def only_one(name: str) -> Mapping[str, str]:
-    """Give the query of a list that holds one object at most."""
-    # A name of another form is no object's: what stands for it chooses nothing and injects nothing.
+    """Return the query of a list with at most one object."""
+    # No object has a name of another form: the empty name selects nothing and injects nothing.
     is_name = _is(OBJECT_FORM, name, LONGEST_NAME)
     return {"fieldSelector": f"metadata.name={name if is_name else ''}"}
 
 
 def label_query(selector: Mapping[str, Any]) -> str | Failure:
-    """Write a label selector of an object as the API server takes it in a query."""
+    """Convert a label selector of an object to the form of a query."""
     terms: list[str] = []
     for key, value in (selector.get("matchLabels") or {}).items():
         terms.append(f"{key}={value}")
@@ -165,8 +165,10 @@ def label_query(selector: Mapping[str, Any]) -> str | Failure:
             "DoesNotExist": f"!{key}",
         }
         if one.get("operator") not in forms:
-            said = f"spec.selector has the operator {str(one.get('operator'))[:_SHOWN]!r}"
-            return Failure(FailureKind.REJECTED, f"{said}, which is not known here")
+            message = (
+                f"spec.selector has the unknown operator {str(one.get('operator'))[:_SHOWN]!r}"
+            )
+            return Failure(FailureKind.REJECTED, message)
         terms.append(forms[one["operator"]])
     return ",".join(terms)
 
@@ -179,7 +181,7 @@ def _selector_fault(key: str, values: list[Any]) -> Failure | None:
     if is_key and not wrong:
         return None
     shown = (wrong or [key])[0][:_SHOWN]
-    return Failure(FailureKind.REJECTED, f"spec.selector: {shown!r} is no label of Kubernetes'")
+    return Failure(FailureKind.REJECTED, f"spec.selector: {shown!r} is no valid label")
 
 
 def _root(kind: ResourceKind) -> list[_PathField]:

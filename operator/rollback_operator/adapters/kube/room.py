@@ -1,8 +1,12 @@
-"""Room in memory for what the API server answers: one budget for all answers that are in flight.
+"""One memory budget for all answers of the API server that are in flight.
 
-A small answer needs none. A larger one takes a part before it is read on, and holds it until what
-is made of it is small again. No answer waits while it holds a part, so no two wait for each other;
-who waits is served in the order of coming, and no namespace has more than half.
+A small answer needs no share. A larger answer takes a share before it is read further, and holds it
+until the values made of it are small again. No answer waits while it holds a share, so that no two
+wait for each other. Waiting answers are served in order, and no namespace has more than half.
+
+The weight of an answer is counted before it is parsed, since a small text can become large:
+`[[],[],...]` takes twenty times its bytes, and one character outside of the Basic Multilingual
+Plane makes four bytes of every character of its text.
 """
 
 import asyncio
@@ -14,17 +18,26 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
-from rollback_operator.adapters.kube.weighing import weight_of
+from rollback_operator.api.json_text import values_in
 
 MIB = 1 << 20
 MOST_RESPONSES_BYTES = 72 * MIB
 ANSWER_BYTES = 24 * MIB
-"""The most that one answer may take."""
+"""Limit of one answer."""
 SHARE_STEPS = (256 * 1024, MIB, 4 * MIB, 8 * MIB, 16 * MIB, ANSWER_BYTES)
-"""How large a part is; up to the first, an answer needs none."""
+"""Sizes of a share; an answer up to the first size needs none."""
 LEAST = 3
-"""How many times its bytes an answer takes at least: as it came, as characters, as values."""
+"""An answer takes at least this many times its bytes: as bytes, as characters, as values."""
 WAIT_SECONDS = 8.0
+SMALLER = 8
+"""A page that takes too much memory is requested again with this fraction of its objects."""
+VALUE_BYTES = 20
+"""Bytes of JSON per value, roughly."""
+VALUE_MEMORY_BYTES = 96
+"""Memory of a value beside its characters; the densest text stays below it on average."""
+_NARROW = bytes(range(0xF0))
+"""Bytes of characters that take at most two bytes."""
+_ASCII_BYTES, _PLANE_BYTES, _WIDE_BYTES = 1, 2, 4
 
 
 @dataclass(eq=False)
@@ -36,35 +49,35 @@ class _ResponseWaiter:
 
 @dataclass
 class Room:
-    """What is left for answers."""
+    """The budget."""
 
     most: int = MOST_RESPONSES_BYTES
     wait: float = WAIT_SECONDS
-    """Seconds after which who waits for a part is refused."""
+    """Seconds after which a waiting answer is refused."""
     _held: dict[str, int] = field(default_factory=dict)
-    """By namespace; none that holds nothing."""
+    """Bytes by namespace, without zeros."""
     _line: deque[_ResponseWaiter] = field(default_factory=deque)
 
     @property
     def held(self) -> int:
-        """How many bytes are held now."""
+        """Bytes that are held now."""
         return sum(self._held.values())
 
     @contextmanager
     def part(self, owner: str) -> Iterator["ResponseShare"]:
-        """Hold a part of it, of no bytes at first.
+        """Hold a share, of no bytes at first.
 
         Args:
-            owner: for which namespace; empty: for none.
+            owner: the namespace; empty: none.
         """
-        found = ResponseShare(self, owner)
+        share = ResponseShare(self, owner)
         try:
-            yield found
+            yield share
         finally:
-            found.give_back()
+            share.give_back()
 
     async def take(self, owner: str, amount: int) -> None:
-        """Take bytes, after all who have waited longer and can be served.
+        """Take bytes, after all that have waited longer and can be served.
 
         Raises:
             BudgetExhaustedError: there is not enough in time.
@@ -86,7 +99,7 @@ class Room:
             raise
 
     def give_back(self, owner: str, amount: int) -> None:
-        """Let others have them."""
+        """Return bytes."""
         self._held[owner] -= amount
         if not self._held[owner]:
             del self._held[owner]
@@ -96,7 +109,7 @@ class Room:
         for one in tuple(self._line):
             held = self._held.get(one.owner, 0)
             if one.turn.done() or held + one.amount > self.most // 2:
-                continue  # it leaves, or waits for its own namespace: nobody else need
+                continue  # it leaves, or waits for its own namespace alone
             if self.held + one.amount > self.most:
                 return
             self._held[one.owner] = held + one.amount
@@ -106,16 +119,16 @@ class Room:
 
 @dataclass
 class ResponseShare:
-    """What one answer holds."""
+    """The share of one answer."""
 
     room: Room
     owner: str
     size: int = 0
-    """What was asked for last."""
+    """The size last asked for."""
     _held: int = 0
 
     async def grow(self, size: int) -> None:
-        """Hold enough for so many bytes in all; for more than an answer may take, no more than it.
+        """Hold enough for a size, at most the limit of one answer.
 
         Raises:
             BudgetExhaustedError: there is not enough in time.
@@ -129,20 +142,20 @@ class ResponseShare:
         self._held = wanted
 
     def give_back(self) -> None:
-        """Hold nothing any more."""
+        """Hold nothing."""
         if self._held:
             held, self._held = self._held, 0
             self.room.give_back(self.owner, held)
 
 
 async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytearray | None:
-    """Read an answer to its end, with a part that is large enough for what is made of it.
+    """Read an answer to its end, with a share that is large enough for the values made of it.
 
-    None: it would take more than an answer may.
+    None: the answer exceeds the limit.
 
     Raises:
         BudgetExhaustedError: there is not enough in time.
-        aiohttp.ClientError: it does not come to its end.
+        aiohttp.ClientError: the connection ends early.
     """
     content = bytearray()
     async for chunk in answer.content.iter_any():
@@ -156,3 +169,17 @@ async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytear
         return None
     await part.grow(weight)
     return content
+
+
+def weight_of(text: bytes | bytearray) -> int:
+    """Count the bytes that a text, its decoded characters and its values take at most."""
+    return len(text) * (1 + 2 * _width(text)) + values_in(text) * VALUE_MEMORY_BYTES
+
+
+def _width(text: bytes | bytearray) -> int:
+    """Return the bytes of a character in memory, in the widest string of the text."""
+    if text.count(b"\\u") > text.count(b"\\u00"):  # an escape of more than U+00FF
+        return _WIDE_BYTES
+    if text.isascii():
+        return _ASCII_BYTES
+    return _WIDE_BYTES if text.translate(None, _NARROW) else _PLANE_BYTES

@@ -1,6 +1,6 @@
-"""Secrets of a policy's namespace, read when they are needed and kept nowhere.
+"""Secrets of a policy's namespace, read on demand.
 
-No value is logged, cached or put into a failure.
+No value is logged, cached or part of a failure.
 """
 
 import base64
@@ -33,38 +33,38 @@ class ApiSecrets:
         data = await self._data(namespace, name)
         if isinstance(data, Failure):
             return data
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for key, value in data.items():
             text = _decoded(value, name, key)
             if isinstance(text, Failure):
                 return text
-            found[key] = text
-        return found
+            values[key] = text
+        return values
 
     async def _data(self, namespace: str, name: str) -> dict[str, Any] | Failure:
         raw = await self._api.get(paths.one_in(paths.SECRETS, namespace, name))
-        return _told(raw, namespace, name) if isinstance(raw, Failure) else raw.get("data") or {}
+        return _unread(raw, namespace, name) if isinstance(raw, Failure) else raw.get("data") or {}
 
 
 def _decoded(value: Any, name: str, key: str) -> str | Failure:
     try:
         return base64.b64decode(value, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
-        # Not chained and without words of the error: a decoder's would quote the value.
+        # Neither chained nor quoted: the decoder's message contains the value.
         return Failure(FailureKind.REJECTED, f"key {key} of Secret {name} is not UTF-8 text")
 
 
-def _told(failure: Failure, namespace: str, name: str) -> Failure:
-    """Say what is missing and what helps, in place of the server's words."""
+def _unread(failure: Failure, namespace: str, name: str) -> Failure:
+    """Name the fault and the remedy, instead of the server's message."""
     match failure.kind:
         case FailureKind.GONE:
             return Failure(FailureKind.GONE, f"there is no Secret {name} in namespace {namespace}")
         case FailureKind.REJECTED:
-            said = (
+            message = (
                 f"the operator may not read Secret {name} of namespace {namespace}: list it in the "
                 "chart's readSecrets"
             )
-            return Failure(FailureKind.REJECTED, said)
+            return Failure(FailureKind.REJECTED, message)
         case _:
-            said = f"Secret {name} cannot be read now: the API server does not answer"
-            return Failure(FailureKind.UNAVAILABLE, said, failure.retry_after)
+            message = f"Secret {name} cannot be read now: the API server does not answer"
+            return Failure(FailureKind.UNAVAILABLE, message, failure.retry_after)

@@ -1,4 +1,4 @@
-"""Our own resources through the API server. Every status is written whole and guarded."""
+"""Our own resources through the API server. Every status is written complete and guarded."""
 
 import asyncio
 import logging
@@ -41,8 +41,8 @@ R = TypeVar("R", bound=Resource)
 class ApiStore:
     """The Store port on a real API server.
 
-    Whoever writes to a version that is no more has read it from a cache that is behind, and would
-    do so again until a watch tells of the newer version: it is read anew at once.
+    A conflict means that the cache is behind: the object is read again at once, because the next
+    pass would conflict too until a watch delivers the new version.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ApiStore:
     async def answer_request(
         self, request: RollbackRequest, status: RollbackStatus
     ) -> Rollback | RollbackRequest | Failure:
-        """Store what is made of a request."""
+        """Store the plan, or the refusal, of a request."""
         if status.plan is not None and FINALIZER not in request.metadata.finalizers:
             guarded = await self.guard(request, FINALIZER)
             if isinstance(guarded, Failure):
@@ -106,21 +106,21 @@ class ApiStore:
         return await self._write(policy, status)
 
     async def guard(self, resource: R, finalizer: str) -> R | Failure:
-        """Put a finalizer on."""
+        """Add a finalizer."""
         return await self._finalized(resource, [*resource.metadata.finalizers, finalizer])
 
     async def release(self, resource: R, finalizer: str) -> R | Failure:
-        """Take a finalizer off."""
+        """Remove a finalizer."""
         kept = [one for one in resource.metadata.finalizers if one != finalizer]
         return await self._finalized(resource, kept)
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
-        done = await self._api.delete(_one(record), record.metadata.resource_version)
-        return await self._seen_anew(record, done) if isinstance(done, Failure) else None
+        done = await self._api.delete(_path(record), record.metadata.resource_version)
+        return await self._read_again(record, done) if isinstance(done, Failure) else None
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
-        """Post an Event, and on the Deployment too what is done to it or asks for people."""
+        """Post an Event, also on the Deployment if it is affected or people have to act."""
         objects = [_reference(regarding), *_touched(regarding, notice)]
         await asyncio.gather(*(self._post(regarding, one, notice) for one in objects))
 
@@ -153,16 +153,16 @@ class ApiStore:
         }
         done = await self._api.create(paths.in_namespace(paths.EVENTS, namespace), body)
         if isinstance(done, Failure):
-            _log.warning("an event was not posted: %s", done.message)
+            _log.warning("an Event was not posted: %s", done.message)
 
     async def _finalized(self, resource: R, finalizers: list[str]) -> R | Failure:
         operations = [
             _unchanged(resource),
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]
-        done = await self._api.patch(_one(resource), operations)
+        done = await self._api.patch(_path(resource), operations)
         if isinstance(done, Failure):
-            return await self._seen_anew(resource, done)
+            return await self._read_again(resource, done)
         return _parsed(type(resource), done)
 
     async def _write(self, resource: R, status: BaseModel) -> R | Failure:
@@ -173,11 +173,11 @@ class ApiStore:
             _unchanged(resource),
             {"op": "add", "path": "/status", "value": _dump(status)},
         ]
-        done = await self._api.patch(_one(resource, "status"), operations)
-        return await self._seen_anew(resource, done) if isinstance(done, Failure) else done
+        done = await self._api.patch(_path(resource, "status"), operations)
+        return await self._read_again(resource, done) if isinstance(done, Failure) else done
 
-    async def _seen_anew(self, resource: Resource, failure: Failure) -> Failure:
-        """Read what is not as it was known; where that fails too, nobody tries again at once."""
+    async def _read_again(self, resource: Resource, failure: Failure) -> Failure:
+        """Read an outdated object again; if that fails too, delay the next attempt."""
         if failure.kind not in (FailureKind.CONFLICT, FailureKind.GONE):
             return failure
         unread = await self._refresh(resource.PLURAL, resource.key)
@@ -186,7 +186,7 @@ class ApiStore:
         return replace(failure, retry_after=unread.retry_after or RETRY_SECONDS)
 
 
-def _one(resource: Resource, part: str = "") -> paths.ApiPath:
+def _path(resource: Resource, part: str = "") -> paths.ApiPath:
     return paths.one_in(_KINDS[resource.PLURAL], *resource.key, part)
 
 
@@ -208,7 +208,7 @@ def _planned(raw: dict[str, Any]) -> Rollback | Failure | None:
 
 
 def _is_request(raw: dict[str, Any]) -> bool:
-    """Tell whether a Rollback was made by hand and is not planned yet."""
+    """Report whether a Rollback was created by hand and is not planned yet."""
     with suppress(ValidationError):
         return isinstance(rollback_of(raw), RollbackRequest)
     return False
@@ -233,7 +233,7 @@ def _reference(regarding: Resource) -> dict[str, str]:
 
 
 def _touched(regarding: Resource, notice: Notice) -> Iterator[dict[str, str]]:
-    """Name the Deployment that an Event tells of, where whoever looks at that has to know it."""
+    """Name the Deployment on which an Event is posted too."""
     name = uid = ""
     if isinstance(regarding, Rollback):
         name, uid = regarding.spec.target_ref.name, regarding.spec.target_ref.uid

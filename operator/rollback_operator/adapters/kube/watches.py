@@ -1,11 +1,11 @@
-"""kopf's requests, bounded: the lists that its watches begin with, and each line of a watch.
+"""Memory limits for kopf's requests: the initial lists of its watches, and each line of a watch.
 
-kopf takes a session of aiohttp; in it every list is read with the memory that `room` gives, and
-asked for again in smaller pages where it takes too much. An object that alone takes more than an
-answer may is left out, and the log names it: a policy that needs it reads it itself, and says why
-it cannot.
+kopf uses an aiohttp session; in this session each list is read within the budget of `room`, and
+requested again in smaller pages if it takes too much. An object that alone exceeds the limit of an
+answer is left out, and the log names it: a policy that needs it reads it itself, and reports why it
+cannot.
 
-kopf does not say when it is done with an object. What was read holds its part for a while.
+kopf does not report when it has processed an object. An answer holds its share for a fixed time.
 """
 
 import asyncio
@@ -23,35 +23,34 @@ from rollback_operator.adapters.kube.room import (
     ANSWER_BYTES,
     LEAST,
     SHARE_STEPS,
+    SMALLER,
+    VALUE_BYTES,
     ResponseShare,
     Room,
     bounded,
+    weight_of,
 )
-from rollback_operator.adapters.kube.weighing import weight_of
 from rollback_operator.api.json_text import parsed
 
 _log = logging.getLogger(__name__)
-SMALLER = 8
 HELD_SECONDS = 0.5
 LINE_SECONDS = 0.125
-"""Of an event: kopf gives it to its handler a tenth of a second later. Held longer, a tenant who
-changes a large object again and again would leave the watch behind for everybody.
+"""For an event, which kopf passes to its handler a tenth of a second later. With a longer time, a
+tenant who keeps changing a large object would delay the watch for all.
 """
-VALUE_BYTES = 20
-"""Of JSON that make a value, more or less."""
 CHUNK_BYTES = 64 * 1024
 TABLE_MEDIA_TYPE = "application/json;as=Table;g=meta.k8s.io;v=v1"
-"""Lists names and how a list goes on, and nothing of the objects."""
+"""Lists names and the continue token, and nothing else of the objects."""
 _ERROR = 400
 
 
 class Bounded(ClientResponse):
-    """An answer whose content may have been read already."""
+    """An answer whose content may have been read before."""
 
     read_before: bytearray | None = None
 
     async def json(self, **options: Any) -> Any:
-        """Parse it; what is large in a thread."""
+        """Parse the content; a large one in a thread."""
         content, self.read_before = self.read_before, None
         if content is None:
             return await super().json(**options)
@@ -59,16 +58,16 @@ class Bounded(ClientResponse):
 
 
 class ReadLimits:
-    """Limits what a session reads; to be given to it as a middleware."""
+    """A middleware that limits what a session reads."""
 
     def __init__(self, room: Room, held: float = HELD_SECONDS) -> None:
         self._room = room
         self._held = held
         self._sizes: dict[str, int] = {}
-        """Of the pages of a list, by its path, where they had to be smaller."""
+        """Page sizes of lists that needed smaller pages, by path."""
 
     async def __call__(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
-        """Send a request, and read what is answered as far as there is room for it."""
+        """Send a request, and read the answer within the budget."""
         query = request.url.query
         if request.method != "GET" or not {"watch", "limit"} & set(query):
             return await send(request)
@@ -97,7 +96,7 @@ class ReadLimits:
             self._sizes[path] = max(1, size // SMALLER)
 
     async def _without_it(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
-        """Give a page of one object as one of none."""
+        """Replace a page of one object by an empty page."""
         request.headers["Accept"] = TABLE_MEDIA_TYPE
         request.url = request.url.update_query(includeObject="None")
         answer = await send(request)
@@ -118,13 +117,13 @@ class ReadLimits:
         try:
             return await bounded(answer, part)
         except BudgetExhaustedError:
-            raise aiohttp.ClientPayloadError("there is no room for more answers") from None
+            raise aiohttp.ClientPayloadError("the memory for answers is used up") from None
         finally:
             asyncio.get_running_loop().call_later(self._held, part.give_back)
 
 
 class Lines:
-    """The content of a watch, given on line by line."""
+    """The content of a watch, passed on line by line."""
 
     def __init__(self, content: aiohttp.StreamReader, room: Room, held: float) -> None:
         self._content = content
@@ -132,11 +131,11 @@ class Lines:
         self._held = held
 
     def __getattr__(self, name: str) -> Any:
-        """Be the content in all else."""
+        """Delegate everything else to the content."""
         return getattr(self._content, name)
 
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
-        """Give whole lines; one that would take more than an answer may is left out."""
+        """Yield complete lines, without those that exceed the limit of an answer."""
         line, is_left_out = bytearray(), False
         async for chunk in self._content.iter_chunked(CHUNK_BYTES):
             *ends, rest = chunk.split(b"\n")
@@ -152,10 +151,10 @@ class Lines:
             yield bytes(line)
 
     async def _is_taken(self, line: bytearray) -> bool:
-        """Wait until there is room for what is made of a line; false: there never is."""
+        """Wait for a share for a line; false: it exceeds the limit of an answer."""
         weight = weight_of(line)
         if weight > ANSWER_BYTES:
-            _log.warning("an event of a watch was left out, it is too large")
+            _log.warning("an event of a watch was left out: it is too large")
             return False
         part = ResponseShare(self._room, "")
         while weight > SHARE_STEPS[0]:
@@ -163,6 +162,6 @@ class Lines:
                 await part.grow(weight)
                 break
             except BudgetExhaustedError:
-                _log.warning("a watch waits: other answers hold the memory for them")
+                _log.warning("a watch waits: other answers use up the memory for answers")
         asyncio.get_running_loop().call_later(self._held, part.give_back)
         return True

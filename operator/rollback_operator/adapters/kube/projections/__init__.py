@@ -1,4 +1,4 @@
-"""The API server's dictionaries -> values of the core. Pure; only what decisions need is kept.
+"""The API server's dictionaries -> values of `model`. Pure; only what decisions need is kept.
 
-A kind of object a module. What the values mean is told in core.
+There is a module per kind of object. `model` documents the values.
 """

@@ -1,9 +1,10 @@
-"""Who sets a Deployment's replicas, and who has set the bounds for it."""
+"""HorizontalPodAutoscalers: their bounds, and which tools set them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.fields import managers_of
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.workload import Autoscaler, Bounds
 
@@ -13,7 +14,7 @@ _KEDA = "scaledobject.keda.sh/name"
 def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
     """Project a HorizontalPodAutoscaler."""
     metadata, spec = raw["metadata"], raw["spec"]
-    by = _setters(metadata)
+    by = managers_of(metadata, "f:spec", "f:minReplicas")
     return Autoscaler(
         name=str(metadata["name"]),
         uid=str(metadata["uid"]),
@@ -25,21 +26,21 @@ def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
 
 
 def autoscaler_on(listed: Iterable[Mapping[str, Any]], name: str) -> Autoscaler | None:
-    """Find who scales a Deployment; None: nobody does."""
-    found = [autoscaler_of(one) for one in listed if scales(one, name)]
-    if not found:
+    """Find the autoscaler of a Deployment; None: it has none."""
+    known = [autoscaler_of(one) for one in listed if scales(one, name)]
+    if not known:
         return None
-    return replace(found[0], rivals=tuple(one.name for one in found[1:]))
+    return replace(known[0], rivals=tuple(one.name for one in known[1:]))
 
 
 def scales(raw: Mapping[str, Any], name: str) -> bool:
-    """Tell whether an autoscaler is a Deployment's."""
+    """Report whether an autoscaler scales a Deployment."""
     target = (raw.get("spec") or {}).get("scaleTargetRef") or {}
     return target.get("kind") == "Deployment" and target.get("name") == name
 
 
 def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
-    """Name who makes an autoscaler what it is: KEDA, or whoever controls the object."""
+    """Name the owner of an autoscaler: KEDA, or the controller of the object."""
     for one in metadata.get("ownerReferences") or []:
         kind, name = one.get("kind"), one.get("name")
         if str(one.get("apiVersion", "")).startswith("keda.sh/"):
@@ -48,13 +49,3 @@ def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
             return f"{kind} {name} (ownerReference)"
     name = (metadata.get("labels") or {}).get(_KEDA)
     return f"KEDA's ScaledObject {name} (label {_KEDA})" if name else ""
-
-
-def _setters(metadata: Mapping[str, Any]) -> list[str]:
-    return sorted(
-        {
-            str(one.get("manager"))
-            for one in metadata.get("managedFields") or []
-            if "f:minReplicas" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
-        }
-    )

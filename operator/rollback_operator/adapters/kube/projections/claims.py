@@ -1,7 +1,6 @@
-"""Image updaters and rollout tools, by what is on a Deployment and in their own objects. Pure.
+"""Image updaters and rollout tools, from a Deployment's metadata and from their own objects. Pure.
 
-An object counts only if it names the Deployment, or the image that the Deployment runs: what is
-told must be about this Deployment.
+An object counts only if it names the Deployment, or an image that the Deployment runs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,23 +26,23 @@ Raw = Mapping[str, Any]
 
 
 def updaters_on(metadata: Raw) -> tuple[Updater, ...]:
-    """Find image updaters that are told by the Deployment itself to update it."""
+    """Find image updaters that the Deployment's own metadata activates."""
     return (*_keel(metadata), *_openshift(metadata))
 
 
 def _keel(metadata: Raw) -> Iterator[Updater]:
-    """Find Keel: an annotation counts more than a label, and `never` turns it off."""
+    """Find Keel: an annotation takes precedence over a label, and `never` turns it off."""
     for place in ("annotation", "label"):
-        found = metadata.get(f"{place}s") or {}
-        key = next((one for one in _KEEL if found.get(one)), None)
+        marks = metadata.get(f"{place}s") or {}
+        key = next((one for one in _KEEL if marks.get(one)), None)
         if key is None:
             continue
-        if found[key] != "never":
+        if marks[key] != "never":
             remedy = (
                 f"set {key} to never until a newer image is out, or have the bad one refused "
                 "(spec.safety.onQuarantined: Refuse)"
             )
-            yield Updater("Keel", f"{place} {key}={found[key]}", remedy)
+            yield Updater("Keel", f"{place} {key}={marks[key]}", remedy)
         return
 
 
@@ -63,17 +62,17 @@ def _openshift(metadata: Raw) -> Iterator[Updater]:
 
 def _listed(text: Any) -> list[Raw]:
     try:
-        found = parsed(text or "[]")
+        items = parsed(text or "[]")
     except (TypeError, ValueError):
         return []
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return [one for one in items if isinstance(one, Mapping)] if isinstance(items, list) else []
 
 
 # -- rollout tools ---------------------------------------------------------------------------------
 
 
 def canary_on(listed: Iterable[Raw], deployment: str) -> Claims:
-    """Find the Flagger Canary that has a Deployment as its target."""
+    """Find the Flagger Canary whose target is a Deployment."""
     for one in listed:
         target = (one.get("spec") or {}).get("targetRef") or {}
         if (target.get("kind"), target.get("name")) == ("Deployment", deployment):
@@ -82,29 +81,29 @@ def canary_on(listed: Iterable[Raw], deployment: str) -> Claims:
 
 
 def primary_of(primary: Raw, deployment: str) -> Claims:
-    """Find Flagger by the copy that it makes of its target, where Canaries may not be read."""
+    """Find Flagger by its copy of the target, where Canaries may not be read."""
     for one in primary["metadata"].get("ownerReferences") or []:
         if str(one.get("apiVersion", "")).startswith(_FLAGGER_API):
-            said = f"ownerReference of Deployment {primary['metadata']['name']}"
-            return _flagger(str(one.get("name")), deployment, said)
+            evidence = f"ownerReference of Deployment {primary['metadata']['name']}"
+            return _flagger(str(one.get("name")), deployment, evidence)
     return Claims(denied=frozenset({FLAGGER}))
 
 
 def _flagger(canary: str, deployment: str, by: str) -> Claims:
     remedy = (
-        "roll back where the release comes from: Flagger analyses that, too, and takes what it "
-        f"finds bad back itself, as Canary {canary} says; what serves is {deployment}-primary"
+        "roll back where the release comes from: Flagger analyses each release and reverts a bad "
+        f"release, see Canary {canary}; {deployment}-primary serves the traffic"
     )
-    found = Owner(FLAGGER, f"Canary {canary}, {by}", remedy, is_rollout_tool=True, then=NEW_RELEASE)
-    return Claims(driver=found)
+    owner = Owner(FLAGGER, f"Canary {canary}, {by}", remedy, is_rollout_tool=True, then=NEW_RELEASE)
+    return Claims(driver=owner)
 
 
 def rollout_on(listed: Iterable[Raw], deployment: str) -> Claims:
     """Find the Argo Rollout that takes its template from a Deployment."""
     for one in listed:
-        found = (one.get("spec") or {}).get("workloadRef") or {}
-        is_apps = str(found.get("apiVersion", "")).startswith("apps/")
-        if is_apps and (found.get("kind"), found.get("name")) == ("Deployment", deployment):
+        reference = (one.get("spec") or {}).get("workloadRef") or {}
+        is_apps = str(reference.get("apiVersion", "")).startswith("apps/")
+        if is_apps and (reference.get("kind"), reference.get("name")) == ("Deployment", deployment):
             name, namespace = one["metadata"]["name"], one["metadata"].get("namespace")
             remedy = (
                 f"roll back through the Rollout (kubectl argo rollouts abort {name} -n "
@@ -127,7 +126,7 @@ def rollout_on(listed: Iterable[Raw], deployment: str) -> Claims:
 def flux_updaters(
     policies: Iterable[Raw], automations: Iterable[Raw], images: Sequence[str]
 ) -> Iterator[Updater]:
-    """Find Flux image automation of one namespace that writes a running image's tag to Git."""
+    """Find Flux image automation of a namespace that writes a running image's tag to Git."""
     running = {_repository(one) for one in images}
     going = [one for one in automations if not (one.get("spec") or {}).get("suspend")]
     for one in policies if going else ():
@@ -148,7 +147,7 @@ def flux_updaters(
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An Argo CD Application, as far as image updaters are concerned."""
+    """What image updaters use of an Argo CD Application."""
 
     namespace: str
     name: str
@@ -176,16 +175,16 @@ def argo_cd_updater(
     """Find Argo CD Image Updater.
 
     Args:
-        application: by which the Deployment is steered.
-        updaters: ImageUpdaters; None: there is no such kind, or they may not be read. Where there
-            are, the Application's annotation counts only if one of them says so.
-        images: that the Deployment runs.
+        application: the owner of the Deployment.
+        updaters: ImageUpdaters; None: the kind is absent, or may not be read. If there are any, the
+            Application's annotation counts only where one of them uses it.
+        images: the images of the Deployment.
     """
     running = {_repository(one) for one in images}
     name = f"Application {application.namespace}/{application.name}"
     remedy = (
-        "leave the bad tag out there (ignore-tags), or take the image off it until a newer one is "
-        "out"
+        "exclude the bad tag there (ignore-tags), or remove the image from it until a newer image "
+        "is out"
     )
     tool, annotated = "Argo CD Image Updater", running & set(application.images)
     if updaters is None:
@@ -204,7 +203,7 @@ def argo_cd_updater(
 
 
 def _chosen(updater: Raw, application: Application) -> Iterator[Raw]:
-    """Give the parts of an ImageUpdater that choose an Application."""
+    """Yield the parts of an ImageUpdater that select an Application."""
     spec = updater.get("spec") or {}
     where = spec.get("namespace") or updater["metadata"].get("namespace")
     for one in spec.get("applicationRefs") or [] if where == application.namespace else []:
@@ -214,7 +213,7 @@ def _chosen(updater: Raw, application: Application) -> Iterator[Raw]:
 
 
 def _selects(selector: Raw, labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector of Kubernetes chooses what has these labels."""
+    """Report whether a label selector matches labels."""
     wanted = selector.get("matchLabels") or {}
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
         _meets(one, labels) for one in selector.get("matchExpressions") or []
@@ -222,20 +221,20 @@ def _selects(selector: Raw, labels: Mapping[str, str]) -> bool:
 
 
 def _meets(expression: Raw, labels: Mapping[str, str]) -> bool:
-    found, values = labels.get(str(expression.get("key"))), expression.get("values") or []
+    value, values = labels.get(str(expression.get("key"))), expression.get("values") or []
     match expression.get("operator"):
         case "In":
-            return found in values
+            return value in values
         case "NotIn":
-            return found not in values
+            return value not in values
         case "Exists":
-            return found is not None
+            return value is not None
         case _:
-            return found is None
+            return value is None
 
 
 def _repository(image: str) -> str:
-    """Give an image's name without tag and digest, of Docker Hub in its shortest form."""
+    """Return an image name without tag and digest, for Docker Hub in its shortest form."""
     name = image.partition("@")[0]
     head, colon, tag = name.rpartition(":")
     name = head if colon and "/" not in tag else name

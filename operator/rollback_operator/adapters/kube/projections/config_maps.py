@@ -1,4 +1,4 @@
-"""ConfigMaps: a flag in one, and the ways by which a template's pods read them."""
+"""ConfigMaps: a flag in a ConfigMap, and how the pods of a template read ConfigMaps."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from rollback_operator.model.workload import ConfigRead, FlagState
 
 
 def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:
-    """Project a ConfigMap: one key of it. One that is being deleted has none any more."""
+    """Project one key of a ConfigMap; a ConfigMap that is being deleted has no keys."""
     metadata = raw["metadata"]
     data = {} if metadata.get("deletionTimestamp") else raw.get("data") or {}
     value = data.get(key)
@@ -23,23 +23,23 @@ def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:
 
 
 def reads_of(template: Mapping[str, Any]) -> tuple[ConfigRead, ...]:
-    """List the ways by which a template's pods read ConfigMaps."""
+    """List how the pods of a template read ConfigMaps."""
     spec = template.get("spec") or {}
-    found: list[ConfigRead] = []
+    reads: list[ConfigRead] = []
     mounted: dict[str, bool] = {}
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
-            found += _variables(container)
+            reads += _variables(container)
             for one in container.get("volumeMounts") or []:
-                # A file below subPath stays as it was when the container started.
+                # The kubelet does not update a subPath mount while the container runs.
                 is_renewed = not (one.get("subPath") or one.get("subPathExpr"))
                 name = str(one.get("name"))
                 mounted[name] = mounted.get(name, True) and is_renewed
     for volume in spec.get("volumes") or []:
         name = str(volume.get("name"))
         if name in mounted:
-            found += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
-    return tuple(found)
+            reads += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
+    return tuple(reads)
 
 
 def _variables(container: Mapping[str, Any]) -> Iterator[ConfigRead]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rollback_operator.adapters.kube.projections.claims import updaters_on
 from rollback_operator.adapters.kube.projections.config_maps import reads_of
+from rollback_operator.adapters.kube.projections.fields import managers_of, seconds_of
 from rollback_operator.adapters.kube.projections.needs import (
     port_names_of,
     references_of,
@@ -18,7 +19,6 @@ from rollback_operator.adapters.kube.projections.templates import (
     labels_of,
     template_of,
 )
-from rollback_operator.adapters.kube.projections.times import seconds_of
 from rollback_operator.api.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
@@ -77,22 +77,17 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
 
 
 def is_held(raw: Mapping[str, Any]) -> bool:
-    """Tell whether a Deployment is paused by this operator and by nobody else.
+    """Report whether this operator, and no other field manager, has paused a Deployment.
 
-    Who applies the same pause server-side becomes an owner beside us: then it is theirs too.
+    Another manager that applies the same pause server-side becomes a second owner of the field.
     """
     if not (raw.get("spec") or {}).get("paused"):
         return False
-    owners = {
-        str(one.get("manager"))
-        for one in raw["metadata"].get("managedFields") or []
-        if "f:paused" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
-    }
-    return owners == {FIELD_MANAGER}
+    return managers_of(raw["metadata"], "f:spec", "f:paused") == [FIELD_MANAGER]
 
 
 def change_cause_of(metadata: Mapping[str, Any]) -> str:
-    """Read what an object says of its revision, whoever has written that."""
+    """Return the change-cause of an object, of any author."""
     return str((metadata.get("annotations") or {}).get(CHANGE_CAUSE) or "")
 
 
@@ -118,20 +113,20 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
 
 
 def _completed(progressing: Mapping[str, Any]) -> float | None:
-    """Read when a rollout was complete: the controller keeps this reason until the next one."""
+    """Return when the rollout was complete; the controller keeps this reason until the next."""
     if progressing.get("reason") != "NewReplicaSetAvailable":
         return None
     return seconds_of(progressing.get("lastUpdateTime"))
 
 
 def _fitting(paths: Iterable[str]) -> frozenset[str]:
-    """Give those that take no more memory together than there is for a Deployment's."""
-    found, left = set[str](), MOST_PROBE_BYTES
+    """Keep the paths that fit in the memory limit of a Deployment."""
+    kept, left = set[str](), MOST_PROBE_BYTES
     for path in paths:
-        left -= LABEL_BYTES + weight(path) if path not in found else 0
+        left -= LABEL_BYTES + weight(path) if path not in kept else 0
         if left >= 0:
-            found.add(path)
-    return frozenset(found)
+            kept.add(path)
+    return frozenset(kept)
 
 
 def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:
@@ -145,7 +140,7 @@ def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:
-    """Give how many requests a second each HTTP probe makes, start-up probes left out."""
+    """Yield the requests per second of each HTTP probe, without startup probes."""
     for container in (template.get("spec") or {}).get("containers") or []:
         for name in ("readinessProbe", "livenessProbe"):
             probe = container.get(name) or {}

@@ -1,4 +1,4 @@
-"""What a pod template asks of its surroundings: objects that it names, room on a node, ports."""
+"""What a pod template requires: referenced objects, resources of a node, ports."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,10 +7,10 @@ from typing import Any
 from rollback_operator.model.surroundings import Amounts, Reference
 
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
-LONGEST_QUANTITY = 64
-"""Characters of a quantity; a longer one is none."""
+_LONGEST_QUANTITY = 64
+"""Limit of characters; a longer text is no quantity."""
 MOST = 2.0**63
-"""What Kubernetes itself counts up to."""
+"""The maximum of Kubernetes."""
 _UNITS = {
     "n": 1e-9,
     "u": 1e-6,
@@ -22,14 +22,14 @@ _UNITS = {
 
 
 def quantity(value: Any) -> float:
-    """Read a quantity of Kubernetes; what cannot be read counts as nothing."""
+    """Parse a quantity of Kubernetes; an invalid one counts as 0."""
     text = str(value or "0")
-    found = _QUANTITY.fullmatch(text) if len(text) <= LONGEST_QUANTITY else None
-    return min(float(found[1]) * _UNITS[found[2] or ""], MOST) if found else 0.0
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
+    return min(float(match[1]) * _UNITS[match[2] or ""], MOST) if match else 0.0
 
 
 def requests_of(spec: Mapping[str, Any]) -> Amounts:
-    """Add up what a pod asks for, as the scheduler does: of init containers the largest counts."""
+    """Sum the requests of a pod like the scheduler: of init containers the largest counts."""
     running = [_asked(one) for one in spec.get("containers") or []]
     init = spec.get("initContainers") or []
     running += [_asked(one) for one in init if one.get("restartPolicy") == "Always"]
@@ -44,7 +44,7 @@ def requests_of(spec: Mapping[str, Any]) -> Amounts:
 
 
 def port_names_of(spec: Mapping[str, Any]) -> frozenset[str]:
-    """List the names of the ports that a template's containers have, sidecars' too."""
+    """List the port names of containers and sidecars."""
     init = spec.get("initContainers") or []
     sidecars = [one for one in init if one.get("restartPolicy") == "Always"]
     return frozenset(
@@ -57,19 +57,19 @@ def port_names_of(spec: Mapping[str, Any]) -> frozenset[str]:
 
 def _asked(container: Mapping[str, Any]) -> tuple[float, float]:
     resources = container.get("resources") or {}
-    # A container that has a limit and no request asks for its limit.
+    # A container with a limit and no request requests its limit.
     asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
     return quantity(asked.get("cpu")), quantity(asked.get("memory"))
 
 
 def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
-    """List the objects that a template's pods need, those that they can do without marked so."""
+    """List the objects that the pods of a template need, and which of them are optional."""
     spec = template.get("spec") or {}
-    found: dict[tuple[str, str], bool] = {}
+    optional: dict[tuple[str, str], bool] = {}
     for kind, name, is_optional in _named(spec):
         if name:
-            found[kind, name] = found.get((kind, name), True) and is_optional
-    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in found.items()))
+            optional[kind, name] = optional.get((kind, name), True) and is_optional
+    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in optional.items()))
 
 
 def _named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -77,7 +77,7 @@ def _named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     if account != "default":
         yield "ServiceAccount", account, False
     for one in spec.get("imagePullSecrets") or []:
-        yield "Secret", str(one.get("name") or ""), True  # the kubelet goes on without
+        yield "Secret", str(one.get("name") or ""), True  # the kubelet continues without it
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
             yield from _of_environment(container)

@@ -1,8 +1,9 @@
-"""Who else steers an object, from what they leave on it and from the fields that they own."""
+"""The owner of an object, from its labels, annotations, references and field managers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.fields import entries_of, managers_of
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.shape import is_object_name
 from rollback_operator.model.controllers import Owner, OwnerObject
@@ -10,9 +11,9 @@ from rollback_operator.remedies.claims import NEW_RELEASE
 
 REPLICAS_FIELD = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")
-"""Where managedFields tell who owns a Deployment's pod template."""
+"""The path of a Deployment's pod template in managedFields."""
 DATA = ("f:data",)
-"""... and what is in a ConfigMap."""
+"""The path of a ConfigMap's content."""
 _ARGO_CD = "Argo CD"
 _INSTANCE = "argocd.argoproj.io/instance"
 _TRACKING = "argocd.argoproj.io/tracking-id"
@@ -29,20 +30,20 @@ _MANAGERS = {
 _DRIVERS = {
     "flagger": (
         "Flagger",
-        "roll back where the release comes from: Flagger analyses that, too, and takes what it "
-        "finds bad back itself; where its Canary is gone, set spec.replicas by hand",
+        "roll back where the release comes from: Flagger analyses each release and reverts a bad "
+        "release; if its Canary is deleted, set spec.replicas by hand",
     ),
     "rollouts-controller": (
         "Argo Rollouts",
-        "roll back through its Rollout (the undo of its plugin); where that is gone, set "
+        "roll back through its Rollout (the undo of its plugin); if that is deleted, set "
         "spec.replicas by hand",
     ),
 }
-"""Rollout tools by their names as owners of fields: each sets the replicas of what it drives."""
+"""Rollout tools by field manager: each sets the replicas of its Deployments."""
 
 
 def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> Owner | None:
-    """Find who else steers an object, by what they leave on it and by the fields that they own."""
+    """Find the owner of an object, with its evidence and the remedy."""
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("controller"):
             kind, name = reference.get("kind"), reference.get("name")
@@ -53,14 +54,15 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
                 f"roll back through {kind} {name}",
                 is_rollout_tool=True,
             )
-    found = _argo_cd(metadata) or _flux(metadata) or _helm(metadata)
-    return _trace(metadata, found or _manager(metadata, fields))
+    owner = _argo_cd(metadata) or _flux(metadata) or _helm(metadata)
+    return _trace(metadata, owner or _manager(metadata, fields))
 
 
 def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
-    """Find a rollout tool that has last set the replicas: it scales what it takes releases from."""
-    names = {str(one.get("manager")) for one in entries_of(metadata, *REPLICAS_FIELD)}
-    for manager in sorted(names & set(_DRIVERS)):
+    """Find a rollout tool that set the replicas last, in front of another owner."""
+    for manager in managers_of(metadata, *REPLICAS_FIELD):
+        if manager not in _DRIVERS:
+            continue
         tool, remedy = _DRIVERS[manager]
         return Owner(
             tool,
@@ -77,15 +79,15 @@ def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
 def _argo_cd(metadata: Mapping[str, Any]) -> Owner | None:
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     remedy = "roll back in Git, or pause auto-sync"
-    for place, key, found in (
+    for place, key, text in (
         ("label", _INSTANCE, labels.get(_INSTANCE)),
         ("annotation", _TRACKING, annotations.get(_TRACKING)),
     ):
-        if found:
+        if text:
             # namespace_name where Applications are allowed beside Argo CD's own namespace.
-            namespace, _, name = str(found).partition(":")[0].rpartition("_")
+            namespace, _, name = str(text).partition(":")[0].rpartition("_")
             known = _object(OwnerKind.APPLICATION, namespace, name)
-            return Owner(_ARGO_CD, f"{place} {key}={found}", remedy, object=known)
+            return Owner(_ARGO_CD, f"{place} {key}={text}", remedy, object=known)
     return None
 
 
@@ -103,7 +105,7 @@ def _flux(metadata: Mapping[str, Any]) -> Owner | None:
 
 
 def _object(kind: OwnerKind, namespace: str, name: str) -> OwnerObject | None:
-    """Name an object by what a label or an annotation says: anything may stand there."""
+    """Name an object by a label or an annotation; None: the text is no valid name."""
     is_one = is_object_name(name) and (not namespace or is_object_name(namespace))
     return OwnerObject(kind, namespace, name) if is_one else None
 
@@ -117,33 +119,16 @@ def _helm(metadata: Mapping[str, Any]) -> Owner | None:
 
 
 def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None:
-    """Find a GitOps controller by the fields that it owns, where it marks nothing."""
-    names = {str(one.get("manager")) for one in entries_of(metadata, *fields)}
-    for manager in sorted(names & set(_MANAGERS)):
-        tool, remedy = _MANAGERS[manager]
-        return Owner(tool, f"fields owned by {manager}", remedy)
+    """Find a GitOps controller by its field manager, where it leaves no label."""
+    for manager in managers_of(metadata, *fields):
+        if manager in _MANAGERS:
+            tool, remedy = _MANAGERS[manager]
+            return Owner(tool, f"fields owned by {manager}", remedy)
     return None
 
 
 def changed_by(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> str:
-    """Find who has last put something into these fields; empty: not known."""
-    found = entries_of(metadata, *fields)
-    newest = max(found, key=lambda one: str(one.get("time") or ""), default={})
+    """Return the field manager that wrote these fields last; empty: unknown."""
+    entries = entries_of(metadata, *fields)
+    newest = max(entries, key=lambda one: str(one.get("time") or ""), default={})
     return str(newest.get("manager") or "")
-
-
-def entries_of(metadata: Mapping[str, Any], *path: str) -> list[Mapping[str, Any]]:
-    """List the entries of managedFields that own something below a path."""
-    return [
-        one
-        for one in metadata.get("managedFields") or []
-        if not one.get("subresource") and _has(one.get("fieldsV1") or {}, path)
-    ]
-
-
-def _has(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
-    for part in path:
-        if part not in fields:
-            return False
-        fields = fields[part]
-    return True

@@ -1,20 +1,20 @@
-"""Pods: how they do, whose doing that is, and where they answer."""
+"""Pods: their health, its cause, and their addresses."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.fields import seconds_of
 from rollback_operator.adapters.kube.projections.templates import POD_HASH_LABEL
-from rollback_operator.adapters.kube.projections.times import seconds_of
 from rollback_operator.api.json_text import whole
 from rollback_operator.evidence.retention import endpoint_size, weight
 from rollback_operator.model.pod import Endpoint, MetricsPage, Pod
 
 MOST_PORTS = 65536
 MOST_PROBE_BYTES = 16 * 1024
-"""Of memory, for all of a pod's probes."""
+"""Memory limit for the probes of a pod."""
 MOST_DIGESTS, LONGEST_DIGEST, LONGEST_PATH, LONGEST_NAMES = 64, 71, 1024, 400
-"""Thousands of pods are kept at once: what a template says at any length is not kept at any."""
+"""Limits per pod, since thousands of pods are kept at once."""
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
 _SERVING_PORTS = ("http", "web", "https")
@@ -61,7 +61,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
 
 
 def _digests(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Give by container what its image is."""
+    """Yield the image digest of each container."""
     for one in containers:
         digest = str(one.get("imageID") or "").rpartition("@")[2]
         if digest.startswith("sha256:") and len(digest) <= LONGEST_DIGEST:
@@ -69,7 +69,7 @@ def _digests(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str
 
 
 def _fitting(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
-    """Give those that take no more memory together than there is for them."""
+    """Yield the endpoints that fit in the memory limit."""
     left = MOST_PROBE_BYTES
     for one in endpoints:
         size = endpoint_size(one)
@@ -79,24 +79,24 @@ def _fitting(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
 
 
 def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
-    """List the httpGet probes of a pod's containers; what names another host is not the pod's."""
+    """List the httpGet probes of a pod's containers, without those that name another host."""
     for container in spec.get("containers") or []:
         ports = {one.get("name"): one.get("containerPort") for one in container.get("ports") or []}
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-            found = (container.get(kind) or {}).get("httpGet") or {}
-            named = found.get("port")
+            probe = (container.get(kind) or {}).get("httpGet") or {}
+            named = probe.get("port")
             port = str(ports.get(named, named))
             number = whole(port, MOST_PORTS - 1)
-            if not found or found.get("host") or number is None:
+            if not probe or probe.get("host") or number is None:
                 continue
-            path = str(found.get("path") or "/")
+            path = str(probe.get("path") or "/")
             yield Endpoint(
                 path=path if path.startswith("/") else f"/{path}",
                 port=number,
-                scheme="https" if found.get("scheme") == "HTTPS" else "http",
+                scheme="https" if probe.get("scheme") == "HTTPS" else "http",
                 headers=tuple(
                     (str(one.get("name")), str(one.get("value") or ""))
-                    for one in found.get("httpHeaders") or []
+                    for one in probe.get("httpHeaders") or []
                 ),
             )
 
@@ -141,7 +141,7 @@ def _environment(
 
 
 def _is_registry(waiting: Mapping[str, Any]) -> bool:
-    """Tell a registry that does not answer from an image that is not there: the release's fault."""
+    """Report whether the registry is at fault; an absent image is the release's fault."""
     if waiting.get("reason") not in _REGISTRY_REASONS:
         return False
     message = str(waiting.get("message") or "").lower()
@@ -151,7 +151,7 @@ def _is_registry(waiting: Mapping[str, Any]) -> bool:
 def _address(
     metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
 ) -> str:
-    """Give the address that is the pod's alone: a node's, or a dead pod's, is somebody else's."""
+    """Return the address that only this pod has; a node's or a dead pod's is shared."""
     is_refused = (metadata.get("annotations") or {}).get("prometheus.io/scrape") == "false"
     has_ended = status.get("phase") in ("Succeeded", "Failed")
     if spec.get("hostNetwork") or is_refused or has_ended:

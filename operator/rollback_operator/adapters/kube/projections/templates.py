@@ -1,33 +1,20 @@
-"""Pod templates: their digests, and what a person compares of two of them."""
+"""Pod templates: their digests, and the facts that people compare."""
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rollback_operator.adapters.kube.projections.needs import LONGEST_QUANTITY
+from rollback_operator.adapters.kube.projections.needs import quantity
 from rollback_operator.model.workload import Template
 
 POD_HASH_LABEL = "pod-template-hash"
 DIGEST_LENGTH = 16
-_UNITS = {
-    "": 1.0,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "Ki": 2.0**10,
-    "Mi": 2.0**20,
-    "Gi": 2.0**30,
-    "Ti": 2.0**40,
-    "m": 1e-3,
-}
 COMMIT = "org.opencontainers.image.revision"
 
 
 def template_of(template: Mapping[str, Any]) -> Template:
-    """Make a template's digests; the label that the controller adds to ReplicaSets is left out."""
+    """Project a template; its digests leave out the label that the controller adds."""
     metadata = template.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
     spec = template.get("spec") or {}
@@ -46,22 +33,19 @@ def template_of(template: Mapping[str, Any]) -> Template:
 
 
 def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
-    """Give the limit that a pod's memory is measured against: that of its first container with one.
+    """Return the memory limit of the first container that has one.
 
-    Sidecars have theirs; the process whose memory is read is as a rule the first container's.
+    The measured process is usually that of the first container; sidecars have their own limits.
     """
     for one in containers:
-        text = str(((one.get("resources") or {}).get("limits") or {}).get("memory") or "")
-        if len(text) > LONGEST_QUANTITY:
-            continue
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)([kMGTm]|[KMGT]i)?", text)
-        if found:
-            return float(found[1]) * _UNITS[found[2] or ""]
+        limit = quantity(((one.get("resources") or {}).get("limits") or {}).get("memory"))
+        if limit:
+            return limit
     return None
 
 
 def without_pod_hash(template: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a ReplicaSet's template as a Deployment may carry it."""
+    """Copy a ReplicaSet's template for a Deployment."""
     return {
         **template,
         "metadata": {**(template.get("metadata") or {}), "labels": labels_of(template)},
@@ -69,13 +53,13 @@ def without_pod_hash(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def labels_of(template: Mapping[str, Any]) -> dict[str, str]:
-    """Give a template's labels without the one that the controller adds."""
+    """Return a template's labels without the label that the controller adds."""
     labels = (template.get("metadata") or {}).get("labels") or {}
     return {str(key): str(one) for key, one in labels.items() if key != POD_HASH_LABEL}
 
 
 def facts_of(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """List what a person compares of two templates."""
+    """List the facts of a template that people compare."""
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     for key, value in (metadata.get("annotations") or {}).items():
         yield f"annotation {key}", f"#{_digest(value)}"
@@ -111,6 +95,6 @@ def _digest(value: Any) -> str:
 
 
 def commit_of(metadata: Mapping[str, Any]) -> str:
-    """Find the commit that a template's images were built from, if the template says it."""
+    """Return the commit of a template's images, if the template names it."""
     places = (metadata.get("annotations") or {}, metadata.get("labels") or {})
     return next((str(one[COMMIT])[:64] for one in places if one.get(COMMIT)), "")

@@ -1,1 +1,1 @@
-"""What is read and written around a policy's target."""
+"""The objects around a policy's target: read on demand, written with guards."""

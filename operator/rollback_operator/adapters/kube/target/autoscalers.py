@@ -1,7 +1,7 @@
-"""HorizontalPodAutoscalers through the API server: read fresh, their bounds set and nothing else.
+"""HorizontalPodAutoscalers through the API server: read on demand; only their bounds are written.
 
-Every write is a JSON patch that tests uid and bounds as they were looked at: not guarded by
-resourceVersion, which the controller's own status updates move every 15 seconds.
+Every write is a JSON patch that tests uid and bounds as they were read. The guard is not
+resourceVersion, because the controller's status updates change it every 15 seconds.
 """
 
 from rollback_operator.adapters.kube import paths
@@ -20,14 +20,14 @@ class ApiAutoscalers:
         self._api = api
 
     async def read_autoscaler(self, namespace: str, name: str) -> Autoscaler | Failure:
-        """Read one."""
+        """Read an autoscaler."""
         raw = await self._api.get(_path(namespace, name))
         return raw if isinstance(raw, Failure) else autoscaler_of(raw)
 
     async def set_bounds(
         self, namespace: str, found: Autoscaler, bounds: Bounds
     ) -> Autoscaler | Failure:
-        """Set both bounds, those that differ."""
+        """Set the bounds that differ."""
         known = found.bounds
         operations: list[dict[str, object]] = [
             {"op": "test", "path": "/metadata/uid", "value": found.uid},
@@ -43,11 +43,13 @@ class ApiAutoscalers:
         written = await self._api.patch(_path(namespace, found.name), operations)
         if isinstance(written, Failure):
             if written.kind is FailureKind.REJECTED:
-                # No right, or refused by admission: the server's words say which.
-                said = f"{written.message} (the right: rbac.autoscalers of the operator's chart)"
-                return Failure(written.kind, said)
+                # A missing right, or a refusal by admission: the server's message says which.
+                message = (
+                    f"{written.message} (rbac.autoscalers of the operator's chart gives the right)"
+                )
+                return Failure(written.kind, message)
+            # The caller reads again after a conflict, and then sees that it is gone.
             is_gone = written.kind is FailureKind.GONE
-            # Read again: whoever looks then finds that it is gone.
             return Failure(FailureKind.CONFLICT, written.message) if is_gone else written
         return autoscaler_of(written)
 

@@ -1,4 +1,4 @@
-"""Feature flags in ConfigMaps, through the API server: one key is read, and set as it was found."""
+"""Feature flags in ConfigMaps, through the API server: one key is read, and set with a guard."""
 
 from typing import Any
 
@@ -6,9 +6,12 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.projections.config_maps import flag_of
 from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import FlagState
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import flags
+
+_SET_FLAG = Right("patch", "", "configmaps", "", "patchConfigMaps")
 
 
 class ApiFlags:
@@ -23,17 +26,11 @@ class ApiFlags:
         return _unread(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
-        """Ask for the right by a review, which every authenticated user may have made."""
-        right = {
-            "namespace": namespace,
-            "verb": "patch",
-            "resource": "configmaps",
-            "name": flag.config_map_ref.name,
-        }
-        return await self._api.may(right)
+        """Ask for the right to set the flag."""
+        return await self._api.may(namespace, _SET_FLAG, flag.config_map_ref.name)
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
-        """Set the flag, guarded by the ConfigMap's uid and the value as it was found."""
+        """Set the flag, guarded by the ConfigMap's uid and the value that was read."""
         place = f"/data/{flag.name}"  # a key of a ConfigMap has neither / nor ~
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": plan.config_map_uid},
@@ -41,7 +38,7 @@ class ApiFlags:
             {"op": "replace", "path": place, "value": flag.value},
         ]
         raw = await self._api.patch(_path(namespace, flag), operations)
-        return _told(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+        return _unwritten(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
 
 
 def _path(namespace: str, flag: Flag) -> paths.ApiPath:
@@ -58,8 +55,8 @@ def _unread(failure: Failure, flag: Flag) -> Failure:
             return failure
 
 
-def _told(failure: Failure, flag: Flag) -> Failure:
-    """Say what helps, beside the server's words."""
+def _unwritten(failure: Failure, flag: Flag) -> Failure:
+    """Add the remedy to the server's message."""
     if failure.kind is FailureKind.REJECTED:
         return Failure(failure.kind, f"{flags.no_right(flag)} ({failure.message})")
     return _unread(failure, flag)

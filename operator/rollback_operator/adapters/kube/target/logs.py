@@ -1,4 +1,4 @@
-"""Lines of containers' logs, counted as they come by; none is kept."""
+"""Lines of container logs: counted, never kept."""
 
 from datetime import UTC
 
@@ -9,7 +9,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.rollback.probing import LineCount, Silence
 
 MOST_LOG_BYTES = 1024 * 1024
-"""Of one pod's log, from the beginning of the time that is asked for."""
+"""Limit per pod, from the start of the requested time."""
 
 
 class ApiLogs:
@@ -19,24 +19,24 @@ class ApiLogs:
         self._api = api
 
     async def count(self, query: LogQuery) -> LineCount | Silence:
-        """Read a log's part and count the lines in it."""
-        found = await self._api.get_text(
+        """Read a part of a log and count the matching lines."""
+        text = await self._api.get_text(
             paths.one_in(paths.PODS, query.namespace, query.pod, "log"),
             container=query.container,
             sinceTime=query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             limitBytes=str(MOST_LOG_BYTES),
         )
-        if isinstance(found, Failure):
-            return _silence(found)
-        texts = tuple(text.encode() for text in query.texts)
-        lines = sum(any(text in line for text in texts) for line in found.splitlines())
-        return LineCount(lines, len(found) < MOST_LOG_BYTES)
+        if isinstance(text, Failure):
+            return _silence(text)
+        wanted = tuple(one.encode() for one in query.texts)
+        lines = sum(any(one in line for one in wanted) for line in text.splitlines())
+        return LineCount(lines, len(text) < MOST_LOG_BYTES)
 
 
 def _silence(failure: Failure) -> Silence:
     match failure.kind:
         case FailureKind.REJECTED:
-            # Also said of a container that is about to start: it may be read a moment later.
+            # The server gives the same answer for a container that is about to start.
             return Silence(
                 "its log may not be read (rbac.podLogs of the operator's chart), or it has no such "
                 "container"

@@ -1,8 +1,7 @@
-"""Applications, Kustomizations and HelmReleases through the API server: looked at, suspended.
+"""Applications, Kustomizations and HelmReleases through the API server: read, suspended, resumed.
 
-Which version of a group is served is asked of the API server, so that an absent CRD is told from an
-absent object. Every write is guarded by the resourceVersion of an object that stands as it was
-looked at.
+The API server names the served version of a group, which distinguishes an absent CRD from an absent
+object. Every write is guarded by the resourceVersion of an object that is as it was read before.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.adapters.kube.projections.foreign import projected
+from rollback_operator.adapters.kube.projections.fields import projected
 from rollback_operator.adapters.kube.projections.gitops import application_of, flux_of, generator_of
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import OwnerState, Steered
@@ -31,7 +30,7 @@ _ANNOTATIONS = "/metadata/annotations"
 _MARK = f"{_ANNOTATIONS}/{SUSPENDED_BY.replace('/', '~1')}"
 
 MOST_CONFLICTS = 5
-"""How often a write is tried whose object is written by its controller in the same moment."""
+"""Attempts of a write whose object its controller writes at the same moment."""
 
 Operations = list[dict[str, Any]]
 Changes = Callable[[dict[str, Any]], Operations]
@@ -41,8 +40,8 @@ class ApiOwners:
     """The Owners port on a real API server.
 
     Args:
-        api: the way to it.
-        argo_cd: the namespace of Applications that name none.
+        api: the API server.
+        argo_cd: the namespace of Applications without a namespace on record.
     """
 
     def __init__(self, api: ApiServer, argo_cd: str) -> None:
@@ -55,21 +54,21 @@ class ApiOwners:
         return raw if isinstance(raw, Failure) else await self._state(raw, steered)
 
     async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
-        """Suspend it, and mark for which Rollback."""
+        """Suspend it, and annotate for which Rollback."""
         return await self._change(steered, state, lambda raw: _suspension(raw, steered, by))
 
     async def resume(
         self, steered: Steered, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
-        """Let it go on, and take the mark off."""
+        """Resume it, and remove the annotation."""
         return await self._change(steered, state, lambda raw: _resumption(raw, steered, automated))
 
     async def _change(
         self, steered: Steered, state: OwnerState, changes_of: Changes
     ) -> OwnerState | Failure:
-        """Change what stands as it was looked at.
+        """Change an object that is as it was read before.
 
-        Its controller writes its status all the time: that alone is no reason to wait.
+        Its controller writes its status all the time, which alone is no conflict.
         """
         for _ in range(MOST_CONFLICTS):
             raw = await self._read(steered)
@@ -77,8 +76,8 @@ class ApiOwners:
             if isinstance(raw, Failure) or isinstance(seen, Failure):
                 return seen
             if _without_status(seen) != _without_status(state):
-                said = f"{_named(steered)} is not as it was looked at"
-                return Failure(FailureKind.CONFLICT, said)
+                message = f"{_named(steered)} has changed since it was read"
+                return Failure(FailureKind.CONFLICT, message)
             changes = projected(_named(steered), partial(changes_of, raw))
             if isinstance(changes, Failure):
                 return changes
@@ -97,8 +96,8 @@ class ApiOwners:
         if isinstance(served, Failure):
             if served.kind is not FailureKind.GONE:
                 return served
-            said = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
-            return Failure(FailureKind.UNKNOWN_KIND, said)
+            message = f"there is no {steered.object.kind} in this cluster: its CRD is not installed"
+            return Failure(FailureKind.UNKNOWN_KIND, message)
         version = projected(group, lambda: str(served["preferredVersion"]["version"]))
         if isinstance(version, Failure):
             return version
@@ -126,15 +125,15 @@ class ApiOwners:
             return name
         if name:
             kind = paths.kind_of(raw["apiVersion"], "applicationsets")
-            found = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
-            if isinstance(found, Failure) and found.kind is not FailureKind.GONE:
-                return found
-            generator = None if isinstance(found, Failure) else found
+            answer = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
+            if isinstance(answer, Failure) and answer.kind is not FailureKind.GONE:
+                return answer
+            generator = None if isinstance(answer, Failure) else answer
         return projected(_named(steered), lambda: application_of(raw, generator, steered))
 
 
 def _without_status(state: OwnerState) -> OwnerState:
-    """Leave out what changes by its controller's writes alone."""
+    """Drop the fields that its controller's status writes change."""
     return replace(state, version="", in_sync_at=None)
 
 

@@ -1,16 +1,34 @@
-"""Services and their EndpointSlices through the API server; only read."""
+"""Services and EndpointSlices through the API server: which Services exist, and their pods.
+
+A call to a Service goes to the addresses of its pods, which the API server names. DNS and the
+Service's own address are not trusted: a name may lead to any host (ExternalName), and an
+EndpointSlice may hold any address. Only an address that a Pod object of the namespace confirms is
+called: the kubelet writes it, and tenants have no right on `pods/status`.
+"""
 
 import asyncio
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rollback_operator.adapters.http.addresses import Backends
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.model.services import Service
-from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.failure import Failure, FailureKind
 
+BACKENDS_KNOWN_SECONDS = 5.0
+"""How long an answer is reused: the address of a deleted pod may soon belong to another pod."""
+MOST_CANDIDATES = 8
+"""Pods that are read for one answer."""
+MOST_CALLED = 3
+MOST_KNOWN = 1000
 SERVICE_LABEL = "kubernetes.io/service-name"
+_ENDED = ("Succeeded", "Failed")
+_REMEDY = "use the host itself as the address, and let the operator's owner allow that host"
+
+_Key = tuple[str, str, int]
 
 
 class ApiServices:
@@ -20,7 +38,7 @@ class ApiServices:
         self._api = api
 
     async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
-        """Read the Services of a namespace that choose pods, and whether they lead to any."""
+        """Read the Services of a namespace that select pods, and whether they have endpoints."""
         at = paths.in_namespace
         services, slices = await asyncio.gather(
             self._api.list_of(Listing(at(paths.SERVICES, namespace), _service)),
@@ -31,7 +49,7 @@ class ApiServices:
         if isinstance(slices, Failure):
             return slices
         ready = [one for one in slices if one.has_ready_endpoint]
-        # Of a Service with ports, a slice without one leads nowhere.
+        # A slice without ports has no endpoint of a Service with ports.
         ported = frozenset(one.service for one in ready if one.has_ports)
         addressed = frozenset(one.service for one in ready)
         return tuple(
@@ -39,6 +57,84 @@ class ApiServices:
             for one in services
             if one is not None
         )
+
+
+class ServiceBackends:
+    """Finds the pods behind a Service's port."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+        self._known: dict[_Key, Backends | Failure] = {}
+
+    async def find(self, namespace: str, service: str, port: int) -> Backends | Failure:
+        """Return the addresses of pods.
+
+        The failure is REJECTED if the Service leads elsewhere or may not be read, and UNAVAILABLE
+        if it has no ready pod now.
+        """
+        key = namespace, service, port
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        backends = await self._backends(namespace, service, port)
+        is_passing = isinstance(backends, Failure) and backends.kind is FailureKind.UNAVAILABLE
+        if len(self._known) < MOST_KNOWN and not is_passing:
+            self._known[key] = backends
+            forget = self._known.pop
+            asyncio.get_running_loop().call_later(BACKENDS_KNOWN_SECONDS, forget, key, None)
+        return backends
+
+    async def _backends(self, namespace: str, service: str, port: int) -> Backends | Failure:
+        chosen = paths.label_query({"matchLabels": {SERVICE_LABEL: service}})
+        if isinstance(chosen, Failure):
+            return Failure(FailureKind.REJECTED, f"{service!r} is not the name of a Service")
+        path = paths.in_namespace(paths.ENDPOINT_SLICES, namespace)
+        services, slices = await asyncio.gather(
+            self._api.get(paths.in_namespace(paths.SERVICES, namespace), **paths.only_one(service)),
+            self._api.list_of(Listing(path, lambda one: one, {"labelSelector": chosen}, free=0)),
+        )
+        for kind, listed in (("services", services), ("endpointslices", slices)):
+            if isinstance(listed, Failure):
+                return _unread(listed, kind, namespace)
+        assert not isinstance(services, Failure)
+        assert not isinstance(slices, Failure)
+        raw = next(iter(services.get("items") or ()), None)
+        if raw is None:
+            absent = f"there is no Service {service} in namespace {namespace}"
+            return Failure(FailureKind.UNAVAILABLE, absent)
+        wanted = _wanted(raw.get("spec") or {}, service, port)
+        if isinstance(wanted, Failure):
+            return wanted
+        ends = list(_endpoints(slices, wanted))
+        candidates = sorted(_candidates(ends), key=lambda one: (one.port, one.pod))
+        if ends and not candidates:
+            return _elsewhere(service, namespace)
+        return await self._confirmed(candidates[:MOST_CANDIDATES], namespace, service)
+
+    async def _confirmed(
+        self, candidates: list["_Candidate"], namespace: str, service: str
+    ) -> Backends | Failure:
+        path = paths.in_namespace(paths.PODS, namespace)
+        listed = await asyncio.gather(
+            *(self._api.get(path, **paths.only_one(one.pod)) for one in candidates)
+        )
+        confirmed: list[_Candidate] = []
+        is_host = False
+        for one, answer in zip(candidates, listed, strict=True):
+            if isinstance(answer, Failure):
+                return _unread(answer, "pods", namespace)
+            for pod in answer.get("items") or ():
+                is_host = is_host or bool((pod.get("spec") or {}).get("hostNetwork"))
+                if _is_its_own(one.ip, pod):
+                    confirmed.append(one)
+        # All calls go to one port, as to one server.
+        same = [one.ip for one in confirmed if one.port == confirmed[0].port]
+        if same:
+            return Backends(confirmed[0].port, tuple(same[:MOST_CALLED]))
+        if is_host:
+            return _elsewhere(service, namespace)
+        message = f"Service {service} has no ready pod in namespace {namespace}"
+        return Failure(FailureKind.UNAVAILABLE, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +146,37 @@ class _Slice:
     has_ports: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An endpoint that names its pod."""
+
+    pod: str
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A port of a Service, as its slices have it."""
+
+    name: str
+    number: int | None
+    """Only of a headless Service, which maps no ports."""
+
+
 def _slice(raw: Mapping[str, Any]) -> _Slice:
-    return _Slice(_service_of(raw), _has_ready_endpoint(raw), bool(raw.get("ports")))
+    labels = raw["metadata"].get("labels") or {}
+    has_ready_endpoint = any(map(_is_ready, raw.get("endpoints") or []))
+    return _Slice(str(labels.get(SERVICE_LABEL) or ""), has_ready_endpoint, bool(raw.get("ports")))
 
 
-def _service_of(raw: Mapping[str, Any]) -> str:
-    return str((raw["metadata"].get("labels") or {}).get(SERVICE_LABEL) or "")
-
-
-def _has_ready_endpoint(raw: Mapping[str, Any]) -> bool:
-    # A condition that is not given is to be taken for ready.
-    return any(
-        (one.get("conditions") or {}).get("ready") is not False
-        for one in raw.get("endpoints") or []
-    )
+def _is_ready(endpoint: Mapping[str, Any]) -> bool:
+    # An absent condition means ready.
+    return (endpoint.get("conditions") or {}).get("ready") is not False
 
 
 def _service(raw: Mapping[str, Any]) -> Service | None:
-    """Project a Service; None: it chooses no pods."""
+    """Project a Service; None: it selects no pods."""
     spec = raw.get("spec") or {}
     if not spec.get("selector"):
         return None
@@ -77,5 +186,79 @@ def _service(raw: Mapping[str, Any]) -> Service | None:
         target_ports=tuple(
             str(one.get("targetPort") or one.get("port")) for one in spec.get("ports") or []
         ),
-        has_ready_endpoint=False,  # its slices say so
+        has_ready_endpoint=False,  # known from its slices alone
     )
+
+
+def _wanted(spec: Mapping[str, Any], service: str, port: int) -> _Wanted | Failure:
+    if spec.get("type") == "ExternalName":
+        message = f"Service {service} is an ExternalName, which may lead to any host: {_REMEDY}"
+        return Failure(FailureKind.REJECTED, message)
+    if spec.get("clusterIP") == "None":
+        return _Wanted("", port)
+    ports = [one for one in spec.get("ports") or () if one.get("protocol", "TCP") == "TCP"]
+    for one in ports:
+        if one.get("port") == port:
+            return _Wanted(str(one.get("name") or ""), None)
+    has = ", ".join(str(one.get("port")) for one in ports) or "none"
+    message = f"Service {service} has no TCP port {port} (it has {has}): correct the port"
+    return Failure(FailureKind.REJECTED, message)
+
+
+def _endpoints(
+    slices: Iterable[Mapping[str, Any]], wanted: _Wanted
+) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """List the ready endpoints, each with its port."""
+    for one in slices:
+        port = wanted.number or _port(one, wanted.name)
+        for end in one.get("endpoints") or ():
+            if port and _is_ready(end):
+                yield end, port
+
+
+def _port(one: Mapping[str, Any], name: str) -> int:
+    for port in one.get("ports") or ():
+        if (port.get("name") or "") == name and port.get("protocol", "TCP") == "TCP":
+            return int(port.get("port") or 0)
+    return 0
+
+
+def _candidates(ends: Iterable[tuple[Mapping[str, Any], int]]) -> Iterator[_Candidate]:
+    for end, port in ends:
+        target = end.get("targetRef") or {}
+        # The namespace of the reference is ignored: the Pod is read from this namespace alone.
+        if target.get("kind") == "Pod" and target.get("name"):
+            for ip in end.get("addresses") or ():
+                yield _Candidate(str(target["name"]), str(ip), port)
+
+
+def _is_its_own(ip: str, pod: Mapping[str, Any]) -> bool:
+    """Report whether only this pod has an address; a node's or a dead pod's may be shared."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    if spec.get("hostNetwork") or status.get("phase") in _ENDED:
+        return False
+    own = {str(one.get("ip")) for one in status.get("podIPs") or ()} | {str(status.get("podIP"))}
+    return _plain(ip) in {_plain(one) for one in own}
+
+
+def _plain(ip: str) -> str:
+    try:
+        return str(ipaddress.ip_address(ip))
+    except ValueError:
+        return ""
+
+
+def _elsewhere(service: str, namespace: str) -> Failure:
+    message = (
+        f"Service {service} leads to an address that belongs to no pod of namespace {namespace} "
+        f"alone: {_REMEDY}"
+    )
+    return Failure(FailureKind.REJECTED, message)
+
+
+def _unread(failure: Failure, kind: str, namespace: str) -> Failure:
+    if failure.kind is FailureKind.REJECTED:
+        message = f"the operator may not list {kind} of namespace {namespace}: see the chart's rbac"
+        return Failure(FailureKind.REJECTED, message)
+    message = f"cannot read {kind} of namespace {namespace}: the API server does not answer"
+    return Failure(FailureKind.UNAVAILABLE, message, failure.retry_after)

@@ -1,6 +1,6 @@
-"""What a target needs around it, through the API server: existence, nodes, quotas, protection.
+"""The surroundings of a target, through the API server: references, nodes, quotas, admission.
 
-Of ConfigMaps and Secrets only metadata is asked for: what is in them is nobody's business here.
+Of ConfigMaps and Secrets only the metadata is read, never the content.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ REFERENCE_KINDS = {
     "PersistentVolumeClaim": paths.VOLUME_CLAIMS,
 }
 LISTED = {"ConfigMap": "readConfigMaps", "Secret": "readSecrets"}
-"""The chart's values that give the right to look for one: nobody has it unasked."""
+"""The chart's values that give the right to read the metadata of single objects."""
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -42,21 +42,21 @@ class ApiSurroundings:
         self._api = api
 
     async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
-        """Look whether an object exists."""
+        """Report whether an object exists."""
         path = paths.one_in(REFERENCE_KINDS[reference.kind], namespace, reference.name)
         if path.fault:
-            # A template may name anything: no object has a name of another form.
+            # A template may name anything, and no object can have this name.
             return False
-        found = await self._api.get_metadata(path)
-        if not isinstance(found, Failure):
-            return not found["metadata"].get("deletionTimestamp")
-        if found.kind is FailureKind.GONE:
+        raw = await self._api.get_metadata(path)
+        if not isinstance(raw, Failure):
+            return not raw["metadata"].get("deletionTimestamp")
+        if raw.kind is FailureKind.GONE:
             return False
-        if found.kind is FailureKind.REJECTED:
+        if raw.kind is FailureKind.REJECTED:
             value = LISTED.get(reference.kind)
             listed = f": list it in the chart's {value}" if value else ""
-            return Failure(found.kind, f"the operator may not look for it{listed}")
-        return found
+            return Failure(raw.kind, f"the operator may not read its metadata{listed}")
+        return raw
 
     async def cluster(self) -> ClusterCapacity | Failure:
         """Read the nodes, and the pods if they are not too many."""
@@ -79,40 +79,40 @@ class ApiSurroundings:
         )
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
-        """Read what the quotas of a namespace leave."""
-        found = await self._api.list_of(
+        """Read what the quotas of a namespace leave over."""
+        quotas = await self._api.list_of(
             Listing(paths.in_namespace(paths.QUOTAS, namespace), _quota)
         )
-        if isinstance(found, Failure):
-            return found
-        return tuple(one for one in found if one is not None)
+        if isinstance(quotas, Failure):
+            return quotas
+        return tuple(one for one in quotas if one is not None)
 
     async def approvals_unprotected(self) -> str | Failure:
-        """Look whether the chart's admission policy on approvals is there and bites."""
+        """Report why the chart's admission policy does not protect approvals; empty: it does."""
         policy, binding = await asyncio.gather(
             self._api.get(paths.one_of_cluster(paths.ADMISSION_POLICIES, POLICY_NAME)),
             self._api.get(paths.one_of_cluster(paths.ADMISSION_BINDINGS, POLICY_NAME)),
         )
-        for kind, found in (("policy", policy), ("its binding", binding)):
-            if isinstance(found, Failure) and found.kind is FailureKind.GONE:
+        for kind, raw in (("policy", policy), ("its binding", binding)):
+            if isinstance(raw, Failure) and raw.kind is FailureKind.GONE:
                 return f"the admission policy {POLICY_NAME} is not installed ({kind} is missing)"
-            if isinstance(found, Failure) and found.kind is FailureKind.REJECTED:
-                return f"the operator may not see whether admission policy {POLICY_NAME} is there"
-            if isinstance(found, Failure):
-                return found
-        return "" if _bites(policy, binding) else f"admission policy {POLICY_NAME} refuses nothing"
+            if isinstance(raw, Failure) and raw.kind is FailureKind.REJECTED:
+                return f"the operator may not read the admission policy {POLICY_NAME}"
+            if isinstance(raw, Failure):
+                return raw
+        return "" if _denies(policy, binding) else f"admission policy {POLICY_NAME} denies nothing"
 
 
 class NarrowSurroundings(ApiSurroundings):
-    """The same for an operator of single namespaces, which may not look at the whole cluster."""
+    """The same for an operator of single namespaces, without rights on the whole cluster."""
 
     async def cluster(self) -> ClusterCapacity | Failure:
-        """Say that the nodes cannot be seen, without asking in vain."""
+        """Refuse without a request, which would be forbidden."""
         return Failure(FailureKind.REJECTED, "an operator of single namespaces may not list nodes")
 
 
-def _bites(policy: Any, binding: Any) -> bool:
-    """Tell whether a policy is bound so that it refuses, everywhere."""
+def _denies(policy: Any, binding: Any) -> bool:
+    """Report whether a policy is bound so that it denies, everywhere."""
     spec, bound = policy.get("spec") or {}, binding.get("spec") or {}
     narrow = bound.get("matchResources") or {}
     return (
@@ -145,7 +145,7 @@ def _node(raw: Mapping[str, Any]) -> Node:
 
 
 def _usage(pod: Mapping[str, Any]) -> Usage | None:
-    """Tell what a pod takes of its node; None: nothing."""
+    """Return what a pod takes of its node; None: nothing."""
     spec = pod["spec"]
     if not spec.get("nodeName") or (pod.get("status") or {}).get("phase") in _ENDED:
         return None
@@ -153,7 +153,7 @@ def _usage(pod: Mapping[str, Any]) -> Usage | None:
 
 
 def _quota(raw: Mapping[str, Any]) -> Quota | None:
-    """Project a quota; None: one of some pods only (best effort, a priority) may not be theirs."""
+    """Project a quota; None: a scoped quota, which may not apply to these pods."""
     spec = raw.get("spec") or {}
     if spec.get("scopes") or spec.get("scopeSelector"):
         return None

@@ -1,8 +1,7 @@
 """Canaries, Rollouts, image policies and ImageUpdaters through the API server; only read.
 
-Most clusters have few of these kinds: which are served is asked first, and remembered for a while,
-so that nothing is asked of a cluster that has none, and an absent kind is told from a right that is
-missing.
+Most clusters serve few of these kinds. The served kinds are read first and remembered for a while,
+which saves requests and distinguishes an absent kind from a missing right.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from rollback_operator.adapters.kube.projections.claims import (
     primary_of,
     rollout_on,
 )
-from rollback_operator.adapters.kube.projections.foreign import projected
+from rollback_operator.adapters.kube.projections.fields import projected
 from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
@@ -43,11 +42,11 @@ _GROUPS = frozenset(
     group for group, _ in (CANARIES, ROLLOUT_KIND, IMAGE_UPDATERS, IMAGE_POLICIES, AUTOMATIONS)
 )
 SERVED_SECONDS = 300.0
-"""How long it is known which kinds the cluster has."""
+"""How long the served kinds are remembered."""
 _FLUX = (OwnerKind.KUSTOMIZATION, OwnerKind.HELM_RELEASE)
 
 Served = Mapping[ToolKind, paths.ResourceKind]
-"""The version by which a kind is served; those that are not are missing."""
+"""The served kinds with their versions."""
 Items = list[dict[str, Any]]
 
 
@@ -57,13 +56,13 @@ class ApiTools:
 
     api: ApiServer
     argo_cd: str
-    """The namespace of Applications that name none."""
+    """The namespace of Applications without a namespace on record."""
     monotonic: Callable[[], float]
     known: tuple[float, Served] | None = field(default=None, init=False)
-    """Until when it is known which kinds are served."""
+    """The served kinds, and when they expire."""
 
     async def read_claims(self, deployment: Deployment) -> Claims:
-        """Read what names the Deployment, or its images."""
+        """Read the objects that name the Deployment or its images."""
         served = await self._served()
         if isinstance(served, Failure):
             return Claims(unseen=(f"rollout tools and image updaters ({served.message})",))
@@ -88,10 +87,10 @@ class ApiTools:
             return versions
         served: dict[ToolKind, paths.ResourceKind] = {}
         for group, version in versions.items():
-            found = await self.api.get(paths.kinds_of(version))
-            if isinstance(found, Failure):
-                return found
-            plurals = projected(version, partial(_plurals, found))
+            kinds = await self.api.get(paths.kinds_of(version))
+            if isinstance(kinds, Failure):
+                return kinds
+            plurals = projected(version, partial(_plurals, kinds))
             if isinstance(plurals, Failure):
                 return plurals
             served |= {(group, one): paths.kind_of(version, one) for one in plurals}
@@ -106,7 +105,7 @@ class ApiTools:
             return _seen("Canaries", lambda: canary_on(listed, deployment.name))
         if listed.kind is not FailureKind.REJECTED:
             return _unseen("Canaries", listed)
-        # What Flagger makes of its target may be read without a right of its own.
+        # The copy that Flagger makes of its target is a Deployment, which the operator may read.
         namespace, name = deployment.namespace, f"{deployment.name}-primary"
         primary = await self.api.get(paths.one_in(paths.DEPLOYMENTS, namespace, name))
         if not isinstance(primary, Failure):
@@ -124,15 +123,15 @@ class ApiTools:
         return _seen("Rollouts", lambda: rollout_on(listed, deployment.name))
 
     async def _flux(self, served: Served, deployment: Deployment) -> Claims:
-        """Look where the Deployment is, and where what steers it is."""
+        """Read the namespaces of the Deployment and of its owner."""
         if IMAGE_POLICIES not in served or AUTOMATIONS not in served:
             return Claims()
         places = {deployment.namespace}
         steering = deployment.owner.object if deployment.owner is not None else None
         if steering is not None and steering.kind in _FLUX:
             places.add(steering.namespace)
-        found = [await self._flux_in(served, one, deployment) for one in sorted(places)]
-        return joined(found)
+        claims = [await self._flux_in(served, one, deployment) for one in sorted(places)]
+        return joined(claims)
 
     async def _flux_in(self, served: Served, namespace: str, deployment: Deployment) -> Claims:
         policies, automations = await asyncio.gather(
@@ -192,14 +191,14 @@ def _versions(groups: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _plurals(found: dict[str, Any]) -> list[str]:
-    return [str(one["name"]) for one in found.get("resources") or ()]
+def _plurals(kinds: dict[str, Any]) -> list[str]:
+    return [str(one["name"]) for one in kinds.get("resources") or ()]
 
 
 def _seen(what: str, look: Callable[[], Claims]) -> Claims:
-    """Look at objects of others; what cannot be read is not seen."""
-    found = projected(what, look)
-    return _unseen(what, found) if isinstance(found, Failure) else found
+    """Evaluate objects of another project; an unknown form is reported as unseen."""
+    claims = projected(what, look)
+    return _unseen(what, claims) if isinstance(claims, Failure) else claims
 
 
 def _unseen(what: str, failure: Failure) -> Claims:

@@ -1,10 +1,10 @@
 """Deployments through the API server: read fresh, write guarded.
 
-Every write is a JSON patch that tests uid, template and revision as judged, and replaces only the
-fields meant; one that changes what runs tests, too, that nobody has paused the Deployment; one that
-sets replicas or maxSurge tests what they are: what a person sets meanwhile stays. Not guarded by
-resourceVersion: a rollout's status updates would refuse half of the patches; nor by generation: an
-autoscaler moves it.
+Every write is a JSON patch that tests uid, template and revision as judged, and replaces single
+fields. A patch that changes the running release also tests that the Deployment is not paused; a
+patch of replicas or maxSurge tests their values, so that a person's change in the meantime stays.
+The guard is not resourceVersion, because the status updates of a rollout would fail half of the
+patches, and not generation, because an autoscaler changes it.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ REVISION, CAUSE = (
     f"{ANNOTATIONS}/{one.replace('/', '~1')}" for one in (REVISION_ANNOTATION, CHANGE_CAUSE)
 )
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` marks a template with, and GitOps tools know to leave alone."""
+"""The annotation of `kubectl rollout restart`, which GitOps tools leave alone."""
 
 
 class ApiWorkloads:
@@ -92,7 +92,7 @@ class ApiWorkloads:
             return raw
         target = rollback.spec.to_revision
         if target is None:
-            return Failure(FailureKind.REJECTED, "the Rollback names no revision to go back to")
+            return Failure(FailureKind.REJECTED, "the Rollback names no target revision")
         source = await self._api.get(
             paths.one_in(paths.REPLICA_SETS, rollback.metadata.namespace, target.replica_set)
         )
@@ -101,8 +101,7 @@ class ApiWorkloads:
         if not _is_recorded(source, raw, rollback):
             return Failure(
                 FailureKind.GONE,
-                f"ReplicaSet {target.replica_set} is not the one of revision {target.number} any "
-                "more",
+                f"ReplicaSet {target.replica_set} no longer holds revision {target.number}",
             )
         template = without_pod_hash(source["spec"]["template"])
         change = {"op": "replace", "path": "/spec/template", "value": template}
@@ -110,9 +109,9 @@ class ApiWorkloads:
         cause = _traced(raw, written(rollback, change_cause_of(source["metadata"])))
         if surge is not None:
             raised = _raised(rollback.status.strategy, surge)
-            express = await self._patch(rollback, [*plain, *raised, *cause])
-            # A patch that cannot be applied is answered like a test that failed; the plain one,
-            # guarded by itself, tells the two apart.
+            express = await self._write(rollback, [*plain, *raised, *cause])
+            # The API server answers an inapplicable patch like a failed test; the plain patch, with
+            # the same guard, distinguishes them.
             refused = (FailureKind.REJECTED, FailureKind.CONFLICT)
             if not isinstance(express, Failure) or express.kind not in refused:
                 return express
@@ -126,7 +125,7 @@ class ApiWorkloads:
         if remedy.replicas is not None:
             known = {"op": "test", "path": REPLICAS_PATH, "value": raw["spec"].get("replicas")}
             change = {"op": "replace", "path": REPLICAS_PATH, "value": remedy.replicas}
-            return await self._patch(rollback, [*_guard(raw), *_lifted(raw), known, change])
+            return await self._write(rollback, [*_guard(raw), *_lifted(raw), known, change])
         containers = raw["spec"]["template"]["spec"]["containers"]
         names = [one["name"] for one in containers]
         if remedy.container not in names:
@@ -139,28 +138,28 @@ class ApiWorkloads:
         return await self._change(rollback, [*_guard(raw), *_lifted(raw), change], cause)
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
-        """Mark the pod template, so that all pods are replaced by the same release."""
+        """Annotate the pod template, so that pods of the same release replace all pods."""
         raw = await self._judged(rollback)
         if isinstance(raw, Failure):
             return raw
         known = raw["spec"]["template"]["metadata"].get("annotations") or {}
         marked = {**known, RESTARTED: time.isoformat()}
         change = {"op": "add", "path": "/spec/template/metadata/annotations", "value": marked}
-        return await self._patch(rollback, [*_guard(raw), *_lifted(raw), change])
+        return await self._write(rollback, [*_guard(raw), *_lifted(raw), change])
 
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
-        """Set maxSurge back, only while it is the express undo's.
+        """Restore maxSurge, only while it has the value of the express undo.
 
-        maxUnavailable was not changed: what it is by now is somebody's word.
+        The undo did not change maxUnavailable: its current value is a person's.
         """
         ours = {"op": "test", "path": MAX_SURGE, "value": EXPRESS_SURGE}
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
-        return await self._patch(rollback, [uid, ours, *_surge(strategy)])
+        return await self._write(rollback, [uid, ours, *_surge(strategy)])
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
-        """Take our change-cause off, only while it and the revision are as they were seen."""
+        """Remove our change-cause, only while it and the revision are unchanged."""
         known = {
             "/metadata/uid": deployment.uid,
             REVISION: str(deployment.revision),
@@ -171,14 +170,11 @@ class ApiWorkloads:
             operations.append({"op": "replace", "path": CAUSE, "value": ""})
         else:
             operations.append({"op": "remove", "path": CAUSE})
-        path = _deployment(deployment.namespace, deployment.name)
-        done = await self._api.patch(path, operations)
-        return done if isinstance(done, Failure) else deployment_of(done)
+        return await self._patch(deployment.namespace, deployment.name, operations)
 
     async def pause(self, namespace: str, hold: Hold) -> Deployment | Failure:
-        """Pause a rollout as its owner's `kubectl rollout pause` does, under our own name."""
-        path = _deployment(namespace, hold.deployment)
-        raw = await self._api.get(path)
+        """Pause a rollout like `kubectl rollout pause`, with our field manager."""
+        raw = await self._api.get(_deployment(namespace, hold.deployment))
         if isinstance(raw, Failure):
             return raw
         digest = template_of(raw["spec"]["template"]).digest
@@ -186,34 +182,33 @@ class ApiWorkloads:
             return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
         if raw["spec"].get("paused"):
             is_ours = is_held(raw)
-            said = "somebody else has paused the Deployment"
-            return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, said)
+            message = "somebody else has paused the Deployment"
+            return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, message)
         operations = [
             *_guard(raw),
             {"op": "test", "path": PAUSED, "value": None},
             {"op": "add", "path": PAUSED, "value": True},
         ]
-        written = await self._api.patch(path, operations)
-        return written if isinstance(written, Failure) else deployment_of(written)
+        return await self._patch(namespace, hold.deployment, operations)
 
     async def resume(self, namespace: str, name: str) -> Deployment | Failure:
-        """Lift our own pause, whatever the template is by now."""
-        path = _deployment(namespace, name)
-        raw = await self._api.get(path)
-        if isinstance(raw, Failure) or not is_held(raw):
-            return raw if isinstance(raw, Failure) else deployment_of(raw)
-        written = await self._api.patch(path, [*_guard(raw), *_lifted(raw)])
-        return written if isinstance(written, Failure) else deployment_of(written)
+        """Lift our own pause, whatever the current template is."""
+        raw = await self._api.get(_deployment(namespace, name))
+        if isinstance(raw, Failure):
+            return raw
+        if not is_held(raw):
+            return deployment_of(raw)
+        return await self._patch(namespace, name, [*_guard(raw), *_lifted(raw)])
 
     async def _judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
-        """Read the Deployment and see that it is the one that was judged, and paused by nobody."""
+        """Read the Deployment, and check that it is as judged and that nobody has paused it."""
         raw = await self._api.get(
             _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
         )
         if isinstance(raw, Failure):
             return raw
         template, judged = template_of(raw["spec"]["template"]), rollback.spec.from_revision
-        # More replicas leave the template as it is: a restart of the release is nothing to them.
+        # Scaling leaves the template alone, hence it allows a restart of the same release.
         is_scaled = rollback.spec.remedy.replicas is not None
         is_same = template.digest == judged.digest or (
             is_scaled and template.release == judged.release
@@ -227,15 +222,20 @@ class ApiWorkloads:
     async def _change(
         self, rollback: Rollback, operations: Operations, cause: Operations
     ) -> Deployment | Failure:
-        """Change the Deployment and say why; if that is refused, change it all the same."""
-        done = await self._patch(rollback, [*operations, *cause])
+        """Change the Deployment and record why; if that is refused, only change it."""
+        done = await self._write(rollback, [*operations, *cause])
         if isinstance(done, Failure) and done.kind is FailureKind.REJECTED:
-            return await self._patch(rollback, operations)
+            return await self._write(rollback, operations)
         return done
 
-    async def _patch(self, rollback: Rollback, operations: Operations) -> Deployment | Failure:
-        path = _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
-        written = await self._api.patch(path, operations)
+    async def _write(self, rollback: Rollback, operations: Operations) -> Deployment | Failure:
+        namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
+        return await self._patch(namespace, name, operations)
+
+    async def _patch(
+        self, namespace: str, name: str, operations: Operations
+    ) -> Deployment | Failure:
+        written = await self._api.patch(_deployment(namespace, name), operations)
         return written if isinstance(written, Failure) else deployment_of(written)
 
 
@@ -244,7 +244,7 @@ def _deployment(namespace: str, name: str) -> paths.ApiPath:
 
 
 def _guard(raw: dict[str, Any]) -> Operations:
-    """Test what was judged; its revision too: a patch that comes late must not meet its return."""
+    """Test the judged template, and its revision: it may have come back before a late patch."""
     revision = (raw["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
     known = {"/metadata/uid": raw["metadata"]["uid"], "/spec/template": raw["spec"]["template"]}
     if revision is not None:
@@ -253,7 +253,7 @@ def _guard(raw: dict[str, Any]) -> Operations:
 
 
 def _traced(raw: dict[str, Any], cause: str) -> Operations:
-    """Say in the Deployment why it is changed, in the patch that changes it."""
+    """Record on the Deployment why it is changed, in the same patch."""
     if raw["metadata"].get("annotations") is None:
         none = {"op": "test", "path": ANNOTATIONS, "value": None}
         return [none, {"op": "add", "path": ANNOTATIONS, "value": {CHANGE_CAUSE: cause}}]
@@ -261,9 +261,9 @@ def _traced(raw: dict[str, Any], cause: str) -> Operations:
 
 
 def _lifted(raw: dict[str, Any]) -> Operations:
-    """Lift the pause in the same patch, if it is ours: a change that waits for it helps nobody.
+    """Lift our own pause in the same patch: a paused Deployment would not roll the change out.
 
-    Where there is none, one that a person sets meanwhile is respected.
+    Without a pause, test that there is none, to respect a person's pause in the meantime.
     """
     if not is_held(raw):
         return [{"op": "test", "path": PAUSED, "value": None}]
@@ -271,7 +271,7 @@ def _lifted(raw: dict[str, Any]) -> Operations:
 
 
 def _raised(stored: StoredStrategy | None, surge: StoredStrategy) -> Operations:
-    """Raise maxSurge, only while it is what is on record to be put back: another is a person's."""
+    """Raise maxSurge, only while it has the recorded value: another value is a person's."""
     if stored is None:
         return _surge(surge)
     known = {"op": "test", "path": MAX_SURGE, "value": _number_or_share(stored.max_surge)}
@@ -279,7 +279,7 @@ def _raised(stored: StoredStrategy | None, surge: StoredStrategy) -> Operations:
 
 
 def _surge(bounds: StoredStrategy) -> Operations:
-    """Set maxSurge alone: maxUnavailable stays as it is, whoever sets it meanwhile."""
+    """Set maxSurge alone: a change of maxUnavailable in the meantime stays."""
     return [{"op": "add", "path": MAX_SURGE, "value": _number_or_share(bounds.max_surge)}]
 
 
@@ -295,7 +295,7 @@ def _owned(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
 
 
 def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback) -> bool:
-    """Tell whether a ReplicaSet is the one that was recorded, and still the Deployment's own."""
+    """Report whether a ReplicaSet is as it was recorded, and still the Deployment's own."""
     target = rollback.spec.to_revision
     return (
         target is not None
