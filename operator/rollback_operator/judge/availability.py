@@ -9,21 +9,8 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.evidence.limits import GRACE_SECONDS, RESTARTS, SUDDEN_SECONDS
 from rollback_operator.model.pod import Pod
+from rollback_operator.model.verdict import Cause, EvidentFault
 from rollback_operator.model.workload import Workload
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Unavailable and StuckRollout, with since when and why."""
-
-    is_unavailable: bool = False
-    is_stuck: bool = False
-    since: float | None = None
-    environment: str = ""
-    """What keeps pods from running that is not the release's doing; then neither is claimed."""
-    suspicion: str = ""
-    """Pods fail, and the release is not shown to be the cause: people are told."""
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +36,10 @@ class Patience:
     """How long a pod of the old revision took to become ready."""
 
 
-def availability(workload: Workload, since: Since, patience: Patience, now: float) -> Availability:
-    """Judge the release by its pods alone.
+def pod_fault(
+    workload: Workload, since: Since, patience: Patience, now: float
+) -> EvidentFault | None:
+    """Judge the release by its pods alone; None: they show no fault.
 
     Args:
         workload: the target with its pods.
@@ -63,43 +52,42 @@ def availability(workload: Workload, since: Since, patience: Patience, now: floa
         (p.environment for p in pods if p.environment), ""
     )
     if environment:
-        return Availability(environment=environment)
+        return EvidentFault(Cause.ENVIRONMENT, environment)
     failing = [pod for pod in pods if pod.own_failure]
     if not failing:
-        return Availability()
-    found = _outage(workload, since, patience, now) or _stuck(workload, pods, since, patience, now)
-    if found is None:
-        return Availability()
-    found = replace(found, message=f"{found.message}: {failing[0].name} {failing[0].own_failure}")
+        return None
+    fault = _outage(workload, since, patience, now) or _stuck(workload, pods, since, patience, now)
+    if fault is None:
+        return None
+    message = f"{fault.message}: {failing[0].name} {failing[0].own_failure}"
     doubt = _doubt(workload, pods, since)
-    return Availability(suspicion=f"{found.message}; {doubt}") if doubt else found
+    if doubt:
+        return EvidentFault(Cause.UNATTRIBUTED, f"{message}; {doubt}")
+    return replace(fault, message=message)
 
 
 def _outage(
     workload: Workload, since: Since, patience: Patience, now: float
-) -> Availability | None:
+) -> EvidentFault | None:
     deployment = workload.deployment
     wait = patience.startup + GRACE_SECONDS
     if deployment.strategy == "Recreate":
         wait += deployment.progress_deadline_seconds
     if deployment.replicas == 0 or since.unavailable is None or now - since.unavailable <= wait:
         return None
-    return Availability(
-        is_unavailable=True,
-        since=since.unavailable,
-        message=f"no pod has been available for {now - since.unavailable:.0f} s",
-    )
+    message = f"no pod has been available for {now - since.unavailable:.0f} s"
+    return EvidentFault(Cause.UNAVAILABLE, message, since.unavailable)
 
 
 def _stuck(
     workload: Workload, pods: Sequence[Pod], since: Since, patience: Patience, now: float
-) -> Availability | None:
+) -> EvidentFault | None:
     deployment = workload.deployment
     if deployment.is_rolled_out or deployment.paused:
         return None
     if all(pod.restarts >= RESTARTS for pod in pods):
-        said = f"every new pod has restarted {RESTARTS} times or more"
-        return Availability(is_stuck=True, since=since.opened, message=said)
+        message = f"every new pod has restarted {RESTARTS} times or more"
+        return EvidentFault(Cause.STUCK_ROLLOUT, message, since.opened)
     failing = [pod for pod in pods if pod.own_failure]
     progress = max(
         [
@@ -113,8 +101,8 @@ def _stuck(
     limit = min(float(deployment.progress_deadline_seconds), patience.stuck_after)
     if now - progress <= limit or _has_completed(workload, since):
         return None
-    said = f"the rollout has made no progress for {now - progress:.0f} s"
-    return Availability(is_stuck=True, since=since.opened, message=said)
+    message = f"the rollout has made no progress for {now - progress:.0f} s"
+    return EvidentFault(Cause.STUCK_ROLLOUT, message, since.opened)
 
 
 def _has_completed(workload: Workload, since: Since) -> bool:

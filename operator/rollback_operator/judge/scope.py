@@ -46,26 +46,22 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     """
     new = warm_up(arms.counted_on(route), arms.starts)[0]
     old = [one for one in on(arms.old, route) if one.end > new.begin] if new else []
-    compared = [
-        _Compared(
-            Method.CONTROL, _against_control(arms, new, old, scopes * arms.odds.bad), total(old)
-        )
-    ]
+    enough = scopes * arms.odds.bad
+    compared = [_Compared(Method.CONTROL, _against_control(arms, new, old, enough), total(old))]
     # While an old pod lives, only the comparison with it counts: it sees what history cannot.
-    history = (
-        None if arms.living_old else _against_history(arms, new, route, scopes * arms.odds.bad)
-    )
+    history = None if arms.living_old else _against_history(arms, new, route, enough)
     if history is not None and arms.control is not None:
         known = past(arms.control, route)
         compared.append(_Compared(Method.HISTORY, history, (known.requests, known.errors)))
-    begins = [one.odds.since if one.odds.value >= 1 else -math.inf for one in compared]
-    tallies = {since: _tally(new, since) for since in set(begins)}
-    found = [
-        _verdict(arms, route, tallies[since], one, scopes)
-        for since, one in zip(begins, compared, strict=True)
-    ]
-    # What was proved against the old pods stays proved when they have gone.
-    return max(found, key=lambda one: (one.is_proved and one.odds >= arms.odds.suspect, one.odds))
+    verdicts = [_verdict(arms, route, new, each, scopes) for each in compared]
+    # A proof against the old pods remains a proof when they have gone.
+    return max(
+        verdicts,
+        key=lambda verdict: (
+            verdict.is_proved and verdict.odds >= arms.odds.suspect,
+            verdict.odds,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +69,7 @@ class _Compared:
     method: Method
     odds: Odds
     control: tuple[float, float]
-    """Requests and errors of what it was compared with."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """The new revision's counts since a time, added up."""
-
-    counted: Counts
-    since: float
-    requests: float
-    errors: float
-    first_bad: float | None
-
-    @property
-    def new(self) -> list[Increment]:
-        """One by one."""
-        return [one for one in self.counted.increments if one.end > self.since]
-
-
-def _tally(counted: Counts, since: float) -> _Tally:
-    return _Tally(counted, since, *counted.since(since), counted.first_error_since(since))
+    """Requests and errors of the control."""
 
 
 def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enough: float) -> Odds:
@@ -179,16 +155,17 @@ def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
 
 
 def _verdict(
-    arms: Arms, route: str | None, tally: _Tally, compared: _Compared, scopes: int
+    arms: Arms, route: str | None, counted: Counts, compared: _Compared, scopes: int
 ) -> ScopeVerdict:
-    requests, errors = tally.requests, tally.errors
+    since = compared.odds.since if compared.odds.value >= 1 else -math.inf
+    requests, errors = counted.since(since)
     new: list[Increment] = []
     odds = compared.odds.value / scopes
     pods, unmet = AffectedPods(), "nothing speaks against it"
     usual: Mapping[str, float] = {}
     if odds >= 1:
         # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
-        new = tally.new
+        new = [increment for increment in counted.increments if increment.end > since]
         usual = _usual(arms, compared, new)
         pods = affected(arms, by_route(new), route, usual)
         unmet = vetoes.unmet(arms, new, pods)
@@ -217,13 +194,13 @@ def _verdict(
         odds=odds,
         rate_lower_bound=wilson_lower(requests, errors),
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
-        first_bad=tally.first_bad,
+        first_bad=counted.first_error_since(since),
         blame=blamed,
         unmet=unmet,
         veto=veto,
         pods_failing=len(pods.few or pods.bad),
         pods=len(arms.living_new),
-        late_lower_bound=_late(tally.counted),
+        late_lower_bound=_late(counted),
     )
 
 

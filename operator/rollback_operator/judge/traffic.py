@@ -6,7 +6,6 @@ has minutes without any, and is never said to have lost them.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rollback_operator.evidence.arms import Arms, total
 from rollback_operator.evidence.limits import (
@@ -16,18 +15,11 @@ from rollback_operator.evidence.limits import (
     TRAFFIC_SECONDS,
 )
 from rollback_operator.evidence.watch import Watch
+from rollback_operator.model.verdict import Cause, EvidentFault
 from rollback_operator.model.workload import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficLost:
-    """Requests that should have come."""
-
-    message: str
-    since: float
-
-
-def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | None:
+def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> EvidentFault | None:
     """Tell whether a release has been without traffic from its beginning; None: it is not shown.
 
     Only from the beginning: traffic that ceases later may have been stopped by anybody.
@@ -44,7 +36,8 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     requests, _ = arms.counted.since(-math.inf)
     if requests >= LOST_SHARE * expected or _had_ceased(arms, pace):
         return None
-    return TrafficLost(
+    return EvidentFault(
+        Cause.TRAFFIC_LOST,
         f"all {len(ready_since(workload))} new pods are ready and have had {requests:.0f} requests "
         f"in {until - begin:.0f} s; in its quietest minute of the hour before the service had "
         f"{pace:.3g} a second, so {expected:.0f} were to be expected",
@@ -52,7 +45,7 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     )
 
 
-def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | None:
+def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> EvidentFault | None:
     """Tell whether the requests that a release had have ceased since; None: it is not shown.
 
     It has served, so it can be reached: whose doing it is a person has to say.
@@ -67,7 +60,8 @@ def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost 
     requests, _ = arms.counted.since(since)
     if since < begin or requests >= LOST_SHARE * pace * seconds or _had_ceased(arms, pace):
         return None
-    return TrafficLost(
+    return EvidentFault(
+        Cause.UNATTRIBUTED,
         f"the new pods have served, and have had {requests:.0f} requests in the last "
         f"{seconds:.0f} s; in its quietest minute of the hour before the service had {pace:.3g} a "
         f"second, so {pace * seconds:.0f} were to be expected: see what sends them",

@@ -12,7 +12,7 @@ from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import by_pod, by_route, failing
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
+from rollback_operator.model.verdict import Cause, Method, ScopeVerdict, Symptom
 from rollback_operator.report.status import QUIET
 from rollback_operator.stats.windows import Increment
 
@@ -110,7 +110,7 @@ def blame_of(look: EvaluationResult, watch: Watch, name: Callable[[str], int | s
     verdict, current = look.verdict, look.case.workload.current
     leading = verdict.leading
     revision = name(current.pod_hash) if current is not None else None
-    if verdict.is_unavailable or verdict.is_stuck or verdict.is_traffic_lost:
+    if verdict.cause in (Cause.UNAVAILABLE, Cause.STUCK_ROLLOUT, Cause.TRAFFIC_LOST):
         return Blamed(revision=revision)
     if verdict.symptoms and (leading is None or not leading.is_proved):
         return _by_symptom(verdict.symptoms, revision, watch)
