@@ -1,4 +1,4 @@
-"""Both revisions' counts, and what the old one's past allows: what a judgement is made from."""
+"""The counts of both revisions, and the error rates that the history of the control allows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -41,11 +41,11 @@ class Arms:
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
     replaced: tuple[Increment, ...] = ()
-    """Of the revision that ran before, where the old one is another: no control, but a witness."""
+    """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
 
     @cached_property
     def counted(self) -> Counts:
-        """The new revision's counts, added up once for all that asks for sums of them."""
+        """The counts of the new revision, summed once."""
         return counted(self.new)
 
     def counted_on(self, route: str | None) -> Counts:
@@ -56,27 +56,34 @@ class Arms:
 
     @property
     def has_control(self) -> bool:
-        """Tell whether there is anything to compare with: old pods, or enough of a past."""
+        """Return whether there is a control: old pods, or enough history."""
         return bool(self.living_old) or (self.control is not None and self.control.is_sufficient)
 
 
 def on(increments: Iterable[Increment], route: str | None) -> list[Increment]:
     """Choose the counts on a route; None: all of them."""
-    return list(increments) if route is None else [one for one in increments if one.route == route]
+    return (
+        list(increments)
+        if route is None
+        else [increment for increment in increments if increment.route == route]
+    )
 
 
 def total(increments: Iterable[Increment]) -> tuple[float, float]:
     """Add requests and errors up."""
     requests = errors = 0.0
-    for one in increments:
-        requests += one.requests
-        errors += one.errors
+    for increment in increments:
+        requests += increment.requests
+        errors += increment.errors
     return requests, errors
 
 
 def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
     """List (start, requests, errors) in time order."""
-    return [(one.start, one.requests, one.errors) for one in sorted(increments, key=_START)]
+    return [
+        (increment.start, increment.requests, increment.errors)
+        for increment in sorted(increments, key=_START)
+    ]
 
 
 class Ceiling(NamedTuple):
@@ -107,30 +114,30 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     if control.is_brief:
         return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
     spans = known.worst or ((0.0, known.worst_minute),)
-    found: list[Ceiling] = []
+    limits: list[Ceiling] = []
     highest = 0.0
     for seconds, rate in reversed(spans):
-        # What failed over a long span failed so in some shorter one of it, too, if that had too few
-        # requests to be told of. How far beyond is not known: it was steady.
+        # A rate over a long span was reached in some shorter part of it, even if that part had too
+        # few requests to count. How far it was exceeded there is unknown: it counts as steady.
         highest = max(highest, rate)
         inherited = _steady(highest) if rate < highest else 0.0
-        found.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
+        limits.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
-    found[-1] = Ceiling(0.0, found[-1].rate)
-    return tuple(reversed(found))
+    limits[-1] = Ceiling(0.0, limits[-1].rate)
+    return tuple(reversed(limits))
 
 
 def ceiling(control: Control, route: str | None) -> float:
     """Give the highest error rate that the control makes plausible at all."""
-    return max(one.rate for one in ceilings(control, route))
+    return max(limit.rate for limit in ceilings(control, route))
 
 
 def _beyond(usual: float, worst: float) -> float:
-    """Give the rate that is three times as far from the usual one as the worst was.
+    """Give the rate that is three times as far from the usual rate as the worst.
 
     Where hardly anything fails as a rule that is three times the worst. A revision that fails a
-    quarter of all, hour in, hour out, does not make three quarters plausible. One of which nearly
-    everything has failed for a time makes everything plausible.
+    quarter of all, hour in, hour out, does not make three quarters plausible. A revision
+    that failed nearly everything for a time makes every rate plausible.
     """
     if worst > MOST_CEILING:
         return CERTAIN
@@ -143,7 +150,7 @@ def _steady(rate: float) -> float:
 
 
 def plausible(rate: float) -> float:
-    """Give the error rate up to which a revision does as well as one that had this rate."""
+    """Give the error rate up to which a revision does as well as at this rate."""
     return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * rate))
 
 

@@ -1,6 +1,6 @@
-"""Probes among the requests: left out by their routes; without a route label they cannot be.
+"""Kubelet probes among the requests: excluded by their routes, where a route label exists.
 
-They never fail: an error rate seems lower by them, and a service that nobody calls to be called.
+Probes hardly ever fail: they lower the error rate, and make a service without clients look used.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from rollback_operator.stats.windows import Increment
 
 
 def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:
-    """Name the routes that count nowhere, of a release as of what it is compared with.
+    """Name the routes that are not counted, for a release and for its control.
 
     Args:
         signals: the policy's.
-        deployment: whose probes and metrics page they are by default; None: it is not known.
+        deployment: the source of the default, its probe paths and metrics page; None: unknown.
     """
     if signals.exclude_routes is not None:
         return frozenset(signals.exclude_routes)
@@ -24,25 +24,25 @@ def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[s
 
 
 def drowned(new: Sequence[Increment], probe_rate: float) -> str:
-    """Say that probes drown the requests; empty: they do not, or have a route to be left out by.
+    """Describe how probes outnumber the requests; empty: they do not, or a route excludes them.
 
     Args:
         new: what the new revision has counted.
         probe_rate: requests a second that HTTP probes make to each pod.
     """
-    # Series without a pod are a gateway's: no probe comes through it.
+    # Series without a pod label are those of a gateway, which no kubelet probe passes.
     if not probe_rate:
         return ""
-    told = [one for one in new if one.pod]
-    if not told or any(one.route for one in told):
+    counted = [increment for increment in new if increment.pod]
+    if not counted or any(increment.route for increment in counted):
         return ""
-    seconds = sum(one.end - one.start for one in told)
-    requests = sum(one.requests for one in told)
+    seconds = sum(increment.end - increment.start for increment in counted)
+    requests = sum(increment.requests for increment in counted)
     if requests >= PROBE_TIMES * probe_rate * seconds:
         return ""
     return (
-        f"{requests:.0f} requests in {seconds:.0f} s of its pods, of which "
-        f"{probe_rate * seconds:.0f} are probes: without a route label they cannot be told apart, "
-        f"and under {PROBE_TIMES:.0f} times as many requests no error rate is judged. Name the "
-        "label that holds the route in spec.signals.labels.route"
+        f"its pods have counted {requests:.0f} requests in {seconds:.0f} s of their time, and "
+        f"{probe_rate * seconds:.0f} are probes. Without a route label probes cannot be excluded, "
+        f"and an error rate needs {PROBE_TIMES:.0f} times as many requests as probes. Set "
+        "spec.signals.labels.route to the label that holds the route"
     )

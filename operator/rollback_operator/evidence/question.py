@@ -1,4 +1,4 @@
-"""What a policy wants judged, and what has been counted of both revisions, laid out for it."""
+"""The question of a policy to the judge, and the counts of both revisions that answer it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from rollback_operator.stats.windows import Increment
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the policy wants judged."""
+    """The question of a policy to the judge."""
 
     purchase_routes: tuple[str, ...]
     excluded_routes: frozenset[str]
@@ -32,12 +32,14 @@ class Question:
 
 
 def arms_of(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
-    """Lay out what has been counted of both revisions, and which of their pods live."""
+    """Assemble the counts of both revisions, and their living pods."""
     new = {pod.name: pod for pod in workload.current_of(watch.pods)}
     old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
     excluded = question.excluded_routes
-    judged = [one for one in watch.evidence.increments if one.route not in excluded]
+    judged = [
+        increment for increment in watch.evidence.increments if increment.route not in excluded
+    ]
     if not question.has_pods:
         return _podless(watch, workload, question, judged)
     return Arms(
@@ -95,4 +97,4 @@ def _podless(
 
 
 def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Increment, ...]:
-    return tuple([one for one in increments if one.pod in pods])
+    return tuple([increment for increment in increments if increment.pod in pods])

@@ -40,7 +40,7 @@ class LatencyLook:
 
 @dataclass(frozen=True, slots=True)
 class PastGrowth:
-    """How fast the old pods' memory grew when they were as old as the new ones were at a look."""
+    """How fast the memory of the old pods grew at the age of the new pods at an evaluation."""
 
     age: float
     """Seconds from the release to that look."""
@@ -50,7 +50,7 @@ class PastGrowth:
 
 @dataclass(frozen=True, slots=True)
 class Kills:
-    """How often containers of a pod were killed for their memory, as seen."""
+    """How often containers of a pod were OOM-killed, as observed."""
 
     restarts: int
     out_of_memory: int
@@ -58,12 +58,12 @@ class Kills:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a probe has fared in this watch."""
+    """The results of a matrix probe in this watch."""
 
     passed_before: bool = False
-    """On another release than this one, at some time: it is on record."""
+    """On another release, by its record."""
     by_old: bool | None = None
-    """Whether the old pods passed it before a new one was ready; None: there was no time to ask."""
+    """Whether the old pods passed it before a new pod was ready; None: it was not probed."""
     has_passed: bool = False
     """The release has passed it, with no old pod left to do so for it."""
     failures: int = 0
@@ -83,7 +83,7 @@ class Trends:
     bases: Mapping[str, LatencyLook] = field(default_factory=dict)
     """Per pod, the look from which on its requests are counted."""
     firsts: Mapping[str, LatencyLook] = field(default_factory=dict)
-    """Per pod, the look after that one: what its first counted requests were like."""
+    """Per pod, the next look: the durations of its first counted requests."""
     past_latency: Histogram | None = None
     """Of the old revision in the hour before the release."""
     memory: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
@@ -103,7 +103,9 @@ class Trends:
     def size(self) -> int:
         """Estimate the bytes of it."""
         looks = (*self.latency, *self.bases.values(), *self.firsts.values())
-        buckets = sum(len(one.bounds) + 4 for look in looks for one in look.pods.values())
+        buckets = sum(
+            len(histogram.bounds) + 4 for look in looks for histogram in look.pods.values()
+        )
         points = sum(map(len, (*self.memory.values(), *self.queries.values())))
         return BUCKET_BYTES * buckets + POINT_BYTES * points
 
@@ -118,12 +120,12 @@ class Trends:
         )
 
     def is_due(self, now: float) -> bool:
-        """Tell whether to read again."""
+        """Return whether to read again."""
         return self.read is None or now - self.read >= TREND_SECONDS - 1
 
 
 def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
-    return {pod: one for pod, one in known.items() if pod in pods}
+    return {pod: value for pod, value in known.items() if pod in pods}
 
 
 def with_latency(
@@ -139,7 +141,7 @@ def with_latency(
             firsts.setdefault(name, own)
         elif since is not None and time - since >= LATENCY_WARM_UP_SECONDS:
             bases[name] = own
-    kept = [one for one in trends.latency if time - one.time <= 2 * SUSTAINED_TREND_SECONDS]
+    kept = [look for look in trends.latency if time - look.time <= 2 * SUSTAINED_TREND_SECONDS]
     return replace(trends, latency=(*kept, look), bases=bases, firsts=firsts)
 
 
@@ -158,9 +160,9 @@ def with_query(trends: Trends, time: float, query: str, value: float) -> Trends:
 
 
 def with_kills(trends: Trends, pods: Mapping[str, Pod]) -> Trends:
-    """Take in what Kubernetes shows of containers that were killed for their memory.
+    """Add the OOM kills that Kubernetes shows.
 
-    The status of a pod only tells how its newest container ended, and how often one was restarted.
+    The status of a pod only shows how its newest container ended, and how often it restarted.
     """
     kills = dict(trends.kills)
     for name, pod in pods.items():

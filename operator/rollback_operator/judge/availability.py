@@ -1,7 +1,7 @@
-"""What Kubernetes itself shows: a release that never comes up, or takes the service down.
+"""What Kubernetes shows: a release that never becomes available, or takes the service down.
 
-Silence is judged from here, not from metrics. What the release has not done (no room on the nodes,
-a registry that does not answer, quota) is told apart and leads to no verdict.
+Pods without metrics are judged here. Faults of the environment (no room on the nodes, a registry
+that does not answer, quota) are kept apart and lead to no verdict.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from rollback_operator.model.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Since when, in seconds of the operator's clock; None: not so."""
+    """When states of the release began, in seconds of the operator's clock; None: not in effect."""
 
     opened: float
     """The template changed."""
@@ -24,12 +24,12 @@ class Since:
     restarted: float | None = None
     """A new pod has restarted."""
     resumed: float | None = None
-    """A rollout that had been held goes on: held, it could make no progress."""
+    """A held rollout was resumed: during the hold it could make no progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long what may take."""
+    """Limits on the time of a rollout."""
 
     stuck_after: float
     startup: float
@@ -93,7 +93,7 @@ def _stuck(
         [
             since.opened,
             since.resumed or 0.0,
-            # A release that is gone back to has been there for long, and its pods have not.
+            # The release of a rollback is old, but its pods are new.
             min((pod.created for pod in failing), default=0.0),
             *(pod.ready_since for pod in pods if pod.ready and pod.ready_since),
         ]
@@ -111,11 +111,11 @@ def _has_completed(workload: Workload, since: Since) -> bool:
 
 
 def _doubt(workload: Workload, pods: Sequence[Pod], since: Since) -> str:
-    """Tell why the failing of the new pods may not be the release's doing; empty: it is.
+    """Describe why the release may not be the cause of failing pods; empty: it is.
 
-    A release that has been fully available and fails all at once later on is as likely a victim: a
-    database went away, and every pod's readiness with it. By the odds of blame.py that is so from
-    a few seconds on. What a release does to itself, running out of memory, is its own at any time.
+    A release that was fully available and fails all at once later is as likely a victim: a database
+    became unavailable, and with it the readiness of every pod. By the odds of blame.py that holds
+    from a few seconds on. A release that runs out of memory is the cause at any time.
     """
     current = workload.current
     others = [
@@ -124,15 +124,15 @@ def _doubt(workload: Workload, pods: Sequence[Pod], since: Since) -> str:
         if not pod.terminating and (current is None or pod.pod_hash != current.pod_hash)
     ]
     if others and not any(pod.ready for pod in others):
-        return "the old pods fail as well, so going back would not help"
+        return "the old pods fail too, so a rollback would not help"
     if any(pod.is_out_of_memory for pod in pods) or not _has_completed(workload, since):
         return ""
     completed = workload.deployment.completed or since.opened
-    onsets = [one for one in (since.unavailable, since.restarted) if one is not None]
+    onsets = [time for time in (since.unavailable, since.restarted) if time is not None]
     late = min(onsets, default=completed) - completed
     if late <= SUDDEN_SECONDS:
         return ""
     return (
-        f"it had been fully available for {late:.0f} s before: something around it may have "
-        "failed, and going back might not help"
+        f"the release had been fully available for {late:.0f} s: the environment may have failed, "
+        "and a rollback might not help"
     )

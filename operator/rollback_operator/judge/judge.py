@@ -1,8 +1,8 @@
-"""The verdict: is the new revision worse, is that proved, and is the release to blame.
+"""The verdict: whether the new revision is worse, whether that is proved, and who is to blame.
 
-Straight down: what Kubernetes shows; is there anything to judge from; then, for all routes together
-and for each purchase route, odds against the old pods in the same seconds, or, when none is left,
-against their last hour with blame by onset. Missing data is never good and never bad.
+In order: what Kubernetes shows; whether there is data; then, for all routes together and for each
+purchase route, odds against the old pods in the same seconds or, when none is left, against their
+last hour with blame by onset. Missing data is never good and never bad.
 """
 
 from collections.abc import Sequence
@@ -41,9 +41,9 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     """Give the verdict on the Deployment's current revision.
 
     Args:
-        watch: what has been counted since the template changed.
+        watch: the counts since the template changed.
         workload: the target as Kubernetes shows it now.
-        question: what the policy wants judged.
+        question: the question of the policy.
         now: seconds since the epoch, by the operator's clock.
     """
     shown = pod_fault(
@@ -100,7 +100,7 @@ def _evident(
 
 
 def _by_symptoms(verdict: Verdict) -> Verdict:
-    """Say what else there is, where no error rate speaks against the release."""
+    """Give the verdict by symptoms, where no error rate speaks against the release."""
     worst = symptoms.worst(verdict.symptoms)
     if worst is None:
         return verdict
@@ -112,10 +112,10 @@ def _by_symptoms(verdict: Verdict) -> Verdict:
 
 def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
     arms = arms_of(watch, workload, question, now)
-    found = symptoms.symptoms(_subject(watch, workload, question, arms), question.conditions)
+    shown = symptoms.symptoms(_subject(watch, workload, question, arms), question.conditions)
     missing = _missing(watch, workload, question, now)
     if missing is not None:
-        return replace(missing, symptoms=found)
+        return replace(missing, symptoms=shown)
     asks = _asks(question, SignalName.TRAFFIC_LOST)
     lost = traffic_lost(watch, workload, arms) if asks else None
     if lost is not None:
@@ -123,7 +123,7 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
             VerdictValue.BAD,
             Reason.TRAFFIC_LOST,
             lost.message,
-            symptoms=found,
+            symptoms=shown,
             cause=lost.cause,
             first_bad=lost.since,
             newest_sample=watch.evidence.newest,
@@ -131,8 +131,8 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
     among = drowned(arms.new, workload.deployment.probe_rate)
     if among:
         few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
-        return replace(few, symptoms=found, newest_sample=watch.evidence.newest)
-    verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
+        return replace(few, symptoms=shown, newest_sample=watch.evidence.newest)
+    verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=shown)
     if not asks or verdict.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
         return verdict
     ceased = traffic_ceased(watch, workload, arms)
@@ -142,7 +142,7 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
 
 
 def _asks(question: Question, signal: SignalName) -> bool:
-    return any(one.signal is signal for one in question.conditions)
+    return any(condition.signal is signal for condition in question.conditions)
 
 
 def _subject(
@@ -166,7 +166,7 @@ def _subject(
 
 
 def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:
-    """Judge all routes together, and each purchase route by itself."""
+    """Judge all routes together, and each purchase route alone."""
     routes = arms.counted.routes
     wanted = [None, *(route for route in question.purchase_routes if route in routes)]
     return tuple(judge_scope(arms, route, len(wanted)) for route in wanted)
@@ -181,7 +181,7 @@ def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
         lost = EvidentFault(Cause.TRAFFIC_LOST, message, since)
         return _evident(by_metrics, lost, VerdictValue.BAD, Reason.TRAFFIC_LOST)
     # Requests arrive by another route: only a person knows what the Service was for.
-    message += f"; {requests:.0f} requests have come to them by another way"
+    message += f"; {requests:.0f} requests still reach them by another route"
     doubt = EvidentFault(Cause.UNATTRIBUTED, message, since)
     return _evident(by_metrics, doubt, VerdictValue.SUSPECT, Reason.TRAFFIC_LOST)
 
@@ -224,16 +224,16 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
 
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
-    leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
+    leading = max(scopes, key=lambda scope: (scope.is_proved, scope.odds, scope.rate_lower_bound))
     value, reason = _value(leading, scopes[0], arms.odds)
     cause = Cause.COUNTS
     if value is VerdictValue.WATCHING and not arms.has_control:
-        # Without anything to compare with, only a clean release can be said to do well, and of one
-        # that fails entirely people are told: it may be that nothing ever worked.
+        # Without a control only a clean release does well. A release that fails entirely is
+        # reported to people: perhaps no revision ever worked.
         clean = scopes[0].errors <= LEAST_CEILING * scopes[0].requests
         value = VerdictValue.WATCHING if clean else VerdictValue.NO_VERDICT
         reason = Reason.NO_CONTROL
-        dead = [one for one in scopes if _fails_entirely(one)]
+        dead = [scope for scope in scopes if _fails_entirely(scope)]
         if dead and arms.counted.newest_start - arms.counted.begin >= WARM_UP_SECONDS:
             value, leading, cause = VerdictValue.SUSPECT, dead[0], Cause.UNATTRIBUTED
     return Verdict(
@@ -265,7 +265,7 @@ def _value(
 
 def _suspicion(leading: ScopeVerdict, odds: Thresholds) -> tuple[VerdictValue, Reason]:
     if leading.veto is not None:
-        # Something is wrong, but this release is not shown to be the cause: people are told.
+        # A fault is present, but the release is not shown to be its cause: people are notified.
         return VerdictValue.SUSPECT, leading.veto
     if not leading.is_proved:
         return VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED

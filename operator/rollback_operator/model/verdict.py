@@ -11,9 +11,9 @@ DEADLINE_ODDS = 1_000.0
 BAD_ODDS = 10_000.0
 BLAME_ODDS = 100.0
 ENDED = "the fault has ended"
-"""What is lacking where the newest counts show it no more."""
+"""The unmet floor where the newest counts no longer show the fault."""
 CEASED = "no error in one of the two newest samples"
-"""What is lacking where one of them has none though some were to be expected."""
+"""The unmet floor where one of the two has none though some were expected."""
 
 
 class Cause(Enum):
