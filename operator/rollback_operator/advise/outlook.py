@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.advise.survey import Survey
 from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
-from rollback_operator.evidence.arms import Ceiling, ceilings, mean
+from rollback_operator.evidence.baseline import Ceiling, ceilings, mean
 from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.judge.time_to_detect import (
     DISCOVERY_SECONDS,

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.evidence.arms import left_out
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.model.samples import CounterSeries, Missing
 from rollback_operator.model.workload import FlagState, Workload
 

@@ -21,8 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide import goodness, holds
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.decide.hold_end import HoldFacts, old_pods
-from rollback_operator.evidence.excluded_routes import left_out
-from rollback_operator.evidence.question import Question, arms_of
+from rollback_operator.evidence.arms import Question, arms_of, left_out
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge import non_inferiority
 from rollback_operator.judge.judge import judge

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rollback_operator.evidence.limits import SHARE_TIMES
 from rollback_operator.model.pod import Pod
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, add, on, total
 
 POD = ""
 """The pod name of such a series."""
@@ -52,8 +52,7 @@ def _of_the_new(
         ready: when each new pod became ready.
         later: the counts since.
     """
-    same = [each for each in later if each.route == increment.route]
-    requests, errors = sum(each.requests for each in same), sum(each.errors for each in same)
+    requests, errors = total(on(later, increment.route))
     if not errors or increment.errors * requests >= errors * increment.requests:
         return increment
     length = max(increment.end - increment.start, 1.0)
@@ -73,17 +72,5 @@ def _as_one(increments: Iterable[Increment]) -> list[Increment]:
     """Merge the counts of each route."""
     routes: dict[str, Increment] = {}
     for increment in increments:
-        known = routes.get(increment.route)
-        routes[increment.route] = (
-            increment
-            if known is None
-            else Increment(
-                POD,
-                increment.route,
-                min(known.start, increment.start),
-                max(known.end, increment.end),
-                known.requests + increment.requests,
-                known.errors + increment.errors,
-            )
-        )
+        add(routes, increment.route, increment)
     return list(routes.values())

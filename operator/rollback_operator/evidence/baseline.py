@@ -8,11 +8,19 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rollback_operator.evidence.limits import (
     BASELINE_REQUESTS,
     BASELINE_SECONDS,
+    BRIEF_CEILING,
+    CEILING_TIMES,
+    CERTAIN,
+    LEAST_CEILING,
+    LEAST_REQUESTS,
     LEAST_SPAN_REQUESTS,
+    MOST_CEILING,
+    STEADY_TIMES,
 )
 from rollback_operator.evidence.retention import MOST_ROUTES, shortened
 from rollback_operator.model.samples import Counters, CounterSeries
@@ -211,3 +219,79 @@ def _worst(
             failed = sum(errors.get(at, 0.0) for at in span)
             worst = max(worst or 0.0, min(1.0, failed / requests))
     return worst
+
+
+class Ceiling(NamedTuple):
+    """An error rate that the control itself makes plausible over a time."""
+
+    seconds: float
+    rate: float
+
+
+def mean(control: Control, route: str | None) -> float:
+    """Compute the control's own error rate."""
+    known = past(control, route)
+    return known.errors / known.requests if known.requests else 0.0
+
+
+def lasting(control: Control, route: str | None) -> float:
+    """Give the highest error rate that the control had over the longest span that is known."""
+    known = past(control, route)
+    return known.worst[-1][1] if known.worst else known.worst_minute
+
+
+def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
+    """List the highest error rates that the control makes plausible, by how long they last.
+
+    A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
+    """
+    known, usual = past(control, route), mean(control, route)
+    if control.is_brief:
+        return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
+    spans = known.worst or ((0.0, known.worst_minute),)
+    limits: list[Ceiling] = []
+    highest = 0.0
+    for seconds, rate in reversed(spans):
+        # A rate over a long span was reached in some shorter part of it, even if that part had too
+        # few requests to count. How far it was exceeded there is unknown: it counts as steady.
+        highest = max(highest, rate)
+        inherited = _steady(highest) if rate < highest else 0.0
+        limits.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
+    # The shortest span that is known bounds the beginning, where nothing has lasted yet.
+    limits[-1] = Ceiling(0.0, limits[-1].rate)
+    return tuple(reversed(limits))
+
+
+def ceiling(control: Control, route: str | None) -> float:
+    """Give the highest error rate that the control makes plausible at all."""
+    return max(limit.rate for limit in ceilings(control, route))
+
+
+def _beyond(usual: float, worst: float) -> float:
+    """Give the rate that is three times as far from the usual rate as the worst.
+
+    Where hardly anything fails as a rule that is three times the worst. A revision that fails a
+    quarter of all, hour in, hour out, does not make three quarters plausible. A revision
+    that failed nearly everything for a time makes every rate plausible.
+    """
+    if worst > MOST_CEILING:
+        return CERTAIN
+    far = usual + CEILING_TIMES * (worst - usual)
+    return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
+
+
+def _steady(rate: float) -> float:
+    return CERTAIN if rate > MOST_CEILING else min(MOST_CEILING, STEADY_TIMES * rate)
+
+
+def plausible(rate: float) -> float:
+    """Give the error rate up to which a revision does as well as at this rate."""
+    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * rate))
+
+
+def past(control: Control, route: str | None) -> RouteControl:
+    """Give the control's figures on a route; of all routes where the route is new."""
+    if route is None:
+        return control.pooled
+    known = control.routes.get(route)
+    return known if known is not None and known.requests >= LEAST_REQUESTS else control.pooled

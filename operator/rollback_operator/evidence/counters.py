@@ -32,7 +32,7 @@ from rollback_operator.evidence.series_identity import (
 )
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
-from rollback_operator.stats.windows import Cell, Increment, merged
+from rollback_operator.stats.windows import CellKey, Increment, add, merged
 
 T = TypeVar("T")
 
@@ -207,15 +207,17 @@ def _with_samples(
 ) -> Evidence:
     known = {pod.name: pod for pod in pods}
     heads = dict(evidence.book.heads)
-    cells: dict[Cell, Increment] = {}
+    cells: dict[CellKey, Increment] = {}
     for key, series in counted:
         pod = known.get(series.pod)
         route = evidence.routes.of(series.route, evidence.named)
         zero = None if key in heads else _zero(evidence, series, pod, times[series.pod])
-        for step in _steps(series, heads.get(key), pod, zero):
-            if step.begin is not None:
-                _add(cells, key[0], (series.pod, route), step)
-            heads[key] = step.head
+        for begin, amount, head in _steps(series, heads.get(key), pod, zero):
+            if begin is not None:
+                counts = (amount, 0.0) if key[0] == "requests" else (0.0, amount)
+                step = Increment(series.pod, route, min(begin, head.time), head.time, *counts)
+                add(cells, (series.pod, route, head.time), step)
+            heads[key] = head
     grains = dict.fromkeys(evidence.read, max(1.0, evidence.interval))
     increments, routes = within(
         merged(evidence.increments, cells, grains, evidence.opened),
@@ -231,18 +233,10 @@ def _with_samples(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    begin: float | None
-    """None: this sample is only the base of later samples."""
-    end: float
-    amount: float
-    head: Head
-
-
 def _steps(
     series: CounterSeries, head: Head | None, pod: Pod | None, zero: float | None
-) -> Iterator[_Step]:
+) -> Iterator[tuple[float | None, float, Head]]:
+    """Give the begin, amount and end of each step; begin None: a base for later samples only."""
     for time, value in series.samples:
         if (head is not None and time <= head.time) or not math.isfinite(value):
             continue
@@ -257,7 +251,7 @@ def _steps(
             known = replace(head, life=pod.started)
         amount = max(0.0, value - base) if begin is not None else 0.0
         head = Head(time, value, known.life, known.is_scraped)
-        yield _Step(begin, time, amount, head)
+        yield begin, amount, head
 
 
 def _zero(
@@ -294,16 +288,6 @@ def _serving_since(pod: Pod, until: float) -> float:
     """Give the time from which a pod has had requests: before it is ready nobody sends any."""
     since = [time for time in (pod.started, pod.ready_since) if time is not None and time <= until]
     return max(since, default=0.0)
-
-
-def _add(cells: dict[Cell, Increment], kind: str, place: tuple[str, str], step: _Step) -> None:
-    begin = step.end if step.begin is None else min(step.begin, step.end)
-    key = (*place, step.end)
-    old = cells.get(key) or Increment(*place, begin, step.end, 0.0, 0.0)
-    requests = old.requests + (step.amount if kind == "requests" else 0.0)
-    errors = old.errors + (step.amount if kind == "errors" else 0.0)
-    start = min(old.start, begin)
-    cells[key] = Increment(old.pod, old.route, start, old.end, requests, errors)
 
 
 def _counted(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.evidence.series_identity import Book, Labels
 from rollback_operator.model.pod import Endpoint, Pod
-from rollback_operator.stats.windows import Increment, widened
+from rollback_operator.stats.windows import Increment, add, widened
 
 MIB = 1 << 20
 MOST_INCREMENTS = 150_000
@@ -114,16 +114,8 @@ def _folded(increments: Iterable[Increment], routes: Routes) -> tuple[Increment,
     folded: dict[tuple[str, str, float], Increment] = {}
     for increment in increments:
         route = increment.route if increment.route in routes.known else OTHER
-        key = increment.pod, route, increment.end
-        known = folded.get(key)
-        folded[key] = Increment(
-            increment.pod,
-            route,
-            increment.start if known is None else min(known.start, increment.start),
-            increment.end,
-            increment.requests + (0.0 if known is None else known.requests),
-            increment.errors + (0.0 if known is None else known.errors),
-        )
+        on_route = increment if route == increment.route else replace(increment, route=route)
+        add(folded, (increment.pod, route, increment.end), on_route)
     return tuple(folded.values())
 
 

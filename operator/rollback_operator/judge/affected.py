@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import Arms, plausible
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.limits import (
     AFFECTED_RATE,
     CEILING_TIMES,

@@ -11,8 +11,7 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import Arms
-from rollback_operator.evidence.excluded_routes import drowned
+from rollback_operator.evidence.arms import Arms, Question, arms_of, drowned
 from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     NEARLY_ALL,
@@ -21,7 +20,6 @@ from rollback_operator.evidence.limits import (
     VERDICT_REQUESTS,
     WARM_UP_SECONDS,
 )
-from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
 from rollback_operator.judge.availability import Patience, Since, pod_fault

@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from rollback_operator.api.v1alpha1 import MatrixRule, Response, SignalName
-from rollback_operator.evidence.arms import Arms, on
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.limits import DEFAULT_MARGIN, MOST_MARGIN, ROUTE_MARGIN_TIMES
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.stats.sequential import Cell
+from rollback_operator.stats.windows import on
 
 PRIORS = ((0.9, 0.5, 50.0), (0.1, 1.0, 1.0))
 """Weight and Beta prior of the common rate: about 1 %, or, where both revisions fail, any."""

@@ -5,17 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.arms import (
-    Arms,
-    Ceiling,
-    ceiling,
-    ceilings,
-    mean,
-    on,
-    past,
-    plausible,
-    total,
-)
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.baseline import Ceiling, ceiling, ceilings, mean, past, plausible
 from rollback_operator.evidence.limits import (
     FIRST_REQUESTS_WEIGHT,
     LEAST_REQUESTS,
@@ -32,7 +23,7 @@ from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
-from rollback_operator.stats.windows import Counts, Increment
+from rollback_operator.stats.windows import Counts, Increment, on, total
 from rollback_operator.stats.windows import by_route as counts_by_route
 
 

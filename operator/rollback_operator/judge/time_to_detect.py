@@ -7,7 +7,7 @@ the same seconds the coin flip's. The delay of a scrape is added, and the judge'
 import math
 from dataclasses import dataclass
 
-from rollback_operator.evidence.arms import Ceiling
+from rollback_operator.evidence.baseline import Ceiling
 from rollback_operator.evidence.limits import LEAST_ERRORS, LEAST_REQUESTS
 
 DISCOVERY_SECONDS = 5.0

@@ -7,7 +7,7 @@ minutes without any, and never counts as without traffic.
 import math
 from collections.abc import Mapping
 
-from rollback_operator.evidence.arms import Arms, total
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.limits import (
     LEAST_EXPECTED,
     LEAST_SAMPLES,
@@ -17,6 +17,7 @@ from rollback_operator.evidence.limits import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Cause, EvidentFault
 from rollback_operator.model.workload import Workload
+from rollback_operator.stats.windows import total
 
 
 def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> EvidentFault | None:

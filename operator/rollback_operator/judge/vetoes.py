@@ -6,11 +6,10 @@ people are notified, and no rollback follows.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.arms import Arms, lasting, mean, on, past, total
-from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.baseline import Control, lasting, mean, past
 from rollback_operator.evidence.limits import (
     AFFECTED_RATE,
     CEILING_TIMES,
@@ -29,7 +28,7 @@ from rollback_operator.evidence.limits import (
 from rollback_operator.judge.affected import AffectedPods
 from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
-from rollback_operator.stats.windows import COARSE_SECONDS, Increment
+from rollback_operator.stats.windows import COARSE_SECONDS, Increment, on, total
 
 
 def unmet(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
@@ -127,11 +126,19 @@ def veto_by_history(
     since = [increment for increment in arms.new if increment.end > shown]
     # The revision that ran before may not be the control. Its pods count as well: a fault that
     # began on them does not come from this release.
-    if any(
-        _had_come_to_fail(side, _JudgedFault(arms, control, since, route, together))
-        for side in (arms.old, arms.replaced)
-    ):
-        return Reason.OLD_REVISION_FAILS_TOO
+    begin = min((increment.start for increment in on(arms.new, route)), default=0.0)
+    for side in (arms.old, arms.replaced):
+        # All the time in which they served beside the new pods, whenever the fault shows best.
+        last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
+        if route is None:
+            # Any single route is enough: the worst may be chance.
+            each = sorted({increment.route for increment in last})
+            every = frozenset({increment.route for increment in (*since, *last)})
+            scopes = [every, *(frozenset({name}) for name in each)]
+        else:
+            scopes = list(dict.fromkeys((frozenset({route}), frozenset(together))))
+        if any(_failed_alike(last, since, control, scope) for scope in scopes):
+            return Reason.OLD_REVISION_FAILS_TOO
     seconds = max(increment.end for increment in since) - shown
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
@@ -140,41 +147,17 @@ def veto_by_history(
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
 
 
-@dataclass(frozen=True, slots=True)
-class _JudgedFault:
-    """The fault of a release, for a comparison with old pods."""
-
-    arms: Arms
-    control: Control
-    since: Sequence[Increment]
-    """Its counts since the fault shows."""
-    route: str | None
-    together: Sequence[str]
-
-
-def _had_come_to_fail(old: Sequence[Increment], fault: _JudgedFault) -> bool:
-    """Return whether old pods failed like the release before they stopped.
-
-    All the time in which they served beside the new pods counts, whenever the fault shows best. For
-    all routes together any single route is enough: the worst may be chance.
-    """
-    route, since = fault.route, fault.since
-    begin = min((increment.start for increment in on(fault.arms.new, route)), default=0.0)
-    last = [increment for increment in old if increment.end > begin - COARSE_SECONDS]
-    if route is None:
-        scopes = [frozenset({increment.route for increment in (*since, *last)})]
-        scopes += [frozenset({name}) for name in sorted({increment.route for increment in last})]
-    else:
-        scopes = list(dict.fromkeys((frozenset({route}), frozenset(fault.together))))
-    for scope in scopes:
-        rate = _rate([increment for increment in since if increment.route in scope])
-        known = _known(fault.control, next(iter(scope)) if len(scope) == 1 else None, rate)
-        beside = _rate([increment for increment in since if increment.route not in scope])
-        if is_alike(
-            [increment for increment in last if increment.route in scope], rate, known, beside
-        ):
-            return True
-    return False
+def _failed_alike(
+    last: Sequence[Increment],
+    since: Sequence[Increment],
+    control: Control,
+    scope: frozenset[str],
+) -> bool:
+    """Return whether old pods failed like the release, on some routes, before they stopped."""
+    rate = _rate([increment for increment in since if increment.route in scope])
+    known = _known(control, next(iter(scope)) if len(scope) == 1 else None, rate)
+    beside = _rate([increment for increment in since if increment.route not in scope])
+    return is_alike([each for each in last if each.route in scope], rate, known, beside)
 
 
 def _known(control: Control, route: str | None, rate: float) -> tuple[float, float]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import total
 from rollback_operator.evidence.limits import (
     FADING_ERRORS,
     FADING_ODDS,
@@ -23,8 +22,9 @@ from rollback_operator.evidence.limits import (
     WARM_UP_ODDS,
     WARM_UP_SECONDS,
 )
+from rollback_operator.stats.change_point import pooled
 from rollback_operator.stats.sequential import lasting, log_likelihood
-from rollback_operator.stats.windows import Counts, Increment, counted
+from rollback_operator.stats.windows import Counts, Increment, counted, total
 
 FADING_TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
 """Seconds in which the errors may fall to a third."""
@@ -33,15 +33,6 @@ FADING_NATS = 1.0
 _RATES = 1e-3, 0.99
 _SHORTEST = 0.1
 _MOST_NATS = 600.0
-
-
-class Aged(NamedTuple):
-    """Counts by the age of their pod, seconds since it began to serve."""
-
-    start: float
-    end: float
-    requests: float
-    errors: float
 
 
 class Fading(NamedTuple):
@@ -53,14 +44,15 @@ class Fading(NamedTuple):
     """The age, in seconds, from which what is left of them is too little to matter."""
 
 
-def fading(counts: Sequence[Aged], usual: float) -> Fading:
+def fading(counts: Sequence[Increment], usual: float) -> Fading:
     """Compute the odds that errors fade.
 
     Args:
-        counts: of all pods, in no order.
+        counts: of all pods, by age instead of time, in no order.
         usual: seconds that warm-ups take as a rule.
     """
-    counts = _pooled(counts)
+    # Pods and routes of nearly the same age count together.
+    counts = pooled(counts, grain=1.0)
     time = max(FADING_TIMES, key=lambda time: _falling(counts, time))
     tail = [count for count in counts if (count.start + count.end) / 2 >= usual]
     if max(_falling(tail, time) for time in FADING_TIMES) < _steady(tail) - STAYING_NATS:
@@ -70,25 +62,14 @@ def fading(counts: Sequence[Aged], usual: float) -> Fading:
     return Fading(math.exp(min(_MOST_NATS, nats)), until)
 
 
-def _pooled(counts: Sequence[Aged]) -> list[Aged]:
-    """Add up the counts of pods and routes at nearly the same age."""
-    pooled: dict[tuple[int, int], Aged] = {}
-    for count in counts:
-        key = round(count.start), round(count.end)
-        known = pooled.get(key) or Aged(count.start, count.end, 0.0, 0.0)
-        requests, errors = known.requests + count.requests, known.errors + count.errors
-        pooled[key] = known._replace(requests=requests, errors=errors)
-    return list(pooled.values())
-
-
-def _steady(counts: Sequence[Aged]) -> float:
+def _steady(counts: Sequence[Increment]) -> float:
     """Compute the log-likelihood of one rate."""
-    requests = sum(count.requests for count in counts)
-    rate = sum(count.errors for count in counts) / requests if requests else 0.0
+    requests, errors = total(counts)
+    rate = errors / requests if requests else 0.0
     return _sum(counts, [rate] * len(counts))
 
 
-def _steady_until(counts: Sequence[Aged]) -> float:
+def _steady_until(counts: Sequence[Increment]) -> float:
     """Compute the log-likelihood of a rate that lasts, or that ends at the best fitting age."""
     left = sorted(counts, key=lambda count: count.end)
     best, ended = -math.inf, 0.0
@@ -98,26 +79,26 @@ def _steady_until(counts: Sequence[Aged]) -> float:
     return best
 
 
-def _falling(counts: Sequence[Aged], time: float) -> float:
+def _falling(counts: Sequence[Increment], time: float) -> float:
     """Compute the log-likelihood of errors that fall to a third in so many seconds."""
     height = _height(counts, time)
     return _sum(counts, [height * _share(count, time) for count in counts])
 
 
-def _height(counts: Sequence[Aged], time: float) -> float:
+def _height(counts: Sequence[Increment], time: float) -> float:
     """Give the rate of the first moment."""
     weight = sum(count.requests * _share(count, time) for count in counts)
     return sum(count.errors for count in counts) / weight if weight else 0.0
 
 
-def _share(count: Aged, time: float) -> float:
+def _share(count: Increment, time: float) -> float:
     length = max(_SHORTEST, count.end - count.start)
     return (
         time * (math.exp(-count.start / time) - math.exp(-(count.start + length) / time)) / length
     )
 
 
-def _sum(counts: Sequence[Aged], rates: Sequence[float]) -> float:
+def _sum(counts: Sequence[Increment], rates: Sequence[float]) -> float:
     return sum(_nats(count, rate) for count, rate in zip(counts, rates, strict=True))
 
 
@@ -130,12 +111,12 @@ def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
     """
     if not first[0] or not later[0] or later[1] / later[0] >= first[1] / first[0]:
         return False
-    parts = [Aged(0.0, 0.0, *first), Aged(0.0, 0.0, *later)]
+    parts = [Increment("", "", 0.0, 0.0, *first), Increment("", "", 0.0, 0.0, *later)]
     apart = _sum(parts, [count.errors / count.requests for count in parts])
     return apart - _steady(parts) >= FADING_NATS
 
 
-def _nats(count: Aged, rate: float) -> float:
+def _nats(count: Increment, rate: float) -> float:
     return log_likelihood(count.requests, count.errors, rate, _RATES)
 
 
@@ -212,9 +193,9 @@ def _young(new: Counts, starts: Mapping[str, tuple[float, ...]], seconds: float)
     ]
 
 
-def _aged(increment: Increment, starts: Mapping[str, tuple[float, ...]]) -> Aged:
+def _aged(increment: Increment, starts: Mapping[str, tuple[float, ...]]) -> Increment:
     age = _age(increment.start, increment.pod, starts)
-    return Aged(age, age + increment.end - increment.start, increment.requests, increment.errors)
+    return replace(increment, start=age, end=age + increment.end - increment.start)
 
 
 def _holds_warm_up(

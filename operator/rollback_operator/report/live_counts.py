@@ -17,10 +17,10 @@ from rollback_operator.api.evaluation import (
     PastCounts,
 )
 from rollback_operator.decide.evaluate import EvaluationResult
-from rollback_operator.evidence.arms import past, total
-from rollback_operator.evidence.question import arms_of
+from rollback_operator.evidence.arms import arms_of
+from rollback_operator.evidence.baseline import past
 from rollback_operator.model.verdict import Verdict
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, total
 
 LONGEST_WATCH = timedelta(seconds=120)
 """An annotation that reaches further is ignored: nobody leaves one on for a day."""

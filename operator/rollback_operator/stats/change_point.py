@@ -6,14 +6,12 @@ newest counts would be a surprise if it continued.
 """
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import NamedTuple
 
 from rollback_operator.stats.sequential import log_likelihood
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, RouteCounts, total
 
 GRAIN = 0.5
 """Seconds within which two samples are taken for simultaneous."""
@@ -35,47 +33,10 @@ class BaselineRate(NamedTuple):
     ceiling: float
 
 
-class _CumulativeCounts:
-    """Counts of all pods, summed up from both ends: a time splits them at the cost of a search."""
-
-    def __init__(self, increments: Sequence[Increment]) -> None:
-        self.by_end = sorted(increments, key=lambda increment: increment.end)
-        self.by_start = sorted(increments, key=lambda increment: increment.start)
-        self.ends = [increment.end for increment in self.by_end]
-        self.starts = [increment.start for increment in self.by_start]
-        self.longest = max(increment.end - increment.start for increment in increments)
-        self._requests = [0.0, *accumulate(increment.requests for increment in self.by_end)]
-        self._errors = [0.0, *accumulate(increment.errors for increment in self.by_end)]
-        self._later_requests = [
-            0.0,
-            *accumulate(increment.requests for increment in reversed(self.by_start)),
-        ]
-        self._later_errors = [
-            0.0,
-            *accumulate(increment.errors for increment in reversed(self.by_start)),
-        ]
-
-    def before(self, time: float) -> tuple[float, float]:
-        """Add requests and errors of what had ended by then."""
-        index = bisect_right(self.ends, time)
-        return self._requests[index], self._errors[index]
-
-    def after(self, time: float) -> tuple[float, float]:
-        """Add requests and errors of what began then or later."""
-        index = len(self.starts) - bisect_left(self.starts, time)
-        return self._later_requests[index], self._later_errors[index]
-
-    def across(self, time: float, until: float) -> list[Increment]:
-        """List what ended after `time` and had begun before `until`, which is no earlier."""
-        first = bisect_left(self.starts, time - self.longest)
-        last = bisect_left(self.starts, until)
-        return [increment for increment in self.by_start[first:last] if increment.end > time]
-
-
 class RouteSeries(NamedTuple):
     """The counts of the new pods on a route, and the error rate of the control there."""
 
-    counts: _CumulativeCounts
+    counts: RouteCounts
     level: BaselineRate
 
 
@@ -89,18 +50,18 @@ def parts(
         levels: of the same routes, in their order.
     """
     return [
-        RouteSeries(_CumulativeCounts(each), level)
+        RouteSeries(RouteCounts(each), level)
         for each, level in zip(pooled, levels, strict=True)
         if each
     ]
 
 
-def pooled(increments: Sequence[Increment]) -> list[Increment]:
+def pooled(increments: Iterable[Increment], grain: float = GRAIN) -> list[Increment]:
     """Add up what pods counted over nearly the same time: many pods cost no more than a few."""
     groups: dict[tuple[int, int], list[Increment]] = {}
     for increment in increments:
         groups.setdefault(
-            (round(increment.start / GRAIN), round(increment.end / GRAIN)), []
+            (round(increment.start / grain), round(increment.end / grain)), []
         ).append(increment)
     return [
         replace(
@@ -165,7 +126,7 @@ def _likelihood_on(part: RouteSeries, change: float, growth: float) -> float:
     """
     counts, level = part
     until = change + growth
-    before, after = counts.before(change), counts.after(until)
+    before, after = counts.ended_by(change), counts.begun_from(until)
     base = _fitting(before, level)
     requests, errors = after
     across = counts.across(change, until)
@@ -267,8 +228,8 @@ def lasting(counts: Sequence[Increment], level: BaselineRate) -> Lasting:
 def _while_it_lasted(counts: Sequence[Increment], level: BaselineRate) -> Sequence[Increment]:
     left = sorted(counts, key=lambda increment: increment.end)
     for _ in range(ENDS):
-        requests = sum(increment.requests for increment in left)
-        rate = sum(increment.errors for increment in left) / requests if requests else 0.0
+        requests, errors = total(left)
+        rate = errors / requests if requests else 0.0
         low = max(level.mean, min(level.ceiling, rate / LEAST_CHANGE))
         if rate <= low:
             break

@@ -6,12 +6,12 @@ summed once per evaluation, route by route. A sum over a span then costs a searc
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
 from operator import attrgetter, gt
+from typing import TypeVar
 
 from rollback_operator.stats.sequential import MINUTE_SECONDS, Minute, Odds, against_ceilings
 
@@ -28,6 +28,8 @@ OLD_SECONDS = 900.0
 """Older increments are merged once more, so that a long watch costs no more than a short watch."""
 OLD_GRAIN = 300.0
 OLD_EARLY_GRAIN = 10.0
+Key = TypeVar("Key")
+_START, _END = attrgetter("start"), attrgetter("end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,13 @@ def by_route(increments: Iterable[Increment]) -> dict[str, list[Increment]]:
     return routes
 
 
-Cell = tuple[str, str, float]
+CellKey = tuple[str, str, float]
 """Pod, route and end of an increment."""
 
 
 def merged(
     known: tuple[Increment, ...],
-    cells: Mapping[Cell, Increment],
+    cells: Mapping[CellKey, Increment],
     grains: Mapping[str, float],
     opened: float,
 ) -> tuple[Increment, ...]:
@@ -71,28 +73,31 @@ def merged(
     if not cells:
         return known
     begin = min(end for _, _, end in cells)
-    tail = bisect_left(known, begin, key=lambda increment: increment.end)
+    tail = bisect_left(known, begin, key=_END)
     fresh_by_key = dict(cells)
     for increment in known[tail:]:
-        key = increment.pod, increment.route, increment.end
-        fresh_by_key[key] = (
-            _joined(increment, fresh_by_key[key]) if key in fresh_by_key else increment
-        )
-    fresh = sorted(fresh_by_key.values(), key=lambda increment: increment.end)
+        add(fresh_by_key, (increment.pod, increment.route, increment.end), increment)
+    fresh = sorted(fresh_by_key.values(), key=_END)
     before = known[-1].end if known else 0.0
     early = opened + EARLY_SECONDS
     thinned = _thinned((*known[:tail], *fresh), grains, before, early)
     return _coarsened(thinned, before, early)
 
 
-def _joined(increment: Increment, other: Increment) -> Increment:
-    return Increment(
-        increment.pod,
-        increment.route,
-        min(increment.start, other.start),
-        max(increment.end, other.end),
-        increment.requests + other.requests,
-        increment.errors + other.errors,
+def add(cells: dict[Key, Increment], key: Key, increment: Increment) -> None:
+    """Add an increment to the increment that is known under a key, if any."""
+    known = cells.get(key)
+    cells[key] = (
+        increment
+        if known is None
+        else Increment(
+            known.pod,
+            known.route,
+            min(known.start, increment.start),
+            max(known.end, increment.end),
+            known.requests + increment.requests,
+            known.errors + increment.errors,
+        )
     )
 
 
@@ -105,8 +110,8 @@ def widened(increments: tuple[Increment, ...], width: float) -> tuple[Increment,
             increment.route,
             increment.end // width if math.isfinite(width) else 0.0,
         )
-        joined[key] = _joined(joined[key], increment) if key in joined else increment
-    return tuple(sorted(joined.values(), key=lambda increment: increment.end))
+        add(joined, key, increment)
+    return tuple(sorted(joined.values(), key=_END))
 
 
 def _thinned(
@@ -116,10 +121,8 @@ def _thinned(
     grain = max(grains.values(), default=0.0)
     if not grain or _fine_limit(increments[-1].end, grain) == _fine_limit(before, grain):
         return increments
-    head = bisect_left(increments, _limit(before), key=lambda increment: increment.end)
-    tail = bisect_left(
-        increments, _fine_limit(increments[-1].end, grain), key=lambda increment: increment.end
-    )
+    head = bisect_left(increments, _limit(before), key=_END)
+    tail = bisect_left(increments, _fine_limit(increments[-1].end, grain), key=_END)
     joined: dict[tuple[str, str, float], Increment] = {}
     for increment in increments[head:tail]:
         width = EARLY_GRAIN if increment.end < early else grain
@@ -128,8 +131,8 @@ def _thinned(
             increment.route,
             increment.end // width if increment.pod in grains else increment.end,
         )
-        joined[key] = _joined(joined[key], increment) if key in joined else increment
-    fresh = sorted(joined.values(), key=lambda increment: increment.end)
+        add(joined, key, increment)
+    fresh = sorted(joined.values(), key=_END)
     return (*increments[:head], *fresh, *increments[tail:])
 
 
@@ -144,7 +147,7 @@ def _coarsened(
     limit = _limit(increments[-1].end)
     if limit == _limit(before):
         return increments
-    tail = bisect_left(increments, limit, key=lambda increment: increment.end)
+    tail = bisect_left(increments, limit, key=_END)
     old = (limit - OLD_SECONDS) // OLD_GRAIN * OLD_GRAIN
     minutes: dict[tuple[str, str, float, int], Increment] = {}
     for increment in increments[:tail]:
@@ -153,15 +156,12 @@ def _coarsened(
         else:
             width = EARLY_GRAIN if increment.end < early else COARSE_SECONDS
         key = (increment.pod, increment.route, width, int(increment.end // width))
-        minutes[key] = _joined(minutes[key], increment) if key in minutes else increment
-    return (*sorted(minutes.values(), key=lambda increment: increment.end), *increments[tail:])
+        add(minutes, key, increment)
+    return (*sorted(minutes.values(), key=_END), *increments[tail:])
 
 
 def _limit(newest: float) -> float:
     return (newest - COARSE_AFTER_SECONDS) // COARSE_SECONDS * COARSE_SECONDS
-
-
-_START, _END = attrgetter("start"), attrgetter("end")
 
 
 class RouteCounts:
@@ -188,6 +188,28 @@ class RouteCounts:
             [0.0, *accumulate([increment.requests for increment in self.by_end])],
             [0.0, *accumulate([increment.errors for increment in self.by_end])],
         )
+
+    @cached_property
+    def longest(self) -> float:
+        """The time of the longest increment."""
+        return max(increment.end - increment.start for increment in self.by_end)
+
+    def ended_by(self, time: float) -> tuple[float, float]:
+        """Add up requests and errors of the increments that had ended by then."""
+        index = bisect_right(self.ends, time)
+        requests, errors = self._ended
+        return requests[index], errors[index]
+
+    def begun_from(self, time: float) -> tuple[float, float]:
+        """Add up requests and errors of the increments that began then or later."""
+        index = bisect_left(self.starts, time)
+        return self.requests - self._requests[index], self.errors - self._errors[index]
+
+    def across(self, time: float, until: float) -> list[Increment]:
+        """List the increments that ended after `time` and began before `until`, no earlier."""
+        first = bisect_left(self.starts, time - self.longest)
+        last = bisect_left(self.starts, until)
+        return [increment for increment in self.by_start[first:last] if increment.end > time]
 
     def since(self, time: float) -> tuple[float, float]:
         """Add up requests and errors of what ended later."""
@@ -353,8 +375,32 @@ class Counts:
 
 
 def counted(increments: Iterable[Increment]) -> Counts:
-    """Sum counts up, route by route."""
-    routes: dict[str, list[Increment]] = defaultdict(list)
+    """Sum increments up, route by route."""
+    routes = by_route(increments)
+    return Counts({name: RouteCounts(routes[name]) for name in sorted(routes)})
+
+
+def on(increments: Iterable[Increment], route: str | None) -> list[Increment]:
+    """Choose the counts on a route; None: all of them."""
+    return (
+        list(increments)
+        if route is None
+        else [increment for increment in increments if increment.route == route]
+    )
+
+
+def total(increments: Iterable[Increment]) -> tuple[float, float]:
+    """Add requests and errors up."""
+    requests = errors = 0.0
     for increment in increments:
-        routes[increment.route].append(increment)
-    return Counts({name: RouteCounts(all_) for name, all_ in sorted(routes.items())})
+        requests += increment.requests
+        errors += increment.errors
+    return requests, errors
+
+
+def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
+    """List (start, requests, errors) in time order."""
+    return [
+        (increment.start, increment.requests, increment.errors)
+        for increment in sorted(increments, key=_START)
+    ]

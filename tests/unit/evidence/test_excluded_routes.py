@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.evidence.excluded_routes import drowned
+from rollback_operator.evidence.arms import drowned
 from rollback_operator.judge.judge import judge
 from tests.builders import T0, make_deployment, make_increment, make_question, make_workload
 from tests.unit.judge.test_judge import NEW, served, watch_of

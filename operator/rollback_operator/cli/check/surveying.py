@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.cli.check.search import Search
+from rollback_operator.evidence.arms import left_out
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.model import pod_names
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading

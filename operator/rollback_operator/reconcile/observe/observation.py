@@ -10,9 +10,9 @@ from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.evidence import aggregate
+from rollback_operator.evidence.arms import left_out
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import (
     Watch,
