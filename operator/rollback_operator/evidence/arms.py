@@ -12,7 +12,7 @@ from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Thresholds
 from rollback_operator.model.workload import Deployment, Workload
-from rollback_operator.stats.windows import Counts, Increment, counted
+from rollback_operator.stats.windows import Counts, Increment, counts_of
 
 _START = attrgetter("start")
 
@@ -41,7 +41,7 @@ class Arms:
     @cached_property
     def counted(self) -> Counts:
         """The counts of the new revision, summed once."""
-        return counted(self.new)
+        return counts_of(self.new)
 
     def counted_on(self, route: str | None) -> Counts:
         """Give those on a route; None: all of them."""
@@ -142,7 +142,7 @@ def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Incremen
     return tuple([increment for increment in increments if increment.pod in pods])
 
 
-def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:
+def excluded_routes(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:
     """Name the routes that are not counted, for a release and for its control.
 
     Args:
@@ -154,7 +154,7 @@ def left_out(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[s
     return deployment.probe_paths if deployment is not None else frozenset()
 
 
-def drowned(new: Sequence[Increment], probe_rate: float) -> str:
+def probe_excess(new: Sequence[Increment], probe_rate: float) -> str:
     """Describe how probes outnumber the requests; empty: they do not, or a route excludes them.
 
     Args:

@@ -228,15 +228,15 @@ class Ceiling(NamedTuple):
     rate: float
 
 
-def mean(control: Control, route: str | None) -> float:
+def mean_rate(control: Control, route: str | None) -> float:
     """Compute the control's own error rate."""
-    known = past(control, route)
+    known = history_on(control, route)
     return known.errors / known.requests if known.requests else 0.0
 
 
-def lasting(control: Control, route: str | None) -> float:
+def longest_span_rate(control: Control, route: str | None) -> float:
     """Give the highest error rate that the control had over the longest span that is known."""
-    known = past(control, route)
+    known = history_on(control, route)
     return known.worst[-1][1] if known.worst else known.worst_minute
 
 
@@ -245,7 +245,7 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
 
     A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
     """
-    known, usual = past(control, route), mean(control, route)
+    known, usual = history_on(control, route), mean_rate(control, route)
     if control.is_brief:
         return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
     spans = known.worst or ((0.0, known.worst_minute),)
@@ -262,7 +262,7 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     return tuple(reversed(limits))
 
 
-def ceiling(control: Control, route: str | None) -> float:
+def highest_ceiling(control: Control, route: str | None) -> float:
     """Give the highest error rate that the control makes plausible at all."""
     return max(limit.rate for limit in ceilings(control, route))
 
@@ -289,7 +289,7 @@ def plausible(rate: float) -> float:
     return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * rate))
 
 
-def past(control: Control, route: str | None) -> RouteControl:
+def history_on(control: Control, route: str | None) -> RouteControl:
     """Give the control's figures on a route; of all routes where the route is new."""
     if route is None:
         return control.pooled

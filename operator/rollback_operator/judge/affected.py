@@ -21,7 +21,7 @@ Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
 
 
-def by_route(new: Sequence[Increment]) -> Routes:
+def pod_counts_by_route(new: Sequence[Increment]) -> Routes:
     """Add up (requests, errors) of each pod that has served, route by route."""
     counts: dict[str, dict[str, list[float]]] = {}
     for increment in new:
@@ -41,7 +41,7 @@ def by_route(new: Sequence[Increment]) -> Routes:
     }
 
 
-def by_pod(routes: Routes) -> Pods:
+def pod_counts(routes: Routes) -> Pods:
     """Add up (requests, errors) of each pod on all routes."""
     counts: dict[str, tuple[float, float]] = {}
     for pods in routes.values():
@@ -97,7 +97,7 @@ def _parts(
     routes: Routes, route: str | None, usual: Mapping[str, float]
 ) -> list[tuple[Pods, float]]:
     """List the counts in which a fault may show, each with what the control fails there."""
-    parts = [(by_pod(routes), usual.get(route or "", 0.0))]
+    parts = [(pod_counts(routes), usual.get(route or "", 0.0))]
     if route is None:
         parts += [(pods, usual.get(name, 0.0)) for name, pods in sorted(routes.items())]
     return parts

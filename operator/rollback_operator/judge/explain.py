@@ -28,7 +28,7 @@ def ratio(odds: float) -> str:
     return f"{odds:.0f} : 1" if odds >= 1 else f"1 : {1 / odds:.0f}"
 
 
-def scope(evidence: ScopeVerdict, reason: Reason) -> str:
+def describe_scope(evidence: ScopeVerdict, reason: Reason) -> str:
     """Describe the evidence in a scope and its consequence."""
     where = "all routes" if evidence.route is None else evidence.route
     message = (
@@ -65,7 +65,7 @@ def scope(evidence: ScopeVerdict, reason: Reason) -> str:
     return f"{message}; {_WORDS[reason]}" if reason in _WORDS else message
 
 
-def symptom(shown: Symptom) -> str:
+def describe_symptom(shown: Symptom) -> str:
     """Describe a symptom and its consequence."""
     if shown.veto is None:
         return shown.message

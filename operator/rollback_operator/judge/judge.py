@@ -11,7 +11,7 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import Arms, Question, arms_of, drowned
+from rollback_operator.evidence.arms import Arms, Question, arms_of, probe_excess
 from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     NEARLY_ALL,
@@ -104,13 +104,13 @@ def _by_symptoms(verdict: Verdict) -> Verdict:
         return verdict
     value = VerdictValue.BAD if worst.veto is None else VerdictValue.SUSPECT
     reason = Reason.SYMPTOM_FOUND if worst.veto is None else worst.veto
-    message = explain.symptom(worst)
+    message = explain.describe_symptom(worst)
     return replace(verdict, value=value, reason=reason, message=message, first_bad=worst.since)
 
 
 def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
     arms = arms_of(watch, workload, question, now)
-    shown = symptoms.symptoms(_subject(watch, workload, question, arms), question.conditions)
+    shown = symptoms.find_symptoms(_subject(watch, workload, question, arms), question.conditions)
     missing = _missing(watch, workload, question, now)
     if missing is not None:
         return replace(missing, symptoms=shown)
@@ -126,7 +126,7 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
             first_bad=lost.since,
             newest_sample=watch.evidence.newest,
         )
-    among = drowned(arms.new, workload.deployment.probe_rate)
+    among = probe_excess(arms.new, workload.deployment.probe_rate)
     if among:
         few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
         return replace(few, symptoms=shown, newest_sample=watch.evidence.newest)
@@ -237,7 +237,7 @@ def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     return Verdict(
         value,
         reason,
-        explain.scope(leading, reason),
+        explain.describe_scope(leading, reason),
         scopes=tuple(scopes),
         cause=cause,
         first_bad=leading.first_bad,

@@ -97,7 +97,7 @@ def slowness(
     )
 
 
-def symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
+def latency_symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
     """Return whether a release is as slow as the condition says."""
     is_ratio = condition.signal is SignalName.LATENCY_RATIO
     if is_ratio and not slow.reference:

@@ -25,7 +25,7 @@ _STEPS = 80
 _MOST = 600.0
 
 
-def no_worse(arms: Arms, routes: Sequence[str], margin: float) -> float:
+def non_inferiority_odds(arms: Arms, routes: Sequence[str], margin: float) -> float:
     """Compute the odds that the new pods are as good as the living old pods in the same seconds.
 
     All routes together and each served route of `routes` need the proof: the least odds count.

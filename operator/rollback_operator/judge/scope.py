@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.arms import Arms
-from rollback_operator.evidence.baseline import Ceiling, ceiling, ceilings, mean, past, plausible
+from rollback_operator.evidence.baseline import (
+    Ceiling,
+    ceilings,
+    highest_ceiling,
+    history_on,
+    mean_rate,
+    plausible,
+)
 from rollback_operator.evidence.limits import (
     FIRST_REQUESTS_WEIGHT,
     LEAST_REQUESTS,
@@ -17,7 +24,7 @@ from rollback_operator.evidence.limits import (
 )
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
-from rollback_operator.judge.affected import AffectedPods, affected, by_route
+from rollback_operator.judge.affected import AffectedPods, affected, pod_counts_by_route
 from rollback_operator.judge.blame import blame
 from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
@@ -44,7 +51,7 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     # While an old pod lives, only the comparison with it counts: it sees what history cannot.
     history = None if arms.living_old else _against_history(arms, new, route, enough)
     if history is not None and arms.control is not None:
-        known = past(arms.control, route)
+        known = history_on(arms.control, route)
         compared.append(_Compared(Method.HISTORY, history, (known.requests, known.errors)))
     verdicts = [_verdict(arms, route, new, each, scopes) for each in compared]
     # A proof against the old pods remains a proof when they have gone.
@@ -164,8 +171,8 @@ def _verdict(
         # Failing pods and unmet floors matter only where something speaks against the release.
         new = [increment for increment in counted.increments if increment.end > since]
         usual = _usual(arms, compared, new)
-        pods = affected(arms, by_route(new), route, usual)
-        unmet = vetoes.unmet(arms, new, pods)
+        pods = affected(arms, pod_counts_by_route(new), route, usual)
+        unmet = vetoes.unmet_floor(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
         # One fault began on all routes that fail: their joint evidence holds for each of them, and
@@ -216,12 +223,12 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
     old = counts_by_route(arms.old)
     for route in {increment.route for increment in new}:
         if compared.method is Method.HISTORY and arms.control is not None:
-            usual[route] = mean(arms.control, route)
+            usual[route] = mean_rate(arms.control, route)
         else:
             requests, errors = total(old.get(route, ()))
             usual[route] = errors / requests if requests else usual[""]
     if compared.method is Method.HISTORY and arms.control is not None:
-        usual[""] = mean(arms.control, None)
+        usual[""] = mean_rate(arms.control, None)
     return usual
 
 
@@ -229,7 +236,7 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
     # Since its first request, not only since the count began that shows it best.
     first = warm_up(arms.counted_on(route), arms.starts)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
-        level = BaselineRate(mean(arms.control, route), ceiling(arms.control, route))
+        level = BaselineRate(mean_rate(arms.control, route), highest_ceiling(arms.control, route))
     else:
         rate = usual.get(route, usual[""])
         level = BaselineRate(rate, plausible(rate))

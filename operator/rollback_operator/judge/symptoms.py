@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence import growth
 from rollback_operator.evidence.limits import RESTARTS
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import latency, trials
+from rollback_operator.judge import latency, matrix_probes
 from rollback_operator.judge.latency import Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
@@ -37,7 +37,9 @@ class SymptomFacts:
     """Requests a second in the busiest minute before the release; 0: not known."""
 
 
-def symptoms(subject: SymptomFacts, conditions: Iterable[MatrixCondition]) -> tuple[Symptom, ...]:
+def find_symptoms(
+    subject: SymptomFacts, conditions: Iterable[MatrixCondition]
+) -> tuple[Symptom, ...]:
     """List the symptoms of the conditions that are present."""
     wanted = list(conditions)
     slow = None
@@ -53,7 +55,7 @@ def _symptom(
     subject: SymptomFacts, condition: MatrixCondition, slow: Slowness | None
 ) -> Symptom | None:
     if condition.signal in _LATENCY:
-        return None if slow is None else latency.symptom(slow, condition)
+        return None if slow is None else latency.latency_symptom(slow, condition)
     finder = _FINDERS.get(condition.signal)
     return None if finder is None else finder(subject, condition)
 
@@ -191,7 +193,7 @@ def _is_beyond(condition: MatrixCondition, value: float) -> bool:
 
 
 def _tried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
-    return trials.symptom(subject.trends.trials, condition)
+    return matrix_probes.probe_symptom(subject.trends.trials, condition)
 
 
 _FINDERS: Mapping[SignalName, Callable[[SymptomFacts, MatrixCondition], Symptom | None]] = {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.arms import Arms
-from rollback_operator.evidence.baseline import Control, lasting, mean, past
+from rollback_operator.evidence.baseline import Control, history_on, longest_span_rate, mean_rate
 from rollback_operator.evidence.limits import (
     AFFECTED_RATE,
     CEILING_TIMES,
@@ -31,7 +31,7 @@ from rollback_operator.model.verdict import CEASED
 from rollback_operator.stats.windows import COARSE_SECONDS, Increment, on, total
 
 
-def unmet(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
+def unmet_floor(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
     """Describe the first floor that is not met; empty: all are met."""
     requests, errors = total(new)
     if requests < LEAST_REQUESTS:
@@ -166,9 +166,9 @@ def _known(control: Control, route: str | None, rate: float) -> tuple[float, flo
     A rate that lasted for minutes before the release is no new outage. Nor is its worst minute,
     where the release fails several times as much: a rollback helps then.
     """
-    least = max(AFFECTED_RATE, mean(control, route))
-    worst = min(past(control, route).worst_earlier, rate / CEILING_TIMES)
-    return least, max(least, lasting(control, route), worst)
+    least = max(AFFECTED_RATE, mean_rate(control, route))
+    worst = min(history_on(control, route).worst_earlier, rate / CEILING_TIMES)
+    return least, max(least, longest_span_rate(control, route), worst)
 
 
 def _pace(arms: Arms, since: Sequence[Increment]) -> float:

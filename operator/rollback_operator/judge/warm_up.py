@@ -23,8 +23,8 @@ from rollback_operator.evidence.limits import (
     WARM_UP_SECONDS,
 )
 from rollback_operator.stats.change_point import pooled
-from rollback_operator.stats.sequential import lasting, log_likelihood
-from rollback_operator.stats.windows import Counts, Increment, counted, total
+from rollback_operator.stats.sequential import log_likelihood, persistence_odds
+from rollback_operator.stats.windows import Counts, Increment, counts_of, total
 
 FADING_TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
 """Seconds in which the errors may fall to a third."""
@@ -124,7 +124,7 @@ def without_warm_up(
     new: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
 ) -> list[Increment]:
     """Drop the pods' first seconds unless they are shown to be no warm-up."""
-    return list(warm_up(counted(new), starts)[0].increments)
+    return list(warm_up(counts_of(new), starts)[0].increments)
 
 
 def warm_up(
@@ -162,7 +162,7 @@ def warm_up(
         if half <= age < WARM_UP_SECONDS + half and begun_at[id(increment)] >= half / 2
     )
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
-    odds = lasting(first, later)
+    odds = persistence_odds(first, later)
     if fails_entirely or not first[1]:
         return new, new.increments
     lasts, fades = WARM_UP_SECONDS, Fading()

@@ -18,7 +18,7 @@ from rollback_operator.api.evaluation import (
 )
 from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.arms import arms_of
-from rollback_operator.evidence.baseline import past
+from rollback_operator.evidence.baseline import history_on
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.stats.windows import Increment, total
 
@@ -96,7 +96,7 @@ def evaluate(found: EvaluationResult, now: datetime) -> Evaluation:
     seen, leading, odds = set(watch.evidence.seen), verdict.leading, found.question.odds
     before = None
     if arms.control is not None:
-        known = past(arms.control, None)
+        known = history_on(arms.control, None)
         served = round(known.requests), round(known.errors)
         before = PastCounts(
             seconds=round(arms.control.seconds), requests=served[0], errors=served[1]

@@ -297,7 +297,7 @@ def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:
     return max(0.0, (centre - spread) / (1 + z * z / requests))
 
 
-def lasting(before: tuple[float, float], after: tuple[float, float]) -> float:
+def persistence_odds(before: tuple[float, float], after: tuple[float, float]) -> float:
     """Compute the odds that an error rate stays, against that it falls to a quarter of itself.
 
     Args:

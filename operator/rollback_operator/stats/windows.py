@@ -374,7 +374,7 @@ class Counts:
         )
 
 
-def counted(increments: Iterable[Increment]) -> Counts:
+def counts_of(increments: Iterable[Increment]) -> Counts:
     """Sum increments up, route by route."""
     routes = by_route(increments)
     return Counts({name: RouteCounts(routes[name]) for name in sorted(routes)})

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.judge.explain import ratio, scope
+from rollback_operator.judge.explain import describe_scope, ratio
 from rollback_operator.model.verdict import Blame, Method
 from tests.builders import PURCHASE, make_scope
 
@@ -26,7 +26,7 @@ def test_ratio(odds, expected) -> None:
 
 
 def test_proof_against_history() -> None:
-    found = scope(make_scope(PURCHASE), Reason.ERROR_RATE_ABOVE_CONTROL)
+    found = describe_scope(make_scope(PURCHASE), Reason.ERROR_RATE_ABOVE_CONTROL)
     assert found == (
         "the new pods served 100 requests on /api/v1/tickets/purchase and failed 100 (100.0 %); "
         "the old revision failed 36 of 36000 before the release; odds 100000000 : 1 that the new "
@@ -56,19 +56,19 @@ def test_proof_against_history() -> None:
     ids=["beside old pods", "environment", "floor", "spike", "few pods", "no requests"],
 )
 def test_what_is_said(changes, reason, said) -> None:
-    assert said in scope(replace(make_scope(), **changes), reason)
+    assert said in describe_scope(replace(make_scope(), **changes), reason)
 
 
 def test_without_anything_to_compare_with_there_are_no_odds() -> None:
     alone = make_scope(odds=0.0, blame=None, method=Method.CONTROL)
-    found = scope(alone, Reason.NO_CONTROL)
+    found = describe_scope(alone, Reason.NO_CONTROL)
     assert "odds" not in found
     assert found.endswith("its history is too short")
 
 
 def test_without_errors_there_is_nothing_to_weigh() -> None:
     clean = make_scope(errors=0.0, blame=None, odds=0.3, unmet="0 of 10 errors")
-    found = scope(clean, Reason.NO_EVIDENCE_AGAINST)
+    found = describe_scope(clean, Reason.NO_EVIDENCE_AGAINST)
     assert "odds" not in found
     assert "not enough" not in found
     assert found.endswith("nothing speaks against it")

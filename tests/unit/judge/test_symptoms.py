@@ -14,7 +14,7 @@ from rollback_operator.evidence.trends import (
     with_latency,
     with_query,
 )
-from rollback_operator.judge.symptoms import SymptomFacts, symptoms, worst
+from rollback_operator.judge.symptoms import SymptomFacts, find_symptoms, worst
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_pod, make_pods
 
@@ -65,7 +65,7 @@ def each(pods, shape):
 
 
 def found(trends, *conditions, **changes):
-    return symptoms(subject(trends, **changes), conditions)
+    return find_symptoms(subject(trends, **changes), conditions)
 
 
 # -- durations -------------------------------------------------------------------------------------

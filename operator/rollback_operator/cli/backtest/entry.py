@@ -10,7 +10,7 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge.affected import by_pod, by_route, failing
+from rollback_operator.judge.affected import failing, pod_counts, pod_counts_by_route
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Cause, Method, ScopeVerdict, Symptom
 from rollback_operator.report.status import QUIET
@@ -174,4 +174,4 @@ def _bearer(new: list[Increment], of: Callable[[Increment], str]) -> str:
 
 def _failing(new: list[Increment], one: ScopeVerdict) -> frozenset[str]:
     expected = one.control_errors / one.control_requests if one.control_requests else 0.0
-    return failing(by_pod(by_route(new)), expected)
+    return failing(pod_counts(pod_counts_by_route(new)), expected)

@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.cli.check.search import Search
-from rollback_operator.evidence.arms import left_out
+from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model import pod_names
 from rollback_operator.model.controllers import Claims
@@ -206,7 +206,7 @@ def _pods_of(read: Mapping[str, object] | Missing) -> Missing | str:
 
 def _judged(query: CounterQuery, policy: RollbackPolicy, workload: Workload | None) -> CounterQuery:
     deployment = workload.deployment if workload is not None else None
-    return replace(query, left_out=left_out(policy.spec.signals, deployment))
+    return replace(query, left_out=excluded_routes(policy.spec.signals, deployment))
 
 
 def _query(policy: RollbackPolicy, prometheus: Prometheus) -> CounterQuery:

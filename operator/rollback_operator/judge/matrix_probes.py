@@ -40,13 +40,13 @@ def serving(workload: Workload) -> Serving | None:
     return Serving.NEW if len(new) == len(ready) else Serving.BOTH
 
 
-def opened(name: str, records: Iterable[ProbeRecord], release: str) -> Trial:
+def opened_trial(name: str, records: Iterable[ProbeRecord], release: str) -> Trial:
     """Open the history of a probe from its records."""
     known = {record.release for record in records if record.name == name}
     return Trial(passed_before=bool(known - {release}), has_passed=release in known)
 
 
-def after(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
+def with_result(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
     """Add a result. A probe without an answer is evidence neither for nor against the release.
 
     Args:
@@ -66,7 +66,7 @@ def after(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
     return replace(trial, failures=trial.failures + 1, since=since, message=check.message)
 
 
-def symptom(trials: Mapping[str, Trial], condition: MatrixCondition) -> Symptom | None:
+def probe_symptom(trials: Mapping[str, Trial], condition: MatrixCondition) -> Symptom | None:
     """Return whether a probe speaks against the release."""
     name = condition.name or ""
     trial = trials.get(name)
