@@ -22,7 +22,7 @@ from rollback_operator.evidence.limits import (
 )
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
-from rollback_operator.judge.availability import Patience, Since, pod_fault
+from rollback_operator.judge.availability import pod_fault
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
 from rollback_operator.model.verdict import (
@@ -44,12 +44,7 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
         question: the question of the policy.
         now: seconds since the epoch, by the operator's clock.
     """
-    shown = pod_fault(
-        workload,
-        Since(watch.opened, watch.unavailable_since, watch.restarted_since, question.resumed),
-        Patience(question.stuck_after, watch.startup),
-        now,
-    )
+    shown = pod_fault(watch, workload, question, now)
     by_metrics = _by_metrics(watch, workload, question, now)
     # The release's own containers fail: no count can speak for it.
     if shown is not None and shown.cause in _BY_KUBERNETES:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence.limits import (
+    LEAST_CEILING,
     LEAST_TIMED_REQUESTS,
+    MOST_CEILING,
     SLOWER_ODDS,
     SLOWER_TIMES,
     SPIKE_TIMES,
@@ -85,7 +87,11 @@ def slowness(
         first=first or 0.0,
         reference=reference,
         is_simultaneous=is_simultaneous,
-        odds=_odds(new, old if is_simultaneous else {"": known}, reference, is_simultaneous),
+        odds=(
+            _odds_beside(total, old, reference)
+            if is_simultaneous
+            else _odds_since(total, known, reference)
+        ),
         requests=total.total,
         pods={
             name: histogram.quantile(q) or 0.0
@@ -161,22 +167,27 @@ def _first(trends: Trends, name: str) -> Histogram:
     return first.pods[name].minus(trends.bases[name].pods[name])
 
 
-def _odds(
-    new: Mapping[str, Histogram], old: Mapping[str, Histogram], reference: float, is_control: bool
-) -> float:
-    """Compute the odds that the new pods' requests are slow more often."""
-    fresh, known = added(new.values()), added(old.values())
-    if not known.total or not reference:
+def _odds_beside(fresh: Histogram, old: Mapping[str, Histogram], reference: float) -> float:
+    """Compute the odds that requests are slow more often than on old pods at the same time."""
+    before = added(old.values())
+    if not reference:
         return 0.0
-    slow, slow_before = fresh.above(reference), known.above(reference)
-    if not is_control:
-        ceiling = min(0.9, SLOWER_TIMES * max(0.01, slow_before / known.total))
-        return against_ceiling([(0.0, fresh.total, slow)], ceiling).value
     spread = dispersion(
         [[(histogram.total, histogram.above(reference)) for histogram in old.values()]]
     )
-    cell = Cell(0.0, fresh.total, slow, known.total, slow_before)
+    slow, slow_before = fresh.above(reference), before.above(reference)
+    cell = Cell(0.0, fresh.total, slow, before.total, slow_before)
     return coin_flip([cell], spread, 1.0).value
+
+
+def _odds_since(fresh: Histogram, past: Histogram, reference: float) -> float:
+    """Compute the odds that requests are slow more often than before the release."""
+    if not past.total or not reference:
+        return 0.0
+    usual = past.above(reference) / past.total
+    ceiling = min(MOST_CEILING, SLOWER_TIMES * max(LEAST_CEILING, usual))
+    counts = [(0.0, fresh.total, fresh.above(reference))]
+    return against_ceiling(counts, ceiling).value
 
 
 def _seconds(value: float) -> str:

@@ -66,13 +66,14 @@ def _killed(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None
     total = sum(hit.values())
     if total < condition.count:
         return None
+    killed_too = [pod for pod in _old_restarts(subject) if pod.is_out_of_memory]
     message = f"containers were OOM-killed {total} times on {len(hit)} new pods"
     return Symptom(
         condition.signal,
         f"{message}{_limit(subject.memory_limit)}",
         pods=tuple(sorted(hit)),
         since=subject.opened,
-        veto=_restarts_too(subject, len(hit), only_killed=True),
+        veto=_veto_of(subject, len(hit), killed_too),
         # A single pod may be killed once or twice by chance, not as often as in a stuck rollout.
         is_on_every_pod=len(hit) == len(subject.new) and (len(hit) > 1 or total >= RESTARTS),
     )
@@ -88,7 +89,7 @@ def _restarted(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | N
         f"containers have restarted {total} times on {len(restarts)} new pods",
         pods=tuple(sorted(restarts)),
         since=subject.opened,
-        veto=_restarts_too(subject, len(restarts), only_killed=False),
+        veto=_veto_of(subject, len(restarts), _old_restarts(subject)),
     )
 
 
@@ -100,16 +101,18 @@ def _limit(limit: float | None) -> str:
     return f", with a memory limit of {limit / 2**20:.0f} MiB" if limit else ""
 
 
-def _restarts_too(subject: SymptomFacts, count: int, *, only_killed: bool) -> Reason | None:
-    """Return the veto where the old pods restart in the same time."""
-    hit = [
+def _old_restarts(subject: SymptomFacts) -> list[Pod]:
+    """List the old pods that have restarted since the release."""
+    return [
         pod
         for pod in subject.old.values()
-        if pod.restarts
-        and (pod.started or 0.0) > subject.opened
-        and (pod.is_out_of_memory or not only_killed)
+        if pod.restarts and (pod.started or 0.0) > subject.opened
     ]
-    is_alike = bool(hit) and len(hit) * len(subject.new) >= count * len(subject.old)
+
+
+def _veto_of(subject: SymptomFacts, count: int, old: Sequence[Pod]) -> Reason | None:
+    """Return the veto where as large a share of the old pods has a symptom of so many new pods."""
+    is_alike = bool(old) and len(old) * len(subject.new) >= count * len(subject.old)
     return Reason.OLD_REVISION_FAILS_TOO if is_alike else None
 
 

@@ -126,7 +126,7 @@ def _likelihood_on(part: RouteSeries, change: float, growth: float) -> float:
     """
     counts, level = part
     until = change + growth
-    before, after = counts.ended_by(change), counts.begun_from(until)
+    before, after = counts.sums_until(change), counts.sums_from(until)
     base = _fitting(before, level)
     requests, errors = after
     across = counts.across(change, until)

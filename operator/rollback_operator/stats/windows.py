@@ -87,10 +87,8 @@ def merged(
 def add(cells: dict[Key, Increment], key: Key, increment: Increment) -> None:
     """Add an increment to the increment that is known under a key, if any."""
     known = cells.get(key)
-    cells[key] = (
-        increment
-        if known is None
-        else Increment(
+    if known is not None:
+        increment = Increment(
             known.pod,
             known.route,
             min(known.start, increment.start),
@@ -98,19 +96,15 @@ def add(cells: dict[Key, Increment], key: Key, increment: Increment) -> None:
             known.requests + increment.requests,
             known.errors + increment.errors,
         )
-    )
+    cells[key] = increment
 
 
 def widened(increments: tuple[Increment, ...], width: float) -> tuple[Increment, ...]:
     """Merge all that a pod counted on a route in each so many seconds."""
     joined: dict[tuple[str, str, float], Increment] = {}
     for increment in increments:
-        key = (
-            increment.pod,
-            increment.route,
-            increment.end // width if math.isfinite(width) else 0.0,
-        )
-        add(joined, key, increment)
+        end = increment.end // width if math.isfinite(width) else 0.0
+        add(joined, (increment.pod, increment.route, end), increment)
     return tuple(sorted(joined.values(), key=_END))
 
 
@@ -126,12 +120,8 @@ def _thinned(
     joined: dict[tuple[str, str, float], Increment] = {}
     for increment in increments[head:tail]:
         width = EARLY_GRAIN if increment.end < early else grain
-        key = (
-            increment.pod,
-            increment.route,
-            increment.end // width if increment.pod in grains else increment.end,
-        )
-        add(joined, key, increment)
+        end = increment.end // width if increment.pod in grains else increment.end
+        add(joined, (increment.pod, increment.route, end), increment)
     fresh = sorted(joined.values(), key=_END)
     return (*increments[:head], *fresh, *increments[tail:])
 
@@ -194,13 +184,13 @@ class RouteCounts:
         """The time of the longest increment."""
         return max(increment.end - increment.start for increment in self.by_end)
 
-    def ended_by(self, time: float) -> tuple[float, float]:
+    def sums_until(self, time: float) -> tuple[float, float]:
         """Add up requests and errors of the increments that had ended by then."""
         index = bisect_right(self.ends, time)
         requests, errors = self._ended
         return requests[index], errors[index]
 
-    def begun_from(self, time: float) -> tuple[float, float]:
+    def sums_from(self, time: float) -> tuple[float, float]:
         """Add up requests and errors of the increments that began then or later."""
         index = bisect_left(self.starts, time)
         return self.requests - self._requests[index], self.errors - self._errors[index]
@@ -364,9 +354,7 @@ class Counts:
         changed = {increment.route for increment in left_out}
         return Counts(
             {
-                name: RouteCounts(
-                    increment for increment in part.by_end if id(increment) not in dropped
-                )
+                name: RouteCounts(each for each in part.by_end if id(each) not in dropped)
                 if name in changed
                 else part
                 for name, part in self.routes.items()
@@ -382,11 +370,7 @@ def counts_of(increments: Iterable[Increment]) -> Counts:
 
 def on(increments: Iterable[Increment], route: str | None) -> list[Increment]:
     """Choose the counts on a route; None: all of them."""
-    return (
-        list(increments)
-        if route is None
-        else [increment for increment in increments if increment.route == route]
-    )
+    return [each for each in increments if route is None or each.route == route]
 
 
 def total(increments: Iterable[Increment]) -> tuple[float, float]:
@@ -400,7 +384,5 @@ def total(increments: Iterable[Increment]) -> tuple[float, float]:
 
 def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
     """List (start, requests, errors) in time order."""
-    return [
-        (increment.start, increment.requests, increment.errors)
-        for increment in sorted(increments, key=_START)
-    ]
+    ordered = sorted(increments, key=_START)
+    return [(each.start, each.requests, each.errors) for each in ordered]

@@ -1,14 +1,18 @@
 """What Kubernetes alone shows: outage, standstill, and what is not the release's doing."""
 
+from dataclasses import replace
+
 import pytest
 
-from rollback_operator.judge.availability import Patience, Since, pod_fault
+from rollback_operator.evidence.watch import open_watch
+from rollback_operator.judge.availability import pod_fault
 from rollback_operator.model.verdict import Cause
 from rollback_operator.model.workload import Workload
-from tests.builders import T0, make_deployment, make_pod, make_pods, make_workload
+from tests.builders import T0, make_deployment, make_pod, make_pods, make_question, make_workload
 
 CRASH = "container ticket-service: CrashLoopBackOff"
-PATIENCE = Patience(stuck_after=300, startup=10)
+WATCH = replace(open_watch("digest-v2", T0, frozenset()), startup=10.0)
+RESUMED = make_question(resumed=T0 + 200)
 
 
 def crashing(count: int = 4, **changes) -> tuple:
@@ -88,10 +92,10 @@ ROWS = {
         None,
     ),
     "paused": (half(crashing(1), paused=True), None, 1000, None),
-    "it goes on after a hold": (half(crashing(1)), Since(T0, resumed=T0 + 200), 500, None),
+    "it goes on after a hold": (half(crashing(1)), RESUMED, 500, None),
     "it has gone on after a hold for longer": (
         half(crashing(1)),
-        Since(T0, resumed=T0 + 200),
+        RESUMED,
         501,
         Cause.STUCK_ROLLOUT,
     ),
@@ -158,9 +162,9 @@ ROWS = {
 
 @pytest.mark.parametrize(("workload", "since", "now", "expected"), ROWS.values(), ids=ROWS)
 def test_availability(workload, since, now, expected) -> None:
-    if not isinstance(since, Since):
-        since = Since(T0, None if since is None else T0 + since)
-    fault = pod_fault(workload, since, PATIENCE, T0 + now)
+    question = since if since is RESUMED else make_question()
+    watch = replace(WATCH, unavailable_since=T0 + since if isinstance(since, int) else None)
+    fault = pod_fault(watch, workload, question, T0 + now)
     assert (fault.cause if fault else None) is expected
     if fault is not None and expected in (Cause.UNAVAILABLE, Cause.STUCK_ROLLOUT):
         assert CRASH in fault.message
