@@ -65,7 +65,7 @@ class Question:
     stuck_after: float
     odds: Thresholds = field(default_factory=Thresholds)
     conditions: tuple[MatrixCondition, ...] = ()
-    """Of the matrix: which symptoms to look for."""
+    """Conditions of the matrix, which name the symptoms."""
     quantile: float = 0.99
     has_pods: bool = True
     """False: the series carry no pod label."""

@@ -108,7 +108,7 @@ def named_as_scraped(
         if key not in heads and foreign:
             for shape in foreign.all_alike((key[0], key[2][0]), _own(key[2])):
                 foreign.remove(shape)
-        # What the page may show at the next look is not taken for a new series before.
+        # A series that the next read of the page may show is not new before that read.
         if key in heads or series.samples[-1][0] > silent.get(key[1], -math.inf):
             named.append((key, series))
     known = replace(book, heads=heads, pairs=pairs, foreign=frozenset(foreign))

@@ -31,7 +31,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyLook:
+class LatencySample:
     """Durations of every pod up to a time, counted from its container's start."""
 
     time: float
@@ -79,11 +79,11 @@ class Trends:
 
     read: float | None = None
     """When it was last read, seconds of the provider's clock."""
-    latency: tuple[LatencyLook, ...] = ()
-    bases: Mapping[str, LatencyLook] = field(default_factory=dict)
-    """Per pod, the look from which on its requests are counted."""
-    firsts: Mapping[str, LatencyLook] = field(default_factory=dict)
-    """Per pod, the next look: the durations of its first counted requests."""
+    latency: tuple[LatencySample, ...] = ()
+    bases: Mapping[str, LatencySample] = field(default_factory=dict)
+    """Per pod, the sample from which on its requests are counted."""
+    firsts: Mapping[str, LatencySample] = field(default_factory=dict)
+    """Per pod, the next sample: the durations of its first counted requests."""
     past_latency: Histogram | None = None
     """Of the old revision in the hour before the release."""
     memory: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
@@ -102,9 +102,9 @@ class Trends:
     @property
     def size(self) -> int:
         """Estimate the bytes of it."""
-        looks = (*self.latency, *self.bases.values(), *self.firsts.values())
+        samples = (*self.latency, *self.bases.values(), *self.firsts.values())
         buckets = sum(
-            len(histogram.bounds) + 4 for look in looks for histogram in look.pods.values()
+            len(histogram.bounds) + 4 for sample in samples for histogram in sample.pods.values()
         )
         points = sum(map(len, (*self.memory.values(), *self.queries.values())))
         return BUCKET_BYTES * buckets + POINT_BYTES * points
@@ -131,22 +131,22 @@ def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
 def with_latency(
     trends: Trends, time: float, read: Mapping[str, Histogram], pods: Mapping[str, Pod]
 ) -> Trends:
-    """Take in durations; a pod counts from its first look after its warm-up."""
-    look = LatencyLook(time, read)
+    """Add durations; a pod counts from its first sample after its warm-up."""
+    sample = LatencySample(time, read)
     bases, firsts = dict(trends.bases), dict(trends.firsts)
     for name in read:
         since = pods[name].ready_since if name in pods else None
-        own = LatencyLook(time, {name: read[name]})
+        own = LatencySample(time, {name: read[name]})
         if name in bases:
             firsts.setdefault(name, own)
         elif since is not None and time - since >= LATENCY_WARM_UP_SECONDS:
             bases[name] = own
-    kept = [look for look in trends.latency if time - look.time <= 2 * SUSTAINED_TREND_SECONDS]
-    return replace(trends, latency=(*kept, look), bases=bases, firsts=firsts)
+    kept = [each for each in trends.latency if time - each.time <= 2 * SUSTAINED_TREND_SECONDS]
+    return replace(trends, latency=(*kept, sample), bases=bases, firsts=firsts)
 
 
 def with_memory(trends: Trends, time: float, read: Mapping[str, float]) -> Trends:
-    """Take in the memory of each pod."""
+    """Add the memory of each pod."""
     memory = dict(trends.memory)
     for pod, value in read.items():
         memory[pod] = thinned((*memory.get(pod, ()), Point(time, value)))
@@ -154,7 +154,7 @@ def with_memory(trends: Trends, time: float, read: Mapping[str, float]) -> Trend
 
 
 def with_query(trends: Trends, time: float, query: str, value: float) -> Trends:
-    """Take in the answer to an own query."""
+    """Add the answer to an own query."""
     points = (*trends.queries.get(query, ()), Point(time, value))
     return replace(trends, queries={**trends.queries, query: points[-MOST_POINTS:]})
 

@@ -119,7 +119,7 @@ def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Wa
 
 
 def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
-    """Take in what Kubernetes shows now."""
+    """Add the present state of the Deployment and its pods."""
     is_down = workload.deployment.replicas > 0 and workload.deployment.available == 0
     since = (watch.unavailable_since or _down_since(watch, workload, now)) if is_down else None
     listed = {pod.name: pod for pod in workload.pods}
@@ -172,7 +172,7 @@ def _down_since(watch: Watch, workload: Workload, now: float) -> float:
 
 
 def with_reading(watch: Watch, reading: Reading) -> Watch:
-    """Take in an answer of Prometheus, or the lack of one."""
+    """Add an answer of Prometheus, or the reason why there is none."""
     match reading:
         case Missing():
             return replace(watch, missing=reading)
@@ -185,7 +185,7 @@ def with_reading(watch: Watch, reading: Reading) -> Watch:
 
 
 def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:
-    """Take in what the pods' own pages show; their times are the operator's."""
+    """Add reads of the metrics pages of the pods, timed by the operator's clock."""
     watch = replace(watch, direct=scrape_state.after_round(watch.direct, reading, now))
     if isinstance(reading, Missing):
         return watch

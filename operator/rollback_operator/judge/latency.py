@@ -19,7 +19,7 @@ from rollback_operator.evidence.limits import (
     SUSTAINED_TREND_SECONDS,
     TIMED_POD_REQUESTS,
 )
-from rollback_operator.evidence.trends import LatencyLook, Trends
+from rollback_operator.evidence.trends import LatencySample, Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 from rollback_operator.stats.histogram import Histogram, added
@@ -70,7 +70,7 @@ def slowness(
         return None
     begin = min(trends.bases[name].time for name in new)
     until = now.time - SUSTAINED_TREND_SECONDS
-    earlier = [look for look in trends.latency if begin <= look.time <= until]
+    earlier = [sample for sample in trends.latency if begin <= sample.time <= until]
     if not earlier:
         return None
     recent = added(_between(trends, earlier[-1], now, name) for name in new).quantile(q)
@@ -145,7 +145,9 @@ def _veto(slow: Slowness, limit: float, slow_pods: tuple[str, ...]) -> Reason | 
     return None
 
 
-def _since_base(trends: Trends, now: LatencyLook, pods: Mapping[str, Pod]) -> dict[str, Histogram]:
+def _since_base(
+    trends: Trends, now: LatencySample, pods: Mapping[str, Pod]
+) -> dict[str, Histogram]:
     grown = {
         name: now.pods[name].minus(trends.bases[name].pods[name])
         for name in pods
@@ -154,7 +156,7 @@ def _since_base(trends: Trends, now: LatencyLook, pods: Mapping[str, Pod]) -> di
     return {name: histogram for name, histogram in grown.items() if histogram.total > 0}
 
 
-def _between(trends: Trends, earlier: LatencyLook, now: LatencyLook, name: str) -> Histogram:
+def _between(trends: Trends, earlier: LatencySample, now: LatencySample, name: str) -> Histogram:
     base = trends.bases[name]
     begin = earlier if name in earlier.pods and earlier.time > base.time else base
     return now.pods[name].minus(begin.pods[name])

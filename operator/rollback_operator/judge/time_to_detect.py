@@ -13,7 +13,7 @@ from rollback_operator.evidence.limits import LEAST_ERRORS, LEAST_REQUESTS
 DISCOVERY_SECONDS = 5.0
 """Prometheus hands new targets to its scrapers this often."""
 REACTION_SECONDS = 0.3
-"""From a sample to the look that sees it."""
+"""From a sample to the evaluation that includes it."""
 
 
 @dataclass(frozen=True, slots=True)

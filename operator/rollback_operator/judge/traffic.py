@@ -31,8 +31,8 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> EvidentFault |
     begin, until = span
     pace = arms.control.quietest_minute
     expected = pace * (until - begin)
-    looks = (until - begin) / max(1.0, watch.evidence.interval)
-    if expected < LEAST_EXPECTED or looks < LEAST_SAMPLES:
+    samples = (until - begin) / max(1.0, watch.evidence.interval)
+    if expected < LEAST_EXPECTED or samples < LEAST_SAMPLES:
         return None
     requests, _ = arms.counted.since(-math.inf)
     if requests >= LOST_SHARE * expected or _had_ceased(arms, pace):

@@ -324,7 +324,7 @@ def log_likelihood(
         rate: the error rate.
         bounds: the least and the highest rate that it is taken for, in (0, 1): no count is a proof.
     """
-    # Called a thousand times in a look: comparisons cost a third of min() and max().
+    # Called a thousand times in an evaluation: comparisons cost a third of min() and max().
     least, most = bounds
     if rate < least:
         rate = least
