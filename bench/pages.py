@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from rollback_operator.adapters.http.pod_pages import PodPages
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, CounterSignal, SignalLabels
 from rollback_operator.decide.schedule import next_read
-from rollback_operator.evidence.question import Question
+from rollback_operator.evidence.arms import Question
 from rollback_operator.evidence.watch import open_watch, with_pages, with_workload
 from rollback_operator.judge.judge import judge
 from rollback_operator.model.pod import MetricsPage, Pod

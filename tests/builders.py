@@ -38,8 +38,8 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
     rollback_of,
 )
+from rollback_operator.evidence.arms import Question
 from rollback_operator.evidence.baseline import Control, RouteControl
-from rollback_operator.evidence.question import Question
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries

@@ -27,7 +27,7 @@ from rollback_operator.advise.survey import SignalFacts, SlowFacts, Survey
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Response, SignalName
 from rollback_operator.decide.matrix import faults
-from rollback_operator.evidence.arms import ceilings
+from rollback_operator.evidence.baseline import ceilings
 from rollback_operator.model.samples import Missing
 from rollback_operator.report.readiness import Around, not_found, readiness
 

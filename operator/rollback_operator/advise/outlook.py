@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.advise.survey import Survey
 from rollback_operator.api.v1alpha1 import MatrixRule, RouteSet, SignalName
-from rollback_operator.evidence.arms import Ceiling, ceilings, mean
+from rollback_operator.evidence.baseline import Ceiling, ceilings, mean_rate
 from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.judge.time_to_detect import (
     DISCOVERY_SECONDS,
@@ -83,7 +83,7 @@ def _traffic(survey: Survey, route: str | None, rate: float) -> Traffic:
     pods = len(survey.pods) if survey.policy.spec.signals.labels.pod else 1
     if isinstance(survey.control, Missing):
         return Traffic(rate, 0.0, (Ceiling(0.0, LEAST_CEILING),), pods)
-    return Traffic(rate, mean(survey.control, route), ceilings(survey.control, route), pods)
+    return Traffic(rate, mean_rate(survey.control, route), ceilings(survey.control, route), pods)
 
 
 def _rule(

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from rollback_operator.api.flags import Flag
 from rollback_operator.api.v1alpha1 import RollbackPolicy
+from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.model.samples import CounterSeries, Missing
 from rollback_operator.model.workload import FlagState, Workload
 
@@ -130,7 +130,7 @@ class Survey:
     def excluded(self) -> frozenset[str]:
         """Routes that are not judged: known routes of probes and metrics."""
         deployment = self.workload.deployment if self.workload else None
-        return left_out(self.policy.spec.signals, deployment)
+        return excluded_routes(self.policy.spec.signals, deployment)
 
     @property
     def rate(self) -> float:

@@ -21,8 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide import goodness, holds
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.decide.hold_end import HoldFacts, old_pods
-from rollback_operator.evidence.excluded_routes import left_out
-from rollback_operator.evidence.question import Question, arms_of
+from rollback_operator.evidence.arms import Question, arms_of, excluded_routes
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge import non_inferiority
 from rollback_operator.judge.judge import judge
@@ -187,7 +186,7 @@ def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float
     """Compute the odds that the release is no worse than the old pods."""
     arms = arms_of(_beside(watch, case.workload), case.workload, question, now.timestamp())
     margin = non_inferiority.margin_of(case.policy.spec.matrix)
-    return non_inferiority.no_worse(arms, question.purchase_routes, margin)
+    return non_inferiority.non_inferiority_odds(arms, question.purchase_routes, margin)
 
 
 def _beside(watch: Watch, workload: Workload) -> Watch:
@@ -204,7 +203,7 @@ def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
     signals, safety = policy.spec.signals, policy.spec.safety
     return Question(
         purchase_routes=tuple(signals.purchase_routes),
-        excluded_routes=left_out(signals, deployment),
+        excluded_routes=excluded_routes(signals, deployment),
         watch_seconds=safety.watch_seconds,
         stuck_after=safety.stuck_after_seconds,
         odds=Thresholds(safety.suspect_odds, safety.bad_odds),

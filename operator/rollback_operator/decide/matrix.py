@@ -16,11 +16,18 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.model.verdict import (
     BAD_ODDS,
     ENDED,
+    Cause,
     ScopeVerdict,
     Symptom,
     Thresholds,
     Verdict,
 )
+
+_CAUSES = {
+    SignalName.UNAVAILABLE: Cause.UNAVAILABLE,
+    SignalName.STUCK_ROLLOUT: Cause.STUCK_ROLLOUT,
+    SignalName.TRAFFIC_LOST: Cause.TRAFFIC_LOST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +47,11 @@ def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) 
         verdict: what the judge says.
         needed_odds: below these the evidence on a rate does not count.
     """
-    shown = {
-        SignalName.UNAVAILABLE: verdict.is_unavailable,
-        SignalName.STUCK_ROLLOUT: verdict.is_stuck,
-        SignalName.TRAFFIC_LOST: verdict.is_traffic_lost,
-    }
     for rule in rules:
         if rule.severity is MatrixSeverity.P2 and _dies_of_memory(verdict):
             return Match(rule, symptom=_dies_of_memory(verdict))
         for condition in rule.when:
-            if shown.get(condition.signal):
+            if _CAUSES.get(condition.signal) is verdict.cause:
                 return Match(rule)
             proved = _proved(condition, verdict, needed_odds)
             if proved is not None:
@@ -157,7 +159,7 @@ def doubted(
         odds: of the policy.
         now: seconds since the epoch.
     """
-    if verdict.is_plain:
+    if verdict.cause is Cause.UNATTRIBUTED:
         return Severity.P1
     if not verdict.symptoms and all(one.odds < odds.suspect for one in verdict.scopes):
         return Severity.NONE

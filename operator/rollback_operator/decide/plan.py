@@ -140,7 +140,7 @@ def make_trigger(
 ) -> Trigger:
     """Record a verdict, and the evidence that met the rule, as the reason of a rollback."""
     one = match.scope
-    message = verdict.message if one is None else explain.scope(one, verdict.reason)
+    message = verdict.message if one is None else explain.describe_scope(one, verdict.reason)
     return Trigger(
         reason=verdict.reason,
         message=clipped(message, LONGEST_TEXT),

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from rollback_operator.evidence.arms import Question
 from rollback_operator.evidence.limits import GRACE_SECONDS
-from rollback_operator.evidence.question import Question
 from rollback_operator.evidence.scrape_state import MOST_PAGES
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict

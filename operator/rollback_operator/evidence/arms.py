@@ -1,23 +1,18 @@
-"""Both revisions' counts, and what the old one's past allows: what a judgement is made from."""
+"""The question of a policy to the judge, and the counts of both revisions that answer it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
-from typing import NamedTuple
 
-from rollback_operator.evidence.baseline import Control, RouteControl
-from rollback_operator.evidence.limits import (
-    BRIEF_CEILING,
-    CEILING_TIMES,
-    CERTAIN,
-    LEAST_CEILING,
-    LEAST_REQUESTS,
-    MOST_CEILING,
-    STEADY_TIMES,
-)
+from rollback_operator.api.v1alpha1 import MatrixCondition, SignalsSpec
+from rollback_operator.evidence import aggregate
+from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Thresholds
-from rollback_operator.stats.windows import Counts, Increment, counted
+from rollback_operator.model.workload import Deployment, Workload
+from rollback_operator.stats.windows import Counts, Increment, counts_of
 
 _START = attrgetter("start")
 
@@ -41,12 +36,12 @@ class Arms:
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
     replaced: tuple[Increment, ...] = ()
-    """Of the revision that ran before, where the old one is another: no control, but a witness."""
+    """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
 
     @cached_property
     def counted(self) -> Counts:
-        """The new revision's counts, added up once for all that asks for sums of them."""
-        return counted(self.new)
+        """The counts of the new revision, summed once."""
+        return counts_of(self.new)
 
     def counted_on(self, route: str | None) -> Counts:
         """Give those on a route; None: all of them."""
@@ -56,100 +51,129 @@ class Arms:
 
     @property
     def has_control(self) -> bool:
-        """Tell whether there is anything to compare with: old pods, or enough of a past."""
+        """Return whether there is a control: old pods, or enough history."""
         return bool(self.living_old) or (self.control is not None and self.control.is_sufficient)
 
 
-def on(increments: Iterable[Increment], route: str | None) -> list[Increment]:
-    """Choose the counts on a route; None: all of them."""
-    return list(increments) if route is None else [one for one in increments if one.route == route]
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The question of a policy to the judge."""
+
+    purchase_routes: tuple[str, ...]
+    excluded_routes: frozenset[str]
+    watch_seconds: float
+    stuck_after: float
+    odds: Thresholds = field(default_factory=Thresholds)
+    conditions: tuple[MatrixCondition, ...] = ()
+    """Conditions of the matrix, which name the symptoms."""
+    quantile: float = 0.99
+    has_pods: bool = True
+    """False: the series carry no pod label."""
+    resumed: float | None = None
+    """Since when a rollout that had been held goes on."""
 
 
-def total(increments: Iterable[Increment]) -> tuple[float, float]:
-    """Add requests and errors up."""
-    requests = errors = 0.0
-    for one in increments:
-        requests += one.requests
-        errors += one.errors
-    return requests, errors
+def arms_of(watch: Watch, workload: Workload, question: Question, now: float) -> Arms:
+    """Assemble the counts of both revisions, and their living pods."""
+    new = {pod.name: pod for pod in workload.current_of(watch.pods)}
+    old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
+    fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
+    excluded = question.excluded_routes
+    judged = [
+        increment for increment in watch.evidence.increments if increment.route not in excluded
+    ]
+    if not question.has_pods:
+        return _podless(watch, workload, question, judged)
+    return Arms(
+        new=_of(judged, frozenset(new)),
+        old=_of(judged, frozenset(old)),
+        replaced=_of(judged, frozenset(_replaced(watch))),
+        control=watch.control,
+        living_new=frozenset(
+            name
+            for name, pod in new.items()
+            if not pod.terminating and (pod.ready or name in watch.evidence.seen)
+        ),
+        living_old=frozenset(
+            name
+            for name, pod in old.items()
+            if pod.ready and not pod.terminating and watch.evidence.seen.get(name, 0.0) >= fresh
+        ),
+        seen=watch.evidence.seen,
+        starts={
+            name: (pod.created, *([pod.started] if pod.started is not None else []))
+            for name, pod in new.items()
+        },
+        interval=watch.evidence.interval,
+        watch_seconds=question.watch_seconds,
+        nodes={name: pod.node for name, pod in new.items()},
+        read=frozenset(watch.evidence.read),
+        odds=question.odds,
+    )
 
 
-def in_order(increments: Iterable[Increment]) -> list[tuple[float, float, float]]:
-    """List (start, requests, errors) in time order."""
-    return [(one.start, one.requests, one.errors) for one in sorted(increments, key=_START)]
+def _replaced(watch: Watch) -> list[str]:
+    hashes = watch.replaced_hashes - watch.control_hashes
+    return [pod.name for pod in watch.pods if pod.pod_hash in hashes]
 
 
-class Ceiling(NamedTuple):
-    """An error rate that the control itself makes plausible over a time."""
+def _podless(
+    watch: Watch, workload: Workload, question: Question, judged: Sequence[Increment]
+) -> Arms:
+    pods = [pod for pod in workload.current_of(watch.pods) if not pod.terminating]
+    complete = max((pod.ready_since or 0.0 for pod in pods), default=0.0)
+    until = complete if workload.deployment.is_rolled_out else watch.evidence.newest or complete
+    since, before = aggregate.split(judged, pods, until)
+    return Arms(
+        new=tuple(since),
+        old=tuple(before),
+        control=watch.control,
+        living_new=frozenset({aggregate.POD}),
+        living_old=frozenset(),
+        seen=watch.evidence.seen,
+        starts={},
+        interval=watch.evidence.interval,
+        watch_seconds=question.watch_seconds,
+        odds=question.odds,
+    )
 
-    seconds: float
-    rate: float
+
+def _of(increments: Sequence[Increment], pods: frozenset[str]) -> tuple[Increment, ...]:
+    return tuple([increment for increment in increments if increment.pod in pods])
 
 
-def mean(control: Control, route: str | None) -> float:
-    """Compute the control's own error rate."""
-    known = past(control, route)
-    return known.errors / known.requests if known.requests else 0.0
+def excluded_routes(signals: SignalsSpec, deployment: Deployment | None) -> frozenset[str]:
+    """Name the routes that are not counted, for a release and for its control.
 
-
-def lasting(control: Control, route: str | None) -> float:
-    """Give the highest error rate that the control had over the longest span that is known."""
-    known = past(control, route)
-    return known.worst[-1][1] if known.worst else known.worst_minute
-
-
-def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
-    """List the highest error rates that the control makes plausible, by how long they last.
-
-    A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
+    Args:
+        signals: the policy's.
+        deployment: the source of the default, its probe paths and metrics page; None: unknown.
     """
-    known, usual = past(control, route), mean(control, route)
-    if control.is_brief:
-        return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
-    spans = known.worst or ((0.0, known.worst_minute),)
-    found: list[Ceiling] = []
-    highest = 0.0
-    for seconds, rate in reversed(spans):
-        # What failed over a long span failed so in some shorter one of it, too, if that had too few
-        # requests to be told of. How far beyond is not known: it was steady.
-        highest = max(highest, rate)
-        inherited = _steady(highest) if rate < highest else 0.0
-        found.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
-    # The shortest span that is known bounds the beginning, where nothing has lasted yet.
-    found[-1] = Ceiling(0.0, found[-1].rate)
-    return tuple(reversed(found))
+    if signals.exclude_routes is not None:
+        return frozenset(signals.exclude_routes)
+    return deployment.probe_paths if deployment is not None else frozenset()
 
 
-def ceiling(control: Control, route: str | None) -> float:
-    """Give the highest error rate that the control makes plausible at all."""
-    return max(one.rate for one in ceilings(control, route))
+def probe_excess(new: Sequence[Increment], probe_rate: float) -> str:
+    """Describe how probes outnumber the requests; empty: they do not, or a route excludes them.
 
-
-def _beyond(usual: float, worst: float) -> float:
-    """Give the rate that is three times as far from the usual one as the worst was.
-
-    Where hardly anything fails as a rule that is three times the worst. A revision that fails a
-    quarter of all, hour in, hour out, does not make three quarters plausible. One of which nearly
-    everything has failed for a time makes everything plausible.
+    Args:
+        new: what the new revision has counted.
+        probe_rate: requests a second that HTTP probes make to each pod.
     """
-    if worst > MOST_CEILING:
-        return CERTAIN
-    far = usual + CEILING_TIMES * (worst - usual)
-    return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
-
-
-def _steady(rate: float) -> float:
-    return CERTAIN if rate > MOST_CEILING else min(MOST_CEILING, STEADY_TIMES * rate)
-
-
-def plausible(rate: float) -> float:
-    """Give the error rate up to which a revision does as well as one that had this rate."""
-    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * rate))
-
-
-def past(control: Control, route: str | None) -> RouteControl:
-    """Give the control's figures on a route; of all routes where the route is new."""
-    if route is None:
-        return control.pooled
-    known = control.routes.get(route)
-    return known if known is not None and known.requests >= LEAST_REQUESTS else control.pooled
+    # Series without a pod label are those of a gateway, which no kubelet probe passes.
+    if not probe_rate:
+        return ""
+    counted = [increment for increment in new if increment.pod]
+    if not counted or any(increment.route for increment in counted):
+        return ""
+    seconds = sum(increment.end - increment.start for increment in counted)
+    requests = sum(increment.requests for increment in counted)
+    if requests >= PROBE_TIMES * probe_rate * seconds:
+        return ""
+    return (
+        f"its pods have counted {requests:.0f} requests in {seconds:.0f} s of their time, and "
+        f"{probe_rate * seconds:.0f} are probes. Without a route label probes cannot be excluded, "
+        f"and an error rate needs {PROBE_TIMES:.0f} times as many requests as probes. Set "
+        "spec.signals.labels.route to the label that holds the route"
+    )

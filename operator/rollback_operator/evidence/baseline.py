@@ -8,11 +8,19 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rollback_operator.evidence.limits import (
     BASELINE_REQUESTS,
     BASELINE_SECONDS,
+    BRIEF_CEILING,
+    CEILING_TIMES,
+    CERTAIN,
+    LEAST_CEILING,
+    LEAST_REQUESTS,
     LEAST_SPAN_REQUESTS,
+    MOST_CEILING,
+    STEADY_TIMES,
 )
 from rollback_operator.evidence.retention import MOST_ROUTES, shortened
 from rollback_operator.model.samples import Counters, CounterSeries
@@ -32,11 +40,11 @@ class RouteControl:
     requests: float
     errors: float
     worst_minute: float
-    """Highest error rate of the shortest span that is told of in `worst`; 0 if none is."""
+    """Highest error rate of the shortest span in `worst`; 0 if there is none."""
     worst: tuple[tuple[float, float], ...] = ()
     """(seconds, highest error rate over a span of that length), spans with enough requests only."""
     worst_earlier: float = 0.0
-    """As `worst_minute`, without the minute before the release: what that came upon is in it."""
+    """As `worst_minute`, without the minute before the release, in which its fault may begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +56,17 @@ class Control:
     busiest_minute: float = 0.0
     """Requests a second, all routes, in its busiest minute."""
     quietest_minute: float = 0.0
-    """... in its quietest one, those without any counted, the first left out."""
+    """... in its quietest minute, without the first; a minute without requests counts."""
     pooled: RouteControl = field(default_factory=lambda: RouteControl(0, 0, 0))
 
     @property
     def is_sufficient(self) -> bool:
-        """Tell whether it can stand for the old revision: 60 s and 100 requests."""
+        """Return whether the history can stand for the old revision: 60 s and 100 requests."""
         return self.seconds >= BASELINE_SECONDS and self.pooled.requests >= BASELINE_REQUESTS
 
     @property
     def is_brief(self) -> bool:
-        """Tell whether it has the requests and not the time: how its rate varies is not known."""
+        """Return whether it has enough requests in too little time to show its variation."""
         return self.seconds < BASELINE_SECONDS and self.pooled.requests >= BASELINE_REQUESTS
 
 
@@ -81,7 +89,7 @@ def control_of(requests: Minutes, errors: Minutes) -> Control:
 
 
 def _busiest(requests: Minutes) -> Iterable[str]:
-    """Choose the routes that are told apart: on others a release is held against all together."""
+    """Choose the routes with their own control; others are compared with all routes together."""
     if len(requests) <= MOST_ROUTES:
         return requests
     return sorted(requests, key=lambda route: (-sum(requests[route].values()), route))[:MOST_ROUTES]
@@ -96,11 +104,19 @@ def control_from(counters: Counters, until: float) -> Control:
     """
     chosen = _instances(counters.requests, until)
     first = {
-        pod: min(one.samples[0][0] for one in counters.requests if one.pod == pod and one.samples)
+        pod: min(
+            counter.samples[0][0]
+            for counter in counters.requests
+            if counter.pod == pod and counter.samples
+        )
         for pod in chosen
     }
     requests, errors = (
-        _minutes((one for one in side if chosen.get(one.pod) == one.instance), first, until)
+        _minutes(
+            (counter for counter in side if chosen.get(counter.pod) == counter.instance),
+            first,
+            until,
+        )
         for side in (counters.requests, counters.errors)
     )
     return control_of(requests, errors)
@@ -109,11 +125,11 @@ def control_from(counters: Counters, until: float) -> Control:
 def _instances(series: Iterable[CounterSeries], until: float) -> dict[str, str]:
     """Choose one scrape target per pod: two that read the same pod would count everything twice."""
     counts: dict[str, dict[str, int]] = {}
-    for one in series:
-        known = sum(until - HOUR_SECONDS < time <= until for time, _ in one.samples)
+    for counter in series:
+        known = sum(until - HOUR_SECONDS < time <= until for time, _ in counter.samples)
         if known:
-            targets = counts.setdefault(one.pod, {})
-            targets[one.instance] = targets.get(one.instance, 0) + known
+            targets = counts.setdefault(counter.pod, {})
+            targets[counter.instance] = targets.get(counter.instance, 0) + known
     return {
         pod: min(targets, key=lambda name: (-targets[name], name))
         for pod, targets in counts.items()
@@ -123,13 +139,13 @@ def _instances(series: Iterable[CounterSeries], until: float) -> dict[str, str]:
 def _minutes(
     series: Iterable[CounterSeries], first: Mapping[str, float], until: float
 ) -> dict[str, dict[float, float]]:
-    found: dict[str, dict[float, float]] = {}
-    for one in series:
-        minutes = found.setdefault(one.route, {})
-        for time, amount in _amounts(one, first.get(one.pod, math.inf), until):
+    routes: dict[str, dict[float, float]] = {}
+    for counter in series:
+        minutes = routes.setdefault(counter.route, {})
+        for time, amount in _amounts(counter, first.get(counter.pod, math.inf), until):
             end = until - (until - time) // MINUTE_SECONDS * MINUTE_SECONDS
             minutes[end] = minutes.get(end, 0.0) + amount
-    return found
+    return routes
 
 
 def _amounts(
@@ -141,7 +157,7 @@ def _amounts(
     was being read already has counted from zero, which increase() does not know.
     """
     begin = until - HOUR_SECONDS
-    samples = series.samples[: bisect_right(series.samples, until, key=lambda one: one[0])]
+    samples = series.samples[: bisect_right(series.samples, until, key=lambda sample: sample[0])]
     before: float | None = None
     for time, value in samples:
         if not math.isfinite(value) or value < 0:
@@ -153,7 +169,7 @@ def _amounts(
 
 
 def _quietest(pooled: Mapping[float, float]) -> float:
-    """Give the requests of the quietest minute; one that is not told of had none.
+    """Give the requests of the quietest minute; a minute without samples had none.
 
     The first may have begun with its last second.
     """
@@ -173,8 +189,8 @@ def _pooled(table: Minutes) -> dict[float, float]:
 
 
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
-    spans = ((one, _worst(minutes, errors, one)) for one in SPANS)
-    worst = tuple((one * MINUTE_SECONDS, rate) for one, rate in spans if rate is not None)
+    spans = ((length, _worst(minutes, errors, length)) for length in SPANS)
+    worst = tuple((length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None)
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
     before = (_worst(earlier, errors, length) for length in SPANS)
@@ -193,7 +209,7 @@ def _worst(
     """Find the highest error rate over so many minutes in a row; None: too few requests in any.
 
     The highest of sixty rates from twenty requests each is noise: a span counts only with so many
-    requests that one failed one is no per cent.
+    requests that a single error is less than 1 %.
     """
     worst: float | None = None
     for end in minutes:
@@ -203,3 +219,79 @@ def _worst(
             failed = sum(errors.get(at, 0.0) for at in span)
             worst = max(worst or 0.0, min(1.0, failed / requests))
     return worst
+
+
+class Ceiling(NamedTuple):
+    """An error rate that the control itself makes plausible over a time."""
+
+    seconds: float
+    rate: float
+
+
+def mean_rate(control: Control, route: str | None) -> float:
+    """Compute the control's own error rate."""
+    known = history_on(control, route)
+    return known.errors / known.requests if known.requests else 0.0
+
+
+def longest_span_rate(control: Control, route: str | None) -> float:
+    """Give the highest error rate that the control had over the longest span that is known."""
+    known = history_on(control, route)
+    return known.worst[-1][1] if known.worst else known.worst_minute
+
+
+def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
+    """List the highest error rates that the control makes plausible, by how long they last.
+
+    A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
+    """
+    known, usual = history_on(control, route), mean_rate(control, route)
+    if control.is_brief:
+        return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
+    spans = known.worst or ((0.0, known.worst_minute),)
+    limits: list[Ceiling] = []
+    highest = 0.0
+    for seconds, rate in reversed(spans):
+        # A rate over a long span was reached in some shorter part of it, even if that part had too
+        # few requests to count. How far it was exceeded there is unknown: it counts as steady.
+        highest = max(highest, rate)
+        inherited = _steady(highest) if rate < highest else 0.0
+        limits.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
+    # The shortest span that is known bounds the beginning, where nothing has lasted yet.
+    limits[-1] = Ceiling(0.0, limits[-1].rate)
+    return tuple(reversed(limits))
+
+
+def highest_ceiling(control: Control, route: str | None) -> float:
+    """Give the highest error rate that the control makes plausible at all."""
+    return max(limit.rate for limit in ceilings(control, route))
+
+
+def _beyond(usual: float, worst: float) -> float:
+    """Give the rate that is three times as far from the usual rate as the worst.
+
+    Where hardly anything fails as a rule that is three times the worst. A revision that fails a
+    quarter of all, hour in, hour out, does not make three quarters plausible. A revision
+    that failed nearly everything for a time makes every rate plausible.
+    """
+    if worst > MOST_CEILING:
+        return CERTAIN
+    far = usual + CEILING_TIMES * (worst - usual)
+    return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
+
+
+def _steady(rate: float) -> float:
+    return CERTAIN if rate > MOST_CEILING else min(MOST_CEILING, STEADY_TIMES * rate)
+
+
+def plausible(rate: float) -> float:
+    """Give the error rate up to which a revision does as well as at this rate."""
+    return min(MOST_CEILING, max(LEAST_CEILING, CEILING_TIMES * rate))
+
+
+def history_on(control: Control, route: str | None) -> RouteControl:
+    """Give the control's figures on a route; of all routes where the route is new."""
+    if route is None:
+        return control.pooled
+    known = control.routes.get(route)
+    return known if known is not None and known.requests >= LEAST_REQUESTS else control.pooled

@@ -1,11 +1,11 @@
-"""Counters -> increments per pod, route and time. Whoever read a sample, it is counted once.
+"""Counters -> increments per pod, route and time. Each sample counts once, from either reader.
 
-Two readers: Prometheus, and the operator itself from the pods' own pages. One sequence per series
-and container incarnation, its value the maximum seen; a fall counts as a reset only if the
-container has restarted, once each time. A counter is taken from zero where its container started
-after the watch opened, or where its series appeared on a pod that was already being read; otherwise
-the first sample is the base. (Prometheus' own rate() throws a new pod's first scrape away: seconds
-that decide here.)
+There are two readers: Prometheus, and the operator itself on the metrics pages of the pods. Each
+series of a container has one sequence, whose value is the maximum seen. A fall counts as a reset
+only if the container has restarted, once per restart. A counter starts from zero where its
+container started after the watch opened, or where its series appeared on a pod that was already
+read; otherwise the first sample is the base. (Prometheus' rate() discards the first scrape of a new
+pod, and those seconds decide here.)
 """
 
 import math
@@ -32,20 +32,20 @@ from rollback_operator.evidence.series_identity import (
 )
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
-from rollback_operator.stats.windows import Cell, Increment, merged
+from rollback_operator.stats.windows import CellKey, Increment, add, merged
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All increments since the watch opened, and where each series stands."""
+    """All increments since the watch opened, and the position of each series."""
 
     opened: float
     book: Book = field(default_factory=Book)
-    """Where each series stands, and by which names it is known."""
+    """The position of each series, and its names."""
     seen: Mapping[str, float] = field(default_factory=dict)
-    """Per pod, the time of its newest sample, whoever read it."""
+    """Per pod, the time of its newest sample from either reader."""
     scraped: Mapping[str, float] = field(default_factory=dict)
     """Per pod, the time of its newest sample in Prometheus."""
     read: Mapping[str, float] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class Evidence:
     interval: float = 15.0
     """Seconds between two scrapes of a pod, as seen."""
     routes: Routes = field(default_factory=Routes)
-    """Which are told apart."""
+    """The routes that are counted separately."""
     named: frozenset[str] = frozenset()
-    """Routes that the policy names: they are told apart always."""
+    """Routes that the policy names, which are always counted separately."""
 
     @property
     def size(self) -> int:
@@ -69,7 +69,7 @@ class Evidence:
 
     def of(self, pods: Collection[str]) -> "Evidence":
         """Forget other pods."""
-        heads = {key: one for key, one in self.book.heads.items() if key[1] in pods}
+        heads = {key: head for key, head in self.book.heads.items() if key[1] in pods}
         pairs = {page: key for page, key in self.book.pairs.items() if key in heads}
         return replace(
             self,
@@ -79,7 +79,7 @@ class Evidence:
             read=_only(self.read, pods),
             pages=_only(self.pages, pods),
             instances=_only(self.instances, pods),
-            increments=tuple(one for one in self.increments if one.pod in pods),
+            increments=tuple(increment for increment in self.increments if increment.pod in pods),
         )
 
     @property
@@ -102,7 +102,7 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
 
     Args:
         evidence: what is known so far.
-        counters: an answer, overlapping with earlier ones or not.
+        counters: an answer, which may overlap with earlier answers.
         pods: the target's pods, for the start of their containers.
     """
     instances = _instances(evidence, counters)
@@ -117,14 +117,14 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
     begun = {pod.name: pod.started for pod in pods}
     book = named_as_scraped(evidence.book, counted, shown, silent, begun)
     book = _with_targets(book, evidence.pages, instances)
-    found = _with_samples(replace(evidence, book=book), book.named, times, pods)
-    found = replace(
-        found,
+    result = _with_samples(replace(evidence, book=book), book.named, times, pods)
+    result = replace(
+        result,
         scraped=_later(evidence.scraped, times),
         instances=instances,
         interval=_interval(counters, evidence.interval),
     )
-    return replace(found, book=_within_bounds(found, pods))
+    return replace(result, book=_within_bounds(result, pods))
 
 
 def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evidence:
@@ -144,18 +144,18 @@ def fold_read(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> 
     read = _later(evidence.read, times)
     book = _with_targets(book, pages, evidence.instances)
     known = replace(evidence, book=book, read=read, pages=pages)
-    found = _with_samples(known, book.named, times, pods)
-    # Of a page that shows more than Prometheus keeps, that part comes by Prometheus or not at all:
-    # up to when the pod has been read is for Prometheus to say.
+    result = _with_samples(known, book.named, times, pods)
+    # Where a page shows more than Prometheus keeps, the rest comes from Prometheus or not at all:
+    # only Prometheus decides up to when the pod has been read.
     kept = {id(series) for _, series in book.named}
     partial = {series.pod for _, series in counted if id(series) not in kept}
-    seen = {pod: at for pod, at in found.seen.items() if pod not in partial} | {
+    seen = {pod: at for pod, at in result.seen.items() if pod not in partial} | {
         pod: evidence.seen[pod] for pod in partial if pod in evidence.seen
     }
-    found = replace(found, seen=seen, book=found.book.with_unscraped(evidence.book))
-    book = _within_bounds(found, pods)
-    # Prometheus alone has less: it is read on.
-    return replace(found, book=replace(book, excess="", conflict=book.conflict or book.excess))
+    result = replace(result, seen=seen, book=result.book.with_unscraped(evidence.book))
+    book = _within_bounds(result, pods)
+    # Prometheus alone has fewer series, and is still read.
+    return replace(result, book=replace(book, excess="", conflict=book.conflict or book.excess))
 
 
 def _within_bounds(evidence: Evidence, pods: tuple[Pod, ...]) -> Book:
@@ -166,7 +166,7 @@ def _within_bounds(evidence: Evidence, pods: tuple[Pod, ...]) -> Book:
 def _settled(
     evidence: Evidence, times: Mapping[str, Sequence[float]], pods: tuple[Pod, ...]
 ) -> set[str]:
-    """Choose the pods read for the first time of which Prometheus has all that it keeps of them.
+    """Choose the pods read for the first time whose series Prometheus already has.
 
     A young pod may show successes that came after its only scrape, beside errors that came before:
     without them everything would seem to fail.
@@ -183,7 +183,7 @@ def _settled(
 
 
 def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
-    return {pod: one for pod, one in known.items() if pod in pods}
+    return {pod: value for pod, value in known.items() if pod in pods}
 
 
 def _later(known: Mapping[str, float], times: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -191,7 +191,7 @@ def _later(known: Mapping[str, float], times: Mapping[str, Sequence[float]]) -> 
 
 
 def _with_targets(book: Book, pages: Mapping[str, str], instances: Mapping[str, str]) -> Book:
-    """See whether Prometheus scrapes a pod at another port: other counters by the same name."""
+    """Detect that Prometheus scrapes a pod at another port: other counters of the same name."""
     for pod, scraped in instances.items():
         page = pages.get(pod, scraped)
         if page != scraped and page.rpartition(":")[0] == scraped.rpartition(":")[0]:
@@ -207,15 +207,17 @@ def _with_samples(
 ) -> Evidence:
     known = {pod.name: pod for pod in pods}
     heads = dict(evidence.book.heads)
-    cells: dict[Cell, Increment] = {}
+    cells: dict[CellKey, Increment] = {}
     for key, series in counted:
         pod = known.get(series.pod)
         route = evidence.routes.of(series.route, evidence.named)
         zero = None if key in heads else _zero(evidence, series, pod, times[series.pod])
-        for step in _steps(series, heads.get(key), pod, zero):
-            if step.begin is not None:
-                _add(cells, key[0], (series.pod, route), step)
-            heads[key] = step.head
+        for begin, amount, head in _steps(series, heads.get(key), pod, zero):
+            if begin is not None:
+                counts = (amount, 0.0) if key[0] == "requests" else (0.0, amount)
+                step = Increment(series.pod, route, min(begin, head.time), head.time, *counts)
+                add(cells, (series.pod, route, head.time), step)
+            heads[key] = head
     grains = dict.fromkeys(evidence.read, max(1.0, evidence.interval))
     increments, routes = within(
         merged(evidence.increments, cells, grains, evidence.opened),
@@ -231,18 +233,10 @@ def _with_samples(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    begin: float | None
-    """None: this sample is only the base of the next ones."""
-    end: float
-    amount: float
-    head: Head
-
-
 def _steps(
     series: CounterSeries, head: Head | None, pod: Pod | None, zero: float | None
-) -> Iterator[_Step]:
+) -> Iterator[tuple[float | None, float, Head]]:
+    """Give the begin, amount and end of each step; begin None: a base for later samples only."""
     for time, value in series.samples:
         if (head is not None and time <= head.time) or not math.isfinite(value):
             continue
@@ -250,20 +244,20 @@ def _steps(
         known = head or Head(time, value)
         if head is not None and value < base:
             if pod is None or not _has_restarted(pod, head, time):
-                # A late or foreign sample, or a restart that nobody has told of yet. What it adds
-                # is counted once a later sample, or the news of the restart, explains it.
+                # A late or foreign sample, or a restart that is not known yet. Its increase is
+                # counted once a later sample, or the known restart, explains it.
                 continue
             begin, base = max(head.time, _serving_since(pod, time)), 0.0
             known = replace(head, life=pod.started)
         amount = max(0.0, value - base) if begin is not None else 0.0
         head = Head(time, value, known.life, known.is_scraped)
-        yield _Step(begin, time, amount, head)
+        yield begin, amount, head
 
 
 def _zero(
     evidence: Evidence, series: CounterSeries, pod: Pod | None, times: list[float]
 ) -> float | None:
-    """Tell since when a series that has no base yet has counted from zero; None: unknown."""
+    """Give the time from which a series without a base has counted from zero; None: unknown."""
     first = series.samples[0][0]
     seen = evidence.seen.get(series.pod)
     earlier = bisect_left(times, first)
@@ -282,9 +276,9 @@ def _zero(
 
 
 def _has_restarted(pod: Pod, head: Head, until: float) -> bool:
-    """Tell whether a start explains a fall that no earlier one was put down to.
+    """Return whether a start explains a fall that no earlier start explained.
 
-    Two readers' clocks differ by a little: after a restart one may seem to fall behind the other.
+    The clocks of the two readers differ slightly: after a restart one reader may lag the other.
     """
     is_new = pod.started is not None and pod.started != head.life
     return is_new and head.time - CLOCK_GRAIN < (pod.started or 0.0) <= until
@@ -292,18 +286,8 @@ def _has_restarted(pod: Pod, head: Head, until: float) -> bool:
 
 def _serving_since(pod: Pod, until: float) -> float:
     """Give the time from which a pod has had requests: before it is ready nobody sends any."""
-    since = [one for one in (pod.started, pod.ready_since) if one is not None and one <= until]
+    since = [time for time in (pod.started, pod.ready_since) if time is not None and time <= until]
     return max(since, default=0.0)
-
-
-def _add(cells: dict[Cell, Increment], kind: str, place: tuple[str, str], step: _Step) -> None:
-    begin = step.end if step.begin is None else min(step.begin, step.end)
-    key = (*place, step.end)
-    old = cells.get(key) or Increment(*place, begin, step.end, 0.0, 0.0)
-    requests = old.requests + (step.amount if kind == "requests" else 0.0)
-    errors = old.errors + (step.amount if kind == "errors" else 0.0)
-    start = min(old.start, begin)
-    cells[key] = Increment(old.pod, old.route, start, old.end, requests, errors)
 
 
 def _counted(
@@ -323,17 +307,17 @@ def _each(counters: Counters) -> Iterator[tuple[str, CounterSeries]]:
 
 def _instances(evidence: Evidence, counters: Counters) -> dict[str, str]:
     """Choose one scrape target per pod, and keep to it while it is being scraped."""
-    found: dict[str, dict[str, tuple[int, float]]] = {}
+    targets_of: dict[str, dict[str, tuple[int, float]]] = {}
     for series in counters.requests:
         if series.samples:
-            one = found.setdefault(series.pod, {})
-            count, newest = one.get(series.instance, (0, 0.0))
-            one[series.instance] = (
+            known = targets_of.setdefault(series.pod, {})
+            count, newest = known.get(series.instance, (0, 0.0))
+            known[series.instance] = (
                 count + len(series.samples),
                 max(newest, series.samples[-1][0]),
             )
     chosen = dict(evidence.instances)
-    for pod, targets in found.items():
+    for pod, targets in targets_of.items():
         newest = max(time for _, time in targets.values())
         kept = chosen.get(pod)
         if kept in targets and targets[kept][1] >= newest - STALE_INTERVALS * evidence.interval:
@@ -348,10 +332,10 @@ def _instances(evidence: Evidence, counters: Counters) -> dict[str, str]:
 
 
 def _times(counted: Iterable[CounterSeries]) -> dict[str, list[float]]:
-    found: dict[str, set[float]] = {}
+    times_of: dict[str, set[float]] = {}
     for series in counted:
-        found.setdefault(series.pod, set()).update(time for time, _ in series.samples)
-    return {pod: sorted(times) for pod, times in found.items()}
+        times_of.setdefault(series.pod, set()).update(time for time, _ in series.samples)
+    return {pod: sorted(times) for pod, times in times_of.items()}
 
 
 def _interval(counters: Counters, known: float) -> float:

@@ -33,7 +33,7 @@ class Growth:
     seconds: float
 
     def is_telling(self, limit: float) -> bool:
-        """Tell whether it says enough by itself, without the old revision's at that age."""
+        """Return whether it is enough without the growth of the old revision at that age."""
         return (
             self.seconds >= GROWTH_ALONE_SECONDS
             or self.per_hour * self.seconds / HOUR_SECONDS >= GROWTH_ALONE_SHARE * limit
@@ -45,9 +45,9 @@ def growth(points: Sequence[Point], started: float) -> Growth | None:
 
     Args:
         points: of one pod, in time order.
-        started: when its newest container did: before, another one's memory was read.
+        started: when its newest container started; earlier points are of another container.
     """
-    known = [one for one in points if one.time >= started + GROWTH_WARM_UP_SECONDS]
+    known = [point for point in points if point.time >= started + GROWTH_WARM_UP_SECONDS]
     if len(known) < GROWTH_POINTS or known[-1].time - known[0].time < GROWTH_SECONDS:
         return None
     slope, error = _line(known)
@@ -63,11 +63,11 @@ def growth(points: Sequence[Point], started: float) -> Growth | None:
 def _line(points: Sequence[Point]) -> tuple[float, float]:
     """Give the slope of the line through the points, per second, and its standard error."""
     count = len(points)
-    middle = sum(one.time for one in points) / count
-    mean = sum(one.value for one in points) / count
-    spread = sum((one.time - middle) ** 2 for one in points)
+    middle = sum(point.time for point in points) / count
+    mean = sum(point.value for point in points) / count
+    spread = sum((point.time - middle) ** 2 for point in points)
     if spread <= 0:
         return 0.0, 0.0
-    slope = sum((one.time - middle) * (one.value - mean) for one in points) / spread
-    rest = sum((one.value - mean - slope * (one.time - middle)) ** 2 for one in points)
+    slope = sum((point.time - middle) * (point.value - mean) for point in points) / spread
+    rest = sum((point.value - mean - slope * (point.time - middle)) ** 2 for point in points)
     return slope, math.sqrt(rest / max(1, count - 2) / spread)

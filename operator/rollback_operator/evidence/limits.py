@@ -1,4 +1,4 @@
-"""Every limit of the judgement once: odds, priors, floors, ceilings and windows, with its reason.
+"""Every limit of the judgement with its reason: odds, priors, floors, ceilings and windows.
 
 docs/judgement.md has the method; `bench/detection` measures what the limits do together. Not here:
 bounds on memory, the grid of a computation, and the defaults of what a policy sets.
@@ -18,7 +18,7 @@ ALIKE_ODDS = 100.0
 SLOWER_ODDS = 100.0
 """Odds from which requests are known to be slower than those of the reference."""
 WARM_UP_ODDS = 100.0
-"""Odds at which first errors are taken for lasting ones, or for those of a warm-up."""
+"""Odds at which first errors count as lasting errors, or as those of a warm-up."""
 FADING_ODDS = 3.0
 """Odds of a fading warm-up from which the verdict waits; nearly total failure never waits."""
 
@@ -54,13 +54,13 @@ LEAST_TIMED_REQUESTS = 100
 TIMED_POD_REQUESTS = 20
 """Requests from which a high quantile of a single pod is an estimate."""
 BASELINE_SECONDS = 60
-"""A past stands for the old revision from a full minute on: its worst minute is then known."""
+"""A history stands for the old revision from a full minute on: its worst minute is then known."""
 BASELINE_REQUESTS = 100
-"""Requests that any past needs, also a shorter one, to bound an error rate: ADR 12."""
+"""Requests that any history needs, however short, to bound an error rate: ADR 12."""
 LEAST_SPAN_REQUESTS = 200
-"""Requests of a span from which its error rate may be the worst of the past."""
+"""Requests of a span from which its error rate may be the worst of the history."""
 LEAST_FAILURES = 3
-"""Failed matrix probes in a row before they count: a single one may be the network's."""
+"""Failed matrix probes in a row before they count: a single failure may be that of the network."""
 RESTARTS = 3
 """Restarts of every new pod that show a crash loop."""
 
@@ -102,7 +102,7 @@ ALIKE_COUNTS = 2
 FIRST_REQUESTS_WEIGHT = 0.8
 """Weight of the ceiling that bounds the first seconds; those of later windows share the rest."""
 MOST_SHARE = 0.5
-"""Routes with this share of the errors of the worst one are named as the failing ones."""
+"""Routes with this share of the errors of the worst route are named as failing."""
 RECENT_ERRORS_Z = 3.5
 """Every evaluation of a long watch tests recent errors: a chance run of them is not enough."""
 DEFAULT_MARGIN = 0.05
@@ -121,7 +121,7 @@ SLOWEST_SCRAPE_SECONDS = 10.0
 LATE_SCRAPE_SECONDS = 1.0
 """Scrapes are so much late now and then: the interval before is none of the newest."""
 TIME_TOLERANCE_SECONDS = 0.05
-"""By how much later a new pod may be read than the old ones and still be compared with them."""
+"""The delay after the old pods within which a new pod is read and still compared with them."""
 RECENT_WINDOWS = (60.0, 300.0, 900.0)
 """The recent past is the shortest of these windows that has enough requests."""
 POD_START_SECONDS = 0.5

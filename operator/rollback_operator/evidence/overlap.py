@@ -1,9 +1,9 @@
-"""Both revisions' counts laid over the same seconds, route by route.
+"""The counts of both revisions over the same seconds, route by route.
 
 Pods are read at different times, up to an interval apart. A burst of errors that hits both
-revisions must not be seen on one of them first: counts are spread evenly over their time, only time
-that every living old pod has been read over is compared, and what the samples leave open at a
-border is decided against suspicion.
+revisions must not appear on one of them first: counts are spread evenly over their time, only time
+that every living old pod has been read over is compared, and errors that the samples cannot place
+at a border are decided against suspicion.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,7 @@ def cells(
     interval: float,
     moment: float = 0.0,
 ) -> list[Cell]:
-    """Lay both revisions' counts over the same seconds.
+    """Compare the counts of both revisions over the same seconds.
 
     Args:
         new: the new revision's counts.
@@ -37,18 +37,18 @@ def cells(
         interval: seconds between two samples of a pod.
         moment: by how much later a new pod may have been read, seconds.
     """
-    until = min(read_until, max((one.end for one in old), default=0.0))
-    new = [one for one in new if one.end <= until + moment]
+    until = min(read_until, max((increment.end for increment in old), default=0.0))
+    new = [increment for increment in new if increment.end <= until + moment]
     if not new:
         return []
-    until = max(one.end for one in new)
+    until = max(increment.end for increment in new)
     edges = _edges(new, old, until, interval)
-    found: list[Cell] = []
+    result: list[Cell] = []
     fresh, stale = by_route(new), by_route(old)
     for route in sorted(fresh):
         of_both = _spread(fresh[route], edges), _spread(stale.get(route, ()), edges)
-        found += _joined(edges, *of_both)
-    return sorted(found, key=lambda one: one.start)
+        result += _joined(edges, *of_both)
+    return sorted(result, key=lambda cell: cell.start)
 
 
 def _joined(edges: Sequence[float], new: "_Spread", old: "_Spread") -> Iterator[Cell]:
@@ -73,13 +73,13 @@ def _edges(
     Within a cell the same pods are counted all the time: else errors at its end would be held
     against the share that a pod had at its beginning.
     """
-    begin = min(one.start for one in new)
+    begin = min(increment.start for increment in new)
     firsts: dict[str, float] = {}
     lasts: dict[str, float] = {}
-    for one in (*new, *old):
-        firsts[one.pod] = min(one.start, firsts.get(one.pod, one.start))
-        lasts[one.pod] = max(one.end, lasts.get(one.pod, one.end))
-    cuts = {one for one in (*firsts.values(), *lasts.values()) if begin < one < until}
+    for increment in (*new, *old):
+        firsts[increment.pod] = min(increment.start, firsts.get(increment.pod, increment.start))
+        lasts[increment.pod] = max(increment.end, lasts.get(increment.pod, increment.end))
+    cuts = {time for time in (*firsts.values(), *lasts.values()) if begin < time < until}
     while begin < until:
         cuts.add(begin)
         is_old = begin < until - COARSE_AFTER_SECONDS
@@ -101,26 +101,26 @@ class _Spread:
 
 def _spread(increments: Iterable[Increment], edges: Sequence[float]) -> _Spread:
     count = len(edges) - 1
-    found = _Spread([0.0] * count, [0.0] * count, [0.0] * count, [0.0] * count)
-    for one in increments:
-        begin, end = one.start, one.end
+    spread = _Spread([0.0] * count, [0.0] * count, [0.0] * count, [0.0] * count)
+    for increment in increments:
+        begin, end = increment.start, increment.end
         index = max(0, bisect_right(edges, begin) - 1)
         if begin >= edges[index] and index < count and end <= edges[index + 1]:
             # Most counts lie within one cell.
             if end > begin:
-                found.requests[index] += one.requests
-                found.errors[index] += one.errors
+                spread.requests[index] += increment.requests
+                spread.errors[index] += increment.errors
             continue
         length = max(end - begin, _SHORTEST)
         while index < count and edges[index] < end:
             left, right = max(begin, edges[index]), min(end, edges[index + 1])
             share = max(0.0, right - left) / length
-            found.requests[index] += one.requests * share
-            found.errors[index] += one.errors * share
+            spread.requests[index] += increment.requests * share
+            spread.errors[index] += increment.errors * share
             if begin < edges[index]:
-                found.errors_across[index] += one.errors * (end - edges[index]) / length
-                found.errors_before[index] += one.errors * (edges[index] - begin) / length
+                spread.errors_across[index] += increment.errors * (end - edges[index]) / length
+                spread.errors_before[index] += increment.errors * (edges[index] - begin) / length
             index += 1
         if begin < edges[-1] < end:
-            found.errors_after += one.errors * (end - edges[-1]) / length
-    return found
+            spread.errors_after += increment.errors * (end - edges[-1]) / length
+    return spread

@@ -1,8 +1,8 @@
-"""What a watch keeps of what it has been answered: bounded, however long it lasts.
+"""Bounds on what a watch keeps, however long it lasts.
 
 Each answer has its limits; a watch takes hundreds of them. Routes beyond a number are counted
 together, what is counted is merged to longer times, and series that have ceased are forgotten, each
-only where a bound is met. What remains too much is not taken in.
+only where a bound is met. An answer that is still too large is refused.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.evidence.series_identity import Book, Labels
 from rollback_operator.model.pod import Endpoint, Pod
-from rollback_operator.stats.windows import Increment, widened
+from rollback_operator.stats.windows import Increment, add, widened
 
 MIB = 1 << 20
 MOST_INCREMENTS = 150_000
 INCREMENT_BYTES = 192
 MOST_ROUTES = 2000
-"""Of so many the busiest half, and those that the policy names, are still told apart."""
+"""Beyond this, only the busiest half and the routes that the policy names stay separate."""
 MOST_SERIES = 20_000
 """Twice what one answer may hold."""
 MOST_SERIES_BYTES = 32 * MIB
@@ -37,7 +37,7 @@ _HASHED = 32
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Which routes are told apart."""
+    """The routes that are counted separately."""
 
     known: Mapping[str, str] = field(default_factory=dict)
     """Each to itself: one string for all that is counted on it."""
@@ -49,7 +49,7 @@ class Routes:
 
         Args:
             route: as a series has it.
-            named: routes that the policy names, which are always told apart.
+            named: routes that the policy names, which are always counted separately.
         """
         known = self.known.get(route)
         if known is not None or route in named:
@@ -57,8 +57,8 @@ class Routes:
         return OTHER if self.is_full else shortened(route)
 
     def having(self, routes: Iterable[str]) -> "Routes":
-        """Know these, too."""
-        new = {one: one for one in routes if one not in self.known}
+        """Add routes."""
+        new = {route: route for route in routes if route not in self.known}
         return Routes({**self.known, **new}, self.is_full) if new else self
 
 
@@ -73,10 +73,10 @@ def shortened(route: str) -> str:
 def within(
     increments: tuple[Increment, ...], routes: Routes, named: Collection[str]
 ) -> tuple[tuple[Increment, ...], Routes]:
-    """Keep what is counted within its bounds; what no bound is met by is given as it is.
+    """Keep increments within their bounds; within bounds they are returned unchanged.
 
-    A route that was told apart for a time would seem to begin anew: once others are counted
-    together, so are all counts of theirs, earlier and later ones.
+    Once other routes are counted together, so are all their counts, earlier and later: a route that
+    was separate for a time would otherwise seem to begin anew.
     """
     if len(increments) > MOST_INCREMENTS:
         increments = widened(increments, 1.0)
@@ -92,16 +92,16 @@ def within(
 
 
 def _busiest(increments: Iterable[Increment], named: Collection[str]) -> Routes:
-    """Choose by requests: chosen by errors, a chance run of them would look like a fault."""
+    """Choose by requests: by errors, a chance run of errors would look like a fault."""
     requests: dict[str, float] = {}
     counts: dict[str, int] = {}
-    for one in increments:
-        requests[one.route] = requests.get(one.route, 0.0) + one.requests
-        counts[one.route] = counts.get(one.route, 0) + 1
-    kept = {one: one for one in requests if one in named}
+    for increment in increments:
+        requests[increment.route] = requests.get(increment.route, 0.0) + increment.requests
+        counts[increment.route] = counts.get(increment.route, 0) + 1
+    kept = {route: route for route in requests if route in named}
     room = MOST_INCREMENTS // 2
     others = requests.keys() - kept.keys() - {OTHER}
-    for route in sorted(others, key=lambda one: (-requests[one], one))[: MOST_ROUTES // 2]:
+    for route in sorted(others, key=lambda route: (-requests[route], route))[: MOST_ROUTES // 2]:
         room -= counts[route]
         if room < 0:
             break
@@ -111,20 +111,12 @@ def _busiest(increments: Iterable[Increment], named: Collection[str]) -> Routes:
 
 def _folded(increments: Iterable[Increment], routes: Routes) -> tuple[Increment, ...]:
     """Count together what is on other routes, pod by pod and time by time."""
-    found: dict[tuple[str, str, float], Increment] = {}
-    for one in increments:
-        route = one.route if one.route in routes.known else OTHER
-        key = one.pod, route, one.end
-        known = found.get(key)
-        found[key] = Increment(
-            one.pod,
-            route,
-            one.start if known is None else min(known.start, one.start),
-            one.end,
-            one.requests + (0.0 if known is None else known.requests),
-            one.errors + (0.0 if known is None else known.errors),
-        )
-    return tuple(found.values())
+    folded: dict[tuple[str, str, float], Increment] = {}
+    for increment in increments:
+        route = increment.route if increment.route in routes.known else OTHER
+        on_route = increment if route == increment.route else replace(increment, route=route)
+        add(folded, (increment.pod, route, increment.end), on_route)
+    return tuple(folded.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,39 +124,41 @@ class Scraped:
     """How far Prometheus' samples reach."""
 
     pods: Mapping[str, float]
-    """Per pod, the time of its newest one."""
+    """Per pod, the time of its newest sample."""
     gone: Collection[str]
     """Pods that are no longer there."""
     interval: float
 
     def has_ceased(self, pod: str, time: float) -> bool:
-        """Tell whether a series without a later sample has ended: no answer shows it again."""
+        """Return whether a series without a later sample has ended: no answer shows it again."""
         newest = max(self.pods.values(), default=-math.inf)
         limit = newest - CEASED_SECONDS - CEASED_INTERVALS * self.interval
         return time < limit and (pod in self.gone or self.pods.get(pod, -math.inf) >= limit)
 
 
 def without_ceased(book: Book, scraped: Scraped) -> Book:
-    """Forget series that have ceased, if there are too many; what is too much then is said."""
+    """Forget series that have ceased, if there are too many; name any excess that remains."""
     book = _weighed(book)
     if not book.excess:
         return book
-    kept = {key: one for key, one in book.heads.items() if not scraped.has_ceased(key[1], one.time)}
+    kept = {
+        key: head for key, head in book.heads.items() if not scraped.has_ceased(key[1], head.time)
+    }
     pairs = {page: key for page, key in book.pairs.items() if key in kept}
     return _weighed(replace(book, heads=kept, pairs=pairs))
 
 
 def _weighed(book: Book) -> Book:
-    """Estimate how many bytes it takes, and say what is too much."""
+    """Estimate its bytes, and name the excess."""
     page = (key[2] for key, name in book.pairs.items() if key is not name)
     labels = (*(key[2] for key in book.heads), *page, *(shape[1] for shape in book.foreign))
     size, count = sum(map(_size, labels)), max(len(book.heads), len(book.foreign))
     excess = ""
     if count > MOST_SERIES:
-        excess = f"{count} series have been seen of late, {MOST_SERIES} at most are kept"
+        excess = f"{count} recent series exceed the limit of {MOST_SERIES}"
     elif size > MOST_SERIES_BYTES:
         most = MOST_SERIES_BYTES // MIB
-        excess = f"{count} series seen of late take {size // MIB} MiB, {most} at most are kept"
+        excess = f"{count} recent series take {size // MIB} MiB, over the limit of {most} MiB"
     return replace(book, size=size, excess=excess)
 
 
@@ -175,9 +169,9 @@ def _size(labels: Labels) -> int:
 def pod_size(pod: Pod) -> int:
     """Estimate how many bytes a pod takes."""
     texts = (pod.name, pod.pod_hash, pod.node, pod.address, pod.page.path)
-    said = sum(map(weight, (*texts, pod.own_failure, pod.environment)))
+    characters = sum(map(weight, (*texts, pod.own_failure, pod.environment)))
     digests = sum(LABEL_BYTES + len(name) + len(digest) for name, digest in pod.image_digests)
-    return POD_BYTES + said + digests + sum(map(endpoint_size, pod.endpoints))
+    return POD_BYTES + characters + digests + sum(map(endpoint_size, pod.endpoints))
 
 
 def endpoint_size(endpoint: Endpoint) -> int:
@@ -187,5 +181,5 @@ def endpoint_size(endpoint: Endpoint) -> int:
 
 
 def weight(text: str) -> int:
-    """Give the bytes that a text's characters take: one that is not ASCII widens all of them."""
+    """Give the bytes that a text: a character outside ASCII widens all of them."""
     return len(text) if text.isascii() else 4 * len(text)

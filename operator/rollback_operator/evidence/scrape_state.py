@@ -1,7 +1,7 @@
-"""Reading the watched pods' own pages: which pods, and whether it works.
+"""Reads of the metrics pages of watched pods: which pods, and whether reads succeed.
 
-Prometheus stays the reference: where pods cannot be reached, or show something else than it keeps,
-nothing is read from them, and everything is judged as if there were no such thing.
+Prometheus stays the reference: where pods cannot be reached, or show other series, the operator
+does not read them and judges by Prometheus alone.
 """
 
 import zlib
@@ -16,8 +16,8 @@ MOST_PAGES = 50
 """Per read, both revisions together: the rest comes by Prometheus."""
 FAILED_ROUNDS = 3
 EMPTY_ROUNDS = 20
-"""A page without the counters is that of a pod which has not served yet, or the wrong one; and a
-pod that is slow now may be quicker soon."""
+"""A page without the counters belongs to a pod that has not served yet, or is the wrong page; a
+slow pod may recover soon."""
 _PATIENT = (Reason.NO_COUNTERS_EXPOSED, Reason.PODS_SLOW)
 PAUSE_SECONDS = 60.0
 NOT_YET = Missing(Reason.NOT_YET_READ, "no pod of the target has been read yet")
@@ -25,18 +25,18 @@ NOT_YET = Missing(Reason.NOT_YET_READ, "no pod of the target has been read yet")
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """How reading the pods goes."""
+    """The state of reads of the pods."""
 
     missing: Missing | None = NOT_YET
-    """Why nothing comes of it; None: it works."""
+    """Why reads give nothing; None: they succeed."""
     failed: int = 0
-    """Rounds without an answer of use, in a row."""
+    """Consecutive rounds without a usable answer."""
     paused_until: float = 0.0
     is_off: bool = False
     """For the rest of this watch."""
 
     def is_usable(self, now: float) -> bool:
-        """Tell whether pods are to be read now."""
+        """Return whether pods are to be read now."""
         return not self.is_off and now >= self.paused_until
 
 
@@ -46,11 +46,11 @@ def off(reason: Reason, message: str) -> Direct:
 
 
 def after_round(direct: Direct, reading: Reading, now: float) -> Direct:
-    """Take in what a round of reads has come to."""
+    """Add the result of a round of reads."""
     if isinstance(reading, Counters):
         return Direct(None)
     if reading.reason is Reason.ERROR_SERIES_MISSING:
-        # Nothing has failed yet, or errors are counted elsewhere: only the first error tells.
+        # Nothing has failed yet, or errors are counted elsewhere: only the first error decides.
         return replace(direct, missing=reading, failed=0)
     patience = EMPTY_ROUNDS if reading.reason in _PATIENT else FAILED_ROUNDS
     if direct.failed + 1 < patience:
@@ -59,7 +59,7 @@ def after_round(direct: Direct, reading: Reading, now: float) -> Direct:
 
 
 def chosen(new: Sequence[Pod], old: Sequence[Pod]) -> tuple[Pod, ...]:
-    """Choose the pods to read, some of each revision; by chance, but the same ones each time."""
+    """Choose the pods to read, some of each revision; by chance, but the same pods each time."""
     fresh, known = _shuffled(new), _shuffled(old)
     share = max(MOST_PAGES // 2, MOST_PAGES - len(known))
     kept = fresh[:share]
@@ -67,4 +67,4 @@ def chosen(new: Sequence[Pod], old: Sequence[Pod]) -> tuple[Pod, ...]:
 
 
 def _shuffled(pods: Sequence[Pod]) -> list[Pod]:
-    return sorted(pods, key=lambda one: (zlib.crc32(one.name.encode()), one.name))
+    return sorted(pods, key=lambda pod: (zlib.crc32(pod.name.encode()), pod.name))

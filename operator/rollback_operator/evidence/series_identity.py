@@ -2,9 +2,9 @@
 
 Prometheus adds labels to what a pod exposes (and calls the pod's own `exported_` where the names
 collide), so the same counter has two sets of labels: on the same pod, route and kind, one contains
-the other. Each series is paired once. Where that cannot be told, or where the two plainly differ
+the other. Each series is paired once. Where the pair is ambiguous, or where the two plainly differ
 (routes rewritten, series dropped by relabeling), nothing is guessed: the book has a conflict, and
-Prometheus alone is believed.
+the operator uses Prometheus alone.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from rollback_operator.model.samples import CounterSeries
 
 CLOCK_GRAIN = 1.0
-"""Kubernetes' times have no fractions: a start may be up to this much later than it is told."""
+"""Kubernetes' times have no fractions: a start may be up to this much later than shown."""
 Labels = tuple[tuple[str, str], ...]
 SeriesKey = tuple[str, str, Labels]
 """Kind, pod, and labels with the route first."""
@@ -27,14 +27,14 @@ Names = frozenset[str]
 T = TypeVar("T", bound=Hashable)
 _EXPORTED = "exported_"
 MOST_SHAPES = 64
-"""Different sets of labels that the series of one pod and route have: who has more is in no way to
-be paired in bounded time, and Prometheus alone is believed."""
+"""Different sets of labels of the series of one pod and route: more cannot be paired in bounded
+time, and the operator uses Prometheus alone."""
 _EXCESS = f"the series of a pod and route have more than {MOST_SHAPES} different sets of labels"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a series stands."""
+    """The position of a series."""
 
     time: float
     value: float
@@ -46,7 +46,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Where each series stands, and by which names it is known."""
+    """The position of each series, and its names."""
 
     heads: Mapping[SeriesKey, Head] = field(default_factory=dict)
     pairs: Mapping[SeriesKey, SeriesKey] = field(default_factory=dict)
@@ -100,13 +100,15 @@ def named_as_scraped(
             heads[key] = replace(heads.pop(alike.only), is_scraped=True)
             pairs[by_name[alike.only]] = key
         elif alike.count:
-            conflict = f"{_said(key)} may be any of {alike.count} series of the pod's page"
+            conflict = (
+                f"{_described(key)} matches {alike.count} series on the metrics page of the pod"
+            )
         elif key not in by_name and _is_missing(series, heads.get(key), shown, begun):
-            conflict = f"{_said(key)} is not on the pod's own page"
+            conflict = f"{_described(key)} is missing on the metrics page of the pod"
         if key not in heads and foreign:
             for shape in foreign.all_alike((key[0], key[2][0]), _own(key[2])):
                 foreign.remove(shape)
-        # What the page may show at the next look is not taken for a new series before.
+        # A series that the next read of the page may show is not new before that read.
         if key in heads or series.samples[-1][0] > silent.get(key[1], -math.inf):
             named.append((key, series))
     known = replace(book, heads=heads, pairs=pairs, foreign=frozenset(foreign))
@@ -141,7 +143,7 @@ def named_as_read(
             waiting.remove(alike.only)
             pairs[key] = alike.only
         elif alike.count:
-            conflict = f"{_said(key)} may be any of {alike.count} series in Prometheus"
+            conflict = f"{_described(key)} matches {alike.count} series in Prometheus"
         elif key[1] in settled:
             foreign.add(_shape(key))
         elif _shape(key) not in foreign:
@@ -157,11 +159,11 @@ def _is_missing(
     shown: Mapping[str, float],
     begun: Mapping[str, float | None],
 ) -> bool:
-    """Tell whether a pod's page has been read since this series of it was scraped, without it."""
+    """Return whether a pod's page has been read since this series of it was scraped, without it."""
     latest = shown.get(series.pod, 0.0)
     if head is None:
         return series.samples[0][0] < latest
-    # What is left of a container that has ended is not on the page of the next one.
+    # The last series of a container that has ended are not on the page of its successor.
     start = begun.get(series.pod)
     return start is not None and head.is_scraped and start + CLOCK_GRAIN <= head.time < latest
 
@@ -172,21 +174,21 @@ class _Alike(Generic[T]):
 
     count: int = 0
     only: T | None = None
-    """The one that it is, if it can be told."""
+    """The matching series, if exactly one matches."""
 
 
 _NONE: "_Alike[Any]" = _Alike()
 
 
 class _Related(Generic[T]):
-    """Finds among many sets of labels those that contain another one, or are contained in it.
+    """Finds among many sets of labels those that contain another set, or are contained in it.
 
     Sets of the same labels' names are kept together, by their values of the names that were asked
     for: a question costs a search for each set of names, however many series have it.
     """
 
     def __init__(self, items: Iterable[tuple[T, Hashable, Own]]) -> None:
-        """Take items, each with its group, of which alone others are like it, and its labels."""
+        """Take items, each with its labels and its group; only items of one group are compared."""
         self.excess = ""
         """Why not all is compared; empty: all is."""
         self._places: dict[T, tuple[Hashable, Own]] = {}
@@ -206,23 +208,23 @@ class _Related(Generic[T]):
         return iter(self._places)
 
     def __bool__(self) -> bool:
-        """Tell whether any is left."""
+        """Return whether any is left."""
         return bool(self._places)
 
     def nearest(self, group: Hashable, labels: Own) -> _Alike[T]:
         """Find those with the fewest labels more or less.
 
-        Labels that a pod is given are the same on all its series: of several that contain this one,
-        the one with the fewest more is it.
+        Labels that a pod is given are the same on all its series: of several that contain this set,
+        that with the fewest more is the match.
         """
-        least, found = math.inf, list[dict[T, None]]()
+        least, candidates = math.inf, list[dict[T, None]]()
         for distance, items in self._each(group, labels):
             if distance < least:
-                least, found = distance, []
+                least, candidates = distance, []
             if distance == least:
-                found.append(items)
-        count = sum(map(len, found))
-        return _Alike(count, next(iter(found[0])) if count == 1 else None)
+                candidates.append(items)
+        count = sum(map(len, candidates))
+        return _Alike(count, next(iter(candidates[0])) if count == 1 else None)
 
     def all_alike(self, group: Hashable, labels: Own) -> list[T]:
         """List all of them."""
@@ -264,7 +266,7 @@ def _names(labels: Own) -> Names:
 
 
 def _of(labels: Own, names: Names) -> Own:
-    return frozenset(one for one in labels if one[0] in names)
+    return frozenset(label for label in labels if label[0] in names)
 
 
 def _key(kind: str, series: CounterSeries) -> SeriesKey:
@@ -281,15 +283,15 @@ def _group(key: SeriesKey) -> tuple[str, str, tuple[str, str]]:
 
 def _own(labels: Labels) -> Own:
     """Give labels by the names that the pod itself uses."""
-    found = dict(labels[1:])
-    kept = {name: value for name, value in found.items() if not name.startswith(_EXPORTED)}
+    by_name = dict(labels[1:])
+    kept = {name: value for name, value in by_name.items() if not name.startswith(_EXPORTED)}
     exported = {
         name.removeprefix(_EXPORTED): value
-        for name, value in found.items()
+        for name, value in by_name.items()
         if name.startswith(_EXPORTED)
     }
     return frozenset((kept | exported).items())
 
 
-def _said(key: SeriesKey) -> str:
+def _described(key: SeriesKey) -> str:
     return f"{key[0]} {dict(key[2])} of {key[1]}"

@@ -31,7 +31,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyLook:
+class LatencySample:
     """Durations of every pod up to a time, counted from its container's start."""
 
     time: float
@@ -40,7 +40,7 @@ class LatencyLook:
 
 @dataclass(frozen=True, slots=True)
 class PastGrowth:
-    """How fast the old pods' memory grew when they were as old as the new ones were at a look."""
+    """How fast the memory of the old pods grew at the age of the new pods at an evaluation."""
 
     age: float
     """Seconds from the release to that look."""
@@ -50,7 +50,7 @@ class PastGrowth:
 
 @dataclass(frozen=True, slots=True)
 class Kills:
-    """How often containers of a pod were killed for their memory, as seen."""
+    """How often containers of a pod were OOM-killed, as observed."""
 
     restarts: int
     out_of_memory: int
@@ -58,12 +58,12 @@ class Kills:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a probe has fared in this watch."""
+    """The results of a matrix probe in this watch."""
 
     passed_before: bool = False
-    """On another release than this one, at some time: it is on record."""
+    """On another release, by its record."""
     by_old: bool | None = None
-    """Whether the old pods passed it before a new one was ready; None: there was no time to ask."""
+    """Whether the old pods passed it before a new pod was ready; None: it was not probed."""
     has_passed: bool = False
     """The release has passed it, with no old pod left to do so for it."""
     failures: int = 0
@@ -79,11 +79,11 @@ class Trends:
 
     read: float | None = None
     """When it was last read, seconds of the provider's clock."""
-    latency: tuple[LatencyLook, ...] = ()
-    bases: Mapping[str, LatencyLook] = field(default_factory=dict)
-    """Per pod, the look from which on its requests are counted."""
-    firsts: Mapping[str, LatencyLook] = field(default_factory=dict)
-    """Per pod, the look after that one: what its first counted requests were like."""
+    latency: tuple[LatencySample, ...] = ()
+    bases: Mapping[str, LatencySample] = field(default_factory=dict)
+    """Per pod, the sample from which on its requests are counted."""
+    firsts: Mapping[str, LatencySample] = field(default_factory=dict)
+    """Per pod, the next sample: the durations of its first counted requests."""
     past_latency: Histogram | None = None
     """Of the old revision in the hour before the release."""
     memory: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
@@ -102,8 +102,10 @@ class Trends:
     @property
     def size(self) -> int:
         """Estimate the bytes of it."""
-        looks = (*self.latency, *self.bases.values(), *self.firsts.values())
-        buckets = sum(len(one.bounds) + 4 for look in looks for one in look.pods.values())
+        samples = (*self.latency, *self.bases.values(), *self.firsts.values())
+        buckets = sum(
+            len(histogram.bounds) + 4 for sample in samples for histogram in sample.pods.values()
+        )
         points = sum(map(len, (*self.memory.values(), *self.queries.values())))
         return BUCKET_BYTES * buckets + POINT_BYTES * points
 
@@ -118,33 +120,33 @@ class Trends:
         )
 
     def is_due(self, now: float) -> bool:
-        """Tell whether to read again."""
+        """Return whether to read again."""
         return self.read is None or now - self.read >= TREND_SECONDS - 1
 
 
 def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
-    return {pod: one for pod, one in known.items() if pod in pods}
+    return {pod: value for pod, value in known.items() if pod in pods}
 
 
 def with_latency(
     trends: Trends, time: float, read: Mapping[str, Histogram], pods: Mapping[str, Pod]
 ) -> Trends:
-    """Take in durations; a pod counts from its first look after its warm-up."""
-    look = LatencyLook(time, read)
+    """Add durations; a pod counts from its first sample after its warm-up."""
+    sample = LatencySample(time, read)
     bases, firsts = dict(trends.bases), dict(trends.firsts)
     for name in read:
         since = pods[name].ready_since if name in pods else None
-        own = LatencyLook(time, {name: read[name]})
+        own = LatencySample(time, {name: read[name]})
         if name in bases:
             firsts.setdefault(name, own)
         elif since is not None and time - since >= LATENCY_WARM_UP_SECONDS:
             bases[name] = own
-    kept = [one for one in trends.latency if time - one.time <= 2 * SUSTAINED_TREND_SECONDS]
-    return replace(trends, latency=(*kept, look), bases=bases, firsts=firsts)
+    kept = [each for each in trends.latency if time - each.time <= 2 * SUSTAINED_TREND_SECONDS]
+    return replace(trends, latency=(*kept, sample), bases=bases, firsts=firsts)
 
 
 def with_memory(trends: Trends, time: float, read: Mapping[str, float]) -> Trends:
-    """Take in the memory of each pod."""
+    """Add the memory of each pod."""
     memory = dict(trends.memory)
     for pod, value in read.items():
         memory[pod] = thinned((*memory.get(pod, ()), Point(time, value)))
@@ -152,15 +154,15 @@ def with_memory(trends: Trends, time: float, read: Mapping[str, float]) -> Trend
 
 
 def with_query(trends: Trends, time: float, query: str, value: float) -> Trends:
-    """Take in the answer to an own query."""
+    """Add the answer to an own query."""
     points = (*trends.queries.get(query, ()), Point(time, value))
     return replace(trends, queries={**trends.queries, query: points[-MOST_POINTS:]})
 
 
 def with_kills(trends: Trends, pods: Mapping[str, Pod]) -> Trends:
-    """Take in what Kubernetes shows of containers that were killed for their memory.
+    """Add the OOM kills that Kubernetes shows.
 
-    The status of a pod only tells how its newest container ended, and how often one was restarted.
+    The status of a pod only shows how its newest container ended, and how often it restarted.
     """
     kills = dict(trends.kills)
     for name, pod in pods.items():

@@ -42,9 +42,9 @@ class Watch:
     control_hashes: frozenset[str] = frozenset()
     """pod-template-hash values of the revision that it is compared with."""
     good_hashes: frozenset[str] = frozenset()
-    """... of all that are known to be good: their past stands in where that one's is too short."""
+    """... of all known good revisions: their history replaces a short history of the control."""
     replaced_hashes: frozenset[str] = frozenset()
-    """... of the one that it has replaced, where that is not the one it is compared with."""
+    """... of the revision that it replaced, where that is not the control."""
     startup: float = DEFAULT_STARTUP_SECONDS
     unavailable_since: float | None = None
     restarted_since: float | None = None
@@ -62,7 +62,7 @@ class Watch:
     is_forgetting: bool = False
     """More pods have gone than are remembered."""
     direct: Direct = field(default_factory=Direct)
-    """How reading the pods' own pages goes."""
+    """The state of reads of the metrics pages of the pods."""
     routing: Routing = field(default_factory=Routing)
     """Whether Services lead to the release."""
     clean_since: float | None = None
@@ -83,34 +83,34 @@ class Watch:
 
     @property
     def folded(self) -> str:
-        """Say what is no longer told apart, for there is too much of it; empty: nothing is."""
-        said = []
+        """Describe what is no longer counted separately, since a bound is met; empty: nothing."""
+        notes = []
         if self.evidence.routes.is_full:
             count = len(self.evidence.routes.known.keys() - {OTHER})
-            said.append(
-                "the release has more routes than a watch tells apart: the "
-                f"{count} busiest are, all others are judged together. Does the route label "
-                "hold ids?"
+            notes.append(
+                "the release has more routes than a watch separates: the "
+                f"{count} busiest are judged separately, all others together. Check whether the "
+                "route label holds ids"
             )
         if self.is_forgetting:
-            said.append(f"of pods that are gone the newest {MOST_GONE} are counted")
-        return "; ".join(said)
+            notes.append(f"only the newest {MOST_GONE} deleted pods are counted")
+        return "; ".join(notes)
 
     def is_reading_pods(self, now: float) -> bool:
-        """Tell whether the pods' own pages are being read, beside Prometheus."""
+        """Return whether the operator reads the metrics pages of the pods, beside Prometheus."""
         return self.read_due < math.inf and self.direct.is_usable(now)
 
     @property
     def pages_state(self) -> Direct:
-        """How reading the pods goes; not begun, it may wait for Prometheus."""
+        """The state of reads of the pods; before the first, they may wait for Prometheus."""
         is_waiting = self.direct.missing is scrape_state.NOT_YET and self.skew_read is None
         if not is_waiting or self.missing is None or self.missing.reason is Reason.NOT_YET_READ:
             return self.direct
-        said = (
-            f"{scrape_state.NOT_YET.message}: that waits for Prometheus, "
-            f"by whose clock samples are timed: {self.missing.message}"
+        message = (
+            f"{scrape_state.NOT_YET.message}: the first read waits for Prometheus, "
+            f"whose clock times the samples: {self.missing.message}"
         )
-        return replace(self.direct, missing=Missing(self.missing.reason, clipped(said, 500)))
+        return replace(self.direct, missing=Missing(self.missing.reason, clipped(message, 500)))
 
 
 def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Watch:
@@ -119,11 +119,11 @@ def open_watch(digest: str, opened: float, control_hashes: frozenset[str]) -> Wa
 
 
 def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
-    """Take in what Kubernetes shows now."""
+    """Add the present state of the Deployment and its pods."""
     is_down = workload.deployment.replicas > 0 and workload.deployment.available == 0
     since = (watch.unavailable_since or _down_since(watch, workload, now)) if is_down else None
     listed = {pod.name: pod for pod in workload.pods}
-    # A pod that is gone from the list is kept as it was last seen, but no longer as a living one.
+    # A pod that has left the list is kept as it was last seen, but not as a living pod.
     pods = {pod.name: listed.get(pod.name) or pod.as_gone for pod in watch.pods} | listed
     watch, pods = _without_oldest(watch, pods, listed.keys())
     startups = [
@@ -164,49 +164,49 @@ def _down_since(watch: Watch, workload: Workload, now: float) -> float:
     Not before the last of the pods ceased to be ready, nor before the Deployment fell below what
     its strategy keeps. A pod that is being ended may have served until now.
     """
-    times = [None if one.terminating else one.unready_since for one in workload.pods]
+    times = [None if pod.terminating else pod.unready_since for pod in workload.pods]
     if not times or None in times:
         return now
     known = (watch.opened, workload.deployment.unavailable_since or 0.0)
-    return min(now, max(*known, *(one for one in times if one is not None)))
+    return min(now, max(*known, *(time for time in times if time is not None)))
 
 
 def with_reading(watch: Watch, reading: Reading) -> Watch:
-    """Take in an answer of Prometheus, or the lack of one."""
+    """Add an answer of Prometheus, or the reason why there is none."""
     match reading:
         case Missing():
             return replace(watch, missing=reading)
         case Counters():
             evidence = fold(watch.evidence, reading, watch.pods)
             if evidence.book.excess:
-                said = f"{evidence.book.excess}: let the metrics have fewer labels"
-                return replace(watch, missing=Missing(Reason.ANSWER_TOO_LARGE, said))
+                message = f"{evidence.book.excess}: expose fewer labels"
+                return replace(watch, missing=Missing(Reason.ANSWER_TOO_LARGE, message))
             return replace(watch, evidence=evidence, missing=None)
 
 
 def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:
-    """Take in what the pods' own pages show; their times are the operator's."""
+    """Add reads of the metrics pages of the pods, timed by the operator's clock."""
     watch = replace(watch, direct=scrape_state.after_round(watch.direct, reading, now))
     if isinstance(reading, Missing):
         return watch
-    shifted = Counters(*(_shifted(one, watch.skew) for one in (reading.requests, reading.errors)))
+    shifted = Counters(*(_shifted(side, watch.skew) for side in (reading.requests, reading.errors)))
     return replace(watch, evidence=fold_read(watch.evidence, shifted, watch.pods))
 
 
 def naming(watch: Watch, routes: frozenset[str]) -> Watch:
-    """Tell routes that the policy names apart, however many there are."""
+    """Count the routes that the policy names separately, however many there are."""
     return replace(watch, evidence=replace(watch.evidence, named=routes))
 
 
 def _shifted(all_: Iterable[CounterSeries], seconds: float) -> tuple[CounterSeries, ...]:
     return tuple(
-        replace(one, samples=tuple((at + seconds, value) for at, value in one.samples))
-        for one in all_
+        replace(series, samples=tuple((at + seconds, value) for at, value in series.samples))
+        for series in all_
     )
 
 
 def with_read(known: Watch, read: Watch) -> Watch:
-    """Take over what has been read of metrics, from a watch that is older in all else."""
+    """Take the metrics from a watch that is older in all else."""
     trends = replace(read.trends, kills=known.trends.kills, trials=known.trends.trials)
     return replace(
         known,
@@ -222,9 +222,11 @@ def with_read(known: Watch, read: Watch) -> Watch:
 
 
 def without_pages(watch: Watch) -> Watch:
-    """Forget what was counted and read no pods in this watch: Prometheus has it all, and alone."""
+    """Forget all counts and stop reads of pods in this watch: Prometheus has every count."""
     evidence = Evidence(watch.opened, interval=watch.evidence.interval)
-    said = f"the pods' own series are not those in Prometheus: {watch.evidence.book.conflict}"
+    message = f"the metrics pages of the pods and Prometheus differ: {watch.evidence.book.conflict}"
     return replace(
-        watch, evidence=evidence, direct=scrape_state.off(Reason.SERIES_DIFFER, clipped(said, 500))
+        watch,
+        evidence=evidence,
+        direct=scrape_state.off(Reason.SERIES_DIFFER, clipped(message, 500)),
     )

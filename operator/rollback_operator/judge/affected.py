@@ -1,11 +1,12 @@
-"""Which pods have the fault, and which surely have not, each by its own counts."""
+"""The pods that have the fault, and those that surely do not, each by its own counts."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import Arms, plausible
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.limits import (
     AFFECTED_RATE,
     CEILING_TIMES,
@@ -20,34 +21,34 @@ Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
 
 
-def by_route(new: Sequence[Increment]) -> Routes:
+def pod_counts_by_route(new: Sequence[Increment]) -> Routes:
     """Add up (requests, errors) of each pod that has served, route by route."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for one in new:
-        if one.requests > 0:
-            pods = found.get(one.route)
+    counts: dict[str, dict[str, list[float]]] = {}
+    for increment in new:
+        if increment.requests > 0:
+            pods = counts.get(increment.route)
             if pods is None:
-                pods = found[one.route] = {}
-            known = pods.get(one.pod)
+                pods = counts[increment.route] = {}
+            known = pods.get(increment.pod)
             if known is None:
-                pods[one.pod] = [one.requests, one.errors]
+                pods[increment.pod] = [increment.requests, increment.errors]
             else:
-                known[0] += one.requests
-                known[1] += one.errors
+                known[0] += increment.requests
+                known[1] += increment.errors
     return {
         route: {pod: (requests, errors) for pod, (requests, errors) in pods.items()}
-        for route, pods in found.items()
+        for route, pods in counts.items()
     }
 
 
-def by_pod(routes: Routes) -> Pods:
+def pod_counts(routes: Routes) -> Pods:
     """Add up (requests, errors) of each pod on all routes."""
-    found: dict[str, tuple[float, float]] = {}
+    counts: dict[str, tuple[float, float]] = {}
     for pods in routes.values():
         for pod, (requests, errors) in pods.items():
-            before = found.get(pod, (0.0, 0.0))
-            found[pod] = before[0] + requests, before[1] + errors
-    return found
+            before = counts.get(pod, (0.0, 0.0))
+            counts[pod] = before[0] + requests, before[1] + errors
+    return counts
 
 
 def failing(pods: Pods, expected: float) -> frozenset[str]:
@@ -62,19 +63,19 @@ def failing(pods: Pods, expected: float) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class AffectedPods:
-    """Which pods have the fault."""
+    """The pods that have the fault."""
 
     bad: frozenset[str] = frozenset()
     few: frozenset[str] = frozenset()
-    """One pod, or those of one node, that have it while the others surely do not."""
+    """One pod, or the pods of one node, that have it while the others surely do not."""
     is_shared: bool = False
-    """Whether it shows without any one pod, and without the pods of any one node."""
+    """Whether it shows without any single pod, and without the pods of any single node."""
 
 
 def affected(
     arms: Arms, routes: Routes, route: str | None, usual: Mapping[str, float]
 ) -> AffectedPods:
-    """Tell which pods have a fault, and whether they are only a few.
+    """Find the pods that have a fault, and whether they are only a few.
 
     Args:
         arms: the counts of both revisions.
@@ -84,10 +85,10 @@ def affected(
     """
     parts = _parts(routes, route, usual)
     each = [_split(pods, rate) for pods, rate in parts]
-    bad = frozenset().union(*(one.bad for one in each))
+    bad = frozenset().union(*(split.bad for split in each))
     if _is_shared(arms, parts):
         return AffectedPods(bad, is_shared=True)
-    shown = [one.clean for one in each if one.bad]
+    shown = [split.clean for split in each if split.bad]
     clean = frozenset.intersection(*shown) - bad if shown else frozenset()
     return AffectedPods(bad, _on_few(arms, _PodSplit(bad, clean)) or _concentrated(arms, *parts[0]))
 
@@ -96,23 +97,23 @@ def _parts(
     routes: Routes, route: str | None, usual: Mapping[str, float]
 ) -> list[tuple[Pods, float]]:
     """List the counts in which a fault may show, each with what the control fails there."""
-    parts = [(by_pod(routes), usual.get(route or "", 0.0))]
+    parts = [(pod_counts(routes), usual.get(route or "", 0.0))]
     if route is None:
         parts += [(pods, usual.get(name, 0.0)) for name, pods in sorted(routes.items())]
     return parts
 
 
 class _PodSplit(NamedTuple):
-    """Which pods have the fault, and which surely have not."""
+    """The pods that have the fault, and those that surely do not."""
 
     bad: frozenset[str]
     clean: frozenset[str]
 
 
 def _split(pods: Pods, usual: float) -> _PodSplit:
-    """Tell the pods that fail more than usual from those whose counts speak against the fault.
+    """Separate the pods that fail more than usual from those whose counts speak against the fault.
 
-    A pod in which a little fails, as it may now and then, is well beside one that fails entirely.
+    A pod with a few occasional errors is healthy beside a pod that fails entirely.
     """
     suspected = failing(pods, usual)
     requests = sum(pods[name][0] for name in suspected)
@@ -130,19 +131,19 @@ def _split(pods: Pods, usual: float) -> _PodSplit:
 
 
 def _is_shared(arms: Arms, counted: Iterable[tuple[Pods, float]]) -> bool:
-    """Tell whether the fault shows without any one pod, and without the pods of any one node.
+    """Return whether the fault shows without any single pod, and without those of any single node.
 
-    By what the others fail themselves, not by how much less that is than what the worst fails: a
-    pod that fails more does not make the others well.
+    The errors of the other pods decide, not their distance from the worst pod: a pod that fails
+    more does not make the others healthy.
     """
     parts = [_FaultCounts(pods, usual) for pods, usual in counted]
     return all(
-        any(one.shows_without(group) for one in parts) for group in _groups(arms, parts[0].pods)
+        any(part.shows_without(group) for part in parts) for group in _groups(arms, parts[0].pods)
     )
 
 
 def _groups(arms: Arms, pods: Pods) -> Iterator[frozenset[str]]:
-    """List each pod, and the pods of each node beside which there is a living one that serves."""
+    """List each pod, and the pods of each node outside which a living pod serves."""
     nodes: dict[str, set[str]] = {}
     for name in pods:
         yield frozenset({name})
@@ -154,19 +155,19 @@ def _groups(arms: Arms, pods: Pods) -> Iterator[frozenset[str]]:
 
 
 class _FaultCounts:
-    """Counts in which a fault may show: some pods of them may be left out."""
+    """Counts in which a fault may show, with or without some of the pods."""
 
     def __init__(self, pods: Pods, usual: float) -> None:
         self.pods = pods
         self._usual = max(LEAST_CEILING, usual)
         self._total = _sum(pods.values())
-        # Among many pods that are well the fault of one more is diluted.
+        # Among many healthy pods the fault of a single pod is diluted.
         self._surely_bad = frozenset(
             name for name, counts in pods.items() if self._shows(counts, SURELY_BAD_ODDS)
         )
 
     def shows_without(self, group: frozenset[str]) -> bool:
-        """Tell whether the fault shows on the others."""
+        """Return whether the fault shows on the others."""
         if not self._surely_bad <= group:
             return True
         requests, errors = _sum(self.pods[name] for name in group if name in self.pods)
@@ -199,10 +200,10 @@ def _on_few(arms: Arms, pods: _PodSplit) -> frozenset[str]:
 
 
 def _concentrated(arms: Arms, pods: Pods, usual: float) -> frozenset[str]:
-    """Name the pod, or those of one node, that fail, by what all others have counted together.
+    """Name the pod, or the pods of one node, that fail, by the counts of all other pods together.
 
-    Of many pods, routes and looks one pod fails a little by chance now and then: alone it does not
-    make two bad pods of one.
+    With many pods, routes and evaluations, a second pod has a few errors by chance now and then;
+    that does not make two bad pods.
     """
     errors = sum(failed for _, failed in pods.values())
     requests = sum(served for served, _ in pods.values())
@@ -215,13 +216,13 @@ def _concentrated(arms: Arms, pods: Pods, usual: float) -> frozenset[str]:
     beside = frozenset(name for name in pods if node and arms.nodes.get(name, "") == node)
     for group in (frozenset({worst}), beside):
         others = [pods[name] for name in pods if name not in group and name in arms.living_new]
-        if sum(_nats(one, low, rate) for one in others) >= math.log(CLEAN_ODDS):
+        if sum(_nats(counts, low, rate) for counts in others) >= math.log(CLEAN_ODDS):
             return frozenset(name for name in group if pods[name][1] > 0)
     return frozenset()
 
 
 def _nats(counts: tuple[float, float], low: float, high: float) -> float:
-    """Compute the log-likelihood ratio of one error rate against a higher one."""
+    """Compute the log-likelihood ratio of an error rate against a higher rate."""
     served, failed = counts
     high = min(1 - AFFECTED_RATE, high)
     if high <= low:

@@ -1,133 +1,105 @@
-"""What Kubernetes itself shows: a release that never comes up, or takes the service down.
+"""What Kubernetes shows: a release that never becomes available, or takes the service down.
 
-Silence is judged from here, not from metrics. What the release has not done (no room on the nodes,
-a registry that does not answer, quota) is told apart and leads to no verdict.
+Pods without metrics are judged here. Faults of the environment (no room on the nodes, a registry
+that does not answer, quota) are kept apart and lead to no verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rollback_operator.evidence.arms import Question
 from rollback_operator.evidence.limits import GRACE_SECONDS, RESTARTS, SUDDEN_SECONDS
+from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
+from rollback_operator.model.verdict import Cause, EvidentFault
 from rollback_operator.model.workload import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Unavailable and StuckRollout, with since when and why."""
-
-    is_unavailable: bool = False
-    is_stuck: bool = False
-    since: float | None = None
-    environment: str = ""
-    """What keeps pods from running that is not the release's doing; then neither is claimed."""
-    suspicion: str = ""
-    """Pods fail, and the release is not shown to be the cause: people are told."""
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """Since when, in seconds of the operator's clock; None: not so."""
-
-    opened: float
-    """The template changed."""
-    unavailable: float | None = None
-    """The Deployment has had no available pod."""
-    restarted: float | None = None
-    """A new pod has restarted."""
-    resumed: float | None = None
-    """A rollout that had been held goes on: held, it could make no progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long what may take."""
-
-    stuck_after: float
-    startup: float
-    """How long a pod of the old revision took to become ready."""
-
-
-def availability(workload: Workload, since: Since, patience: Patience, now: float) -> Availability:
-    """Judge the release by its pods alone.
+def pod_fault(
+    watch: Watch, workload: Workload, question: Question, now: float
+) -> EvidentFault | None:
+    """Judge the release by its pods alone; None: they show no fault.
 
     Args:
+        watch: the times at which the template changed, and pods began to fail.
         workload: the target with its pods.
-        since: when the template changed, and since when pods fail.
-        patience: limits, seconds.
+        question: the limits of the policy.
         now: seconds since the epoch.
     """
-    pods = [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
+    pods = _new_pods(workload)
     environment = workload.deployment.failed_create or next(
         (p.environment for p in pods if p.environment), ""
     )
     if environment:
-        return Availability(environment=environment)
+        return EvidentFault(Cause.ENVIRONMENT, environment)
     failing = [pod for pod in pods if pod.own_failure]
     if not failing:
-        return Availability()
-    found = _outage(workload, since, patience, now) or _stuck(workload, pods, since, patience, now)
-    if found is None:
-        return Availability()
-    found = replace(found, message=f"{found.message}: {failing[0].name} {failing[0].own_failure}")
-    doubt = _doubt(workload, pods, since)
-    return Availability(suspicion=f"{found.message}; {doubt}") if doubt else found
+        return None
+    fault = _outage(watch, workload, now) or _stuck(watch, workload, question, now)
+    if fault is None:
+        return None
+    message = f"{fault.message}: {failing[0].name} {failing[0].own_failure}"
+    doubt = _doubt(watch, workload, pods)
+    if doubt:
+        return EvidentFault(Cause.UNATTRIBUTED, f"{message}; {doubt}")
+    return replace(fault, message=message)
 
 
-def _outage(
-    workload: Workload, since: Since, patience: Patience, now: float
-) -> Availability | None:
+def _new_pods(workload: Workload) -> list[Pod]:
+    return [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
+
+
+def _outage(watch: Watch, workload: Workload, now: float) -> EvidentFault | None:
     deployment = workload.deployment
-    wait = patience.startup + GRACE_SECONDS
+    wait = watch.startup + GRACE_SECONDS
     if deployment.strategy == "Recreate":
         wait += deployment.progress_deadline_seconds
-    if deployment.replicas == 0 or since.unavailable is None or now - since.unavailable <= wait:
+    if (
+        deployment.replicas == 0
+        or watch.unavailable_since is None
+        or now - watch.unavailable_since <= wait
+    ):
         return None
-    return Availability(
-        is_unavailable=True,
-        since=since.unavailable,
-        message=f"no pod has been available for {now - since.unavailable:.0f} s",
-    )
+    message = f"no pod has been available for {now - watch.unavailable_since:.0f} s"
+    return EvidentFault(Cause.UNAVAILABLE, message, watch.unavailable_since)
 
 
-def _stuck(
-    workload: Workload, pods: Sequence[Pod], since: Since, patience: Patience, now: float
-) -> Availability | None:
+def _stuck(watch: Watch, workload: Workload, question: Question, now: float) -> EvidentFault | None:
     deployment = workload.deployment
     if deployment.is_rolled_out or deployment.paused:
         return None
+    pods = _new_pods(workload)
     if all(pod.restarts >= RESTARTS for pod in pods):
-        said = f"every new pod has restarted {RESTARTS} times or more"
-        return Availability(is_stuck=True, since=since.opened, message=said)
+        message = f"every new pod has restarted {RESTARTS} times or more"
+        return EvidentFault(Cause.STUCK_ROLLOUT, message, watch.opened)
     failing = [pod for pod in pods if pod.own_failure]
     progress = max(
         [
-            since.opened,
-            since.resumed or 0.0,
-            # A release that is gone back to has been there for long, and its pods have not.
+            watch.opened,
+            question.resumed or 0.0,
+            # The release of a rollback is old, but its pods are new.
             min((pod.created for pod in failing), default=0.0),
             *(pod.ready_since for pod in pods if pod.ready and pod.ready_since),
         ]
     )
-    limit = min(float(deployment.progress_deadline_seconds), patience.stuck_after)
-    if now - progress <= limit or _has_completed(workload, since):
+    limit = min(float(deployment.progress_deadline_seconds), question.stuck_after)
+    if now - progress <= limit or _has_completed(watch, workload):
         return None
-    said = f"the rollout has made no progress for {now - progress:.0f} s"
-    return Availability(is_stuck=True, since=since.opened, message=said)
+    message = f"the rollout has made no progress for {now - progress:.0f} s"
+    return EvidentFault(Cause.STUCK_ROLLOUT, message, watch.opened)
 
 
-def _has_completed(workload: Workload, since: Since) -> bool:
+def _has_completed(watch: Watch, workload: Workload) -> bool:
     completed = workload.deployment.completed
-    return completed is not None and completed >= since.opened
+    return completed is not None and completed >= watch.opened
 
 
-def _doubt(workload: Workload, pods: Sequence[Pod], since: Since) -> str:
-    """Tell why the failing of the new pods may not be the release's doing; empty: it is.
+def _doubt(watch: Watch, workload: Workload, pods: Sequence[Pod]) -> str:
+    """Describe why the release may not be the cause of failing pods; empty: it is.
 
-    A release that has been fully available and fails all at once later on is as likely a victim: a
-    database went away, and every pod's readiness with it. By the odds of blame.py that is so from
-    a few seconds on. What a release does to itself, running out of memory, is its own at any time.
+    A release that was fully available and fails all at once later is as likely a victim: a database
+    became unavailable, and with it the readiness of every pod. By the odds of blame.py that holds
+    from a few seconds on. A release that runs out of memory is the cause at any time.
     """
     current = workload.current
     others = [
@@ -136,15 +108,15 @@ def _doubt(workload: Workload, pods: Sequence[Pod], since: Since) -> str:
         if not pod.terminating and (current is None or pod.pod_hash != current.pod_hash)
     ]
     if others and not any(pod.ready for pod in others):
-        return "the old pods fail as well, so going back would not help"
-    if any(pod.is_out_of_memory for pod in pods) or not _has_completed(workload, since):
+        return "the old pods fail too, so a rollback would not help"
+    if any(pod.is_out_of_memory for pod in pods) or not _has_completed(watch, workload):
         return ""
-    completed = workload.deployment.completed or since.opened
-    onsets = [one for one in (since.unavailable, since.restarted) if one is not None]
+    completed = workload.deployment.completed or watch.opened
+    onsets = [time for time in (watch.unavailable_since, watch.restarted_since) if time is not None]
     late = min(onsets, default=completed) - completed
     if late <= SUDDEN_SECONDS:
         return ""
     return (
-        f"it had been fully available for {late:.0f} s before: something around it may have "
-        "failed, and going back might not help"
+        f"the release had been fully available for {late:.0f} s: the environment may have failed, "
+        "and a rollback might not help"
     )

@@ -9,13 +9,13 @@ at the first request:
 Where L is narrow that is P(bad) f(onset) / (outage rate x d), d being the length of the interval in
 which the onset lies: 9,300 : 1 for a release that fails from its first request on.
 
-Pods of different ages tell more. A latent fault may depend on what a pod has done so far: where
-pods begin to fail at the same age rather than at the same time, L by age takes the place of L in
-the second term, and is all the greater. Not where they all began to within the seconds in which an
-outage reaches one after the other.
+Pods of different ages carry more evidence. A latent fault may depend on the work of a pod so far:
+where pods begin to fail at the same age rather than at the same time, L by age, which is then
+greater, replaces L in the second term. The exception is an onset on all pods within the seconds in
+which an outage reaches one pod after another.
 
-A fault that grows (a pool that is used up, a cache that fills) seems to begin halfway. Where a
-growth over some seconds fits decisively better than any sudden onset, t is when it began to grow.
+A fault that grows (a pool that runs out, a cache that fills) seems to begin halfway. Where a growth
+over some seconds fits decisively better than any sudden onset, t is the time at which it began.
 """
 
 import math
@@ -55,42 +55,42 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     """Compute the odds that the release, not its environment, began the fault.
 
     Args:
-        routes: the routes that fail, at least one. One fault began on all of them at one time: what
-            a few requests on each leave open, they tell together.
-        watch_seconds: over how long the latent faults of a release are spread.
+        routes: the routes that fail, at least one. One fault began on all of them together:
+            together, a few requests on each narrow it down.
+        watch_seconds: the time over which the latent faults of a release are spread.
     """
     counted = served(routes)
     levels = [route.level for route in routes]
     lasting_on = [lasting(each, level) for each, level in zip(counted, levels, strict=True)]
-    lasted = [one.counts for one in lasting_on]
-    of_routes = parts([one.pooled for one in lasting_on], levels)
-    begin = min(one.counts.starts[0] for one in of_routes)
+    lasted = [kept.counts for kept in lasting_on]
+    of_routes = parts([kept.pooled for kept in lasting_on], levels)
+    begin = min(part.counts.starts[0] for part in of_routes)
     likely = likelihoods(of_routes, begin)
     most = max(likely.values())
     if likely[begin] < most - _DECISIVE_NATS:
         growing = likelihoods_of_growth(of_routes, begin)
         highest = max(growing.values())
-        # Only of one that grows from the first request on: a later one is as good as sudden.
+        # Only growth from the first request on counts: later growth is as good as sudden.
         if growing[begin] > max(most, highest - 2 * _DECISIVE_NATS) + _DECISIVE_NATS:
             likely, most = growing, highest
-    alike = [time - begin for time, one in likely.items() if one >= most - _DECISIVE_NATS]
-    firsts = [one for each in counted for one in _first_of_each_pod(each)]
+    alike = [time - begin for time, nats in likely.items() if nats >= most - _DECISIVE_NATS]
+    firsts = [increment for each in counted for increment in _first_of_each_pod(each)]
     # An outage may have begun at any time since the last sample before.
-    unseen = max(1.0, min(one.end - one.start for one in firsts))
+    unseen = max(1.0, min(increment.end - increment.start for increment in firsts))
     since = min(alike)
     watch = max(math.e, watch_seconds)
     aged = _by_age(lasted, levels) if since > 0 else {}
     is_aligned = max(aged.values(), default=-math.inf) >= most + math.log(ALIGNED_ODDS)
     if not is_aligned or _spread(lasted, levels) <= REACH_SECONDS:
         aged = {}
-    weights = [(time - begin, one - most) for time, one in sorted(likely.items())]
-    ages = [(age, one - most) for age, one in sorted(aged.items())]
+    weights = [(time - begin, nats - most) for time, nats in sorted(likely.items())]
+    ages = [(age, nats - most) for age, nats in sorted(aged.items())]
     by_time, by_age = _latent(weights, watch), _latent(ages, watch)
     odds = _odds(weights, max(by_time, by_age), unseen)
     if since <= 0:
         return Blame(odds, True, 0.0)
     if by_age > by_time:
-        age = max(ages, key=lambda one: one[1])[0]
+        age = max(ages, key=lambda pair: pair[1])[0]
         return Blame(odds, False, max(1.0, age), is_by_age=True)
     return Blame(odds, False, max(1.0, since))
 
@@ -100,19 +100,24 @@ def _by_age(
 ) -> dict[float, float]:
     """Give the log-likelihood of onsets at an age that all pods have in common, by that age.
 
-    What depends on what a pod has done so far (a leak, a pool that is used up, a token that runs
-    out) begins on each at its own time. Empty where all began together: then it is no witness.
+    A fault that depends on the work of a pod so far (a leak, a pool that runs out, a token that
+    expires) begins on each pod at its own time. Empty where all pods began together: then age
+    carries no evidence.
     """
     begins: dict[str, float] = {}
     for each in counts:
-        for one in each:
-            begins[one.pod] = min(one.start, begins.get(one.pod, one.start))
+        for increment in each:
+            begins[increment.pod] = min(increment.start, begins.get(increment.pod, increment.start))
     if max(begins.values()) - min(begins.values()) <= REACH_SECONDS:
         return {}
     aged = [
         [
-            replace(one, start=one.start - begins[one.pod], end=one.end - begins[one.pod])
-            for one in each
+            replace(
+                increment,
+                start=increment.start - begins[increment.pod],
+                end=increment.end - begins[increment.pod],
+            )
+            for increment in each
         ]
         for each in counts
     ]
@@ -120,12 +125,12 @@ def _by_age(
 
 
 def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]) -> float:
-    """Tell over how many seconds the pods that fail began to, each by its own counts."""
+    """Give the seconds between the first and the last onset on a pod, each by its own counts."""
     onsets = []
-    for pod in {one.pod for each in counts for one in each if one.errors > 0}:
-        of_pod = ([one for one in each if one.pod == pod] for each in counts)
+    for pod in {increment.pod for each in counts for increment in each if increment.errors > 0}:
+        of_pod = ([increment for increment in each if increment.pod == pod] for each in counts)
         own = parts(map(pooled, of_pod), levels)
-        likely = likelihoods(own, min(one.counts.starts[0] for one in own))
+        likely = likelihoods(own, min(part.counts.starts[0] for part in own))
         onsets.append(max(likely, key=lambda time: likely[time]))
     return max(onsets) - min(onsets)
 
@@ -134,14 +139,14 @@ def _odds(weights: _Weights, latent: float, unseen: float) -> float:
     """Weigh all onsets by how likely they are.
 
     Args:
-        weights: (seconds since the first request, log-likelihood, 0 at the likeliest) in order; the
-            first one is at 0. Between two of them it is taken for linear.
+        weights: (seconds since the first request, log-likelihood, 0 at the likeliest) in order,
+            from 0 on, linear in between.
         latent: the weight of onsets of a latent fault.
-        unseen: seconds before the first request in which nobody looked.
+        unseen: seconds before the first request without a sample.
     """
     at_once = math.exp(weights[0][1])
     outage = at_once * unseen + sum(area for _, area in _areas(weights))
-    # Where a later onset fits much better, the first request is no onset: people are told.
+    # Where a later onset fits much better, the first request is no onset: people are notified.
     first = at_once if at_once >= math.exp(-_DECISIVE_NATS) else 0.0
     release = FROM_FIRST_REQUEST * first + LATENT * latent
     return BAD_RELEASES * release / (OUTAGES_PER_SECOND * max(outage, _LEAST_AREA))
@@ -154,15 +159,15 @@ def _latent(weights: _Weights, watch: float) -> float:
 
 def _areas(weights: _Weights) -> Iterator[tuple[float, float]]:
     """Integrate the likelihood from each time to the next; (middle, area)."""
-    bounded = [(time, min(_MOST_NATS, one)) for time, one in weights]
-    for (start, one), (end, other) in pairwise(bounded):
-        rise = other - one
-        mean = (math.exp(other) - math.exp(one)) / rise if abs(rise) > _FLAT else math.exp(one)
+    bounded = [(time, min(_MOST_NATS, nats)) for time, nats in weights]
+    for (start, nats), (end, other) in pairwise(bounded):
+        rise = other - nats
+        mean = (math.exp(other) - math.exp(nats)) / rise if abs(rise) > _FLAT else math.exp(nats)
         yield (start + end) / 2, (end - start) * mean
 
 
 def _first_of_each_pod(increments: Sequence[Increment]) -> list[Increment]:
     first: dict[str, Increment] = {}
-    for one in sorted(increments, key=lambda one: one.end):
-        first.setdefault(one.pod, one)
+    for increment in sorted(increments, key=lambda increment: increment.end):
+        first.setdefault(increment.pod, increment)
     return list(first.values())

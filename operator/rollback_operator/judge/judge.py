@@ -1,8 +1,8 @@
-"""The verdict: is the new revision worse, is that proved, and is the release to blame.
+"""The verdict: whether the new revision is worse, whether that is proved, and who is to blame.
 
-Straight down: what Kubernetes shows; is there anything to judge from; then, for all routes together
-and for each purchase route, odds against the old pods in the same seconds, or, when none is left,
-against their last hour with blame by onset. Missing data is never good and never bad.
+In order: what Kubernetes shows; whether there is data; then, for all routes together and for each
+purchase route, odds against the old pods in the same seconds or, when none is left, against their
+last hour with blame by onset. Missing data is never good and never bad.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,7 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import Arms
-from rollback_operator.evidence.excluded_routes import drowned
+from rollback_operator.evidence.arms import Arms, Question, arms_of, probe_excess
 from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     NEARLY_ALL,
@@ -21,13 +20,18 @@ from rollback_operator.evidence.limits import (
     VERDICT_REQUESTS,
     WARM_UP_SECONDS,
 )
-from rollback_operator.evidence.question import Question, arms_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
-from rollback_operator.judge.availability import Availability, Patience, Since, availability
+from rollback_operator.judge.availability import pod_fault
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
-from rollback_operator.model.verdict import ScopeVerdict, Thresholds, Verdict
+from rollback_operator.model.verdict import (
+    Cause,
+    EvidentFault,
+    ScopeVerdict,
+    Thresholds,
+    Verdict,
+)
 from rollback_operator.model.workload import Workload
 
 
@@ -35,57 +39,76 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     """Give the verdict on the Deployment's current revision.
 
     Args:
-        watch: what has been counted since the template changed.
+        watch: the counts since the template changed.
         workload: the target as Kubernetes shows it now.
-        question: what the policy wants judged.
+        question: the question of the policy.
         now: seconds since the epoch, by the operator's clock.
     """
-    seen = availability(
-        workload,
-        Since(watch.opened, watch.unavailable_since, watch.restarted_since, question.resumed),
-        Patience(question.stuck_after, watch.startup),
-        now,
-    )
+    shown = pod_fault(watch, workload, question, now)
     by_metrics = _by_metrics(watch, workload, question, now)
-    if seen.is_unavailable or seen.is_stuck:
-        return _by_kubernetes(seen, by_metrics)
+    # The release's own containers fail: no count can speak for it.
+    if shown is not None and shown.cause in _BY_KUBERNETES:
+        return _evident(by_metrics, shown, VerdictValue.BAD, _BY_KUBERNETES[shown.cause])
+    # No Service leads to the new pods: their clean counts say nothing for the release.
     if watch.routing.is_lost and _asks(question, SignalName.TRAFFIC_LOST):
         return _by_services(watch, by_metrics)
-    if seen.suspicion and by_metrics.value is not VerdictValue.BAD:
-        return Verdict(
-            VerdictValue.SUSPECT,
-            Reason.ENVIRONMENT_SUSPECTED,
-            seen.suspicion,
-            is_plain=True,
-            scopes=by_metrics.scopes,
-            symptoms=by_metrics.symptoms,
-            newest_sample=by_metrics.newest_sample,
-        )
-    if seen.environment and by_metrics.value not in (VerdictValue.BAD, VerdictValue.SUSPECT):
-        # Pods without room say nothing for the release, and nothing against what others prove.
-        return Verdict(VerdictValue.NO_VERDICT, Reason.ENVIRONMENT_PREVENTS_PODS, seen.environment)
+    # Pods fail, perhaps by the environment's doing; counts that prove the release bad go first.
+    if (
+        shown is not None
+        and shown.cause is Cause.UNATTRIBUTED
+        and by_metrics.value is not VerdictValue.BAD
+    ):
+        return _evident(by_metrics, shown, VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
     if by_metrics.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
         return by_metrics
+    # Pods that cannot start say nothing for the release, and nothing against what counts prove.
+    if shown is not None:
+        return Verdict(
+            VerdictValue.NO_VERDICT,
+            Reason.ENVIRONMENT_PREVENTS_PODS,
+            shown.message,
+            cause=shown.cause,
+        )
     return _by_symptoms(by_metrics)
 
 
+_BY_KUBERNETES = {
+    Cause.UNAVAILABLE: Reason.UNAVAILABLE,
+    Cause.STUCK_ROLLOUT: Reason.STUCK_ROLLOUT,
+}
+
+
+def _evident(
+    by_metrics: Verdict, fault: EvidentFault, value: VerdictValue, reason: Reason
+) -> Verdict:
+    """Give the verdict on an evident fault; the counts beside it may show a worse severity."""
+    return replace(
+        by_metrics,
+        value=value,
+        reason=reason,
+        message=fault.message,
+        cause=fault.cause,
+        first_bad=fault.since,
+    )
+
+
 def _by_symptoms(verdict: Verdict) -> Verdict:
-    """Say what else there is, where no error rate speaks against the release."""
+    """Give the verdict by symptoms, where no error rate speaks against the release."""
     worst = symptoms.worst(verdict.symptoms)
     if worst is None:
         return verdict
     value = VerdictValue.BAD if worst.veto is None else VerdictValue.SUSPECT
     reason = Reason.SYMPTOM_FOUND if worst.veto is None else worst.veto
-    message = explain.symptom(worst)
+    message = explain.describe_symptom(worst)
     return replace(verdict, value=value, reason=reason, message=message, first_bad=worst.since)
 
 
 def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict:
     arms = arms_of(watch, workload, question, now)
-    found = symptoms.symptoms(_subject(watch, workload, question, arms), question.conditions)
+    shown = symptoms.find_symptoms(_subject(watch, workload, question, arms), question.conditions)
     missing = _missing(watch, workload, question, now)
     if missing is not None:
-        return replace(missing, symptoms=found)
+        return replace(missing, symptoms=shown)
     asks = _asks(question, SignalName.TRAFFIC_LOST)
     lost = traffic_lost(watch, workload, arms) if asks else None
     if lost is not None:
@@ -93,33 +116,26 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
             VerdictValue.BAD,
             Reason.TRAFFIC_LOST,
             lost.message,
-            symptoms=found,
-            is_traffic_lost=True,
+            symptoms=shown,
+            cause=lost.cause,
             first_bad=lost.since,
             newest_sample=watch.evidence.newest,
         )
-    among = drowned(arms.new, workload.deployment.probe_rate)
+    among = probe_excess(arms.new, workload.deployment.probe_rate)
     if among:
         few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
-        return replace(few, symptoms=found, newest_sample=watch.evidence.newest)
-    verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=found)
+        return replace(few, symptoms=shown, newest_sample=watch.evidence.newest)
+    verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=shown)
     if not asks or verdict.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
         return verdict
     ceased = traffic_ceased(watch, workload, arms)
     if ceased is None:
         return verdict
-    return replace(
-        verdict,
-        value=VerdictValue.SUSPECT,
-        reason=Reason.TRAFFIC_LOST,
-        message=ceased.message,
-        is_plain=True,
-        first_bad=ceased.since,
-    )
+    return _evident(verdict, ceased, VerdictValue.SUSPECT, Reason.TRAFFIC_LOST)
 
 
 def _asks(question: Question, signal: SignalName) -> bool:
-    return any(one.signal is signal for one in question.conditions)
+    return any(condition.signal is signal for condition in question.conditions)
 
 
 def _subject(
@@ -143,46 +159,24 @@ def _subject(
 
 
 def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:
-    """Judge all routes together, and each purchase route by itself."""
+    """Judge all routes together, and each purchase route alone."""
     routes = arms.counted.routes
     wanted = [None, *(route for route in question.purchase_routes if route in routes)]
     return tuple(judge_scope(arms, route, len(wanted)) for route in wanted)
 
 
-def _by_kubernetes(seen: Availability, by_metrics: Verdict) -> Verdict:
-    """Say what Kubernetes shows; what the counters prove beside it may be worse still."""
-    reason = Reason.UNAVAILABLE if seen.is_unavailable else Reason.STUCK_ROLLOUT
-    return Verdict(
-        VerdictValue.BAD,
-        reason,
-        seen.message,
-        scopes=by_metrics.scopes,
-        newest_sample=by_metrics.newest_sample,
-        symptoms=by_metrics.symptoms,
-        is_unavailable=seen.is_unavailable,
-        is_stuck=seen.is_stuck,
-        first_bad=seen.since,
-    )
-
-
 def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
-    """Say that Services lead to nobody, and weigh it against requests that come all the same."""
+    """Weigh Services that lead nowhere against requests that arrive all the same."""
     requests = by_metrics.scopes[0].requests if by_metrics.scopes else 0
-    lost = replace(
-        by_metrics,
-        value=VerdictValue.BAD,
-        reason=Reason.TRAFFIC_LOST,
-        message=f"all new pods are ready, and {watch.routing.cut}",
-        is_traffic_lost=True,
-        first_bad=watch.routing.since,
-    )
+    message = f"all new pods are ready, and {watch.routing.cut}"
+    since = watch.routing.since
     if requests < VERDICT_REQUESTS or by_metrics.value is VerdictValue.BAD:
-        return lost
-    # They are reached by another way: what this Service was for, a person has to say.
-    said = f"{lost.message}; {requests:.0f} requests have come to them by another way"
-    return replace(
-        lost, value=VerdictValue.SUSPECT, message=said, is_traffic_lost=False, is_plain=True
-    )
+        lost = EvidentFault(Cause.TRAFFIC_LOST, message, since)
+        return _evident(by_metrics, lost, VerdictValue.BAD, Reason.TRAFFIC_LOST)
+    # Requests arrive by another route: only a person knows what the Service was for.
+    message += f"; {requests:.0f} requests still reach them by another route"
+    doubt = EvidentFault(Cause.UNATTRIBUTED, message, since)
+    return _evident(by_metrics, doubt, VerdictValue.SUSPECT, Reason.TRAFFIC_LOST)
 
 
 def _missing(watch: Watch, workload: Workload, question: Question, now: float) -> Verdict | None:
@@ -223,23 +217,24 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
 
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
-    leading = max(scopes, key=lambda one: (one.is_proved, one.odds, one.rate_lower_bound))
+    leading = max(scopes, key=lambda scope: (scope.is_proved, scope.odds, scope.rate_lower_bound))
     value, reason = _value(leading, scopes[0], arms.odds)
+    cause = Cause.COUNTS
     if value is VerdictValue.WATCHING and not arms.has_control:
-        # Without anything to compare with, only a clean release can be said to do well, and of one
-        # that fails entirely people are told: it may be that nothing ever worked.
+        # Without a control only a clean release does well. A release that fails entirely is
+        # reported to people: perhaps no revision ever worked.
         clean = scopes[0].errors <= LEAST_CEILING * scopes[0].requests
         value = VerdictValue.WATCHING if clean else VerdictValue.NO_VERDICT
         reason = Reason.NO_CONTROL
-        dead = [one for one in scopes if _fails_entirely(one)]
+        dead = [scope for scope in scopes if _fails_entirely(scope)]
         if dead and arms.counted.newest_start - arms.counted.begin >= WARM_UP_SECONDS:
-            value, leading = VerdictValue.SUSPECT, dead[0]
+            value, leading, cause = VerdictValue.SUSPECT, dead[0], Cause.UNATTRIBUTED
     return Verdict(
         value,
         reason,
-        explain.scope(leading, reason),
+        explain.describe_scope(leading, reason),
         scopes=tuple(scopes),
-        is_plain=value is VerdictValue.SUSPECT and reason is Reason.NO_CONTROL,
+        cause=cause,
         first_bad=leading.first_bad,
         newest_sample=watch.evidence.newest,
     )
@@ -263,7 +258,7 @@ def _value(
 
 def _suspicion(leading: ScopeVerdict, odds: Thresholds) -> tuple[VerdictValue, Reason]:
     if leading.veto is not None:
-        # Something is wrong, but this release is not shown to be the cause: people are told.
+        # A fault is present, but the release is not shown to be its cause: people are notified.
         return VerdictValue.SUSPECT, leading.veto
     if not leading.is_proved:
         return VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED

@@ -1,7 +1,7 @@
-"""Slower than the old revision: the quantile's bounds, and odds by the coin flip.
+"""Latency against the old revision: bounds of the quantile, and odds by the coin flip.
 
-A request slower than the old revision's quantile is an event like an error; the same tests weigh
-it. The quantile's lower bound says how slow, the odds how sure.
+A request slower than the quantile of the old revision is an event like an error, and the same tests
+weigh it. The lower bound of the quantile measures the latency, the odds its certainty.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence.limits import (
+    LEAST_CEILING,
     LEAST_TIMED_REQUESTS,
+    MOST_CEILING,
     SLOWER_ODDS,
     SLOWER_TIMES,
     SPIKE_TIMES,
     SUSTAINED_TREND_SECONDS,
     TIMED_POD_REQUESTS,
 )
-from rollback_operator.evidence.trends import LatencyLook, Trends
+from rollback_operator.evidence.trends import LatencySample, Trends
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 from rollback_operator.stats.histogram import Histogram, added
@@ -26,7 +28,7 @@ from rollback_operator.stats.sequential import Cell, against_ceiling, coin_flip,
 
 @dataclass(frozen=True, slots=True)
 class Slowness:
-    """How long the release takes, against what it is compared with."""
+    """The latency of the release, against its control."""
 
     quantile: float
     value: float
@@ -53,7 +55,7 @@ def slowness(
     """Compare durations; None: too little is known.
 
     Args:
-        trends: what was read.
+        trends: the durations read.
         arms: living pods of the release, and of the revision before it.
         q: which quantile, as 0.99.
         busiest: requests a second in the busiest minute before; 0: not known.
@@ -68,7 +70,7 @@ def slowness(
         return None
     begin = min(trends.bases[name].time for name in new)
     until = now.time - SUSTAINED_TREND_SECONDS
-    earlier = [one for one in trends.latency if begin <= one.time <= until]
+    earlier = [sample for sample in trends.latency if begin <= sample.time <= until]
     if not earlier:
         return None
     recent = added(_between(trends, earlier[-1], now, name) for name in new).quantile(q)
@@ -85,37 +87,41 @@ def slowness(
         first=first or 0.0,
         reference=reference,
         is_simultaneous=is_simultaneous,
-        odds=_odds(new, old if is_simultaneous else {"": known}, reference, is_simultaneous),
+        odds=(
+            _odds_beside(total, old, reference)
+            if is_simultaneous
+            else _odds_since(total, known, reference)
+        ),
         requests=total.total,
         pods={
-            name: one.quantile(q) or 0.0
-            for name, one in new.items()
-            if one.total >= TIMED_POD_REQUESTS
+            name: histogram.quantile(q) or 0.0
+            for name, histogram in new.items()
+            if histogram.total >= TIMED_POD_REQUESTS
         },
         is_spike=not is_simultaneous and 0 < SPIKE_TIMES * busiest < rate,
         since=begin,
     )
 
 
-def symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
-    """Tell whether a release is as slow as the condition says."""
+def latency_symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
+    """Return whether a release is as slow as the condition says."""
     is_ratio = condition.signal is SignalName.LATENCY_RATIO
     if is_ratio and not slow.reference:
         return None
     limit = condition.limit * (slow.reference if is_ratio else 1.0)
     if min(slow.value, slow.recent) <= limit or (slow.reference and slow.odds < SLOWER_ODDS):
         return None
-    slow_pods = tuple(sorted(name for name, one in slow.pods.items() if one > limit))
-    said = (
+    slow_pods = tuple(sorted(name for name, quantile in slow.pods.items() if quantile > limit))
+    message = (
         f"p{100 * slow.quantile:g} is at least {_seconds(slow.value)} over "
         f"{slow.requests:.0f} requests of the new pods"
     )
     if slow.reference:
         when = "in the same minutes" if slow.is_simultaneous else "in the hour before"
-        said += f", {slow.value / slow.reference:.1f} times that of the old revision {when}"
+        message += f", {slow.value / slow.reference:.1f} times that of the old revision {when}"
     return Symptom(
         condition.signal,
-        said,
+        message,
         odds=slow.odds,
         value=slow.value / slow.reference if is_ratio else slow.value,
         pods=slow_pods,
@@ -132,23 +138,25 @@ def _veto(slow: Slowness, limit: float, slow_pods: tuple[str, ...]) -> Reason | 
         return Reason.FEW_PODS_AFFECTED
     if slow.is_spike:
         return Reason.TRAFFIC_SPIKE
-    # No old pod to compare with: slow from the first request on is the release's doing, slow all of
-    # a sudden is as likely that of something it depends on (judge/blame.py has the odds).
+    # Without old pods: a release that is slow from its first request on is the cause; a sudden
+    # latency is as likely that of a dependency (judge/blame.py has the odds).
     if not slow.is_simultaneous and slow.first <= limit:
         return Reason.ENVIRONMENT_SUSPECTED
     return None
 
 
-def _since_base(trends: Trends, now: LatencyLook, pods: Mapping[str, Pod]) -> dict[str, Histogram]:
-    found = {
+def _since_base(
+    trends: Trends, now: LatencySample, pods: Mapping[str, Pod]
+) -> dict[str, Histogram]:
+    grown = {
         name: now.pods[name].minus(trends.bases[name].pods[name])
         for name in pods
         if name in now.pods and name in trends.bases
     }
-    return {name: one for name, one in found.items() if one.total > 0}
+    return {name: histogram for name, histogram in grown.items() if histogram.total > 0}
 
 
-def _between(trends: Trends, earlier: LatencyLook, now: LatencyLook, name: str) -> Histogram:
+def _between(trends: Trends, earlier: LatencySample, now: LatencySample, name: str) -> Histogram:
     base = trends.bases[name]
     begin = earlier if name in earlier.pods and earlier.time > base.time else base
     return now.pods[name].minus(begin.pods[name])
@@ -161,20 +169,27 @@ def _first(trends: Trends, name: str) -> Histogram:
     return first.pods[name].minus(trends.bases[name].pods[name])
 
 
-def _odds(
-    new: Mapping[str, Histogram], old: Mapping[str, Histogram], reference: float, is_control: bool
-) -> float:
-    """Compute the odds that the new pods' requests are slow more often."""
-    fresh, known = added(new.values()), added(old.values())
-    if not known.total or not reference:
+def _odds_beside(fresh: Histogram, old: Mapping[str, Histogram], reference: float) -> float:
+    """Compute the odds that requests are slow more often than on old pods at the same time."""
+    before = added(old.values())
+    if not reference:
         return 0.0
-    slow, slow_before = fresh.above(reference), known.above(reference)
-    if not is_control:
-        ceiling = min(0.9, SLOWER_TIMES * max(0.01, slow_before / known.total))
-        return against_ceiling([(0.0, fresh.total, slow)], ceiling).value
-    spread = dispersion([[(one.total, one.above(reference)) for one in old.values()]])
-    cell = Cell(0.0, fresh.total, slow, known.total, slow_before)
+    spread = dispersion(
+        [[(histogram.total, histogram.above(reference)) for histogram in old.values()]]
+    )
+    slow, slow_before = fresh.above(reference), before.above(reference)
+    cell = Cell(0.0, fresh.total, slow, before.total, slow_before)
     return coin_flip([cell], spread, 1.0).value
+
+
+def _odds_since(fresh: Histogram, past: Histogram, reference: float) -> float:
+    """Compute the odds that requests are slow more often than before the release."""
+    if not past.total or not reference:
+        return 0.0
+    usual = past.above(reference) / past.total
+    ceiling = min(MOST_CEILING, SLOWER_TIMES * max(LEAST_CEILING, usual))
+    counts = [(0.0, fresh.total, fresh.above(reference))]
+    return against_ceiling(counts, ceiling).value
 
 
 def _seconds(value: float) -> str:

@@ -1,6 +1,6 @@
-"""Whether old pods, before they went, had come to fail like the new ones.
+"""Whether the old pods failed like the new pods before they stopped.
 
-An outage may have begun a second before an old pod was last read: that count has had it for a part
+An outage may begin a second before the last read of an old pod: that count then holds it for a part
 of its time only.
 """
 
@@ -22,14 +22,14 @@ from rollback_operator.stats.change_point import FINE_STEPS, GRAIN, MOST_TIMES
 from rollback_operator.stats.windows import Increment
 
 LESSER_TIMES = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
-"""By how much less than the release another fault may fail that the old pods had."""
+"""How much milder than that of the release another fault of the old pods may be."""
 ROUNDS = 3
 HIGHEST = 0.999
 _ALIKE_NATS = math.log(ALIKE_ODDS)
 
 
 class _Last(NamedTuple):
-    """What old pods counted over the same seconds shortly before they went."""
+    """The counts of old pods over the same seconds shortly before they stopped."""
 
     start: float
     end: float
@@ -73,26 +73,26 @@ class _TimeSplit(NamedTuple):
 
 
 class _OldPodCounts:
-    """The old pods' last counts: which end before a time, hold it, or begin later.
+    """The last counts of the old pods: those that end before a time, hold it, or begin later.
 
-    The time is searched for: each division costs what the few counts cost that hold it.
+    A division costs a search, and the few counts that hold the time.
     """
 
     def __init__(self, last: Sequence[Increment]) -> None:
         counts = _together(last)
-        self._short = [one for one in counts if one.end - one.start < GRAIN]
-        long = [one for one in counts if one.end - one.start >= GRAIN]
-        self._by_start = sorted(long, key=lambda one: one.start)
-        self._starts = [one.start for one in self._by_start]
-        by_end = sorted(long, key=lambda one: one.end)
-        self._ends = [one.end for one in by_end]
+        self._short = [count for count in counts if count.end - count.start < GRAIN]
+        long = [count for count in counts if count.end - count.start >= GRAIN]
+        self._by_start = sorted(long, key=lambda count: count.start)
+        self._starts = [count.start for count in self._by_start]
+        by_end = sorted(long, key=lambda count: count.end)
+        self._ends = [count.end for count in by_end]
         self._ended = list(accumulate(by_end, _Sum.plus, initial=_Sum()))
         self._started = list(accumulate(self._by_start, _Sum.plus, initial=_Sum()))
-        self._longest = max((one.end - one.start for one in long), default=0.0)
+        self._longest = max((count.end - count.start for count in long), default=0.0)
         self.all = self._started[-1]
-        for one in self._short:
-            self.all = self.all.plus(one)
-        self.times = sorted({time for one in counts for time in (one.start, one.end)})
+        for count in self._short:
+            self.all = self.all.plus(count)
+        self.times = sorted({time for count in counts for time in (count.start, count.end)})
 
     def at(self, begin: float) -> _TimeSplit:
         """Divide the counts by a time."""
@@ -100,33 +100,33 @@ class _OldPodCounts:
         first = bisect_left(self._starts, begin)
         after = self._started[-1].minus(self._started[first])
         earliest = bisect_left(self._starts, begin - self._longest)
-        holding = [one for one in self._by_start[earliest:first] if one.end > begin]
-        for one in self._short:
-            if one.end <= begin:
-                before = before.plus(one)
+        holding = [count for count in self._by_start[earliest:first] if count.end > begin]
+        for count in self._short:
+            if count.end <= begin:
+                before = before.plus(count)
             else:
-                holding.append(one)
+                holding.append(count)
         return _TimeSplit(before, holding, after)
 
 
 def is_alike(
     last: Sequence[Increment], rate: float, known: tuple[float, float], beside: float = 0.0
 ) -> bool:
-    """Tell whether the old pods had come to fail like the new ones before they went.
+    """Return whether the old pods failed like the new pods before they stopped.
 
     The likelihood ratio of a fault of the new pods' rate that began at some time, within a count as
     a rule, against the control's own rate. It is that of the best time: counted backwards it is a
-    martingale as forwards, so that chance reaches 100 : 1 in about one of 100 releases at most. It
-    only holds an act up, and needs no more.
+    martingale as forwards, so that chance reaches 100 : 1 in about 1 % of releases at most. It
+    only delays an act, and needs no more.
 
-    What the old pods show may also be another fault, several times less bad than the release's:
-    going back helps then. Two faults at once are as much less likely than one as bad releases are,
-    unless the new pods themselves show the lesser one on other routes.
+    The old pods may also have another fault, several times milder than that of the release; a
+    rollback helps then. Two faults at once are less likely by the share of bad releases, unless the
+    new pods show the milder fault on other routes.
 
     Args:
-        last: what the old pods counted last.
+        last: the last counts of the old pods.
         rate: the new pods' error rate.
-        known: the control's own, as a rule and at its worst.
+        known: the error rate of the control, its mean and its worst.
         beside: the new pods' error rate on other routes.
     """
     rate = min(HIGHEST, rate)
@@ -136,12 +136,12 @@ def is_alike(
     times = counts.times[:: -(-len(counts.times) // MOST_TIMES)]
     if _highest(times, partial(_since, counts, rate, known)) < _ALIKE_NATS:
         return False
-    one = _highest(times, partial(_likely, counts, rate, known))
+    single = _highest(times, partial(_likely, counts, rate, known))
     if known[0] < beside <= rate / CEILING_TIMES:
-        return one >= _highest(times, partial(_likely, counts, beside, known))
+        return single >= _highest(times, partial(_likely, counts, beside, known))
     lesser = [rate / less for less in LESSER_TIMES if rate / less > known[0]]
     two = (_highest(times, partial(_likely, counts, less, known)) for less in lesser)
-    return one >= max(two, default=-math.inf) + math.log(BAD_RELEASES)
+    return single >= max(two, default=-math.inf) + math.log(BAD_RELEASES)
 
 
 def _highest(times: Sequence[float], score: Callable[[float], float]) -> float:
@@ -156,18 +156,18 @@ def _highest(times: Sequence[float], score: Callable[[float], float]) -> float:
 
 
 def _together(last: Sequence[Increment]) -> list[_Last]:
-    """Add up what was counted over nearly the same seconds: many pods cost no more than a few."""
-    found: dict[tuple[int, int], _Last] = {}
-    for one in last:
-        key = round(one.start / GRAIN), round(one.end / GRAIN)
-        old = found.get(key) or _Last(one.start, one.end, 0.0, 0.0, 0)
-        errors = min(one.errors, one.requests)
-        found[key] = old._replace(
-            requests=old.requests + one.requests,
+    """Add up counts over nearly the same seconds: many pods cost no more than a few."""
+    joined: dict[tuple[int, int], _Last] = {}
+    for increment in last:
+        key = round(increment.start / GRAIN), round(increment.end / GRAIN)
+        old = joined.get(key) or _Last(increment.start, increment.end, 0.0, 0.0, 0)
+        errors = min(increment.errors, increment.requests)
+        joined[key] = old._replace(
+            requests=old.requests + increment.requests,
             errors=old.errors + errors,
             failed=old.failed + (errors > 0),
         )
-    return list(found.values())
+    return list(joined.values())
 
 
 def _since(counts: _OldPodCounts, rate: float, known: tuple[float, float], begin: float) -> float:
@@ -182,7 +182,7 @@ def _since(counts: _OldPodCounts, rate: float, known: tuple[float, float], begin
     before = min(usual, known[0])
     nats = _nats(parts.after, rate) - _nats(later, usual)
     return nats + sum(
-        _nats(one, _share(one, begin) * (rate - before) + before) for one in parts.holding
+        _nats(count, _share(count, begin) * (rate - before) + before) for count in parts.holding
     )
 
 
@@ -192,7 +192,9 @@ def _likely(counts: _OldPodCounts, rate: float, known: tuple[float, float], begi
     share = before.errors / before.requests if before.requests else 0.0
     usual = min(known[1], max(known[0], share), rate)
     nats = _nats(before, usual) + _nats(after, rate)
-    return nats + sum(_nats(one, _share(one, begin) * (rate - usual) + usual) for one in holding)
+    return nats + sum(
+        _nats(count, _share(count, begin) * (rate - usual) + usual) for count in holding
+    )
 
 
 def _nats(counted: _Last | _Sum, rate: float) -> float:
@@ -201,6 +203,6 @@ def _nats(counted: _Last | _Sum, rate: float) -> float:
     return counted.errors * math.log(rate) + passed * math.log(1 - rate)
 
 
-def _share(one: _Last, begin: float) -> float:
-    """Tell for how much of its time a count has had a fault: one holds the beginning."""
-    return min(1.0, max(0.0, (one.end - begin) / max(one.end - one.start, GRAIN)))
+def _share(count: _Last, begin: float) -> float:
+    """Give the share of its time for which a count had the fault."""
+    return min(1.0, max(0.0, (count.end - begin) / max(count.end - count.start, GRAIN)))

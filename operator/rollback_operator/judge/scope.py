@@ -1,20 +1,18 @@
-"""One scope of the judgement: a route, or all of them. Odds, floors, vetoes, blame."""
+"""One scope of the judgement, a route or all routes: odds, floors, vetoes, blame."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.arms import (
-    Arms,
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.baseline import (
     Ceiling,
-    ceiling,
     ceilings,
-    mean,
-    on,
-    past,
+    highest_ceiling,
+    history_on,
+    mean_rate,
     plausible,
-    total,
 )
 from rollback_operator.evidence.limits import (
     FIRST_REQUESTS_WEIGHT,
@@ -26,13 +24,13 @@ from rollback_operator.evidence.limits import (
 )
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
-from rollback_operator.judge.affected import AffectedPods, affected, by_route
+from rollback_operator.judge.affected import AffectedPods, affected, pod_counts_by_route
 from rollback_operator.judge.blame import blame
 from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
-from rollback_operator.stats.windows import Counts, Increment
+from rollback_operator.stats.windows import Counts, Increment, on, total
 from rollback_operator.stats.windows import by_route as counts_by_route
 
 
@@ -45,27 +43,25 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
         scopes: how many scopes are judged: the odds are shared out among them.
     """
     new = warm_up(arms.counted_on(route), arms.starts)[0]
-    old = [one for one in on(arms.old, route) if one.end > new.begin] if new else []
-    compared = [
-        _Compared(
-            Method.CONTROL, _against_control(arms, new, old, scopes * arms.odds.bad), total(old)
-        )
-    ]
-    # While an old pod lives, only the comparison with it counts: it sees what history cannot.
-    history = (
-        None if arms.living_old else _against_history(arms, new, route, scopes * arms.odds.bad)
+    old = (
+        [increment for increment in on(arms.old, route) if increment.end > new.begin] if new else []
     )
+    enough = scopes * arms.odds.bad
+    compared = [_Compared(Method.CONTROL, _against_control(arms, new, old, enough), total(old))]
+    # While an old pod lives, only the comparison with it counts: it sees what history cannot.
+    history = None if arms.living_old else _against_history(arms, new, route, enough)
     if history is not None and arms.control is not None:
-        known = past(arms.control, route)
+        known = history_on(arms.control, route)
         compared.append(_Compared(Method.HISTORY, history, (known.requests, known.errors)))
-    begins = [one.odds.since if one.odds.value >= 1 else -math.inf for one in compared]
-    tallies = {since: _tally(new, since) for since in set(begins)}
-    found = [
-        _verdict(arms, route, tallies[since], one, scopes)
-        for since, one in zip(begins, compared, strict=True)
-    ]
-    # What was proved against the old pods stays proved when they have gone.
-    return max(found, key=lambda one: (one.is_proved and one.odds >= arms.odds.suspect, one.odds))
+    verdicts = [_verdict(arms, route, new, each, scopes) for each in compared]
+    # A proof against the old pods remains a proof when they have gone.
+    return max(
+        verdicts,
+        key=lambda verdict: (
+            verdict.is_proved and verdict.odds >= arms.odds.suspect,
+            verdict.odds,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,71 +69,55 @@ class _Compared:
     method: Method
     odds: Odds
     control: tuple[float, float]
-    """Requests and errors of what it was compared with."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """The new revision's counts since a time, added up."""
-
-    counted: Counts
-    since: float
-    requests: float
-    errors: float
-    first_bad: float | None
-
-    @property
-    def new(self) -> list[Increment]:
-        """One by one."""
-        return [one for one in self.counted.increments if one.end > self.since]
-
-
-def _tally(counted: Counts, since: float) -> _Tally:
-    return _Tally(counted, since, *counted.since(since), counted.first_error_since(since))
+    """Requests and errors of the control."""
 
 
 def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enough: float) -> Odds:
     if not old:
         return Odds(0.0, 0.0)
-    # Only what ended by the old pods' last sample can be compared; reading pods is told from all.
-    last = max(one.end for one in old) + TIME_TOLERANCE_SECONDS
+    # Only counts that ended by the last sample of the old pods are comparable; reads use all.
+    last = max(increment.end for increment in old) + TIME_TOLERANCE_SECONDS
     new = counted.increments if arms.read else counted.ended_by(last)
     whole = _flipped(arms, new, old, enough)
     if not arms.read & arms.living_old or arms.living_old <= arms.read:
         return whole
-    # Of many pods some are read between scrapes, always the same ones: among themselves they can be
-    # compared at once. The average of both odds keeps the property that makes them odds.
+    # Of many pods some are read between scrapes, always the same pods, which can be compared among
+    # themselves at once. The average of both odds keeps the property that makes them odds.
     some = replace(arms, living_old=arms.living_old & arms.read)
-    new_read, old_read = ([one for one in side if one.pod in arms.read] for side in (new, old))
+    new_read, old_read = (
+        [increment for increment in side if increment.pod in arms.read] for side in (new, old)
+    )
     part = _flipped(some, new_read, old_read, enough)
-    since = max(part, whole, key=lambda one: one.value).since
+    since = max(part, whole, key=lambda odds: odds.value).since
     return Odds((part.value + whole.value) / 2, since)
 
 
 def _flipped(arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float) -> Odds:
     groups: dict[tuple[str, int], dict[tuple[str, float], tuple[float, float]]] = {}
-    for one in old:
-        key = one.route, int(one.end // max(1.0, arms.interval))
-        # A pod that is read often is one pod all the same: between pods they may differ, not in it.
-        name = one.pod, 0.0 if one.pod in arms.read else one.end
+    for increment in old:
+        key = increment.route, int(increment.end // max(1.0, arms.interval))
+        # Frequent reads of a pod count once: dispersion is that between pods, not within a pod.
+        name = increment.pod, 0.0 if increment.pod in arms.read else increment.end
         group = groups.setdefault(key, {})
         requests, errors = group.get(name, (0.0, 0.0))
-        group[name] = requests + one.requests, errors + one.errors
+        group[name] = requests + increment.requests, errors + increment.errors
     read = [arms.seen[pod] for pod in arms.living_old if pod in arms.seen]
     overlap = cells(new, old, min(read, default=math.inf), arms.interval, _moment(arms, new))
-    return coin_flip(overlap, dispersion([list(one.values()) for one in groups.values()]), enough)
+    return coin_flip(
+        overlap, dispersion([list(group.values()) for group in groups.values()]), enough
+    )
 
 
 def _moment(arms: Arms, new: Sequence[Increment]) -> float:
-    """Tell by how much later than the old pods a new one may be read and still be compared.
+    """Give the delay after the old pods within which a new pod is read and still compared.
 
-    Pods that are read at once are not read in the same instant. While less than one request is to
-    be expected in between, that is no advantage for anybody.
+    Pods in one round are not read in the same instant. While less than one request is expected in
+    between, that favors neither revision.
     """
     requests = total(new)[0] if arms.read else 0.0
     if not requests:
         return 0.0
-    seconds = max(one.end for one in new) - min(one.start for one in new)
+    seconds = max(increment.end for increment in new) - min(increment.start for increment in new)
     return min(TIME_TOLERANCE_SECONDS, seconds / requests)
 
 
@@ -154,10 +134,10 @@ def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) 
     for name, counts in routes:
         limits = ceilings(arms.control, name)
         bounds = [(limit.rate, counts.newest_start - limit.seconds) for limit in limits]
-        found = counts.against(bounds, enough)
+        all_odds = counts.against(bounds, enough)
         parts += [
             (_weight(limit, limits) / len(routes), odds)
-            for limit, odds in zip(limits, found, strict=True)
+            for limit, odds in zip(limits, all_odds, strict=True)
         ]
     least = min(enough, max(part.value for _, part in parts))
     proving = dict.fromkeys(part.since for _, part in parts if part.value >= least)
@@ -168,7 +148,7 @@ def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) 
 
 
 def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
-    """Give a ceiling's share of the odds: nearly all to the one that bounds the first seconds."""
+    """Give a ceiling's share of the odds: nearly all to the ceiling of the first seconds."""
     if len(limits) == 1:
         return 1.0
     return (
@@ -179,28 +159,29 @@ def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
 
 
 def _verdict(
-    arms: Arms, route: str | None, tally: _Tally, compared: _Compared, scopes: int
+    arms: Arms, route: str | None, counted: Counts, compared: _Compared, scopes: int
 ) -> ScopeVerdict:
-    requests, errors = tally.requests, tally.errors
+    since = compared.odds.since if compared.odds.value >= 1 else -math.inf
+    requests, errors = counted.since(since)
     new: list[Increment] = []
     odds = compared.odds.value / scopes
     pods, unmet = AffectedPods(), "nothing speaks against it"
     usual: Mapping[str, float] = {}
     if odds >= 1:
-        # Which pods fail, and what is lacking, is only of interest where there is a suspicion.
-        new = tally.new
+        # Failing pods and unmet floors matter only where something speaks against the release.
+        new = [increment for increment in counted.increments if increment.end > since]
         usual = _usual(arms, compared, new)
-        pods = affected(arms, by_route(new), route, usual)
-        unmet = vetoes.unmet(arms, new, pods)
+        pods = affected(arms, pod_counts_by_route(new), route, usual)
+        unmet = vetoes.unmet_floor(arms, new, pods)
     blamed, veto = None, None
     if odds >= arms.odds.suspect:
-        # One fault began on all routes that fail: what they tell of it together holds for each of
-        # them. Others dilute it.
+        # One fault began on all routes that fail: their joint evidence holds for each of them, and
+        # other routes dilute it.
         together = _failing_routes(arms)
         if route is not None and route not in together:
             together = [route]
-        failing = [_failing(arms, compared, usual, one) for one in together]
-        # It is that, whatever the release is compared with.
+        failing = [_failing(arms, compared, usual, name) for name in together]
+        # This veto holds for either control.
         veto = Reason.FEW_PODS_AFFECTED if pods.few else None
         if compared.method is Method.HISTORY and arms.control is not None:
             veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, together)
@@ -217,13 +198,13 @@ def _verdict(
         odds=odds,
         rate_lower_bound=wilson_lower(requests, errors),
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
-        first_bad=tally.first_bad,
+        first_bad=counted.first_error_since(since),
         blame=blamed,
         unmet=unmet,
         veto=veto,
         pods_failing=len(pods.few or pods.bad),
         pods=len(arms.living_new),
-        late_lower_bound=_late(tally.counted),
+        late_lower_bound=_late(counted),
     )
 
 
@@ -240,14 +221,14 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
     requests, errors = compared.control
     usual = {"": errors / requests if requests else 0.0}
     old = counts_by_route(arms.old)
-    for route in {one.route for one in new}:
+    for route in {increment.route for increment in new}:
         if compared.method is Method.HISTORY and arms.control is not None:
-            usual[route] = mean(arms.control, route)
+            usual[route] = mean_rate(arms.control, route)
         else:
             requests, errors = total(old.get(route, ()))
             usual[route] = errors / requests if requests else usual[""]
     if compared.method is Method.HISTORY and arms.control is not None:
-        usual[""] = mean(arms.control, None)
+        usual[""] = mean_rate(arms.control, None)
     return usual
 
 
@@ -255,7 +236,7 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
     # Since its first request, not only since the count began that shows it best.
     first = warm_up(arms.counted_on(route), arms.starts)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
-        level = BaselineRate(mean(arms.control, route), ceiling(arms.control, route))
+        level = BaselineRate(mean_rate(arms.control, route), highest_ceiling(arms.control, route))
     else:
         rate = usual.get(route, usual[""])
         level = BaselineRate(rate, plausible(rate))
@@ -263,15 +244,16 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
 
 
 def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
-    """Leave out pods that never had the fault: read last, they seem to show its end."""
+    """Leave out pods that never had the fault: as the last pods read, they seem to show its end."""
     kept = [
-        Failing([one for one in each.increments if one.pod in pods], each.level) for each in failing
+        Failing([increment for increment in each.increments if increment.pod in pods], each.level)
+        for each in failing
     ]
     return [each for each in kept if each.increments] or list(failing)
 
 
 def _failing_routes(arms: Arms) -> list[str]:
     """Name the routes on which most errors are."""
-    errors = {name: one.errors for name, one in arms.counted.routes.items()}
+    errors = {name: counts.errors for name, counts in arms.counted.routes.items()}
     most = max(errors.values())
     return sorted(route for route, failed in errors.items() if failed >= MOST_SHARE * most)

@@ -1,7 +1,7 @@
-"""What a release does to its service more slowly than by failing: the P3 signals of the matrix.
+"""Symptoms, the P3 signals of the matrix: slower signs of a bad release than its error rate.
 
-Each is compared with the old pods in the same minutes, or with the old revision's hour before the
-release where none is left. A symptom that the release is not shown to cause carries a veto.
+Each is compared with the old pods in the same minutes or, where none is left, with the hour of the
+old revision before the release. A symptom that the release is not shown to cause carries a veto.
 """
 
 import math
@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence import growth
 from rollback_operator.evidence.limits import RESTARTS
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import latency, trials
+from rollback_operator.judge import latency, matrix_probes
 from rollback_operator.judge.latency import Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
@@ -23,7 +23,7 @@ _LATENCY = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 @dataclass(frozen=True, slots=True)
 class SymptomFacts:
-    """What symptoms are looked for in."""
+    """The facts in which symptoms are searched."""
 
     trends: Trends
     new: Mapping[str, Pod]
@@ -37,23 +37,25 @@ class SymptomFacts:
     """Requests a second in the busiest minute before the release; 0: not known."""
 
 
-def symptoms(subject: SymptomFacts, conditions: Iterable[MatrixCondition]) -> tuple[Symptom, ...]:
-    """List the symptoms that the conditions ask for and that are there."""
+def find_symptoms(
+    subject: SymptomFacts, conditions: Iterable[MatrixCondition]
+) -> tuple[Symptom, ...]:
+    """List the symptoms of the conditions that are present."""
     wanted = list(conditions)
     slow = None
-    if any(one.signal in _LATENCY for one in wanted):
+    if any(condition.signal in _LATENCY for condition in wanted):
         slow = latency.slowness(
             subject.trends, (subject.new, subject.old), subject.quantile, subject.busiest
         )
-    found = (_symptom(subject, one, slow) for one in wanted)
-    return tuple(one for one in found if one is not None)
+    candidates = (_symptom(subject, condition, slow) for condition in wanted)
+    return tuple(symptom for symptom in candidates if symptom is not None)
 
 
 def _symptom(
     subject: SymptomFacts, condition: MatrixCondition, slow: Slowness | None
 ) -> Symptom | None:
     if condition.signal in _LATENCY:
-        return None if slow is None else latency.symptom(slow, condition)
+        return None if slow is None else latency.latency_symptom(slow, condition)
     finder = _FINDERS.get(condition.signal)
     return None if finder is None else finder(subject, condition)
 
@@ -64,14 +66,15 @@ def _killed(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None
     total = sum(hit.values())
     if total < condition.count:
         return None
-    said = f"containers were killed for their memory {total} times on {len(hit)} new pods"
+    killed_too = [pod for pod in _old_restarts(subject) if pod.is_out_of_memory]
+    message = f"containers were OOM-killed {total} times on {len(hit)} new pods"
     return Symptom(
         condition.signal,
-        f"{said}{_limit(subject.memory_limit)}",
+        f"{message}{_limit(subject.memory_limit)}",
         pods=tuple(sorted(hit)),
         since=subject.opened,
-        veto=_restarts_too(subject, len(hit), only_killed=True),
-        # One pod may have been unlucky once or twice; as often as makes a rollout stuck, it is not.
+        veto=_veto_of(subject, len(hit), killed_too),
+        # A single pod may be killed once or twice by chance, not as often as in a stuck rollout.
         is_on_every_pod=len(hit) == len(subject.new) and (len(hit) > 1 or total >= RESTARTS),
     )
 
@@ -86,7 +89,7 @@ def _restarted(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | N
         f"containers have restarted {total} times on {len(restarts)} new pods",
         pods=tuple(sorted(restarts)),
         since=subject.opened,
-        veto=_restarts_too(subject, len(restarts), only_killed=False),
+        veto=_veto_of(subject, len(restarts), _old_restarts(subject)),
     )
 
 
@@ -95,19 +98,21 @@ def _known(subject: SymptomFacts) -> list[str]:
 
 
 def _limit(limit: float | None) -> str:
-    return f", whose limit is {limit / 2**20:.0f} MiB" if limit else ""
+    return f", with a memory limit of {limit / 2**20:.0f} MiB" if limit else ""
 
 
-def _restarts_too(subject: SymptomFacts, count: int, *, only_killed: bool) -> Reason | None:
-    """Tell whether the old pods do the same in the same time: then it is not the release's."""
-    hit = [
+def _old_restarts(subject: SymptomFacts) -> list[Pod]:
+    """List the old pods that have restarted since the release."""
+    return [
         pod
         for pod in subject.old.values()
-        if pod.restarts
-        and (pod.started or 0.0) > subject.opened
-        and (pod.is_out_of_memory or not only_killed)
+        if pod.restarts and (pod.started or 0.0) > subject.opened
     ]
-    is_alike = bool(hit) and len(hit) * len(subject.new) >= count * len(subject.old)
+
+
+def _veto_of(subject: SymptomFacts, count: int, old: Sequence[Pod]) -> Reason | None:
+    """Return the veto where as large a share of the old pods has a symptom of so many new pods."""
+    is_alike = bool(old) and len(old) * len(subject.new) >= count * len(subject.old)
     return Reason.OLD_REVISION_FAILS_TOO if is_alike else None
 
 
@@ -120,54 +125,54 @@ def _grown(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     new, old = (_growths(subject.trends, pods) for pods in (subject.new, subject.old))
     beyond = threshold * limit + (usual or 0.0)
     hit = {
-        name: one
-        for name, one in new.items()
-        if one.per_hour > beyond and (usual is not None or one.is_telling(limit))
+        name: slope
+        for name, slope in new.items()
+        if slope.per_hour > beyond and (usual is not None or slope.is_telling(limit))
     }
     if not hit or len(hit) < min(2, len(subject.new)):
         return None
-    share = sorted(one.per_hour / limit for one in hit.values())[len(hit) // 2]
-    said = (
+    share = sorted(slope.per_hour / limit for slope in hit.values())[len(hit) // 2]
+    message = (
         f"memory grows by {100 * share:.0f} % of its limit of {limit / 2**20:.0f} MiB an hour on "
         f"{len(hit)} of {len(subject.new)} new pods"
     )
     if usual is not None:
-        said += f"; the old revision's grew by {100 * usual / limit:.0f} % when they were as old"
-    is_old_too = any(one.per_hour / limit > threshold / 2 for one in old.values())
+        message += f"; the old revision's pods grew by {100 * usual / limit:.0f} % at the same age"
+    is_old_too = any(slope.per_hour / limit > threshold / 2 for slope in old.values())
     return Symptom(
         condition.signal,
-        said,
+        message,
         pods=tuple(sorted(hit)),
         value=share,
-        odds=min(one.odds for one in hit.values()),
-        since=min(one.since for one in hit.values()),
+        odds=min(slope.odds for slope in hit.values()),
+        since=min(slope.since for slope in hit.values()),
         veto=Reason.OLD_REVISION_FAILS_TOO if is_old_too else None,
         is_on_every_pod=len(hit) == len(subject.new) > 1,
     )
 
 
 def _growths(trends: Trends, pods: Mapping[str, Pod]) -> dict[str, growth.Growth]:
-    found = {
+    slopes = {
         name: growth.growth(trends.memory.get(name, ()), pod.started or pod.created)
         for name, pod in pods.items()
     }
-    return {name: one for name, one in found.items() if one is not None}
+    return {name: slope for name, slope in slopes.items() if slope is not None}
 
 
 def _queried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     text = condition.query or ""
     points = subject.trends.queries.get(text, ())[-condition.looks :]
     before = subject.trends.before.get(text)
-    hits = [one for one in points if _exceeds(condition, one.value, before)]
+    hits = [point for point in points if _exceeds(condition, point.value, before)]
     if len(hits) < condition.times:
         return None
     value = hits[-1].value
-    said = f"the query {condition.name or text} gives {value:.4g}"
-    said += f", {before:.4g} before the release" if before is not None else ""
+    message = f"the query {condition.name or text} gives {value:.4g}"
+    message += f", {before:.4g} before the release" if before is not None else ""
     was_there = before is not None and _is_beyond(condition, before)
     return Symptom(
         condition.signal,
-        f"{said}, {len(hits)} of {len(points)} times beyond the limit",
+        f"{message}, {len(hits)} of {len(points)} times beyond the limit",
         value=value,
         since=hits[0].time,
         veto=Reason.THERE_BEFORE if was_there and condition.change_above is None else None,
@@ -180,7 +185,7 @@ def _exceeds(condition: MatrixCondition, value: float, before: float | None) -> 
         return False
     if condition.change_above is None:
         return True
-    # A product: of nothing before, as of errors that there were none, anything is more.
+    # A factor: after a value of zero, as of a count of errors, any value is an increase.
     return before is not None and before >= 0 and value > float(condition.change_above) * before
 
 
@@ -191,7 +196,7 @@ def _is_beyond(condition: MatrixCondition, value: float) -> bool:
 
 
 def _tried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
-    return trials.symptom(subject.trends.trials, condition)
+    return matrix_probes.probe_symptom(subject.trends.trials, condition)
 
 
 _FINDERS: Mapping[SignalName, Callable[[SymptomFacts, MatrixCondition], Symptom | None]] = {
@@ -203,6 +208,6 @@ _FINDERS: Mapping[SignalName, Callable[[SymptomFacts, MatrixCondition], Symptom 
 }
 
 
-def worst(found: Sequence[Symptom]) -> Symptom | None:
-    """Choose the symptom to speak of: one that is the release's before one that may not be."""
-    return min(found, key=lambda one: one.veto is not None, default=None)
+def worst(candidates: Sequence[Symptom]) -> Symptom | None:
+    """Choose the symptom for the verdict: without a veto first."""
+    return min(candidates, key=lambda symptom: symptom.veto is not None, default=None)

@@ -1,24 +1,24 @@
-"""How soon a fault of a given size can be proved on the traffic that there is, at best.
+"""How soon a fault of a given size can be proved on the present traffic, at best.
 
 Formulas: Wald's expected sample number with Ville's bound, n* = ln(odds) / KL; against old pods in
-the same seconds the coin flip's. What a scrape costs is added, and the judge's own floors are kept.
+the same seconds the coin flip's. The delay of a scrape is added, and the judge's floors hold.
 """
 
 import math
 from dataclasses import dataclass
 
-from rollback_operator.evidence.arms import Ceiling
+from rollback_operator.evidence.baseline import Ceiling
 from rollback_operator.evidence.limits import LEAST_ERRORS, LEAST_REQUESTS
 
 DISCOVERY_SECONDS = 5.0
 """Prometheus hands new targets to its scrapers this often."""
 REACTION_SECONDS = 0.3
-"""From a sample to the look that sees it."""
+"""From a sample to the evaluation that includes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a new revision is judged by, once it has all of the traffic."""
+    """The traffic of a new revision, once it has all of it."""
 
     rate: float
     """Requests a second."""
@@ -44,13 +44,13 @@ class Reach:
     """How soon a fault is proved."""
 
     requests: float
-    """Of the new revision; infinite where no number of them would do."""
+    """Of the new revision; infinite where no number is enough."""
     mean: float
     """Seconds from the new revision's first request to the proof."""
     most: float
     """... where each sample comes as late as it can."""
     floor: str
-    """What the number of requests comes from: the evidence, or a floor of the judge."""
+    """The origin of the number of requests: the evidence, or a floor of the judge."""
 
 
 def divergence(rate: float, other: float) -> float:
@@ -62,14 +62,14 @@ def divergence(rate: float, other: float) -> float:
 def against_history(fault: float, traffic: Traffic, odds: float) -> float:
     """Compute the requests that prove a fault where no old pod is left.
 
-    The null is the rate up to which the control's own past makes an error rate plausible: a high
-    one for a minute, a lower one for what lasts longer.
+    The null is the highest error rate that the control's own history makes plausible: a high rate
+    for a minute, a lower rate for longer spans.
     """
     return min(
         (
-            max(_until(odds, divergence(fault, one.rate)), one.seconds * traffic.rate)
-            for one in traffic.ceilings
-            if fault > one.rate
+            max(_until(odds, divergence(fault, ceiling.rate)), ceiling.seconds * traffic.rate)
+            for ceiling in traffic.ceilings
+            if fault > ceiling.rate
         ),
         default=math.inf,
     )
@@ -81,8 +81,8 @@ def against_old_pods(fault: float, traffic: Traffic, odds: float, share: float =
     Args:
         fault: the new revision's error rate.
         traffic: the control's figures.
-        odds: how sure one must be.
-        share: of the requests, how many the new revision gets.
+        odds: the odds that are enough.
+        share: the share of the requests that the new revision gets.
     """
     base = traffic.error_rate
     if fault <= base:
@@ -93,15 +93,15 @@ def against_old_pods(fault: float, traffic: Traffic, odds: float, share: float =
 
 
 def _until(odds: float, each: float) -> float:
-    """Give the requests until the odds are reached, of which each adds so many nats.
+    """Give the requests until the odds are reached, where each adds so many nats.
 
-    Two rates that are all but the same are told apart by none: rounding may leave less than zero.
+    No number of requests separates nearly equal rates: rounding may leave less than zero.
     """
     return math.log(odds) / each if each > 0 else math.inf
 
 
 def reach(requests: float, fault: float, traffic: Traffic, sampling: Sampling) -> Reach:
-    """Tell how soon so many requests have been seen, and all floors are met.
+    """Compute how soon the requests are counted and all floors are met.
 
     Args:
         requests: of the new revision, that prove the fault.
@@ -125,4 +125,4 @@ def _floored(requests: float, fault: float) -> tuple[float, str]:
     floors = [(requests, "evidence"), (float(LEAST_REQUESTS), f"{LEAST_REQUESTS} requests")]
     if fault < 1:
         floors.append((LEAST_ERRORS / fault, f"{LEAST_ERRORS} errors"))
-    return max(floors, key=lambda one: one[0])
+    return max(floors, key=lambda floor: floor[0])

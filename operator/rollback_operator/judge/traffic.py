@@ -1,14 +1,13 @@
-"""A release that nobody reaches, or no more: ready pods, and hardly a request of many.
+"""Lost traffic: ready pods that no request reaches, from the beginning or later.
 
-What is expected is the quietest minute of the hour before: a service whose requests come in bursts
-has minutes without any, and is never said to have lost them.
+The quietest minute of the hour before sets the expectation: a service with bursts of requests has
+minutes without any, and never counts as without traffic.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from rollback_operator.evidence.arms import Arms, total
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.limits import (
     LEAST_EXPECTED,
     LEAST_SAMPLES,
@@ -16,21 +15,15 @@ from rollback_operator.evidence.limits import (
     TRAFFIC_SECONDS,
 )
 from rollback_operator.evidence.watch import Watch
+from rollback_operator.model.verdict import Cause, EvidentFault
 from rollback_operator.model.workload import Workload
+from rollback_operator.stats.windows import total
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficLost:
-    """Requests that should have come."""
+def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> EvidentFault | None:
+    """Find a release that has been without traffic from its beginning; None: it is not shown.
 
-    message: str
-    since: float
-
-
-def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | None:
-    """Tell whether a release has been without traffic from its beginning; None: it is not shown.
-
-    Only from the beginning: traffic that ceases later may have been stopped by anybody.
+    Only from the beginning: traffic that ceases later may end for any reason.
     """
     span = _span(workload, arms)
     if span is None or arms.control is None:
@@ -38,24 +31,25 @@ def traffic_lost(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | 
     begin, until = span
     pace = arms.control.quietest_minute
     expected = pace * (until - begin)
-    looks = (until - begin) / max(1.0, watch.evidence.interval)
-    if expected < LEAST_EXPECTED or looks < LEAST_SAMPLES:
+    samples = (until - begin) / max(1.0, watch.evidence.interval)
+    if expected < LEAST_EXPECTED or samples < LEAST_SAMPLES:
         return None
     requests, _ = arms.counted.since(-math.inf)
     if requests >= LOST_SHARE * expected or _had_ceased(arms, pace):
         return None
-    return TrafficLost(
-        f"all {len(ready_since(workload))} new pods are ready and have had {requests:.0f} requests "
-        f"in {until - begin:.0f} s; in its quietest minute of the hour before the service had "
-        f"{pace:.3g} a second, so {expected:.0f} were to be expected",
+    return EvidentFault(
+        Cause.TRAFFIC_LOST,
+        f"all {len(ready_since(workload))} new pods are ready and received {requests:.0f} requests "
+        f"in {until - begin:.0f} s; {expected:.0f} were expected, from {pace:.3g} a second in the "
+        "quietest minute of the hour before the release",
         begin,
     )
 
 
-def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost | None:
-    """Tell whether the requests that a release had have ceased since; None: it is not shown.
+def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> EvidentFault | None:
+    """Find traffic that has ceased since the release served; None: it is not shown.
 
-    It has served, so it can be reached: whose doing it is a person has to say.
+    The release has served, so it can be reached: only a person can find the cause.
     """
     span = _span(workload, arms)
     if span is None or arms.control is None or not arms.control.quietest_minute:
@@ -67,16 +61,17 @@ def traffic_ceased(watch: Watch, workload: Workload, arms: Arms) -> TrafficLost 
     requests, _ = arms.counted.since(since)
     if since < begin or requests >= LOST_SHARE * pace * seconds or _had_ceased(arms, pace):
         return None
-    return TrafficLost(
-        f"the new pods have served, and have had {requests:.0f} requests in the last "
-        f"{seconds:.0f} s; in its quietest minute of the hour before the service had {pace:.3g} a "
-        f"second, so {pace * seconds:.0f} were to be expected: see what sends them",
+    return EvidentFault(
+        Cause.UNATTRIBUTED,
+        f"the new pods have served, and received {requests:.0f} requests in the last "
+        f"{seconds:.0f} s; {pace * seconds:.0f} were expected, from {pace:.3g} a second in the "
+        "quietest minute of the hour before the release: check the clients",
         since,
     )
 
 
 def _span(workload: Workload, arms: Arms) -> tuple[float, float] | None:
-    """Give since and until when all requests could only come to new pods; None: they need not."""
+    """Give the span in which only new pods could receive requests; None: old pods could, too."""
     ready = ready_since(workload)
     if arms.control is None or not arms.control.is_sufficient or not ready or arms.living_old:
         return None
@@ -86,13 +81,13 @@ def _span(workload: Workload, arms: Arms) -> tuple[float, float] | None:
 
 
 def _had_ceased(arms: Arms, pace: float) -> bool:
-    """Tell whether the old pods, too, had hardly a request any more before they went.
+    """Return whether requests to the old pods, too, had ceased before they stopped.
 
-    Then it was not the release that nobody reached: the requests had ceased at their source.
+    Then the release is not the cause: the requests ceased at their source.
     """
-    end = max((one.end for one in arms.old), default=0.0)
-    last = [one for one in arms.old if one.end > end - TRAFFIC_SECONDS]
-    seconds = end - min((one.start for one in last), default=end)
+    end = max((increment.end for increment in arms.old), default=0.0)
+    last = [increment for increment in arms.old if increment.end > end - TRAFFIC_SECONDS]
+    seconds = end - min((increment.start for increment in last), default=end)
     if seconds < LEAST_SAMPLES * arms.interval:
         return False
     return total(last)[0] < LOST_SHARE * pace * seconds

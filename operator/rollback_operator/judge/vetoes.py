@@ -1,16 +1,15 @@
-"""What keeps evidence from being proof: floors that are not met yet, and vetoes.
+"""Floors and vetoes, which keep evidence from being proof.
 
-A floor asks for more of the same. A veto says that something is wrong but that this release is not
-shown to be the cause: people are told, nothing is rolled back.
+A floor requires more evidence. A veto attributes a fault to something other than the release:
+people are notified, and no rollback follows.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.evidence.arms import Arms, lasting, mean, on, past, total
-from rollback_operator.evidence.baseline import Control
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.evidence.baseline import Control, history_on, longest_span_rate, mean_rate
 from rollback_operator.evidence.limits import (
     AFFECTED_RATE,
     CEILING_TIMES,
@@ -29,76 +28,81 @@ from rollback_operator.evidence.limits import (
 from rollback_operator.judge.affected import AffectedPods
 from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
-from rollback_operator.stats.windows import COARSE_SECONDS, Increment
+from rollback_operator.stats.windows import COARSE_SECONDS, Increment, on, total
 
 
-def unmet(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
-    """Tell the first floor that is not met, in words; empty when all are."""
+def unmet_floor(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
+    """Describe the first floor that is not met; empty: all are met."""
     requests, errors = total(new)
     if requests < LEAST_REQUESTS:
         return f"{requests:.0f} of {LEAST_REQUESTS} requests"
     if errors < LEAST_ERRORS and not 0 < requests <= errors:
         return f"{errors:.0f} of {LEAST_ERRORS} errors"
-    served = [one for one in new if one.requests > 0]
-    if len({one.end for one in served}) < LEAST_SAMPLES:
+    served = [increment for increment in new if increment.requests > 0]
+    if len({increment.end for increment in served}) < LEAST_SAMPLES:
         return "only one sample"
     wanted = min(2, len(arms.living_new))
     if wanted > 1 and not pods.is_shared and not pods.few:
-        return "too few errors on other pods, or other nodes, than the worst"
-    # Pods that never had the fault are read at times of their own: they do not show its end.
-    having = [one for one in served if one.pod in pods.bad & arms.living_new] or served
+        return "too few errors on pods other than the worst, or on other nodes"
+    # Pods that never had the fault are read at other times: they do not show its end.
+    having = [
+        increment for increment in served if increment.pod in pods.bad & arms.living_new
+    ] or served
     rate = _rate(having)
     if any(_has_ceased(sample, rate) for sample in _newest_samples(arms, having)):
         return CEASED
-    return "" if _fails_on(arms, served) else "the pods have only begun to serve"
+    return "" if _fails_on(arms, served) else "the pods have only started to serve"
 
 
 def _has_ceased(sample: tuple[float, float], rate: float) -> bool:
-    """Tell whether a sample without an error is a surprise while the fault lasts."""
+    """Return whether a sample without an error is a surprise while the fault lasts."""
     requests, errors = sample
     return errors <= 0 and requests * rate >= EXPECTED_ERRORS
 
 
 def _newest_samples(arms: Arms, served: Sequence[Increment]) -> list[tuple[float, float]]:
-    """Add up the two newest samples: the errors of a warm-up cease by themselves.
+    """Add up the two newest samples: the errors of a warm-up cease without a change.
 
-    Reads between scrapes are put together until one has errors to be expected in it, or is as long
-    as a scrape: half a second without an error is no sign that they have ceased.
+    Reads between scrapes are joined until errors are expected in them, or they are as long as a
+    scrape interval: half a second without an error is no sign that errors have ceased.
     """
     times: dict[float, tuple[float, float]] = {}
-    for one in served:
-        known = times.get(one.end, (0.0, 0.0))
-        times[one.end] = known[0] + one.requests, known[1] + one.errors
+    for increment in served:
+        known = times.get(increment.end, (0.0, 0.0))
+        times[increment.end] = known[0] + increment.requests, known[1] + increment.errors
     requests, errors = total(served)
     enough = EXPECTED_ERRORS * requests / errors if arms.read and errors else 0.0
-    found: list[tuple[float, float]] = []
+    samples: list[tuple[float, float]] = []
     newest, sample = math.inf, (0.0, 0.0)
     for end in sorted(times, reverse=True):
         newest = end if not sample[0] else newest
         sample = sample[0] + times[end][0], sample[1] + times[end][1]
         if sample[0] >= enough or end <= newest - arms.interval:
-            found.append(sample)
+            samples.append(sample)
             sample = (0.0, 0.0)
-        if len(found) == LEAST_SAMPLES:
-            return found
-    return found or [sample]
+        if len(samples) == LEAST_SAMPLES:
+            return samples
+    return samples or [sample]
 
 
 def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
-    """Tell whether pods that are read in their first seconds fail on as they have begun.
+    """Return whether pods that are read in their first seconds continue to fail.
 
-    A scrape is an average over seconds; a read in the first of a warm-up is not. Of a warm-up some
-    requests pass soon: here hardly one may.
+    A scrape is an average over seconds; a read in the first seconds of a warm-up is not. In a
+    warm-up some requests soon pass: here hardly any may.
     """
     begins: dict[str, float] = {}
-    for one in served:
-        begins[one.pod] = min(one.start, begins.get(one.pod, one.start))
-    ages = [((one.start + one.end) / 2 - begins[one.pod], one) for one in served]
+    for increment in served:
+        begins[increment.pod] = min(increment.start, begins.get(increment.pod, increment.start))
+    ages = [
+        ((increment.start + increment.end) / 2 - begins[increment.pod], increment)
+        for increment in served
+    ]
     oldest = max((age for age, _ in ages), default=0.0)
     if not arms.read or oldest >= POD_SETTLED_SECONDS:
         return True
     late = min(oldest / 2, POD_START_SECONDS)
-    requests, errors = total(one for age, one in ages if age >= late)
+    requests, errors = total(increment for age, increment in ages if age >= late)
     return requests >= LATE_REQUESTS and errors >= POD_START_SHARE * requests
 
 
@@ -109,25 +113,33 @@ def veto_by_history(
     route: str | None,
     together: Sequence[str],
 ) -> Reason | None:
-    """Tell why a fault that only history speaks against is not the release's.
+    """Find the reason why a fault, compared with history only, is not that of the release.
 
     Args:
         arms: the counts of both revisions.
-        control: the old revision's past.
+        control: the history of the old revision.
         new: the release's counts in the scope, at least one.
         route: the scope; None: all routes.
-        together: the routes that fail; one fault began on all of them.
+        together: the routes that fail; their fault began on all at once.
     """
-    shown = min(one.start for one in new)
-    since = [one for one in arms.new if one.end > shown]
-    # What ran before may be another revision than the control: it is asked as well, since what
-    # began on its pods is nothing that this release has brought.
-    if any(
-        _had_come_to_fail(side, _JudgedFault(arms, control, since, route, together))
-        for side in (arms.old, arms.replaced)
-    ):
-        return Reason.OLD_REVISION_FAILS_TOO
-    seconds = max(one.end for one in since) - shown
+    shown = min(increment.start for increment in new)
+    since = [increment for increment in arms.new if increment.end > shown]
+    # The revision that ran before may not be the control. Its pods count as well: a fault that
+    # began on them does not come from this release.
+    begin = min((increment.start for increment in on(arms.new, route)), default=0.0)
+    for side in (arms.old, arms.replaced):
+        # All the time in which they served beside the new pods, whenever the fault shows best.
+        last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
+        if route is None:
+            # Any single route is enough: the worst may be chance.
+            each = sorted({increment.route for increment in last})
+            every = frozenset({increment.route for increment in (*since, *last)})
+            scopes = [every, *(frozenset({name}) for name in each)]
+        else:
+            scopes = list(dict.fromkeys((frozenset({route}), frozenset(together))))
+        if any(_failed_alike(last, since, control, scope) for scope in scopes):
+            return Reason.OLD_REVISION_FAILS_TOO
+    seconds = max(increment.end for increment in since) - shown
     requests, errors = total(new)
     is_total = errors >= NEARLY_ALL * requests
     pace = max(total(since)[0] / max(1.0, seconds), _pace(arms, since))
@@ -135,68 +147,46 @@ def veto_by_history(
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
 
 
-@dataclass(frozen=True, slots=True)
-class _JudgedFault:
-    """What a release fails, for which old pods are asked."""
-
-    arms: Arms
-    control: Control
-    since: Sequence[Increment]
-    """Its counts since the fault shows."""
-    route: str | None
-    together: Sequence[str]
-
-
-def _had_come_to_fail(old: Sequence[Increment], fault: _JudgedFault) -> bool:
-    """Tell whether old pods had come to fail like the release before they went.
-
-    All the time counts in which they served beside the new ones, whenever the fault shows best. Of
-    all routes together any one of them: which one fails most may be chance.
-    """
-    route, since = fault.route, fault.since
-    begin = min((one.start for one in on(fault.arms.new, route)), default=0.0)
-    last = [one for one in old if one.end > begin - COARSE_SECONDS]
-    if route is None:
-        scopes = [frozenset({one.route for one in (*since, *last)})]
-        scopes += [frozenset({one}) for one in sorted({increment.route for increment in last})]
-    else:
-        scopes = list(dict.fromkeys((frozenset({route}), frozenset(fault.together))))
-    for scope in scopes:
-        rate = _rate([one for one in since if one.route in scope])
-        known = _known(fault.control, next(iter(scope)) if len(scope) == 1 else None, rate)
-        beside = _rate([one for one in since if one.route not in scope])
-        if is_alike([one for one in last if one.route in scope], rate, known, beside):
-            return True
-    return False
+def _failed_alike(
+    last: Sequence[Increment],
+    since: Sequence[Increment],
+    control: Control,
+    scope: frozenset[str],
+) -> bool:
+    """Return whether old pods failed like the release, on some routes, before they stopped."""
+    rate = _rate([increment for increment in since if increment.route in scope])
+    known = _known(control, next(iter(scope)) if len(scope) == 1 else None, rate)
+    beside = _rate([increment for increment in since if increment.route not in scope])
+    return is_alike([each for each in last if each.route in scope], rate, known, beside)
 
 
 def _known(control: Control, route: str | None, rate: float) -> tuple[float, float]:
-    """Give the control's own error rate, as a rule and at its worst.
+    """Give the mean and the worst error rate of the control.
 
-    What had failed for minutes before the release is not what the release came upon. Nor is its
-    worst minute, where the release fails several times as much: going back helps then.
+    A rate that lasted for minutes before the release is no new outage. Nor is its worst minute,
+    where the release fails several times as much: a rollback helps then.
     """
-    least = max(AFFECTED_RATE, mean(control, route))
-    worst = min(past(control, route).worst_earlier, rate / CEILING_TIMES)
-    return least, max(least, lasting(control, route), worst)
+    least = max(AFFECTED_RATE, mean_rate(control, route))
+    worst = min(history_on(control, route).worst_earlier, rate / CEILING_TIMES)
+    return least, max(least, longest_span_rate(control, route), worst)
 
 
 def _pace(arms: Arms, since: Sequence[Increment]) -> float:
-    """Tell how many requests a second the pods have had in their newest scrape interval.
+    """Give the requests a second of the pods in their newest scrape interval.
 
-    On the whole time since the release a spike that began later shows only when it has lasted.
+    Over the whole time since the release, a later spike shows only when it has lasted.
     """
     newest: dict[str, float] = {}
-    for one in since:
-        newest[one.pod] = max(one.end, newest.get(one.pod, 0.0))
+    for increment in since:
+        newest[increment.pod] = max(increment.end, newest.get(increment.pod, 0.0))
     oldest = max(newest.values(), default=0.0) - 2 * arms.interval
     begins = {pod: end - arms.interval for pod, end in newest.items() if end > oldest}
     requests: dict[str, float] = dict.fromkeys(begins, 0.0)
     starts = dict(begins)
-    for one in since:
-        if one.pod in begins and one.end > begins[one.pod] + LATE_SCRAPE_SECONDS:
-            requests[one.pod] += one.requests
-            starts[one.pod] = min(one.start, starts[one.pod])
+    for increment in since:
+        if increment.pod in begins and increment.end > begins[increment.pod] + LATE_SCRAPE_SECONDS:
+            requests[increment.pod] += increment.requests
+            starts[increment.pod] = min(increment.start, starts[increment.pod])
     if sum(requests.values()) < LEAST_REQUESTS:
         return 0.0
     return sum(served / (newest[pod] - starts[pod]) for pod, served in requests.items())

@@ -1,11 +1,11 @@
-"""A pod's first seconds: which of its counts are a warm-up, that ends by itself, and no fault.
+"""Warm-up: which counts of a pod's first seconds are a warm-up, which ends alone, and no fault.
 
-Caches that fill and code that is compiled while it runs fail less from second to second. With g
-the mean of exp(-age / tau) over a count's time, a warm-up that lasts longer than most is the rate
-A g, with A so that all errors are told of and the tau that fits best; the odds are those against
-one rate from the first request on, which may also have ended at some age. What comes after the
-usual warm-up must go on falling: where a rate of its own fits that decisively better, a fault stays
-behind, and there are no odds.
+While caches fill and code is compiled, errors fall from second to second. With g the mean of
+exp(-age / tau) over the time of a count, a warm-up that lasts longer than most has the rate A g,
+where A accounts for all errors and tau fits best; the odds are those against one rate from the
+first request on, which may also have ended at some age. After the usual warm-up the rate must
+continue to fall: where a constant rate fits decisively better there, a fault remains, and there are
+no odds.
 """
 
 import math
@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rollback_operator.evidence.arms import total
 from rollback_operator.evidence.limits import (
     FADING_ERRORS,
     FADING_ODDS,
@@ -23,8 +22,9 @@ from rollback_operator.evidence.limits import (
     WARM_UP_ODDS,
     WARM_UP_SECONDS,
 )
-from rollback_operator.stats.sequential import lasting, log_likelihood
-from rollback_operator.stats.windows import Counts, Increment, counted
+from rollback_operator.stats.change_point import pooled
+from rollback_operator.stats.sequential import log_likelihood, persistence_odds
+from rollback_operator.stats.windows import Counts, Increment, counts_of, total
 
 FADING_TIMES = (5.0, 8.0, 12.0, 18.0, 27.0, 40.0)
 """Seconds in which the errors may fall to a third."""
@@ -33,15 +33,6 @@ FADING_NATS = 1.0
 _RATES = 1e-3, 0.99
 _SHORTEST = 0.1
 _MOST_NATS = 600.0
-
-
-class Aged(NamedTuple):
-    """Counts by the age of their pod, seconds since it began to serve."""
-
-    start: float
-    end: float
-    requests: float
-    errors: float
 
 
 class Fading(NamedTuple):
@@ -53,44 +44,34 @@ class Fading(NamedTuple):
     """The age, in seconds, from which what is left of them is too little to matter."""
 
 
-def fading(counts: Sequence[Aged], usual: float) -> Fading:
+def fading(counts: Sequence[Increment], usual: float) -> Fading:
     """Compute the odds that errors fade.
 
     Args:
-        counts: of all pods, in no order.
+        counts: of all pods, by age instead of time, in no order.
         usual: seconds that warm-ups take as a rule.
     """
-    counts = _pooled(counts)
-    time = max(FADING_TIMES, key=lambda one: _falling(counts, one))
-    tail = [one for one in counts if (one.start + one.end) / 2 >= usual]
-    if max(_falling(tail, one) for one in FADING_TIMES) < _steady(tail) - STAYING_NATS:
+    # Pods and routes of nearly the same age count together.
+    counts = pooled(counts, grain=1.0)
+    time = max(FADING_TIMES, key=lambda time: _falling(counts, time))
+    tail = [count for count in counts if (count.start + count.end) / 2 >= usual]
+    if max(_falling(tail, time) for time in FADING_TIMES) < _steady(tail) - STAYING_NATS:
         return Fading()
     nats = _falling(counts, time) - _steady_until(counts)
     until = time * math.log(max(1.0, _height(counts, time) / LEAST_CEILING))
     return Fading(math.exp(min(_MOST_NATS, nats)), until)
 
 
-def _pooled(counts: Sequence[Aged]) -> list[Aged]:
-    """Add up what pods and routes counted at nearly the same age."""
-    found: dict[tuple[int, int], Aged] = {}
-    for one in counts:
-        key = round(one.start), round(one.end)
-        known = found.get(key) or Aged(one.start, one.end, 0.0, 0.0)
-        requests, errors = known.requests + one.requests, known.errors + one.errors
-        found[key] = known._replace(requests=requests, errors=errors)
-    return list(found.values())
-
-
-def _steady(counts: Sequence[Aged]) -> float:
+def _steady(counts: Sequence[Increment]) -> float:
     """Compute the log-likelihood of one rate."""
-    requests = sum(one.requests for one in counts)
-    rate = sum(one.errors for one in counts) / requests if requests else 0.0
+    requests, errors = total(counts)
+    rate = errors / requests if requests else 0.0
     return _sum(counts, [rate] * len(counts))
 
 
-def _steady_until(counts: Sequence[Aged]) -> float:
-    """Compute the log-likelihood of one rate that lasts, or that ends at the age that fits best."""
-    left = sorted(counts, key=lambda one: one.end)
+def _steady_until(counts: Sequence[Increment]) -> float:
+    """Compute the log-likelihood of a rate that lasts, or that ends at the best fitting age."""
+    left = sorted(counts, key=lambda count: count.end)
     best, ended = -math.inf, 0.0
     while left:
         best = max(best, _steady(left) + ended)
@@ -98,29 +79,31 @@ def _steady_until(counts: Sequence[Aged]) -> float:
     return best
 
 
-def _falling(counts: Sequence[Aged], time: float) -> float:
+def _falling(counts: Sequence[Increment], time: float) -> float:
     """Compute the log-likelihood of errors that fall to a third in so many seconds."""
     height = _height(counts, time)
-    return _sum(counts, [height * _share(one, time) for one in counts])
+    return _sum(counts, [height * _share(count, time) for count in counts])
 
 
-def _height(counts: Sequence[Aged], time: float) -> float:
+def _height(counts: Sequence[Increment], time: float) -> float:
     """Give the rate of the first moment."""
-    weight = sum(one.requests * _share(one, time) for one in counts)
-    return sum(one.errors for one in counts) / weight if weight else 0.0
+    weight = sum(count.requests * _share(count, time) for count in counts)
+    return sum(count.errors for count in counts) / weight if weight else 0.0
 
 
-def _share(one: Aged, time: float) -> float:
-    length = max(_SHORTEST, one.end - one.start)
-    return time * (math.exp(-one.start / time) - math.exp(-(one.start + length) / time)) / length
+def _share(count: Increment, time: float) -> float:
+    length = max(_SHORTEST, count.end - count.start)
+    return (
+        time * (math.exp(-count.start / time) - math.exp(-(count.start + length) / time)) / length
+    )
 
 
-def _sum(counts: Sequence[Aged], rates: Sequence[float]) -> float:
-    return sum(_nats(one, rate) for one, rate in zip(counts, rates, strict=True))
+def _sum(counts: Sequence[Increment], rates: Sequence[float]) -> float:
+    return sum(_nats(count, rate) for count, rate in zip(counts, rates, strict=True))
 
 
 def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
-    """Tell, at little cost, whether it is worth asking: what comes later fails less.
+    """Return, at little cost, whether later counts fail less, so that a fit is worth its cost.
 
     Args:
         first: requests and errors.
@@ -128,30 +111,30 @@ def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
     """
     if not first[0] or not later[0] or later[1] / later[0] >= first[1] / first[0]:
         return False
-    parts = [Aged(0.0, 0.0, *first), Aged(0.0, 0.0, *later)]
-    apart = _sum(parts, [one.errors / one.requests for one in parts])
+    parts = [Increment("", "", 0.0, 0.0, *first), Increment("", "", 0.0, 0.0, *later)]
+    apart = _sum(parts, [count.errors / count.requests for count in parts])
     return apart - _steady(parts) >= FADING_NATS
 
 
-def _nats(one: Aged, rate: float) -> float:
-    return log_likelihood(one.requests, one.errors, rate, _RATES)
+def _nats(count: Increment, rate: float) -> float:
+    return log_likelihood(count.requests, count.errors, rate, _RATES)
 
 
 def without_warm_up(
     new: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
 ) -> list[Increment]:
     """Drop the pods' first seconds unless they are shown to be no warm-up."""
-    return list(warm_up(counted(new), starts)[0].increments)
+    return list(warm_up(counts_of(new), starts)[0].increments)
 
 
 def warm_up(
     new: Counts, starts: Mapping[str, tuple[float, ...]]
 ) -> tuple[Counts, Sequence[Increment]]:
-    """Tell what counts, and what is known of the time since the first request.
+    """Give the counts that are evidence, and the increments for the onset of a fault.
 
-    The first seconds count if nearly everything fails, or if what follows their first half fails as
-    that does and does not fade. If it is shown to fail less, they were a warm-up: no onset of a
-    fault is found there. While errors fade, the first minute is a warm-up.
+    The first seconds count if nearly everything fails, or if the errors after their first half
+    neither fall nor fade. If these are shown to fall, the first seconds were a warm-up, and no
+    onset is found there. While errors fade, the first minute is a warm-up.
     """
     if not new:
         return new, []
@@ -160,66 +143,76 @@ def warm_up(
     starts = {pod: (*starts.get(pod, ()), begin) for pod, begin in new.first_starts.items()}
     if not starts:
         return new, new.increments
-    # Long watches have few young counts: only of those it matters how young they are.
+    # Long watches have few young counts, and only their age matters.
     young = _young(new, starts, WARM_UP_SECONDS + half)
-    ages = [(_age((one.start + one.end) / 2, one.pod, starts), one) for one in young]
-    # A pod's first count is no later one, however long it is: it holds the first seconds too.
-    begun_at = {id(one): _age(one.start, one.pod, starts) for one in young}
+    ages = [
+        (_age((increment.start + increment.end) / 2, increment.pod, starts), increment)
+        for increment in young
+    ]
+    # The first count of a pod is never a later count, however long: it holds the first seconds.
+    begun_at = {id(increment): _age(increment.start, increment.pod, starts) for increment in young}
     first = total(
-        one
-        for age, one in ages
-        if age < half or (age < WARM_UP_SECONDS and begun_at[id(one)] < half / 2)
+        increment
+        for age, increment in ages
+        if age < half or (age < WARM_UP_SECONDS and begun_at[id(increment)] < half / 2)
     )
     later = total(
-        one
-        for age, one in ages
-        if half <= age < WARM_UP_SECONDS + half and begun_at[id(one)] >= half / 2
+        increment
+        for age, increment in ages
+        if half <= age < WARM_UP_SECONDS + half and begun_at[id(increment)] >= half / 2
     )
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
-    odds = lasting(first, later)
+    odds = persistence_odds(first, later)
     if fails_entirely or not first[1]:
         return new, new.increments
     lasts, fades = WARM_UP_SECONDS, Fading()
     if first[1] >= FADING_ERRORS and is_lower(first, later):
         early = _young(new, starts, FADING_SECONDS)
-        fades = fading([_aged(one, starts) for one in early], WARM_UP_SECONDS)
+        fades = fading([_aged(increment, starts) for increment in early], WARM_UP_SECONDS)
         if fades.odds >= FADING_ODDS:
             lasts, young = min(FADING_SECONDS, max(lasts, fades.until)), early
     if odds >= WARM_UP_ODDS and fades.odds < FADING_ODDS:
         return new, new.increments
-    warm = [one for one in young if _holds_warm_up(one, starts, lasts)]
+    warm = [increment for increment in young if _holds_warm_up(increment, starts, lasts)]
     left = new.without(warm)
     if odds > 1 / WARM_UP_ODDS and fades.odds < WARM_UP_ODDS:
         return left, new.increments
-    cleared = {id(one) for one in warm}
-    return left, [replace(one, errors=0.0) if id(one) in cleared else one for one in new.increments]
+    cleared = {id(increment) for increment in warm}
+    return left, [
+        replace(increment, errors=0.0) if id(increment) in cleared else increment
+        for increment in new.increments
+    ]
 
 
 def _young(new: Counts, starts: Mapping[str, tuple[float, ...]], seconds: float) -> list[Increment]:
     """List the counts that began in the first seconds of their pod's newest life."""
     settled = {pod: max(known) + seconds for pod, known in starts.items()}
     begun = new.begun_before(max(settled.values()))
-    return [one for one in begun if one.start < settled.get(one.pod, -math.inf)]
+    return [
+        increment for increment in begun if increment.start < settled.get(increment.pod, -math.inf)
+    ]
 
 
-def _aged(one: Increment, starts: Mapping[str, tuple[float, ...]]) -> Aged:
-    age = _age(one.start, one.pod, starts)
-    return Aged(age, age + one.end - one.start, one.requests, one.errors)
+def _aged(increment: Increment, starts: Mapping[str, tuple[float, ...]]) -> Increment:
+    age = _age(increment.start, increment.pod, starts)
+    return replace(increment, start=age, end=age + increment.end - increment.start)
 
 
-def _holds_warm_up(one: Increment, starts: Mapping[str, tuple[float, ...]], lasts: float) -> bool:
-    """Tell whether a count lies within a pod's first seconds, or holds them and little else."""
-    middle = (one.start + one.end) / 2
-    if _age(middle, one.pod, starts) >= lasts:
+def _holds_warm_up(
+    increment: Increment, starts: Mapping[str, tuple[float, ...]], lasts: float
+) -> bool:
+    """Return whether a count lies within a pod's first seconds, or holds them and little else."""
+    middle = (increment.start + increment.end) / 2
+    if _age(middle, increment.pod, starts) >= lasts:
         return False
-    is_first = _age(one.start, one.pod, starts) < WARM_UP_SECONDS / 2
-    return is_first or _age(one.end, one.pod, starts) <= lasts
+    is_first = _age(increment.start, increment.pod, starts) < WARM_UP_SECONDS / 2
+    return is_first or _age(increment.end, increment.pod, starts) <= lasts
 
 
 def _age(time: float, pod: str, starts: Mapping[str, tuple[float, ...]]) -> float:
-    """Tell how long before `time` the pod's container had started."""
+    """Give the age of the pod's container at `time`."""
     newest = 0.0
-    for one in starts.get(pod, ()):
-        if newest < one <= time:
-            newest = one
+    for start in starts.get(pod, ()):
+        if newest < start <= time:
+            newest = start
     return time - newest

@@ -1,7 +1,7 @@
 """What the judge says, as data that explains itself: counts, odds, blame, vetoes."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
@@ -11,9 +11,32 @@ DEADLINE_ODDS = 1_000.0
 BAD_ODDS = 10_000.0
 BLAME_ODDS = 100.0
 ENDED = "the fault has ended"
-"""What is lacking where the newest counts show it no more."""
+"""The unmet floor where the newest counts no longer show the fault."""
 CEASED = "no error in one of the two newest samples"
-"""What is lacking where one of them has none though some were to be expected."""
+"""The unmet floor where one of the two has none though some were expected."""
+
+
+class Cause(Enum):
+    """The observation that a verdict rests on."""
+
+    COUNTS = auto()
+    """Error rates and symptoms, each with its own odds, or the lack of any."""
+    UNAVAILABLE = auto()
+    STUCK_ROLLOUT = auto()
+    TRAFFIC_LOST = auto()
+    ENVIRONMENT = auto()
+    """Something outside the release keeps its pods from running."""
+    UNATTRIBUTED = auto()
+    """An evident fault, which needs no odds; whether the release causes it is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidentFault:
+    """A fault that needs no odds: Kubernetes, the Services or missing traffic show it."""
+
+    cause: Cause
+    message: str
+    since: float | None = None
 
 
 class Method(StrEnum):
@@ -108,11 +131,7 @@ class Verdict:
     message: str
     scopes: tuple[ScopeVerdict, ...] = ()
     symptoms: tuple[Symptom, ...] = ()
-    is_unavailable: bool = False
-    is_stuck: bool = False
-    is_traffic_lost: bool = False
-    is_plain: bool = False
-    """Of a suspicion: that something is badly wrong needs no odds, only whose doing it is."""
+    cause: Cause = Cause.COUNTS
     first_bad: float | None = None
     newest_sample: float | None = None
 

@@ -8,7 +8,6 @@ Nor is one that fails less than half: it is better than a release that was prove
 
 from collections.abc import Sequence
 
-from rollback_operator.evidence.arms import in_order, total
 from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
@@ -16,7 +15,7 @@ from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.model.workload import ReplicaSet
 from rollback_operator.releases.ledger import USELESS, health_of
 from rollback_operator.stats.sequential import against_ceiling, wilson_lower
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, in_order, total
 
 RECENT_SECONDS = 60.0
 """The newest minute of counts shows how a revision does now."""

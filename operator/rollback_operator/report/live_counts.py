@@ -17,10 +17,10 @@ from rollback_operator.api.evaluation import (
     PastCounts,
 )
 from rollback_operator.decide.evaluate import EvaluationResult
-from rollback_operator.evidence.arms import past, total
-from rollback_operator.evidence.question import arms_of
+from rollback_operator.evidence.arms import arms_of
+from rollback_operator.evidence.baseline import history_on
 from rollback_operator.model.verdict import Verdict
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, total
 
 LONGEST_WATCH = timedelta(seconds=120)
 """An annotation further ahead is ignored: a forgotten annotation expires soon."""
@@ -99,7 +99,7 @@ def evaluate(result: EvaluationResult, now: datetime) -> Evaluation:
     seen, leading, odds = set(watch.evidence.seen), verdict.leading, result.question.odds
     before = None
     if arms.control is not None:
-        known = past(arms.control, None)
+        known = history_on(arms.control, None)
         served = round(known.requests), round(known.errors)
         before = PastCounts(
             seconds=round(arms.control.seconds), requests=served[0], errors=served[1]

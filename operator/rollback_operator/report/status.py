@@ -27,7 +27,7 @@ from rollback_operator.decide import hold_end
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import explain, trials
+from rollback_operator.judge import explain, matrix_probes
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
@@ -139,7 +139,7 @@ def _probes(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> lis
     if seen.workload is None:
         return old.probes
     release = seen.workload.deployment.template.release
-    return trials.recorded(old.probes, seen.trends.trials, release, now)
+    return matrix_probes.recorded(old.probes, seen.trends.trials, release, now)
 
 
 def _quarantine(
@@ -328,7 +328,9 @@ def _healthy(
     if status and judged.reason is Reason.NO_CONTROL and judged.scopes:
         # A healthy and trusted release does not need a control.
         reason = Reason.NO_EVIDENCE_AGAINST
-        return conditions.condition(kind, status, reason, explain.scope(judged.scopes[0], reason))
+        return conditions.condition(
+            kind, status, reason, explain.describe_scope(judged.scopes[0], reason)
+        )
     return conditions.condition(kind, status, judged.reason, judged.message)
 
 

@@ -11,7 +11,7 @@ from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import in_order, plausible, total
+from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.judge.warm_up import without_warm_up
@@ -20,7 +20,7 @@ from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.releases.revision_health import RECENT_SECONDS
 from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
 from rollback_operator.stats.sequential import against_ceiling
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, in_order, total
 
 UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""

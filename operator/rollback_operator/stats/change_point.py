@@ -1,19 +1,17 @@
-"""When a fault began, and whether it has ended: how likely the counts are if it did at a time.
+"""Change points: when a fault began, and whether it has ended, by the likelihood of the counts.
 
-A fault may be there at once, or grow over some seconds to its full rate. Counts of several routes,
-and of pods that are read at different times, narrow the time down together. It has ended where the
-newest counts would be a surprise if it went on.
+A fault may begin at once, or grow over some seconds to its full rate. Counts of several routes, and
+of pods that are read at different times, narrow the time down together. A fault has ended where the
+newest counts would be a surprise if it continued.
 """
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import NamedTuple
 
 from rollback_operator.stats.sequential import log_likelihood
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, RouteCounts, total
 
 GRAIN = 0.5
 """Seconds within which two samples are taken for simultaneous."""
@@ -35,70 +33,41 @@ class BaselineRate(NamedTuple):
     ceiling: float
 
 
-class _CumulativeCounts:
-    """Counts of all pods, summed up from both ends: a time splits them at the cost of a search."""
-
-    def __init__(self, increments: Sequence[Increment]) -> None:
-        self.by_end = sorted(increments, key=lambda one: one.end)
-        self.by_start = sorted(increments, key=lambda one: one.start)
-        self.ends = [one.end for one in self.by_end]
-        self.starts = [one.start for one in self.by_start]
-        self.longest = max(one.end - one.start for one in increments)
-        self._requests = [0.0, *accumulate(one.requests for one in self.by_end)]
-        self._errors = [0.0, *accumulate(one.errors for one in self.by_end)]
-        self._later_requests = [0.0, *accumulate(one.requests for one in reversed(self.by_start))]
-        self._later_errors = [0.0, *accumulate(one.errors for one in reversed(self.by_start))]
-
-    def before(self, time: float) -> tuple[float, float]:
-        """Add requests and errors of what had ended by then."""
-        index = bisect_right(self.ends, time)
-        return self._requests[index], self._errors[index]
-
-    def after(self, time: float) -> tuple[float, float]:
-        """Add requests and errors of what began then or later."""
-        index = len(self.starts) - bisect_left(self.starts, time)
-        return self._later_requests[index], self._later_errors[index]
-
-    def across(self, time: float, until: float) -> list[Increment]:
-        """List what ended after `time` and had begun before `until`, which is no earlier."""
-        first = bisect_left(self.starts, time - self.longest)
-        last = bisect_left(self.starts, until)
-        return [one for one in self.by_start[first:last] if one.end > time]
-
-
 class RouteSeries(NamedTuple):
-    """What the new pods counted on one route, and what the control showed there."""
+    """The counts of the new pods on a route, and the error rate of the control there."""
 
-    counts: _CumulativeCounts
+    counts: RouteCounts
     level: BaselineRate
 
 
 def parts(
     pooled: Iterable[Sequence[Increment]], levels: Iterable[BaselineRate]
 ) -> list[RouteSeries]:
-    """Sum up what was counted, route by route; a route without any counts tells nothing.
+    """Sum up the counts, route by route; a route without counts is left out.
 
     Args:
-        pooled: counts of each route, those of nearly the same time in one.
+        pooled: counts of each route, merged where their times are nearly the same.
         levels: of the same routes, in their order.
     """
     return [
-        RouteSeries(_CumulativeCounts(each), level)
+        RouteSeries(RouteCounts(each), level)
         for each, level in zip(pooled, levels, strict=True)
         if each
     ]
 
 
-def pooled(increments: Sequence[Increment]) -> list[Increment]:
+def pooled(increments: Iterable[Increment], grain: float = GRAIN) -> list[Increment]:
     """Add up what pods counted over nearly the same time: many pods cost no more than a few."""
     groups: dict[tuple[int, int], list[Increment]] = {}
-    for one in increments:
-        groups.setdefault((round(one.start / GRAIN), round(one.end / GRAIN)), []).append(one)
+    for increment in increments:
+        groups.setdefault(
+            (round(increment.start / grain), round(increment.end / grain)), []
+        ).append(increment)
     return [
         replace(
             group[0],
-            requests=sum(one.requests for one in group),
-            errors=sum(one.errors for one in group),
+            requests=sum(increment.requests for increment in group),
+            errors=sum(increment.errors for increment in group),
         )
         if len(group) > 1
         else group[0]
@@ -107,41 +76,41 @@ def pooled(increments: Sequence[Increment]) -> list[Increment]:
 
 
 def likelihoods(parts: Sequence[RouteSeries], begin: float) -> dict[float, float]:
-    """Give the log-likelihood of onsets from the first request on, more closely where it is high.
+    """Give the log-likelihood of onsets from the first request on, finer near the maximum.
 
     Pods that are read at different times narrow it down together.
     """
-    end = max(one.counts.ends[-1] for one in parts)
-    edges = {time for one in parts for time in (*one.counts.starts, *one.counts.ends)}
+    end = max(part.counts.ends[-1] for part in parts)
+    edges = {time for part in parts for time in (*part.counts.starts, *part.counts.ends)}
     coarse = [time for time in _thinned(sorted({begin, *edges})) if time < end]
-    found = {time: _likelihood(parts, time) for time in coarse}
-    near = coarse.index(max(coarse, key=lambda time: found[time]))
+    scores = {time: _likelihood(parts, time) for time in coarse}
+    near = coarse.index(max(coarse, key=lambda time: scores[time]))
     left, right = coarse[max(0, near - 1)], (*coarse, end)[near + 1]
     for step in range(1, FINE_STEPS):
         time = left + (right - left) * step / FINE_STEPS
-        found[time] = _likelihood(parts, time)
-    return found
+        scores[time] = _likelihood(parts, time)
+    return scores
 
 
 def likelihoods_of_growth(parts: Sequence[RouteSeries], begin: float) -> dict[float, float]:
     """Give the log-likelihood of faults that grow, by when they began to.
 
-    Of one that began later it is taken to have grown as long, or to have been full at the same
-    time, whichever fits better.
+    A later fault grows for as long, or reaches its full rate at the same time, whichever fits
+    better.
     """
     at_once = {growth: _likelihood(parts, begin, growth) for growth in GROWTHS}
     length = max(at_once, key=lambda growth: at_once[growth])
-    found = {begin: at_once[length]}
+    scores = {begin: at_once[length]}
     for step in range(1, GROWTH_STEPS):
         later = length * step / GROWTH_STEPS
-        found[begin + later] = max(
+        scores[begin + later] = max(
             _likelihood(parts, begin + later, growth) for growth in (length, length - later)
         )
-    return found
+    return scores
 
 
 def _likelihood(parts: Sequence[RouteSeries], change: float, growth: float = 0.0) -> float:
-    return sum(_likelihood_on(one, change, growth) for one in parts)
+    return sum(_likelihood_on(part, change, growth) for part in parts)
 
 
 def _thinned(times: Sequence[float]) -> Sequence[float]:
@@ -157,34 +126,34 @@ def _likelihood_on(part: RouteSeries, change: float, growth: float) -> float:
     """
     counts, level = part
     until = change + growth
-    before, after = counts.before(change), counts.after(until)
+    before, after = counts.sums_until(change), counts.sums_from(until)
     base = _fitting(before, level)
     requests, errors = after
     across = counts.across(change, until)
     shares = []
-    for one in across:
-        share = _grown(one, change, growth) if growth else _later(one, change)
+    for increment in across:
+        share = _grown(increment, change, growth) if growth else _later(increment, change)
         shares.append(share)
-        requests += one.requests * share
-        errors += one.errors - one.requests * (1 - share) * base
+        requests += increment.requests * share
+        errors += increment.errors - increment.requests * (1 - share) * base
     rate = max(level.mean, errors / requests) if requests else level.mean
     base = min(base, rate / LEAST_CHANGE)
     rise = rate - base
-    found = log_likelihood(*before, base, RATES) + log_likelihood(*after, rate, RATES)
-    for one, share in zip(across, shares, strict=True):
-        found += log_likelihood(one.requests, one.errors, base + share * rise, RATES)
-    return found
+    nats = log_likelihood(*before, base, RATES) + log_likelihood(*after, rate, RATES)
+    for increment, share in zip(across, shares, strict=True):
+        nats += log_likelihood(increment.requests, increment.errors, base + share * rise, RATES)
+    return nats
 
 
-def _later(one: Increment, change: float) -> float:
-    """Tell how much of a count's time came after `change`, which lies within it, 0 to 1."""
-    return (one.end - change) / max(one.end - one.start, GRAIN)
+def _later(increment: Increment, change: float) -> float:
+    """Give the share of a count's time after `change`, which lies within it."""
+    return (increment.end - change) / max(increment.end - increment.start, GRAIN)
 
 
-def _grown(one: Increment, change: float, growth: float) -> float:
-    """Tell how much of a fault growing from `change` on a count has had on average, 0 to 1."""
-    length = max(one.end - one.start, GRAIN)
-    area = _area(one.end - change, growth) - _area(one.end - length - change, growth)
+def _grown(increment: Increment, change: float, growth: float) -> float:
+    """Give the mean share of a fault, which grows from `change` on, over the time of a count."""
+    length = max(increment.end - increment.start, GRAIN)
+    area = _area(increment.end - change, growth) - _area(increment.end - length - change, growth)
     return area / length
 
 
@@ -210,7 +179,7 @@ ENDS = 3
 
 
 class Failing(NamedTuple):
-    """What the new pods counted on a failing route, and what the control showed there."""
+    """The counts of the new pods on a failing route, and the error rate of the control there."""
 
     increments: Sequence[Increment]
     """At least one."""
@@ -218,18 +187,18 @@ class Failing(NamedTuple):
 
 
 class Lasting(NamedTuple):
-    """What was counted on a route while its fault lasted."""
+    """The counts on a route while its fault lasted."""
 
     counts: Sequence[Increment]
     """Each pod's own."""
     pooled: Sequence[Increment]
-    """Those of nearly the same time in one."""
+    """Merged where their times are nearly the same."""
 
 
 def has_ended(routes: Sequence[Failing]) -> bool:
-    """Tell whether the newest counts show a fault that is over, on all routes that had it.
+    """Return whether the newest counts show a fault that is over, on all routes that had it.
 
-    Going back would help nobody, and who had it is hardly the release: that would have it still.
+    A rollback would not help, and the release is hardly the cause: its own fault would continue.
     """
     return all(
         len(lasting(each, route.level).counts) < len(each)
@@ -238,36 +207,38 @@ def has_ended(routes: Sequence[Failing]) -> bool:
 
 
 def served(routes: Sequence[Failing]) -> list[list[Increment]]:
-    """Give each route's counts without those of no request; all, where none has any."""
-    found = [[one for one in route.increments if one.requests > 0] for route in routes]
-    return found if any(found) else [list(route.increments) for route in routes]
+    """Give each route's counts that hold requests; all counts, where none holds any."""
+    kept = [
+        [increment for increment in route.increments if increment.requests > 0] for route in routes
+    ]
+    return kept if any(kept) else [list(route.increments) for route in routes]
 
 
 def lasting(counts: Sequence[Increment], level: BaselineRate) -> Lasting:
-    """Leave out what was counted after a fault had ended: it blurs when the fault began."""
+    """Leave out the counts after a fault had ended: they blur its onset."""
     together = pooled(counts)
     kept = _while_it_lasted(together, level)
     if len(kept) == len(together):
         return Lasting(counts, together)
-    end = max((one.end for one in kept), default=0.0) + GRAIN
-    left = [one for one in counts if one.end <= end]
+    end = max((increment.end for increment in kept), default=0.0) + GRAIN
+    left = [increment for increment in counts if increment.end <= end]
     return Lasting(left, pooled(left))
 
 
 def _while_it_lasted(counts: Sequence[Increment], level: BaselineRate) -> Sequence[Increment]:
-    left = sorted(counts, key=lambda one: one.end)
+    left = sorted(counts, key=lambda increment: increment.end)
     for _ in range(ENDS):
-        requests = sum(one.requests for one in left)
-        rate = sum(one.errors for one in left) / requests if requests else 0.0
+        requests, errors = total(left)
+        rate = errors / requests if requests else 0.0
         low = max(level.mean, min(level.ceiling, rate / LEAST_CHANGE))
         if rate <= low:
             break
         nats = best = 0.0
         end = len(left)
         for index in range(len(left) - 1, 0, -1):
-            one = left[index]
-            nats += log_likelihood(one.requests, one.errors, low, RATES)
-            nats -= log_likelihood(one.requests, one.errors, rate, RATES)
+            increment = left[index]
+            nats += log_likelihood(increment.requests, increment.errors, low, RATES)
+            nats -= log_likelihood(increment.requests, increment.errors, rate, RATES)
             if nats > best:
                 best, end = nats, index
         if best < math.log(ENDED_ODDS):

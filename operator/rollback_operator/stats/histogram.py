@@ -1,4 +1,4 @@
-"""Requests by duration: what a quantile is at least and at most, from cumulative buckets.
+"""Requests by duration: bounds of a quantile from cumulative buckets.
 
 A quantile inside a bucket is interpolated, as Prometheus' histogram_quantile does. Its bounds are
 those of the order statistic: of n requests, the share that is faster than the true q-quantile is
@@ -33,7 +33,7 @@ class Histogram:
             count - before.get(bound, 0.0)
             for bound, count in zip(self.bounds, self.counts, strict=True)
         ]
-        if any(one < 0 for one in since):
+        if any(count < 0 for count in since):
             return self
         return Histogram(self.bounds, _rising(since))
 
@@ -80,16 +80,16 @@ class Histogram:
 
 def added(histograms: Iterable[Histogram]) -> Histogram:
     """Add histograms up; bounds that only some of them have are filled in from the one below."""
-    listed = [one for one in histograms if one.bounds]
-    bounds = sorted({bound for one in listed for bound in one.bounds})
-    sides = [_filled(one, bounds) for one in listed]
+    listed = [histogram for histogram in histograms if histogram.bounds]
+    bounds = sorted({bound for histogram in listed for bound in histogram.bounds})
+    sides = [_filled(histogram, bounds) for histogram in listed]
     return Histogram(tuple(bounds), _rising([sum(each) for each in zip(*sides, strict=True)]))
 
 
-def _filled(one: Histogram, bounds: Sequence[float]) -> Sequence[float]:
+def _filled(histogram: Histogram, bounds: Sequence[float]) -> Sequence[float]:
     """Give the counts at other bounds, its own among them, all in rising order."""
-    highest = [0.0, *accumulate(one.counts, max)]
-    return [highest[bisect_right(one.bounds, bound)] for bound in bounds]
+    highest = [0.0, *accumulate(histogram.counts, max)]
+    return [highest[bisect_right(histogram.bounds, bound)] for bound in bounds]
 
 
 def _rising(counts: list[float]) -> tuple[float, ...]:

@@ -1,11 +1,11 @@
-"""The tests: odds that may be looked at after every sample. Pure arithmetic.
+"""Sequential tests: odds that stay valid when they are read after every sample. Pure arithmetic.
 
-Coin flip: if both revisions are equally good, an error falls on the new one with probability w, its
-share of the requests in that time. The likelihood ratio against 'k times worse' is a martingale
-under that hypothesis, so by Ville's inequality it ever reaches 1/alpha with probability alpha at
-most, however often one looks. It is the two-sample form of the anytime-valid multinomial test of
-Lindon and Malek (NeurIPS 2022) with the traffic share as the null. Averages over several k and
-spending over several starts keep the property.
+Coin flip: if both revisions are equally good, an error falls on the new revision with probability
+w, its share of the requests in that time. The likelihood ratio against 'k times worse' is a
+martingale under that hypothesis, so by Ville's inequality it ever reaches 1/alpha with probability
+alpha at most, however often it is read. It is the two-sample form of the anytime-valid multinomial
+test of Lindon and Malek (NeurIPS 2022) with the traffic share as the null. Averages over several k
+and spending over several starts keep the property.
 """
 
 import math
@@ -46,9 +46,9 @@ class Odds:
 
 
 def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
-    """Compute the odds that the new revision fails more often than the old one.
+    """Compute the odds that the new revision fails more often than the old.
 
-    A fresh count starts each minute so that a late fault is not diluted by an hour without one; the
+    A fresh count starts each minute, so that an hour without errors dilutes no late fault; the
     j-th must reach (pi j)^2 / 6 times as much, so that the chances of all counts add up to alpha.
 
     Args:
@@ -63,7 +63,7 @@ def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
             cell.new_errors,
             _coin(cell, cell.new_errors, cell.old_errors),
             # A count is only sure of what happened after its start. What the samples leave open is
-            # decided against suspicion: doubtful errors of the new revision out, of the old one in.
+            # decided against suspicion: doubtful errors of the new revision out, of the old in.
             _coin(cell, -cell.new_errors_unsure, cell.old_errors_before),
         )
         for cell in cells
@@ -81,7 +81,7 @@ def against_ceiling(
     """Compute the odds that a revision fails more often than `ceiling`, without a control.
 
     The likelihood ratio of a binomial against the worst rate that the null allows (Wald 1945), a
-    supermartingale for every rate up to that one.
+    supermartingale for every rate up to that rate.
 
     Args:
         counts: (start, requests, errors) in time order.
@@ -112,11 +112,11 @@ def against_ceilings(
         ceilings: each with the latest start of a count that has lasted as long as it holds.
         enough: odds that are enough for an act.
     """
-    found = []
+    all_odds = []
     for ceiling, last_start in ceilings:
         weights = [_weights(_worse(ceiling, effect), ceiling) for effect in EFFECTS]
-        found.append(_best_by_minute(minutes, weights, enough, last_start))
-    return found
+        all_odds.append(_best_by_minute(minutes, weights, enough, last_start))
+    return all_odds
 
 
 def _best_by_minute(
@@ -130,7 +130,7 @@ def _best_by_minute(
         return Odds(0.0, minutes[0].start if minutes else 0.0)
     counts: list[tuple[float, float, float, float]] = []
     requests = errors = passed = 0.0
-    (first, one), (second, two), (third, three) = weights
+    (first, first_passed), (second, second_passed), (third, third_passed) = weights
     least = -math.inf
     for number in range(len(minutes), 0, -1):
         start, served, failed, well = minutes[number - 1]
@@ -140,9 +140,9 @@ def _best_by_minute(
         if start > last_start:
             continue
         nats = (
-            first * errors + one * passed,
-            second * errors + two * passed,
-            third * errors + three * passed,
+            first * errors + first_passed * passed,
+            second * errors + second_passed * passed,
+            third * errors + third_passed * passed,
         )
         # Of most minutes of a long watch no effect is likely: neither the best nor a proof.
         if nats[0] < least and nats[1] < least and nats[2] < least:
@@ -163,12 +163,12 @@ def _spent(odds: float, number: int) -> float:
 
 def _best(counts: Sequence[tuple[float, float, float, float]], enough: float) -> Odds:
     best = max(count[0] for count in counts)
-    # Of the counts that prove it, the one that shows the fault undiluted tells how bad it is.
+    # Of the counts that prove it, the count with the highest rate shows the fault undiluted.
     proof = min(best, enough)
     proving = [count for count in counts if count[0] >= proof]
     if len(proving) == 1:
         return Odds(best, proving[0][3])
-    worst = max(proving, key=lambda one: wilson_lower(one[1], one[2]))
+    worst = max(proving, key=lambda count: wilson_lower(count[1], count[2]))
     return Odds(best, worst[3])
 
 
@@ -176,13 +176,13 @@ def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[Min
     """Add counts up before they are scored: the score is linear, an hour has many of them."""
     minutes: list[Minute] = []
     for start, requests, errors in counts:
-        one = Minute(start, requests, errors, max(0.0, requests - errors))
+        minute = Minute(start, requests, errors, max(0.0, requests - errors))
         if not minutes or start >= minutes[-1].start + MINUTE_SECONDS:
-            minutes.append(one)
+            minutes.append(minute)
         else:
             last = minutes[-1]
             minutes[-1] = Minute(
-                last.start, *(a + b for a, b in zip(last[1:], one[1:], strict=True))
+                last.start, *(a + b for a, b in zip(last[1:], minute[1:], strict=True))
             )
     return minutes
 
@@ -223,7 +223,7 @@ def _worse(rate: float, effect: float) -> float:
     """Give the rate whose odds (failed : passed) are so many times as high.
 
     Of small rates that is so many times the rate. Beyond a third, three times the rate would be all
-    requests, and a revision that fails most of them no worse than one that fails a third.
+    requests, and a revision that fails most of them no worse than a failure of a third.
     """
     return min(_MAX_RATE, effect * rate / (1 - rate + effect * rate))
 
@@ -265,8 +265,8 @@ def _by_minute(parts: Sequence[_Segment]) -> list[_Segment]:
     return minutes
 
 
-def _added(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    return [a + b for a, b in zip(one, other, strict=True)]
+def _added(left: Sequence[float], right: Sequence[float]) -> list[float]:
+    return [a + b for a, b in zip(left, right, strict=True)]
 
 
 def dispersion(groups: Iterable[Sequence[tuple[float, float]]]) -> float:
@@ -297,7 +297,7 @@ def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:
     return max(0.0, (centre - spread) / (1 + z * z / requests))
 
 
-def lasting(before: tuple[float, float], after: tuple[float, float]) -> float:
+def persistence_odds(before: tuple[float, float], after: tuple[float, float]) -> float:
     """Compute the odds that an error rate stays, against that it falls to a quarter of itself.
 
     Args:
@@ -324,12 +324,12 @@ def log_likelihood(
         rate: the error rate.
         bounds: the least and the highest rate that it is taken for, in (0, 1): no count is a proof.
     """
-    # Called a thousand times in a look: comparisons cost a third of min() and max().
+    # Called a thousand times in an evaluation: comparisons cost a third of min() and max().
     least, most = bounds
     if rate < least:
         rate = least
     elif rate > most:
         rate = most
     passed = requests - errors
-    found = errors * math.log(rate) if errors else 0.0
-    return found + passed * math.log1p(-rate) if passed > 0 else found
+    nats = errors * math.log(rate) if errors else 0.0
+    return nats + passed * math.log1p(-rate) if passed > 0 else nats

@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide.decide import decide
 from rollback_operator.decide.evaluate import look
 from rollback_operator.evidence.watch import open_watch
-from rollback_operator.model.verdict import ENDED, Blame, Symptom, Thresholds
+from rollback_operator.model.verdict import ENDED, Blame, Cause, Symptom, Thresholds
 from rollback_operator.remedies.attempts import rollback_name
 from tests.builders import (
     PURCHASE,
@@ -54,7 +54,7 @@ def suspect(*scopes, **changes):
         (make_watching(), Severity.NONE, None, False),
         (make_watching(value=VerdictValue.NO_VERDICT), Severity.NONE, None, False),
         (
-            replace(make_verdict(), scopes=(), is_unavailable=True),
+            replace(make_verdict(), scopes=(), cause=Cause.UNAVAILABLE),
             Severity.P1,
             Response.ROLLBACK,
             1,
@@ -181,7 +181,10 @@ VETOED = rate(0.2, veto=Reason.OLD_REVISION_FAILS_TOO)
         pytest.param(suspect(rate(0.2, odds=500)), 1000, Severity.P2, id="its time is up"),
         pytest.param(suspect(replace(VETOED, rate_lower_bound=0.005)), 0, Severity.NONE, id="few"),
         pytest.param(
-            suspect(rate(0.2, odds=50), is_plain=True), 0, Severity.P1, id="plain without any odds"
+            suspect(rate(0.2, odds=50), cause=Cause.UNATTRIBUTED),
+            0,
+            Severity.P1,
+            id="plain without any odds",
         ),
         pytest.param(
             suspect(rate(0.2, blame=Blame(28, False, 20.0))), 0, Severity.P2, id="a late onset"

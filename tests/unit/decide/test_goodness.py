@@ -18,7 +18,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import look
 from rollback_operator.decide.goodness import is_ripe, looked
-from rollback_operator.evidence.trends import LatencyLook, PastGrowth, Point, Trends, Trial
+from rollback_operator.evidence.trends import LatencySample, PastGrowth, Point, Trends, Trial
 from rollback_operator.evidence.watch import Watch, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Symptom, Verdict
@@ -68,8 +68,8 @@ def remembering(seconds: float, names: Iterable[str] = PODS, **changes: object) 
 
 def timing(seconds: float) -> Trends:
     """Durations were read for so long after the pods' warm-up."""
-    bases = {name: LatencyLook(T0 + 32, {}) for name in PODS}
-    newest = LatencyLook(T0 + 32 + seconds, dict.fromkeys(PODS, Histogram()))
+    bases = {name: LatencySample(T0 + 32, {}) for name in PODS}
+    newest = LatencySample(T0 + 32 + seconds, dict.fromkeys(PODS, Histogram()))
     return replace(READ, latency=(newest,), bases=bases)
 
 

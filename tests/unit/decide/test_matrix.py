@@ -19,7 +19,7 @@ from rollback_operator.decide.matrix import (
     faults,
     is_rolled_back_on_timeout,
 )
-from rollback_operator.model.verdict import BAD_ODDS, DEADLINE_ODDS, Blame, Symptom
+from rollback_operator.model.verdict import BAD_ODDS, DEADLINE_ODDS, Blame, Cause, Symptom
 from tests.builders import PURCHASE, RESERVE, T0, make_scope, make_verdict
 
 POOLED, ROUTE = make_scope(), make_scope(PURCHASE)
@@ -70,7 +70,7 @@ def test_severity_by_rate(scopes, expected) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [({"is_unavailable": True}, "P1"), ({"is_stuck": True}, "P2"), ({}, None)],
+    [({"cause": Cause.UNAVAILABLE}, "P1"), ({"cause": Cause.STUCK_ROLLOUT}, "P2"), ({}, None)],
     ids=["outage", "standstill", "neither"],
 )
 def test_severity_by_kubernetes(changes, expected) -> None:

@@ -23,6 +23,7 @@ from rollback_operator.decide.plan import make_plan, make_trigger
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal, is_active
 from rollback_operator.model.controllers import Owner
+from rollback_operator.model.verdict import Cause
 from rollback_operator.model.workload import Autoscaler
 from rollback_operator.remedies.attempts import name_of, rollback_name
 from rollback_operator.remedies.steps import steps_of
@@ -638,7 +639,9 @@ def test_the_trigger_records_counts_odds_and_times() -> None:
 
 
 def test_the_trigger_of_an_outage_has_no_counts() -> None:
-    verdict = make_verdict(message="no pod has been available", first_bad=None, is_unavailable=True)
+    verdict = make_verdict(
+        message="no pod has been available", first_bad=None, cause=Cause.UNAVAILABLE
+    )
     trigger = make_trigger(verdict, Match(P1), None, at(10))
     assert (trigger.requests, trigger.odds, trigger.blame_odds) == (0, "", "")
     assert trigger.message == "no pod has been available"
@@ -647,5 +650,5 @@ def test_the_trigger_of_an_outage_has_no_counts() -> None:
 
 
 def test_a_long_message_is_cut_to_its_bound() -> None:
-    verdict = make_verdict(message="x" * 5000, is_stuck=True)
+    verdict = make_verdict(message="x" * 5000, cause=Cause.STUCK_ROLLOUT)
     assert len(make_trigger(verdict, Match(P2), None, at(10)).message) == 2048

@@ -2,8 +2,7 @@
 
 import pytest
 
-from rollback_operator.evidence.arms import ceilings
-from rollback_operator.evidence.baseline import Control, RouteControl
+from rollback_operator.evidence.baseline import Control, RouteControl, ceilings
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import VerdictValue
-from rollback_operator.evidence.excluded_routes import drowned
+from rollback_operator.evidence.arms import probe_excess
 from rollback_operator.judge.judge import judge
 from tests.builders import T0, make_deployment, make_increment, make_question, make_workload
 from tests.unit.judge.test_judge import NEW, served, watch_of
@@ -23,11 +23,11 @@ from tests.unit.judge.test_judge import NEW, served, watch_of
 )
 def test_ten_times_as_many_requests_as_probes_are_needed(changes, probe_rate, is_drowned) -> None:
     one = make_increment(**{"route": "", "start": 0.0, "end": 5.0} | changes)
-    assert bool(drowned([one], probe_rate)) is is_drowned
+    assert bool(probe_excess([one], probe_rate)) is is_drowned
 
 
 def test_of_nothing_nothing_is_said() -> None:
-    assert drowned([], 0.2) == ""
+    assert probe_excess([], 0.2) == ""
 
 
 @pytest.mark.parametrize("route", ["", "/buy"])

@@ -773,13 +773,13 @@ def test_pods_that_are_read_in_their_first_second_may_only_warm_up() -> None:
     watch = watch_of(counts)
     often = replace(watch, evidence=replace(watch.evidence, read=watch.evidence.seen))
     purchase = next(one for one in judged(often).scopes if one.route == PURCHASE)
-    assert purchase.unmet == "the pods have only begun to serve"
+    assert purchase.unmet == "the pods have only started to serve"
     assert not next(one for one in judged(watch).scopes if one.route == PURCHASE).unmet
 
 
 @pytest.mark.parametrize(
     ("passes", "unmet"),
-    [((0, 0, 0, 0), ""), ((0, 1, 1, 1), "the pods have only begun to serve")],
+    [((0, 0, 0, 0), ""), ((0, 1, 1, 1), "the pods have only started to serve")],
     ids=["none passes", "one of ten passes"],
 )
 def test_of_young_pods_requests_hardly_one_may_pass(passes, unmet) -> None:

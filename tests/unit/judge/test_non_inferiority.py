@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
 from rollback_operator.decide.hold_end import PROOF_ODDS
 from rollback_operator.evidence.arms import Arms
-from rollback_operator.judge.non_inferiority import margin_of, no_worse, odds_against_worse
+from rollback_operator.judge.non_inferiority import (
+    margin_of,
+    non_inferiority_odds,
+    odds_against_worse,
+)
 from rollback_operator.stats.sequential import Cell
 from tests.builders import LIST, PURCHASE, T0, make_increment
 from tests.sizes import examples
@@ -131,7 +135,7 @@ CLEAN = {LIST: (0, 200), PURCHASE: (0, 100)}
 
 
 def test_clean_counts_prove_it() -> None:
-    assert no_worse(arms(CLEAN, CLEAN), (PURCHASE,), MARGIN) >= PROOF_ODDS
+    assert non_inferiority_odds(arms(CLEAN, CLEAN), (PURCHASE,), MARGIN) >= PROOF_ODDS
 
 
 @pytest.mark.parametrize(
@@ -158,17 +162,20 @@ def test_clean_counts_prove_it() -> None:
     ],
 )
 def test_is_not_proved(found: Arms) -> None:
-    assert no_worse(found, (PURCHASE,), MARGIN) < PROOF_ODDS
+    assert non_inferiority_odds(found, (PURCHASE,), MARGIN) < PROOF_ODDS
 
 
 def test_a_route_that_nobody_asks_for_delays_nothing() -> None:
-    assert no_worse(arms({LIST: (0, 300)}, {LIST: (0, 300)}), (PURCHASE,), MARGIN) >= PROOF_ODDS
+    assert (
+        non_inferiority_odds(arms({LIST: (0, 300)}, {LIST: (0, 300)}), (PURCHASE,), MARGIN)
+        >= PROOF_ODDS
+    )
 
 
 def test_errors_of_both_revisions_alike_are_no_reason_against_it() -> None:
     both = {LIST: (1800, 6000)}
 
-    assert no_worse(arms(both, both), (), MARGIN) >= PROOF_ODDS
+    assert non_inferiority_odds(arms(both, both), (), MARGIN) >= PROOF_ODDS
 
 
 def test_the_margin_is_the_least_rate_that_is_undone() -> None:

@@ -14,7 +14,7 @@ from rollback_operator.evidence.trends import (
     with_latency,
     with_query,
 )
-from rollback_operator.judge.symptoms import SymptomFacts, symptoms, worst
+from rollback_operator.judge.symptoms import SymptomFacts, find_symptoms, worst
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_pod, make_pods
 
@@ -65,7 +65,7 @@ def each(pods, shape):
 
 
 def found(trends, *conditions, **changes):
-    return symptoms(subject(trends, **changes), conditions)
+    return find_symptoms(subject(trends, **changes), conditions)
 
 
 # -- durations -------------------------------------------------------------------------------------
@@ -242,14 +242,14 @@ def test_a_leak_is_a_share_of_the_limit() -> None:
     assert one.value == pytest.approx(50_000 * 3600 / (128 * MIB), rel=0.05)
     assert one.veto is None
     assert "an hour on 4 of 4 new pods" in one.message
-    assert one.message.endswith("grew by 0 % when they were as old")
+    assert one.message.endswith("grew by 0 % at the same age")
 
 
 def test_what_the_old_pods_did_at_that_age_is_no_leak() -> None:
     """A heap that fills: 50 kB a second are 134 % of the limit an hour."""
     assert found(leaking(NEW, 50_000, past=40_000), GROWTH) == ()
     (one,) = found(leaking(NEW, 50_000, past=30_000), GROWTH)
-    assert "grew by 80 % when they were as old" in one.message
+    assert "grew by 80 % at the same age" in one.message
 
 
 def test_what_they_did_may_not_be_known() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.evidence.arms import Ceiling
+from rollback_operator.evidence.baseline import Ceiling
 from rollback_operator.judge.time_to_detect import (
     Sampling,
     Traffic,

@@ -7,7 +7,7 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.decide.matrix import classify, doubted
 from rollback_operator.evidence.watch import open_watch, with_reading, with_workload
 from rollback_operator.judge.judge import judge
-from rollback_operator.model.verdict import BAD_ODDS, Thresholds
+from rollback_operator.model.verdict import BAD_ODDS, Cause, Thresholds
 from tests.builders import (
     LIST,
     T0,
@@ -55,7 +55,7 @@ def test_ready_pods_that_nobody_reaches() -> None:
     found = verdict()
     assert (found.value, found.reason) == (VerdictValue.BAD, Reason.TRAFFIC_LOST)
     assert classify(RUNBOOK_MATRIX, found, BAD_ODDS).rule.severity == "P1"
-    assert "have had 0 requests" in found.message
+    assert "received 0 requests" in found.message
     assert found.first_bad == T0 + 2
 
 
@@ -85,11 +85,11 @@ def test_ready_pods_that_nobody_reaches() -> None:
     ],
 )
 def test_traffic_is_not_said_to_be_lost(case) -> None:
-    assert not verdict(**case).is_traffic_lost
+    assert verdict(**case).cause is not Cause.TRAFFIC_LOST
 
 
 def test_one_request_in_a_thousand_is_still_lost_traffic() -> None:
-    assert verdict(rate=0.02).is_traffic_lost
+    assert verdict(rate=0.02).cause is Cause.TRAFFIC_LOST
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_one_request_in_a_thousand_is_still_lost_traffic() -> None:
 )
 def test_requests_that_had_ceased_before_are_not_the_releases_doing(counts, expected) -> None:
     old = [make_series(counts, pod=OLD.name, route=LIST)]
-    assert verdict(seconds=65, old=old).is_traffic_lost is expected
+    assert (verdict(seconds=65, old=old).cause is Cause.TRAFFIC_LOST) is expected
 
 
 def test_traffic_that_ceases_later_is_told_and_proves_nothing() -> None:
     found = verdict(rate=10.0, seconds=60, ends=12)
     assert (found.value, found.reason) == (VerdictValue.SUSPECT, Reason.TRAFFIC_LOST)
     assert found.first_bad == T0 + 27
-    assert "have served, and have had 0 requests in the last 30 s" in found.message
-    assert "1200 were to be expected" in found.message
-    assert not found.is_traffic_lost
+    assert "received 0 requests in the last 30 s" in found.message
+    assert "1200 were expected" in found.message
+    assert found.cause is Cause.UNATTRIBUTED
     assert classify(RUNBOOK_MATRIX, found, BAD_ODDS) is None
     assert doubted(RUNBOOK_MATRIX, found, Thresholds(), T0 + 60) == "P1"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollback_operator.stats.sequential import MINUTE_SECONDS, against_ceiling
-from rollback_operator.stats.windows import Counts, Increment, counted
+from rollback_operator.stats.windows import Counts, Increment, counts_of
 
 moments = st.integers(0, 1200).map(lambda one: one / 4)
 increments = st.builds(
@@ -31,14 +31,14 @@ def total(all_: list[Increment]) -> tuple[float, float]:
 @given(all_=some, time=st.one_of(moments, st.just(-math.inf)))
 def test_sums_since_a_time_are_those_of_the_counts_that_ended_later(all_, time) -> None:
     later = [one for one in all_ if one.end > time]
-    assert counted(all_).since(time) == total(later)
+    assert counts_of(all_).since(time) == total(later)
     ends = [one.end for one in later if one.errors > 0]
-    assert counted(all_).first_error_since(time) == min(ends, default=None)
+    assert counts_of(all_).first_error_since(time) == min(ends, default=None)
 
 
 @given(all_=some, time=moments)
 def test_lists_by_time_hold_what_began_or_ended_by_then(all_, time) -> None:
-    found = counted(all_)
+    found = counts_of(all_)
     assert {id(one) for one in found.increments} == {id(one) for one in all_}
     assert {id(one) for one in found.ended_by(time)} == {id(one) for one in all_ if one.end <= time}
     begun = {id(one) for one in found.begun_before(time)}
@@ -53,7 +53,7 @@ def test_lists_by_time_hold_what_began_or_ended_by_then(all_, time) -> None:
 @given(all_=some)
 def test_each_count_is_in_the_minute_that_it_begins_in(all_) -> None:
     left = sorted(all_, key=lambda one: one.start)
-    for minute in counted(all_).minutes:
+    for minute in counts_of(all_).minutes:
         inside = [one for one in left if one.start < minute.start + MINUTE_SECONDS]
         assert minute.start == left[0].start
         assert (minute.requests, minute.errors) == total(inside)
@@ -70,7 +70,7 @@ def test_each_count_is_in_the_minute_that_it_begins_in(all_) -> None:
 def test_odds_of_a_route_and_of_all_are_those_of_its_counts_in_order(
     all_, ceiling, lasting
 ) -> None:
-    found = counted(all_)
+    found = counts_of(all_)
     for scope in (found, *(Counts({name: one}) for name, one in found.routes.items())):
         mine = sorted(scope.increments, key=lambda one: one.start)
         rows = [(one.start, one.requests, one.errors) for one in mine]
@@ -84,7 +84,7 @@ def test_odds_of_a_route_and_of_all_are_those_of_its_counts_in_order(
 def test_what_is_left_out_is_counted_no_more(all_, left_out) -> None:
     dropped = [one for number, one in enumerate(all_) if number in left_out]
     kept = [one for number, one in enumerate(all_) if number not in left_out]
-    found = counted(all_).without(dropped)
+    found = counts_of(all_).without(dropped)
     assert {id(one) for one in found.increments} == {id(one) for one in kept}
     assert found.since(-math.inf) == total(kept)
     assert bool(found) == bool(kept)

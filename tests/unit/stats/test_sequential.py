@@ -11,7 +11,7 @@ from rollback_operator.stats.sequential import (
     against_ceiling,
     coin_flip,
     dispersion,
-    lasting,
+    persistence_odds,
     wilson_lower,
 )
 
@@ -215,7 +215,7 @@ def test_wilson(requests, errors, lower) -> None:
     ],
 )
 def test_lasting(before, after, least, most) -> None:
-    assert least <= lasting(before, after) <= most
+    assert least <= persistence_odds(before, after) <= most
 
 
 @pytest.mark.parametrize(

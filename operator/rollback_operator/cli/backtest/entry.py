@@ -10,9 +10,9 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge.affected import by_pod, by_route, failing
+from rollback_operator.judge.affected import failing, pod_counts, pod_counts_by_route
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.verdict import Method, ScopeVerdict, Symptom
+from rollback_operator.model.verdict import Cause, Method, ScopeVerdict, Symptom
 from rollback_operator.report.status import QUIET
 from rollback_operator.stats.windows import Increment
 
@@ -112,7 +112,7 @@ def blame_of(
     verdict, current = evaluation.verdict, evaluation.case.workload.current
     leading = verdict.leading
     revision = label(current.pod_hash) if current is not None else None
-    if verdict.is_unavailable or verdict.is_stuck or verdict.is_traffic_lost:
+    if verdict.cause in (Cause.UNAVAILABLE, Cause.STUCK_ROLLOUT, Cause.TRAFFIC_LOST):
         return Blamed(revision=revision)
     if verdict.symptoms and (leading is None or not leading.is_proved):
         return _by_symptom(verdict.symptoms, revision, watch)
@@ -178,4 +178,6 @@ def _route_with_most_errors(new: list[Increment]) -> str | None:
 
 def _failing(new: list[Increment], scope: ScopeVerdict) -> frozenset[str]:
     requests = scope.control_requests
-    return failing(by_pod(by_route(new)), scope.control_errors / requests if requests else 0.0)
+    return failing(
+        pod_counts(pod_counts_by_route(new)), scope.control_errors / requests if requests else 0.0
+    )

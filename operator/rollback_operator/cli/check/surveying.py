@@ -18,8 +18,8 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
 )
 from rollback_operator.cli.check.search import Search
+from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.model import pod_names
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
@@ -127,7 +127,7 @@ class Surveyor:
     ) -> Control | Missing:
         """Read the past of the revision that the next release would be compared with."""
         deployment = workload.deployment if workload else None
-        query = replace(query, left_out=left_out(policy.spec.signals, deployment))
+        query = replace(query, left_out=excluded_routes(policy.spec.signals, deployment))
         current = workload.current if workload else None
         if current is not None and query.labels.pod and pod_names.survives(current.name):
             query = replace(query, pods=(pod_names.of_replica_set(current.name),))

@@ -16,7 +16,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
 from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
 from rollback_operator.evidence import limits
-from rollback_operator.evidence.excluded_routes import left_out
+from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
 from rollback_operator.model.check import Check, unknown, unseeable
@@ -318,4 +318,4 @@ def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Me
     signals, namespace = policy.spec.signals, policy.metadata.namespace
     prometheus = Prometheus.of(policy, default)
     query = SeriesQuery(prometheus, namespace, (), signals.latency, signals.labels)
-    return Meter(query, float(signals.latency.quantile), left_out(signals, deployment))
+    return Meter(query, float(signals.latency.quantile), excluded_routes(signals, deployment))

@@ -10,9 +10,9 @@ from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.evidence import aggregate
+from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.excluded_routes import left_out
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import (
     Watch,
@@ -220,7 +220,7 @@ class Observer:
             return None
         query = replace(
             _query(source, workload.deployment.namespace, pods),
-            left_out=left_out(source.policy.spec.signals, workload.deployment),
+            left_out=excluded_routes(source.policy.spec.signals, workload.deployment),
         )
         found = await self.metrics.read_control(query, watch.opened + watch.skew)
         return None if isinstance(found, Missing) or not found.routes else found
@@ -248,7 +248,9 @@ class Observer:
 
 def _named(watch: Watch, workload: Workload, source: Source) -> Watch:
     signals = source.policy.spec.signals
-    return naming(watch, left_out(signals, workload.deployment).union(signals.purchase_routes))
+    return naming(
+        watch, excluded_routes(signals, workload.deployment).union(signals.purchase_routes)
+    )
 
 
 def _with_counters(watch: Watch, reading: Reading) -> Watch:

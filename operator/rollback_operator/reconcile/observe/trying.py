@@ -13,8 +13,8 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.evidence.limits import LEAST_FAILURES
 from rollback_operator.evidence.trends import Trial
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge import trials
-from rollback_operator.judge.trials import Serving
+from rollback_operator.judge import matrix_probes
+from rollback_operator.judge.matrix_probes import Serving
 from rollback_operator.model.check import Check
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Probes
@@ -54,10 +54,10 @@ class Trier:
         release = workload.deployment.template.release
         known = {
             one.name: watch.trends.trials.get(one.name)
-            or trials.opened(one.name, policy.status.probes, release)
+            or matrix_probes.opened_trial(one.name, policy.status.probes, release)
             for one in wanted
         }
-        who = trials.serving(workload)
+        who = matrix_probes.serving(workload)
         for probe in wanted:
             if who is not None and not known[probe.name].has_passed:
                 self._send(policy, probe, watch.digest, who)
@@ -66,7 +66,9 @@ class Trier:
             # Who was to answer may be another by now: a new pod, where only old ones were.
             is_sure = sent.digest == watch.digest and sent.who is who
             if is_sure and name in found:
-                found[name] = trials.after(found[name], sent.task.result(), sent.who, self.clock())
+                found[name] = matrix_probes.with_result(
+                    found[name], sent.task.result(), sent.who, self.clock()
+                )
                 self.due[policy.key, name] = self.clock() + _pause(found[name], sent.who)
         return replace(watch, trends=replace(watch.trends, trials=found))
 

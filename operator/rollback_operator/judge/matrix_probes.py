@@ -1,7 +1,7 @@
-"""Functional probes of the matrix while a release is watched: how each has fared, old and new.
+"""Matrix probes while a release is watched: the results of each on the old and the new revision.
 
-What the old revision passed and the new one fails three times running is the new one's doing. Pure;
-who sends them is reconcile/observe/trying.py.
+The new revision is the cause of a probe that fails three times in a row and that the old revision
+passed. Pure; reconcile/observe/trying.py sends the probes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ MOST_RECORDS = 16
 
 
 class Serving(Enum):
-    """Who answers behind the service's address."""
+    """The revisions that answer behind the address of the service."""
 
     OLD = auto()
     BOTH = auto()
@@ -30,7 +30,7 @@ class Serving(Enum):
 
 
 def serving(workload: Workload) -> Serving | None:
-    """Tell which pods can answer; None: there is none that is ready."""
+    """Find the revisions that can answer; None: no pod is ready."""
     ready = [pod for pod in workload.pods if pod.ready and not pod.terminating]
     new = set(workload.current_of(ready))
     if not ready:
@@ -40,19 +40,19 @@ def serving(workload: Workload) -> Serving | None:
     return Serving.NEW if len(new) == len(ready) else Serving.BOTH
 
 
-def opened(name: str, records: Iterable[ProbeRecord], release: str) -> Trial:
-    """Begin with what is on record of a probe."""
-    known = {one.release for one in records if one.name == name}
+def opened_trial(name: str, records: Iterable[ProbeRecord], release: str) -> Trial:
+    """Open the history of a probe from its records."""
+    known = {record.release for record in records if record.name == name}
     return Trial(passed_before=bool(known - {release}), has_passed=release in known)
 
 
-def after(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
-    """Take an answer in. What was not answered says nothing, for or against.
+def with_result(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
+    """Add a result. A probe without an answer is evidence neither for nor against the release.
 
     Args:
-        trial: how the probe has fared so far.
-        check: what it has shown.
-        who: could have answered, from when it was sent on.
+        trial: the results of the probe so far.
+        check: the new result.
+        who: the revisions that could have answered since it was sent.
         now: when it was answered.
     """
     if check.result is VerificationResult.UNKNOWN or trial.has_passed:
@@ -66,19 +66,19 @@ def after(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
     return replace(trial, failures=trial.failures + 1, since=since, message=check.message)
 
 
-def symptom(trials: Mapping[str, Trial], condition: MatrixCondition) -> Symptom | None:
-    """Tell whether a probe speaks against the release."""
+def probe_symptom(trials: Mapping[str, Trial], condition: MatrixCondition) -> Symptom | None:
+    """Return whether a probe speaks against the release."""
     name = condition.name or ""
     trial = trials.get(name)
     if trial is None or trial.failures < LEAST_FAILURES:
         return None
     is_known = trial.passed_before if trial.by_old is None else True
     if not is_known:
-        return None  # nothing is known of the old revision: it may never have passed
-    said = f"the probe {name} has failed {trial.failures} times in a row: {trial.message}"
+        return None  # the old revision may never have passed
+    message = f"the probe {name} has failed {trial.failures} times in a row: {trial.message}"
     return Symptom(
         SignalName.PROBE,
-        said if trial.by_old is False else f"{said}; the old revision passed it",
+        message if trial.by_old is False else f"{message}; the old revision passed it",
         value=float(trial.failures),
         since=trial.since,
         veto=Reason.OLD_REVISION_FAILS_TOO if trial.by_old is False else None,
@@ -92,16 +92,16 @@ def recorded(
     """Put on record which probes the release has passed, each once.
 
     Args:
-        records: what is known so far.
+        records: the records so far.
         trials: of the watch.
-        release: that is watched.
-        now: the time of the look.
+        release: the watched release.
+        now: the time of the evaluation.
     """
-    passed = {name for name, one in trials.items() if one.has_passed}
-    known = {one.name for one in records if one.release == release}
+    passed = {name for name, trial in trials.items() if trial.has_passed}
+    known = {record.name for record in records if record.release == release}
     fresh = [
         ProbeRecord(name=name, release=release, passed_time=now) for name in sorted(passed - known)
     ]
-    replaced = {one.name for one in fresh}
-    kept = [one for one in records if one.name not in replaced]
+    replaced = {record.name for record in fresh}
+    kept = [record for record in records if record.name not in replaced]
     return [*kept, *fresh][-MOST_RECORDS:]

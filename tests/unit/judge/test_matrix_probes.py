@@ -10,8 +10,15 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.evidence.trends import Trial
-from rollback_operator.judge import trials
-from rollback_operator.judge.trials import MOST_RECORDS, Serving, after, opened, recorded, serving
+from rollback_operator.judge import matrix_probes
+from rollback_operator.judge.matrix_probes import (
+    MOST_RECORDS,
+    Serving,
+    opened_trial,
+    recorded,
+    serving,
+    with_result,
+)
 from rollback_operator.model.check import failed, passed, unknown
 from tests.builders import T0, at, make_pods, make_workload
 
@@ -27,7 +34,7 @@ def record(name: str = "buy", release: str = "release-v1") -> ProbeRecord:
 
 def run(trial: Trial, *steps) -> Trial:
     for number, (check, who) in enumerate(steps):
-        trial = after(trial, check, who, T0 + number)
+        trial = with_result(trial, check, who, T0 + number)
     return trial
 
 
@@ -57,7 +64,7 @@ SPOKEN = {
 
 @pytest.mark.parametrize(("trial", "steps", "expected"), SPOKEN.values(), ids=SPOKEN)
 def test_symptom(trial, steps, expected) -> None:
-    found = trials.symptom({"buy": run(trial, *steps)}, BUY)
+    found = matrix_probes.probe_symptom({"buy": run(trial, *steps)}, BUY)
     if expected is None:
         assert found is None
         return
@@ -71,14 +78,14 @@ def test_symptom(trial, steps, expected) -> None:
 
 def test_it_began_with_the_first_failure_of_the_row() -> None:
     trial = run(KNOWN, (BAD, BOTH), (GOOD, BOTH), (BAD, NEW), (BAD, NEW), (BAD, NEW))
-    found = trials.symptom({"buy": trial}, BUY)
+    found = matrix_probes.probe_symptom({"buy": trial}, BUY)
     assert found is not None
     assert found.since == T0 + 2
 
 
 def test_another_probe_says_nothing() -> None:
     trial = run(KNOWN, *[(BAD, NEW)] * 3)
-    assert trials.symptom({"list": trial}, BUY) is None
+    assert matrix_probes.probe_symptom({"list": trial}, BUY) is None
 
 
 NEW_PODS, OLD_PODS = make_pods(2, "v2"), make_pods(2, "v1")
@@ -116,7 +123,7 @@ def test_serving(pods, expected) -> None:
     ids=["nothing", "another release", "this one: a restart of the operator", "another probe"],
 )
 def test_opened(records, expected) -> None:
-    assert opened("buy", records, "release-v2") == expected
+    assert opened_trial("buy", records, "release-v2") == expected
 
 
 def test_a_release_that_passes_is_recorded_once() -> None:
