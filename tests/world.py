@@ -24,8 +24,8 @@ from rollback_operator.reconcile.act.suspending import Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.carrying import Carrier
+from rollback_operator.reconcile.details import DetailReader, Rememberer
 from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Runtime, Teller
 from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.lookout import Lookout
@@ -152,8 +152,6 @@ class World:
         made = Reconciler(
             cache=cache,
             inspector=Inspector(self.workloads, lookout, self.now),
-            store=store,
-            observer=observer,
             readings=Readings(observer, self.woken.append, quick=self.quick),
             foresight=Foresight(
                 suspender,
@@ -179,7 +177,7 @@ class World:
             holder=Holder(self.workloads, self.store, cache.renew, self.now),
             lookout=lookout,
             desk=Desk(self.store, cache.remember, self.now, teller.refused),
-            rememberer=Rememberer(self.schemas, self.now),
+            details=DetailReader(Rememberer(self.schemas, self.now), observer, OWN, self.now),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
             address=MetricsAccess(

@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     Condition,
     Resource,
     Rollback,
+    RollbackPolicy,
     RollbackRequest,
 )
 from rollback_operator.decide import schedule
@@ -50,14 +51,43 @@ class Keeper:
     clock: Callable[[], datetime]
     refresh: Refresh
 
-    async def settle(self, rollbacks: Sequence[Rollback], deployment: Deployment) -> float | None:
-        """Look after what the rollbacks of a Deployment have left."""
+    async def settle(
+        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
+    ) -> float | None:
+        """Settle what Rollbacks have left that are not carried on with the release of a policy.
+
+        Args:
+            policy: that judges the Deployment.
+            deployment: its target.
+            ready: the policy's condition.
+        """
+        carried = await self.carry(self._left_over(policy, deployment, ready), ready)
+        rollbacks = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
         return schedule.soonest(
+            carried,
+            await self._settle_earlier(policy.key, deployment),
             await self.release_ended(rollbacks),
             await self.suspender.settle(rollbacks, deployment),
             await self.scaler.settle(rollbacks),
             await self.settle_cause(deployment),
         )
+
+    def _left_over(
+        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
+    ) -> list[Rollback]:
+        """Give the open Rollbacks that are of another Deployment than is judged, or are to end."""
+        now = self.clock()
+        return [
+            one
+            for one in self.cache.rollbacks_by(policy.key)
+            if is_active(one)
+            and (
+                one.spec.target_ref.uid != deployment.uid
+                or isinstance(
+                    course(one, scene_of(one, policy, ready, deployment), now), RollbackEnd
+                )
+            )
+        ]
 
     async def settle_cause(self, deployment: Deployment) -> float | None:
         """Take a change-cause off that would pass for the next release's."""
@@ -73,7 +103,7 @@ class Keeper:
         is_open = kind in (FailureKind.UNAVAILABLE, FailureKind.CONFLICT)
         return done.wait if isinstance(done, Failure) and is_open else None
 
-    async def settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
+    async def _settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
         """Look after what Rollbacks of a policy have left that were of another Deployment.
 
         It was deleted and created anew, or the policy names another one now.

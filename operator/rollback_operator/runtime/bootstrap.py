@@ -42,8 +42,8 @@ from rollback_operator.reconcile.act.suspending import Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.carrying import Carrier
+from rollback_operator.reconcile.details import DetailReader, Rememberer
 from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Runtime, Teller
 from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.lookout import Lookout
@@ -200,8 +200,6 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
-        store=store,
-        observer=observer,
         readings=readings,
         foresight=Foresight(
             suspender,
@@ -217,7 +215,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         holder=Holder(workloads, store, cache.renew, now),
         lookout=lookout,
         desk=Desk(store, cache.remember, now, teller.refused),
-        rememberer=Rememberer(outside.schemas, now),
+        details=DetailReader(
+            Rememberer(outside.schemas, now), observer, settings.prometheus_url, now
+        ),
         teller=teller,
         reporter=Reporter(cache, store, now),
         address=MetricsAccess(

@@ -1,0 +1,152 @@
+"""Details: what goes on record with a decision, and is read only once there is one.
+
+Live counts while a person watches, the migrations of a trusted release, durations by route where a
+person is to investigate. Each is read before the acts of its pass, and none of them keeps a
+rollback or a pause waiting.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from rollback_operator.adapters.fairness.slices import apart
+from rollback_operator.api.evaluation import Evaluation
+from rollback_operator.api.v1alpha1 import (
+    Health,
+    Investigation,
+    LedgerEntry,
+    Response,
+    RollbackPolicy,
+)
+from rollback_operator.decide.evaluate import EvaluationResult
+from rollback_operator.ports.application import Schemas
+from rollback_operator.ports.queries import Prometheus
+from rollback_operator.reconcile.observe.observation import Observer, Source
+from rollback_operator.releases.ledger import health_of
+from rollback_operator.remedies import schema
+from rollback_operator.remedies.schema import Applied
+from rollback_operator.report import live_counts
+from rollback_operator.report.diagnosis import diagnose
+from rollback_operator.report.live_counts import RecordRateLimit
+
+MIGRATIONS_SECONDS = 2.0
+REST_SECONDS = 30.0
+"""A database that did not answer is not asked again before this."""
+_TRUSTED = (Health.GOOD, Health.ASSUMED)
+
+
+@dataclass
+class Rememberer:
+    """Puts the applied migrations into the ledger, once for a revision that is trusted."""
+
+    schemas: Schemas
+    clock: Callable[[], datetime]
+    rests: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    async def remember(
+        self, policy: RollbackPolicy, ledger: Sequence[LedgerEntry], release: str
+    ) -> list[LedgerEntry]:
+        """Give the ledger with the migrations of the running release, if they are to be read."""
+        now, database = self.clock(), policy.spec.database
+        before = health_of(policy.status.revisions, release)
+        wanted = any(
+            one.release == release
+            and one.health in _TRUSTED
+            and (one.migrations is None or one.health is not before)
+            for one in ledger
+        )
+        if database is None or not wanted or now < self.rests.get(policy.key, now):
+            return list(ledger)
+        self.rests = {key: due for key, due in self.rests.items() if now < due}
+        self.rests[policy.key] = now + timedelta(seconds=REST_SECONDS)
+        try:
+            async with asyncio.timeout(MIGRATIONS_SECONDS):
+                found = await self.schemas.read(policy.metadata.namespace, database)
+        except TimeoutError:
+            return list(ledger)
+        if not isinstance(found, Applied):
+            return list(ledger)
+        self.rests.pop(policy.key, None)
+        record = schema.recorded(found, now)
+        return [
+            one.model_copy(update={"migrations": record}) if one.release == release else one
+            for one in ledger
+        ]
+
+
+@dataclass
+class Evaluator:
+    """Knows how many evaluations were put on record of late."""
+
+    pace: RecordRateLimit = field(default_factory=RecordRateLimit)
+
+    async def evaluation(
+        self, policy: RollbackPolicy, found: EvaluationResult, now: datetime
+    ) -> Evaluation | None:
+        """Give the evaluation that is to be on record; None: nobody watches, or there is no room.
+
+        Args:
+            policy: as it is stored.
+            found: by the look at its release.
+            now: the time of the look.
+        """
+        if not live_counts.is_watched(policy.metadata.annotations, now):
+            return None
+        known = policy.status.evaluation
+        if known is not None and not live_counts.is_current(known, found):
+            known = None
+        if not live_counts.is_due(known, found.verdict, now):
+            return known
+        namespace = policy.metadata.namespace
+        pace = self.pace.after(namespace, now)
+        if pace is None:
+            return known
+        self.pace = pace
+        size = len(found.watch.evidence.increments)
+        return await apart(namespace, size, partial(live_counts.evaluate, found, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is put on record with a decision."""
+
+    ledger: Sequence[LedgerEntry]
+    investigation: Investigation | None
+    evaluation: Evaluation | None
+
+
+@dataclass
+class DetailReader:
+    """Reads the details of a decision."""
+
+    rememberer: Rememberer
+    observer: Observer
+    default: str
+    """The address of Prometheus for policies that name none."""
+    clock: Callable[[], datetime]
+    evaluator: Evaluator = field(default_factory=Evaluator)
+
+    async def read(self, found: EvaluationResult) -> Details:
+        """Read what the record of a decision needs besides the watch."""
+        policy, release = found.case.policy, found.case.workload.deployment.template.release
+        return Details(
+            await self.rememberer.remember(policy, found.case.ledger, release),
+            await self._investigation(found),
+            await self.evaluator.evaluation(policy, found, self.clock()),
+        )
+
+    async def _investigation(self, found: EvaluationResult) -> Investigation | None:
+        """Collect the evidence when a person is first asked to investigate, or it gets worse."""
+        case, decision, watch = found.case, found.decision, found.watch
+        # A pause does not wait for durations: the pass after it reads them.
+        if decision.response is not Response.INVESTIGATE or found.hold != case.policy.status.hold:
+            return None
+        known, workload = case.policy.status.investigation, case.workload
+        is_known = known is not None and known.release == workload.deployment.template.release
+        if is_known and known is not None and known.severity <= decision.severity:
+            return None
+        source = Source(case.policy, Prometheus.of(case.policy, self.default))
+        latency = await self.observer.latency_by_route(watch, workload, source)
+        return diagnose(decision, workload, watch, latency, self.clock())
