@@ -1,11 +1,12 @@
 """What the watches have told: our resources parsed, Deployments as projections, never whole."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
 from rollback_operator.api.parsing import fault_of
@@ -23,7 +24,51 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.evidence.retention import weight
 from rollback_operator.model.workload import Deployment
-from rollback_operator.reconcile.interning import Sharing
+
+_FIELDS_SET = "__pydantic_fields_set__"
+
+
+class Sharing:
+    """Knows the parts that some policy holds; what none holds any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[tuple[type, str], BaseModel] = WeakValueDictionary()
+        self._given: dict[type[BaseModel], set[str]] = {}
+
+    def share(self, policy: RollbackPolicy) -> None:
+        """Put known equals into a policy that was just parsed, in the place of its own parts.
+
+        Done in place, which nobody can tell: the models are immutable, and equal.
+        """
+        parts = policy.spec.__dict__
+        for name, value in parts.items():
+            if isinstance(value, BaseModel):
+                parts[name] = self._shared(value)
+            elif isinstance(value, list):
+                parts[name] = [
+                    self._shared(one) if isinstance(one, BaseModel) else one for one in value
+                ]
+        for one in _models(policy):
+            # Which fields were given is asked of no model of the API; a copy gets a set of its own.
+            kind = type(one)
+            if kind not in self._given:
+                self._given[kind] = set(kind.model_fields)
+            object.__setattr__(one, _FIELDS_SET, self._given[kind])
+
+    def _shared(self, part: BaseModel) -> BaseModel:
+        return self._known.setdefault((type(part), part.model_dump_json()), part)
+
+
+def _models(value: Any) -> Iterator[BaseModel]:
+    """Go through a model and all that it holds."""
+    if isinstance(value, BaseModel):
+        yield value
+        for one in value.__dict__.values():
+            yield from _models(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _models(one)
+
 
 Key = tuple[str, str]
 DEPLOYMENTS_PLURAL = "deployments"

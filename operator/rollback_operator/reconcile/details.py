@@ -76,38 +76,6 @@ class Rememberer:
         ]
 
 
-@dataclass
-class Evaluator:
-    """Knows how many evaluations were put on record of late."""
-
-    pace: RecordRateLimit = field(default_factory=RecordRateLimit)
-
-    async def evaluation(
-        self, policy: RollbackPolicy, found: EvaluationResult, now: datetime
-    ) -> Evaluation | None:
-        """Give the evaluation that is to be on record; None: nobody watches, or there is no room.
-
-        Args:
-            policy: as it is stored.
-            found: by the look at its release.
-            now: the time of the look.
-        """
-        if not live_counts.is_watched(policy.metadata.annotations, now):
-            return None
-        known = policy.status.evaluation
-        if known is not None and not live_counts.is_current(known, found):
-            known = None
-        if not live_counts.is_due(known, found.verdict, now):
-            return known
-        namespace = policy.metadata.namespace
-        pace = self.pace.after(namespace, now)
-        if pace is None:
-            return known
-        self.pace = pace
-        size = len(found.watch.evidence.increments)
-        return await apart(namespace, size, partial(live_counts.evaluate, found, now))
-
-
 @dataclass(frozen=True, slots=True)
 class Details:
     """What is put on record with a decision."""
@@ -126,7 +94,8 @@ class DetailReader:
     default: str
     """The address of Prometheus for policies that name none."""
     clock: Callable[[], datetime]
-    evaluator: Evaluator = field(default_factory=Evaluator)
+    pace: RecordRateLimit = field(default_factory=RecordRateLimit)
+    """How many evaluations were put on record of late, for all policies."""
 
     async def read(self, found: EvaluationResult) -> Details:
         """Read what the record of a decision needs besides the watch."""
@@ -134,7 +103,7 @@ class DetailReader:
         return Details(
             await self.rememberer.remember(policy, found.case.ledger, release),
             await self._investigation(found),
-            await self.evaluator.evaluation(policy, found, self.clock()),
+            await self._evaluation(found),
         )
 
     async def _investigation(self, found: EvaluationResult) -> Investigation | None:
@@ -150,3 +119,21 @@ class DetailReader:
         source = Source(case.policy, Prometheus.of(case.policy, self.default))
         latency = await self.observer.latency_by_route(watch, workload, source)
         return diagnose(decision, workload, watch, latency, self.clock())
+
+    async def _evaluation(self, found: EvaluationResult) -> Evaluation | None:
+        """Give the counts to put on record; None: nobody watches, or there is no room."""
+        policy, now = found.case.policy, self.clock()
+        if not live_counts.is_watched(policy.metadata.annotations, now):
+            return None
+        known = policy.status.evaluation
+        if known is not None and not live_counts.is_current(known, found):
+            known = None
+        if not live_counts.is_due(known, found.verdict, now):
+            return known
+        namespace = policy.metadata.namespace
+        pace = self.pace.after(namespace, now)
+        if pace is None:
+            return known
+        self.pace = pace
+        size = len(found.watch.evidence.increments)
+        return await apart(namespace, size, partial(live_counts.evaluate, found, now))

@@ -26,8 +26,7 @@ from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Sight
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.tags import tagged

@@ -8,11 +8,10 @@ the same identifier.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.api.notify import Channel, Notification
@@ -21,6 +20,7 @@ from rollback_operator.model.message import Message
 from rollback_operator.ports.channels import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store, left_as_known
+from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.report import incident, outbox
 from rollback_operator.report.transitions import next_update, transition_named
 
@@ -31,27 +31,7 @@ SEND_SECONDS = 20.0
 """For one attempt, whatever it waits for."""
 FINISH_SECONDS = 1.0
 
-Key = tuple[str, str]
 Told = Rollback | RollbackRequest | RollbackPolicy
-
-
-class NotifierRecords(Protocol):
-    """What the watches have told, as far as telling needs it."""
-
-    def policy_at(self, key: Key) -> RollbackPolicy | None:
-        """Give a policy; None: there is none."""
-
-    def is_unreadable(self, key: Key) -> bool:
-        """Tell whether there is a policy whose channels cannot be read."""
-
-    def rollbacks_by(self, key: Key) -> Sequence[Rollback]:
-        """Give the Rollbacks that name a policy."""
-
-    def requests_by(self, key: Key) -> Sequence[RollbackRequest]:
-        """Give what people ask of a policy and what was refused them."""
-
-    def take_in(self, written: Told) -> None:
-        """Take in what a write returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +69,7 @@ class Teller:
 
     channels: Channels
     store: Store
-    records: NotifierRecords
+    records: Cache
     runtime: Runtime
     _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
     _gate: Gate = field(default_factory=lambda: Gate(AT_ONCE, EACH))
@@ -165,7 +145,10 @@ class Teller:
             told = written
         if policy is None:
             return None
-        waits = [self._hand_over(key, told, policy, one) for one in _heads(told)]
+        waits = [
+            self._hand_over(key, told, policy, one)
+            for one in outbox.heads(told.status.notifications)
+        ]
         if isinstance(told, Rollback) and (update := next_update(told, now)) is not None:
             waits.append((update - now).total_seconds())
         return min((one for one in waits if one is not None), default=None)
@@ -177,21 +160,19 @@ class Teller:
             status = outbox.announced(told, told.status, policy, now)
             told = told.model_copy(update={"status": status})
         channels = {one.name for one in policy.spec.notify} if policy is not None else set()
+        may_return = self.records.is_unreadable(key)
         notifications = []
         for one in told.status.notifications:
             found = self._results.get(one.id) if one.is_open else None
             if found is not None:
                 notifications.append(_settled(one, found.failure, now))
-            elif one.is_open and one.channel not in channels and not self._may_return(key):
+            elif one.is_open and one.channel not in channels and not may_return:
                 why = "spec.notify names the channel no longer" if policy else "the policy is gone"
                 notifications.append(outbox.given_up(one, why, now))
             else:
                 notifications.append(one)
         changed = told.status.model_copy(update={"notifications": notifications})
         return told.model_copy(update={"status": changed})
-
-    def _may_return(self, key: Key) -> bool:
-        return self.records.is_unreadable(key)
 
     async def _write(self, new: Told, old: Told) -> Told | Failure:
         if isinstance(new, Rollback) and isinstance(old, Rollback):
@@ -273,10 +254,6 @@ class Teller:
         else:
             _log.warning("%s: not told: %s", job.id, failure.message)
         return failure
-
-
-def _heads(told: Told) -> list[Notification]:
-    return list(outbox.heads(told.status.notifications))
 
 
 def _settled(one: Notification, failure: Failure | None, now: datetime) -> Notification:

@@ -36,11 +36,9 @@ from rollback_operator.reconcile.details import DetailReader, Details
 from rollback_operator.reconcile.keeping import Keeper
 from rollback_operator.reconcile.notifier import Teller
 from rollback_operator.reconcile.observe.inspection import Inspector
-from rollback_operator.reconcile.observe.lookout import Lookout
 from rollback_operator.reconcile.observe.observation import Source
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.observe.standing import MetricsAccess, around
-from rollback_operator.reconcile.preflight import Foresight
+from rollback_operator.reconcile.preflight import Foresight, MetricsAccess, around
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.releases import ownership, quarantine
@@ -84,7 +82,6 @@ class Reconciler:
     carrier: Carrier
     keeper: Keeper
     holder: Holder
-    lookout: Lookout
     desk: Desk
     details: DetailReader
     teller: Teller
@@ -187,7 +184,7 @@ class Reconciler:
         target = policy.metadata.namespace, policy.spec.target_ref.name
         deployment = self.cache.deployments.get(target)
         if deployment is not None:
-            deployment = await self.lookout.claimed(deployment)
+            deployment = await self.inspector.lookout.claimed(deployment)
         found = around(policy, self.cache, self.address, self.clock())
         found, again = await self.foresight.look(policy, deployment, found)
         ready = readiness(policy, deployment, found)

@@ -18,11 +18,6 @@ GRACE = timedelta(seconds=10)
 """A policy that is applied together with a Rollback may be seen after it."""
 
 
-def silent(_: RollbackRequest, status: RollbackStatus) -> RollbackStatus:
-    """Announce nothing."""
-    return status
-
-
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Takes requests, one after the other."""
@@ -30,7 +25,7 @@ class Desk:
     store: Store
     remember: Callable[[Resource], None]
     clock: Callable[[], datetime]
-    announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus] = silent
+    announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus]
     """Adds to a refusal what it has to tell people, so that both are one write."""
 
     async def answer(self, case: Case, asked: Iterable[RollbackRequest]) -> float:

@@ -14,8 +14,7 @@ from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import Switch
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.remedies import autoscaling, progress
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words

@@ -12,24 +12,15 @@ Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 """Stores a Rollback's status, and gives the Rollback as it is then."""
 
 
-def silent(_: Rollback, status: RollbackStatus) -> RollbackStatus:
-    """Announce nothing."""
-    return status
-
-
-def uncounted(_: Rollback) -> None:
-    """Count nothing."""
-
-
 @dataclass(frozen=True)
 class Recorder:
     """Writes Rollbacks' statuses, and knows at once what it has written."""
 
     store: Store
     remember: Callable[[Rollback], None]
-    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
+    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = lambda _, status: status
     """Adds to a status what it has to tell people, so that both are one write."""
-    measured: Callable[[Rollback], None] = uncounted
+    measured: Callable[[Rollback], None] = lambda _: None
     """Counts a Rollback that has just ended."""
 
     async def write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
